@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * cpu/sys.h - instructions that translated code leaves to C, and exception
+ * delivery. Thread rule: the CPU's own thread. Results: enum cpu_result.
+ */
+#ifndef CPU_SYS_H
+#define CPU_SYS_H
+
+#include "engine/cpu.h"
+#include "engine/insn.h"
+
+/* What the virtual CPU asks of vcpu/. Set once, process-wide. */
+struct cpu_hooks {
+	/* RDMSR/WRMSR after the CPL check. CPU_FAULT with #GP(0), or CPU_EXIT (the
+	 * instruction retires at re-entry, done by vcpu/). */
+	int (*msr_read)(struct cpu *c, u32 msr, u64 *val);
+	int (*msr_write)(struct cpu *c, u32 msr, u64 val);
+	void (*cpuid)(struct cpu *c, u32 leaf, u32 subleaf, u32 out[4]);
+	/* IN/OUT/INS/OUTS after permission checks. size 1,2,4.
+	 * in: CPU_OK = buf filled with size*count bytes. CPU_EXIT = user space must
+	 * provide the data; scalar IN: vcpu/ completes it (RAX, RIP) at re-entry; string: the
+	 * instruction runs again and this call then returns CPU_OK with the data.
+	 * out: scalar: CPU_EXIT leaves RIP at the instruction, vcpu/ retires it at re-entry.
+	 * string: the caller updates registers as if done, then returns CPU_EXIT on.
+	 * `*count` may be lowered by the hook to what it accepts in one go. */
+	int (*pio_in)(struct cpu *c, const struct insn *in, u16 port, u32 size, void *buf, u32 *count);
+	int (*pio_out)(struct cpu *c, const struct insn *in, u16 port, u32 size, const void *buf, u32 *count);
+	/* HLT has retired (RIP after it). */
+	int (*hlt)(struct cpu *c);
+	/* VMMCALL or VMCALL (see in->mnemonic); the hook retires it. */
+	int (*hypercall)(struct cpu *c, const struct insn *in);
+	u64 (*read_cr8)(struct cpu *c);
+	int (*write_cr8)(struct cpu *c, u64 v);	/* CPU_FAULT: #GP(0) when v > 15 */
+	/* The CPU's interruptibility may have grown (STI, POPF, IRET, CR8): re-evaluate
+	 * pending events before the next instruction. */
+	void (*window)(struct cpu *c);
+	/* SVM instructions and everything else that is not the plain CPU's; the
+	 * default raises #UD. */
+	int (*svm)(struct cpu *c, const struct insn *in);
+	/* PAUSE, MONITOR, MWAIT, INVD, WBINVD: retired already; may yield the thread. */
+	void (*pause)(struct cpu *c);
+	/* NMI unblocked by IRET. */
+	void (*iret)(struct cpu *c);
+	/* RSM (only in SMM; default #UD). */
+	int (*rsm)(struct cpu *c);
+};
+void cpu_set_hooks(const struct cpu_hooks *h);
+extern const struct cpu_hooks *cpu_hooks;
+
+/* cpu_ops.exec */
+int cpu_exec(struct cpu *c, const struct insn *in);
+
+/* -- events (cpu/exception.c) -- */
+enum cpu_event_kind { EV_INTR, EV_NMI, EV_EXCEPTION, EV_SOFT_INT /* INT n */, EV_SOFT_EXC /* INT3, INTO */ , EV_PRIV_SOFT /* INT1 */};
+struct cpu_event {
+	u8 vector;
+	u8 kind;
+	bool has_error;
+	u32 error;
+	u64 payload;	/* #PF: CR2, #DB: DR6 bits; applied on delivery */
+	u64 next_rip;	/* software events: return address */
+};
+/*
+ * Deliver one event through the IVT/IDT of the current mode (real, protected 16/32 with
+ * task gates, VM86, long mode with IST), including privilege change and stack switch.
+ * CPU_OK: c->rip is at the handler. CPU_FAULT: a new exception arose while delivering (c->fault);
+ * the caller merges it (#DF, triple fault). CPU_EXIT: needs user space (stack in MMIO: not supported, treat as is).
+ */
+int cpu_deliver(struct cpu *c, const struct cpu_event *e);
+/* Merge rule of APM2 8.2.9: 0 = handle second serially, EXC_DF, or -1 = shutdown. */
+int cpu_merge_faults(u8 first, u8 second);
+
+/* -- segments (cpu/segment.c) -- */
+/* MOV/POP to a segment register with all checks of the current mode. */
+int cpu_load_seg(struct cpu *c, enum cpu_sreg s, u16 sel);
+void cpu_load_seg_real(struct cpu *c, enum cpu_sreg s, u16 sel);
+
+/* -- control registers (cpu/control.c): also used by SET_SREGS-like paths with checks -- */
+int cpu_set_cr0(struct cpu *c, u64 v);
+int cpu_set_cr3(struct cpu *c, u64 v);
+int cpu_set_cr4(struct cpu *c, u64 v);
+int cpu_set_efer(struct cpu *c, u64 v);
+int cpu_set_xcr0(struct cpu *c, u64 v);
+bool cpu_canonical(const struct cpu *c, u64 va);
+
+/* INIT / RESET values (APM2 14.1.3). init: keep FPU and MSRs as INIT does. */
+void cpu_reset(struct cpu *c, bool init);
+
+#endif

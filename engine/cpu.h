@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * engine/cpu.h - the architectural state of one virtual CPU, and what
+ * translated code needs beside it.
+ *
+ * One `struct cpu` lives below 2 GiB so that translated code reaches every
+ * field by an absolute 32-bit address (facts: 3-8 % against a prefix or base).
+ * It belongs to the thread that is inside KVM_RUN on it, or to whoever holds
+ * the vCPU lock; the exceptions say so at the field.
+ *
+ * While translated code runs, the guest's general registers, arithmetic flags
+ * and (when `fpu_live`) vector state are in host registers. Whenever C code
+ * runs (ops callbacks included) gpr[], rip and rflags here are exact. The
+ * vector state must be taken through engine_fpu_save() first.
+ */
+#ifndef ENGINE_CPU_H
+#define ENGINE_CPU_H
+
+#include <stdatomic.h>
+
+#include "base/types.h"
+
+/* Register numbers are the encoding's own (APM3 1.4). */
+enum cpu_gpr {
+	R_RAX, R_RCX, R_RDX, R_RBX, R_RSP, R_RBP, R_RSI, R_RDI,
+	R_R8, R_R9, R_R10, R_R11, R_R12, R_R13, R_R14, R_R15,
+};
+
+enum cpu_sreg { S_ES, S_CS, S_SS, S_DS, S_FS, S_GS, S_LDTR, S_TR, S_COUNT };
+
+/*
+ * A segment register with its hidden part. `limit` is in bytes (granularity
+ * applied). `attr` is the VMCB form: descriptor bits 55:52,47:40 packed.
+ */
+struct cpu_seg {
+	u64 base;
+	u32 limit;
+	u16 sel;
+	u16 attr;
+};
+enum cpu_seg_attr {
+	SEG_TYPE = 0x00f,	/* 4-bit type */
+	SEG_ACCESSED = 0x001,	/* code/data */
+	SEG_RW = 0x002,		/* data: writable, code: readable */
+	SEG_EC = 0x004,		/* data: expand down, code: conforming */
+	SEG_CODE = 0x008,
+	SEG_S = 0x010,		/* 1 = code/data */
+	SEG_DPL = 0x060,
+	SEG_DPL_SHIFT = 5,
+	SEG_P = 0x080,		/* clear = unusable (null) */
+	SEG_AVL = 0x100,
+	SEG_L = 0x200,
+	SEG_DB = 0x400,
+	SEG_G = 0x800,
+};
+
+struct cpu_dtr {
+	u64 base;
+	u32 limit;
+};
+
+enum {
+	FL_CF = 1u << 0, FL_FIXED = 1u << 1, FL_PF = 1u << 2, FL_AF = 1u << 4,
+	FL_ZF = 1u << 6, FL_SF = 1u << 7, FL_TF = 1u << 8, FL_IF = 1u << 9,
+	FL_DF = 1u << 10, FL_OF = 1u << 11, FL_IOPL = 3u << 12,
+	FL_IOPL_SHIFT = 12, FL_NT = 1u << 14, FL_RF = 1u << 16,
+	FL_VM = 1u << 17, FL_AC = 1u << 18, FL_VIF = 1u << 19,
+	FL_VIP = 1u << 20, FL_ID = 1u << 21,
+	FL_ARITH = 0x8d5,	/* CF PF AF ZF SF OF */
+};
+
+#define CR0_PE BIT64(0)
+#define CR0_MP BIT64(1)
+#define CR0_EM BIT64(2)
+#define CR0_TS BIT64(3)
+#define CR0_ET BIT64(4)
+#define CR0_NE BIT64(5)
+#define CR0_WP BIT64(16)
+#define CR0_AM BIT64(18)
+#define CR0_NW BIT64(29)
+#define CR0_CD BIT64(30)
+#define CR0_PG BIT64(31)
+
+#define CR4_VME BIT64(0)
+#define CR4_PVI BIT64(1)
+#define CR4_TSD BIT64(2)
+#define CR4_DE BIT64(3)
+#define CR4_PSE BIT64(4)
+#define CR4_PAE BIT64(5)
+#define CR4_MCE BIT64(6)
+#define CR4_PGE BIT64(7)
+#define CR4_PCE BIT64(8)
+#define CR4_OSFXSR BIT64(9)
+#define CR4_OSXMMEXCPT BIT64(10)
+#define CR4_UMIP BIT64(11)
+#define CR4_LA57 BIT64(12)
+#define CR4_FSGSBASE BIT64(16)
+#define CR4_PCIDE BIT64(17)
+#define CR4_OSXSAVE BIT64(18)
+#define CR4_SMEP BIT64(20)
+#define CR4_SMAP BIT64(21)
+#define CR4_PKE BIT64(22)
+
+#define EFER_SCE BIT64(0)
+#define EFER_LME BIT64(8)
+#define EFER_LMA BIT64(10)
+#define EFER_NX BIT64(11)
+#define EFER_SVME BIT64(12)
+#define EFER_FFXSR BIT64(14)
+#define EFER_TCE BIT64(15)
+
+enum cpu_vector {
+	EXC_DE = 0, EXC_DB = 1, EXC_NMI = 2, EXC_BP = 3, EXC_OF = 4,
+	EXC_BR = 5, EXC_UD = 6, EXC_NM = 7, EXC_DF = 8, EXC_TS = 10,
+	EXC_NP = 11, EXC_SS = 12, EXC_GP = 13, EXC_PF = 14, EXC_MF = 16,
+	EXC_AC = 17, EXC_MC = 18, EXC_XF = 19, EXC_CP = 21,
+};
+
+enum { PF_P = 1, PF_W = 2, PF_U = 4, PF_RSVD = 8, PF_I = 16 };
+
+/* An exception raised by an instruction; rip is still at that instruction
+ * for faults, after it for traps. */
+struct cpu_fault {
+	u64 payload;	/* #PF: CR2; #DB: the DR6 bits to set */
+	u32 error;
+	u8 vector;
+	bool has_error;
+};
+
+/* What the callbacks in cpu_ops, and everything in cpu/, return. */
+enum cpu_result {
+	CPU_OK = 0,	/* done; continue at c->rip */
+	CPU_FAULT = 1,	/* c->fault holds an exception to deliver */
+	CPU_EXIT = 2,	/* leave translated code: the run loop has work (user
+			 * exit prepared, halt, shutdown, request) */
+};
+
+enum mem_access { MEM_R = 0, MEM_W = 1, MEM_X = 2 };
+
+/*
+ * Which privilege a linear access is made with. Each has its own software
+ * TLB, and translated code has the choice baked in.
+ */
+enum mmu_idx {
+	MMU_KERNEL,	/* CPL < 3 (SMAP enforced when CR4.SMAP) */
+	MMU_USER,	/* CPL 3 */
+	MMU_KERNEL_AC,	/* CPL < 3, EFLAGS.AC set: SMAP overridden */
+	MMU_IDX_COUNT,
+};
+
+/*
+ * tag: linear page address. host: host address of that page. A lookup of
+ * address A in slot (A >> 12) % TLB_SIZE hits when A - tag <= 4096 - size.
+ * An empty slot i has tag (i ^ 1) << 12, which no address in slot i can hit.
+ */
+struct tlb_entry {
+	u64 tag;
+	u64 host;
+};
+#define TLB_BITS 10
+#define TLB_SIZE (1u << TLB_BITS)
+#define TLB_FILLED_MAX 512
+static inline u64 tlb_empty_tag(u32 slot)
+{
+	return (u64)(slot ^ 1u) << PAGE_SHIFT;
+}
+
+struct tlb {
+	struct tlb_entry r[TLB_SIZE];	/* reads; maintained by mmu/tlb.c */
+	struct tlb_entry w[TLB_SIZE];	/* writes: dirty-logged, no code */
+};
+
+struct insn;
+struct cpu;
+struct engine;
+struct phys;
+struct fetch_page;
+
+/* Supplied by the layer above; all run on the CPU's own thread. */
+struct cpu_ops {
+	/* Resolve [gva, gva+1) for `acc` with privilege `idx` and install the
+	 * TLB entry when the page may be accessed directly.
+	 * CPU_OK: installed. CPU_FAULT: #PF (or #GP non-canonical) in c->fault.
+	 * CPU_EXIT: not directly accessible (MMIO, page with translated code,
+	 * read-only slot, watchpoint): use mem_read/mem_write. */
+	int (*tlb_fill)(struct cpu *c, u64 gva, enum mem_access acc, enum mmu_idx idx);
+	/* Resolve a code page for execution at the current CPL. */
+	int (*fetch)(struct cpu *c, u64 gva, struct fetch_page *out);
+	/* Access that may cross pages, hit MMIO or code. CPU_EXIT from
+	 * mem_read: user space must provide data, the whole instruction is
+	 * executed again on re-entry. mem_write never asks for a repeat: CPU_EXIT
+	 * means the write is queued and the loop must be left after the
+	 * instruction retires. mem_probe_w checks write permission only. */
+	int (*mem_read)(struct cpu *c, u64 gva, void *buf, u32 len, enum mmu_idx idx);
+	int (*mem_write)(struct cpu *c, u64 gva, const void *buf, u32 len, enum mmu_idx idx);
+	int (*mem_probe_w)(struct cpu *c, u64 gva, u32 len, enum mmu_idx idx);
+	/* Execute one instruction that is left to C. c->rip is at it. On CPU_OK
+	 * c->rip has been moved on. */
+	int (*exec)(struct cpu *c, const struct insn *in);
+};
+
+/* Size of the XSAVE image we keep: x87, SSE, AVX and the header, rounded. */
+#define CPU_XSAVE_SIZE 1024
+
+struct cpu {
+	/* -- touched by translated code; keep together -- */
+	u64 gpr[16];
+	u64 rip;
+	/* System flags (IF DF IOPL AC ...) are always exact here; arithmetic
+	 * flags only while C code runs. */
+	u64 rflags;
+	/* Non-zero: leave translated code at the next poll point. Set by any
+	 * thread (release), cleared by the owner before it looks for work. */
+	_Atomic u32 poll;
+	/* Vector state of the guest is in the host's registers. */
+	u8 fpu_live;
+	/* Set by C code that changed CR0/CR4/EFER/XCR0/CPL/a segment/RFLAGS
+	 * TF,VM,AC: the engine recomputes its mode before the next block. */
+	u8 mode_stale;
+	/* Instruction-boundary blocks (APM2 8.1.4): after STI, after MOV SS. */
+	u8 shadow_sti;
+	u8 shadow_ss;
+	u8 cpl;
+	u8 halted;	/* HLT executed; cleared by whoever wakes it */
+	u8 single_step;	/* run one instruction per engine_run() call */
+	u64 tsc_offset;	/* guest TSC = host TSC (scaled) + offset */
+	u64 tsc_ratio;	/* 32.32 fixed point; 1 << 32 = unscaled */
+
+	struct cpu_seg seg[S_COUNT];
+	struct cpu_dtr gdtr, idtr;
+	u64 cr0, cr2, cr3, cr4, cr8_unused;
+	u64 efer, xcr0;
+	u64 dr[4], dr6, dr7;
+	u64 star, lstar, cstar, sfmask, kernel_gs_base;
+	u64 sysenter_cs, sysenter_esp, sysenter_eip;
+	u64 tsc_aux, pat, debugctl;
+	u64 pdpte[4];		/* PAE: loaded with CR3 (APM2 5.2.3) */
+
+	struct cpu_fault fault;
+
+	/* -- fixed by the vCPU's CPUID -- */
+	u64 cr4_reserved;	/* bits a MOV to CR4 may not set */
+	u64 efer_reserved;
+	u64 xcr0_supported;
+	u8 maxphyaddr;		/* bits */
+	u8 has_nx, has_1g_pages, has_pcid, has_smep, has_smap, has_umip,
+	   has_fsgsbase, has_rdtscp, has_xsave, has_lm, has_syscall;
+
+	const struct cpu_ops *ops;
+	void *owner;		/* struct vcpu of the layer above */
+	struct engine *engine;
+	struct phys *phys;	/* guest-physical map of the VM */
+	u32 index;		/* dense number inside the VM, 0.. */
+
+	/* TLB bookkeeping, mmu/tlb.c only. */
+	u32 tlb_filled_count;
+	bool tlb_filled_overflow;
+	u64 tlb_large_base, tlb_large_mask; /* range covered by large pages */
+	u32 tlb_filled[TLB_FILLED_MAX];
+
+	u8 xsave[CPU_XSAVE_SIZE] __attribute__((aligned(64)));
+	struct tlb tlb[MMU_IDX_COUNT] __attribute__((aligned(64)));
+};
+
+static inline bool cpu_in_lm(const struct cpu *c) { return c->efer & EFER_LMA; }
+static inline bool cpu_in_64(const struct cpu *c)
+{
+	return (c->efer & EFER_LMA) && (c->seg[S_CS].attr & SEG_L);
+}
+static inline bool cpu_real_mode(const struct cpu *c) { return !(c->cr0 & CR0_PE); }
+static inline bool cpu_v86(const struct cpu *c)
+{
+	return (c->cr0 & CR0_PE) && (c->rflags & FL_VM);
+}
+static inline enum mmu_idx cpu_mmu_idx(const struct cpu *c)
+{
+	return c->cpl == 3 ? MMU_USER : (c->rflags & FL_AC) ? MMU_KERNEL_AC : MMU_KERNEL;
+}
+static inline void cpu_mode_changed(struct cpu *c) { c->mode_stale = 1; }
+
+/* Raise an exception from C: `return cpu_raise_err(c, EXC_GP, 0);` */
+static inline int cpu_raise(struct cpu *c, u8 vector)
+{
+	c->fault = (struct cpu_fault){ .vector = vector };
+	return CPU_FAULT;
+}
+static inline int cpu_raise_err(struct cpu *c, u8 vector, u32 error)
+{
+	c->fault = (struct cpu_fault){ .vector = vector, .has_error = true, .error = error };
+	return CPU_FAULT;
+}
+
+#endif

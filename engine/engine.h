@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * engine/engine.h - what the rest of standin asks of the translator.
+ *
+ * Thread rule: every function with a `struct cpu *` runs on that CPU's own
+ * thread (or under its vCPU lock while it is not running), except
+ * engine_kick().
+ */
+#ifndef ENGINE_ENGINE_H
+#define ENGINE_ENGINE_H
+
+#include "engine/cpu.h"
+#include "engine/insn.h"
+
+/* A code page as cpu_ops.fetch resolves it. */
+struct fetch_page {
+	u64 gpa;	/* of the page */
+	const u8 *host;	/* its bytes; NULL: not backed by memory (execution from MMIO) */
+	bool global;	/* the mapping survives a CR3 load */
+};
+
+/* Allocate a zeroed struct cpu (below 2 GiB) with its engine. NULL + errno. */
+struct cpu *engine_cpu_create(void);
+void engine_cpu_destroy(struct cpu *c);
+
+/* Process-wide, idempotent: signal handlers, host feature checks. 0 or -errno. */
+int engine_init(void);
+
+enum engine_exit {
+	ENGINE_POLL,	/* c->poll was set (the engine has cleared it) */
+	ENGINE_FAULT,	/* c->fault: deliver it */
+	ENGINE_EXIT,	/* a callback returned CPU_EXIT */
+	ENGINE_STEP,	/* single_step: one instruction has retired */
+	ENGINE_UNBACKED,/* fetch from a page that is not memory (c->rip) */
+};
+
+/* Run from c->rip until one of the above. Never returns an error. */
+enum engine_exit engine_run(struct cpu *c);
+
+/* Any thread: make `c` leave translated code soon. */
+static inline void engine_kick(struct cpu *c)
+{
+	atomic_store_explicit(&c->poll, 1, memory_order_release);
+}
+
+/* Bring the guest's vector state into c->xsave (XSAVE standard form, no
+ * compaction) so that C may read, change or clobber it. Idempotent. */
+void engine_fpu_save(struct cpu *c);
+
+/* -- called by mmu/ -- */
+/* Linear-to-physical mappings may have changed: forget execute translations.
+ * global: also those marked global. */
+void engine_itlb_flush(struct cpu *c, bool global);
+void engine_itlb_flush_page(struct cpu *c, u64 gva);
+/* Guest-physical bytes were written by this CPU's slow path, or (other CPUs,
+ * the VMM) may have been: drop blocks made from [gpa, gpa+len). */
+void engine_code_written(struct cpu *c, u64 gpa, u32 len);
+/* Something outside may have written any code: revalidate before executing. */
+void engine_code_suspect(struct cpu *c);
+/* Throw all translations away (slot changes, debug). */
+void engine_flush_all(struct cpu *c);
+
+#endif

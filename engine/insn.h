@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * engine/insn.h - one decoded instruction, small enough to be kept with the
+ * translated block so that C handlers never decode again.
+ */
+#ifndef ENGINE_INSN_H
+#define ENGINE_INSN_H
+
+#include "engine/cpu.h"
+
+enum insn_prefix {
+	PFX_OPSIZE = 1, PFX_ADDRSIZE = 2, PFX_LOCK = 4, PFX_REP = 8 /* F3 */,
+	PFX_REPNE = 16 /* F2 */, PFX_SEG = 32 /* explicit override */,
+};
+
+enum { INSN_NOREG = 0xff, INSN_RIP = 0xfe };
+
+/*
+ * Encoding map numbers: 0 one-byte, 1 0F, 2 0F38, 3 0F3A, 8+ VEX/XOP (8|map).
+ * `mnemonic` is Zydis's (ZYDIS_MNEMONIC_*).
+ */
+struct insn {
+	u16 mnemonic;
+	u8 len;
+	u8 map;
+	u8 opcode;
+	u8 prefixes;
+	u8 rex_w;
+	u8 mode;	/* bytes of the default operation: 2, 4 or 8 (64-bit mode) */
+	u8 opsize;	/* effective operand size in bytes: 2, 4, 8 (8-bit forms: see opcode) */
+	u8 addrsize;	/* 2, 4, 8 */
+	bool has_modrm;
+	bool has_mem;	/* modrm (or moffs) names memory */
+	bool has_rex;
+	u8 mod, reg, rm;	/* reg, rm with REX/VEX extension bits: 0..15 */
+	u8 vvvv;
+	u8 seg;		/* enum cpu_sreg used by the memory operand (override applied) */
+	u8 base, index;	/* 0..15, INSN_NOREG, INSN_RIP (base) */
+	u8 scale;	/* 1 2 4 8 */
+	u8 memsize;	/* bytes the operand accesses; 0 = address only / special */
+	u8 mem_r, mem_w;/* operand is read / written */
+	s64 disp;
+	u64 imm;	/* first immediate, sign-extended to 64; far pointers: offset */
+	u64 imm2;	/* second immediate; far pointers: selector */
+	u8 bytes[15];
+};
+
+/*
+ * Decode the instruction at `bytes` (n available) in a mode of `mode` bytes
+ * (2, 4, 8). 0, -EILSEQ (#UD), -E2BIG (longer than 15 bytes: #GP) or -EAGAIN (needs more bytes).
+ */
+int insn_decode(struct insn *in, const u8 *bytes, u32 n, u32 mode);
+
+/* Effective address (offset within the segment, masked to the address size). */
+u64 insn_ea(const struct cpu *c, const struct insn *in);
+
+/* Advance c->rip past the instruction, wrapped to the code size. */
+void insn_retire(struct cpu *c, const struct insn *in);
+
+/* 8-bit register `r` of an instruction (AH..BH without REX). */
+u8 insn_reg8(const struct cpu *c, const struct insn *in, u8 r);
+void insn_set_reg8(struct cpu *c, const struct insn *in, u8 r, u8 v);
+/* Read / write a register with an operand size: 4 zero-extends, 2 and 1 merge. */
+u64 insn_reg(const struct cpu *c, u8 r, u32 size);
+void insn_set_reg(struct cpu *c, u8 r, u32 size, u64 v);
+
+#endif

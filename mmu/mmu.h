@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * mmu/mmu.h - page walks, the software TLB and linear memory access.
+ * Thread rule: the CPU's own thread.
+ */
+#ifndef MMU_MMU_H
+#define MMU_MMU_H
+
+#include "engine/cpu.h"
+#include "mmu/phys.h"
+
+/* One completed walk. */
+struct mmu_walk {
+	u64 gpa;	/* of the byte asked for */
+	u64 page_size;	/* 4K, 2M, 4M, 1G */
+	bool global;
+	bool writable;	/* writes allowed for this idx and D already set */
+	bool user;
+};
+
+/*
+ * Translate gva for `acc` by `idx` with all rules of the current paging mode
+ * (none, 32-bit, PAE, 4-level): P, W, U/S, NX, WP, SMEP, SMAP, reserved bits,
+ * canonicality; sets A (and D for writes) atomically in guest memory.
+ * CPU_OK, or CPU_FAULT with c->fault (#PF with CR2 in payload; #GP(0)/#SS(0) is the caller's
+ * business: non-canonical addresses give #GP(0)).
+ */
+int mmu_translate(struct cpu *c, u64 gva, enum mem_access acc, enum mmu_idx idx,
+		  struct mmu_walk *w);
+/* The same without side effects or faults, as supervisor (KVM_TRANSLATE,
+ * debuggers). False: unmapped. */
+bool mmu_peek(struct cpu *c, u64 gva, u64 *gpa);
+
+/* cpu_ops.tlb_fill and cpu_ops.fetch. */
+struct fetch_page;
+int mmu_tlb_fill(struct cpu *c, u64 gva, enum mem_access acc, enum mmu_idx idx);
+int mmu_fetch(struct cpu *c, u64 gva, struct fetch_page *out);
+
+/* cpu_ops.mem_*: any length up to 4096, any alignment, crossing pages. MMIO goes to
+ * the hooks below. */
+int mmu_mem_read(struct cpu *c, u64 gva, void *buf, u32 len, enum mmu_idx idx);
+int mmu_mem_write(struct cpu *c, u64 gva, const void *buf, u32 len, enum mmu_idx idx);
+int mmu_mem_probe_w(struct cpu *c, u64 gva, u32 len, enum mmu_idx idx);
+
+/* MMIO hooks, set by vcpu/: an access to guest-physical space that is not memory (or
+ * a write to a read-only slot), never crossing a page, len 1..8 pieces. Same
+ * results as mem_read/mem_write. */
+struct mmio_ops {
+	int (*read)(struct cpu *c, u64 gpa, void *buf, u32 len);
+	int (*write)(struct cpu *c, u64 gpa, const void *buf, u32 len);
+};
+void mmu_set_mmio(const struct mmio_ops *ops);	/* process-wide, at start-up */
+
+/* Load the PAE PDPTEs for a CR3 value; CPU_FAULT (#GP 0) on reserved bits. */
+int mmu_load_pdptes(struct cpu *c, u64 cr3);
+
+/* TLB maintenance; each also tells the engine. */
+void mmu_flush(struct cpu *c, bool global);	/* CR3 load: false; CR4/CR0 changes: true */
+void mmu_invlpg(struct cpu *c, u64 gva);
+/* Drop write entries whose host page backs this guest page (it now holds code
+ * or is dirty-logged). */
+void mmu_drop_writes(struct cpu *c, u64 gpa);
+void mmu_drop_all_writes(struct cpu *c);
+void mmu_tlb_init(struct cpu *c);
+
+#endif

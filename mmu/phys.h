@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * mmu/phys.h - the guest-physical map of one VM: which guest-physical pages
+ * are memory, where they are in this process, and what must be noticed when
+ * they are written.
+ *
+ * The map is an immutable sorted array behind one atomic pointer. vm/ builds a
+ * new one for every slot change, publishes it, makes every vCPU drop its TLB
+ * and leave the old one (request + wait), and frees it then. Readers are vCPU
+ * threads inside KVM_RUN and whoever holds the VM's slots lock.
+ */
+#ifndef MMU_PHYS_H
+#define MMU_PHYS_H
+
+#include <stdatomic.h>
+
+#include "base/types.h"
+
+enum { PHYS_READONLY = 1, PHYS_LOG_DIRTY = 2 };
+
+struct phys_slot {
+	u64 gpa, size;		/* bytes, page aligned */
+	u8 *hva;
+	u32 flags;
+	u32 id;			/* KVM slot number (as_id << 16 | id) */
+	_Atomic u64 *dirty;	/* bitmap, one bit a page; NULL without LOG_DIRTY */
+	_Atomic u8 *code;	/* per page: how many vCPUs hold translations of it (saturating at 255) */
+};
+
+struct phys_map {
+	u32 n;
+	struct phys_slot slot[];
+};
+
+struct phys_ops {
+	/* A page became dirty (dirty ring). May be NULL. */
+	void (*dirty)(void *owner, const struct phys_slot *s, u64 gpa);
+	/* `by` (index of a vCPU) holds the first translation of a page: every other vCPU
+	 * must drop it from its write TLB (posted, not waited for). */
+	void (*code_page)(void *owner, u64 gpa, u32 by);
+	/* vCPU `by` wrote a page that holds translations: others must revalidate. */
+	void (*code_written)(void *owner, u64 gpa, u32 len, u32 by);
+};
+
+struct phys {
+	_Atomic(struct phys_map *) map;
+	const struct phys_ops *ops;
+	void *owner;		/* struct vm */
+};
+
+/* The slot that holds `gpa`, or NULL. Wait-free. */
+const struct phys_slot *phys_find(const struct phys *p, u64 gpa);
+
+/* Host address of a guest-physical byte that is memory; NULL otherwise. For
+ * writers: NULL also for read-only slots, and the page is marked dirty. */
+u8 *phys_ptr(struct phys *p, u64 gpa, bool write);
+
+/* Copy from / to guest-physical memory. 0, or -EFAULT when part of the range is not memory (or
+ * is read-only). Writes are dirty-logged and reported to code tracking. */
+int phys_read(struct phys *p, u64 gpa, void *buf, u64 len);
+int phys_write(struct phys *p, u64 gpa, const void *buf, u64 len);
+
+void phys_mark_dirty(struct phys *p, const struct phys_slot *s, u64 gpa);
+
+/* Code tracking (engine/ through mmu/). The first ref of a page calls ops->code_page. */
+void phys_code_get(struct phys *p, u64 gpa, u32 by);
+void phys_code_put(struct phys *p, u64 gpa);
+static inline bool phys_is_code(const struct phys_slot *s, u64 gpa)
+{
+	return atomic_load_explicit(&s->code[(gpa - s->gpa) >> PAGE_SHIFT], memory_order_acquire) != 0;
+}
+
+#endif

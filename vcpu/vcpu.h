@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * vcpu/vcpu.h - KVM's side of one virtual CPU.
+ *
+ * Locking: `lock` is held by whoever executes an ioctl on the vCPU, KVM_RUN
+ * included; all fields are its holder's unless marked. `requests` is atomic.
+ */
+#ifndef VCPU_VCPU_H
+#define VCPU_VCPU_H
+
+#include <linux/kvm.h>
+#include <pthread.h>
+
+#include "cpu/sys.h"
+#include "engine/engine.h"
+
+struct lapic;
+struct vcpu;
+
+/* Requests, serviced by the owner before it enters the guest (order of service: facts 1.4). */
+#define VCPU_REQUESTS(X) \
+	X(TLB_FLUSH)	/* memory map changed: drop everything, leave old map */ \
+	X(WRITES_FLUSH)	/* dirty log cleared: drop all write TLB entries */ \
+	X(CODE_PAGES)	/* pages in code_queue hold code now: drop their write entries */ \
+	X(CODE_SUSPECT)	/* another CPU or the VMM wrote code: revalidate */ \
+	X(TRIPLE_FAULT) X(NMI) X(SMI) X(IOAPIC_EOI_EXIT) X(SCAN_IOAPIC) \
+	X(LOAD_EOI_EXITMAP) X(APICV_UPDATE) X(EVENT) X(UNBLOCK) X(CLOCK_UPDATE) \
+	X(STEAL_UPDATE) X(VM_DEAD) X(EXIT_PARK)
+enum vcpu_request {
+#define X(n) VREQ_##n,
+	VCPU_REQUESTS(X)
+#undef X
+	VREQ_COUNT
+};
+
+/* What a vCPU asks of its VM (implemented by vm/). */
+struct vcpu_vm_ops {
+	/* In-kernel device bus and ioeventfd/coalesced zones. 0 = handled, -ENOENT = user space. */
+	int (*mmio_read)(void *vm, struct vcpu *v, u64 gpa, void *buf, u32 len);
+	int (*mmio_write)(void *vm, struct vcpu *v, u64 gpa, const void *buf, u32 len);
+	int (*pio_read)(void *vm, struct vcpu *v, u16 port, void *buf, u32 size);
+	int (*pio_write)(void *vm, struct vcpu *v, u16 port, const void *buf, u32 size);
+	/* PIC: vector of a pending ExtINT or -1; ack takes it. */
+	int (*extint_pending)(void *vm);
+	int (*extint_ack)(void *vm);
+	u64 (*clock_ns)(void *vm);	/* kvmclock, ns */
+	bool (*msr_allowed)(void *vm, u32 msr, bool write);	/* KVM_X86_SET_MSR_FILTER */
+};
+
+/* VM-wide settings a vCPU reads; owned by vm/, set before vCPUs run or by atomic stores. */
+struct vcpu_vm_config {
+	u64 disabled_quirks;
+	u64 disabled_exits;	/* KVM_X86_DISABLE_EXITS_* */
+	u32 user_space_msr_mask;
+	u32 irqchip;		/* 0 none, 1 full, 2 split */
+	u32 bsp_id;
+	u32 apic_bus_ns;
+	bool exception_payload, triple_fault_event, exit_on_emulation_failure, x2apic_32bit;
+	bool hypercall_map_gpa_range;
+	u32 tsc_khz;		/* default for new vCPUs */
+	u64 tsc_offset;
+};
+
+struct vcpu {
+	struct cpu *c;
+	struct kvm_run *run;		/* mapping of the vCPU fd's memfd, 3 pages */
+	u8 *pio_data;			/* page 1 */
+	u32 id;				/* KVM vcpu id = initial APIC id */
+	void *vm;			/* opaque */
+	const struct vcpu_vm_ops *vm_ops;
+	const struct vcpu_vm_config *cfg;
+	struct lapic *lapic;		/* NULL without in-kernel LAPIC */
+	struct phys *phys;
+
+	pthread_mutex_t lock;
+	_Atomic u64 requests;
+	_Atomic u32 in_guest;		/* 1 while a thread is between request service and exit */
+	_Atomic u32 wake_seq;		/* futex word for blocking (HLT, wait-for-SIPI) */
+	_Atomic int tid;		/* thread inside KVM_RUN, 0 = none */
+
+	struct vcpu_priv *p;		/* vcpu_priv.h: events, cpuid, msrs, pio/mmio fragments, debug */
+};
+
+/* -- life cycle -- */
+/* run_fd: the memfd of >= 3 pages that holds kvm_run. 0 or -errno. */
+int vcpu_create(struct vcpu **out, u32 id, u32 index, int run_fd, void *vm, const struct vcpu_vm_ops *ops,
+		const struct vcpu_vm_config *cfg, struct phys *phys, struct lapic *lapic);
+void vcpu_destroy(struct vcpu *v);
+
+/* -- cross-thread (any thread) -- */
+void vcpu_request(struct vcpu *v, enum vcpu_request r);	/* set + kick + wake from block */
+/* Post and wait until the vCPU is either outside the guest or has serviced it. */
+void vcpu_request_wait(struct vcpu *v, enum vcpu_request r);
+void vcpu_code_page(struct vcpu *v, u64 gpa);		/* queue a page for VREQ_CODE_PAGES */
+void vcpu_kick(struct vcpu *v);
+
+/* -- ioctls; caller holds v->lock; every function returns 0/positive or -errno -- */
+int vcpu_run(struct vcpu *v);
+int vcpu_get_regs(struct vcpu *v, struct kvm_regs *r);
+int vcpu_set_regs(struct vcpu *v, const struct kvm_regs *r);
+int vcpu_get_sregs(struct vcpu *v, struct kvm_sregs *s);
+int vcpu_set_sregs(struct vcpu *v, const struct kvm_sregs *s);
+int vcpu_get_sregs2(struct vcpu *v, struct kvm_sregs2 *s);
+int vcpu_set_sregs2(struct vcpu *v, const struct kvm_sregs2 *s);
+int vcpu_get_fpu(struct vcpu *v, struct kvm_fpu *f);
+int vcpu_set_fpu(struct vcpu *v, const struct kvm_fpu *f);
+int vcpu_get_xsave(struct vcpu *v, void *buf, u32 size);
+int vcpu_set_xsave(struct vcpu *v, const void *buf, u32 size);
+int vcpu_get_xcrs(struct vcpu *v, struct kvm_xcrs *x);
+int vcpu_set_xcrs(struct vcpu *v, const struct kvm_xcrs *x);
+int vcpu_get_debugregs(struct vcpu *v, struct kvm_debugregs *d);
+int vcpu_set_debugregs(struct vcpu *v, const struct kvm_debugregs *d);
+int vcpu_get_events(struct vcpu *v, struct kvm_vcpu_events *e);
+int vcpu_set_events(struct vcpu *v, const struct kvm_vcpu_events *e);
+int vcpu_get_mp_state(struct vcpu *v, struct kvm_mp_state *m);
+int vcpu_set_mp_state(struct vcpu *v, const struct kvm_mp_state *m);
+int vcpu_set_cpuid2(struct vcpu *v, const struct kvm_cpuid_entry2 *e, u32 n);
+int vcpu_get_cpuid2(struct vcpu *v, struct kvm_cpuid_entry2 *e, u32 *n);
+int vcpu_get_msr(struct vcpu *v, u32 msr, u64 *val);		/* host-initiated: 0, or -EINVAL unknown */
+int vcpu_set_msr(struct vcpu *v, u32 msr, u64 val);
+int vcpu_get_lapic(struct vcpu *v, struct kvm_lapic_state *s);
+int vcpu_set_lapic(struct vcpu *v, const struct kvm_lapic_state *s);
+int vcpu_interrupt(struct vcpu *v, u32 irq);
+int vcpu_nmi(struct vcpu *v);
+int vcpu_set_guest_debug(struct vcpu *v, const struct kvm_guest_debug *d);
+int vcpu_translate(struct vcpu *v, struct kvm_translation *t);
+int vcpu_set_signal_mask(struct vcpu *v, const void *sigset8);	/* NULL removes */
+int vcpu_set_tsc_khz(struct vcpu *v, u32 khz);
+u32 vcpu_get_tsc_khz(struct vcpu *v);
+int vcpu_get_tsc_offset(struct vcpu *v, u64 *off);
+int vcpu_set_tsc_offset(struct vcpu *v, u64 off);
+int vcpu_kvmclock_ctrl(struct vcpu *v);
+int vcpu_setup_mce(struct vcpu *v, u64 mcg_cap);
+int vcpu_set_mce(struct vcpu *v, const struct kvm_x86_mce *m);
+int vcpu_enable_cap(struct vcpu *v, const struct kvm_enable_cap *cap);
+
+/* -- system-wide tables (vcpu/cpuid.c, vcpu/msr.c) -- */
+int cpuid_supported(struct kvm_cpuid_entry2 *e, u32 *n);	/* -E2BIG when *n is too small */
+int cpuid_emulated(struct kvm_cpuid_entry2 *e, u32 *n);
+u32 msr_index_list(u32 *out, u32 max);		/* returns the total; fills at most max */
+u32 msr_feature_list(u32 *out, u32 max);
+int msr_feature_get(u32 msr, u64 *val);
+u64 xcr0_host_supported(void);			/* the XCR0 bits guests may have: x87|SSE|AVX */
+u32 tsc_host_khz(void);
+
+#endif
