@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * base/mem.h - memory copies for code that runs while the guest's vector state
+ * is in the host's registers: libc's versions would clobber it.
+ */
+#ifndef BASE_MEM_H
+#define BASE_MEM_H
+
+#include "base/types.h"
+
+static inline void cpu_copy(void *d, const void *s, size_t n)
+{
+	__asm__ volatile("rep movsb" : "+D"(d), "+S"(s), "+c"(n) : : "memory");
+}
+
+static inline void cpu_zero(void *d, size_t n)
+{
+	__asm__ volatile("rep stosb" : "+D"(d), "+c"(n) : "a"(0) : "memory");
+}
+
+static inline bool cpu_equal(const void *a, const void *b, size_t n)
+{
+	const u8 *x = a, *y = b;
+
+	for (; n >= 8; n -= 8, x += 8, y += 8) {
+		u64 p, q;
+
+		__builtin_memcpy(&p, x, 8);
+		__builtin_memcpy(&q, y, 8);
+		if (p != q)
+			return false;
+	}
+	while (n--)
+		if (*x++ != *y++)
+			return false;
+	return true;
+}
+
+#endif
