@@ -32,55 +32,66 @@ static void set_ax(struct cpu *c, u16 v)
 	insn_set_reg(c, R_RAX, 2, v);
 }
 
-/* SF, ZF, PF of a byte; the rest as given. OF, where the manual calls it undefined,
- * comes out clear. */
-static void set_flags(struct cpu *c, u8 v, bool af, bool cf)
+/*
+ * The manual leaves some flags of these undefined; hardware sets them from the sum it
+ * forms inside, so that is how they are made here: v = a + b or a - b, `bits` wide.
+ */
+static void set_flags(struct cpu *c, u32 a, u32 b, bool sub, u32 bits)
 {
+	u32 sign = 1u << (bits - 1), mask = sign * 2 - 1;
+	u32 v = (sub ? a - b : a + b) & mask;
+	u32 carry = sub ? (~a & b) | ((~a | b) & v) : (a & b) | ((a | b) & ~v);
 	u32 f = 0;
 
-	if (v & 0x80)
+	if (v & sign)
 		f |= FL_SF;
 	if (!v)
 		f |= FL_ZF;
-	if (!(__builtin_popcount(v) & 1))
+	if (!(__builtin_popcount(v & 0xff) & 1))
 		f |= FL_PF;
-	if (af)
+	if (carry & 8)
 		f |= FL_AF;
-	if (cf)
+	if (carry & sign)
 		f |= FL_CF;
+	if ((sub ? (a ^ b) & (a ^ v) : ~(a ^ b) & (a ^ v)) & sign)
+		f |= FL_OF;
 	c->rflags = (c->rflags & ~(u64)FL_ARITH) | f;
+}
+
+/* The flags the manual does define, after the others. */
+static void force_flags(struct cpu *c, bool af, bool cf)
+{
+	c->rflags = (c->rflags & ~(u64)(FL_AF | FL_CF)) | (af ? FL_AF : 0) | (cf ? FL_CF : 0);
 }
 
 /* AAA, AAS (APM3). The adjustment carries from AL into AH as one 16-bit sum. */
 static int ascii_adjust(struct cpu *c, const struct insn *in)
 {
+	bool add = in->mnemonic == ZYDIS_MNEMONIC_AAA;
 	bool adjust = (al(c) & 15) > 9 || (c->rflags & FL_AF);
 	u16 ax = (u16)c->gpr[R_RAX];
+	u16 by = adjust ? 0x106 : 0;
 
-	if (adjust)
-		ax = in->mnemonic == ZYDIS_MNEMONIC_AAA ? ax + 0x106 : ax - 0x106;
-	set_ax(c, ax & 0xff0f);
-	set_flags(c, ax & 0x0f, adjust, adjust);
+	set_ax(c, (add ? ax + by : ax - by) & 0xff0f);
+	set_flags(c, ax, by, !add, 16);
+	force_flags(c, adjust, adjust);
 	return CPU_OK;
 }
 
 static int decimal_adjust(struct cpu *c, const struct insn *in)
 {
 	bool add = in->mnemonic == ZYDIS_MNEMONIC_DAA;
-	u8 old = al(c), v = old;
-	bool old_cf = c->rflags & FL_CF;
+	u8 old = al(c);
 	bool af = (old & 15) > 9 || (c->rflags & FL_AF);
-	bool cf = old > 0x99 || old_cf;
+	bool cf = old > 0x99 || (c->rflags & FL_CF);
+	u8 by = (af ? 6 : 0) + (cf ? 0x60 : 0);
 
-	if (af)
-		v = add ? v + 6 : v - 6;
-	if (cf)
-		v = add ? v + 0x60 : v - 0x60;
-	/* DAS: a borrow out of the first step counts as well. */
+	/* DAS: a borrow out of the low step counts as well. */
 	if (!add && af && old < 6)
 		cf = true;
-	set_al(c, v);
-	set_flags(c, v, af, cf);
+	set_al(c, add ? old + by : old - by);
+	set_flags(c, old, by, !add, 8);
+	force_flags(c, af, cf);
 	return CPU_OK;
 }
 
@@ -92,16 +103,17 @@ static int aam(struct cpu *c, const struct insn *in)
 	if (!base)
 		return cpu_raise(c, EXC_DE);
 	set_ax(c, (u16)(v / base << 8 | v % base));
-	set_flags(c, v % base, false, false);
+	set_flags(c, v % base, 0, false, 8);
 	return CPU_OK;
 }
 
 static int aad(struct cpu *c, const struct insn *in)
 {
-	u8 v = (u8)(al(c) + (u8)(c->gpr[R_RAX] >> 8) * (u8)in->imm);
+	u8 high = (u8)((u8)(c->gpr[R_RAX] >> 8) * (u8)in->imm);
+	u8 low = al(c);
 
-	set_ax(c, v);
-	set_flags(c, v, false, false);
+	set_ax(c, (u8)(low + high));
+	set_flags(c, low, high, false, 8);
 	return CPU_OK;
 }
 
