@@ -43,7 +43,13 @@ struct cpu_hooks {
 	void (*iret)(struct cpu *c);
 	/* RSM (only in SMM; default #UD). */
 	int (*rsm)(struct cpu *c);
+	/* Optional. INT3 (3) or INT1 (1) is about to be delivered, RIP still at it: CPU_OK
+	 * lets the guest have it, CPU_EXIT when a debugger took it. */
+	int (*breakpoint)(struct cpu *c, u8 vector);
+	/* Optional. The guest has written a debug register. */
+	void (*debug_changed)(struct cpu *c);
 };
+/* Copies *h; a NULL hook keeps its default (no device, no MSR, #UD). */
 void cpu_set_hooks(const struct cpu_hooks *h);
 extern const struct cpu_hooks *cpu_hooks;
 
@@ -82,6 +88,9 @@ int cpu_set_cr4(struct cpu *c, u64 v);
 int cpu_set_efer(struct cpu *c, u64 v);
 int cpu_set_xcr0(struct cpu *c, u64 v);
 bool cpu_canonical(const struct cpu *c, u64 va);
+
+/* Guest TSC now. */
+u64 cpu_rdtsc(const struct cpu *c);
 
 /* INIT / RESET values (APM2 14.1.3). init: keep FPU and MSRs as INIT does. */
 void cpu_reset(struct cpu *c, bool init);
