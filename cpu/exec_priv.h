@@ -88,7 +88,7 @@ static inline void cpu_set_flags(struct cpu *c, u64 v, u64 mask)
 	c->rflags = new;
 	if ((old ^ new) & (FL_TF | FL_VM | FL_AC))
 		cpu_mode_changed(c);
-	if (new & ~old & FL_IF)
+	if (new & ~old & (FL_IF | FL_TF))
 		cpu_hooks->window(c);
 }
 /* Flags POPF and IRET may change at CPL > IOPL, 16-bit and wider forms. */

@@ -8,7 +8,8 @@ static int gp0(struct cpu *c)
 	return cpu_raise_err(c, EXC_GP, 0);
 }
 
-/* Virtual-8086 code below IOPL 3 works on VIF through the 16-bit forms, with CR4.VME (APM2 8.10.1). */
+/* Virtual-8086 code below IOPL 3 works on VIF through the 16-bit forms, with CR4.VME
+ * (APM2 8.10.1). */
 static bool v86_virtual(const struct cpu *c)
 {
 	return cpu_v86(c) && cpu_iopl(c) < 3;

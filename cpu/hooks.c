@@ -14,7 +14,8 @@ static void no_cpuid(struct cpu *c, u32 leaf, u32 subleaf, u32 out[4])
 {
 	out[0] = out[1] = out[2] = out[3] = 0;
 }
-static int no_pio_in(struct cpu *c, const struct insn *in, u16 port, u32 size, void *buf, u32 *count)
+static int no_pio_in(struct cpu *c, const struct insn *in, u16 port, u32 size, void *buf,
+		     u32 *count)
 {
 	u8 *p = buf;
 

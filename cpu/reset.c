@@ -60,7 +60,7 @@ void cpu_reset(struct cpu *c, bool init)
 	for (u32 i = 0; i < ARRAY_SIZE(c->gpr); i++)
 		c->gpr[i] = 0;
 	cpu_hooks->cpuid(c, 1, 0, id);
-	c->gpr[R_RDX] = id[0];	/* family, model, stepping */
+	c->gpr[R_RDX] = id[0] ? id[0] : 0x600;	/* family, model, stepping */
 	c->rip = 0xfff0;
 	c->rflags = FL_FIXED;
 	reset_segments(c);

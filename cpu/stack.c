@@ -41,7 +41,7 @@ static int stk_linear(struct cpu *c, const struct stk *s, u64 off, u32 size, u64
 
 		if (off <= s->ss.limit || last > top)
 			goto fault;
-	} else if (last > s->ss.limit) {
+	} else if (last > s->ss.limit && s->ss.limit != 0xffffffff) {
 		goto fault;
 	}
 	*lin = (u32)(s->ss.base + off);

@@ -31,8 +31,8 @@ struct cpu_hooks {
 	int (*hypercall)(struct cpu *c, const struct insn *in);
 	u64 (*read_cr8)(struct cpu *c);
 	int (*write_cr8)(struct cpu *c, u64 v);	/* CPU_FAULT: #GP(0) when v > 15 */
-	/* The CPU's interruptibility may have grown (STI, POPF, IRET, CR8): re-evaluate
-	 * pending events before the next instruction. */
+	/* The CPU's interruptibility may have grown (STI, POPF, IRET, CR8), or TF was set:
+	 * re-evaluate pending events and single-stepping before the next instruction. */
 	void (*window)(struct cpu *c);
 	/* SVM instructions and everything else that is not the plain CPU's; the
 	 * default raises #UD. */

@@ -74,11 +74,10 @@ int exec_sysret(struct cpu *c, const struct insn *in)
 	ss->attr |= SEG_DPL;
 	set_cpl(c, 3);
 	if (cpu_in_lm(c))
-		cpu_set_flags(c, c->gpr[R_R11],
+		cpu_set_flags(c, c->gpr[R_R11] & ~(u64)(FL_RF | FL_VM),
 			      FL_POP32 | FL_IF | FL_IOPL | FL_VIF | FL_VIP | FL_RF | FL_VM);
 	else
-		cpu_set_flags(c, FL_IF, FL_IF);
-	c->rflags &= ~(u64)(FL_RF | FL_VM);
+		cpu_set_flags(c, FL_IF, FL_IF | FL_RF);
 	return CPU_OK;
 }
 

@@ -201,7 +201,8 @@ enum {
  * Fetch the descriptor the operand names. *ok = false: not accessible, which these
  * instructions report by ZF = 0 instead of a fault.
  */
-static int probe(struct cpu *c, const struct insn *in, u32 legacy, u32 lng, struct desc *d, bool *ok)
+static int probe(struct cpu *c, const struct insn *in, u32 legacy, u32 lng, struct desc *d,
+		 bool *ok)
 {
 	u16 sel;
 	int r;

@@ -193,10 +193,11 @@ static int bad_tss(struct cpu *c, const struct task_switch *t, u8 vec)
 	return cpu_raise_err(c, vec, sel_error(t->sel, t->ext));
 }
 
-/* The incoming TSS's descriptor: in the GDT, the right type, present, large enough (APM2 12.2.2). */
+/* The incoming TSS's descriptor: in the GDT, the right type, present, large enough
+ * (APM2 12.2.2). */
 static int check_tss(struct cpu *c, const struct task_switch *t, struct desc *d)
 {
-	u8 vec = t->why == TASK_IRET || t->why == TASK_EVENT ? EXC_TS : EXC_GP;
+	u8 vec = t->why == TASK_IRET ? EXC_TS : EXC_GP;
 	u32 type;
 	int r;
 
@@ -239,6 +240,11 @@ int cpu_task_switch(struct cpu *c, const struct task_switch *t)
 	r = c->ops->mem_probe_w(c, (u32)desc_base(&nd), 2, MMU_KERNEL);
 	if (r == CPU_FAULT)
 		return r;
+	if (t->why == TASK_IRET)
+		flags &= ~(u64)FL_NT;
+	r = save_old(c, t->rip, flags);
+	if (r)
+		return r;
 	if (t->why == TASK_JMP || t->why == TASK_IRET) {
 		r = desc_read(c, old_sel, &od, EXC_TS, t->ext);
 		if (!r)
@@ -246,11 +252,6 @@ int cpu_task_switch(struct cpu *c, const struct task_switch *t)
 		if (r)
 			return r;
 	}
-	if (t->why == TASK_IRET)
-		flags &= ~(u64)FL_NT;
-	r = save_old(c, t->rip, flags);
-	if (r)
-		return r;
 	if (t->why == TASK_CALL || t->why == TASK_EVENT) {
 		r = sys_write(c, (u32)desc_base(&nd), &old_sel, 2);
 		if (r)
