@@ -154,3 +154,34 @@ enum cpu_sreg cpu_data_seg(const struct insn *in)
 	}
 	return seg;
 }
+
+int cpu_span(struct cpu *c, enum cpu_sreg s, u64 ea, u32 size, u32 addrsize, bool write,
+	     u64 *n, u64 *lin)
+{
+	u64 mask = cpu_addr_mask(addrsize);
+	bool back = c->rflags & FL_DF;
+	u64 off, room, whole, unused;
+	int r = cpu_linear(c, s, ea, size, write, lin);
+
+	if (r)
+		return r;
+	off = *lin & ~PAGE_MASK;
+	if (off + size > PAGE_SIZE) {
+		*n = 0;
+		return CPU_OK;
+	}
+	room = back ? off / size + 1 : (PAGE_SIZE - off) / size;
+	if (mask - ea < size - 1)
+		whole = 1;
+	else
+		whole = back ? ea / size + 1 : (mask - ea - (size - 1)) / size + 1;
+	if (room > whole)
+		room = whole;
+	if (room < *n)
+		*n = room;
+	/* Inside a page nothing but a limit can change; near one, go singly. */
+	if (*n > 1 && !cpu_in_64(c) &&
+	    cpu_linear(c, s, back ? ea - (*n - 1) * size : ea, (u32)*n * size, write, &unused))
+		*n = 1;
+	return CPU_OK;
+}

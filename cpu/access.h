@@ -45,6 +45,14 @@ int cpu_pop(struct cpu *c, u64 *val, u32 size);
 /* Segment of an implicit DS operand (strings, XLAT) with overrides applied. */
 enum cpu_sreg cpu_data_seg(const struct insn *in);
 
+/*
+ * Linear address of the string element of `size` bytes at s:ea, and how many elements
+ * (*n in: wanted) from there on, in the direction of DF, stay inside one page,
+ * the address size and the limit. *n = 0: the element itself crosses a page.
+ */
+int cpu_span(struct cpu *c, enum cpu_sreg s, u64 ea, u32 size, u32 addrsize, bool write,
+	     u64 *n, u64 *lin);
+
 /* Mask of an address size of 2, 4 or 8 bytes; and the register write rule that
  * goes with it (16 merges, 32 zero-extends). */
 static inline u64 cpu_addr_mask(u32 size)

@@ -61,6 +61,8 @@ void mmu_invlpg(struct cpu *c, u64 gva);
  * or is dirty-logged). True: there was one. */
 bool mmu_drop_writes(struct cpu *c, u64 gpa);
 void mmu_drop_all_writes(struct cpu *c);
+/* cpu_ops.code_page. On get, call it before the bytes are read for translation. */
+void mmu_code_page(struct cpu *c, u64 gpa, bool get);
 void mmu_tlb_init(struct cpu *c);
 
 /* Put data watchpoints in force (addresses and a DR7 value; I/O and execute

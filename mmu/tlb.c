@@ -178,6 +178,17 @@ void mmu_drop_all_writes(struct cpu *c)
 	drop_writes(c, 0, true);
 }
 
+void mmu_code_page(struct cpu *c, u64 gpa, bool get)
+{
+	if (!get) {
+		phys_code_put(c->phys, gpa);
+		return;
+	}
+	/* Counted first: from here on no fill installs a write entry again. */
+	phys_code_get(c->phys, gpa, c->index);
+	mmu_drop_writes(c, gpa);
+}
+
 void mmu_tlb_init(struct cpu *c)
 {
 	for (u32 a = 0; a < TLB_ARRAYS; a++) {
