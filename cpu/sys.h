@@ -46,7 +46,8 @@ struct cpu_hooks {
 	/* Optional. INT3 (3) or INT1 (1) is about to be delivered, RIP still at it: CPU_OK
 	 * lets the guest have it, CPU_EXIT when a debugger took it. */
 	int (*breakpoint)(struct cpu *c, u8 vector);
-	/* Optional. The guest has written a debug register. */
+	/* DR0-DR3 or DR7 changed while breakpoints were or are enabled. Default: put the
+	 * guest's data breakpoints in force (mmu_set_watch). */
 	void (*debug_changed)(struct cpu *c);
 };
 /* Copies *h; a NULL hook keeps its default (no device, no MSR, #UD). */
