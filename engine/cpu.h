@@ -194,6 +194,12 @@ struct cpu_ops {
 	int (*mem_read)(struct cpu *c, u64 gva, void *buf, u32 len, enum mmu_idx idx);
 	int (*mem_write)(struct cpu *c, u64 gva, const void *buf, u32 len, enum mmu_idx idx);
 	int (*mem_probe_w)(struct cpu *c, u64 gva, u32 len, enum mmu_idx idx);
+	/* Segmentation: offset `ea` in segment `seg` -> linear address, with all
+	 * checks of the current mode for an access of len bytes. */
+	int (*linear)(struct cpu *c, enum cpu_sreg seg, u64 ea, u32 len, bool write, u64 *lin);
+	/* This CPU now holds (get) or no longer holds translations of a page: the
+	 * page leaves or may return to the write TLBs. */
+	void (*code_page)(struct cpu *c, u64 gpa, bool get);
 	/* Execute one instruction that is left to C. c->rip is at it. On CPU_OK
 	 * c->rip has been moved on. */
 	int (*exec)(struct cpu *c, const struct insn *in);

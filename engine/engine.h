@@ -23,8 +23,12 @@ struct fetch_page {
 struct cpu *engine_cpu_create(void);
 void engine_cpu_destroy(struct cpu *c);
 
-/* Process-wide, idempotent: signal handlers, host feature checks. 0 or -errno. */
+/* Process-wide, idempotent: host feature checks. 0, or -ENOTSUP. */
 int engine_init(void);
+
+/* To be called first for SIGSEGV, SIGBUS, SIGFPE, SIGILL and SIGTRAP: true when
+ * translated code raised it and it has been turned into a guest exception. */
+bool engine_signal(int sig, void *siginfo, void *ucontext);
 
 enum engine_exit {
 	ENGINE_POLL,	/* c->poll was set (the engine has cleared it) */

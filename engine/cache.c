@@ -1,0 +1,383 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * engine/cache.c - translated units: finding them, linking them, and getting
+ * rid of them when the bytes they were made from change.
+ *
+ * The bytes of every 64-byte line that any unit was decoded from are kept in
+ * ppage.copy; comparing them with memory is what makes writes from outside
+ * (the VMM, DMA, other vCPUs) visible.
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "engine/engine_priv.h"
+
+#define ARENA_CHUNK (256u << 10)
+
+struct arena_chunk {
+	struct arena_chunk *next;
+	u8 mem[] __attribute__((aligned(16)));
+};
+
+void *arena_alloc(struct arena *a, size_t n)
+{
+	n = ALIGN_UP(n, 16);
+	if (!a->head || a->used + n > a->size) {
+		size_t want = n > ARENA_CHUNK ? n : ARENA_CHUNK;
+		struct arena_chunk *c = malloc(sizeof(*c) + want);
+
+		if (!c)
+			return NULL;
+		c->next = a->head;
+		a->head = c;
+		a->used = 0;
+		a->size = want;
+	}
+	void *p = a->head->mem + a->used;
+
+	a->used += n;
+	cpu_zero(p, n);
+	return p;
+}
+
+static void arena_free(struct arena *a)
+{
+	while (a->head) {
+		struct arena_chunk *c = a->head;
+
+		a->head = c->next;
+		free(c);
+	}
+	a->used = a->size = 0;
+}
+
+int cache_init(struct engine *e)
+{
+	e->hash = calloc(1u << UNIT_HASH_BITS, sizeof(*e->hash));
+	e->cpages = calloc(1u << CPAGE_HASH_BITS, sizeof(*e->cpages));
+	e->ppages = calloc(1u << CPAGE_HASH_BITS, sizeof(*e->ppages));
+	e->cap_units = 4096;
+	e->by_addr = malloc(e->cap_units * sizeof(*e->by_addr));
+	if (!e->hash || !e->cpages || !e->ppages || !e->by_addr) {
+		cache_destroy(e);
+		return -ENOMEM;
+	}
+	e->next_token = 1;
+	e->suspect_gen = 1;
+	return 0;
+}
+
+static void ppages_release(struct engine *e)
+{
+	for (u32 i = 0; i < 1u << CPAGE_HASH_BITS; i++) {
+		for (struct ppage *pp = e->ppages[i]; pp; pp = pp->hash_next)
+			if (pp->ref)
+				e->c->ops->code_page(e->c, pp->gpa, false);
+		e->ppages[i] = NULL;
+		e->cpages[i] = NULL;
+	}
+}
+
+void cache_destroy(struct engine *e)
+{
+	if (e->ppages && e->cpages)
+		ppages_release(e);
+	arena_free(&e->arena);
+	free(e->hash);
+	free(e->cpages);
+	free(e->ppages);
+	free(e->by_addr);
+	e->hash = NULL;
+	e->cpages = NULL;
+	e->ppages = NULL;
+	e->by_addr = NULL;
+}
+
+static void jc_reset(struct engine *e, u32 idx)
+{
+	for (u32 i = 0; i < JC_SIZE; i++)
+		e->jc[idx][i] = e->stub_ind_miss;
+}
+
+void cache_flush(struct engine *e)
+{
+	ppages_release(e);
+	arena_free(&e->arena);
+	cpu_zero(e->hash, sizeof(*e->hash) << UNIT_HASH_BITS);
+	e->n_units = 0;
+	for (u32 i = 0; i < 2; i++)
+		for (u32 s = 0; s < ITLB_SIZE; s++)
+			e->itlb[i][s] = (struct itlb_slot){ .tag = ~0ull };
+	cpu_zero(e->itlb_filled, sizeof(e->itlb_filled));
+	for (u32 i = 0; i < MMU_IDX_COUNT; i++)
+		jc_reset(e, i);
+	e->mem.hot = e->mem.hot_start;
+	e->mem.cold = e->mem.cold_start;
+	e->stat_flushes++;
+}
+
+static u32 unit_hash(u64 lin, u32 mode)
+{
+	return (u32)((lin ^ (u64)mode << 7) * 0x9e3779b97f4a7c15ull >> (64 - UNIT_HASH_BITS));
+}
+
+/* The caller has made sure that the page of lin maps to cp (itlb_get). */
+struct unit *cache_lookup(struct engine *e, struct cpage *cp, u64 lin, u64 cs_base, u32 mode)
+{
+	for (struct unit *u = e->hash[unit_hash(lin, mode)]; u; u = u->hash_next)
+		if (u->lin == lin && u->mode == mode && u->cs_base == cs_base && u->cp == cp)
+			return u;
+	return NULL;
+}
+
+void cache_insert(struct engine *e, struct unit *u)
+{
+	struct unit **b = &e->hash[unit_hash(u->lin, u->mode)];
+
+	u->hash_next = *b;
+	*b = u;
+	u->page_next = u->cp->units;
+	u->cp->units = u;
+	if (u->cp2) {
+		u->page2_next = u->cp2->units2;
+		u->cp2->units2 = u;
+	}
+	e->by_addr[e->n_units++] = u;
+	e->stat_units++;
+}
+
+void link_patch(struct engine *e, struct record *r, struct unit *to)
+{
+	u8 *target = r->cross ? to->e_cross : r->backward ? to->e_poll : to->e_body;
+	s32 rel = (s32)(target - (r->patch + 4));
+
+	__builtin_memcpy(codemem_rw(&e->mem, r->patch), &rel, 4);
+	r->linked = to;
+	r->next_in = to->links_in;
+	to->links_in = r;
+}
+
+void link_break(struct engine *e, struct record *r)
+{
+	s32 rel = (s32)(r->stub - (r->patch + 4));
+
+	__builtin_memcpy(codemem_rw(&e->mem, r->patch), &rel, 4);
+	r->linked = NULL;
+}
+
+static u32 jc_index(u64 rip) { return (u32)(rip >> 1) & (JC_SIZE - 1); }
+
+u8 **engine_jc_slot(struct engine *e, u32 mode, u64 rip)
+{
+	return &e->jc[mode_idx(mode)][jc_index(rip)];
+}
+
+void cache_kill_unit(struct engine *e, struct unit *u)
+{
+	if (u->dead)
+		return;
+	u->dead = true;
+	for (struct record *r = u->links_in; r; r = r->next_in)
+		link_break(e, r);
+	u->links_in = NULL;
+	for (struct record *r = u->records; r; r = r->next) {
+		if (r->kind != REC_LINK || !r->linked)
+			continue;
+		for (struct record **pp = &r->linked->links_in; *pp; pp = &(*pp)->next_in)
+			if (*pp == r) {
+				*pp = r->next_in;
+				break;
+			}
+		r->linked = NULL;
+	}
+	for (struct unit **pp = &e->hash[unit_hash(u->lin, u->mode)]; *pp; pp = &(*pp)->hash_next)
+		if (*pp == u) {
+			*pp = u->hash_next;
+			break;
+		}
+	for (struct unit **pp = &u->cp->units; *pp; pp = &(*pp)->page_next)
+		if (*pp == u) {
+			*pp = u->page_next;
+			break;
+		}
+	if (u->cp2)
+		for (struct unit **pp = &u->cp2->units2; *pp; pp = &(*pp)->page2_next)
+			if (*pp == u) {
+				*pp = u->page2_next;
+				break;
+			}
+	u8 **slot = engine_jc_slot(e, u->mode, u->rip);
+
+	if (*slot == u->e_ind)
+		*slot = e->stub_ind_miss;
+}
+
+static u32 page_hash(u64 a)
+{
+	return (u32)((a >> PAGE_SHIFT) * 0x9e3779b97f4a7c15ull >> (64 - CPAGE_HASH_BITS));
+}
+
+static struct ppage *ppage_find(struct engine *e, u64 gpa)
+{
+	for (struct ppage *pp = e->ppages[page_hash(gpa)]; pp; pp = pp->hash_next)
+		if (pp->gpa == gpa)
+			return pp;
+	return NULL;
+}
+
+struct cpage *cache_cpage(struct engine *e, u64 lin, const struct fetch_page *fp)
+{
+	lin &= PAGE_MASK;
+	for (struct cpage *cp = e->cpages[page_hash(lin)]; cp; cp = cp->hash_next)
+		if (cp->lin == lin && cp->pp->gpa == fp->gpa) {
+			cp->pp->host = fp->host;
+			return cp;
+		}
+
+	struct ppage *pp = ppage_find(e, fp->gpa);
+
+	if (!pp) {
+		pp = arena_alloc(&e->arena, sizeof(*pp));
+		if (!pp)
+			return NULL;
+		pp->copy = arena_alloc(&e->arena, PAGE_SIZE);
+		if (!pp->copy)
+			return NULL;
+		pp->gpa = fp->gpa;
+		pp->checked = e->suspect_gen;
+		pp->hash_next = e->ppages[page_hash(fp->gpa)];
+		e->ppages[page_hash(fp->gpa)] = pp;
+	}
+	pp->host = fp->host;
+
+	struct cpage *cp = arena_alloc(&e->arena, sizeof(*cp));
+
+	if (!cp)
+		return NULL;
+	cp->lin = lin;
+	cp->pp = pp;
+	cp->token = e->next_token++;
+	cp->pp_next = pp->cpages;
+	pp->cpages = cp;
+	cp->hash_next = e->cpages[page_hash(lin)];
+	e->cpages[page_hash(lin)] = cp;
+	return cp;
+}
+
+/*
+ * Make the lines of [off, off+len) readable through pp->copy. The first use of
+ * a page announces it as code, which takes it out of every write TLB, before
+ * any byte is read.
+ */
+void cache_fetch_lines(struct engine *e, struct ppage *pp, u32 off, u32 len)
+{
+	if (!pp->ref) {
+		e->c->ops->code_page(e->c, pp->gpa, true);
+		pp->ref = true;
+	}
+	for (u32 l = off >> CODE_LINE_SHIFT; l <= (off + len - 1) >> CODE_LINE_SHIFT && l < 64; l++) {
+		if (pp->lines & BIT64(l))
+			continue;
+		u64 *d = (u64 *)(pp->copy + (l << CODE_LINE_SHIFT));
+		const u64 *s = (const u64 *)(pp->host + (l << CODE_LINE_SHIFT));
+
+		for (u32 i = 0; i < 8; i++)
+			d[i] = s[i];
+		pp->lines |= BIT64(l);
+	}
+}
+
+/* Kill the units of pp whose bytes overlap [from, to) within the page. */
+static void kill_range(struct engine *e, struct ppage *pp, u32 from, u32 to)
+{
+	for (struct cpage *cp = pp->cpages; cp; cp = cp->pp_next) {
+		struct unit *next;
+
+		for (struct unit *u = cp->units; u; u = next) {
+			u32 off = (u32)(u->lin & ~PAGE_MASK);
+
+			next = u->page_next;
+			if (off < to && off + u->len > from)
+				cache_kill_unit(e, u);
+		}
+		for (struct unit *u = cp->units2; u; u = next) {
+			u32 tail = (u32)((u->lin + u->len) & ~PAGE_MASK);
+
+			next = u->page2_next;
+			if (from < tail)
+				cache_kill_unit(e, u);
+		}
+	}
+}
+
+void cache_validate(struct engine *e, struct ppage *pp)
+{
+	if (pp->checked == e->suspect_gen)
+		return;
+	pp->checked = e->suspect_gen;
+	pp->writes = 0;
+	for (u64 left = pp->lines; left; left &= left - 1) {
+		u32 l = (u32)__builtin_ctzll(left);
+		u64 *d = (u64 *)(pp->copy + (l << CODE_LINE_SHIFT));
+		const u64 *s = (const u64 *)(pp->host + (l << CODE_LINE_SHIFT));
+		u64 diff = 0;
+
+		for (u32 i = 0; i < 8; i++)
+			diff |= d[i] ^ s[i];
+		if (likely(!diff))
+			continue;
+		for (u32 i = 0; i < 8; i++)
+			d[i] = s[i];
+		kill_range(e, pp, l << CODE_LINE_SHIFT, (l + 1) << CODE_LINE_SHIFT);
+	}
+}
+
+/* A page that is written often is data again until code in it runs again. */
+#define CODE_WRITES_MAX 64
+
+void engine_code_written(struct cpu *c, u64 gpa, u32 len)
+{
+	struct engine *e = c->engine;
+
+	while (len) {
+		u32 off = (u32)(gpa & ~PAGE_MASK);
+		u32 n = len < PAGE_SIZE - off ? len : (u32)(PAGE_SIZE - off);
+		struct ppage *pp = ppage_find(e, gpa & PAGE_MASK);
+
+		if (pp && pp->ref) {
+			if (++pp->writes > CODE_WRITES_MAX) {
+				kill_range(e, pp, 0, PAGE_SIZE);
+				pp->lines = 0;
+				pp->writes = 0;
+				pp->ref = false;
+				c->ops->code_page(c, pp->gpa, false);
+			} else {
+				kill_range(e, pp, off, off + n);
+				for (u32 i = off; i < off + n; i++)
+					if (pp->lines & BIT64(i >> CODE_LINE_SHIFT))
+						pp->copy[i] = pp->host[i];
+			}
+		}
+		gpa += n;
+		len -= n;
+	}
+}
+
+struct unit *cache_unit_at(struct engine *e, u64 host_rip)
+{
+	u32 lo = 0, hi = e->n_units;
+
+	while (lo < hi) {
+		u32 mid = (lo + hi) / 2;
+		struct unit *u = e->by_addr[mid];
+
+		if ((u64)u->code_end <= host_rip)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	if (lo < e->n_units && (u64)e->by_addr[lo]->code <= host_rip)
+		return e->by_addr[lo];
+	return NULL;
+}

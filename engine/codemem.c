@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * engine/codemem.c - code memory. One memfd mapped twice: the executable view
+ * is never writable and the writable view never executable (W^X). Pages come
+ * into being when touched, so a large reservation costs address space only.
+ */
+#include <errno.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "engine/engine_priv.h"
+
+int codemem_init(struct code_mem *m, u64 size)
+{
+	int fd = memfd_create("standin-code", MFD_CLOEXEC);
+	int err;
+
+	if (fd < 0)
+		return -errno;
+	if (ftruncate(fd, (off_t)size) < 0) {
+		err = -errno;
+		close(fd);
+		return err;
+	}
+	m->size = size;
+	m->rx = mmap(NULL, size, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
+	m->rw = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	err = m->rx == MAP_FAILED || m->rw == MAP_FAILED ? -errno : 0;
+	close(fd);
+	if (err) {
+		codemem_destroy(m);
+		return err;
+	}
+	madvise(m->rw, size, MADV_DONTFORK);
+	madvise(m->rx, size, MADV_DONTFORK);
+	return 0;
+}
+
+void codemem_destroy(struct code_mem *m)
+{
+	if (m->rx && m->rx != MAP_FAILED)
+		munmap(m->rx, m->size);
+	if (m->rw && m->rw != MAP_FAILED)
+		munmap(m->rw, m->size);
+	m->rx = m->rw = NULL;
+}

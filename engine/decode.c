@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: MIT */
+/* engine/decode.c - Zydis's view of an instruction, cut down to struct insn. */
+#include <errno.h>
+
+#include "engine/engine_priv.h"
+
+ZydisDecoder engine_decoder[3];
+
+static const ZydisMachineMode machine_modes[3] = {
+	ZYDIS_MACHINE_MODE_LEGACY_16, ZYDIS_MACHINE_MODE_LEGACY_32, ZYDIS_MACHINE_MODE_LONG_64,
+};
+static const ZydisStackWidth stack_widths[3] = {
+	ZYDIS_STACK_WIDTH_16, ZYDIS_STACK_WIDTH_32, ZYDIS_STACK_WIDTH_64,
+};
+
+__attribute__((constructor)) static void decoder_init(void)
+{
+	for (int i = 0; i < 3; i++) {
+		ZydisDecoderInit(&engine_decoder[i], machine_modes[i], stack_widths[i]);
+		/* AMD decoding: near branches obey 66 in 64-bit mode (APM3 1.2.2); CET and
+		 * MPX hints are plain NOPs on a CPU without them. */
+		ZydisDecoderEnableMode(&engine_decoder[i], ZYDIS_DECODER_MODE_AMD_BRANCHES, ZYAN_TRUE);
+		ZydisDecoderEnableMode(&engine_decoder[i], ZYDIS_DECODER_MODE_CET, ZYAN_FALSE);
+		ZydisDecoderEnableMode(&engine_decoder[i], ZYDIS_DECODER_MODE_MPX, ZYAN_FALSE);
+		ZydisDecoderEnableMode(&engine_decoder[i], ZYDIS_DECODER_MODE_CLDEMOTE, ZYAN_FALSE);
+	}
+}
+
+static u8 seg_of(ZydisRegister r)
+{
+	switch (r) {
+	case ZYDIS_REGISTER_ES: return S_ES;
+	case ZYDIS_REGISTER_CS: return S_CS;
+	case ZYDIS_REGISTER_SS: return S_SS;
+	case ZYDIS_REGISTER_FS: return S_FS;
+	case ZYDIS_REGISTER_GS: return S_GS;
+	default: return S_DS;
+	}
+}
+
+static u8 reg_of(ZydisRegister r)
+{
+	if (r == ZYDIS_REGISTER_NONE)
+		return INSN_NOREG;
+	if (r == ZYDIS_REGISTER_RIP || r == ZYDIS_REGISTER_EIP || r == ZYDIS_REGISTER_IP)
+		return INSN_RIP;
+	return (u8)ZydisRegisterGetId(r);
+}
+
+int insn_from_zydis(struct insn *in, const ZydisDecodedInstruction *zi,
+		    const ZydisDecodedOperand *op, const u8 *bytes, u32 mode_size)
+{
+	*in = (struct insn){
+		.mnemonic = (u16)zi->mnemonic,
+		.len = zi->length,
+		.opcode = zi->opcode,
+		.mode = (u8)(2u << mode_size),
+		.addrsize = (u8)(zi->address_width / 8),
+		.opsize = (u8)(zi->operand_width / 8),
+		.has_modrm = zi->attributes & ZYDIS_ATTRIB_HAS_MODRM,
+		.has_rex = zi->attributes & ZYDIS_ATTRIB_HAS_REX,
+		.rex_w = zi->raw.rex.W || zi->raw.vex.W,
+		.mod = zi->raw.modrm.mod,
+		.reg = (u8)(zi->raw.modrm.reg | (zi->raw.rex.R << 3)),
+		.rm = (u8)(zi->raw.modrm.rm | (zi->raw.rex.B << 3)),
+		.seg = S_DS,
+		.base = INSN_NOREG,
+		.index = INSN_NOREG,
+		.scale = 1,
+	};
+	for (u32 i = 0; i < zi->length; i++)
+		in->bytes[i] = bytes[i];
+
+	switch (zi->opcode_map) {
+	case ZYDIS_OPCODE_MAP_0F: in->map = 1; break;
+	case ZYDIS_OPCODE_MAP_0F38: in->map = 2; break;
+	case ZYDIS_OPCODE_MAP_0F3A: in->map = 3; break;
+	default: in->map = 0; break;
+	}
+	if (zi->encoding == ZYDIS_INSTRUCTION_ENCODING_VEX)
+		in->map |= 8;
+
+	bool opsize_pfx = false;
+
+	for (u32 i = 0; i < zi->raw.prefix_count; i++) {
+		switch (zi->raw.prefixes[i].value) {
+		case 0x66: in->prefixes |= PFX_OPSIZE; opsize_pfx = true; break;
+		case 0x67: in->prefixes |= PFX_ADDRSIZE; break;
+		case 0xf0: in->prefixes |= PFX_LOCK; break;
+		/* The last of F2/F3 counts. */
+		case 0xf3: in->prefixes = (u8)((in->prefixes & ~PFX_REPNE) | PFX_REP); break;
+		case 0xf2: in->prefixes = (u8)((in->prefixes & ~PFX_REP) | PFX_REPNE); break;
+		case 0x2e: case 0x36: case 0x3e: case 0x26: case 0x64: case 0x65:
+			in->prefixes |= PFX_SEG;
+			break;
+		}
+	}
+	if (in->opsize < 2) { /* byte forms: what a wider form would have used */
+		bool small = (mode_size == MODE_SIZE16) != opsize_pfx;
+
+		in->opsize = in->rex_w && mode_size == MODE_SIZE64 ? 8 : small ? 2 : 4;
+	}
+
+	u32 imms = 0;
+
+	for (u32 i = 0; i < zi->operand_count; i++) {
+		const ZydisDecodedOperand *o = &op[i];
+
+		if (o->type == ZYDIS_OPERAND_TYPE_MEMORY &&
+		    o->visibility == ZYDIS_OPERAND_VISIBILITY_EXPLICIT && !in->has_mem) {
+			in->has_mem = true;
+			in->seg = seg_of(o->mem.segment);
+			in->base = reg_of(o->mem.base);
+			in->index = reg_of(o->mem.index);
+			in->scale = o->mem.scale ? o->mem.scale : 1;
+			in->disp = o->mem.disp.has_displacement ? o->mem.disp.value : 0;
+			in->memsize = o->mem.type == ZYDIS_MEMOP_TYPE_AGEN ? 0 :
+				(u8)(o->size / 8 > 255 ? 255 : o->size / 8);
+			in->mem_r = !!(o->actions & ZYDIS_OPERAND_ACTION_MASK_READ);
+			in->mem_w = !!(o->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE);
+		} else if (o->type == ZYDIS_OPERAND_TYPE_IMMEDIATE) {
+			if (imms++ == 0)
+				in->imm = o->imm.value.u;
+			else
+				in->imm2 = o->imm.value.u;
+		} else if (o->type == ZYDIS_OPERAND_TYPE_POINTER) {
+			in->imm = o->ptr.offset;
+			in->imm2 = o->ptr.segment;
+		} else if (o->type == ZYDIS_OPERAND_TYPE_REGISTER &&
+			   o->encoding == ZYDIS_OPERAND_ENCODING_NDSNDD) {
+			in->vvvv = reg_of(o->reg.value);
+		}
+	}
+	if (!in->has_mem) { /* segment override still matters to string instructions */
+		for (u32 i = 0; i < zi->operand_count; i++)
+			if (op[i].type == ZYDIS_OPERAND_TYPE_MEMORY &&
+			    ZydisRegisterGetId(op[i].mem.base) == R_RSI)
+				in->seg = seg_of(op[i].mem.segment);
+	}
+	return 0;
+}
+
+int insn_decode(struct insn *in, const u8 *bytes, u32 n, u32 mode)
+{
+	ZydisDecodedInstruction zi;
+	ZydisDecodedOperand op[ZYDIS_MAX_OPERAND_COUNT];
+	u32 size = mode == 8 ? MODE_SIZE64 : mode == 4 ? MODE_SIZE32 : MODE_SIZE16;
+	ZyanStatus st = ZydisDecoderDecodeFull(&engine_decoder[size], bytes, n, &zi, op);
+
+	if (ZYAN_SUCCESS(st))
+		return insn_from_zydis(in, &zi, op, bytes, size);
+	if (st == ZYDIS_STATUS_NO_MORE_DATA)
+		return n >= 15 ? -E2BIG : -EAGAIN;
+	if (st == ZYDIS_STATUS_INSTRUCTION_TOO_LONG)
+		return -E2BIG;
+	return -EILSEQ;
+}
+
+u64 insn_ea(const struct cpu *c, const struct insn *in)
+{
+	u64 a = (u64)in->disp;
+
+	if (in->base == INSN_RIP)
+		a += c->rip + in->len;
+	else if (in->base != INSN_NOREG)
+		a += c->gpr[in->base];
+	if (in->index != INSN_NOREG)
+		a += c->gpr[in->index] * in->scale;
+	if (in->addrsize == 4)
+		a = (u32)a;
+	else if (in->addrsize == 2)
+		a = (u16)a;
+	return a;
+}
+
+void insn_retire(struct cpu *c, const struct insn *in)
+{
+	c->rip += in->len;
+	if (in->mode == 4)
+		c->rip = (u32)c->rip;
+	else if (in->mode == 2)
+		c->rip = (u32)c->rip; /* 16-bit code may run past 64 KiB only by faulting */
+}
+
+u8 insn_reg8(const struct cpu *c, const struct insn *in, u8 r)
+{
+	if (!in->has_rex && (r & 0xc) == 4)
+		return (u8)(c->gpr[r & 3] >> 8);
+	return (u8)c->gpr[r];
+}
+
+void insn_set_reg8(struct cpu *c, const struct insn *in, u8 r, u8 v)
+{
+	if (!in->has_rex && (r & 0xc) == 4)
+		c->gpr[r & 3] = (c->gpr[r & 3] & ~0xff00ull) | (u64)v << 8;
+	else
+		c->gpr[r] = (c->gpr[r] & ~0xffull) | v;
+}
+
+u64 insn_reg(const struct cpu *c, u8 r, u32 size)
+{
+	u64 v = c->gpr[r];
+
+	return size == 8 ? v : size == 4 ? (u32)v : size == 2 ? (u16)v : (u8)v;
+}
+
+void insn_set_reg(struct cpu *c, u8 r, u32 size, u64 v)
+{
+	switch (size) {
+	case 8: c->gpr[r] = v; break;
+	case 4: c->gpr[r] = (u32)v; break;
+	case 2: c->gpr[r] = (c->gpr[r] & ~0xffffull) | (u16)v; break;
+	default: c->gpr[r] = (c->gpr[r] & ~0xffull) | (u8)v; break;
+	}
+}

@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * engine/engine_priv.h - data structures of the translator.
+ *
+ * Everything here belongs to one vCPU and is touched by its thread only: each
+ * vCPU has its own code cache, so no translated code, link or table is shared.
+ *
+ * Terms. A *unit* is one translated run of guest instructions inside one guest
+ * page, with one entry and several exits. A *record* describes one place where
+ * a unit leaves translated code. A *code page* is one (linear page, physical
+ * page) pair; its token proves that the mapping still holds.
+ */
+#ifndef ENGINE_PRIV_H
+#define ENGINE_PRIV_H
+
+#include <Zydis/Zydis.h>
+
+#include "engine/engine.h"
+
+/*
+ * Where guest registers are while translated code runs. Scratch registers must
+ * be legacy ones (instructions with AH..DH cannot take a REX prefix), so guest
+ * RCX and RSI move up and guest R13-R15 stay in memory.
+ */
+enum {
+	H_RAX, H_RCX, H_RDX, H_RBX, H_RSP, H_RBP, H_RSI, H_RDI,
+	H_R8, H_R9, H_R10, H_R11, H_R12, H_R13, H_R14, H_R15,
+};
+#define SCR_PTR H_RCX	/* host pointer of the current access or group */
+#define SCR_TMP H_RSI
+#define HREG_MEM 0xff
+extern const u8 engine_hreg[16];
+
+/* -- execution mode: what a translation depends on besides its bytes -- */
+enum {
+	MODE_SIZE = 0x3,	/* 0: 16-bit, 1: 32-bit, 2: 64-bit code */
+	MODE_SIZE16 = 0, MODE_SIZE32 = 1, MODE_SIZE64 = 2,
+	MODE_IDX_SHIFT = 2, MODE_IDX = 0x3 << 2,	/* enum mmu_idx */
+	MODE_FLAT = 1 << 4,	/* DS ES SS: base 0, 4 GiB, writable */
+	MODE_SS32 = 1 << 5,	/* 32-bit stack pointer */
+	MODE_X87 = 1 << 6,	/* x87/MMX usable */
+	MODE_SSE = 1 << 7,
+	MODE_AVX = 1 << 8,
+	MODE_CPL0 = 1 << 9,
+	MODE_FWAIT = 1 << 10,	/* WAIT raises #NM */
+	MODE_CSBASE = 1 << 11,	/* cs_base != 0 */
+	MODE_CPU = 0xfff,	/* all of the above come from the CPU state */
+	/* flavours of a unit */
+	MODE_NOGROUP = 1 << 12,	/* every access checked on its own */
+	MODE_BOUNCE = 1 << 13,	/* one instruction, memory operand in the bounce buffer */
+	MODE_STEP = 1 << 14,	/* one instruction */
+};
+static inline u32 mode_bytes(u32 mode) { return 2u << (mode & MODE_SIZE); }
+static inline enum mmu_idx mode_idx(u32 mode)
+{
+	return (enum mmu_idx)((mode & MODE_IDX) >> MODE_IDX_SHIFT);
+}
+
+#define UNIT_MAX_INSNS 48
+#define ITLB_BITS 9
+#define ITLB_SIZE (1u << ITLB_BITS)
+#define JC_BITS 11
+#define JC_SIZE (1u << JC_BITS)
+#define UNIT_HASH_BITS 15
+#define CPAGE_HASH_BITS 12
+#define CODE_LINE_SHIFT 6	/* validation granule: 64 bytes */
+
+struct unit;
+struct cpage;
+
+enum record_kind {
+	REC_LINK,	/* direct jump to `target`, not linked yet */
+	REC_INDIRECT,	/* jump cache miss: target RIP in c->rip already */
+	REC_TLB,	/* access check failed */
+	REC_EXEC,	/* instruction is done by C */
+	REC_ENTRY,	/* unit entry refused: mapping token stale */
+	REC_POLL,	/* c->poll was set */
+	REC_FPU,	/* vector state must be loaded */
+	REC_UD,		/* #UD */
+	REC_NM,		/* FPU not available: #NM or #UD by state */
+	REC_BOUNCED,	/* the bounce unit has run its instruction */
+	REC_STEPPED,
+	REC_FAULT,	/* host signal in translated code */
+};
+
+struct record {
+	u8 kind;
+	u8 acc;		/* REC_TLB: enum mem_access */
+	bool grouped;	/* REC_TLB: more than the instruction at rip is covered */
+	bool hoisted;
+	u32 len;	/* REC_TLB: bytes */
+	u64 rip;	/* of the instruction (REC_LINK: the target) */
+	u8 *resume;	/* REC_TLB, REC_FPU: try again here */
+	u8 *patch;	/* REC_LINK: the rel32 to patch; */
+	u8 *stub;	/* REC_LINK: where it points while unlinked */
+	bool backward;	/* REC_LINK: poll at the target */
+	bool cross;	/* REC_LINK: leaves the page */
+	struct unit *unit;
+	struct unit *linked;
+	struct record *next_in;	/* list of links into `linked` */
+	struct record *next;	/* all records of the unit */
+	struct insn *insn;	/* REC_EXEC, REC_TLB */
+	/* REC_TLB: address of the first byte: an insn-like expression */
+	u8 base, index, scale, seg;
+	s64 disp;
+};
+
+struct unit {
+	u64 lin;	/* linear address of the first byte */
+	u64 rip;	/* offset within CS */
+	u64 cs_base;
+	u32 mode;
+	u32 len;	/* guest bytes */
+	u8 *e_ind, *e_cross, *e_poll, *e_body;
+	u8 *code, *code_end;
+	struct cpage *cp;
+	struct cpage *cp2;	/* page-crossing single instruction: second page */
+	struct unit *hash_next;
+	struct unit *page_next;	/* units of cp */
+	struct unit *page2_next;
+	struct record *links_in;
+	struct record *records;
+	u16 n_insns;
+	bool dead;
+	/* host offset from code and guest offset of each instruction, for signals */
+	u32 *host_off;
+	u16 *guest_off;
+};
+
+/* What this vCPU has translated of one physical page. */
+struct ppage {
+	u64 gpa;
+	struct ppage *hash_next;
+	struct cpage *cpages;
+	u64 lines;	/* 64-byte lines that units cover */
+	u32 checked;	/* engine->suspect_gen at which bytes were last compared */
+	u32 writes;	/* slow stores since the last validation */
+	bool ref;	/* phys_code_get done */
+	const u8 *host;
+	u8 *copy;	/* the bytes as translated, valid in `lines` */
+};
+
+struct cpage {
+	u64 lin;
+	u32 token;
+	struct ppage *pp;
+	struct cpage *hash_next;
+	struct cpage *pp_next;
+	struct unit *units;
+	struct unit *units2;	/* units that end in this page */
+};
+
+struct itlb_slot {
+	u32 token;	/* compared by translated code; 0 = must ask C */
+	u32 global;
+	u64 tag;	/* linear page, ~0 = empty */
+	struct cpage *cp;
+};
+
+struct code_mem {
+	u8 *rx;		/* executable mapping */
+	u8 *rw;		/* writable alias of the same pages */
+	u64 size;
+	u8 *hot, *hot_start, *hot_end;	/* rx addresses */
+	u8 *cold, *cold_start, *cold_end;
+};
+
+/* Chunked bump allocator; freed as a whole. */
+struct arena {
+	struct arena_chunk *head;
+	size_t used, size;
+};
+
+struct seg_lim {
+	u64 read, write;	/* offsets below this may be accessed; 0 = ask C */
+};
+
+struct engine {
+	/* -- addressed by translated code (the struct is below 2 GiB) -- */
+	u64 host_rsp;
+	u64 save_rax;	/* flag save area of access checks */
+	u64 save_flags;
+	u64 spill[2];
+	u64 tmp;
+	u32 jc_mask;
+	u32 exit_flags;	/* LAHF in bits 8-15, OF in bit 0 */
+	struct seg_lim lim[6];
+	u8 *jc[MMU_IDX_COUNT][JC_SIZE];
+	struct itlb_slot itlb[2][ITLB_SIZE];	/* kernel, user */
+	u8 bounce[1024] __attribute__((aligned(64)));
+
+	/* -- C only -- */
+	struct cpu *c;
+	u32 mode;
+	u64 cs_base;
+	u32 jc_mode[MMU_IDX_COUNT];
+	u64 jc_csbase[MMU_IDX_COUNT];
+	u32 next_token;
+	u32 suspect_gen;
+	struct code_mem mem;
+	struct arena arena;
+	struct unit **hash;
+	struct cpage **cpages;
+	struct ppage **ppages;
+	struct unit **by_addr;	/* in order of code address */
+	u32 n_units, cap_units;
+	struct record fault_rec;
+	struct record miss_rec[2];
+	u32 host_mxcsr;
+	u16 host_fcw;
+	bool flush_pending;
+	u64 itlb_filled[2][ITLB_SIZE / 64];
+	/* fixed stubs */
+	struct record *(*enter)(u8 *code);
+	u8 *stub_exit;	/* rcx = record */
+	u8 *stub_ind_miss; /* rcx = guest RIP */
+	struct unit *no_unit;
+	struct translator *tr;
+	struct insn step_insn;
+	u64 stat_units, stat_flushes, stat_exits[16];
+};
+
+struct engine *engine_of(struct cpu *c);
+
+/* decode.c */
+int insn_from_zydis(struct insn *in, const ZydisDecodedInstruction *zi,
+		    const ZydisDecodedOperand *op, const u8 *bytes, u32 mode_size);
+extern ZydisDecoder engine_decoder[3];
+
+/* cache.c */
+int cache_init(struct engine *e);
+void cache_destroy(struct engine *e);
+void cache_flush(struct engine *e);
+struct unit *cache_lookup(struct engine *e, struct cpage *cp, u64 lin, u64 cs_base, u32 mode);
+void cache_insert(struct engine *e, struct unit *u);
+void cache_kill_unit(struct engine *e, struct unit *u);
+struct cpage *cache_cpage(struct engine *e, u64 lin, const struct fetch_page *fp);
+void cache_fetch_lines(struct engine *e, struct ppage *pp, u32 off, u32 len);
+void cache_validate(struct engine *e, struct ppage *pp);
+u8 **engine_jc_slot(struct engine *e, u32 mode, u64 rip);
+struct itlb_slot *itlb_slot(struct engine *e, u32 user, u64 lin);
+void engine_fpu_load(struct cpu *c);
+struct unit *cache_unit_at(struct engine *e, u64 host_rip);
+void *arena_alloc(struct arena *a, size_t n);
+void link_patch(struct engine *e, struct record *r, struct unit *to);
+void link_break(struct engine *e, struct record *r);
+
+/* itlb.c: resolve the page of `lin` for execution; CPU_OK with *cp, CPU_FAULT, CPU_EXIT (not memory) */
+int itlb_get(struct engine *e, u64 lin, struct cpage **cp);
+
+/* codemem.c */
+int codemem_init(struct code_mem *m, u64 size);
+void codemem_destroy(struct code_mem *m);
+static inline u8 *codemem_rw(const struct code_mem *m, const u8 *rx) { return m->rw + (rx - m->rx); }
+
+/* translate.c */
+int translator_init(struct engine *e);
+void translator_destroy(struct engine *e);
+/* Build a unit at lin. NULL: code memory is full (caller flushes and retries) or
+ * the first instruction could not be fetched: then *res is CPU_FAULT/CPU_EXIT. */
+struct unit *translate(struct engine *e, u64 rip, u64 cs_base, u32 mode, int *res);
+
+/* stubs.c */
+int stubs_emit(struct engine *e);
+
+/* mode.c */
+void mode_update(struct engine *e);
+
+/* slow.c: execute the one instruction at c->rip with full generality */
+int slow_exec(struct engine *e, const struct insn *in);
+
+/* signal.c */
+extern __thread struct engine *engine_current;
+
+#endif

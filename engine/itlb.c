@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * engine/itlb.c - which linear pages may be executed, and as which code page.
+ * A slot's token equals the code page's only while the mapping is known to
+ * hold and the bytes are known to be unchanged; translated code compares it
+ * whenever it enters another page.
+ */
+#include "engine/engine_priv.h"
+
+static u32 itlb_class(const struct cpu *c) { return c->cpl == 3; }
+
+struct itlb_slot *itlb_slot(struct engine *e, u32 user, u64 lin)
+{
+	return &e->itlb[user][(lin >> PAGE_SHIFT) & (ITLB_SIZE - 1)];
+}
+
+int itlb_get(struct engine *e, u64 lin, struct cpage **cp)
+{
+	struct cpu *c = e->c;
+	u32 k = itlb_class(c);
+	struct itlb_slot *s = itlb_slot(e, k, lin);
+
+	if (likely(s->tag == (lin & PAGE_MASK))) {
+		if (unlikely(!s->token)) {
+			cache_validate(e, s->cp->pp);
+			s->token = s->cp->token;
+		}
+		*cp = s->cp;
+		return CPU_OK;
+	}
+
+	struct fetch_page fp = { 0 };
+	int r = c->ops->fetch(c, lin, &fp);
+
+	if (r != CPU_OK)
+		return r;
+	if (!fp.host)
+		return CPU_EXIT;
+	s->tag = ~0ull;
+	s->token = 0;
+	*cp = cache_cpage(e, lin, &fp);
+	if (!*cp)
+		return CPU_EXIT;
+	cache_validate(e, (*cp)->pp);
+	u32 i = (u32)(s - e->itlb[k]);
+
+	s->tag = lin & PAGE_MASK;
+	s->cp = *cp;
+	s->global = fp.global;
+	s->token = (*cp)->token;
+	e->itlb_filled[k][i / 64] |= BIT64(i % 64);
+	return CPU_OK;
+}
+
+void engine_itlb_flush(struct cpu *c, bool global)
+{
+	struct engine *e = c->engine;
+
+	for (u32 k = 0; k < 2; k++)
+		for (u32 w = 0; w < ITLB_SIZE / 64; w++) {
+			u64 keep = 0;
+
+			for (u64 left = e->itlb_filled[k][w]; left; left &= left - 1) {
+				u32 i = (u32)__builtin_ctzll(left);
+				struct itlb_slot *s = &e->itlb[k][w * 64 + i];
+
+				if (!global && s->global) {
+					keep |= BIT64(i);
+					continue;
+				}
+				s->token = 0;
+				s->tag = ~0ull;
+			}
+			e->itlb_filled[k][w] = keep;
+		}
+}
+
+void engine_itlb_flush_page(struct cpu *c, u64 gva)
+{
+	for (u32 k = 0; k < 2; k++) {
+		struct itlb_slot *s = itlb_slot(c->engine, k, gva);
+
+		if (s->tag == (gva & PAGE_MASK)) {
+			s->token = 0;
+			s->tag = ~0ull;
+		}
+	}
+}
+
+void engine_code_suspect(struct cpu *c)
+{
+	struct engine *e = c->engine;
+
+	e->suspect_gen++;
+	for (u32 k = 0; k < 2; k++)
+		for (u32 w = 0; w < ITLB_SIZE / 64; w++)
+			for (u64 left = e->itlb_filled[k][w]; left; left &= left - 1)
+				e->itlb[k][w * 64 + (u32)__builtin_ctzll(left)].token = 0;
+}

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: MIT */
+/* engine/mode.c - what of the CPU state translations depend on. */
+#include "engine/engine_priv.h"
+
+static bool seg_flat_data(const struct cpu_seg *s)
+{
+	return s->base == 0 && s->limit == 0xffffffffu &&
+	       (s->attr & (SEG_P | SEG_S | SEG_CODE | SEG_RW | SEG_EC)) == (SEG_P | SEG_S | SEG_RW);
+}
+
+/* Offsets below the result can be accessed without asking C. */
+static void seg_limits(struct seg_lim *l, const struct cpu_seg *s)
+{
+	u64 end = (u64)s->limit + 1;
+
+	l->read = l->write = 0;
+	if (!(s->attr & SEG_P) || !(s->attr & SEG_S))
+		return;
+	if (s->attr & SEG_CODE) {
+		if (s->attr & SEG_RW)
+			l->read = end;
+		return;
+	}
+	if (s->attr & SEG_EC)
+		return; /* expand-down: rare enough for C */
+	l->read = end;
+	if (s->attr & SEG_RW)
+		l->write = end;
+}
+
+void mode_update(struct engine *e)
+{
+	struct cpu *c = e->c;
+	u32 m = 0;
+
+	c->mode_stale = 0;
+	if (cpu_in_64(c))
+		m |= MODE_SIZE64;
+	else if (c->seg[S_CS].attr & SEG_DB)
+		m |= MODE_SIZE32;
+	m |= (u32)cpu_mmu_idx(c) << MODE_IDX_SHIFT;
+	if (c->cpl == 0)
+		m |= MODE_CPL0;
+
+	bool nm = c->cr0 & (CR0_EM | CR0_TS);
+
+	if (!nm)
+		m |= MODE_X87;
+	if (!(c->cr0 & (CR0_EM | CR0_TS)) && (c->cr4 & CR4_OSFXSR))
+		m |= MODE_SSE;
+	if ((c->cr4 & CR4_OSXSAVE) && (c->xcr0 & 6) == 6 && !(c->cr0 & CR0_TS) &&
+	    (c->cr0 & CR0_PE) && !(c->rflags & FL_VM))
+		m |= MODE_AVX;
+	if ((c->cr0 & (CR0_MP | CR0_TS)) == (CR0_MP | CR0_TS))
+		m |= MODE_FWAIT;
+
+	e->cs_base = 0;
+	if ((m & MODE_SIZE) != MODE_SIZE64) {
+		if (seg_flat_data(&c->seg[S_DS]) && seg_flat_data(&c->seg[S_ES]) &&
+		    seg_flat_data(&c->seg[S_SS]))
+			m |= MODE_FLAT;
+		if (c->seg[S_SS].attr & SEG_DB)
+			m |= MODE_SS32;
+		e->cs_base = c->seg[S_CS].base;
+		if (e->cs_base)
+			m |= MODE_CSBASE;
+		for (u32 i = 0; i < 6; i++)
+			seg_limits(&e->lim[i], &c->seg[i]);
+	}
+	e->mode = m;
+
+	u32 k = mode_idx(m);
+
+	if (e->jc_mode[k] != m || e->jc_csbase[k] != e->cs_base) {
+		e->jc_mode[k] = m;
+		e->jc_csbase[k] = e->cs_base;
+		for (u32 i = 0; i < JC_SIZE; i++)
+			e->jc[k][i] = e->stub_ind_miss;
+	}
+}
