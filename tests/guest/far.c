@@ -78,6 +78,7 @@ TEST(gate_inner, "call gate to ring 0 with parameters, RET n back")
 	struct guest *g = guest_with(M_PM32, outer);
 	struct stop s;
 
+	need_stack_switch32();
 	guest_gdt(g, SEL_GATE, gate(SEL_CODE32, (u32)AT(outer, outer0), 0xc, 3, 2));
 	s = run(g);
 	CHECK_EXC(s, VEC_DONE3, -1);
@@ -96,6 +97,7 @@ TEST(gate_dpl, "a call gate of DPL 0 from ring 3 is #GP(selector)")
 	struct guest *g = guest_with(M_PM32, outer);
 	struct stop s;
 
+	need_stack_switch32();
 	guest_gdt(g, SEL_GATE, gate(SEL_CODE32, (u32)AT(outer, outer0), 0xc, 0, 2));
 	s = run(g);
 	CHECK_EXC(s, 13, SEL_GATE);
@@ -175,8 +177,10 @@ CODE32(v86, "push $0\n push $0\n push $0\n push $0x1000\n push $0x2000\n push $0
 TEST(v86, "IRET to virtual-8086 mode and INT3 out of it")
 {
 	struct guest *g = guest_with(M_PM32, v86);
-	struct stop s = run(g);
+	struct stop s;
 
+	need_stack_switch32();
+	s = run(g);
 	CHECK_EXC(s, 3, -1);
 	CHECK_EQ(g->ram[0x10010], 0x55);
 	CHECK_EQ(s.r.rcx & 0xffff, 0x700);
