@@ -204,6 +204,11 @@ struct cpu_ops {
 	int (*mem_read)(struct cpu *c, u64 gva, void *buf, u32 len, enum mmu_idx idx);
 	int (*mem_write)(struct cpu *c, u64 gva, const void *buf, u32 len, enum mmu_idx idx);
 	int (*mem_probe_w)(struct cpu *c, u64 gva, u32 len, enum mmu_idx idx);
+	/* Writable memory inside one page, even if it holds code: CPU_OK with its
+	 * host and guest-physical address; CPU_EXIT when it is not that. After storing
+	 * there, mem_written() must be called. */
+	int (*mem_direct)(struct cpu *c, u64 gva, u32 len, enum mmu_idx idx, u8 **host, u64 *gpa);
+	void (*mem_written)(struct cpu *c, u64 gpa, u32 len);
 	/* Segmentation: offset `ea` in segment `seg` -> linear address, with all
 	 * checks of the current mode for an access of len bytes. */
 	int (*linear)(struct cpu *c, enum cpu_sreg seg, u64 ea, u32 len, bool write, u64 *lin);

@@ -1,11 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * irq/irq.h - the x86 interrupt fabric as a pure library: no thread, no fd, no
- * global state. Time, wake-ups and guest memory come in through callbacks.
+ * global state. Time and wake-ups come in through callbacks.
  *
- * Locking: `irqchip.lock` (a plain mutex supplied here) serialises PIC, PIT, I/O APIC and routing; a LAPIC's
- * IRR may be set by any thread (atomic or), its other registers belong to its vCPU's lock holder/thread.
- * The APIC map (id -> lapic, logical clusters) is an immutable array behind an atomic pointer.
+ * Headers: lapic.h (one per vCPU), irqchip.h (one per VM: PIC, PIT, I/O APIC, routing,
+ * MSI and the APIC bus), apicv.h (inhibit reasons). irq_priv.h is for irq/ alone.
+ *
+ * Locking: `irqchip.lock` serialises PIC, PIT, I/O APIC and ack bookkeeping;
+ * `irqchip.map_lock` the list of LAPICs and the making of the APIC map. Order: map_lock,
+ * then lock (never both in the delivery path). A LAPIC's IRR, TMR and pending events may be
+ * set by any thread with atomic operations; its other registers are changed by its vCPU's
+ * lock holder only and read by anyone. The APIC map and the routing table are immutable
+ * arrays behind atomic pointers, freed after a grace period (irq/grace.h).
+ *
+ * Callbacks: `wake` and `timer` may be called with irqchip locks held and must not call
+ * back into irq/. `ack` is called with no lock held and may.
  */
 #ifndef IRQ_IRQ_H
 #define IRQ_IRQ_H
@@ -15,33 +24,47 @@
 struct lapic;
 struct irqchip;
 
+enum apic_delivery {
+	APIC_FIXED = 0, APIC_LOWEST = 1, APIC_SMI = 2,
+	APIC_REMOTE_READ = 3,	/* KVM's paravirtual kick (KVM_HC_KICK_CPU) */
+	APIC_NMI = 4, APIC_INIT = 5, APIC_STARTUP = 6, APIC_EXTINT = 7,
+};
+
+enum apic_shorthand { APIC_TO_DEST, APIC_TO_SELF, APIC_TO_ALL, APIC_TO_OTHERS };
+
 /* A message on the APIC bus (MSI, I/O APIC, IPI). */
 struct apic_msg {
 	u32 dest;
 	u8 vector;
-	u8 delivery;	/* 0 fixed 1 lowest 2 SMI 4 NMI 5 INIT 6 SIPI 7 ExtINT */
+	u8 delivery;	/* enum apic_delivery */
 	u8 dest_logical;
 	u8 level;	/* 1 = assert */
 	u8 trigger_level;
-	u8 shorthand;	/* 0 none 1 self 2 all 3 all but self */
-	bool x2apic_dest;	/* 32-bit destination (broadcast = 0xffffffff) */
+	u8 shorthand;	/* enum apic_shorthand */
+	bool redirect_hint;	/* MSI address bit 3: deliver to one of the destinations */
 };
 
 enum irq_wake {
 	IRQ_WAKE_EVENT,		/* something to inject: re-evaluate, wake from HLT, kick */
-	IRQ_WAKE_NMI, IRQ_WAKE_SMI, IRQ_WAKE_INIT, IRQ_WAKE_SIPI, /* process APIC events */
-	IRQ_WAKE_IOAPIC_EOI,	/* lapic_pending_eoi() holds the vector */
-	IRQ_WAKE_SCAN,		/* rebuild ioapic_handled_vectors (lapic_scan) */
-	IRQ_WAKE_TIMER,		/* the deadline changed: re-read lapic_next_event() */
+	/* lapic_take_events() has news: */
+	IRQ_WAKE_NMI, IRQ_WAKE_SMI, IRQ_WAKE_INIT, IRQ_WAKE_SIPI,
+	IRQ_WAKE_UNHALT,	/* KVM_HC_KICK_CPU: sets pv_unhalted */
+	IRQ_WAKE_IOAPIC_EOI,	/* lapic_take_pending_eoi() holds the vector */
+	IRQ_WAKE_SCAN,		/* rebuild the set of reported EOI vectors: lapic_scan() */
+	IRQ_WAKE_TIMER,		/* the deadline changed: re-read lapic_next_event_ns() */
+	IRQ_WAKE_APICV,		/* the inhibit mask became zero or non-zero */
 };
 
 struct irq_ops {
-	u64 (*now_ns)(void *vm);			/* monotonic ns, the base of all timers here */
-	u64 (*tsc_now)(void *vcpu);			/* guest TSC of a vCPU */
+	u64 (*now_ns)(void *vm);		/* monotonic ns, the base of all timers here */
+	u64 (*tsc_now)(void *vcpu);		/* guest TSC of a vCPU */
 	u64 (*tsc_to_ns)(void *vcpu, u64 tsc_delta);
-	void (*wake)(void *vcpu, enum irq_wake why);	/* any thread */
-	void (*ack)(void *vm, u32 gsi);			/* EOI reached a GSI with an ack notifier (resample irqfd) */
-	void (*timer)(void *vm, u64 deadline_ns);	/* PIT / delayed I/O APIC work wants irqchip_timer() at this time; 0 = none */
+	void (*wake)(void *vcpu, enum irq_wake why);	/* any thread; takes no irq/ lock */
+	/* The guest finished a GSI that has an ack notifier (irqchip_ack_register): signal its
+	 * resample eventfds. Source IRQ_SOURCE_RESAMPLE has already been lowered. */
+	void (*ack)(void *vm, u32 gsi);
+	/* irqchip_timer() is wanted at this time (now_ns clock); 0 = no more. */
+	void (*timer)(void *vm, u64 deadline_ns);
 };
 
 #endif
