@@ -31,8 +31,8 @@ struct cpu_hooks {
 	int (*hypercall)(struct cpu *c, const struct insn *in);
 	u64 (*read_cr8)(struct cpu *c);
 	int (*write_cr8)(struct cpu *c, u64 v);	/* CPU_FAULT: #GP(0) when v > 15 */
-	/* The CPU's interruptibility may have grown (STI, POPF, IRET, CR8): re-evaluate
-	 * pending events before the next instruction. */
+	/* The CPU's interruptibility may have grown (STI, POPF, IRET, CR8), or TF was set:
+	 * re-evaluate pending events and single-stepping before the next instruction. */
 	void (*window)(struct cpu *c);
 	/* SVM instructions and everything else that is not the plain CPU's; the
 	 * default raises #UD. */
@@ -43,7 +43,14 @@ struct cpu_hooks {
 	void (*iret)(struct cpu *c);
 	/* RSM (only in SMM; default #UD). */
 	int (*rsm)(struct cpu *c);
+	/* Optional. INT3 (3) or INT1 (1) is about to be delivered, RIP still at it: CPU_OK
+	 * lets the guest have it, CPU_EXIT when a debugger took it. */
+	int (*breakpoint)(struct cpu *c, u8 vector);
+	/* DR0-DR3 or DR7 changed while breakpoints were or are enabled. Default: put the
+	 * guest's data breakpoints in force (mmu_set_watch). */
+	void (*debug_changed)(struct cpu *c);
 };
+/* Copies *h; a NULL hook keeps its default (no device, no MSR, #UD). */
 void cpu_set_hooks(const struct cpu_hooks *h);
 extern const struct cpu_hooks *cpu_hooks;
 
@@ -82,6 +89,9 @@ int cpu_set_cr4(struct cpu *c, u64 v);
 int cpu_set_efer(struct cpu *c, u64 v);
 int cpu_set_xcr0(struct cpu *c, u64 v);
 bool cpu_canonical(const struct cpu *c, u64 va);
+
+/* Guest TSC now. */
+u64 cpu_rdtsc(const struct cpu *c);
 
 /* INIT / RESET values (APM2 14.1.3). init: keep FPU and MSRs as INIT does. */
 void cpu_reset(struct cpu *c, bool init);

@@ -22,6 +22,8 @@
  * reset, with neither x2APIC nor TSC-deadline. NULL: no memory, or the id is taken. */
 struct lapic *lapic_create(struct irqchip *chip, void *vcpu, u32 id, bool bsp);
 void lapic_destroy(struct lapic *l);
+/* vcpu may be NULL at creation (then nobody is woken) and given here later. [any] */
+void lapic_set_vcpu(struct lapic *l, void *vcpu);
 
 /* What the vCPU's CPUID and MCG_CAP say. [owner]; recomputes the version register. */
 #define LAPIC_HAS_X2APIC	BIT(0)	/* CPUID.1:ECX.21 */

@@ -32,6 +32,9 @@ struct phys_map {
 	struct phys_slot slot[];
 };
 
+/* `by` of phys_write(): no vCPU has dealt with the write itself. */
+#define PHYS_BY_NOBODY UINT32_MAX
+
 struct phys_ops {
 	/* A page became dirty (dirty ring). May be NULL. */
 	void (*dirty)(void *owner, const struct phys_slot *s, u64 gpa);
@@ -67,7 +70,8 @@ void phys_code_get(struct phys *p, u64 gpa, u32 by);
 void phys_code_put(struct phys *p, u64 gpa);
 static inline bool phys_is_code(const struct phys_slot *s, u64 gpa)
 {
-	return atomic_load_explicit(&s->code[(gpa - s->gpa) >> PAGE_SHIFT], memory_order_acquire) != 0;
+	return s->code &&
+	       atomic_load_explicit(&s->code[(gpa - s->gpa) >> PAGE_SHIFT], memory_order_acquire);
 }
 
 #endif

@@ -1,0 +1,308 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * irq/irq_priv.h - the insides of the interrupt fabric, for irq/ and its tests only.
+ */
+#ifndef IRQ_IRQ_PRIV_H
+#define IRQ_IRQ_PRIV_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "irq/apicv.h"
+#include "irq/grace.h"
+#include "irq/irqchip.h"
+#include "irq/lapic.h"
+#include "irq/lapic_regs.h"
+
+/* -- local APIC -- */
+
+/* The seam at which acceleration plugs in: the software APIC and the AVIC model each
+ * provide one. Switched by the owner only. */
+struct lapic_ops {
+	void (*post)(struct lapic *l, u8 vector, bool level);	/* any thread */
+	int (*pending)(struct lapic *l);			/* owner */
+};
+extern const struct lapic_ops lapic_soft_ops;
+
+struct lapic {
+	struct irqchip *chip;
+	void *_Atomic vcpu;	/* NULL until known; no wake-ups then */
+	u32 id;			/* x2APIC id */
+	bool bsp;
+	const struct lapic_ops *_Atomic ops;
+
+	/* 4 KiB aligned register page, KVM_GET_LAPIC layout. IRR and TMR: atomic or/and by
+	 * any thread. The rest: relaxed stores by the owner, relaxed loads by anyone. */
+	u8 *page;
+	_Atomic u64 base;		/* IA32_APIC_BASE; written by the owner */
+	_Atomic bool irr_pending;	/* false only if IRR is empty; see lapic_soft_post() */
+	_Atomic u32 events;		/* LAPIC_EV_* */
+	_Atomic u8 sipi_vector;		/* stored before LAPIC_EV_SIPI is set */
+
+	/* owner */
+	u32 features;
+	u32 nr_lvt;
+	u64 base_reserved;		/* IA32_APIC_BASE bits that must be 0 */
+
+	/* EOI reporting; owner */
+	u64 handled[4];			/* vectors whose EOI the I/O APIC must hear of */
+	int highest_stale;		/* reported only until its EOI; -1 = none */
+	bool eoi_pending;
+	u8 eoi_vector;
+
+	/* timer; owner, the deadline is read by anyone */
+	_Atomic u64 deadline_ns;
+	u64 period_ns;
+	u64 tsc_deadline;
+	u32 timer_mode;
+	u32 divide;
+
+	int rtc_vector;			/* chip->lock: RTC interrupt not yet EOIed here, or -1 */
+};
+
+static inline _Atomic u32 *lapic_reg(struct lapic *l, u32 offset)
+{
+	return (_Atomic u32 *)(void *)(l->page + offset);
+}
+
+static inline u32 lapic_get(struct lapic *l, u32 offset)
+{
+	return atomic_load_explicit(lapic_reg(l, offset), memory_order_relaxed);
+}
+
+static inline void lapic_put(struct lapic *l, u32 offset, u32 v)
+{
+	atomic_store_explicit(lapic_reg(l, offset), v, memory_order_relaxed);
+}
+
+/* Bit `vector` of the 256-bit register at `offset` (ISR, TMR, IRR). */
+static inline bool lapic_test(struct lapic *l, u32 offset, u8 vector)
+{
+	return lapic_get(l, offset + vector / 32 * 16) >> (vector % 32) & 1;
+}
+
+static inline bool lapic_sw_enabled(struct lapic *l)
+{
+	return lapic_get(l, APIC_SPIV) & SPIV_ENABLE;
+}
+
+static inline u32 lapic_xapic_id(struct lapic *l)
+{
+	return lapic_get(l, APIC_ID) >> 24;
+}
+
+static inline u32 x2apic_ldr(u32 id)	/* SDM3 11.12.10.2 */
+{
+	return (id >> 4) << 16 | 1u << (id & 15);
+}
+
+int lapic_find_highest(struct lapic *l, u32 offset);
+void lapic_update_ppr(struct lapic *l);
+void lapic_update_version(struct lapic *l);
+void lapic_set_spiv(struct lapic *l, u32 v);
+void lapic_wake_if_pending(struct lapic *l);
+bool lapic_accept(struct lapic *l, const struct apic_msg *m);
+int lapic_reg_read(struct lapic *l, u32 offset, u32 *v);
+int lapic_reg_write(struct lapic *l, u32 offset, u32 v);
+void lapic_send_ipi(struct lapic *l, u32 icr, u32 dest);
+u32 lapic_lvt_offset(enum lapic_lvt which);
+u32 lapic_lvt_mask(enum lapic_lvt which);
+
+static inline u32 lapic_timer_mode_mask(struct lapic *l)
+{
+	return l->features & LAPIC_HAS_TSC_DEADLINE ? LVT_TIMER_MODE : LVT_TIMER_PERIODIC;
+}
+void lapic_timer_stop(struct lapic *l);
+void lapic_timer_start(struct lapic *l, u32 count);	/* count: what remains of TMICT */
+void lapic_timer_mode_changed(struct lapic *l);
+void lapic_timer_divide_changed(struct lapic *l);
+u32 lapic_timer_count(struct lapic *l);
+void lapic_timer_load_divide(struct lapic *l);
+
+/* -- APIC map (apic_map.c) -- */
+
+enum logical_mode { LOGICAL_NONE, LOGICAL_FLAT, LOGICAL_CLUSTER, LOGICAL_X2APIC, LOGICAL_MIXED };
+
+struct apic_map {
+	u32 n;			/* all LAPICs, in order of creation */
+	u32 max_id;		/* highest usable index of phys[] */
+	u32 room;		/* allocated size of phys[] and all[] each */
+	bool one_to_one;	/* phys[] is valid: no two present APICs share an id */
+	enum logical_mode logical;
+	struct lapic *flat[8];
+	struct lapic *cluster[16][4];
+	struct lapic **phys;
+	struct lapic **all;
+};
+
+int apic_map_add(struct irqchip *chip, struct lapic *l);	/* -ENOMEM, -EEXIST */
+void apic_map_remove(struct irqchip *chip, struct lapic *l);
+void apic_map_update(struct irqchip *chip);	/* an id, LDR, DFR, mode or enable has changed */
+void apic_map_free(struct irqchip *chip);
+bool apic_match(struct lapic *l, struct lapic *src, u32 shorthand, u32 dest, bool logical);
+/* Wake all vCPUs. */
+void apic_wake_all(struct irqchip *chip, enum irq_wake why);
+/* apic_deliver, recording for the RTC which vCPUs must EOI. Caller holds chip->lock. */
+int apic_deliver_rtc(struct irqchip *chip, const struct apic_msg *m);
+
+/* -- routing (routing.c) -- */
+
+struct msi {
+	u32 lo, hi, data;
+};
+
+struct route {
+	u32 gsi;
+	u32 type;		/* KVM_IRQ_ROUTING_IRQCHIP or _MSI */
+	u32 chip;		/* KVM_IRQCHIP_* */
+	u32 pin;		/* slave PIC: 8-15 */
+	struct msi msi;
+};
+
+#define ROUTES_PER_GSI 3	/* both PICs and the I/O APIC, or one MSI */
+
+struct routing {
+	u32 nr_gsi;
+	s32 pic_gsi[16];	/* pin -> GSI, -1 = none */
+	s32 ioapic_gsi[KVM_IOAPIC_NUM_PINS];
+	u32 *first;		/* nr_gsi + 1 indices into e[] */
+	struct route *e;	/* sorted by GSI */
+};
+
+int routing_set_default(struct irqchip *chip);
+void routing_free(struct routing *r);
+s32 routing_pin_gsi(struct irqchip *chip, u32 chip_id, u32 pin);
+/* Caller holds chip->lock. */
+int irqchip_set_irq_locked(struct irqchip *chip, u32 gsi, int level, enum irq_source source,
+			   bool line_status);
+/* fn(arg, msi) for each level MSI below the reserved pin count (split mode). */
+void routing_each_level_msi(struct irqchip *chip, void (*fn)(void *arg, const struct apic_msg *m),
+			    void *arg);
+/* false: malformed under 32-bit ids. */
+bool msi_decode(struct irqchip *chip, const struct msi *msi, struct apic_msg *m);
+int msi_send(struct irqchip *chip, const struct msi *msi);
+
+/* -- devices -- */
+
+struct pic {			/* chip->lock */
+	struct kvm_pic_state s[2];
+	u32 lines[16];		/* sources holding the pin high */
+	_Atomic bool output;	/* INTR of the master; read without lock */
+};
+
+union ioapic_entry {
+	u64 bits;
+	struct {
+		u8 vector;
+		u8 delivery:3, logical:1, status:1, polarity:1, remote_irr:1, level:1;
+		u8 mask:1, :7;
+		u8 zero[4];
+		u8 dest;
+	};
+};
+
+struct ioapic {			/* chip->lock */
+	u32 select, id, irr, irr_delivered;
+	u32 lines[KVM_IOAPIC_NUM_PINS];
+	u32 eoi_streak[KVM_IOAPIC_NUM_PINS];
+	u64 delayed_ns;		/* re-injection of storming pins; 0 = none */
+	u32 rtc_pending;	/* vCPUs that still have to EOI the RTC interrupt */
+	union ioapic_entry e[KVM_IOAPIC_NUM_PINS];
+};
+
+struct pit {			/* chip->lock */
+	_Atomic bool present;	/* read without the lock by port decoding */
+	bool reinject, irq_ack, speaker_on, tick;
+	u32 create_flags, state_flags;
+	u32 pending;		/* ticks not yet acknowledged (reinject) */
+	u64 deadline_ns, period_ns;
+	struct kvm_pit_channel_state ch[3];
+};
+
+struct irqchip {
+	enum irqchip_mode mode;
+	const struct irq_ops *ops;
+	void *vm;
+	u32 nr_reserved_pins;
+
+	/* settings: relaxed atomics */
+	_Atomic u32 eoi_mode;
+	_Atomic bool ids_32bit, no_broadcast_quirk;
+	_Atomic u32 apic_bus_ns;
+	_Atomic u64 disabled_quirks;
+	_Atomic u32 inhibits;		/* changes under inhibit_lock, read by anyone */
+	pthread_mutex_t inhibit_lock;	/* innermost */
+
+	/* LAPICs. map_lock: list and map; readers: grace. */
+	pthread_mutex_t map_lock;
+	struct grace map_grace;
+	struct apic_map *_Atomic map;
+	struct apic_map *spare;
+
+	/* routing. route_lock: writers; readers: grace. */
+	pthread_mutex_t route_lock;
+	struct grace route_grace;
+	struct routing *_Atomic routing;
+
+	pthread_mutex_t lock;
+	struct pic pic;
+	struct ioapic ioapic;
+	struct pit pit;
+	u16 *ack_refs;			/* lock: ack notifiers per GSI */
+	u32 acked[64];			/* lock: GSIs to report when the lock is dropped */
+	u32 nr_acked;
+	_Atomic u64 armed_ns;		/* lock; what irq_ops.timer was last told */
+};
+
+static inline void lapic_wake(struct lapic *l, enum irq_wake why)
+{
+	void *vcpu = atomic_load_explicit(&l->vcpu, memory_order_acquire);
+
+	if (vcpu)
+		l->chip->ops->wake(vcpu, why);
+}
+
+/* Dropping the lock also runs what was put off: PIT ticks, timer arming, ack callbacks. */
+void irqchip_lock(struct irqchip *chip);
+void irqchip_unlock(struct irqchip *chip);
+static inline u64 irqchip_now(struct irqchip *chip)
+{
+	return chip->ops->now_ns(chip->vm);
+}
+
+/* All below: caller holds chip->lock. */
+void irqchip_notify_ack(struct irqchip *chip, s32 gsi);	/* an EOI reached the GSI */
+bool irqchip_has_ack(struct irqchip *chip, s32 gsi);	/* somebody wants to know */
+bool irqchip_notify_resample(struct irqchip *chip, s32 gsi);
+void irqchip_notify_mask(struct irqchip *chip, s32 gsi, bool masked);
+
+void pic_reset(struct irqchip *chip);
+int pic_set_irq(struct irqchip *chip, u32 pin, int level, enum irq_source source);
+int pic_ack(struct irqchip *chip);
+void pic_update(struct irqchip *chip);
+int pic_pio_read(struct irqchip *chip, u16 port, u8 *v);
+int pic_pio_write(struct irqchip *chip, u16 port, u8 v);
+
+void ioapic_reset(struct irqchip *chip);
+int ioapic_set_irq(struct irqchip *chip, u32 pin, int level, enum irq_source source,
+		   bool line_status);
+u32 ioapic_read(struct irqchip *chip, u32 offset);
+void ioapic_write(struct irqchip *chip, u32 offset, u32 v);
+void ioapic_local_eoi(struct irqchip *chip, struct lapic *l, u8 vector, bool level);
+void ioapic_run_delayed(struct irqchip *chip, u64 now);
+void ioapic_scan(struct irqchip *chip, void (*fn)(void *arg, const struct apic_msg *m), void *arg);
+void ioapic_get_state(struct irqchip *chip, struct kvm_ioapic_state *s);
+void ioapic_set_state(struct irqchip *chip, const struct kvm_ioapic_state *s);
+void ioapic_rtc_restore(struct irqchip *chip, struct lapic *l);
+
+int pit_pio_read(struct irqchip *chip, u16 port, u8 *v);
+int pit_pio_write(struct irqchip *chip, u16 port, u8 v);
+void pit_acked(struct irqchip *chip);
+void pit_unmasked(struct irqchip *chip);
+void pit_expire(struct irqchip *chip, u64 now);
+void pit_run_tick(struct irqchip *chip);
+
+/* -- EOI (eoi.c) -- */
+bool eoi_suppressed(struct lapic *l);
+
+#endif
