@@ -193,7 +193,7 @@ long abi_ioctl(struct handle *h, unsigned long request, unsigned long arg)
 
 int abi_ring_fd(struct handle *h)
 {
-	if (h->kind != HANDLE_VCPU || handle_foreign_mm(h) || h->vcpu->index == 0)
+	if (h->kind != HANDLE_VCPU || !h->vcpu || handle_foreign_mm(h) || h->vcpu->index == 0)
 		return -1;
 	return h->vm->ring_fd;
 }
