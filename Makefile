@@ -1,19 +1,30 @@
-# Thin front for Meson; everything real is in meson.build and scripts/.
+# SPDX-License-Identifier: MIT
+# Thin front for Meson and scripts/; everything real is there.
+#
+#   make          build into build/
+#   make demo     install what is needed, build, boot Debian's kernel on standin
+#   make check    install what is needed, build, run every test
+#   make bench    measure: native, standin, QEMU TCG
+#   make install  install the command and the library (PREFIX=/usr/local)
 BUILD ?= build
-.PHONY: all check demo bench install deps clean
-all: $(BUILD)/build.ninja
-	ninja -C $(BUILD)
-$(BUILD)/build.ninja:
-	meson setup $(BUILD)
+PREFIX ?= /usr/local
+export BUILD := $(abspath $(BUILD))
+
+.PHONY: all deps demo check check-long bench install clean
+all:
+	@scripts/build
 deps:
-	scripts/deps
+	@scripts/deps
 demo:
-	scripts/demo
+	@scripts/demo
 check:
-	scripts/check
+	@scripts/check
+check-long:
+	@scripts/check --long
 bench:
-	scripts/bench
+	@scripts/bench
 install: all
+	meson configure $(BUILD) -Dprefix=$(PREFIX)
 	meson install -C $(BUILD)
 clean:
 	rm -rf $(BUILD)

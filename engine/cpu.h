@@ -159,7 +159,7 @@ struct tlb_entry {
 };
 #define TLB_BITS 10
 #define TLB_SIZE (1u << TLB_BITS)
-#define TLB_FILLED_MAX 512
+#define TLB_ARRAYS (MMU_IDX_COUNT * 2)
 static inline u64 tlb_empty_tag(u32 slot)
 {
 	return (u64)(slot ^ 1u) << PAGE_SHIFT;
@@ -169,6 +169,16 @@ struct tlb {
 	struct tlb_entry r[TLB_SIZE];	/* reads; maintained by mmu/tlb.c */
 	struct tlb_entry w[TLB_SIZE];	/* writes: dirty-logged, no code */
 };
+
+/* Page-walk cache: the last-level table that maps a 2 MiB (PAE, long mode)
+ * region, with the rights collected on the way (APM2 5.5.3). mmu/ only. */
+struct mmu_pwc {
+	u64 tag;	/* gva >> 21; ~0 = empty */
+	u64 *table;	/* host address */
+	u64 rights;	/* P W U of all upper levels, and NX if any had it */
+	u64 gpa;	/* of the table */
+};
+#define PWC_SIZE 16
 
 struct insn;
 struct cpu;
@@ -194,6 +204,11 @@ struct cpu_ops {
 	int (*mem_read)(struct cpu *c, u64 gva, void *buf, u32 len, enum mmu_idx idx);
 	int (*mem_write)(struct cpu *c, u64 gva, const void *buf, u32 len, enum mmu_idx idx);
 	int (*mem_probe_w)(struct cpu *c, u64 gva, u32 len, enum mmu_idx idx);
+	/* Writable memory inside one page, even if it holds code: CPU_OK with its
+	 * host and guest-physical address; CPU_EXIT when it is not that. After storing
+	 * there, mem_written() must be called. */
+	int (*mem_direct)(struct cpu *c, u64 gva, u32 len, enum mmu_idx idx, u8 **host, u64 *gpa);
+	void (*mem_written)(struct cpu *c, u64 gpa, u32 len);
 	/* Segmentation: offset `ea` in segment `seg` -> linear address, with all
 	 * checks of the current mode for an access of len bytes. */
 	int (*linear)(struct cpu *c, enum cpu_sreg seg, u64 ea, u32 len, bool write, u64 *lin);
@@ -258,11 +273,19 @@ struct cpu {
 	struct phys *phys;	/* guest-physical map of the VM */
 	u32 index;		/* dense number inside the VM, 0.. */
 
-	/* TLB bookkeeping, mmu/tlb.c only. */
-	u32 tlb_filled_count;
-	bool tlb_filled_overflow;
-	u64 tlb_large_base, tlb_large_mask; /* range covered by large pages */
-	u32 tlb_filled[TLB_FILLED_MAX];
+	/* TLB bookkeeping, mmu/ only. One bit per TLB entry, by array
+	 * (idx * 2 + write): holds a [global] mapping; was cut from a large page. */
+	u64 tlb_used[2][TLB_ARRAYS][TLB_SIZE / 64];
+	u64 tlb_large[TLB_ARRAYS][TLB_SIZE / 64];
+	u64 tlb_large_size;	/* biggest page behind tlb_large; 0 = none */
+	/* Range of the large pages code was fetched from, per address half. */
+	u64 tlb_xbase[2], tlb_xmask[2];
+	struct mmu_pwc pwc[PWC_SIZE];
+	u32 phys_hint[2];	/* last slot hit: page tables, data */
+	/* Data watchpoints in force (DR7 layout; 0 = none), see mmu_set_watch(),
+	 * and the DR6 bits of those hit since the owner last cleared them. */
+	u64 watch_addr[4];
+	u32 watch_dr7, watch_hit;
 
 	u8 xsave[CPU_XSAVE_SIZE] __attribute__((aligned(64)));
 	struct tlb tlb[MMU_IDX_COUNT] __attribute__((aligned(64)));

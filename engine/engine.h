@@ -36,6 +36,7 @@ enum engine_exit {
 	ENGINE_EXIT,	/* a callback returned CPU_EXIT */
 	ENGINE_STEP,	/* single_step: one instruction has retired */
 	ENGINE_UNBACKED,/* fetch from a page that is not memory (c->rip) */
+	ENGINE_EFAULT,	/* the VMM's memory behind a slot cannot be accessed: -EFAULT */
 };
 
 /* Run from c->rip until one of the above. Never returns an error. */

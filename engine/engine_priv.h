@@ -80,6 +80,8 @@ enum record_kind {
 	REC_NM,		/* FPU not available: #NM or #UD by state */
 	REC_BOUNCED,	/* the bounce unit has run its instruction */
 	REC_STEPPED,
+	REC_SLOW,	/* slow_exec() */
+	REC_TOO_LONG,	/* #GP: more than 15 bytes */
 	REC_FAULT,	/* host signal in translated code */
 };
 
@@ -101,7 +103,7 @@ struct record {
 	struct record *next;	/* all records of the unit */
 	struct insn *insn;	/* REC_EXEC, REC_TLB */
 	/* REC_TLB: address of the first byte: an insn-like expression */
-	u8 base, index, scale, seg;
+	u8 base, index, scale, seg, addrsize;
 	s64 disp;
 };
 
@@ -125,6 +127,8 @@ struct unit {
 	/* host offset from code and guest offset of each instruction, for signals */
 	u32 *host_off;
 	u16 *guest_off;
+	u16 *spilled;	/* host registers in engine.spill at that instruction, 0xff = none */
+	u32 live_in;	/* arithmetic flags read before written */
 };
 
 /* What this vCPU has translated of one physical page. */
@@ -181,7 +185,8 @@ struct engine {
 	u64 save_rax;	/* flag save area of access checks */
 	u64 save_flags;
 	u64 spill[2];
-	u64 tmp;
+	u64 tmp, tmp2;
+	u64 bounce_ptr;
 	u32 jc_mask;
 	u32 exit_flags;	/* LAHF in bits 8-15, OF in bit 0 */
 	struct seg_lim lim[6];
@@ -209,6 +214,7 @@ struct engine {
 	u32 host_mxcsr;
 	u16 host_fcw;
 	bool flush_pending;
+	bool precise_flags;	/* keep flags that are dead exact at faults too */
 	u64 itlb_filled[2][ITLB_SIZE / 64];
 	/* fixed stubs */
 	struct record *(*enter)(u8 *code);
@@ -258,7 +264,7 @@ int translator_init(struct engine *e);
 void translator_destroy(struct engine *e);
 /* Build a unit at lin. NULL: code memory is full (caller flushes and retries) or
  * the first instruction could not be fetched: then *res is CPU_FAULT/CPU_EXIT. */
-struct unit *translate(struct engine *e, u64 rip, u64 cs_base, u32 mode, int *res);
+struct unit *translate(struct engine *e, struct cpage *cp, u64 rip, u64 cs_base, u32 mode, int *res);
 
 /* stubs.c */
 int stubs_emit(struct engine *e);
@@ -268,6 +274,14 @@ void mode_update(struct engine *e);
 
 /* slow.c: execute the one instruction at c->rip with full generality */
 int slow_exec(struct engine *e, const struct insn *in);
+int slow_gather(struct engine *e, const struct insn *in);
+int slow_maskmov(struct engine *e, const struct insn *in);
+
+/* run.c */
+struct record *engine_enter(struct engine *e, u8 *code);
+int engine_find_unit(struct engine *e, u32 mode, struct unit **out);
+int engine_fpu_fault(struct engine *e, const struct insn *in);
+#define ENGINE_HOST_FAULT 0xff	/* pseudo vector: the VMM's memory is gone */
 
 /* signal.c */
 extern __thread struct engine *engine_current;

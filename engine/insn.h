@@ -34,6 +34,8 @@ struct insn {
 	bool has_rex;
 	u8 mod, reg, rm;	/* reg, rm with REX/VEX extension bits: 0..15 */
 	u8 vvvv;
+	u8 opreg;	/* register in the opcode byte (PUSH, POP), 0..15 */
+	u8 vex_l;
 	u8 seg;		/* enum cpu_sreg used by the memory operand (override applied) */
 	u8 base, index;	/* 0..15, INSN_NOREG, INSN_RIP (base) */
 	u8 scale;	/* 1 2 4 8 */

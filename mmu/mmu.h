@@ -58,9 +58,19 @@ int mmu_load_pdptes(struct cpu *c, u64 cr3);
 void mmu_flush(struct cpu *c, bool global);	/* CR3 load: false; CR4/CR0 changes: true */
 void mmu_invlpg(struct cpu *c, u64 gva);
 /* Drop write entries whose host page backs this guest page (it now holds code
- * or is dirty-logged). */
-void mmu_drop_writes(struct cpu *c, u64 gpa);
+ * or is dirty-logged). True: there was one. */
+bool mmu_drop_writes(struct cpu *c, u64 gpa);
 void mmu_drop_all_writes(struct cpu *c);
+/* cpu_ops.code_page. On get, call it before the bytes are read for translation. */
+void mmu_code_page(struct cpu *c, u64 gpa, bool get);
+/* cpu_ops.mem_direct and mem_written. */
+int mmu_mem_direct(struct cpu *c, u64 gva, u32 len, enum mmu_idx idx, u8 **host, u64 *gpa);
+void mmu_mem_written(struct cpu *c, u64 gpa, u32 len);
 void mmu_tlb_init(struct cpu *c);
+
+/* Put data watchpoints in force (addresses and a DR7 value; I/O and execute
+ * entries are ignored) and drop the TLB so that they are seen. Accesses that hit
+ * set DR6 bits in c->watch_hit; the engine or vcpu/ turns those into a #DB trap. */
+void mmu_set_watch(struct cpu *c, const u64 addr[4], u32 dr7);
 
 #endif

@@ -13,8 +13,8 @@
 
 #include "cpu/sys.h"
 #include "engine/engine.h"
+#include "irq/irq.h"
 
-struct lapic;
 struct vcpu;
 
 /* Requests, serviced by the owner before it enters the guest (order of service: facts 1.4). */
@@ -25,7 +25,10 @@ struct vcpu;
 	X(CODE_SUSPECT)	/* another CPU or the VMM wrote code: revalidate */ \
 	X(TRIPLE_FAULT) X(NMI) X(SMI) X(IOAPIC_EOI_EXIT) X(SCAN_IOAPIC) \
 	X(LOAD_EOI_EXITMAP) X(APICV_UPDATE) X(EVENT) X(UNBLOCK) X(CLOCK_UPDATE) \
-	X(STEAL_UPDATE) X(VM_DEAD) X(EXIT_PARK)
+	X(STEAL_UPDATE) X(VM_DEAD) X(EXIT_PARK) \
+	X(APIC_EVENT)	/* INIT or SIPI arrived at the LAPIC */ \
+	X(TIMER)	/* lapic_next_event_ns() changed */ \
+	X(DIRTY_FULL)	/* the vCPU's dirty ring is soft-full: ask vm_ops->dirty_ring_full */
 enum vcpu_request {
 #define X(n) VREQ_##n,
 	VCPU_REQUESTS(X)
@@ -45,6 +48,26 @@ struct vcpu_vm_ops {
 	int (*extint_ack)(void *vm);
 	u64 (*clock_ns)(void *vm);	/* kvmclock, ns */
 	bool (*msr_allowed)(void *vm, u32 msr, bool write);	/* KVM_X86_SET_MSR_FILTER */
+	/* The LAPIC timer of a vCPU that is not blocked is due at this time (CLOCK_MONOTONIC ns, 0 =
+	 * none): request EVENT then. Called only when the deadline has changed. */
+	void (*arm_timer)(void *vm, struct vcpu *v, u64 deadline_ns);
+	/* Optional. One (host TSC, kvmclock ns) pair that is the same for all vCPUs until
+	 * the clock is set again; gives guests the TSC_STABLE flag. */
+	bool (*master_clock)(void *vm, u64 *host_tsc, u64 *ns);
+	/* Optional. KVM_EXIT_DIRTY_RING_FULL is due. */
+	bool (*dirty_ring_full)(void *vm, struct vcpu *v);
+};
+
+/*
+ * What keeps the TSCs of a VM's vCPUs together (facts 5.2, KVM_SET_MSRS of the
+ * TSC): one per VM, zero-filled, `lock` is a spin lock over the rest.
+ */
+struct vcpu_tsc_sync {
+	_Atomic u32 lock;
+	u64 ns;		/* when the last synchronising write was made */
+	u64 tsc;	/* what it wrote */
+	u64 offset;	/* the offset it gave */
+	u64 ratio;
 };
 
 /* VM-wide settings a vCPU reads; owned by vm/, set before vCPUs run or by atomic stores. */
@@ -57,8 +80,12 @@ struct vcpu_vm_config {
 	u32 apic_bus_ns;
 	bool exception_payload, triple_fault_event, exit_on_emulation_failure, x2apic_32bit;
 	bool hypercall_map_gpa_range;
+	bool msr_platform_info_off;	/* KVM_CAP_MSR_PLATFORM_INFO cleared: guest reads give #GP */
+	bool msr_filter;	/* vm_ops->msr_allowed must be asked */
 	u32 tsc_khz;		/* default for new vCPUs */
-	u64 tsc_offset;
+	u64 tsc_offset;		/* guest TSC - scaled host TSC for new vCPUs */
+	struct vcpu_tsc_sync *tsc_sync;	/* NULL: vCPUs are not kept together */
+	struct irqchip *irq;	/* NULL without irqchip */
 };
 
 struct vcpu {
@@ -74,8 +101,10 @@ struct vcpu {
 
 	pthread_mutex_t lock;
 	_Atomic u64 requests;
-	_Atomic u32 in_guest;		/* 1 while a thread is between request service and exit */
+	_Atomic u32 in_guest;		/* 1 while a thread may use the memory map */
+	_Atomic u32 servicing;		/* 1 while the owner carries out flush requests */
 	_Atomic u32 wake_seq;		/* futex word for blocking (HLT, wait-for-SIPI) */
+	_Atomic u32 blocked;		/* the owner sleeps, or is about to, on wake_seq */
 	_Atomic int tid;		/* thread inside KVM_RUN, 0 = none */
 
 	struct vcpu_priv *p;		/* vcpu_priv.h: events, cpuid, msrs, pio/mmio fragments, debug */
@@ -85,6 +114,8 @@ struct vcpu {
 /* run_fd: the memfd of >= 3 pages that holds kvm_run. 0 or -errno. */
 int vcpu_create(struct vcpu **out, u32 id, u32 index, int run_fd, void *vm, const struct vcpu_vm_ops *ops,
 		const struct vcpu_vm_config *cfg, struct phys *phys, struct lapic *lapic);
+/* For a LAPIC that needs the vCPU first; before the vCPU runs. */
+void vcpu_attach_lapic(struct vcpu *v, struct lapic *lapic);
 void vcpu_destroy(struct vcpu *v);
 
 /* -- cross-thread (any thread) -- */
@@ -93,6 +124,18 @@ void vcpu_request(struct vcpu *v, enum vcpu_request r);	/* set + kick + wake fro
 void vcpu_request_wait(struct vcpu *v, enum vcpu_request r);
 void vcpu_code_page(struct vcpu *v, u64 gpa);		/* queue a page for VREQ_CODE_PAGES */
 void vcpu_kick(struct vcpu *v);
+/* irq_ops of the interrupt library, its vCPU side. */
+void vcpu_irq_wake(void *vcpu, enum irq_wake why);
+u64 vcpu_tsc_now(void *vcpu);
+u64 vcpu_tsc_to_ns(void *vcpu, u64 tsc_delta);
+/*
+ * A signal handler of the program is about to run on this thread: end KVM_RUN
+ * soon. Async-signal-safe; does nothing outside KVM_RUN. To be called by the
+ * trampoline that the shim puts before every handler.
+ */
+void vcpu_signal_seen(void);
+/* Process-wide, idempotent: engine, callbacks. 0 or -errno. vcpu_create() calls it. */
+int vcpu_init_once(void);
 
 /* -- ioctls; caller holds v->lock; every function returns 0/positive or -errno -- */
 int vcpu_run(struct vcpu *v);
@@ -142,5 +185,7 @@ u32 msr_feature_list(u32 *out, u32 max);
 int msr_feature_get(u32 msr, u64 *val);
 u64 xcr0_host_supported(void);			/* the XCR0 bits guests may have: x87|SSE|AVX */
 u32 tsc_host_khz(void);
+u64 tsc_host_to_ns(u64 host_tsc_delta);
+u64 mce_cap_supported(void);			/* KVM_X86_GET_MCE_CAP_SUPPORTED */
 
 #endif

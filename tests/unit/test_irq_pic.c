@@ -84,7 +84,7 @@ static void cascade(void **state)
 
 	pulse(r, 12);
 	assert_int_equal(irqchip_extint_ack(r->chip), 0x2c);
-	pulse(r, 9);					/* higher in the slave, but 2 is in service */
+	pulse(r, 9);		/* higher in the slave, but 2 is in service */
 	assert_false(irqchip_extint_pending(r->chip));
 	rig_out(r, 0x20, 0x62);
 	assert_true(irqchip_extint_pending(r->chip));
@@ -233,7 +233,8 @@ static void ports(void **state)
 
 	assert_int_equal(irqchip_pio_read(r->chip, 0x20, &v, 2), 0);
 	assert_int_equal(v, 0x55550000);
-	assert_int_equal(irqchip_pio_read(r->chip, 0x21, &v, 2), -ENOENT);	/* leaves the region */
+	/* leaves the region */
+	assert_int_equal(irqchip_pio_read(r->chip, 0x21, &v, 2), -ENOENT);
 	assert_int_equal(irqchip_pio_read(r->chip, 0x22, &v, 1), -ENOENT);
 	assert_int_equal(irqchip_pio_write(r->chip, 0x40, &b, 1), -ENOENT);	/* no PIT yet */
 	assert_int_equal(irqchip_pio_write(s->chip, 0x20, &b, 1), -ENOENT);

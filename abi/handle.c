@@ -1,0 +1,372 @@
+/* SPDX-License-Identifier: MIT */
+/* abi/handle.c - see handle.h. */
+#include "abi/handle.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "vm/vm.h"
+
+#define CHUNK_BITS 10
+#define CHUNK_FDS (1u << CHUNK_BITS)
+#define CHUNKS 4096
+#define HASH_SIZE 1024
+
+struct chunk {
+	_Atomic(struct handle *) fd[CHUNK_FDS];
+};
+/* Grows only; a chunk is published once and never freed. */
+static _Atomic(struct chunk *) chunks[CHUNKS];
+
+static pthread_mutex_t handle_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct handle *hash[HASH_SIZE];	/* handle_lock */
+static struct handle *free_list;	/* handle_lock */
+static u32 live_count;			/* handle_lock */
+/* Lets processes that never touch KVM skip everything. */
+static _Atomic bool any_handle;
+
+u32 handle_fork_gen = 1;
+static pid_t own_pid;			/* atfork child handler and handle_init() */
+
+static const char *const memfd_name[] = {
+	[HANDLE_SYSTEM] = "standin:kvm",
+	[HANDLE_VM] = "standin:kvm-vm",
+	[HANDLE_VCPU] = "standin:kvm-vcpu",
+};
+
+static void fork_prepare(void)
+{
+	pthread_mutex_lock(&handle_lock);
+}
+
+static void fork_parent(void)
+{
+	pthread_mutex_unlock(&handle_lock);
+}
+
+static void fork_child(void)
+{
+	handle_fork_gen++;
+	own_pid = (pid_t)syscall(SYS_getpid);
+	pthread_mutex_unlock(&handle_lock);
+}
+
+void handle_init(void)
+{
+	if (own_pid)
+		return;
+	own_pid = (pid_t)syscall(SYS_getpid);
+	if (pthread_atfork(fork_prepare, fork_parent, fork_child))
+		log_error("pthread_atfork failed: objects will not be fenced after fork");
+}
+
+bool handle_own_process(void)
+{
+	return own_pid == (pid_t)syscall(SYS_getpid);
+}
+
+static _Atomic(struct handle *) *slot_of(int fd, bool make)
+{
+	u32 n = (u32)fd >> CHUNK_BITS;
+	struct chunk *c, *fresh;
+
+	if (fd < 0 || n >= CHUNKS)
+		return NULL;
+	c = atomic_load_explicit(&chunks[n], memory_order_acquire);
+	if (!c && make) {
+		fresh = calloc(1, sizeof(*fresh));
+		if (!fresh)
+			return NULL;
+		if (atomic_compare_exchange_strong(&chunks[n], &c, fresh))
+			c = fresh;
+		else
+			free(fresh);
+	}
+	return c ? &c->fd[(u32)fd % CHUNK_FDS] : NULL;
+}
+
+static bool ref_unless_zero(struct handle *h)
+{
+	u32 r = atomic_load_explicit(&h->refs, memory_order_relaxed);
+
+	do {
+		if (!r)
+			return false;
+	} while (!atomic_compare_exchange_weak(&h->refs, &r, r + 1));
+	return true;
+}
+
+static struct handle **hash_head(ino_t ino)
+{
+	return &hash[(ino ^ (ino >> 10)) % HASH_SIZE];
+}
+
+/* handle_lock held. */
+static struct handle *hash_find(dev_t dev, ino_t ino)
+{
+	for (struct handle *h = *hash_head(ino); h; h = h->next)
+		if (h->ino == ino && h->dev == dev)
+			return h;
+	return NULL;
+}
+
+static void handle_release(struct handle *h)
+{
+	struct handle **p;
+
+	pthread_mutex_lock(&handle_lock);
+	for (p = hash_head(h->ino); *p && *p != h; p = &(*p)->next)
+		;
+	if (*p)
+		*p = h->next;
+	live_count--;
+	pthread_mutex_unlock(&handle_lock);
+	/* In a fork child the VM's threads do not exist and its memory is a copy:
+	 * nothing there can be shut down in order. It is given up instead. */
+	if (!handle_foreign_mm(h)) {
+		if (h->kind == HANDLE_VM)
+			vm_release(h->vm);
+		if (h->kind != HANDLE_SYSTEM)
+			vm_put(h->vm);
+	}
+	pthread_mutex_lock(&handle_lock);
+	h->next = free_list;
+	free_list = h;
+	pthread_mutex_unlock(&handle_lock);
+}
+
+void handle_put(struct handle *h)
+{
+	if (atomic_fetch_sub(&h->refs, 1) == 1)
+		handle_release(h);
+}
+
+/* Let fd's entry be h (which brings its reference). */
+static void set_entry(_Atomic(struct handle *) *slot, struct handle *h)
+{
+	struct handle *old = atomic_exchange(slot, h);
+
+	if (old)
+		handle_put(old);
+}
+
+static struct handle *handle_alloc(void)
+{
+	struct handle *h;
+
+	pthread_mutex_lock(&handle_lock);
+	h = free_list;
+	if (h)
+		free_list = h->next;
+	pthread_mutex_unlock(&handle_lock);
+	return h ? h : calloc(1, sizeof(*h));
+}
+
+static int handle_publish(struct handle *h, int fd)
+{
+	_Atomic(struct handle *) *slot = slot_of(fd, true);
+	struct handle **head = hash_head(h->ino);
+
+	if (!slot)
+		return -EMFILE;
+	pthread_mutex_lock(&handle_lock);
+	h->next = *head;
+	*head = h;
+	live_count++;
+	pthread_mutex_unlock(&handle_lock);
+	atomic_store(&any_handle, true);
+	atomic_store(&h->refs, 1);
+	set_entry(slot, h);
+	return 0;
+}
+
+static void handle_free_unused(struct handle *h)
+{
+	pthread_mutex_lock(&handle_lock);
+	h->next = free_list;
+	free_list = h;
+	pthread_mutex_unlock(&handle_lock);
+}
+
+int handle_new(enum handle_kind kind, size_t size, int open_flags, struct vm *vm,
+	       struct vm_vcpu *vcpu)
+{
+	struct handle *h = handle_alloc();
+	struct stat st;
+	int fd, r;
+
+	if (!h)
+		return -ENOMEM;
+	fd = memfd_create(memfd_name[kind], open_flags & O_CLOEXEC ? MFD_CLOEXEC : 0);
+	if (fd < 0) {
+		r = -errno;
+		goto free;
+	}
+	if ((size && ftruncate(fd, (off_t)size)) || syscall(SYS_fstat, fd, &st)) {
+		r = -errno;
+		goto close;
+	}
+	h->kind = (u8)kind;
+	h->fork_gen = handle_fork_gen;
+	h->dev = st.st_dev;
+	h->ino = st.st_ino;
+	h->vm = vm;
+	h->vcpu = vcpu;
+	r = handle_publish(h, fd);
+	if (!r)
+		return fd;
+close:
+	syscall(SYS_close, fd);
+free:
+	handle_free_unused(h);
+	return r;
+}
+
+/* A KVM fd that this process did not make: inherited through exec or received. The system
+ * object is the same in every process; a VM of another process is unusable here. */
+static struct handle *adopt(int fd, const struct stat *st)
+{
+	char link[64], target[64];
+	struct handle *h;
+	ssize_t n;
+	int kind;
+
+	if (!S_ISREG(st->st_mode))
+		return NULL;
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	n = readlink(link, target, sizeof(target) - 1);
+	if (n <= 0)
+		return NULL;
+	target[n] = 0;
+	for (kind = HANDLE_VCPU; kind >= HANDLE_SYSTEM; kind--) {
+		size_t len = strlen(memfd_name[kind]);
+
+		if (!strncmp(target, "/memfd:", 7) && !strncmp(target + 7, memfd_name[kind], len) &&
+		    (target[7 + len] == ' ' || !target[7 + len]))
+			break;
+	}
+	if (kind < 0)
+		return NULL;
+	h = handle_alloc();
+	if (!h)
+		return NULL;
+	h->kind = (u8)kind;
+	h->fork_gen = kind == HANDLE_SYSTEM ? handle_fork_gen : 0;
+	h->dev = st->st_dev;
+	h->ino = st->st_ino;
+	h->vm = NULL;
+	h->vcpu = NULL;
+	if (handle_publish(h, fd)) {
+		handle_free_unused(h);
+		return NULL;
+	}
+	return h;
+}
+
+static struct handle *resolve(int fd)
+{
+	_Atomic(struct handle *) *slot;
+	struct handle *h;
+	struct stat st;
+
+	if (syscall(SYS_fstat, fd, &st))
+		return NULL;
+	pthread_mutex_lock(&handle_lock);
+	h = hash_find(st.st_dev, st.st_ino);
+	if (h && !ref_unless_zero(h))
+		h = NULL;
+	pthread_mutex_unlock(&handle_lock);
+	if (!h) {
+		h = adopt(fd, &st);
+		if (!h || !ref_unless_zero(h))
+			return NULL;
+		return h;
+	}
+	slot = slot_of(fd, true);
+	if (slot && ref_unless_zero(h))
+		set_entry(slot, h);
+	return h;
+}
+
+struct handle *handle_peek(int fd)
+{
+	_Atomic(struct handle *) *slot = slot_of(fd, false);
+	struct handle *h;
+
+	if (!slot)
+		return NULL;
+	while ((h = atomic_load_explicit(slot, memory_order_acquire))) {
+		if (!ref_unless_zero(h))
+			continue;
+		if (likely(atomic_load(slot) == h))
+			return h;
+		handle_put(h);
+	}
+	return NULL;
+}
+
+struct handle *handle_get(int fd)
+{
+	struct handle *h = handle_peek(fd);
+
+	return h ? h : resolve(fd);
+}
+
+struct handle *handle_take(int fd)
+{
+	_Atomic(struct handle *) *slot = slot_of(fd, false);
+
+	if (!slot || !atomic_load_explicit(slot, memory_order_relaxed) || !handle_own_process())
+		return NULL;
+	return atomic_exchange(slot, NULL);
+}
+
+void handle_restore(int fd, struct handle *h)
+{
+	_Atomic(struct handle *) *slot = slot_of(fd, true);
+
+	if (slot)
+		set_entry(slot, h);
+	else
+		handle_put(h);
+}
+
+void handle_dup(int from, int to)
+{
+	_Atomic(struct handle *) *slot;
+	struct handle *h;
+
+	if (from == to || !atomic_load_explicit(&any_handle, memory_order_relaxed))
+		return;
+	h = handle_peek(from);
+	slot = slot_of(to, h != NULL);
+	if (slot && (h || atomic_load(slot)) && handle_own_process())
+		set_entry(slot, h);
+	else if (h)
+		handle_put(h);
+}
+
+void handle_forget(u32 lo, u32 hi)
+{
+	if (!atomic_load_explicit(&any_handle, memory_order_relaxed) || !handle_own_process())
+		return;
+	if (hi >= CHUNKS * CHUNK_FDS)
+		hi = CHUNKS * CHUNK_FDS - 1;
+	for (u64 fd = lo; fd <= hi; fd++) {
+		_Atomic(struct handle *) *slot = slot_of((int)fd, false);
+
+		if (!slot)
+			fd |= CHUNK_FDS - 1;
+		else
+			set_entry(slot, NULL);
+	}
+}

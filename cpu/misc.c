@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: MIT */
+/* cpu/misc.c - CPUID, MSRs, time stamps, TLB and cache instructions, bases, HLT. */
+#include <Zydis/Zydis.h>
+
+#include "cpu/access.h"
+#include "cpu/exec_priv.h"
+#include "mmu/mmu.h"
+
+static int gp0(struct cpu *c)
+{
+	return cpu_raise_err(c, EXC_GP, 0);
+}
+
+static void set32(struct cpu *c, enum cpu_gpr r, u32 v)
+{
+	c->gpr[r] = v;
+}
+
+int exec_cpuid(struct cpu *c, const struct insn *in)
+{
+	u32 out[4];
+
+	cpu_hooks->cpuid(c, c->gpr[R_RAX], c->gpr[R_RCX], out);
+	set32(c, R_RAX, out[0]);
+	set32(c, R_RBX, out[1]);
+	set32(c, R_RCX, out[2]);
+	set32(c, R_RDX, out[3]);
+	return CPU_OK;
+}
+
+int exec_rdmsr(struct cpu *c, const struct insn *in)
+{
+	u64 v;
+	int r = cpu_hooks->msr_read(c, c->gpr[R_RCX], &v);
+
+	if (r)
+		return r;
+	set32(c, R_RAX, v);
+	set32(c, R_RDX, v >> 32);
+	return CPU_OK;
+}
+
+int exec_wrmsr(struct cpu *c, const struct insn *in)
+{
+	u64 v = (u32)c->gpr[R_RAX] | c->gpr[R_RDX] << 32;
+
+	return cpu_hooks->msr_write(c, c->gpr[R_RCX], v);
+}
+
+/* -- time -- */
+
+u64 cpu_rdtsc(const struct cpu *c)
+{
+	u64 t = __builtin_ia32_rdtsc();
+
+	if (c->tsc_ratio != BIT64(32))
+		t = (u128)t * c->tsc_ratio >> 32;
+	return t + c->tsc_offset;
+}
+
+int exec_rdtsc(struct cpu *c, const struct insn *in)
+{
+	u64 t;
+
+	/* CR4.TSD restricts it to CPL 0 (APM2 3.1.3). */
+	if ((c->cr4 & CR4_TSD) && c->cpl)
+		return gp0(c);
+	t = cpu_rdtsc(c);
+	set32(c, R_RAX, t);
+	set32(c, R_RDX, t >> 32);
+	return CPU_OK;
+}
+
+int exec_rdtscp(struct cpu *c, const struct insn *in)
+{
+	int r;
+
+	if (!c->has_rdtscp)
+		return cpu_raise(c, EXC_UD);
+	r = exec_rdtsc(c, in);
+	if (r == CPU_OK)
+		set32(c, R_RCX, c->tsc_aux);
+	return r;
+}
+
+/* No performance counters: every counter number is out of range. */
+int exec_rdpmc(struct cpu *c, const struct insn *in)
+{
+	return gp0(c);
+}
+
+int exec_rdpid(struct cpu *c, const struct insn *in)
+{
+	if (!c->has_rdtscp)
+		return cpu_raise(c, EXC_UD);
+	c->gpr[in->rm] = (u32)c->tsc_aux;
+	return CPU_OK;
+}
+
+/* -- translations and caches -- */
+
+int exec_invlpg(struct cpu *c, const struct insn *in)
+{
+	u64 a = insn_ea(c, in);
+
+	/* No limit or canonical check; nothing is accessed (APM3 INVLPG). */
+	if (!cpu_in_64(c))
+		a = (u32)(c->seg[in->seg].base + a);
+	else if (in->seg == S_FS || in->seg == S_GS)
+		a += c->seg[in->seg].base;
+	if (cpu_canonical(c, a))
+		mmu_invlpg(c, a);
+	return CPU_OK;
+}
+
+int exec_invpcid(struct cpu *c, const struct insn *in)
+{
+	enum { ADDRESS, SINGLE, ALL_GLOBAL, ALL };
+	u64 type = insn_reg(c, in->reg, in->mode == 8 ? 8 : 4);
+	u64 d[2];
+	int r;
+
+	if (type > ALL)
+		return gp0(c);
+	r = cpu_read(c, in->seg, insn_ea(c, in), d, sizeof(d));
+	if (r)
+		return r;
+	/* Bits 63:12 are MBZ; without PCIDE only PCID 0 exists (APM3 INVPCID). */
+	if (d[0] >> 12)
+		return gp0(c);
+	if (type <= SINGLE && d[0] && !(c->cr4 & CR4_PCIDE))
+		return gp0(c);
+	if (type == ADDRESS) {
+		if (!cpu_canonical(c, d[1]))
+			return gp0(c);
+		mmu_invlpg(c, d[1]);
+	} else {
+		mmu_flush(c, type == ALL_GLOBAL);
+	}
+	return CPU_OK;
+}
+
+static int retire_and_pause(struct cpu *c, const struct insn *in)
+{
+	insn_retire(c, in);
+	cpu_hooks->pause(c);
+	return CPU_OK;
+}
+
+/* INVD, WBINVD, WBNOINVD: guest memory is coherent, there is nothing to write back. */
+int exec_cache(struct cpu *c, const struct insn *in)
+{
+	return retire_and_pause(c, in);
+}
+
+int exec_pause(struct cpu *c, const struct insn *in)
+{
+	return retire_and_pause(c, in);
+}
+
+int exec_hlt(struct cpu *c, const struct insn *in)
+{
+	insn_retire(c, in);
+	return cpu_hooks->hlt(c);
+}
+
+/* -- segment bases -- */
+
+int exec_swapgs(struct cpu *c, const struct insn *in)
+{
+	u64 v = c->seg[S_GS].base;
+
+	/* 64-bit mode only: #UD elsewhere, before the CPL check (APM3 SWAPGS). */
+	if (!cpu_in_64(c))
+		return cpu_raise(c, EXC_UD);
+	if (c->cpl)
+		return gp0(c);
+	c->seg[S_GS].base = c->kernel_gs_base;
+	c->kernel_gs_base = v;
+	cpu_mode_changed(c);
+	return CPU_OK;
+}
+
+int exec_fsgsbase(struct cpu *c, const struct insn *in)
+{
+	enum cpu_sreg s;
+	bool write;
+	u64 v;
+
+	if (!cpu_in_64(c) || !(c->cr4 & CR4_FSGSBASE))
+		return cpu_raise(c, EXC_UD);
+	s = in->mnemonic == ZYDIS_MNEMONIC_RDFSBASE || in->mnemonic == ZYDIS_MNEMONIC_WRFSBASE ?
+	    S_FS : S_GS;
+	write = in->mnemonic == ZYDIS_MNEMONIC_WRFSBASE || in->mnemonic == ZYDIS_MNEMONIC_WRGSBASE;
+	if (!write) {
+		insn_set_reg(c, in->rm, in->rex_w ? 8 : 4, c->seg[s].base);
+		return CPU_OK;
+	}
+	v = insn_reg(c, in->rm, in->rex_w ? 8 : 4);
+	if (!cpu_canonical(c, v))
+		return gp0(c);
+	c->seg[s].base = v;
+	cpu_mode_changed(c);
+	return CPU_OK;
+}
+
+/* -- what belongs to vcpu/ -- */
+
+int exec_hypercall(struct cpu *c, const struct insn *in)
+{
+	return cpu_hooks->hypercall(c, in);
+}
+
+int exec_svm(struct cpu *c, const struct insn *in)
+{
+	return cpu_hooks->svm(c, in);
+}
+
+int exec_rsm(struct cpu *c, const struct insn *in)
+{
+	return cpu_hooks->rsm(c);
+}

@@ -1,0 +1,417 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * cpu/xsave.c - FXSAVE, FXRSTOR, the XSAVE family, XGETBV, XSETBV.
+ *
+ * engine_fpu_save() leaves the guest's state in c->xsave in the standard XSAVE
+ * form (APM2 11.5.2). The instructions convert between that and guest memory; the
+ * only extended component there is, AVX, sits at 576 in both forms.
+ */
+#include <Zydis/Zydis.h>
+
+#include "base/mem.h"
+#include "cpu/access.h"
+#include "cpu/sys.h"
+#include "engine/engine.h"
+
+enum { X87 = BIT(0), SSE = BIT(1), AVX = BIT(2), ALL = X87 | SSE | AVX };
+enum {
+	OFF_MXCSR = 24, OFF_MASK = 28, OFF_ST = 32,
+	OFF_XMM = 160, FX_SIZE = 512, OFF_HEADER = 512, OFF_AVX = 576,
+};
+#define XCOMP_COMPACT BIT64(63)
+#define MXCSR_INIT 0x1f80u
+#define FCW_INIT 0x037fu
+
+struct header {
+	u64 bv, comp;
+	u64 rsvd[6];
+};
+
+/* Everything one instruction works with. */
+struct xs {
+	struct cpu *c;
+	const struct insn *in;
+	u64 ea;
+	bool wide;		/* the 64-bit form: FIP and FDP in full */
+	u32 xmm_bytes;		/* 16 registers in 64-bit mode, 8 else */
+	bool stored;		/* the first store has been made */
+};
+
+static struct header *own_header(struct cpu *c)
+{
+	return (struct header *)(c->xsave + OFF_HEADER);
+}
+
+static u32 own32(const struct cpu *c, u32 off)
+{
+	return *(const u32 *)(c->xsave + off);
+}
+
+/* Bits of MXCSR that may be set: the host's, since it will load the value. */
+static u32 mxcsr_mask(void)
+{
+	static _Atomic u32 cached;
+	u32 m = atomic_load_explicit(&cached, memory_order_relaxed);
+
+	if (!m) {
+		u8 fx[FX_SIZE] __attribute__((aligned(16)));
+
+		__asm__ volatile("fxsave %0" : "=m"(fx));
+		m = *(u32 *)(fx + OFF_MASK);
+		if (!m)
+			m = 0xffbf;	/* APM2 11.5.9: what a mask of 0 means */
+		atomic_store_explicit(&cached, m, memory_order_relaxed);
+	}
+	return m;
+}
+
+/* Give components that are in their initial state the contents of it: only the bit
+ * in XSTATE_BV says so until then. */
+static void init_component(struct cpu *c, u32 what, u32 xmm_bytes)
+{
+	if (what & X87) {
+		cpu_zero(c->xsave, OFF_MXCSR);
+		cpu_zero(c->xsave + OFF_ST, OFF_XMM - OFF_ST);
+		*(u16 *)c->xsave = FCW_INIT;
+	}
+	if (what & SSE)
+		cpu_zero(c->xsave + OFF_XMM, xmm_bytes);
+	if (what & AVX)
+		cpu_zero(c->xsave + OFF_AVX, xmm_bytes);
+}
+
+/* Take the state out of the registers. Returns what is not in its initial state. */
+static u32 take_state(struct cpu *c)
+{
+	struct header *h = own_header(c);
+	u32 in_use;
+
+	engine_fpu_save(c);
+	in_use = h->bv & ALL;
+	init_component(c, ~in_use & ALL, 256);
+	return in_use;
+}
+
+/* -- pieces of guest memory -- */
+
+static int put(struct xs *x, u32 off, const void *buf, u32 len)
+{
+	x->stored = true;
+	return cpu_write(x->c, x->in->seg, x->ea + off, buf, len);
+}
+
+static int get(struct xs *x, u32 off, void *buf, u32 len)
+{
+	return cpu_read(x->c, x->in->seg, x->ea + off, buf, len);
+}
+
+/* A store goes on after CPU_EXIT (queued) and stops at a fault only. */
+static void keep(int *ret, int r)
+{
+	if (r == CPU_FAULT || *ret == CPU_OK)
+		*ret = r;
+}
+
+/* The 24 bytes before MXCSR. The short form has selectors, which long-mode CPUs
+ * save as 0, and 32-bit offsets (APM2 11.4.4). */
+static void x87_head(const struct xs *x, u8 out[24])
+{
+	cpu_copy(out, x->c->xsave, 24);
+	if (!x->wide) {
+		*(u32 *)(out + 12) = 0;
+		*(u32 *)(out + 20) = 0;
+	}
+}
+
+static int put_x87(struct xs *x)
+{
+	u8 head[24];
+	int ret = CPU_OK;
+
+	x87_head(x, head);
+	keep(&ret, put(x, 0, head, 24));
+	keep(&ret, put(x, OFF_ST, x->c->xsave + OFF_ST, OFF_XMM - OFF_ST));
+	return ret;
+}
+
+static int put_mxcsr(struct xs *x)
+{
+	u32 v[2] = { own32(x->c, OFF_MXCSR), mxcsr_mask() };
+
+	return put(x, OFF_MXCSR, v, 8);
+}
+
+static void take_x87_head(struct xs *x, const u8 in[24])
+{
+	u8 *d = x->c->xsave;
+
+	cpu_copy(d, in, 24);
+	if (!x->wide) {
+		*(u32 *)(d + 12) = 0;
+		*(u32 *)(d + 20) = 0;
+	}
+}
+
+static int check_aligned(struct xs *x, u32 align, u32 len, bool write)
+{
+	u64 lin;
+	int r = cpu_linear(x->c, x->in->seg, x->ea, len, write, &lin);
+
+	if (r)
+		return r;
+	if (lin & (align - 1))
+		return cpu_raise_err(x->c, EXC_GP, 0);
+	return CPU_OK;
+}
+
+/* -- FXSAVE, FXRSTOR -- */
+
+/* APM2 11.4.4.1: fast form, in 64-bit mode at CPL 0. */
+static bool fast_fx(const struct cpu *c)
+{
+	return (c->efer & EFER_FFXSR) && cpu_in_64(c) && c->cpl == 0;
+}
+
+static int fxsave(struct xs *x)
+{
+	struct cpu *c = x->c;
+	int ret = check_aligned(x, 16, FX_SIZE, true);
+
+	if (!ret)
+		ret = cpu_probe_w(c, x->in->seg, x->ea, FX_SIZE);
+	if (ret)
+		return ret;
+	take_state(c);
+	keep(&ret, put_x87(x));
+	keep(&ret, put_mxcsr(x));
+	if (!fast_fx(c))
+		keep(&ret, put(x, OFF_XMM, c->xsave + OFF_XMM, x->xmm_bytes));
+	return ret;
+}
+
+static int fxrstor(struct xs *x)
+{
+	struct cpu *c = x->c;
+	u8 img[OFF_XMM + 256] __attribute__((aligned(8)));
+	int r = check_aligned(x, 16, FX_SIZE, false);
+
+	if (!r)
+		r = get(x, 0, img, OFF_XMM + x->xmm_bytes);
+	if (r)
+		return r;
+	if (*(u32 *)(img + OFF_MXCSR) & ~mxcsr_mask())
+		return cpu_raise_err(c, EXC_GP, 0);
+	take_state(c);
+	take_x87_head(x, img);
+	*(u32 *)(c->xsave + OFF_MXCSR) = *(u32 *)(img + OFF_MXCSR);
+	cpu_copy(c->xsave + OFF_ST, img + OFF_ST, OFF_XMM - OFF_ST);
+	if (!fast_fx(c))
+		cpu_copy(c->xsave + OFF_XMM, img + OFF_XMM, x->xmm_bytes);
+	own_header(c)->bv |= X87 | SSE;
+	return CPU_OK;
+}
+
+/* -- the XSAVE family -- */
+
+static u32 requested(const struct cpu *c)
+{
+	u64 mask = (u32)c->gpr[R_RAX] | c->gpr[R_RDX] << 32;
+
+	return (u32)(mask & c->xcr0) & ALL;
+}
+
+static u32 area_size(u32 rfbm)
+{
+	return rfbm & AVX ? OFF_AVX + 256 : OFF_AVX;
+}
+
+/* opt: components in their initial state are only marked. compact: XSAVEC. */
+static int xsave(struct xs *x, bool opt, bool compact)
+{
+	struct cpu *c = x->c;
+	u32 rfbm = requested(c);
+	u32 write, in_use;
+	struct header h = { 0 };
+	int ret = check_aligned(x, 64, area_size(rfbm), true);
+
+	if (!ret)
+		ret = cpu_probe_w(c, x->in->seg, x->ea, area_size(rfbm));
+	if (!ret && !compact)
+		ret = get(x, OFF_HEADER, &h.bv, 8);
+	if (ret)
+		return ret;
+	in_use = take_state(c);
+	/* XSAVEC saves MXCSR as part of SSE (SDM1 13.10). */
+	if (compact && own32(c, OFF_MXCSR) != MXCSR_INIT)
+		in_use |= SSE;
+	write = opt || compact ? rfbm & in_use : rfbm;
+	if (write & X87)
+		keep(&ret, put_x87(x));
+	if (compact ? write & SSE : rfbm & (SSE | AVX))
+		keep(&ret, put_mxcsr(x));
+	if (write & SSE)
+		keep(&ret, put(x, OFF_XMM, c->xsave + OFF_XMM, x->xmm_bytes));
+	if (write & AVX)
+		keep(&ret, put(x, OFF_AVX, c->xsave + OFF_AVX, x->xmm_bytes));
+	h.bv = (compact ? 0 : h.bv & ~(u64)rfbm) | (rfbm & in_use);
+	h.comp = rfbm | XCOMP_COMPACT;
+	keep(&ret, put(x, OFF_HEADER, &h, compact ? 16 : 8));
+	return ret;
+}
+
+/* Header rules of SDM1 13.8 / APM4 XRSTOR. */
+static bool header_valid(const struct cpu *c, const struct header *h)
+{
+	u64 rest = 0;
+
+	for (u32 i = 0; i < ARRAY_SIZE(h->rsvd); i++)
+		rest |= h->rsvd[i];
+	if (h->comp & XCOMP_COMPACT)
+		return !rest && !(h->comp & ~XCOMP_COMPACT & ~c->xcr0) && !(h->bv & ~h->comp);
+	/* Standard form: bytes 23:8 only. */
+	return !h->comp && !h->rsvd[0] && !(h->bv & ~c->xcr0);
+}
+
+static int xrstor(struct xs *x)
+{
+	struct cpu *c = x->c;
+	u8 img[OFF_XMM + 256] __attribute__((aligned(8)));
+	u8 avx[256];
+	struct header h;
+	u32 rfbm = requested(c);
+	u32 load, init;
+	bool compact, mxcsr;
+	u32 mxcsr_val;
+	int r = check_aligned(x, 64, OFF_AVX, false);
+
+	if (!r)
+		r = get(x, OFF_HEADER, &h, sizeof(h));
+	if (r)
+		return r;
+	if (!header_valid(c, &h))
+		return cpu_raise_err(c, EXC_GP, 0);
+	compact = h.comp & XCOMP_COMPACT;
+	load = rfbm & (u32)h.bv;
+	init = rfbm & ~load;
+	/* Standard form: MXCSR comes from memory whatever XSTATE_BV says. */
+	mxcsr = compact ? load & SSE : rfbm & (SSE | AVX);
+	mxcsr_val = MXCSR_INIT;
+	if (load & X87) {
+		r = get(x, 0, img, 24);
+		if (!r)
+			r = get(x, OFF_ST, img + OFF_ST, OFF_XMM - OFF_ST);
+	}
+	if (!r && mxcsr)
+		r = get(x, OFF_MXCSR, &mxcsr_val, 4);
+	if (!r && (load & SSE))
+		r = get(x, OFF_XMM, img + OFF_XMM, x->xmm_bytes);
+	if (!r && (load & AVX))
+		r = get(x, OFF_AVX, avx, x->xmm_bytes);
+	if (r)
+		return r;
+	if (mxcsr_val & ~mxcsr_mask())
+		return cpu_raise_err(c, EXC_GP, 0);
+
+	take_state(c);
+	if (load & X87) {
+		take_x87_head(x, img);
+		cpu_copy(c->xsave + OFF_ST, img + OFF_ST, OFF_XMM - OFF_ST);
+	}
+	if (load & SSE)
+		cpu_copy(c->xsave + OFF_XMM, img + OFF_XMM, x->xmm_bytes);
+	if (load & AVX)
+		cpu_copy(c->xsave + OFF_AVX, avx, x->xmm_bytes);
+	init_component(c, init, x->xmm_bytes);
+	if (compact ? rfbm & SSE : rfbm & (SSE | AVX))
+		*(u32 *)(c->xsave + OFF_MXCSR) = mxcsr_val;
+	own_header(c)->bv |= load;
+	/* Registers 8-15 outlive an init outside 64-bit mode. */
+	if (x->xmm_bytes == 256)
+		own_header(c)->bv &= ~(u64)init;
+	else
+		own_header(c)->bv &= ~(u64)(init & X87);
+	return CPU_OK;
+}
+
+/* -- XCR0 -- */
+
+static int xgetbv(struct cpu *c, const struct insn *in)
+{
+	u64 v;
+
+	switch ((u32)c->gpr[R_RCX]) {
+	case 0:
+		v = c->xcr0;
+		break;
+	case 1:	/* components of XCR0 that are in use (SDM1 13.3) */
+		v = c->xcr0 & take_state(c);
+		break;
+	default:
+		return cpu_raise_err(c, EXC_GP, 0);
+	}
+	insn_set_reg(c, R_RAX, 4, (u32)v);
+	insn_set_reg(c, R_RDX, 4, v >> 32);
+	insn_retire(c, in);
+	return CPU_OK;
+}
+
+static int xsetbv(struct cpu *c, const struct insn *in)
+{
+	int r;
+
+	if (c->cpl || (u32)c->gpr[R_RCX])
+		return cpu_raise_err(c, EXC_GP, 0);
+	/* The registers were loaded under the old mask. */
+	engine_fpu_save(c);
+	r = cpu_set_xcr0(c, (u32)c->gpr[R_RAX] | c->gpr[R_RDX] << 32);
+	if (r == CPU_OK)
+		insn_retire(c, in);
+	return r;
+}
+
+static int xsave_plain(struct xs *x) { return xsave(x, false, false); }
+static int xsave_opt(struct xs *x) { return xsave(x, true, false); }
+static int xsave_compact(struct xs *x) { return xsave(x, false, true); }
+
+/* XSAVES and XRSTORS are not offered. */
+#define FORMS(F) \
+	F(FXSAVE, true, fxsave) F(FXRSTOR, true, fxrstor) \
+	F(XSAVE, false, xsave_plain) F(XSAVEOPT, false, xsave_opt) \
+	F(XSAVEC, false, xsave_compact) F(XRSTOR, false, xrstor)
+
+static const struct form {
+	u16 mnemonic;
+	bool fx, wide;
+	int (*run)(struct xs *x);
+} forms[] = {
+#define F(name, fx, fn) \
+	{ ZYDIS_MNEMONIC_##name, fx, false, fn }, { ZYDIS_MNEMONIC_##name##64, fx, true, fn },
+	FORMS(F)
+#undef F
+};
+
+int cpu_exec_xsave(struct cpu *c, const struct insn *in)
+{
+	bool xcr = in->mnemonic == ZYDIS_MNEMONIC_XGETBV || in->mnemonic == ZYDIS_MNEMONIC_XSETBV;
+	struct xs x = { .c = c, .in = in, .xmm_bytes = cpu_in_64(c) ? 256 : 128 };
+	const struct form *f = forms;
+	int r;
+
+	while (f < forms + ARRAY_SIZE(forms) && f->mnemonic != in->mnemonic)
+		f++;
+	if ((f == forms + ARRAY_SIZE(forms) && !xcr) || (in->prefixes & PFX_LOCK))
+		return cpu_raise(c, EXC_UD);
+	if ((xcr || !f->fx) && !(c->cr4 & CR4_OSXSAVE))
+		return cpu_raise(c, EXC_UD);
+	if (xcr)
+		return in->mnemonic == ZYDIS_MNEMONIC_XGETBV ? xgetbv(c, in) : xsetbv(c, in);
+	if (c->cr0 & (f->fx ? CR0_EM | CR0_TS : CR0_TS))
+		return cpu_raise(c, EXC_NM);
+	x.wide = f->wide;
+	x.ea = insn_ea(c, in);
+	r = f->run(&x);
+	/* A queued store is done as far as the guest can see. */
+	if (r == CPU_OK || (r == CPU_EXIT && x.stored))
+		insn_retire(c, in);
+	return r;
+}

@@ -1,0 +1,437 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * engine/lower_branch.c - entries, exits, control flow and stack instructions.
+ *
+ * A unit has up to four entries that fall through into each other: e_ind
+ * proves that RIP is the unit's (indirect jumps come here), e_cross that its
+ * page is still mapped there, e_poll that nobody wants the CPU's attention,
+ * e_body does the work. Every cycle passes an e_poll or an indirect jump.
+ */
+#include "engine/emit.h"
+
+struct record *new_record(struct translator *t, u8 kind, u64 rip)
+{
+	struct record *r = arena_alloc(&t->e->arena, sizeof(*r));
+
+	if (!r) {
+		t->oom = true;
+		return NULL;
+	}
+	r->kind = kind;
+	r->rip = rip;
+	r->unit = t->u;
+	r->next = t->u->records;
+	t->u->records = r;
+	return r;
+}
+
+struct insn *keep_insn(struct translator *t, const struct di *d)
+{
+	struct insn *in = arena_alloc(&t->e->arena, sizeof(*in));
+
+	if (!in) {
+		t->oom = true;
+		return NULL;
+	}
+	*in = d->in;
+	return in;
+}
+
+void add_cold(struct translator *t, u8 *site, struct record *rec, bool restore_flags)
+{
+	if (t->n_cold == MAX_COLD) {
+		t->oom = true;
+		return;
+	}
+	t->cold[t->n_cold++] = (struct cold_stub){
+		.site = site, .rec = rec, .restore_flags = restore_flags, .ind_miss = !rec,
+	};
+}
+
+static void emit_leave(struct translator *t, const struct record *r)
+{
+	mov_ri(t, H_RCX, (u64)(uintptr_t)r);
+	jmp_rx(t, t->e->stub_exit);
+}
+
+void emit_exit(struct translator *t, u8 kind, u64 rip, struct insn *in)
+{
+	struct record *r = new_record(t, kind, rip);
+
+	if (!r)
+		return;
+	r->insn = in;
+	emit_leave(t, r);
+}
+
+void emit_cold(struct translator *t)
+{
+	u8 *hot = t->p;
+
+	t->p = codemem_rw(&t->e->mem, t->e->mem.cold);
+	for (u32 i = 0; i < t->n_cold; i++) {
+		struct cold_stub *s = &t->cold[i];
+
+		if (s->ind_miss && !s->restore_flags) {
+			set_rel32(s->site, codemem_rw(&t->e->mem, t->e->stub_ind_miss));
+			continue;
+		}
+		set_rel32(s->site, t->p);
+		if (s->restore_flags)
+			emit_flags_restore(t);
+		if (s->ind_miss) {
+			jmp_rx(t, t->e->stub_ind_miss);
+			continue;
+		}
+		if (s->rec->kind == REC_LINK)
+			s->rec->stub = rx_of(t, t->p);
+		emit_leave(t, s->rec);
+	}
+	t->e->mem.cold = rx_of(t, t->p);
+	t->p = hot;
+}
+
+static void cmp_abs_imm(struct translator *t, const void *abs, u32 imm)
+{
+	b3(t, 0x81, 0x3c, 0x25);
+	d4(t, lo32(abs));
+	d4(t, imm);
+}
+
+static void check_token(struct translator *t, struct cpage *cp, struct record *r, bool save)
+{
+	struct itlb_slot *s = itlb_slot(t->e, mode_idx(t->mode) == MMU_USER, cp->lin);
+
+	cmp_abs_imm(t, &s->token, cp->token);
+	add_cold(t, jcc32(t, CC_NE), r, save);
+}
+
+void emit_entry(struct translator *t)
+{
+	struct unit *u = t->u;
+	struct engine *e = t->e;
+	bool live = t->d[0].live != 0;
+	bool plain = !(t->mode & ~MODE_CPU);
+	u8 *to_token = NULL, *to_poll = NULL;
+
+	u->code = rx_of(t, t->p);
+	if (!plain) { /* only entered from C, which has checked */
+		u->e_ind = NULL;
+		u->e_cross = u->e_poll = u->e_body = u->code;
+		return;
+	}
+	struct record *re = new_record(t, REC_ENTRY, u->rip);
+	struct record *rp = new_record(t, REC_POLL, u->rip);
+
+	if (!re || !rp)
+		return;
+	if (!(t->mode & MODE_CSBASE)) {
+		u->e_ind = rx_of(t, t->p);
+		if (live)
+			emit_flags_save(t, false);
+		if (is_simm32(u->rip)) {
+			b3(t, 0x48, 0x81, 0xf9);	/* cmp rcx, imm32 */
+			d4(t, (u32)u->rip);
+		} else {
+			mov_ri(t, H_RSI, u->rip);
+			op_rr(t, true, 0x3b, H_RCX, H_RSI);
+		}
+		add_cold(t, jcc32(t, CC_NE), NULL, live);
+		if (live) {
+			b2(t, 0xeb, 0);
+			to_token = t->p;
+		}
+	}
+	if (live && !u->cp2) {
+		u->e_poll = rx_of(t, t->p);
+		emit_flags_save(t, false);
+		b2(t, 0xeb, 0);
+		to_poll = t->p;
+	}
+	u->e_cross = rx_of(t, t->p);
+	if (live)
+		emit_flags_save(t, false);
+	if (to_token)
+		to_token[-1] = (u8)(t->p - to_token);
+	check_token(t, u->cp, re, live);
+	if (u->cp2)
+		check_token(t, u->cp2, re, live);
+	if (to_poll)
+		to_poll[-1] = (u8)(t->p - to_poll);
+	else if (!u->cp2)
+		u->e_poll = rx_of(t, t->p);
+	cmp_abs_imm(t, (void *)&e->c->poll, 0);
+	add_cold(t, jcc32(t, CC_NE), rp, live);
+	if (live)
+		emit_flags_restore(t);
+	u->e_body = rx_of(t, t->p);
+	if (u->cp2) /* the second page may move while the first does not */
+		u->e_poll = u->e_body = u->e_cross;
+}
+
+static void link_at(struct translator *t, u8 *site, u64 from, u64 target)
+{
+	struct unit *u = t->u;
+	u64 lin = target + t->cs_base;
+
+	if (!t64(t))
+		lin = (u32)lin;
+	if (target == u->rip && !(t->mode & ~MODE_CPU) && u->e_poll) {
+		set_rel32(site, codemem_rw(&t->e->mem, u->e_poll));
+		return;
+	}
+	struct record *r = new_record(t, REC_LINK, target);
+
+	if (!r)
+		return;
+	r->patch = rx_of(t, site);
+	r->cross = (lin ^ u->lin) & PAGE_MASK;
+	r->backward = target <= from;
+	add_cold(t, site, r, false);
+}
+
+void emit_link(struct translator *t, u64 from, u64 target)
+{
+	link_at(t, jmp32(t), from, target);
+}
+
+void emit_jcc_link(struct translator *t, u8 cc, u64 from, u64 target)
+{
+	link_at(t, jcc32(t, cc), from, target);
+}
+
+/* Jump to the guest RIP in SCR_PTR. Flags may be live at the target. */
+static void emit_ind_jump(struct translator *t, u32 opsize)
+{
+	struct engine *e = t->e;
+
+	if (opsize == 2)
+		movzx16(t, SCR_PTR, SCR_PTR);
+	if ((t->mode & MODE_CSBASE) || (t->mode & MODE_STEP)) {
+		jmp_rx(t, e->stub_ind_miss);
+		return;
+	}
+	/* pext esi, ecx, [jc_mask]: the only hash that spares the flags */
+	b3(t, 0xc4, 0xe2, 0x72);
+	b3(t, 0xf5, 0x34, 0x25);
+	d4(t, lo32(&e->jc_mask));
+	b3(t, 0xff, 0x24, 0xf5);
+	d4(t, lo32(e->jc[mode_idx(t->mode)]));
+}
+
+static void store_val(struct translator *t, int src, u32 size, int ptr, s32 off)
+{
+	if (size == 2)
+		b1(t, 0x66);
+	op_mem(t, size == 8, 0x89, (u32)src, ptr, off);
+}
+
+static void load_val(struct translator *t, int dst, u32 size, int ptr, s32 off)
+{
+	if (size == 2) {
+		rex(t, false, (u32)dst, 0, (u32)ptr);
+		b2(t, 0x0f, 0xb7);
+		modrm_mem(t, (u32)dst, ptr, off);
+		return;
+	}
+	op_mem(t, size == 8, 0x8b, (u32)dst, ptr, off);
+}
+
+static void store_imm(struct translator *t, u64 v, u32 size, int ptr, s32 off)
+{
+	if (size == 8 && !is_simm32(v)) {
+		mov_ri(t, SCR_TMP, v);
+		store_val(t, SCR_TMP, 8, ptr, off);
+		return;
+	}
+	if (size == 2)
+		b1(t, 0x66);
+	op_mem(t, size == 8, 0xc7, 0, ptr, off);
+	if (size == 2)
+		b2(t, (u8)v, (u8)(v >> 8));
+	else
+		d4(t, (u32)v);
+}
+
+/* RSP += delta in the stack's width; no flags. */
+static void adjust_sp(struct translator *t, s32 delta)
+{
+	if (t64(t)) {
+		lea(t, true, H_R13, H_R13, -1, 1, delta);
+	} else if (t->mode & MODE_SS32) {
+		lea(t, false, H_R13, H_R13, -1, 1, delta);
+	} else {
+		lea(t, false, SCR_TMP, H_R13, -1, 1, delta);
+		b1(t, 0x66);
+		op_rr(t, false, 0x8b, H_R13, SCR_TMP);
+	}
+}
+
+void emit_stack(struct translator *t, struct di *d, u32 i)
+{
+	const struct insn *in = &d->in;
+	u32 n = in->opsize;
+	int ptr;
+	s32 off;
+
+	emit_access(t, d, 0, &ptr, &off);
+	switch (d->cls) {
+	case CL_PUSH_REG: {
+		u8 g = (u8)ZydisRegisterGetId(d->op[0].reg.value);
+
+		store_val(t, load_greg(t, g, SCR_TMP), n, ptr, off);
+		adjust_sp(t, -(s32)n);
+		break;
+	}
+	case CL_PUSH_IMM:
+		store_imm(t, in->imm, n, ptr, off);
+		adjust_sp(t, -(s32)n);
+		break;
+	case CL_PUSH_MEM:
+		load_val(t, SCR_TMP, n, ptr, off);
+		st_abs(t, SCR_TMP, &t->e->tmp);
+		emit_access(t, d, 1, &ptr, &off);
+		ld_abs(t, SCR_TMP, &t->e->tmp);
+		store_val(t, SCR_TMP, n, ptr, off);
+		adjust_sp(t, -(s32)n);
+		break;
+	case CL_POP_REG: {
+		u8 g = (u8)ZydisRegisterGetId(d->op[0].reg.value);
+
+		/* SCR_PTR may still be wanted by the group; a 16-bit stack has none. */
+		int v = t64(t) || (t->mode & MODE_SS32) ? SCR_TMP : SCR_PTR;
+
+		load_val(t, v, n, ptr, off);
+		adjust_sp(t, (s32)n);
+		store_greg(t, g, v, n);
+		break;
+	}
+	case CL_LEAVE:
+		load_val(t, SCR_PTR, n, ptr, off);
+		lea(t, t64(t), H_R13, H_RBP, -1, 1, (s32)n);
+		store_greg(t, R_RBP, SCR_PTR, n);
+		break;
+	default:
+		break;
+	}
+}
+
+/* Target of a direct near branch, truncated as the operand size says (APM3 1.2.2). */
+static u64 branch_target(const struct translator *t, const struct di *d)
+{
+	u64 v = d->rip + d->in.len + d->in.imm;
+
+	if (d->in.opsize == 2)
+		return (u16)v;
+	if (!t64(t))
+		return (u32)v;
+	return v;
+}
+
+static void emit_call_push(struct translator *t, struct di *d, u32 n_acc)
+{
+	u64 ret = d->rip + d->in.len;
+	int ptr;
+	s32 off;
+
+	emit_access(t, d, n_acc, &ptr, &off);
+	store_imm(t, t64(t) ? ret : d->in.opsize == 2 ? (u16)ret : (u32)ret, d->in.opsize, ptr, off);
+	adjust_sp(t, -(s32)d->in.opsize);
+}
+
+static void emit_loop(struct translator *t, struct di *d)
+{
+	const struct insn *in = &d->in;
+	u64 target = branch_target(t, d);
+	u32 rcx = engine_hreg[R_RCX];
+	u8 *skip, *skip2 = NULL;
+
+	if (d->cls == CL_LOOP) {
+		if (in->addrsize == 8) {
+			lea(t, true, rcx, (int)rcx, -1, 1, -1);
+		} else if (in->addrsize == 4) {
+			lea(t, false, rcx, (int)rcx, -1, 1, -1);
+		} else {
+			lea(t, false, SCR_TMP, (int)rcx, -1, 1, -1);
+			b1(t, 0x66);
+			op_rr(t, false, 0x8b, rcx, SCR_TMP);
+		}
+	}
+	if (in->addrsize == 8)
+		mov_rr(t, H_RCX, rcx);
+	else if (in->addrsize == 4)
+		mov_rr32(t, H_RCX, rcx);
+	else
+		movzx16(t, H_RCX, rcx);
+	b2(t, 0xe3, 0); /* jrcxz */
+	skip = t->p;
+	if (d->cls == CL_JCXZ) {
+		b2(t, 0xeb, 5);
+		skip[-1] = (u8)(t->p - skip);
+		emit_link(t, d->rip, target);
+		return;
+	}
+	if (d->zi.mnemonic == ZYDIS_MNEMONIC_LOOPE || d->zi.mnemonic == ZYDIS_MNEMONIC_LOOPNE) {
+		b2(t, d->zi.mnemonic == ZYDIS_MNEMONIC_LOOPE ? 0x75 : 0x74, 0);
+		skip2 = t->p;
+	}
+	emit_link(t, d->rip, target);
+	skip[-1] = (u8)(t->p - skip);
+	if (skip2)
+		skip2[-1] = (u8)(t->p - skip2);
+}
+
+void emit_branch(struct translator *t, struct di *d, u32 i)
+{
+	const struct insn *in = &d->in;
+	int ptr;
+	s32 off;
+
+	switch (d->cls) {
+	case CL_JCC:
+		emit_jcc_link(t, (u8)(in->opcode & 15), d->rip, branch_target(t, d));
+		break;
+	case CL_JMP:
+		emit_link(t, d->rip, branch_target(t, d));
+		break;
+	case CL_LOOP:
+	case CL_JCXZ:
+		emit_loop(t, d);
+		break;
+	case CL_CALL:
+		emit_call_push(t, d, 0);
+		emit_link(t, d->rip, branch_target(t, d));
+		break;
+	case CL_JMP_IND:
+	case CL_CALL_IND:
+		if (in->has_mem) {
+			emit_access(t, d, 0, &ptr, &off);
+			load_val(t, SCR_TMP, in->opsize, ptr, off);
+		} else {
+			int h = load_greg(t, in->rm, SCR_TMP);
+
+			if (in->opsize == 8)
+				mov_rr(t, SCR_TMP, (u32)h);
+			else
+				mov_rr32(t, SCR_TMP, (u32)h);
+		}
+		if (d->cls == CL_CALL_IND) {
+			/* SCR_PTR may hold the stack group's pointer. */
+			st_abs(t, SCR_TMP, &t->e->tmp);
+			emit_call_push(t, d, in->has_mem ? 1 : 0);
+			ld_abs(t, SCR_PTR, &t->e->tmp);
+		} else {
+			mov_rr(t, SCR_PTR, SCR_TMP);
+		}
+		emit_ind_jump(t, in->opsize);
+		break;
+	case CL_RET:
+		emit_access(t, d, 0, &ptr, &off);
+		load_val(t, SCR_PTR, in->opsize, ptr, off);
+		adjust_sp(t, (s32)in->opsize + (in->opcode == 0xc2 ? (s32)(u16)in->imm : 0));
+		emit_ind_jump(t, in->opsize);
+		break;
+	default:
+		break;
+	}
+}

@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * engine/lower_mem.c - memory operands: effective address, segmentation, and
+ * the software TLB check that turns a linear address into a host pointer.
+ *
+ * The check needs the arithmetic flags. Where they are live it is wrapped in
+ * LAHF/SETO ... SAHF, unless grouping could hoist it above the instruction
+ * that makes them.
+ */
+#include "engine/emit.h"
+
+void emit_flags_save(struct translator *t, bool keep_rax)
+{
+	struct engine *e = t->e;
+
+	st_abs(t, H_RAX, &e->save_rax);
+	b1(t, 0x9f);			/* lahf */
+	b3(t, 0x0f, 0x90, 0xc0);	/* seto al */
+	op_abs(t, false, 0x89, H_RAX, &e->save_flags);
+	if (keep_rax)
+		ld_abs(t, H_RAX, &e->save_rax);
+}
+
+void emit_flags_restore(struct translator *t)
+{
+	struct engine *e = t->e;
+
+	ld_abs32(t, H_RAX, &e->save_flags);
+	b2(t, 0x04, 0x7f);	/* add al, 0x7f: OF = al */
+	b1(t, 0x9e);		/* sahf */
+	ld_abs(t, H_RAX, &e->save_rax);
+}
+
+bool access_const(const struct translator *t, const struct access *a)
+{
+	if (a->index != INSN_NOREG || (a->base != INSN_NOREG && a->base != INSN_RIP))
+		return false;
+	if (t64(t))
+		return a->seg != S_FS && a->seg != S_GS;
+	return (t->mode & MODE_FLAT) && a->seg != S_FS && a->seg != S_GS && a->seg != S_CS;
+}
+
+static bool seg_is_flat(const struct translator *t, const struct access *a)
+{
+	if (t64(t))
+		return a->seg != S_FS && a->seg != S_GS;
+	return (t->mode & MODE_FLAT) && a->seg != S_FS && a->seg != S_GS && a->seg != S_CS;
+}
+
+/* Offset within the segment into SCR_PTR. Uses SCR_TMP; no flags. */
+static void emit_ea(struct translator *t, const struct access *a)
+{
+	int base = -1, index = -1;
+	s64 disp = a->disp;
+	bool w = a->addrsize == 8;
+
+	if (a->base == INSN_NOREG && a->index == INSN_NOREG) {
+		u64 v = (u64)disp;
+
+		if (a->addrsize == 4)
+			v = (u32)v;
+		else if (a->addrsize == 2)
+			v = (u16)v;
+		mov_ri(t, SCR_PTR, v);
+		return;
+	}
+	if (a->base != INSN_NOREG) {
+		base = hreg(a->base);
+		if (base < 0) {
+			ld_abs(t, SCR_PTR, greg_mem(t, a->base));
+			base = SCR_PTR;
+		}
+	}
+	if (a->index != INSN_NOREG) {
+		index = hreg(a->index);
+		if (index < 0) {
+			ld_abs(t, SCR_TMP, greg_mem(t, a->index));
+			index = SCR_TMP;
+		}
+	}
+	lea(t, w, SCR_PTR, base, index, a->scale, (s32)disp);
+	if (a->addrsize == 2)
+		movzx16(t, SCR_PTR, SCR_PTR);
+}
+
+static u8 *emit_seg(struct translator *t, const struct access *a, u32 len, bool write)
+{
+	struct engine *e = t->e;
+	u8 *fail = NULL;
+
+	if (seg_is_flat(t, a))
+		return NULL;
+	if (!t64(t)) {
+		const struct seg_lim *l = &e->lim[a->seg];
+
+		/* An access is inside when offset + len <= limit + 1. */
+		lea(t, true, SCR_TMP, SCR_PTR, -1, 1, (s32)len);
+		op_abs(t, true, 0x3b, SCR_TMP, write ? &l->write : &l->read);
+		fail = jcc32(t, CC_A);
+		op_abs(t, false, 0x03, SCR_PTR, &e->c->seg[a->seg].base);
+		return fail;
+	}
+	op_abs(t, true, 0x03, SCR_PTR, &e->c->seg[a->seg].base);
+	return NULL;
+}
+
+static struct record *tlb_record(struct translator *t, const struct access *a, u32 len, bool write,
+				 u64 rip, struct insn *in, bool grouped)
+{
+	struct record *r = new_record(t, REC_TLB, rip);
+
+	if (!r)
+		return NULL;
+	r->acc = write ? MEM_W : MEM_R;
+	r->len = len;
+	r->grouped = grouped;
+	r->insn = in;
+	r->base = a->base;
+	r->index = a->index;
+	r->scale = a->scale;
+	r->seg = a->seg;
+	r->addrsize = a->addrsize;
+	r->disp = a->disp;
+	r->resume = rx_of(t, t->p);
+	return r;
+}
+
+/* SCR_PTR := host pointer of the access; returns what must be added to it. */
+static s32 check_const(struct translator *t, const struct access *a, u32 len, bool write,
+		       struct record *r, bool save_flags)
+{
+	struct cpu *c = t->e->c;
+	u64 addr = (u64)a->disp;
+
+	if (a->addrsize == 4)
+		addr = (u32)addr;
+	if (!t64(t))
+		addr = (u32)addr;
+	struct tlb *tlb = &c->tlb[mode_idx(t->mode)];
+	u32 slot = (u32)(addr >> PAGE_SHIFT) & (TLB_SIZE - 1);
+	struct tlb_entry *te = write ? &tlb->w[slot] : &tlb->r[slot];
+	u64 page = addr & PAGE_MASK;
+	u32 off = (u32)(addr & ~PAGE_MASK);
+
+	if (off + len > PAGE_SIZE) {
+		add_cold(t, jmp32(t), r, save_flags);
+		return 0;
+	}
+	if (is_simm32(page)) {
+		rex(t, true, 0, 0, 0);
+		b3(t, 0x81, 0x04 | 7 << 3, 0x25);
+		d4(t, lo32(&te->tag));
+		d4(t, (u32)page);
+	} else {
+		mov_ri(t, SCR_TMP, page);
+		op_abs(t, true, 0x39, SCR_TMP, &te->tag);
+	}
+	add_cold(t, jcc32(t, CC_NE), r, save_flags);
+	ld_abs(t, SCR_PTR, &te->host);
+	return (s32)off;
+}
+
+s32 emit_check(struct translator *t, const struct access *a0, u32 len, bool write, u64 rip,
+	       struct insn *in, bool grouped, bool save_flags)
+{
+	struct access ac = *a0, *a = &ac;
+	s32 off = 0;
+
+	if (a->base == INSN_RIP) { /* rip is the instruction's own */
+		a->disp += (s64)(rip + in->len);
+		a->base = INSN_NOREG;
+	}
+	struct record *r = tlb_record(t, a, len, write, rip, in, grouped);
+
+	if (!r)
+		return 0;
+	if (save_flags)
+		emit_flags_save(t, a->base == R_RAX || a->index == R_RAX);
+
+	if (access_const(t, a)) {
+		off = check_const(t, a, len, write, r, save_flags);
+	} else {
+		struct tlb *tlb = &t->e->c->tlb[mode_idx(t->mode)];
+		struct tlb_entry *te = write ? tlb->w : tlb->r;
+
+		emit_ea(t, a);
+		u8 *fail = emit_seg(t, a, len, write);
+
+		if (fail)
+			add_cold(t, fail, r, save_flags);
+		/* rorx esi, ecx, 8: page number lands at the slot's byte offset */
+		b3(t, 0xc4, 0xe3, 0x7b);
+		b3(t, 0xf0, 0xc0 | SCR_TMP << 3 | SCR_PTR, 8);
+		b2(t, 0x81, 0xc0 | 4 << 3 | SCR_TMP);	/* and esi, mask */
+		d4(t, (TLB_SIZE - 1) << 4);
+		op_mem(t, true, 0x2b, SCR_PTR, SCR_TMP, (s32)lo32(&te->tag));
+		rex(t, true, 0, 0, SCR_PTR);
+		b2(t, 0x81, 0xc0 | 7 << 3 | SCR_PTR);	/* cmp rcx, 4096 - len */
+		d4(t, (u32)PAGE_SIZE - len);
+		add_cold(t, jcc32(t, CC_A), r, save_flags);
+		op_mem(t, true, 0x03, SCR_PTR, SCR_TMP, (s32)lo32(&te->host));
+	}
+	if (save_flags)
+		emit_flags_restore(t);
+	return off;
+}
+
+/*
+ * Make acc[n] of instruction i addressable: *ptr (host register, or -1 for an
+ * absolute address) and *off.
+ */
+void emit_access(struct translator *t, struct di *d, u32 n, int *ptr, s32 *off)
+{
+	struct access *a = &d->acc[n];
+
+	*ptr = SCR_PTR;
+	if (t->mode & MODE_BOUNCE) {
+		ld_abs(t, SCR_PTR, &t->e->bounce_ptr);
+		*off = 0;
+		return;
+	}
+	if (n == 0 && d->group >= 0) {
+		*off = d->group_off + t->g[(u32)d->group].add;
+		return;
+	}
+	*off = emit_check(t, a, a->size, a->write, d->rip, keep_insn(t, d), false, d->live != 0);
+}
+
+/* Leave the unit's fast path unless the guest's vector state is loaded. */
+void emit_fpu_check(struct translator *t, u64 rip, bool save_flags)
+{
+	struct record *r = new_record(t, REC_FPU, rip);
+
+	if (!r)
+		return;
+	r->resume = rx_of(t, t->p);
+	if (save_flags)
+		emit_flags_save(t, false);
+	b3(t, 0x80, 0x04 | 7 << 3, 0x25);	/* cmp byte [fpu_live], 0 */
+	d4(t, lo32(&t->e->c->fpu_live));
+	b1(t, 0);
+	add_cold(t, jcc32(t, CC_E), r, save_flags);
+	if (save_flags)
+		emit_flags_restore(t);
+}

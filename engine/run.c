@@ -1,0 +1,357 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * engine/run.c - the dispatcher: find or make the unit for the current RIP,
+ * run it, and do what its exit record asks for.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#include "base/mem.h"
+#include "engine/engine_priv.h"
+
+#define CODE_MEM_SIZE (64ull << 20)
+#define LOW_TOP 0x7e000000ul
+#define LOW_BOTTOM 0x20000000ul
+
+__thread struct engine *engine_current __attribute__((tls_model("initial-exec")));
+
+static size_t cpu_map_size(void)
+{
+	return ALIGN_UP(sizeof(struct cpu), PAGE_SIZE) + ALIGN_UP(sizeof(struct engine), PAGE_SIZE);
+}
+
+/* Memory below 2 GiB, searched downwards so that it stays clear of the heap. */
+static void *low_alloc(size_t size)
+{
+	static _Atomic unsigned long hint = LOW_TOP;
+	unsigned long at = hint;
+
+	for (int wrapped = 0; wrapped < 2; at -= ALIGN_UP(size, 1ul << 16)) {
+		if (at < LOW_BOTTOM + size) {
+			at = LOW_TOP;
+			wrapped++;
+		}
+		void *p = mmap((void *)(at - size), size, PROT_READ | PROT_WRITE,
+			       MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+
+		if (p == (void *)(at - size)) {
+			hint = ALIGN_DOWN(at - size, 1ul << 16);
+			return p;
+		}
+		if (p != MAP_FAILED)
+			munmap(p, size);
+	}
+	errno = ENOMEM;
+	return NULL;
+}
+
+struct cpu *engine_cpu_create(void)
+{
+	size_t size = cpu_map_size();
+	struct cpu *c = low_alloc(size);
+	struct engine *e;
+	int err;
+
+	if (!c)
+		return NULL;
+	e = (struct engine *)((char *)c + ALIGN_UP(sizeof(struct cpu), PAGE_SIZE));
+	c->engine = e;
+	c->tsc_ratio = 1ull << 32;
+	c->mode_stale = 1;
+	e->c = c;
+	for (u32 i = 0; i < MMU_IDX_COUNT; i++)
+		e->jc_mode[i] = ~0u;
+	e->precise_flags = getenv("STANDIN_PRECISE_FLAGS") != NULL;
+	err = codemem_init(&e->mem, CODE_MEM_SIZE);
+	if (!err)
+		err = translator_init(e);
+	if (!err)
+		err = cache_init(e);
+	if (!err)
+		err = stubs_emit(e);
+	if (err) {
+		engine_cpu_destroy(c);
+		errno = -err;
+		return NULL;
+	}
+	for (u32 i = 0; i < MMU_IDX_COUNT; i++)
+		for (u32 s = 0; s < TLB_SIZE; s++)
+			c->tlb[i].r[s].tag = c->tlb[i].w[s].tag = tlb_empty_tag(s);
+	cache_flush(e);
+	return c;
+}
+
+void engine_cpu_destroy(struct cpu *c)
+{
+	struct engine *e = c->engine;
+
+	cache_destroy(e);
+	translator_destroy(e);
+	codemem_destroy(&e->mem);
+	munmap(c, cpu_map_size());
+}
+
+int engine_init(void)
+{
+	__builtin_cpu_init();
+	if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("bmi2"))
+		return -ENOTSUP;
+	return 0;
+}
+
+void engine_flush_all(struct cpu *c) { c->engine->flush_pending = true; }
+
+/* Arithmetic flags from LAHF (bits 8-15) and SETO (bit 0). */
+struct record *engine_enter(struct engine *e, u8 *code)
+{
+	struct record *r = e->enter(code);
+	u32 f = e->exit_flags;
+
+	e->c->rflags = (e->c->rflags & ~(u64)FL_ARITH) | ((f >> 8) & 0xd5) | (u64)(f & 1) << 11;
+	return r;
+}
+
+/* The unit for c->rip in `mode`. Enum cpu_result. */
+int engine_find_unit(struct engine *e, u32 mode, struct unit **out)
+{
+	struct cpu *c = e->c;
+	u64 rip = c->rip, lin = rip;
+	struct cpage *cp;
+	int r;
+
+	if ((mode & MODE_SIZE) != MODE_SIZE64) {
+		rip = c->rip = (u32)rip;
+		if (rip > c->seg[S_CS].limit)
+			return cpu_raise_err(c, EXC_GP, 0);
+		lin = (u32)(rip + e->cs_base);
+	}
+	for (int try = 0; try < 3; try++) {
+		r = itlb_get(e, lin, &cp);
+		if (r)
+			return r;
+		struct unit *u = cache_lookup(e, cp, lin, e->cs_base, mode);
+
+		if (u && u->cp2) {
+			struct cpage *cp2;
+
+			r = itlb_get(e, (lin & PAGE_MASK) + PAGE_SIZE, &cp2);
+			if (r)
+				return r;
+			if (u->dead)
+				u = NULL;
+			if (u && cp2 != u->cp2) {
+				cache_kill_unit(e, u);
+				u = NULL;
+			}
+		}
+		if (!u)
+			u = translate(e, cp, rip, e->cs_base, mode, &r);
+		if (u) {
+			if (!(mode & ~MODE_CPU) && u->e_ind)
+				*engine_jc_slot(e, mode, rip) = u->e_ind;
+			*out = u;
+			return CPU_OK;
+		}
+		if (r)
+			return r;
+		cache_flush(e);
+	}
+	return CPU_EXIT;
+}
+
+/* Which exception an FPU, SSE or AVX instruction raises when its state is off
+ * (APM2 tables 8-8, 11-1). */
+int engine_fpu_fault(struct engine *e, const struct insn *in)
+{
+	struct cpu *c = e->c;
+	bool vex = in && (in->map & 8);
+	bool x87 = in && ((in->map == 0 && (in->opcode & 0xf8) == 0xd8) || in->opcode == 0x9b);
+
+	if (x87)
+		return cpu_raise(c, EXC_NM);
+	if (vex) {
+		if (!(c->cr4 & CR4_OSXSAVE) || (c->xcr0 & 6) != 6 || !(c->cr0 & CR0_PE) ||
+		    (c->rflags & FL_VM))
+			return cpu_raise(c, EXC_UD);
+		return cpu_raise(c, EXC_NM);
+	}
+	if (c->cr0 & CR0_EM)
+		return cpu_raise(c, EXC_UD);
+	if (!(e->mode & MODE_SSE) && !(c->cr4 & CR4_OSFXSR))
+		return cpu_raise(c, EXC_UD);
+	return cpu_raise(c, EXC_NM);
+}
+
+enum { TLB_RESUME, TLB_NOGROUP, TLB_DONE, TLB_FAULT, TLB_EXIT };
+
+static int handle_tlb(struct engine *e, struct record *r)
+{
+	struct cpu *c = e->c;
+	u64 a = (u64)r->disp;
+	bool slow = false;
+	int res;
+
+	if (r->base != INSN_NOREG)
+		a += c->gpr[r->base];
+	if (r->index != INSN_NOREG)
+		a += c->gpr[r->index] * r->scale;
+	if (r->addrsize == 4)
+		a = (u32)a;
+	else if (r->addrsize == 2)
+		a = (u16)a;
+	if ((r->unit->mode & MODE_SIZE) == MODE_SIZE64) {
+		if (r->seg == S_FS || r->seg == S_GS)
+			a += c->seg[r->seg].base;
+	} else {
+		const struct seg_lim *l = &e->lim[r->seg];
+
+		if (a + r->len > (r->acc == MEM_W ? l->write : l->read))
+			slow = true;
+		a = (u32)(a + c->seg[r->seg].base);
+	}
+	if (!slow && (a & ~PAGE_MASK) + r->len <= PAGE_SIZE) {
+		res = c->ops->tlb_fill(c, a, r->acc, mode_idx(r->unit->mode));
+		if (res == CPU_OK)
+			return TLB_RESUME;
+		if (res == CPU_FAULT && !r->grouped) {
+			c->rip = r->rip;
+			return TLB_FAULT;
+		}
+	}
+	c->rip = r->rip;
+	if (r->grouped)
+		return TLB_NOGROUP;
+	res = slow_exec(e, r->insn);
+	return res == CPU_OK ? TLB_DONE : res == CPU_FAULT ? TLB_FAULT : TLB_EXIT;
+}
+
+static enum engine_exit run(struct engine *e)
+{
+	struct cpu *c = e->c;
+	bool nogroup = false;
+	struct unit *u;
+	struct record *r;
+	u8 *at;
+	int res;
+
+	for (;;) {
+		if (c->mode_stale)
+			mode_update(e);
+		if (e->flush_pending) {
+			e->flush_pending = false;
+			cache_flush(e);
+		}
+		bool shadow = c->shadow_sti | c->shadow_ss;
+		bool step = c->single_step | shadow;
+
+		/* Inside a shadow one instruction must retire before anything else. */
+		if (!shadow && atomic_load_explicit(&c->poll, memory_order_acquire)) {
+			atomic_store_explicit(&c->poll, 0, memory_order_relaxed);
+			atomic_thread_fence(memory_order_seq_cst);
+			return ENGINE_POLL;
+		}
+		u32 mode = e->mode;
+
+		if (step)
+			mode |= MODE_STEP | MODE_NOGROUP;
+		else if (nogroup)
+			mode |= MODE_NOGROUP;
+		nogroup = false;
+		res = engine_find_unit(e, mode, &u);
+		if (unlikely(res))
+			return res == CPU_FAULT ? ENGINE_FAULT : ENGINE_UNBACKED;
+		if (shadow)
+			c->shadow_sti = c->shadow_ss = 0;
+		at = u->e_body;
+resume:
+		r = engine_enter(e, at);
+		e->stat_exits[r->kind]++;
+		switch (r->kind) {
+		case REC_LINK: {
+			u64 gen = e->stat_flushes;
+
+			c->rip = r->rip;
+			if (step)
+				break;
+			if (atomic_load_explicit(&c->poll, memory_order_relaxed) || c->mode_stale)
+				continue;
+			res = engine_find_unit(e, e->mode, &u);
+			if (unlikely(res))
+				return res == CPU_FAULT ? ENGINE_FAULT : ENGINE_UNBACKED;
+			if (gen == e->stat_flushes && !r->unit->dead && !r->linked)
+				link_patch(e, r, u);
+			at = u->e_body;
+			goto resume;
+		}
+		case REC_INDIRECT:
+			break;
+		case REC_ENTRY:
+		case REC_STEPPED:
+		case REC_POLL:
+			c->rip = r->rip;
+			break;
+		case REC_TLB:
+			switch (handle_tlb(e, r)) {
+			case TLB_RESUME:
+				at = r->resume;
+				goto resume;
+			case TLB_NOGROUP:
+				nogroup = true;
+				if (shadow)
+					c->shadow_sti = 1;
+				continue;
+			case TLB_FAULT:
+				return ENGINE_FAULT;
+			case TLB_EXIT:
+				return ENGINE_EXIT;
+			}
+			break;
+		case REC_EXEC:
+			c->rip = r->rip;
+			res = c->ops->exec(c, r->insn);
+			if (res != CPU_OK)
+				return res == CPU_FAULT ? ENGINE_FAULT : ENGINE_EXIT;
+			break;
+		case REC_SLOW:
+			c->rip = r->rip;
+			res = slow_exec(e, r->insn);
+			if (res != CPU_OK)
+				return res == CPU_FAULT ? ENGINE_FAULT : ENGINE_EXIT;
+			break;
+		case REC_FPU:
+			engine_fpu_load(c);
+			at = r->resume;
+			goto resume;
+		case REC_UD:
+			c->rip = r->rip;
+			cpu_raise(c, EXC_UD);
+			return ENGINE_FAULT;
+		case REC_TOO_LONG:
+			c->rip = r->rip;
+			cpu_raise_err(c, EXC_GP, 0);
+			return ENGINE_FAULT;
+		case REC_NM:
+			c->rip = r->rip;
+			engine_fpu_fault(e, r->insn);
+			return ENGINE_FAULT;
+		case REC_FAULT:
+			return c->fault.vector == ENGINE_HOST_FAULT ? ENGINE_EFAULT : ENGINE_FAULT;
+		default:
+			return ENGINE_UNBACKED;
+		}
+		if (step && r->kind != REC_ENTRY && r->kind != REC_POLL)
+			return c->single_step ? ENGINE_STEP : ENGINE_POLL;
+	}
+}
+
+enum engine_exit engine_run(struct cpu *c)
+{
+	struct engine *e = c->engine;
+
+	engine_current = e;
+	enum engine_exit x = run(e);
+
+	engine_current = NULL;
+	return x;
+}

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * engine/signal.c - host exceptions raised by translated code become guest
+ * exceptions. At the faulting host instruction all guest registers are in their
+ * places, except those listed in unit.spilled, so the handler only redirects
+ * the thread to the exit stub. Async-signal-safe.
+ */
+#include <signal.h>
+#include <ucontext.h>
+
+#include "engine/engine_priv.h"
+
+static const u8 greg_of[16] = {
+	REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI,
+	REG_R8, REG_R9, REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15,
+};
+
+bool engine_signal(int sig, void *siginfo, void *ucontext)
+{
+	struct engine *e = engine_current;
+	ucontext_t *uc = ucontext;
+	greg_t *g = uc->uc_mcontext.gregs;
+	u64 rip = (u64)g[REG_RIP];
+
+	(void)siginfo;
+	if (!e || rip < (u64)e->mem.rx || rip >= (u64)e->mem.rx + e->mem.size)
+		return false;
+	if (sig != SIGSEGV && sig != SIGBUS && sig != SIGFPE && sig != SIGILL && sig != SIGTRAP)
+		return false;
+
+	struct unit *u = cache_unit_at(e, rip);
+
+	if (!u)
+		return false;
+	u32 off = (u32)(rip - (u64)u->code), i = u->n_insns - 1u;
+
+	while (i && u->host_off[i] > off)
+		i--;
+	if (u->spilled[i] != 0xffff) {
+		u8 s0 = (u8)u->spilled[i], s1 = (u8)(u->spilled[i] >> 8);
+
+		g[greg_of[s0]] = (greg_t)e->spill[0];
+		if (s1 != 0xff)
+			g[greg_of[s1]] = (greg_t)e->spill[1];
+	}
+	struct cpu *c = e->c;
+
+	c->rip = u->rip + u->guest_off[i];
+	if ((u->mode & MODE_SIZE) != MODE_SIZE64)
+		c->rip = (u32)c->rip;
+	switch (g[REG_TRAPNO]) {
+	case EXC_DE: cpu_raise(c, EXC_DE); break;
+	case EXC_UD: cpu_raise(c, EXC_UD); break;
+	case EXC_MF: cpu_raise(c, EXC_MF); break;
+	case EXC_XF: cpu_raise(c, EXC_XF); break;
+	case EXC_AC: cpu_raise_err(c, EXC_AC, 0); break;
+	case EXC_GP: case EXC_SS: cpu_raise_err(c, EXC_GP, 0); break;
+	default: cpu_raise(c, ENGINE_HOST_FAULT); break;
+	}
+	e->fault_rec.kind = REC_FAULT;
+	g[REG_RCX] = (greg_t)(uintptr_t)&e->fault_rec;
+	g[REG_RIP] = (greg_t)(uintptr_t)e->stub_exit;
+	g[REG_EFL] &= ~(greg_t)(FL_TF | FL_AC | FL_DF);
+	return true;
+}

@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * engine/slow.c - one instruction alone, with full generality: operands that
+ * cross pages, hit MMIO, code pages, or segments C must look at.
+ *
+ * Computation is still the host's: the operand is brought into a bounce buffer
+ * and a one-instruction unit runs on it. Only stack and branch instructions,
+ * whose operand is the transfer itself, are spelled out here.
+ */
+#include "engine/engine_priv.h"
+
+static int lin_of(struct cpu *c, u8 seg, u64 ea, u32 len, bool write, u64 *lin)
+{
+	return c->ops->linear(c, seg, ea, len, write, lin);
+}
+
+static int seg_read(struct cpu *c, u8 seg, u64 ea, void *buf, u32 len)
+{
+	u64 lin;
+	int r = lin_of(c, seg, ea, len, false, &lin);
+
+	return r ? r : c->ops->mem_read(c, lin, buf, len, cpu_mmu_idx(c));
+}
+
+/* A write that only queued (CPU_EXIT) still counts as done: *exit remembers it. */
+static int seg_write(struct cpu *c, u8 seg, u64 ea, const void *buf, u32 len, bool *exit)
+{
+	u64 lin;
+	int r = lin_of(c, seg, ea, len, true, &lin);
+
+	if (r)
+		return r;
+	r = c->ops->mem_write(c, lin, buf, len, cpu_mmu_idx(c));
+	if (r == CPU_EXIT) {
+		*exit = true;
+		return CPU_OK;
+	}
+	return r;
+}
+
+static u64 sp_mask(const struct cpu *c)
+{
+	if (cpu_in_64(c))
+		return ~0ull;
+	return c->seg[S_SS].attr & SEG_DB ? 0xffffffffu : 0xffffu;
+}
+
+static void sp_set(struct cpu *c, u64 v)
+{
+	u64 m = sp_mask(c);
+
+	if (m == 0xffff)
+		c->gpr[R_RSP] = (c->gpr[R_RSP] & ~m) | (v & m);
+	else
+		c->gpr[R_RSP] = v & m;
+}
+
+static int push(struct cpu *c, u64 v, u32 n, bool *exit)
+{
+	u64 sp = (c->gpr[R_RSP] - n) & sp_mask(c);
+	int r = seg_write(c, S_SS, sp, &v, n, exit);
+
+	if (r == CPU_OK)
+		sp_set(c, sp);
+	return r;
+}
+
+static u64 trunc_rip(const struct cpu *c, u64 v, u32 opsize)
+{
+	if (opsize == 2)
+		return (u16)v;
+	return cpu_in_64(c) ? v : (u32)v;
+}
+
+static int near_branch(struct engine *e, const struct insn *in, bool *exit)
+{
+	struct cpu *c = e->c;
+	u64 next = c->rip + in->len, target = 0;
+	bool call = in->mnemonic == ZYDIS_MNEMONIC_CALL;
+	int r;
+
+	if (!in->has_mem && in->opcode == 0xe8) {
+		target = next + in->imm;
+	} else if (in->has_mem) {
+		r = seg_read(c, in->seg, insn_ea(c, in), &target, in->opsize);
+		if (r)
+			return r;
+	} else {
+		target = insn_reg(c, in->rm, in->opsize);
+	}
+	if (call) {
+		r = push(c, trunc_rip(c, next, in->opsize), in->opsize, exit);
+		if (r)
+			return r;
+	}
+	c->rip = trunc_rip(c, target, in->opsize);
+	return CPU_OK;
+}
+
+static int stack_insn(struct engine *e, const struct insn *in, bool *exit)
+{
+	struct cpu *c = e->c;
+	u64 m = sp_mask(c), v = 0, ea;
+	u32 n = in->opsize;
+	int r;
+
+	switch (in->mnemonic) {
+	case ZYDIS_MNEMONIC_PUSH:
+		if (in->has_mem) {
+			r = seg_read(c, in->seg, insn_ea(c, in), &v, n);
+			if (r)
+				return r;
+		} else if (in->opcode == 0x6a || in->opcode == 0x68) {
+			v = in->imm;
+		} else {
+			v = c->gpr[in->opcode == 0xff ? in->rm : in->opreg];
+		}
+		r = push(c, v, n, exit);
+		break;
+	case ZYDIS_MNEMONIC_POP:
+		r = seg_read(c, S_SS, c->gpr[R_RSP] & m, &v, n);
+		if (r)
+			return r;
+		if (in->has_mem) {
+			/* An RSP base sees the incremented value (APM3, POP). */
+			u64 old = c->gpr[R_RSP];
+
+			sp_set(c, old + n);
+			ea = insn_ea(c, in);
+			r = seg_write(c, in->seg, ea, &v, n, exit);
+			if (r)
+				c->gpr[R_RSP] = old;
+		} else {
+			sp_set(c, c->gpr[R_RSP] + n);
+			insn_set_reg(c, in->opcode == 0x8f ? in->rm : in->opreg, n, v);
+		}
+		break;
+	case ZYDIS_MNEMONIC_LEAVE:
+		r = seg_read(c, S_SS, c->gpr[R_RBP] & m, &v, n);
+		if (r)
+			return r;
+		sp_set(c, c->gpr[R_RBP] + n);
+		insn_set_reg(c, R_RBP, n, v);
+		break;
+	case ZYDIS_MNEMONIC_RET:
+		r = seg_read(c, S_SS, c->gpr[R_RSP] & m, &v, n);
+		if (r)
+			return r;
+		sp_set(c, c->gpr[R_RSP] + n + (in->opcode == 0xc2 ? (u16)in->imm : 0));
+		c->rip = trunc_rip(c, v, n);
+		return CPU_OK;
+	default:
+		return CPU_EXIT;
+	}
+	if (r == CPU_OK)
+		insn_retire(c, in);
+	return r;
+}
+
+/* Run the one-instruction unit for the instruction at c->rip on *ptr. */
+static int run_alone(struct engine *e, u8 *ptr)
+{
+	struct cpu *c = e->c;
+	struct unit *u;
+	int r = engine_find_unit(e, e->mode | MODE_BOUNCE, &u);
+
+	if (r)
+		return r;
+	u8 *at = u->e_body;
+
+	for (;;) {
+		e->bounce_ptr = (u64)(uintptr_t)ptr;
+		struct record *rec = engine_enter(e, at);
+
+		switch (rec->kind) {
+		case REC_FPU:
+			engine_fpu_load(c);
+			at = rec->resume;
+			continue;
+		case REC_BOUNCED:
+			c->rip = rec->rip;
+			return CPU_OK;
+		case REC_NM:
+			return engine_fpu_fault(e, rec->insn);
+		case REC_FAULT:
+			return CPU_FAULT;
+		default:
+			return cpu_raise(c, EXC_UD);
+		}
+	}
+}
+
+static int bounce(struct engine *e, const struct insn *in, bool *exit)
+{
+	struct cpu *c = e->c;
+	u32 n = in->memsize;
+	u64 lin;
+	int r;
+
+	r = lin_of(c, in->seg, insn_ea(c, in), n, in->mem_w, &lin);
+	if (r)
+		return r;
+	if (in->mem_w) {
+		u8 *host;
+		u64 gpa;
+
+		/* Memory that is only slow because it holds code: operate on it in place, so that
+		 * locked operations stay atomic. */
+		r = c->ops->mem_direct(c, lin, n, cpu_mmu_idx(c), &host, &gpa);
+		if (r == CPU_FAULT)
+			return r;
+		if (r == CPU_OK) {
+			r = run_alone(e, host);
+			if (r == CPU_OK)
+				c->ops->mem_written(c, gpa, n);
+			return r;
+		}
+		r = c->ops->mem_probe_w(c, lin, n, cpu_mmu_idx(c));
+		if (r)
+			return r;
+	}
+	if (in->mem_r) {
+		r = c->ops->mem_read(c, lin, e->bounce, n, cpu_mmu_idx(c));
+		if (r)
+			return r;
+	}
+	r = run_alone(e, e->bounce);
+	if (r == CPU_OK && in->mem_w) {
+		r = c->ops->mem_write(c, lin, e->bounce, n, cpu_mmu_idx(c));
+		if (r == CPU_EXIT) {
+			*exit = true;
+			r = CPU_OK;
+		}
+	}
+	return r;
+}
+
+int slow_exec(struct engine *e, const struct insn *in)
+{
+	bool exit = false;
+	int r;
+
+	switch (in->mnemonic) {
+	case ZYDIS_MNEMONIC_PUSH: case ZYDIS_MNEMONIC_POP: case ZYDIS_MNEMONIC_LEAVE:
+	case ZYDIS_MNEMONIC_RET:
+		r = stack_insn(e, in, &exit);
+		break;
+	case ZYDIS_MNEMONIC_CALL: case ZYDIS_MNEMONIC_JMP:
+		r = near_branch(e, in, &exit);
+		break;
+	case ZYDIS_MNEMONIC_MASKMOVQ: case ZYDIS_MNEMONIC_MASKMOVDQU:
+	case ZYDIS_MNEMONIC_VMASKMOVDQU:
+		r = slow_maskmov(e, in);
+		break;
+	case ZYDIS_MNEMONIC_VGATHERDPD: case ZYDIS_MNEMONIC_VGATHERDPS:
+	case ZYDIS_MNEMONIC_VGATHERQPD: case ZYDIS_MNEMONIC_VGATHERQPS:
+	case ZYDIS_MNEMONIC_VPGATHERDD: case ZYDIS_MNEMONIC_VPGATHERDQ:
+	case ZYDIS_MNEMONIC_VPGATHERQD: case ZYDIS_MNEMONIC_VPGATHERQQ:
+		r = slow_gather(e, in);
+		break;
+	default:
+		r = bounce(e, in, &exit);
+		break;
+	}
+	return r == CPU_OK && exit ? CPU_EXIT : r;
+}

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * engine/slow_vec.c - vector instructions with more than one memory address or
+ * a per-element mask: gathers and MASKMOV. They work on the saved vector image.
+ */
+#include "base/mem.h"
+#include "engine/engine_priv.h"
+
+#define XS_XMM(c, r) ((c)->xsave + 160 + 16u * (r))
+#define XS_YMMH(c, r) ((c)->xsave + 576 + 16u * (r))
+
+static void ymm_get(struct cpu *c, u32 r, u8 v[32])
+{
+	u64 bv = *(u64 *)(c->xsave + 512);
+
+	cpu_zero(v, 32);
+	if (bv & 2)
+		cpu_copy(v, XS_XMM(c, r), 16);
+	if (bv & 4)
+		cpu_copy(v + 16, XS_YMMH(c, r), 16);
+}
+
+static void ymm_put(struct cpu *c, u32 r, const u8 v[32])
+{
+	u64 *bv = (u64 *)(c->xsave + 512);
+
+	if (!(*bv & 2))
+		cpu_zero(XS_XMM(c, 0), 256);
+	if (!(*bv & 4))
+		cpu_zero(XS_YMMH(c, 0), 256);
+	*bv |= 6;
+	cpu_copy(XS_XMM(c, r), v, 16);
+	cpu_copy(XS_YMMH(c, r), v + 16, 16);
+}
+
+/* VSIB gathers (APM4): elements whose mask sign bit is set, in order; the mask
+ * element is cleared as each one completes, so a fault restarts where it was. */
+int slow_gather(struct engine *e, const struct insn *in)
+{
+	struct cpu *c = e->c;
+	bool idx64 = in->mnemonic == ZYDIS_MNEMONIC_VGATHERQPD ||
+		     in->mnemonic == ZYDIS_MNEMONIC_VGATHERQPS ||
+		     in->mnemonic == ZYDIS_MNEMONIC_VPGATHERQD ||
+		     in->mnemonic == ZYDIS_MNEMONIC_VPGATHERQQ;
+	u32 esz = in->rex_w ? 8 : 4, isz = idx64 ? 8 : 4;
+	u32 vl = in->vex_l ? 32 : 16;
+	u32 n = vl / (esz > isz ? esz : isz);
+	u8 dst[32], idx[32], mask[32];
+	struct insn b = *in;
+	int r = CPU_OK;
+
+	engine_fpu_save(c);
+	if (in->reg == in->index || in->reg == in->vvvv || in->index == in->vvvv)
+		return cpu_raise(c, EXC_UD);
+	ymm_get(c, in->reg, dst);
+	ymm_get(c, in->index, idx);
+	ymm_get(c, in->vvvv, mask);
+	b.index = INSN_NOREG;
+	for (u32 i = 0; i < n; i++) {
+		s64 off = 0;
+		u64 lin;
+
+		if (!(mask[i * esz + esz - 1] & 0x80))
+			continue;
+		if (isz == 8)
+			__builtin_memcpy(&off, idx + 8 * i, 8);
+		else
+			off = *(s32 *)(idx + 4 * i);
+		b.disp = in->disp + off * in->scale;
+		r = c->ops->linear(c, in->seg, insn_ea(c, &b), esz, false, &lin);
+		if (r == CPU_OK)
+			r = c->ops->mem_read(c, lin, dst + i * esz, esz, cpu_mmu_idx(c));
+		if (r != CPU_OK)
+			break;
+		cpu_zero(mask + i * esz, esz);
+	}
+	if (r == CPU_OK) {
+		cpu_zero(mask, 32);
+		if (n * esz < 32)
+			cpu_zero(dst + n * esz, 32 - n * esz);
+	}
+	ymm_put(c, in->reg, dst);
+	ymm_put(c, in->vvvv, mask);
+	if (r == CPU_OK)
+		insn_retire(c, in);
+	return r;
+}
+
+/* MASKMOVQ/MASKMOVDQU: bytes selected by the mask to seg:[rDI]. */
+int slow_maskmov(struct engine *e, const struct insn *in)
+{
+	struct cpu *c = e->c;
+	u8 src[32], mask[32];
+	u32 n = in->mnemonic == ZYDIS_MNEMONIC_MASKMOVQ ? 8 : 16;
+	u64 ea = c->gpr[R_RDI];
+	bool exit = false;
+	u8 seg = in->prefixes & PFX_SEG ? in->seg : S_DS;
+
+	engine_fpu_save(c);
+	if (n == 8) {
+		cpu_copy(src, c->xsave + 32 + 16u * (in->reg & 7), 8);
+		cpu_copy(mask, c->xsave + 32 + 16u * (in->rm & 7), 8);
+	} else {
+		ymm_get(c, in->reg, src);
+		ymm_get(c, in->rm, mask);
+	}
+	if (in->addrsize == 4)
+		ea = (u32)ea;
+	else if (in->addrsize == 2)
+		ea = (u16)ea;
+	for (u32 pass = 0; pass < 2; pass++)
+		for (u32 i = 0; i < n; i++) {
+			u64 lin;
+			int r;
+
+			if (!(mask[i] & 0x80))
+				continue;
+			r = c->ops->linear(c, seg, ea + i, 1, true, &lin);
+			if (r == CPU_OK)
+				r = pass ? c->ops->mem_write(c, lin, &src[i], 1, cpu_mmu_idx(c)) :
+					c->ops->mem_probe_w(c, lin, 1, cpu_mmu_idx(c));
+			if (r == CPU_EXIT && pass)
+				exit = true;
+			else if (r != CPU_OK)
+				return r;
+		}
+	insn_retire(c, in);
+	return exit ? CPU_EXIT : CPU_OK;
+}

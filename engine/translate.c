@@ -1,0 +1,560 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * engine/translate.c - building a unit: decode, find which flags are live,
+ * group memory accesses, then emit.
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "engine/emit.h"
+
+#define UNIT_MAX_HOT (UNIT_MAX_INSNS * 160u + 512)
+#define UNIT_MAX_COLD (MAX_COLD * 48u)
+#define GROUP_SPAN 1024
+
+int translator_init(struct engine *e)
+{
+	e->tr = calloc(1, sizeof(*e->tr));
+	if (!e->tr)
+		return -ENOMEM;
+	e->tr->e = e;
+	return 0;
+}
+
+void translator_destroy(struct engine *e)
+{
+	free(e->tr);
+	e->tr = NULL;
+}
+
+static bool ends_unit(u8 cls)
+{
+	switch (cls) {
+	case CL_JMP: case CL_JMP_IND: case CL_CALL: case CL_CALL_IND: case CL_RET:
+	case CL_EXEC: case CL_SLOW: case CL_UD: case CL_NM:
+		return true;
+	default:
+		return false;
+	}
+}
+
+static ZyanStatus decode_one(struct translator *t, struct di *d, const u8 *p, u32 n)
+{
+	return ZydisDecoderDecodeFull(&engine_decoder[t->mode & MODE_SIZE], p, n, &d->zi, d->op);
+}
+
+/*
+ * Decode from the start of the unit until something ends it. 0: at least one
+ * instruction. Otherwise an enum cpu_result for the fetch of a second page.
+ */
+static int decode_unit(struct translator *t)
+{
+	struct unit *u = t->u;
+	u32 off = (u32)(u->lin & ~PAGE_MASK);
+	u32 max = t->mode & (MODE_STEP | MODE_BOUNCE) ? 1 : UNIT_MAX_INSNS;
+	u64 rip = u->rip;
+
+	t->n = 0;
+	while (t->n < max && off < PAGE_SIZE) {
+		struct di *d = &t->d[t->n];
+		u32 left = (u32)PAGE_SIZE - off;
+		u32 n = left < 15 ? left : 15;
+		const u8 *p = u->cp->pp->copy + off;
+		u8 buf[16];
+
+		cache_fetch_lines(t->e, u->cp->pp, off, n);
+		ZyanStatus st = decode_one(t, d, p, n);
+
+		if (st == ZYDIS_STATUS_NO_MORE_DATA && n < 15) {
+			if (t->n)
+				break;
+			/* One instruction across the page boundary is a unit of its own. */
+			int r = itlb_get(t->e, (u->lin & PAGE_MASK) + PAGE_SIZE, &u->cp2);
+
+			if (r != CPU_OK)
+				return r;
+			cache_fetch_lines(t->e, u->cp2->pp, 0, 15 - n);
+			for (u32 i = 0; i < 15; i++)
+				buf[i] = i < n ? p[i] : u->cp2->pp->copy[i - n];
+			p = buf;
+			n = 15;
+			max = 1;
+			st = decode_one(t, d, p, n);
+		}
+		d->rip = rip;
+		d->off = (u16)(off - (u32)(u->lin & ~PAGE_MASK));
+		if (!ZYAN_SUCCESS(st)) {
+			d->cls = CL_UD;
+			d->n_acc = 0;
+			d->fpu = d->needs_rcx = d->exits = false;
+			d->group = -1;
+			d->fl_read = FL_ARITH;
+			d->fl_kill = 0;
+			d->in = (struct insn){ .len = 1 };
+			/* Longer than 15 bytes is #GP, not #UD (APM2 8.2.14). */
+			d->too_long = st == ZYDIS_STATUS_INSTRUCTION_TOO_LONG ||
+				      (st == ZYDIS_STATUS_NO_MORE_DATA && n == 15);
+			t->n++;
+			u->len = (u32)(d->off + 1);
+			return 0;
+		}
+		d->too_long = false;
+		insn_from_zydis(&d->in, &d->zi, d->op, p, t->mode & MODE_SIZE);
+		classify(t, d);
+		t->n++;
+		off += d->in.len;
+		rip += d->in.len;
+		if (!t64(t))
+			rip = (u32)rip;
+		u->len = (u32)(d->off + d->in.len);
+		if (ends_unit(d->cls))
+			break;
+	}
+	return 0;
+}
+
+/*
+ * Flags that may be read at a direct target before they are overwritten. Only
+ * looks where it is cheap: a known unit, or a few instructions of this page.
+ */
+static u32 target_live(struct translator *t, u64 rip)
+{
+	struct unit *u = t->u;
+	u64 lin = rip + t->cs_base;
+	u32 live = FL_ARITH, need = 0;
+	struct di *d = &t->peek;
+
+	if ((lin ^ u->lin) & PAGE_MASK)
+		return FL_ARITH;
+	if (lin == u->lin)
+		return FL_ARITH;
+
+	struct unit *known = cache_lookup(t->e, u->cp, lin, t->cs_base, t->mode & MODE_CPU);
+
+	if (known)
+		return known->live_in;
+	u32 off = (u32)(lin & ~PAGE_MASK);
+
+	for (u32 k = 0; k < 4 && live; k++) {
+		u32 n = PAGE_SIZE - off < 15 ? (u32)(PAGE_SIZE - off) : 15;
+
+		if (!n)
+			break;
+		cache_fetch_lines(t->e, u->cp->pp, off, n);
+		if (!ZYAN_SUCCESS(decode_one(t, d, u->cp->pp->copy + off, n)))
+			break;
+		insn_from_zydis(&d->in, &d->zi, d->op, u->cp->pp->copy + off, t->mode & MODE_SIZE);
+		classify(t, d);
+		if (d->cls != CL_COMPUTE && d->cls != CL_LEA && d->cls != CL_NOP &&
+		    d->cls != CL_PUSH_REG && d->cls != CL_POP_REG && d->cls != CL_PUSH_IMM)
+			break;
+		need |= d->fl_read & live;
+		live &= ~d->fl_kill;
+		off += d->in.len;
+	}
+	return need | live;
+}
+
+static u64 next_rip(const struct translator *t, const struct di *d)
+{
+	u64 v = d->rip + d->in.len;
+
+	return t64(t) ? v : (u32)v;
+}
+
+static void liveness(struct translator *t)
+{
+	struct di *last = &t->d[t->n - 1];
+	u32 live;
+
+	if (t->mode & ~MODE_CPU & ~MODE_NOGROUP) {
+		live = FL_ARITH;
+	} else if (last->cls == CL_JMP || last->cls == CL_CALL) {
+		live = last->in.opsize == 2 ? FL_ARITH :
+			target_live(t, next_rip(t, last) + last->in.imm);
+	} else if (ends_unit(last->cls)) {
+		live = FL_ARITH;
+	} else {
+		live = target_live(t, next_rip(t, last));
+	}
+	for (u32 i = t->n; i-- > 0;) {
+		struct di *d = &t->d[i];
+
+		if (d->exits)
+			live |= d->cls == CL_JCC && d->in.opsize != 2 &&
+				!(t->mode & ~MODE_CPU & ~MODE_NOGROUP) ?
+				target_live(t, next_rip(t, d) + d->in.imm) : FL_ARITH;
+		d->live_out = live;
+		live = (live & ~d->fl_kill) | d->fl_read;
+		if (d->cls == CL_EXEC || d->cls == CL_SLOW || d->cls == CL_UD || d->cls == CL_NM)
+			live = FL_ARITH;
+		if (t->e->precise_flags && d->n_acc)
+			live = FL_ARITH;
+		d->live = live;
+	}
+	t->u->live_in = live;
+}
+
+/* -- grouping: one check for accesses off the same base and index -- */
+
+static void reg_written(struct regver *v, u8 g, u16 *next)
+{
+	if (g < 16) {
+		v->ver[g] = (*next)++;
+		v->off[g] = 0;
+	}
+}
+
+static void track(struct translator *t, const struct di *d, struct regver *v, u16 *next)
+{
+	const struct insn *in = &d->in;
+	u32 word = mode_bytes(t->mode);
+	bool full = t64(t) || (t->mode & MODE_SS32);
+
+	switch (d->cls) {
+	case CL_PUSH_REG: case CL_PUSH_IMM: case CL_PUSH_MEM: case CL_CALL: case CL_CALL_IND:
+		if (full)
+			v->off[R_RSP] -= in->opsize;
+		else
+			reg_written(v, R_RSP, next);
+		return;
+	case CL_POP_REG:
+		if (full)
+			v->off[R_RSP] += in->opsize;
+		else
+			reg_written(v, R_RSP, next);
+		reg_written(v, (u8)ZydisRegisterGetId(d->op[0].reg.value), next);
+		return;
+	case CL_LEAVE:
+		reg_written(v, R_RSP, next);
+		reg_written(v, R_RBP, next);
+		return;
+	case CL_LOOP:
+		reg_written(v, R_RCX, next);
+		return;
+	case CL_LEA:
+		if (in->base == in->reg && in->index == INSN_NOREG && in->opsize == word &&
+		    in->addrsize == word) {
+			v->off[in->reg] += (s32)in->disp;
+			return;
+		}
+		reg_written(v, in->reg, next);
+		return;
+	default:
+		break;
+	}
+	if ((d->zi.mnemonic == ZYDIS_MNEMONIC_ADD || d->zi.mnemonic == ZYDIS_MNEMONIC_SUB) &&
+	    in->opsize == word && d->zi.operand_width > 8 &&
+	    d->op[0].type == ZYDIS_OPERAND_TYPE_REGISTER &&
+	    d->op[1].type == ZYDIS_OPERAND_TYPE_IMMEDIATE && (s64)in->imm < 65536 &&
+	    (s64)in->imm > -65536) {
+		u8 g = (u8)ZydisRegisterGetId(d->op[0].reg.value);
+
+		v->off[g] += d->zi.mnemonic == ZYDIS_MNEMONIC_ADD ? (s32)in->imm : -(s32)in->imm;
+		return;
+	}
+	for (u32 i = 0; i < d->zi.operand_count; i++) {
+		const ZydisDecodedOperand *o = &d->op[i];
+
+		if (o->type != ZYDIS_OPERAND_TYPE_REGISTER ||
+		    !(o->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE))
+			continue;
+		ZydisRegister r = o->reg.value;
+		ZydisRegisterClass k = ZydisRegisterGetClass(r);
+
+		if (k == ZYDIS_REGCLASS_GPR8) {
+			u8 id = r <= ZYDIS_REGISTER_BL ? (u8)(r - ZYDIS_REGISTER_AL) :
+				r <= ZYDIS_REGISTER_BH ? (u8)(r - ZYDIS_REGISTER_AH) :
+				(u8)(r - ZYDIS_REGISTER_SPL + 4);
+
+			reg_written(v, id, next);
+		} else if (k == ZYDIS_REGCLASS_GPR16 || k == ZYDIS_REGCLASS_GPR32 ||
+			   k == ZYDIS_REGCLASS_GPR64) {
+			reg_written(v, (u8)ZydisRegisterGetId(r), next);
+		}
+	}
+}
+
+static bool groupable(const struct translator *t, const struct access *a)
+{
+	if (access_const(t, a) || a->size == 0 || a->size > 64)
+		return false;
+	if (a->base == INSN_NOREG || a->base == INSN_RIP)
+		return false;
+	if (t64(t))
+		return a->addrsize == 8 && a->seg != S_FS && a->seg != S_GS;
+	return (t->mode & MODE_SIZE) == MODE_SIZE32 && (t->mode & MODE_FLAT) && a->addrsize == 4 &&
+	       a->seg != S_FS && a->seg != S_GS && a->seg != S_CS;
+}
+
+static void make_groups(struct translator *t)
+{
+	struct regver v = { 0 };
+	u16 next = 1;
+	int open = -1;
+	bool exit_since = false;
+	u16 kver = 0, kiver = 0;
+	s32 kioff = 0;
+
+	t->n_groups = 0;
+	for (u32 i = 0; i < t->n; i++) {
+		struct di *d = &t->d[i];
+
+		t->ver[i] = v;
+		d->group = -1;
+		if (d->n_acc && groupable(t, &d->acc[0])) {
+			struct access *a = &d->acc[0];
+			s64 pos = a->disp + v.off[a->base];
+			u16 iver = a->index == INSN_NOREG ? 0 : v.ver[a->index];
+			s32 ioff = a->index == INSN_NOREG ? 0 : v.off[a->index];
+			struct group *g = open >= 0 ? &t->g[open] : NULL;
+
+			if (g && (g->a.base != a->base || g->a.index != a->index ||
+				  g->a.scale != a->scale || kver != v.ver[a->base] || kiver != iver ||
+				  kioff != ioff || (a->write && !g->write && exit_since)))
+				g = NULL;
+			if (g) {
+				s64 lo = pos < g->lo ? pos : g->lo;
+				s64 hi = pos + a->size > g->hi ? pos + a->size : g->hi;
+
+				if (hi - lo > GROUP_SPAN) {
+					g = NULL;
+				} else {
+					g->lo = lo;
+					g->hi = hi;
+				}
+			}
+			if (!g) {
+				open = (int)t->n_groups++;
+				g = &t->g[open];
+				*g = (struct group){ .a = *a, .first = (u8)i, .lo = pos, .hi = pos + a->size };
+				kver = v.ver[a->base];
+				kiver = iver;
+				kioff = ioff;
+				exit_since = false;
+			}
+			g->write |= a->write;
+			g->last = (u8)i;
+			g->count++;
+			d->group = (s8)open;
+			d->group_off = (s32)pos; /* made relative below */
+		} else if (d->n_acc) {
+			open = -1;
+		}
+		if (d->needs_rcx || d->n_acc > 1 || d->cls == CL_LEAVE)
+			open = -1;
+		exit_since |= d->exits;
+		track(t, d, &v, &next);
+	}
+
+	for (u32 k = 0; k < t->n_groups; k++) {
+		struct group *g = &t->g[k];
+		u32 at = g->first;
+		u8 base = g->a.base, index = g->a.index;
+
+		g->save_flags = t->d[at].live != 0;
+		for (u32 j = at; g->save_flags && j-- > 0;) {
+			const struct di *d = &t->d[j];
+
+			if (d->n_acc || d->needs_rcx || d->exits ||
+			    t->ver[j].ver[base] != t->ver[at].ver[base])
+				break;
+			if (index != INSN_NOREG && (t->ver[j].ver[index] != t->ver[at].ver[index] ||
+						    t->ver[j].off[index] != t->ver[at].off[index]))
+				break;
+			if (d->live == 0) {
+				g->save_flags = false;
+				at = j;
+			}
+		}
+		g->at = (u8)at;
+		g->a.disp = g->lo - t->ver[at].off[base];
+		g->len = (u32)(g->hi - g->lo);
+		for (u32 i = g->first; i <= g->last; i++)
+			if (t->d[i].group == (s8)k)
+				t->d[i].group_off -= (s32)g->lo;
+	}
+}
+
+static void emit_group_checks(struct translator *t, u32 i)
+{
+	for (u32 k = 0; k < t->n_groups; k++) {
+		struct group *g = &t->g[k];
+
+		if (g->at != i)
+			continue;
+		struct di *d = &t->d[i];
+
+		g->add = emit_check(t, &g->a, g->len, g->write, d->rip, keep_insn(t, &t->d[g->first]),
+				    g->count > 1 || g->at != g->first, g->save_flags);
+	}
+}
+
+/* Will SCR_PTR still be needed after instruction i? */
+static bool ptr_needed_after(const struct translator *t, u32 i)
+{
+	for (u32 k = 0; k < t->n_groups; k++)
+		if (t->g[k].at <= i && i < t->g[k].last)
+			return true;
+	return false;
+}
+
+static void emit_insn(struct translator *t, u32 i)
+{
+	struct di *d = &t->d[i];
+	int ptr = -1;
+	s32 off = 0;
+	bool keep = ptr_needed_after(t, i);
+
+	switch (d->cls) {
+	case CL_NOP:
+		break;
+	case CL_COMPUTE:
+		if (d->n_acc)
+			emit_access(t, d, 0, &ptr, &off);
+		emit_compute(t, d, ptr, off, keep);
+		break;
+	case CL_LEA:
+		emit_lea(t, d, keep);
+		break;
+	case CL_MOFFS: {
+		emit_access(t, d, 0, &ptr, &off);
+		u32 op = (d->in.opcode & 2 ? 0x88u : 0x8au) | (d->in.opcode & 1);
+
+		if ((op & 1) && d->in.opsize == 2)
+			b1(t, 0x66);
+		op_mem(t, (op & 1) && d->in.opsize == 8, op, H_RAX, ptr, off);
+		break;
+	}
+	case CL_PUSH_REG: case CL_PUSH_IMM: case CL_PUSH_MEM: case CL_POP_REG: case CL_LEAVE:
+		emit_stack(t, d, i);
+		break;
+	case CL_EXEC:
+		emit_exit(t, REC_EXEC, d->rip, keep_insn(t, d));
+		break;
+	case CL_SLOW:
+		emit_exit(t, REC_SLOW, d->rip, keep_insn(t, d));
+		break;
+	case CL_UD:
+		emit_exit(t, d->too_long ? REC_TOO_LONG : REC_UD, d->rip, NULL);
+		break;
+	case CL_NM:
+		emit_exit(t, REC_NM, d->rip, keep_insn(t, d));
+		break;
+	default:
+		emit_branch(t, d, i);
+		break;
+	}
+}
+
+static void emit_unit(struct translator *t)
+{
+	struct unit *u = t->u;
+	int fpu_at = -1;
+	bool fpu_save = false;
+
+	for (u32 i = 0; i < t->n; i++) {
+		if (!t->d[i].fpu || t->d[i].cls == CL_NM || t->d[i].cls == CL_SLOW)
+			continue;
+		/* Loading leaves translated code, which loses SCR_PTR: do it outside
+		 * groups, and where no flags are live if there is such a place. */
+		fpu_at = 0;
+		fpu_save = t->d[0].live != 0;
+		for (u32 j = i + 1; j-- > 0;) {
+			if (j && ptr_needed_after(t, j - 1))
+				continue;
+			if (t->d[j].live && !(fpu_save && fpu_at == 0))
+				continue;
+			fpu_at = (int)j;
+			fpu_save = t->d[j].live != 0;
+			if (!fpu_save)
+				break;
+		}
+		break;
+	}
+	emit_entry(t);
+	for (u32 i = 0; i < t->n; i++) {
+		t->host_at[i] = t->p;
+		t->n_spilled = 0;
+		if (fpu_at == (int)i)
+			emit_fpu_check(t, t->d[i].rip, fpu_save);
+		emit_group_checks(t, i);
+		emit_insn(t, i);
+		u->spilled[i] = t->n_spilled ? (u16)(t->spill_reg[0] | (t->n_spilled > 1 ?
+					t->spill_reg[1] : 0xff) << 8) : 0xffff;
+	}
+	t->host_at[t->n] = t->p;
+
+	struct di *last = &t->d[t->n - 1];
+
+	if (t->mode & MODE_BOUNCE)
+		emit_exit(t, REC_BOUNCED, next_rip(t, last), NULL);
+	else if ((t->mode & MODE_STEP) && !ends_unit(last->cls))
+		emit_exit(t, REC_STEPPED, next_rip(t, last), NULL);
+	else if (!ends_unit(last->cls))
+		emit_link(t, last->rip, next_rip(t, last));
+}
+
+struct unit *translate(struct engine *e, struct cpage *cp, u64 rip, u64 cs_base, u32 mode, int *res)
+{
+	struct translator *t = e->tr;
+	struct code_mem *m = &e->mem;
+
+	*res = CPU_OK;
+	if ((u64)(m->hot_end - m->hot) < UNIT_MAX_HOT || (u64)(m->cold_end - m->cold) < UNIT_MAX_COLD)
+		return NULL;
+	if (e->n_units == e->cap_units) {
+		struct unit **n = realloc(e->by_addr, 2ul * e->cap_units * sizeof(*n));
+
+		if (!n)
+			return NULL;
+		e->by_addr = n;
+		e->cap_units *= 2;
+	}
+	struct unit *u = arena_alloc(&e->arena, sizeof(*u));
+
+	if (!u)
+		return NULL;
+	t->u = u;
+	t->mode = mode;
+	t->cs_base = cs_base;
+	t->n_cold = t->n_groups = 0;
+	t->oom = false;
+	u->rip = rip;
+	u->lin = t64(t) ? rip : (u32)(rip + cs_base);
+	u->cs_base = cs_base;
+	u->mode = mode;
+	u->cp = cp;
+
+	*res = decode_unit(t);
+	if (*res != CPU_OK)
+		return NULL;
+	u->host_off = arena_alloc(&e->arena, (t->n + 1) * sizeof(*u->host_off));
+	u->guest_off = arena_alloc(&e->arena, (t->n + 1) * sizeof(*u->guest_off));
+	u->spilled = arena_alloc(&e->arena, (t->n + 1) * sizeof(*u->spilled));
+	if (!u->host_off || !u->guest_off || !u->spilled)
+		return NULL;
+
+	liveness(t);
+	if (!(mode & (MODE_NOGROUP | MODE_BOUNCE | MODE_STEP)))
+		make_groups(t);
+	else
+		for (u32 i = 0; i < t->n; i++)
+			t->d[i].group = -1;
+
+	t->p = codemem_rw(m, m->hot);
+	emit_unit(t);
+	u->code_end = rx_of(t, t->p);
+	emit_cold(t);
+	if (t->oom)
+		return NULL;
+	m->hot = m->rx + ALIGN_UP((u64)(u->code_end - m->rx), 16);
+	u->n_insns = (u16)t->n;
+	for (u32 i = 0; i < t->n; i++) {
+		u->host_off[i] = (u32)(rx_of(t, t->host_at[i]) - u->code);
+		u->guest_off[i] = t->d[i].off;
+	}
+	cache_insert(e, u);
+	return u;
+}

@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: MIT */
+/* engine/translate_priv.h - shared by the passes of the translator. */
+#ifndef ENGINE_TRANSLATE_PRIV_H
+#define ENGINE_TRANSLATE_PRIV_H
+
+#include "engine/engine_priv.h"
+
+/* How an instruction is handled (classify.c decides, lower*.c emit). */
+enum insn_class {
+	CL_COMPUTE,	/* re-encoded and run by the host */
+	CL_NOP,
+	CL_LEA,
+	CL_MOFFS,	/* MOV accumulator, [absolute] */
+	CL_PUSH_REG, CL_PUSH_IMM, CL_PUSH_MEM, CL_POP_REG, CL_LEAVE,
+	CL_JCC, CL_JMP, CL_JMP_IND, CL_CALL, CL_CALL_IND, CL_RET,
+	CL_LOOP, CL_JCXZ,
+	CL_EXEC,	/* C handler of the layer above */
+	CL_SLOW,	/* slow_exec() */
+	CL_UD,
+	CL_NM,		/* FPU, SSE or AVX is not enabled */
+};
+
+struct access {
+	u8 base, index, scale, seg;
+	u8 addrsize;
+	bool write;
+	bool stack;	/* stack access: addrsize is the stack's */
+	u32 size;
+	s64 disp;
+};
+
+/* One instruction of the unit being built. */
+struct di {
+	ZydisDecodedInstruction zi;
+	ZydisDecodedOperand op[ZYDIS_MAX_OPERAND_COUNT];
+	struct insn in;
+	u64 rip;
+	u16 off;
+	u8 cls;
+	u8 n_acc;
+	struct access acc[2];
+	bool fpu;
+	bool needs_rcx;		/* host RCX must hold guest RCX */
+	bool too_long;
+	bool exits;		/* may leave the unit after it (side exit) */
+	u32 fl_read, fl_kill;	/* arithmetic flags */
+	u32 live;		/* live before the instruction */
+	u32 live_out;		/* live after it */
+	s8 group;		/* index of the group acc[0] belongs to, or -1 */
+	s32 group_off;		/* from the group's first byte */
+};
+
+struct group {
+	struct access a;	/* of the lowest byte, at the check */
+	u32 len;
+	bool write;
+	u8 at;			/* check goes before this instruction */
+	u8 first, last;		/* instructions that use it */
+	u8 count;
+	s64 lo, hi;		/* range relative to the first access */
+	bool save_flags;
+	s32 add;		/* constant part of the pointer, known at the check */
+};
+
+struct cold_stub {
+	u8 *site;		/* rel32 (rw address) to point at the stub */
+	struct record *rec;	/* NULL: indirect miss */
+	bool restore_flags;
+	bool ind_miss;
+};
+
+#define MAX_GROUPS UNIT_MAX_INSNS
+#define MAX_COLD (UNIT_MAX_INSNS * 6 + 16)
+
+struct translator {
+	struct engine *e;
+	u8 *p;			/* rw cursor, hot */
+	u32 mode;
+	u64 cs_base;
+	struct unit *u;
+	u32 n;
+	u32 n_groups, n_cold;
+	bool oom;
+	struct di d[UNIT_MAX_INSNS];
+	struct group g[MAX_GROUPS];
+	struct cold_stub cold[MAX_COLD];
+	u8 *host_at[UNIT_MAX_INSNS + 1];
+	struct regver {
+		u16 ver[16];
+		s32 off[16];
+	} ver[UNIT_MAX_INSNS];
+	struct di peek;
+	u32 n_spilled;
+	u8 spill_reg[2];
+};
+
+static inline bool t64(const struct translator *t)
+{
+	return (t->mode & MODE_SIZE) == MODE_SIZE64;
+}
+
+/* classify.c */
+void classify(struct translator *t, struct di *d);
+
+/* lower_mem.c */
+s32 emit_check(struct translator *t, const struct access *a, u32 len, bool write, u64 rip,
+	       struct insn *in, bool grouped, bool save_flags);
+void emit_access(struct translator *t, struct di *d, u32 n, int *ptr, s32 *off);
+void emit_flags_save(struct translator *t, bool keep_rax);
+void emit_flags_restore(struct translator *t);
+void emit_fpu_check(struct translator *t, u64 rip, bool save_flags);
+bool access_const(const struct translator *t, const struct access *a);
+
+/* lower.c */
+void emit_compute(struct translator *t, struct di *d, int ptr, s32 off, bool keep_ptr);
+void emit_lea(struct translator *t, struct di *d, bool keep_ptr);
+void store_greg(struct translator *t, u8 g, int src, u32 size);
+int load_greg(struct translator *t, u8 greg, int tmp);
+
+/* lower_branch.c */
+void emit_link(struct translator *t, u64 from, u64 target);
+void emit_jcc_link(struct translator *t, u8 cc, u64 from, u64 target);
+void emit_branch(struct translator *t, struct di *d, u32 i);
+void emit_stack(struct translator *t, struct di *d, u32 i);
+void emit_exit(struct translator *t, u8 kind, u64 rip, struct insn *in);
+void emit_entry(struct translator *t);
+void emit_cold(struct translator *t);
+
+struct record *new_record(struct translator *t, u8 kind, u64 rip);
+void add_cold(struct translator *t, u8 *site, struct record *rec, bool restore_flags);
+struct insn *keep_insn(struct translator *t, const struct di *d);
+
+#endif

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: MIT */
+/* mmu/phys.c - look-ups in the guest-physical map, dirty log, code tracking. */
+#include "mmu/phys.h"
+
+#include <errno.h>
+
+#include "base/mem.h"
+
+const struct phys_slot *phys_find(const struct phys *p, u64 gpa)
+{
+	const struct phys_map *m = atomic_load_explicit(&p->map, memory_order_acquire);
+	u32 lo = 0, hi;
+
+	if (!m)
+		return NULL;
+	for (hi = m->n; lo < hi;) {
+		u32 mid = lo + (hi - lo) / 2;
+
+		if (gpa < m->slot[mid].gpa)
+			hi = mid;
+		else if (gpa - m->slot[mid].gpa >= m->slot[mid].size)
+			lo = mid + 1;
+		else
+			return &m->slot[mid];
+	}
+	return NULL;
+}
+
+void phys_mark_dirty(struct phys *p, const struct phys_slot *s, u64 gpa)
+{
+	u64 page = (gpa - s->gpa) >> PAGE_SHIFT;
+	u64 bit = BIT64(page % 64);
+	_Atomic u64 *word;
+
+	if (!s->dirty)
+		return;
+	word = &s->dirty[page / 64];
+	if (atomic_load_explicit(word, memory_order_relaxed) & bit)
+		return;
+	/* seq_cst: ordered before the store that follows, and against the
+	 * fetch-and-clear of whoever harvests the log. */
+	if (atomic_fetch_or(word, bit) & bit)
+		return;
+	if (p->ops && p->ops->dirty)
+		p->ops->dirty(p->owner, s, gpa & PAGE_MASK);
+}
+
+u8 *phys_ptr(struct phys *p, u64 gpa, bool write)
+{
+	const struct phys_slot *s = phys_find(p, gpa);
+
+	if (!s)
+		return NULL;
+	if (write) {
+		if (s->flags & PHYS_READONLY)
+			return NULL;
+		phys_mark_dirty(p, s, gpa);
+	}
+	return s->hva + (gpa - s->gpa);
+}
+
+/* Bytes of [gpa, gpa + len) that lie in the page of gpa. */
+static u64 page_part(u64 gpa, u64 len)
+{
+	u64 room = PAGE_SIZE - (gpa & ~PAGE_MASK);
+
+	return len < room ? len : room;
+}
+
+int phys_read(struct phys *p, u64 gpa, void *buf, u64 len)
+{
+	u8 *d = buf;
+
+	while (len) {
+		u64 n = page_part(gpa, len);
+		const u8 *s = phys_ptr(p, gpa, false);
+
+		if (!s)
+			return -EFAULT;
+		cpu_copy(d, s, n);
+		d += n;
+		gpa += n;
+		len -= n;
+	}
+	return 0;
+}
+
+int phys_write(struct phys *p, u64 gpa, const void *buf, u64 len)
+{
+	const u8 *b = buf;
+
+	while (len) {
+		u64 n = page_part(gpa, len);
+		const struct phys_slot *s = phys_find(p, gpa);
+
+		if (!s || (s->flags & PHYS_READONLY))
+			return -EFAULT;
+		cpu_copy(s->hva + (gpa - s->gpa), b, n);
+		/* After the store: a harvest in between would lose it. */
+		phys_mark_dirty(p, s, gpa);
+		if (phys_is_code(s, gpa) && p->ops && p->ops->code_written)
+			p->ops->code_written(p->owner, gpa, (u32)n, PHYS_BY_NOBODY);
+		b += n;
+		gpa += n;
+		len -= n;
+	}
+	return 0;
+}
+
+void phys_code_get(struct phys *p, u64 gpa, u32 by)
+{
+	const struct phys_slot *s = phys_find(p, gpa);
+	_Atomic u8 *count;
+	u8 v;
+
+	if (!s || !s->code)
+		return;
+	count = &s->code[(gpa - s->gpa) >> PAGE_SHIFT];
+	v = atomic_load_explicit(count, memory_order_relaxed);
+	do {
+		if (v == UINT8_MAX)
+			return;
+	} while (!atomic_compare_exchange_weak(count, &v, (u8)(v + 1)));
+	if (!v && p->ops && p->ops->code_page)
+		p->ops->code_page(p->owner, gpa & PAGE_MASK, by);
+}
+
+void phys_code_put(struct phys *p, u64 gpa)
+{
+	const struct phys_slot *s = phys_find(p, gpa);
+	_Atomic u8 *count;
+	u8 v;
+
+	if (!s || !s->code)
+		return;
+	count = &s->code[(gpa - s->gpa) >> PAGE_SHIFT];
+	v = atomic_load_explicit(count, memory_order_relaxed);
+	do {
+		/* A saturated count has lost track and stays. */
+		if (v == 0 || v == UINT8_MAX)
+			return;
+	} while (!atomic_compare_exchange_weak(count, &v, (u8)(v - 1)));
+}

@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * mmu/tlb.c - the software TLB: what is in it, and how it is forgotten.
+ *
+ * Bitmaps name the filled slots, apart for global mappings, so that a CR3 load
+ * visits only what it must drop; they cannot overflow. A second set marks
+ * entries cut from large pages: INVLPG must drop all of such a page.
+ */
+#include "engine/engine.h"
+#include "mmu/internal.h"
+
+static inline struct tlb_entry *array(struct cpu *c, u32 a)
+{
+	struct tlb *t = &c->tlb[a / 2];
+
+	return a % 2 ? t->w : t->r;
+}
+
+static inline u32 slot_of(u64 gva)
+{
+	return (u32)(gva >> PAGE_SHIFT) % TLB_SIZE;
+}
+
+void tlb_install(struct cpu *c, enum mmu_idx idx, bool write, u64 gva, u8 *host,
+		 const struct mmu_walk *w)
+{
+	u32 a = (u32)idx * 2 + write;
+	u32 slot = slot_of(gva);
+	u64 bit = BIT64(slot % 64);
+	struct tlb_entry *e = array(c, a) + slot;
+
+	e->tag = gva & PAGE_MASK;
+	e->host = (u64)(uintptr_t)host;
+	c->tlb_used[w->global][a][slot / 64] |= bit;
+	c->tlb_used[!w->global][a][slot / 64] &= ~bit;
+	if (w->page_size > PAGE_SIZE) {
+		c->tlb_large[a][slot / 64] |= bit;
+		if (w->page_size > c->tlb_large_size)
+			c->tlb_large_size = w->page_size;
+	} else {
+		c->tlb_large[a][slot / 64] &= ~bit;
+	}
+}
+
+/* Empty the slots whose bits are set in one word of a bitmap. */
+static inline void drop_bits(struct tlb_entry *e, u32 word, u64 bits)
+{
+	for (; bits; bits &= bits - 1) {
+		u32 slot = word * 64 + (u32)__builtin_ctzll(bits);
+
+		e[slot].tag = tlb_empty_tag(slot);
+	}
+}
+
+static void drop_pwc(struct cpu *c)
+{
+	for (u32 i = 0; i < PWC_SIZE; i++)
+		c->pwc[i].tag = ~0ull;
+}
+
+static void drop_used(struct cpu *c, bool global)
+{
+	for (u32 a = 0; a < TLB_ARRAYS; a++) {
+		u64 *used = c->tlb_used[global][a];
+
+		for (u32 i = 0; i < TLB_SIZE / 64; i++) {
+			if (!used[i])
+				continue;
+			drop_bits(array(c, a), i, used[i]);
+			c->tlb_large[a][i] &= ~used[i];
+			used[i] = 0;
+		}
+	}
+}
+
+static void forget_large_code(struct cpu *c)
+{
+	for (u32 h = 0; h < 2; h++) {
+		c->tlb_xmask[h] = ~0ull;
+		c->tlb_xbase[h] = 1;	/* no page address equals it */
+	}
+}
+
+void mmu_flush(struct cpu *c, bool global)
+{
+	drop_used(c, false);
+	drop_pwc(c);
+	if (global) {
+		drop_used(c, true);
+		c->tlb_large_size = 0;
+		forget_large_code(c);
+	}
+	engine_itlb_flush(c, global);
+}
+
+void tlb_drop_page(struct cpu *c, u64 gva)
+{
+	u32 slot = slot_of(gva);
+
+	/* The bitmaps may go on naming the slot; dropping it twice does no harm. */
+	for (u32 a = 0; a < TLB_ARRAYS; a++) {
+		struct tlb_entry *e = array(c, a) + slot;
+
+		if (e->tag == (gva & PAGE_MASK))
+			e->tag = tlb_empty_tag(slot);
+	}
+}
+
+static void drop_large(struct cpu *c, u64 gva)
+{
+	for (u32 a = 0; a < TLB_ARRAYS; a++) {
+		struct tlb_entry *e = array(c, a);
+
+		for (u32 i = 0; i < TLB_SIZE / 64; i++) {
+			for (u64 bits = c->tlb_large[a][i]; bits; bits &= bits - 1) {
+				u32 slot = i * 64 + (u32)__builtin_ctzll(bits);
+
+				if (((e[slot].tag ^ gva) & ~(c->tlb_large_size - 1)) == 0)
+					e[slot].tag = tlb_empty_tag(slot);
+			}
+		}
+	}
+}
+
+void mmu_invlpg(struct cpu *c, u64 gva)
+{
+	u32 half = gva >> 63;
+
+	tlb_drop_page(c, gva);
+	if (c->tlb_large_size)
+		drop_large(c, gva);
+	/* INVLPG drops upper-level entries too (APM2 5.5.2, EFER.TCE clear). */
+	drop_pwc(c);
+	if (((gva & PAGE_MASK) & c->tlb_xmask[half]) == c->tlb_xbase[half])
+		engine_itlb_flush(c, true);
+	else
+		engine_itlb_flush_page(c, gva);
+}
+
+static bool drop_writes(struct cpu *c, u64 host, bool all)
+{
+	bool had = false;
+
+	for (u32 a = 1; a < TLB_ARRAYS; a += 2) {
+		struct tlb_entry *e = array(c, a);
+
+		for (u32 i = 0; i < TLB_SIZE / 64; i++) {
+			u64 bits = c->tlb_used[0][a][i] | c->tlb_used[1][a][i];
+
+			if (all) {
+				drop_bits(e, i, bits);
+				c->tlb_used[0][a][i] = c->tlb_used[1][a][i] = 0;
+				c->tlb_large[a][i] = 0;
+				continue;
+			}
+			for (; bits; bits &= bits - 1) {
+				u32 slot = i * 64 + (u32)__builtin_ctzll(bits);
+
+				if (e[slot].host != host || e[slot].tag == tlb_empty_tag(slot))
+					continue;
+				e[slot].tag = tlb_empty_tag(slot);
+				had = true;
+			}
+		}
+	}
+	return had;
+}
+
+bool mmu_drop_writes(struct cpu *c, u64 gpa)
+{
+	const struct phys_slot *s = phys_find(c->phys, gpa & PAGE_MASK);
+
+	return s && drop_writes(c, (u64)(uintptr_t)(s->hva + ((gpa & PAGE_MASK) - s->gpa)), false);
+}
+
+void mmu_drop_all_writes(struct cpu *c)
+{
+	drop_writes(c, 0, true);
+}
+
+void mmu_code_page(struct cpu *c, u64 gpa, bool get)
+{
+	if (!get) {
+		phys_code_put(c->phys, gpa);
+		return;
+	}
+	/* Counted first: from here on no fill installs a write entry again. */
+	phys_code_get(c->phys, gpa, c->index);
+	mmu_drop_writes(c, gpa);
+}
+
+void mmu_tlb_init(struct cpu *c)
+{
+	for (u32 a = 0; a < TLB_ARRAYS; a++) {
+		struct tlb_entry *e = array(c, a);
+
+		for (u32 slot = 0; slot < TLB_SIZE; slot++)
+			e[slot] = (struct tlb_entry){ .tag = tlb_empty_tag(slot) };
+		for (u32 i = 0; i < TLB_SIZE / 64; i++)
+			c->tlb_used[0][a][i] = c->tlb_used[1][a][i] = c->tlb_large[a][i] = 0;
+	}
+	c->tlb_large_size = 0;
+	forget_large_code(c);
+	drop_pwc(c);
+}

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * shim/ioctl.c - ioctl(2), and mmap(2) of a vCPU. An ioctl that is not of KVM's type (0xAE)
+ * costs a compare; one of that type a table look-up (abi/handle.h).
+ */
+#include "shim/shim.h"
+
+#include <stdarg.h>
+
+#include "abi/abi.h"
+#include "vm/kvm_uapi.h"
+
+static int ioctl_ours(struct handle *h, unsigned long request, unsigned long arg)
+{
+	long r;
+
+	shim_thread_ready();
+	r = abi_ioctl(h, request, arg);
+	handle_put(h);
+	return (int)shim_ret(r);
+}
+
+/* The generic ioctls (FIOCLEX, FIONBIO, ...) are the kernel's to answer on our fds too; what
+ * it does not know gets the errno of the KVM fd instead of a memfd's. */
+static int ioctl_failed(int fd, int r)
+{
+	struct handle *h;
+
+	if (errno != ENOTTY)
+		return r;
+	h = handle_peek(fd);
+	if (!h)
+		return r;
+	errno = h->kind == HANDLE_VM ? ENOTTY : EINVAL;
+	handle_put(h);
+	return r;
+}
+
+EXPORT int ioctl(int fd, unsigned long request, ...)
+{
+	unsigned long arg;
+	struct handle *h;
+	va_list ap;
+	int r;
+
+	va_start(ap, request);
+	arg = va_arg(ap, unsigned long);
+	va_end(ap);
+	if (((request >> 8) & 0xff) == KVMIO) {
+		h = handle_get(fd);
+		if (likely(h != NULL))
+			return ioctl_ours(h, request, arg);
+	}
+	r = NEXT(ioctl)(fd, request, arg);
+	return unlikely(r < 0) ? ioctl_failed(fd, r) : r;
+}
+
+/* The coalesced ring belongs to the VM: every vCPU's page 2 shows the same memory. */
+static void *map_ring(void *p, size_t len, int prot, int flags, int fd, off_t off)
+{
+	const off_t ring = (off_t)(VM_COALESCED_PAGE * PAGE_SIZE);
+	struct handle *h = handle_peek(fd);
+	int ring_fd;
+
+	if (!h)
+		return p;
+	ring_fd = abi_ring_fd(h);
+	if (ring_fd >= 0 && (flags & MAP_TYPE) != MAP_PRIVATE && off <= ring &&
+	    off + (off_t)len > ring &&
+	    NEXT(mmap)((u8 *)p + (ring - off), PAGE_SIZE, prot, MAP_SHARED | MAP_FIXED, ring_fd,
+		       ring) == MAP_FAILED) {
+		munmap(p, len);
+		p = MAP_FAILED;
+	}
+	handle_put(h);
+	return p;
+}
+
+EXPORT void *mmap(void *addr, size_t len, int prot, int flags, int fd, off_t off)
+{
+	void *p = NEXT(mmap)(addr, len, prot, flags, fd, off);
+
+	if (fd < 0 || p == MAP_FAILED || (flags & MAP_ANONYMOUS))
+		return p;
+	return map_ring(p, len, prot, flags, fd, off);
+}
+
+EXPORT void *mmap64(void *addr, size_t len, int prot, int flags, int fd, off64_t off)
+{
+	return mmap(addr, len, prot, flags, fd, off);
+}

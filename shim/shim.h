@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * shim/shim.h - common ground of the interposed libc functions.
+ *
+ * Every exported name calls the next definition (dlsym RTLD_NEXT) for whatever is not
+ * ours, so other preloaded libraries and the sanitizers keep working. Results of
+ * abi/ become libc's convention in shim_ret() and nowhere else.
+ */
+#ifndef SHIM_SHIM_H
+#define SHIM_SHIM_H
+
+/* On x86-64 the 64-bit variants are the same functions; without this the headers rename
+ * open to open64 and we could not define both. */
+#undef _FILE_OFFSET_BITS
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/types.h"
+
+#define EXPORT __attribute__((visibility("default")))
+
+/* Declared nowhere by default. */
+int __open_2(const char *path, int flags);
+int __open64_2(const char *path, int flags);
+int __openat_2(int dir, const char *path, int flags);
+int __openat64_2(int dir, const char *path, int flags);
+int __xstat(int ver, const char *path, struct stat *st);
+int __xstat64(int ver, const char *path, struct stat64 *st);
+int __lxstat(int ver, const char *path, struct stat *st);
+int __lxstat64(int ver, const char *path, struct stat64 *st);
+int __fxstatat(int ver, int dir, const char *path, struct stat *st, int flags);
+int __fxstatat64(int ver, int dir, const char *path, struct stat64 *st, int flags);
+int __sigaction(int sig, const struct sigaction *act, struct sigaction *old);
+__sighandler_t bsd_signal(int sig, __sighandler_t handler);
+__sighandler_t sysv_signal(int sig, __sighandler_t handler);
+__sighandler_t __sysv_signal(int sig, __sighandler_t handler);
+__sighandler_t ssignal(int sig, __sighandler_t handler);
+__sighandler_t sigset(int sig, __sighandler_t handler);
+int sigignore(int sig);
+char *__realpath_chk(const char *path, char *out, size_t len);
+void closefrom(int from);
+int close_range(unsigned int first, unsigned int last, int flags);
+int ioctl(int fd, unsigned long request, ...);
+char *realpath(const char *path, char *out);
+
+/* The next definition of a libc function. */
+#define SHIM_NEXT(X) \
+	X(open) X(open64) X(openat) X(openat64) X(fopen) X(fopen64) X(ioctl) X(close) \
+	X(close_range) X(dup) X(dup2) X(dup3) X(fcntl) X(mmap) X(stat) X(stat64) X(lstat) \
+	X(lstat64) X(fstatat) X(fstatat64) X(statx) X(__xstat) X(__xstat64) X(__lxstat) \
+	X(__lxstat64) X(__fxstatat) X(__fxstatat64) X(access) X(faccessat) X(eaccess) \
+	X(euidaccess) X(readlink) X(realpath) X(sigaction) X(siginterrupt)
+enum shim_next {
+#define X(n) NEXT_##n,
+	SHIM_NEXT(X)
+#undef X
+	NEXT_COUNT
+};
+extern void *_Atomic shim_next_table[NEXT_COUNT];
+void *shim_next_find(enum shim_next n);
+static inline void *shim_next(enum shim_next n)
+{
+	void *p = atomic_load_explicit(&shim_next_table[n], memory_order_relaxed);
+
+	return likely(p != NULL) ? p : shim_next_find(n);
+}
+#define NEXT(name) ((__typeof__(&name))shim_next(NEXT_##name))
+
+/* -errno to libc's convention: the only place. */
+static inline long shim_ret(long r)
+{
+	if (likely(r >= 0))
+		return r;
+	errno = (int)-r;
+	return -1;
+}
+
+/* Is this path the node we stand in for? */
+bool shim_is_node(int dir, const char *path);
+const char *shim_node(void);
+bool shim_node_is_default(void);
+int shim_open_node(int flags);		/* fd or -errno */
+/* A parameter of a KVM module below /sys/module: fd, -errno, or -ENOSYS when the path is none. */
+int shim_open_param(const char *path, int flags);
+
+/* The five signals that translated code may raise belong to us from the first use of the
+ * node on; the program's own handlers are called behind ours. */
+void shim_signals_start(void);
+/* Faults must be deliverable on a thread that enters the guest. */
+void shim_thread_ready(void);
+
+#endif

@@ -1,0 +1,335 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * shim/signal.c - a trampoline before every signal handler of the program.
+ *
+ * Two reasons. KVM_RUN has to return when a signal has been delivered to its thread,
+ * which in user space nobody can see but the handler: the trampoline tells
+ * vcpu_signal_seen(). And five signals may be raised by translated code or by a copy of an
+ * ioctl argument: they are offered to their owners first.
+ *
+ * sigaction() shows the program its own handlers. Protocol of struct state: writers hold
+ * `lock` with all signals blocked and bracket changes with odd `seq`; the trampoline reads
+ * without a lock and retries. The program's view changes before the kernel's action when a
+ * handler is set, after it when one is removed, so that the trampoline never runs without one
+ * to call.
+ */
+#include "shim/shim.h"
+
+#include <string.h>
+#include <sys/syscall.h>
+
+#include "base/log.h"
+#include "base/user.h"
+#include "engine/engine.h"
+#include "vcpu/vcpu.h"
+
+#define SIGNALS 65
+
+static struct state {
+	_Atomic u32 lock;
+	_Atomic u32 seq;
+	bool known;			/* view has been read from the kernel or set; lock */
+	struct sigaction view;		/* what the program asked for */
+} states[SIGNALS];
+
+static _Atomic bool engine_started;
+static _Atomic bool interrupting[SIGNALS];	/* siginterrupt(sig, 1) */
+
+static bool is_engine_signal(int sig)
+{
+	return sig == SIGSEGV || sig == SIGBUS || sig == SIGFPE || sig == SIGILL || sig == SIGTRAP;
+}
+
+/* glibc keeps 32 and 33 for itself and refuses them. */
+static bool is_program_signal(int sig)
+{
+	return sig > 0 && sig < SIGNALS && sig != 32 && sig != 33 && sig != SIGKILL &&
+	       sig != SIGSTOP;
+}
+
+static bool is_handler(const struct sigaction *a)
+{
+	return a->sa_handler != SIG_DFL && a->sa_handler != SIG_IGN;
+}
+
+static void mask_all(u64 *old)
+{
+	const u64 all = ~0ull;
+
+	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, old, sizeof(all));
+}
+
+static void mask_restore(const u64 *old)
+{
+	syscall(SYS_rt_sigprocmask, SIG_SETMASK, old, NULL, sizeof(*old));
+}
+
+static void lock(struct state *s)
+{
+	while (atomic_exchange_explicit(&s->lock, 1, memory_order_acquire))
+		__builtin_ia32_pause();
+}
+
+static void unlock(struct state *s)
+{
+	atomic_store_explicit(&s->lock, 0, memory_order_release);
+}
+
+/* lock held */
+static void set_view(struct state *s, const struct sigaction *a)
+{
+	atomic_fetch_add(&s->seq, 1);
+	s->view = *a;
+	atomic_fetch_add(&s->seq, 1);
+}
+
+static void get_view(struct state *s, struct sigaction *a)
+{
+	u32 seq;
+
+	do {
+		while ((seq = atomic_load(&s->seq)) & 1)
+			__builtin_ia32_pause();
+		*a = s->view;
+		atomic_thread_fence(memory_order_acquire);
+	} while (atomic_load(&s->seq) != seq);
+}
+
+/* The default action, or none for an ignored signal that somebody sent; a fault that is
+ * ignored is fatal all the same, as in the kernel. */
+static void act_default(int sig, const siginfo_t *info, bool ignored)
+{
+	struct sigaction dfl = { .sa_handler = SIG_DFL };
+	bool sent = info->si_code <= 0;
+
+	if (ignored && sent)
+		return;
+	NEXT(sigaction)(sig, &dfl, NULL);
+	/* A fault happens again on return; a signal that was sent must be sent again. */
+	if (sent)
+		syscall(SYS_tgkill, getpid(), syscall(SYS_gettid), sig);
+}
+
+static void reset_hand(struct state *s)
+{
+	struct sigaction dfl = { .sa_handler = SIG_DFL };
+	u64 old;
+
+	mask_all(&old);
+	lock(s);
+	set_view(s, &dfl);
+	unlock(s);
+	mask_restore(&old);
+}
+
+static void trampoline(int sig, siginfo_t *info, void *uc)
+{
+	struct state *s = &states[sig];
+	struct sigaction a;
+	int saved = errno;
+
+	if (is_engine_signal(sig)) {
+		if ((sig == SIGSEGV || sig == SIGBUS) && user_fault(uc))
+			return;
+		if (atomic_load_explicit(&engine_started, memory_order_relaxed) &&
+		    engine_signal(sig, info, uc)) {
+			errno = saved;
+			return;
+		}
+	}
+	vcpu_signal_seen();
+	get_view(s, &a);
+	if (!is_handler(&a)) {
+		if (is_engine_signal(sig))
+			act_default(sig, info, a.sa_handler == SIG_IGN);
+		errno = saved;
+		return;
+	}
+	if (a.sa_flags & (int)SA_RESETHAND)
+		reset_hand(s);
+	errno = saved;
+	/* The kernel passes all three arguments to plain handlers as well. */
+	a.sa_sigaction(sig, info, uc);
+}
+
+/* What the kernel is told when the program wants `a`. */
+static struct sigaction kernel_action(int sig, const struct sigaction *a)
+{
+	bool ours = is_engine_signal(sig) && atomic_load(&engine_started);
+	struct sigaction k = *a;
+
+	if (!is_handler(a)) {
+		if (!ours)
+			return k;
+		memset(&k, 0, sizeof(k));
+		k.sa_flags = SA_ONSTACK;
+	}
+	k.sa_sigaction = trampoline;
+	k.sa_flags |= SA_SIGINFO;
+	if (ours)
+		k.sa_flags &= ~(int)SA_RESETHAND;
+	return k;
+}
+
+/* lock held. */
+static int learn(int sig, struct state *s)
+{
+	struct sigaction k;
+
+	if (s->known)
+		return 0;
+	if (NEXT(sigaction)(sig, NULL, &k))
+		return -1;
+	set_view(s, &k);
+	s->known = true;
+	return 0;
+}
+
+static int change(int sig, const struct sigaction *act, struct sigaction *old)
+{
+	struct state *s = &states[sig];
+	struct sigaction want, before, k;
+	u64 mask;
+	int r;
+
+	/* The arguments may be bad pointers: touch them before anything is held. */
+	if (act)
+		want = *act;
+	mask_all(&mask);
+	lock(s);
+	r = learn(sig, s);
+	before = s->view;
+	if (!r && act) {
+		k = kernel_action(sig, &want);
+		if (is_handler(&want))
+			set_view(s, &want);
+		r = NEXT(sigaction)(sig, &k, NULL);
+		set_view(s, r ? &before : &want);
+	}
+	unlock(s);
+	mask_restore(&mask);
+	if (!r && old)
+		*old = before;
+	return r;
+}
+
+EXPORT int sigaction(int sig, const struct sigaction *restrict act,
+		     struct sigaction *restrict old)
+{
+	return is_program_signal(sig) ? change(sig, act, old) : NEXT(sigaction)(sig, act, old);
+}
+
+EXPORT int __sigaction(int sig, const struct sigaction *act, struct sigaction *old)
+{
+	return sigaction(sig, act, old);
+}
+
+static __sighandler_t simple(int sig, __sighandler_t handler, int flags, bool mask_self)
+{
+	struct sigaction act = { .sa_handler = handler, .sa_flags = flags }, old;
+
+	if (handler == SIG_ERR || sig < 1 || sig >= SIGNALS) {
+		errno = EINVAL;
+		return SIG_ERR;
+	}
+	sigemptyset(&act.sa_mask);
+	if (mask_self)
+		sigaddset(&act.sa_mask, sig);
+	return sigaction(sig, &act, &old) ? SIG_ERR : old.sa_handler;
+}
+
+EXPORT __sighandler_t signal(int sig, __sighandler_t handler)
+{
+	bool intr = sig > 0 && sig < SIGNALS && atomic_load(&interrupting[sig]);
+
+	return simple(sig, handler, intr ? 0 : SA_RESTART, true);
+}
+
+EXPORT __sighandler_t bsd_signal(int sig, __sighandler_t handler)
+{
+	return signal(sig, handler);
+}
+
+EXPORT __sighandler_t ssignal(int sig, __sighandler_t handler)
+{
+	return signal(sig, handler);
+}
+
+EXPORT __sighandler_t sysv_signal(int sig, __sighandler_t handler)
+{
+	return simple(sig, handler, (int)(SA_RESETHAND | SA_NODEFER), false);
+}
+
+EXPORT __sighandler_t __sysv_signal(int sig, __sighandler_t handler)
+{
+	return sysv_signal(sig, handler);
+}
+
+EXPORT int sigignore(int sig)
+{
+	return simple(sig, SIG_IGN, 0, false) == SIG_ERR ? -1 : 0;
+}
+
+EXPORT __sighandler_t sigset(int sig, __sighandler_t handler)
+{
+	__sighandler_t old;
+	sigset_t one, before;
+	struct sigaction a;
+
+	sigemptyset(&one);
+	if (sigaddset(&one, sig))
+		return SIG_ERR;
+	if (handler == SIG_HOLD) {
+		if (sigprocmask(SIG_BLOCK, &one, &before) || sigaction(sig, NULL, &a))
+			return SIG_ERR;
+		return sigismember(&before, sig) ? SIG_HOLD : a.sa_handler;
+	}
+	old = simple(sig, handler, 0, false);
+	if (old == SIG_ERR || sigprocmask(SIG_UNBLOCK, &one, &before))
+		return SIG_ERR;
+	return sigismember(&before, sig) ? SIG_HOLD : old;
+}
+
+EXPORT int siginterrupt(int sig, int on)
+{
+	struct sigaction a;
+
+	if (!is_program_signal(sig)) {
+		errno = EINVAL;
+		return -1;
+	}
+	atomic_store(&interrupting[sig], on != 0);
+	if (sigaction(sig, NULL, &a))
+		return -1;
+	a.sa_flags = on ? a.sa_flags & ~SA_RESTART : a.sa_flags | SA_RESTART;
+	return sigaction(sig, &a, NULL);
+}
+
+void shim_signals_start(void)
+{
+	static const int sigs[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP };
+	struct sigaction a;
+
+	atomic_store(&engine_started, true);
+	/* Setting what is already set puts the trampoline in place. */
+	for (size_t i = 0; i < ARRAY_SIZE(sigs); i++)
+		if (sigaction(sigs[i], NULL, &a) || sigaction(sigs[i], &a, NULL))
+			log_error("signal %d cannot be taken over", sigs[i]);
+}
+
+void shim_thread_ready(void)
+{
+	static _Thread_local bool ready __attribute__((tls_model("initial-exec")));
+	sigset_t set;
+
+	if (likely(ready))
+		return;
+	ready = true;
+	sigemptyset(&set);
+	sigaddset(&set, SIGSEGV);
+	sigaddset(&set, SIGBUS);
+	sigaddset(&set, SIGFPE);
+	sigaddset(&set, SIGILL);
+	sigaddset(&set, SIGTRAP);
+	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+}

@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: MIT
+"""Client tests with QEMU: machines, irqchip modes, CPU counts, kernels, disk, network, reboot."""
+import functools
+import http.server
+import itertools
+import os
+import subprocess
+import threading
+
+import vm
+
+DISK = 8 << 20
+
+
+def tail(path, count=12):
+    """The end of a log, as diagnostics."""
+    try:
+        with open(path, errors='replace') as f:
+            lines = [line.rstrip() for line in f]
+    except OSError:
+        return []
+    return [f'{os.path.basename(path)}: {line[:160]}' for line in lines[-count:]]
+
+
+def notes(r):
+    return tail(r.log) + tail(r.standin_log, 8)
+
+
+def fail(r, text):
+    return 'fail', text, notes(r)
+
+
+def proof(r):
+    """Empty when it was standin that ran the guest, else what is missing."""
+    if vm.ACCEL == 'tcg':
+        return ''
+    if not r.preloaded:
+        return 'libstandin-preload was not seen in QEMU'
+    try:
+        with open(r.standin_log) as f:
+            if 'vm' in f.read().lower():
+                return ''
+    except OSError:
+        pass
+    return 'standin logged no VM'
+
+
+def boot(machine, irqchip, smp, flavour):
+    """Boot to init, disk read and write, all CPUs busy, power-off."""
+    name = f'boot-{machine}-{irqchip}-smp{smp}-{flavour}'
+    source = vm.disk(name + '.a', DISK, True)
+    target = vm.disk(name + '.b', DISK, False)
+    argv = vm.command(machine=machine, irqchip=irqchip, smp=smp, flavour=flavour,
+                      do='info,blk,copy,busy,off', disks=(source, target), quiet=False)
+    r = vm.run(argv, name, timeout=180)
+    want = vm.sha256(source)
+    copied = vm.sha256(target)
+    os.unlink(source)
+    os.unlink(target)
+    if not r.ok:
+        return fail(r, r.why())
+    if proof(r):
+        return fail(r, proof(r))
+    if r.get('cpus') != str(smp):
+        return fail(r, f'the guest sees {r.get("cpus")} CPUs instead of {smp}')
+    if r.get('blk') != want:
+        return fail(r, f'sha256 of the disk is {want}, the guest computed {r.get("blk")}')
+    if copied != want:
+        return fail(r, 'what the guest wrote to the second disk is not what it read')
+    text = check_busy(r.get('busy'), smp)
+    if text:
+        return fail(r, text)
+    return 'ok', f'init after {r.when("init"):.2f} s', []
+
+
+def check_busy(report, smp):
+    """alone=A together=T used=U0 U1 ..., in 1/100 s: every CPU must have done its share."""
+    alone, together, used = report.split(' ', 2)
+    alone = int(alone.split('=')[1])
+    used = [int(u) for u in used.split('=')[1].split()]
+    if len(used) != smp:
+        return f'busy: {len(used)} CPUs reported instead of {smp}'
+    if min(used) < alone / 3:
+        return f'busy: a CPU stayed idle ({report})'
+    return ''
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *args):
+        pass
+
+
+def net(machine, irqchip):
+    """The guest fetches a file from a server on the host's 127.0.0.1."""
+    name = f'net-{machine}-{irqchip}'
+    payload = vm.disk(name + '.payload', DISK, True)
+    handler = functools.partial(Quiet, directory=vm.WORK)
+    server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        url = f'http://10.0.2.2:{server.server_address[1]}/{os.path.basename(payload)}'
+        argv = vm.command(machine=machine, irqchip=irqchip, smp=2, do='net,off', net=True,
+                          url=url, quiet=False)
+        r = vm.run(argv, name, timeout=120)
+    finally:
+        server.shutdown()
+        server.server_close()
+    want = vm.sha256(payload)
+    os.unlink(payload)
+    if not r.ok:
+        return fail(r, r.why())
+    if proof(r):
+        return fail(r, proof(r))
+    if r.get('net') != want:
+        return fail(r, f'sha256 of the file is {want}, the guest got {r.get("net")}')
+    return 'ok', '', []
+
+
+def reboot(machine, irqchip, smp):
+    """The guest restarts the machine once, then powers it off."""
+    name = f'reboot-{machine}-{irqchip}-smp{smp}'
+    disks = vm.disk(name + '.a', 1 << 20, True), vm.disk(name + '.b', 1 << 20, False)
+    argv = vm.command(machine=machine, irqchip=irqchip, smp=smp, do='reboot,info,off', disks=disks,
+                      quiet=False)
+    r = vm.run(argv, name, timeout=180)
+    for path in disks:
+        os.unlink(path)
+    if not r.ok:
+        return fail(r, r.why())
+    if proof(r):
+        return fail(r, proof(r))
+    if r.all('reboot') != ['first', 'second'] or len(r.all('init')) != 2:
+        return fail(r, f'expected one restart, saw {r.all("reboot")}, {len(r.all("init"))} boots')
+    return 'ok', '', []
+
+
+def demo():
+    """`make demo` without a terminal."""
+    log = os.path.join(vm.WORK, 'demo-script.log')
+    os.makedirs(vm.WORK, exist_ok=True)
+    with open(log, 'w') as f:
+        p = subprocess.run([os.path.join(vm.TOP, 'scripts/demo'), '--no-build'],
+                           stdin=subprocess.DEVNULL, stdout=f, stderr=subprocess.STDOUT,
+                           timeout=300)
+    if p.returncode:
+        return 'fail', f'scripts/demo ended with status {p.returncode}', tail(log)
+    return 'ok', '', []
+
+
+SHORT = {
+    ('microvm', 'on', 1, 'cloud'), ('microvm', 'split', 2, 'cloud'), ('microvm', 'on', 4, 'generic'),
+    ('q35', 'on', 1, 'generic'), ('q35', 'on', 2, 'cloud'), ('q35', 'split', 1, 'cloud'),
+    ('q35', 'split', 4, 'generic'), ('q35', 'on', 4, 'cloud'),
+}
+
+
+def tests():
+    found = []
+    for point in itertools.product(('microvm', 'q35'), ('on', 'split'), (1, 2, 4),
+                                   ('cloud', 'generic')):
+        machine, irqchip, smp, flavour = point
+        found.append((f'boot-{machine}-{irqchip}-smp{smp}-{flavour}', point in SHORT,
+                      functools.partial(boot, *point)))
+    for machine, irqchip in itertools.product(('microvm', 'q35'), ('on', 'split')):
+        short = (machine, irqchip) in (('microvm', 'split'), ('q35', 'on'))
+        found.append((f'net-{machine}-{irqchip}', short, functools.partial(net, machine, irqchip)))
+    for machine, irqchip, smp in itertools.product(('microvm', 'q35'), ('on', 'split'), (1, 2)):
+        short = (machine, irqchip, smp) in (('microvm', 'on', 1), ('q35', 'on', 2))
+        found.append((f'reboot-{machine}-{irqchip}-smp{smp}', short,
+                      functools.partial(reboot, machine, irqchip, smp)))
+    found.append(('demo', True, demo))
+    return found

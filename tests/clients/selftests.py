@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: MIT
+"""Client tests: the KVM selftests of Debian's linux-source-6.12, unmodified.
+
+selftests.list says what we expect of each: pass, skip (the test itself skips) or not-yet.
+Only those marked pass belong to `make check`; --long runs the others too, as information.
+"""
+import functools
+import os
+import subprocess
+
+import vm
+
+LIST = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'selftests.list')
+SKIP = 4  # kselftest's exit status for "skipped"
+
+
+def expectations():
+    """[(name, expectation, seconds, arguments, reason)] from the list."""
+    found = []
+    with open(LIST) as f:
+        for line in f:
+            line = line.strip()
+            if not line or line.startswith('#'):
+                continue
+            fields, _, reason = line.partition(' - ')
+            name, expect, *options = fields.split()
+            seconds, args = 60, []
+            for option in options:
+                if option.startswith('timeout='):
+                    seconds = int(option[8:])
+                elif option.startswith('args='):
+                    args = option[5:].split(',')
+            found.append((name, expect, seconds, args, reason.strip()))
+    return found
+
+
+@functools.lru_cache(None)
+def folder():
+    return vm.script('selftests-build')
+
+
+def one(name, expect, seconds, args):
+    log = os.path.join(vm.WORK, f'selftest-{name.replace("/", "-")}.log')
+    os.makedirs(vm.WORK, exist_ok=True)
+    argv = vm.launcher('standin') + [os.path.join(folder(), name), *args]
+    env = dict(os.environ, STANDIN_LOG='info', STANDIN_LOG_FILE=log + '.standin')
+    if os.path.exists(log + '.standin'):
+        os.unlink(log + '.standin')
+    with open(log, 'wb') as f:
+        p = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=f, stderr=subprocess.STDOUT,
+                             env=env, start_new_session=True)
+        try:
+            status = p.wait(seconds)
+        except subprocess.TimeoutExpired:
+            vm.stop(p)
+            status = 'timeout'
+    with open(log, errors='replace') as f:
+        last = [line.strip()[:160] for line in f][-14:]
+    if status == 0:
+        if expect == 'not-yet':
+            return 'ok', 'passes now: change selftests.list', []
+        return 'ok', '', []
+    text = f'no end within {seconds} s' if status == 'timeout' else f'exit status {status}'
+    if status == SKIP and expect == 'skip':
+        return 'skip', last[-1] if last else 'the test skips itself', []
+    if expect != 'pass':
+        return 'skip', f'{expect}: {text}', []
+    return 'fail', text, last
+
+
+def tests():
+    if vm.ACCEL == 'tcg':
+        return []
+    found = []
+    for name, expect, seconds, args, _ in expectations():
+        found.append((f'selftest-{name.replace("x86_64/", "")}', expect == 'pass',
+                      functools.partial(one, name, expect, seconds, args)))
+    return found

@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: MIT */
+/* tests/guest/harness/tap.c - runs the TEST()s of a program, each in a child, and prints TAP. */
+#include <signal.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "tests/guest/harness/harness.h"
+#include "tests/guest/harness/who.h"
+
+enum { EXIT_FAILED = 1, EXIT_SKIPPED = 77, MAX_COMPLAINTS = 20 };
+
+static struct test *tests, **tests_tail = &tests;
+static int failures;
+static int time_limit = 20;
+
+void test_register(struct test *t)
+{
+	*tests_tail = t;
+	tests_tail = &t->next;
+}
+
+void test_fail(const char *file, int line, const char *fmt, ...)
+{
+	const char *base = strrchr(file, '/');
+	va_list ap;
+
+	if (failures++ > MAX_COMPLAINTS)
+		return;
+	printf("# %s:%d: ", base ? base + 1 : file, line);
+	va_start(ap, fmt);
+	vprintf(fmt, ap);
+	va_end(ap);
+	printf("\n");
+	fflush(stdout);
+}
+
+void test_die(const char *fmt, ...)
+{
+	va_list ap;
+
+	printf("# ");
+	va_start(ap, fmt);
+	vprintf(fmt, ap);
+	va_end(ap);
+	printf("\n");
+	fflush(stdout);
+	_exit(EXIT_FAILED);
+}
+
+void test_skip(const char *fmt, ...)
+{
+	va_list ap;
+
+	printf("# skipped: ");
+	va_start(ap, fmt);
+	vprintf(fmt, ap);
+	va_end(ap);
+	printf("\n");
+	fflush(stdout);
+	_exit(failures ? EXIT_FAILED : EXIT_SKIPPED);
+}
+
+bool check_eq(const char *file, int line, const char *what, u64 got, u64 want)
+{
+	if (got == want)
+		return true;
+	test_fail(file, line, "%s is %#llx, expected %#llx", what, (unsigned long long)got,
+		  (unsigned long long)want);
+	return false;
+}
+
+bool check_stop(const char *file, int line, const struct stop *s, enum stop_kind k, int vec,
+		s64 err)
+{
+	struct stop want = { .kind = k, .vec = (u8)vec, .err = (u32)err };
+	char expected[160];
+
+	if (s->kind == k && (vec < 0 || s->vec == vec) && (err < 0 || s->err == (u32)err))
+		return true;
+	snprintf(expected, sizeof(expected), "%s", stop_text(&want));
+	test_fail(file, line, "stopped by %s; expected %s%s", stop_text(s), expected,
+		  vec >= 0 && err < 0 ? " (any error code)" : "");
+	return false;
+}
+
+/* The child's end, or a kill when it takes too long. Returns its wait status. */
+static int wait_limited(pid_t pid)
+{
+	struct timespec nap = { 0, 5 * 1000 * 1000 };
+	time_t end = time(NULL) + time_limit;
+	int status;
+
+	for (;;) {
+		pid_t r = waitpid(pid, &status, WNOHANG);
+
+		if (r == pid)
+			return status;
+		if (r < 0)
+			return -1;
+		if (time(NULL) > end) {
+			printf("# no end after %d s\n", time_limit);
+			kill(pid, SIGKILL);
+			waitpid(pid, &status, 0);
+			return status;
+		}
+		nanosleep(&nap, NULL);
+	}
+}
+
+static int run_one(struct test *t, bool in_child)
+{
+	pid_t pid;
+	int status;
+
+	fflush(stdout);
+	if (!in_child) {
+		failures = 0;
+		t->fn();
+		return failures ? EXIT_FAILED : 0;
+	}
+	pid = fork();
+	if (pid < 0)
+		return EXIT_FAILED;
+	if (!pid) {
+		t->fn();
+		fflush(stdout);
+		_exit(failures ? EXIT_FAILED : 0);
+	}
+	status = wait_limited(pid);
+	if (status >= 0 && WIFEXITED(status))
+		return WEXITSTATUS(status);
+	if (status >= 0 && WIFSIGNALED(status))
+		printf("# ended by signal %d\n", WTERMSIG(status));
+	return EXIT_FAILED;
+}
+
+int main(int argc, char **argv)
+{
+	bool in_child = true, list = false;
+	const char *filter = NULL;
+	int n = 0, failed = 0;
+
+	for (int i = 1; i < argc; i++) {
+		if (!strcmp(argv[i], "--no-fork")) {
+			in_child = false;
+		} else if (!strcmp(argv[i], "--list")) {
+			list = true;
+		} else if (!strcmp(argv[i], "--who")) {
+			return who_answers(stdout);
+		} else if (!strcmp(argv[i], "--time-limit") && i + 1 < argc) {
+			time_limit = atoi(argv[++i]);
+		} else if (argv[i][0] != '-') {
+			filter = argv[i];
+		} else {
+			fprintf(stderr, "usage: %s [--who] [--list] [--no-fork] [--time-limit S]"
+				" [part-of-a-name]\n", argv[0]);
+			return 2;
+		}
+	}
+	for (struct test *t = tests; t; t = t->next)
+		if (!filter || strstr(t->name, filter))
+			n++;
+	if (!list)
+		printf("TAP version 13\n1..%d\n", n);
+	n = 0;
+	for (struct test *t = tests; t; t = t->next) {
+		int r;
+
+		if (filter && !strstr(t->name, filter))
+			continue;
+		if (list) {
+			printf("%s\n", t->name);
+			continue;
+		}
+		r = run_one(t, in_child);
+		n++;
+		if (r == EXIT_SKIPPED)
+			printf("ok %d - %s # SKIP\n", n, t->name);
+		else
+			printf("%s %d - %s\n", r ? "not ok" : "ok", n, t->name);
+		failed += r && r != EXIT_SKIPPED;
+	}
+	return failed ? 1 : 0;
+}

@@ -1,0 +1,530 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * tests/insn/gen.c - random sequences: random bytes kept when Zydis can decode them,
+ * the filter allows them and their memory operand probably lies in the data pages.
+ */
+#include "tests/insn/gen.h"
+
+#include <string.h>
+
+#include "tests/insn/filter.h"
+
+enum role { ROLE_PTR, ROLE_SMALL, ROLE_ANY };
+
+struct gen {
+	u64 rng;
+	struct gen_case *c;
+	const struct gen_options *o;
+	u8 role[16];
+	u32 undef;	/* flags without a defined value here */
+	u8 group;
+	bool branched;	/* undefined flags can only grow from here on */
+	ZydisDecoder dec;
+};
+
+static u32 below(struct gen *g, u32 n)
+{
+	return (u32)((gen_next(&g->rng) >> 32) * n >> 32);
+}
+
+static bool chance(struct gen *g, u32 percent)
+{
+	return below(g, 100) < percent;
+}
+
+/* A number of the kind that finds bugs. */
+static u64 interesting(u64 *rng)
+{
+	static const u64 nice[] = {
+		0, 1, 2, 3, 0x7f, 0x80, 0xff, 0x100, 0x7fff, 0x8000, 0xffff, 0x7fffffff, 0x80000000,
+		0xffffffff, 0x7fffffffffffffff, 0x8000000000000000, ~0ull, ~1ull,
+		0x3ff0000000000000, 0x4000000000000000, 0x7ff0000000000000, 0x7ff8000000000000,
+		0x0000000000000001, 0x3f8000003f800000, 0x7f8000007fc00000, 0xbff0000000000000,
+	};
+	u64 r = gen_next(rng), v = gen_next(rng);
+
+	switch (r % 4) {
+	case 0: return nice[v % ARRAY_SIZE(nice)];
+	case 1: return v >> (r >> 8) % 64;
+	case 2: return 0x3f00000000000000 + (v >> 8) % 0x0200000000000000; /* doubles near 1 */
+	default: return v;
+	}
+}
+
+void gen_data(u64 seed, u8 *data, u32 n)
+{
+	for (u32 i = 0; i + 8 <= n; i += 8) {
+		u64 v = interesting(&seed);
+
+		memcpy(data + i, &v, 8);
+	}
+}
+
+static u64 data_pointer(struct gen *g)
+{
+	u64 p = A_DATA + 0x100 + below(g, DATA_BYTES - 0x200);
+
+	if (chance(g, 8))	/* near an end or the page boundary */
+		p = A_DATA + (u64)below(g, 3) * 0x1000 + below(g, 64) - 32;
+	return chance(g, 60) ? p & ~15ull : p;
+}
+
+static void make_fpu(struct gen *g, u8 *fx, u8 (*hi)[16])
+{
+	u16 fcw = chance(g, 60) ? 0x37f : (u16)(0x40 | below(g, 0x1000)), fsw = 0;
+	u32 mxcsr = 0x1f80;
+
+	if (chance(g, 30))
+		mxcsr |= (u32)gen_next(&g->rng) & 0xe07f;	/* RC FTZ DAZ, sticky flags */
+	if (chance(g, 6))
+		mxcsr &= ~((u32)gen_next(&g->rng) & 0x1f80);
+	if (chance(g, 85))
+		fcw |= 0x3f;
+	if (chance(g, 60))
+		fsw = (u16)(below(g, 8) << 11);
+	memset(fx, 0, 512);
+	memcpy(fx, &fcw, 2);
+	memcpy(fx + 2, &fsw, 2);
+	fx[4] = chance(g, 40) ? 0xff : (u8)below(g, 256);	/* abridged tag word */
+	memcpy(fx + 24, &mxcsr, 4);
+	for (u32 i = 0; i < 8; i++) {
+		u64 man = interesting(&g->rng) | BIT64(63);
+		u16 exp = (u16)(chance(g, 80) ? 0x3fff - 20 + below(g, 40) : below(g, 0x8000));
+
+		exp |= (u16)(below(g, 2) << 15);
+		if (chance(g, 10))
+			man = gen_next(&g->rng);
+		memcpy(fx + 32 + 16 * i, &man, 8);
+		memcpy(fx + 32 + 16 * i + 8, &exp, 2);
+	}
+	for (u32 i = 0; i < 16; i++) {
+		u64 v[4];
+
+		for (u32 k = 0; k < 4; k++)
+			v[k] = chance(g, 10) ? below(g, 256) : interesting(&g->rng);
+		memcpy(fx + 160 + 16 * i, v, 16);
+		memcpy(hi[i], v + 2, 16);
+	}
+}
+
+static void make_state(struct gen *g)
+{
+	struct insn_state *s = &g->c->in;
+
+	memset(s, 0, sizeof(*s));
+	for (u32 i = 0; i < 16; i++) {
+		u32 r = below(g, 100);
+
+		g->role[i] = r < 45 ? ROLE_PTR : r < 65 ? ROLE_SMALL : ROLE_ANY;
+		if (i == 4 || i == 6 || i == 7)
+			g->role[i] = ROLE_PTR;
+		else if (i == 1)
+			g->role[i] = r < 70 ? ROLE_SMALL : ROLE_ANY;
+		switch (g->role[i]) {
+		case ROLE_PTR: s->gpr[i] = data_pointer(g); break;
+		case ROLE_SMALL: s->gpr[i] = below(g, 70); break;
+		default: s->gpr[i] = interesting(&g->rng);
+		}
+	}
+	s->gpr[4] = A_DATA + 0x800 + (below(g, 0x1000) & ~(chance(g, 85) ? 7u : 0u));
+	s->rflags = 0x202 | ((u32)gen_next(&g->rng) & 0x8d5) | (chance(g, 10) ? 0x400 : 0);
+	make_fpu(g, s->fx, s->ymm_hi);
+}
+
+/* Random bytes of one instruction, padded with random ones. */
+static void random_bytes(struct gen *g, u8 *b)
+{
+	u32 i = 0, map = below(g, 100);
+
+	for (u32 k = 0; k < 16; k++)
+		b[k] = (u8)gen_next(&g->rng);
+	if (chance(g, 4))
+		b[i++] = (u8)(chance(g, 50) ? 0x64 : 0x65);
+	if (chance(g, 3))
+		b[i++] = 0x67;
+	if (map >= 78) {	/* VEX */
+		b[i] = chance(g, 30) ? 0xc5 : 0xc4;
+		if (b[i] == 0xc4)
+			b[i + 1] = (u8)((b[i + 1] & 0xe0) | (1 + below(g, 3)));
+		return;
+	}
+	if (chance(g, 3))
+		b[i++] = 0xf0;
+	if (chance(g, map < 35 ? 15 : 30))
+		b[i++] = 0x66;
+	if (chance(g, map < 35 ? 8 : 35))
+		b[i++] = (u8)(0xf2 + below(g, 2));
+	if (chance(g, 50))
+		b[i++] = (u8)(0x40 | below(g, 16));
+	if (map < 35)
+		return;
+	b[i++] = 0x0f;
+	if (map >= 73)
+		b[i] = 0x3a;
+	else if (map >= 63)
+		b[i] = 0x38;
+}
+
+/* Aim a full displacement at the data; *at is where it points then. */
+static bool patch_disp(struct gen *g, ZydisDecodedInstruction *in, const ZydisDecodedOperand *m,
+		       struct gen_insn *out, u64 *where)
+{
+	const u64 *gpr = g->c->in.gpr;
+	u64 at = data_pointer(g), sum = 0;
+	s64 disp;
+	s32 d32;
+
+	*where = at;
+	if (in->raw.disp.size == 64) {
+		memcpy(out->bytes + in->raw.disp.offset, &at, 8);
+		return true;
+	}
+	if (in->raw.disp.size != 32)
+		return false;
+	if (m->mem.base == ZYDIS_REGISTER_RIP || m->mem.base == ZYDIS_REGISTER_EIP) {
+		out->fix = FIX_RIPREL;
+		out->fix_off = in->raw.disp.offset;
+		out->fix_size = 4;
+		out->target = at;
+		return true;
+	}
+	if (m->mem.base != ZYDIS_REGISTER_NONE)
+		sum += gpr[ZydisRegisterGetId(m->mem.base)];
+	if (m->mem.index != ZYDIS_REGISTER_NONE) {
+		if (ZydisRegisterGetClass(m->mem.index) != ZYDIS_REGCLASS_GPR64)
+			return false;
+		sum += gpr[ZydisRegisterGetId(m->mem.index)] * m->mem.scale;
+	}
+	disp = (s64)(at - sum);
+	d32 = (s32)disp;
+	if (d32 != disp)
+		return false;
+	memcpy(out->bytes + in->raw.disp.offset, &d32, 4);
+	return true;
+}
+
+/* Where an operand with a plain base and index points at first. */
+static u64 first_address(const struct gen *g, const ZydisDecodedOperand *m)
+{
+	const u64 *gpr = g->c->in.gpr;
+	u64 a = (u64)m->mem.disp.value;
+
+	if (m->mem.base != ZYDIS_REGISTER_NONE)
+		a += gpr[ZydisRegisterGetId(m->mem.base) & 15];
+	if (m->mem.index != ZYDIS_REGISTER_NONE &&
+	    ZydisRegisterGetClass(m->mem.index) == ZYDIS_REGCLASS_GPR64)
+		a += gpr[ZydisRegisterGetId(m->mem.index)] * m->mem.scale;
+	return a;
+}
+
+/* Keep most operands inside the data, and locked ones inside a cache line. */
+static bool memory_fits(struct gen *g, ZydisDecodedInstruction *in, const ZydisDecodedOperand *ops,
+			struct gen_insn *out)
+{
+	for (u32 i = 0; i < in->operand_count; i++) {
+		const ZydisDecodedOperand *m = &ops[i];
+		u64 a;
+
+		if (m->type != ZYDIS_OPERAND_TYPE_MEMORY)
+			continue;
+		if (!patch_disp(g, in, m, out, &a)) {
+			a = first_address(g, m);
+			if ((a < A_RO || a >= A_DATA_END) && !chance(g, 3))
+				return false;
+		}
+		/* A split lock makes some hosts stop the oracle for a while. */
+		if ((in->attributes & ZYDIS_ATTRIB_HAS_LOCK || in->mnemonic == ZYDIS_MNEMONIC_XCHG) &&
+		    a % 64 + 16 > 64)
+			return false;
+	}
+	return true;
+}
+
+static bool keeps_pointers(struct gen *g, const ZydisDecodedInstruction *in,
+			   const ZydisDecodedOperand *ops)
+{
+	for (u32 i = 0; i < in->operand_count; i++) {
+		const ZydisDecodedOperand *r = &ops[i];
+		ZydisRegister full;
+
+		if (r->type != ZYDIS_OPERAND_TYPE_REGISTER ||
+		    !(r->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE))
+			continue;
+		full = ZydisRegisterGetLargestEnclosing(ZYDIS_MACHINE_MODE_LONG_64, r->reg.value);
+		if (ZydisRegisterGetClass(full) != ZYDIS_REGCLASS_GPR64)
+			continue;
+		if (r->visibility != ZYDIS_OPERAND_VISIBILITY_EXPLICIT &&
+		    (in->meta.category == ZYDIS_CATEGORY_STRINGOP ||
+		     in->meta.category == ZYDIS_CATEGORY_PUSH ||
+		     in->meta.category == ZYDIS_CATEGORY_POP))
+			continue;
+		if (g->role[ZydisRegisterGetId(full)] == ROLE_PTR && !chance(g, 8))
+			return false;
+	}
+	return true;
+}
+
+/* Follow which flags are defined; false when the instruction would read others. */
+static bool follow_flags(struct gen *g, const ZydisDecodedInstruction *in, struct gen_insn *out)
+{
+	u32 undef = filter_undefined(in), known = 0;
+
+	if (in->cpu_flags) {
+		if (in->cpu_flags->tested & g->undef)
+			return false;
+		known = (in->cpu_flags->modified | in->cpu_flags->set_0 | in->cpu_flags->set_1) & ~undef;
+	}
+	out->undef_before = g->undef;
+	if (!g->branched && !filter_may_keep_flags(in))
+		g->undef &= ~known;
+	g->undef |= undef;
+	/* A repeated comparison may fault half-way with the flags of its progress. */
+	out->undef_after = g->undef;
+	return true;
+}
+
+static bool one_random(struct gen *g, u32 slots_left)
+{
+	struct gen_insn *out = &g->c->insn[g->c->n];
+	ZydisDecodedOperand ops[ZYDIS_MAX_OPERAND_COUNT];
+	ZydisDecodedInstruction in;
+
+	memset(out, 0, sizeof(*out));
+	random_bytes(g, out->bytes);
+	if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(&g->dec, out->bytes, 15, &in, ops)))
+		return false;
+	if (!filter_allows(&in, ops, g->o))
+		return false;
+	out->len = in.length;
+	if (in.meta.category == ZYDIS_CATEGORY_COND_BR) {
+		/* Near ones with a plain displacement; always forward. */
+		if (!in.raw.imm[0].size || in.attributes & ZYDIS_ATTRIB_HAS_OPERANDSIZE ||
+		    in.mnemonic == ZYDIS_MNEMONIC_XBEGIN || slots_left < 2)
+			return false;
+		out->fix = FIX_JUMP;
+		out->fix_off = in.raw.imm[0].offset;
+		out->fix_size = in.raw.imm[0].size / 8;
+		out->to = (u8)(g->c->n + 1 + below(g, slots_left));
+		if (out->fix_size == 2)
+			return false;
+	} else if (!memory_fits(g, &in, ops, out) || !keeps_pointers(g, &in, ops)) {
+		return false;
+	}
+	if (!follow_flags(g, &in, out))
+		return false;
+	if (out->fix == FIX_JUMP)
+		g->branched = true;
+	g->c->n++;
+	return true;
+}
+
+static struct gen_insn *put(struct gen *g, const void *bytes, u32 len)
+{
+	struct gen_insn *i = &g->c->insn[g->c->n++];
+
+	memset(i, 0, sizeof(*i));
+	memcpy(i->bytes, bytes, len);
+	i->len = (u8)len;
+	i->undef_before = i->undef_after = g->undef;
+	i->group = g->group;
+	return i;
+}
+
+static void put_jump(struct gen *g, const void *op, u32 op_len, u32 size, u32 to)
+{
+	u8 b[16] = { 0 };
+	struct gen_insn *i;
+
+	memcpy(b, op, op_len);
+	i = put(g, b, op_len + size);
+	i->fix = FIX_JUMP;
+	i->fix_off = (u8)op_len;
+	i->fix_size = (u8)size;
+	i->to = (u8)to;
+	g->branched = true;
+}
+
+/* Short fixed shapes for what random bytes seldom make meaningful. */
+static void one_template(struct gen *g)
+{
+	u32 n = g->c->n;
+
+	g->group++;
+	switch (below(g, 8)) {
+	case 0:		/* call over a jump; the callee returns to the jump */
+		put_jump(g, "\xe8", 1, 4, n + 2);
+		put_jump(g, "\xeb", 1, 1, n + 4);
+		put(g, "\x48\xff\xc0", 3);		/* inc rax */
+		put(g, "\xc3", 1);
+		g->undef = 0;
+		return;
+	case 1:		/* a loop of a few rounds */
+		put(g, "\xb9\x05\x00\x00\x00", 5);	/* mov ecx, 5 */
+		put(g, "\x48\x8d\x40\x03", 4);		/* lea rax, [rax+3] */
+		put_jump(g, "\xe2", 1, 1, n + 1);	/* loop */
+		return;
+	case 2:		/* flags through the stack */
+		if (g->undef || g->o->ring0)
+			return;
+		put(g, "\x9c", 1);			/* pushfq */
+		put(g, "\x48\x81\x24\x24\xd5\x0c\x00\x00", 8);	/* and qword [rsp], 0xcd5 */
+		put(g, "\x9d", 1);			/* popfq */
+		return;
+	case 3: {	/* push imm32; popf */
+		u8 b[5] = { 0x68 };
+		u32 fl = ((u32)gen_next(&g->rng) & 0x8d5) | 2 | (chance(g, 20) ? 0x400 : 0);
+
+		if (g->o->ring0)
+			return;
+		memcpy(b + 1, &fl, 4);
+		put(g, b, 5);
+		put(g, "\x9d", 1);
+		if (!g->branched)
+			g->undef = 0;
+		return;
+	}
+	case 4: {	/* indirect jump to the next item but one */
+		u8 reg = (u8)below(g, 3), lea[7] = { 0x48, 0x8d, (u8)(0x05 | reg << 3) };
+		u8 jmp[2] = { 0xff, (u8)(0xe0 | reg) };
+		struct gen_insn *i = put(g, lea, 7);
+
+		i->fix = FIX_JUMP;
+		i->fix_off = 3;
+		i->fix_size = 4;
+		i->to = (u8)(n + 3);
+		put(g, jmp, 2);
+		put(g, "\x0f\x0b", 2);			/* jumped over */
+		g->role[reg] = ROLE_ANY;
+		return;
+	}
+	case 5:		/* indirect call through memory on the stack, ret imm16 */
+		put_jump(g, "\x48\x8d\x05", 3, 4, n + 5);	/* lea rax, [callee] */
+		g->branched = true;
+		put(g, "\x50", 1);				/* push rax */
+		put(g, "\xff\x14\x24", 3);			/* call [rsp] */
+		put_jump(g, "\xe9", 1, 4, n + 6);
+		put(g, "\xcc", 1);
+		put(g, "\xc2\x08\x00", 3);			/* ret 8 */
+		g->role[0] = ROLE_ANY;
+		return;
+	case 6:
+		if (chance(g, 40))
+			put(g, chance(g, 50) ? "\xcc" : "\x90", 1);	/* int3 */
+		return;
+	default:
+		if (chance(g, 20))
+			put(g, "\x0f\x0b", 2);			/* ud2 */
+	}
+}
+
+/* A random branch into the middle of a template would meet half of its stack effects. */
+static void keep_templates_whole(struct gen_case *c)
+{
+	for (u32 i = 0; i < c->n; i++) {
+		struct gen_insn *in = &c->insn[i];
+
+		if (in->fix != FIX_JUMP || in->group)
+			continue;
+		while (in->to < c->n && in->to > 0 && c->insn[in->to].group &&
+		       c->insn[in->to].group == c->insn[in->to - 1].group)
+			in->to++;
+	}
+}
+
+void gen_make(struct gen_case *c, u64 seed, const struct gen_options *o)
+{
+	struct gen g = { .rng = seed, .c = c, .o = o };
+	u32 want, tries = 0;
+
+	gen_next(&g.rng);
+	ZydisDecoderInit(&g.dec, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
+	c->seed = seed;
+	c->n = 0;
+	make_state(&g);
+	want = 1 + below(&g, SEQ_MAX);
+	while (c->n < want && tries++ < 4000) {
+		if (chance(&g, 3))
+			one_template(&g);
+		else
+			one_random(&g, want - c->n);
+	}
+	keep_templates_whole(c);
+}
+
+void gen_set_dead(struct gen_case *c, u32 i, bool dead)
+{
+	u8 group = c->insn[i].group;
+
+	c->insn[i].dead = dead;
+	for (u32 k = 0; group && k < c->n; k++)
+		if (c->insn[k].group == group)
+			c->insn[k].dead = dead;
+}
+
+u32 gen_layout(struct gen_case *c, u8 *out, u64 at, u64 exit_at)
+{
+	u32 len = 0;
+	s32 rel;
+	u64 end;
+
+	for (u32 i = 0; i < c->n; i++) {
+		c->insn[i].addr = at + len;
+		if (!c->insn[i].dead)
+			len += c->insn[i].len;
+	}
+	end = at + len;
+	for (u32 i = 0; i < c->n; i++) {
+		struct gen_insn *in = &c->insn[i];
+		u64 to = in->target;
+
+		if (in->dead)
+			continue;
+		if (in->fix == FIX_JUMP)
+			to = in->to < c->n ? c->insn[in->to].addr : end;
+		if (in->fix) {
+			rel = (s32)(to - (in->addr + in->len));
+			memcpy(in->bytes + in->fix_off, &rel, in->fix_size);
+		}
+		memcpy(out + (in->addr - at), in->bytes, in->len);
+	}
+	memcpy(out + len, "\xff\x25\x00\x00\x00\x00", 6);	/* jmp [rip] */
+	memcpy(out + len + 6, &exit_at, 8);
+	c->in.entry = at;
+	return len + 14;
+}
+
+u32 gen_undef(const struct gen_case *c, u64 rip, bool fault)
+{
+	u32 last = 0;
+
+	for (u32 i = 0; i < c->n; i++) {
+		const struct gen_insn *in = &c->insn[i];
+
+		if (in->dead)
+			continue;
+		/* A trap (INT3) reports the address behind it. */
+		if (fault && (in->addr == rip || in->addr + in->len == rip))
+			return in->undef_before | (in->addr == rip ? 0 : in->undef_after);
+		last = in->undef_after;
+	}
+	return last;
+}
+
+void gen_print(const struct gen_case *c, FILE *f)
+{
+	ZydisDisassembledInstruction d;
+
+	for (u32 i = 0; i < c->n; i++) {
+		const struct gen_insn *in = &c->insn[i];
+
+		if (in->dead)
+			continue;
+		fprintf(f, "#   %08llx ", (unsigned long long)in->addr);
+		for (u32 k = 0; k < in->len; k++)
+			fprintf(f, "%02x", in->bytes[k]);
+		if (ZYAN_SUCCESS(ZydisDisassembleIntel(ZYDIS_MACHINE_MODE_LONG_64, in->addr,
+						       in->bytes, in->len, &d)))
+			fprintf(f, "%*s %s", 2 * (12 - (int)in->len), "", d.text);
+		fprintf(f, "\n");
+	}
+}

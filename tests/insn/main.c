@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * tests/insn/main.c - insn_random: the same random instruction sequences on the host
+ * CPU and in a guest; every register, flag, fault and byte of memory must agree.
+ *
+ * A case depends on its own seed only, so `--case SEED` repeats one found earlier.
+ */
+#include <cpuid.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "tests/guest/harness/who.h"
+#include "tests/insn/compare.h"
+#include "tests/insn/gen.h"
+#include "tests/insn/oracle.h"
+#include "tests/insn/subject.h"
+
+#define DATA_SEED 0x5eed
+
+struct session {
+	struct oracle oracle;
+	struct oracle twin;	/* --self: the host stands in for the guest */
+	bool self;
+	struct subject subject;
+	struct gen_options gen;
+	struct gen_case cases[BATCH];
+	u64 insns, faults, executed;
+	u32 failed;
+};
+
+void test_die(const char *fmt, ...)
+{
+	va_list ap;
+
+	printf("Bail out! ");
+	va_start(ap, fmt);
+	vprintf(fmt, ap);
+	va_end(ap);
+	printf("\n");
+	exit(1);
+}
+
+static void *part(u8 *arena, u64 at)
+{
+	return arena + arena_offset(at);
+}
+
+static struct insn_result *result_of(u8 *arena, u32 i)
+{
+	return (struct insn_result *)part(arena, A_RESULTS) + i;
+}
+
+/* Write n cases into both arenas. */
+static void load_batch(struct session *s, u32 n)
+{
+	u8 *a = s->oracle.arena, *b = s->subject.arena;
+	u64 exit_at = A_TRAMP + (u64)(tramp_exit - tramp_start);
+	struct insn_state *in = part(a, A_CASES);
+	u8 *code = part(a, A_CODE);
+
+	for (u32 i = 0; i < n; i++) {
+		gen_layout(&s->cases[i], code + i * SLOT, A_CODE + i * (u64)SLOT, exit_at);
+		in[i] = s->cases[i].in;
+	}
+	memcpy(part(b, A_CODE), code, n * SLOT);
+	memcpy(part(b, A_CASES), in, n * sizeof(*in));
+	for (u32 k = 0; k < 2; k++) {
+		struct arena_ctrl *ctrl = part(k ? b : a, A_CTRL);
+
+		ctrl->i = 0;
+		ctrl->n = n;
+	}
+}
+
+/* Run the loaded batch on both sides; NULL or what went wrong as a whole. */
+static const char *run_both(struct session *s)
+{
+	const char *why;
+
+	if (oracle_begin(&s->oracle))
+		return "the oracle is gone";
+	if (s->self)
+		why = oracle_begin(&s->twin) || oracle_wait(&s->twin) ? "the twin died" : NULL;
+	else
+		why = subject_run(&s->subject);
+	if (oracle_wait(&s->oracle))
+		return "the oracle died";
+	return why;
+}
+
+/* One case alone: does it still differ? */
+static bool differs(struct session *s, const struct gen_case *c)
+{
+	s->cases[0] = *c;
+	load_batch(s, 1);
+	if (run_both(s))
+		return true;
+	return compare_results(&s->cases[0], result_of(s->oracle.arena, 0),
+			       result_of(s->subject.arena, 0), s->gen.ring0, NULL);
+}
+
+/* Leave out instructions as long as the difference stays; print what is left. */
+static void report(struct session *s, const struct gen_case *found)
+{
+	struct gen_case c = *found;
+	const char *why;
+
+	s->failed++;
+	printf("# case %#llx, ring %d:\n", (unsigned long long)c.seed, s->gen.ring0 ? 0 : 3);
+	if (differs(s, &c)) {
+		for (u32 i = c.n; i-- > 0;) {
+			if (c.insn[i].dead)
+				continue;
+			gen_set_dead(&c, i, true);
+			if (!differs(s, &c))
+				gen_set_dead(&c, i, false);
+		}
+	} else {
+		printf("# differs only in its batch\n");
+	}
+	s->cases[0] = c;
+	load_batch(s, 1);
+	gen_print(&s->cases[0], stdout);
+	why = run_both(s);
+	if (why)
+		printf("#   %s\n", why);
+	else
+		compare_results(&s->cases[0], result_of(s->oracle.arena, 0),
+				result_of(s->subject.arena, 0), s->gen.ring0, stdout);
+	fflush(stdout);
+}
+
+/* Compare all results of the batch; false when a case differs (and is reported). */
+static bool check_batch(struct session *s, u32 n)
+{
+	struct gen_case bad;
+
+	for (u32 i = 0; i < n; i++) {
+		struct insn_result *want = result_of(s->oracle.arena, i);
+
+		s->faults += want->s.vec != ~0ull;
+		if (!compare_results(&s->cases[i], want, result_of(s->subject.arena, i),
+				     s->gen.ring0, NULL))
+			continue;
+		bad = s->cases[i];
+		report(s, &bad);
+		return false;
+	}
+	return true;
+}
+
+/* The batch did not come to its end: find the case. */
+static void find_culprit(struct session *s, u32 n, const char *why)
+{
+	static struct gen_case copy[BATCH];
+	struct arena_ctrl *ctrl = part(s->subject.arena, A_CTRL);
+	u32 at = ctrl->i < n ? ctrl->i : 0;
+
+	printf("# %s\n", why);
+	memcpy(copy, s->cases, sizeof(copy));
+	report(s, &copy[at]);
+}
+
+static bool one_batch(struct session *s, u64 first_seed, u32 n)
+{
+	const char *why;
+
+	for (u32 i = 0; i < n; i++) {
+		gen_make(&s->cases[i], first_seed + i, &s->gen);
+		s->insns += s->cases[i].n;
+	}
+	load_batch(s, n);
+	/* Twice: the second time the guest's code has been translated. */
+	for (u32 pass = 0; pass < 2; pass++) {
+		((struct arena_ctrl *)part(s->oracle.arena, A_CTRL))->i = 0;
+		why = run_both(s);
+		if (why) {
+			find_culprit(s, n, why);
+			return false;
+		}
+		if (!check_batch(s, n))
+			return false;
+	}
+	return true;
+}
+
+static void fill_constant_parts(struct session *s)
+{
+	u8 *a = s->oracle.arena, *b = s->subject.arena;
+
+	gen_data(DATA_SEED, part(a, A_INIT), DATA_BYTES);
+	gen_data(DATA_SEED + 1, part(a, A_RO), 4096);
+	memcpy(part(b, A_INIT), part(a, A_INIT), DATA_BYTES);
+	memcpy(part(b, A_RO), part(a, A_RO), 4096);
+}
+
+static u64 host_features(void)
+{
+	u64 f = 0;
+	u32 r[4];
+
+#define X(n, leaf, reg, bit)							\
+	if (__get_cpuid_count(leaf, 0, &r[0], &r[1], &r[2], &r[3]) && r[reg] >> bit & 1)	\
+		f |= BIT64(GF_##n);
+	GEN_FEATURES(X)
+#undef X
+	return f;
+}
+
+static double now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+static void usage(const char *name)
+{
+	fprintf(stderr,
+		"usage: %s [--count N] [--seed S] [--ring 0|3] [--case SEED] [--keep-going N] [--self 1]\n"
+		"  N instructions (1000000 unless told) as random sequences.\n"
+		"  --self 1 compares the host with itself: no KVM is used.\n",
+		name);
+}
+
+int main(int argc, char **argv)
+{
+	static struct session s;
+	u64 count = 1000000, seed = 1, one = 0, next_note = 0;
+	u32 keep = 5;
+	bool single = false;
+	double start;
+
+	if (argc == 5 && !strcmp(argv[1], "--oracle"))
+		return oracle_main(atoi(argv[2]), atoi(argv[3]), atoi(argv[4]));
+	for (int i = 1; i < argc; i += 2) {
+		u64 v = i + 1 < argc ? strtoull(argv[i + 1], NULL, 0) : 0;
+
+		if (i + 1 >= argc) {
+			usage(argv[0]);
+			return 2;
+		} else if (!strcmp(argv[i], "--count")) {
+			count = v;
+		} else if (!strcmp(argv[i], "--seed")) {
+			seed = v;
+		} else if (!strcmp(argv[i], "--ring")) {
+			s.gen.ring0 = v == 0;
+		} else if (!strcmp(argv[i], "--keep-going")) {
+			keep = (u32)v;
+		} else if (!strcmp(argv[i], "--self")) {
+			s.self = v;
+		} else if (!strcmp(argv[i], "--case")) {
+			one = v;
+			single = true;
+		} else {
+			usage(argv[0]);
+			return 2;
+		}
+	}
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	printf("TAP version 13\n1..1\n");
+	signal(SIGPIPE, SIG_IGN);
+	if (oracle_start(&s.oracle) || (s.self && oracle_start(&s.twin)))
+		test_die("the oracle does not start");
+	if (s.self) {
+		s.subject.arena = s.twin.arena;
+		s.gen.features = host_features();
+	} else {
+		subject_start(&s.subject, s.gen.ring0);
+		s.gen.features = subject_features(&s.subject) & host_features();
+	}
+	if (!(s.gen.features >> GF_AVX & 1) || !__builtin_cpu_supports("avx")) {
+		printf("ok 1 - random instructions # SKIP needs AVX on both sides\n");
+		return 0;
+	}
+	fill_constant_parts(&s);
+	start = now();
+	if (single) {
+		gen_make(&s.cases[0], one, &s.gen);
+		gen_print(&s.cases[0], stdout);
+		one_batch(&s, one, 1);
+	}
+	/* Seeds of neighbouring cases differ by one; runs are far apart. */
+	for (u64 at = seed << 32; !single && s.insns < count && s.failed < keep; at += BATCH) {
+		one_batch(&s, at, BATCH);
+		if (s.insns >= next_note) {
+			printf("# %llu instructions, %.0f s, seed %llu\n", (unsigned long long)s.insns,
+			       now() - start, (unsigned long long)seed);
+			next_note += count / 10 + 1;
+		}
+	}
+	printf("# %llu instructions, %llu sequences ended by a fault, %.1f s\n",
+	       (unsigned long long)s.insns, (unsigned long long)s.faults / 2, now() - start);
+	printf("%s 1 - random instructions in ring %d, seed %llu\n", s.failed ? "not ok" : "ok",
+	       s.gen.ring0 ? 0 : 3, (unsigned long long)seed);
+	oracle_stop(&s.oracle);
+	return s.failed ? 1 : 0;
+}

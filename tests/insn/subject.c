@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * tests/insn/subject.c - a long-mode guest with the arena mapped at its linear
+ * addresses, and exception handlers that turn a fault into part of the result.
+ */
+#include "tests/insn/subject.h"
+
+#include <signal.h>
+#include <unistd.h>
+
+#include "tests/insn/gen.h"
+#include "tests/insn/oracle.h"
+
+enum {
+	ARENA_GPA = 0x800000,
+	TABLES = 0x700000,	/* page tables of the arena */
+	PORT_BAD = 0xe1,
+};
+/*
+ * The guest's own tables and handlers are mapped here only, so that a small
+ * wrong address faults in ring 0 as it does natively.
+ */
+#define HIGH 0xffffa00000000000ull
+
+/* One 32-byte stub per vector, then the common part. */
+#define STUB_BYTES 32
+#define S(x) A_STR(x)
+CODE64(handlers,
+	".altmacro\n"
+	".macro insn_stub n\n"
+	"	.balign 32\n"
+	"	.if ((1 << \\n) & 0x00227d00) == 0\n"	/* vectors without an error code */
+	"		push $0\n"
+	"	.endif\n"
+	"	push $\\n\n"
+	"	jmp insn_common\n"
+	".endm\n"
+	".set insn_v, 0\n"
+	".rept 32\n"
+	"	insn_stub %insn_v\n"
+	"	.set insn_v, insn_v + 1\n"
+	".endr\n"
+	".noaltmacro\n"
+	"	.balign 32\n"
+	"insn_common:\n"
+	"	push %rax\n"
+	"	mov 24(%rsp), %rax\n"
+	"	movabs %rax, " S(A_RES) " + 168\n"
+	"	shr $32, %rax\n"
+	"	cmp $(" S(A_TRAMP) " >> 32), %eax\n"
+	"	je 1f\n"
+	"	mov 8(%rsp), %rax\n"
+	"	movabs %rax, " S(A_RES) " + 144\n"
+	"	mov 16(%rsp), %rax\n"
+	"	movabs %rax, " S(A_RES) " + 152\n"
+	"	mov %cr2, %rax\n"
+	"	movabs %rax, " S(A_RES) " + 160\n"
+	"	mov 40(%rsp), %rax\n"
+	"	movabs %rax, " S(A_RES) " + 176\n"
+	"	andl $~0x10100, 40(%rsp)\n"
+	"	mov insn_exit_slot(%rip), %rax\n"
+	"	mov %rax, 24(%rsp)\n"
+	"	pop %rax\n"
+	"	add $16, %rsp\n"
+	"	iretq\n"
+	"1:	mov 8(%rsp), %rax\n"
+	"	out %al, $0xe1\n"			/* PORT_BAD */
+	"	jmp 1b\n"
+	"	.balign 8\n"
+	"insn_exit_slot:	.quad 0\n");		/* the trampoline's exit */
+LABEL(insn_exit_slot);
+
+/* The table behind an entry, made when there is none. */
+static u64 *table_of(struct guest *g, u64 *entry)
+{
+	static u64 next;
+
+	if (!(*entry & PTE_P)) {
+		*entry = (TABLES + next) | PTE_P | PTE_W | PTE_U;
+		next += 4096;
+	}
+	return g64(g, *entry & PTE_ADDR);
+}
+
+static void map_page(struct guest *g, u64 va, u64 flags)
+{
+	u64 *t = g64(g, G_PT);
+
+	for (u32 shift = 39; shift > 12; shift -= 9)
+		t = table_of(g, &t[va >> shift & 511]);
+	t[va >> 12 & 511] = (arena_offset(va) + ARENA_GPA) | flags;
+}
+
+static void map_range(struct guest *g, u64 from, u64 end, u64 flags)
+{
+	for (u64 va = from; va < end; va += 4096)
+		map_page(g, va, flags | PTE_P | PTE_U);
+}
+
+static void on_alarm(int sig)
+{
+}
+
+void subject_start(struct subject *s, bool ring0)
+{
+	struct sigaction sa = { .sa_handler = on_alarm };
+	struct guest *g = guest_new(M_LONG);
+
+	s->g = g;
+	s->ring0 = ring0;
+	s->arena = g->ram + ARENA_GPA;
+	guest_load(g, G_CODE, handlers);
+	*g64(g, AT(handlers, insn_exit_slot)) = A_TRAMP + (u64)(tramp_exit - tramp_start);
+	for (u32 v = 0; v < 32; v++)
+		guest_gate(g, (u8)v, SEL_CODE64, HIGH + G_CODE + v * STUB_BYTES, 0xe,
+			   v == 3 || v == 4 ? 3 : 0, 1);
+	guest_gate(g, 0x80, SEL_CODE64, HIGH + G_STUBS + 0x80 * 16, 0xe, 3, 1);
+	*g64(g, G_TSS + 36) = HIGH + G_IST1;
+	*g64(g, G_PT + 8 * (HIGH >> 39 & 511)) = *g64(g, G_PT) & ~(u64)PTE_U;
+	*g64(g, G_PT) = 0;
+	map_range(g, A_TRAMP, A_CTRL, 0);
+	map_range(g, A_CTRL, A_TSTACK, PTE_W | PTE_NX);
+	map_range(g, A_RO, A_DATA, PTE_NX);
+	map_range(g, A_DATA, A_DATA_END, PTE_W | PTE_NX);
+	map_range(g, A_INIT, A_INIT + DATA_BYTES, PTE_NX);
+	map_range(g, A_CODE, A_CODE_END, 0);
+	map_range(g, A_CASES, A_RESULTS, PTE_NX);
+	map_range(g, A_RESULTS, A_PRIV_END, PTE_W | PTE_NX);
+	memcpy(s->arena + arena_offset(A_TRAMP), tramp_start, (size_t)(tramp_end - tramp_start));
+	if (!ring0)
+		cpu_ring3(cpu0(g), A_TRAMP);
+	WITH_SREGS(cpu0(g), sr) {
+		sr.cr0 |= 1u << 16 | 1u << 18 | 2;	/* WP AM MP */
+		sr.cr4 |= guest_has(g, 1, 2, 26) ? 1u << 18 : 0;	/* OSXSAVE */
+		sr.efer |= 0x800;
+		sr.gdt.base += HIGH;
+		sr.idt.base += HIGH;
+		sr.tr.base += HIGH;
+		sr.fs.base = A_FS_BASE;
+		sr.gs.base = A_GS_BASE;
+	}
+	if (guest_has(g, 1, 2, 28)) {
+		struct kvm_xcrs x = { .nr_xcrs = 1, .xcrs[0] = { .xcr = 0, .value = 7 } };
+
+		vcpu_ioctl(cpu0(g), KVM_SET_XCRS, &x, "KVM_SET_XCRS");
+	}
+	sigaction(SIGALRM, &sa, NULL);
+}
+
+u64 subject_features(struct subject *s)
+{
+	u64 f = 0;
+
+#define X(n, leaf, reg, bit) f |= guest_has(s->g, leaf, reg, bit) ? BIT64(GF_##n) : 0;
+	GEN_FEATURES(X)
+#undef X
+	return f;
+}
+
+const char *subject_run(struct subject *s)
+{
+	struct arena_ctrl *ctrl = (void *)(s->arena + arena_offset(A_CTRL));
+	struct guest_cpu *c = cpu0(s->g);
+	struct kvm_segment d = s->ring0 ? seg_flat(SEL_DATA, 3, 0, 32) : seg_flat(SEL_UDATA, 3, 3, 32);
+	static char why[260];
+	struct stop st;
+
+	ctrl->i = 0;
+	ctrl->finish = A_TRAMP + (u64)(tramp_int80 - tramp_start);
+	WITH_SREGS(c, sr) {
+		sr.cs = s->ring0 ? seg_flat(SEL_CODE64, 0xb, 0, 64) : seg_flat(SEL_UCODE64, 0xb, 3, 64);
+		sr.ss = d;
+	}
+	WITH_REGS(c, r) {
+		r.rip = A_TRAMP;
+		r.rsp = A_TSTACK;
+		r.rflags = 0x202;
+	}
+	alarm(20);
+	st = cpu_run(c);
+	alarm(0);
+	if (st.kind == ST_EXC && st.vec == 0x80)
+		return NULL;
+	if (st.kind == ST_OUT && st.port == PORT_BAD)
+		snprintf(why, sizeof(why), "exception %llu in the trampoline at %#llx, case %u",
+			 (unsigned long long)st.r.rax & 0xff,
+			 (unsigned long long)((struct insn_state *)(void *)
+				(s->arena + arena_offset(A_RES)))->fault_rip, ctrl->i);
+	else
+		snprintf(why, sizeof(why), "the guest stopped in case %u by %s", ctrl->i,
+			 stop_text(&st));
+	return why;
+}

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MIT */
+/* tests/insn/subject.h - the guest that runs the same batches through the KVM ABI. */
+#ifndef INSN_SUBJECT_H
+#define INSN_SUBJECT_H
+
+#include "tests/guest/harness/harness.h"
+#include "tests/insn/layout.h"
+
+struct subject {
+	struct guest *g;
+	u8 *arena;	/* the guest's own copy of the arena */
+	bool ring0;
+};
+
+void subject_start(struct subject *s, bool ring0);
+/* Run the batch that lies in the arena; NULL, or what went wrong. */
+const char *subject_run(struct subject *s);
+u64 subject_features(struct subject *s);
+
+#endif

@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: MIT */
+/* vm/irqchip.c - the VM's interrupt controllers: creation, modes, ioctls, and what irq/ asks of us. */
+#include <errno.h>
+#include <time.h>
+
+#include "vm/vm.h"
+
+static u64 op_now_ns(void *vm)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (u64)ts.tv_sec * 1000000000u + (u64)ts.tv_nsec;
+}
+
+static void op_ack(void *vm, u32 gsi)
+{
+	vm_irqfd_ack(vm, gsi);
+}
+
+static void op_timer(void *vm, u64 deadline)
+{
+	vm_timer_arm_chip(vm, deadline);
+}
+
+static const struct irq_ops irq_ops = {
+	.now_ns = op_now_ns,
+	.tsc_now = vcpu_tsc_now,
+	.tsc_to_ns = vcpu_tsc_to_ns,
+	.wake = vcpu_irq_wake,
+	.ack = op_ack,
+	.timer = op_timer,
+};
+
+/* vm.lock held, no chip yet. */
+static int chip_make(struct vm *vm, enum irqchip_mode mode, u32 pins)
+{
+	struct irqchip *chip = irqchip_create(mode, &irq_ops, vm, pins);
+
+	if (!chip)
+		return -ENOMEM;
+	irqchip_set_eoi_mode(chip, vm->eoi_mode);
+	irqchip_set_x2apic_api(chip, vm->x2apic_ids_32, vm->x2apic_no_broadcast);
+	irqchip_set_disabled_quirks(chip, vm->cfg.disabled_quirks);
+	vm->cfg.irqchip = mode;
+	vm->cfg.irq = chip;
+	atomic_store_explicit(&vm->chip, chip, memory_order_release);
+	return 0;
+}
+
+int vm_create_irqchip(struct vm *vm)
+{
+	int r;
+
+	pthread_mutex_lock(&vm->lock);
+	if (vm_chip(vm))
+		r = -EEXIST;
+	else if (vm_has_vcpus(vm))
+		r = -EINVAL;
+	else
+		r = chip_make(vm, IRQCHIP_FULL, 0);
+	pthread_mutex_unlock(&vm->lock);
+	return r;
+}
+
+/* KVM_CAP_SPLIT_IRQCHIP; vm.lock held. */
+int vm_enable_split(struct vm *vm, u64 pins)
+{
+	if (pins > VM_MAX_ROUTES)
+		return -EINVAL;
+	if (vm_chip(vm) || vm_has_vcpus(vm))
+		return -EEXIST;
+	return chip_make(vm, IRQCHIP_SPLIT, (u32)pins);
+}
+
+/* KVM_CAP_X2APIC_API; vm.lock held. facts 2.3 and 2.5a. Bits only ever set things. */
+int vm_x2apic_api(struct vm *vm, u64 flags)
+{
+	const u64 enable = KVM_UAPI_X2APIC_ENABLE_SEOIB, disable = KVM_UAPI_X2APIC_DISABLE_SEOIB;
+	struct irqchip *chip = vm_chip(vm);
+
+	if (flags & ~(KVM_X2APIC_API_USE_32BIT_IDS | KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK |
+		      enable | disable))
+		return -EINVAL;
+	if ((flags & enable) && (flags & disable))
+		return -EINVAL;
+	if ((flags & enable) && !chip)
+		return -EINVAL;
+	if (flags & KVM_X2APIC_API_USE_32BIT_IDS)
+		vm->x2apic_ids_32 = vm->cfg.x2apic_32bit = true;
+	if (flags & KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK)
+		vm->x2apic_no_broadcast = true;
+	if (flags & enable)
+		vm->eoi_mode = EOI_SUPPRESS_ENABLED;
+	if (flags & disable)
+		vm->eoi_mode = EOI_SUPPRESS_DISABLED;
+	if (chip) {
+		irqchip_set_x2apic_api(chip, vm->x2apic_ids_32, vm->x2apic_no_broadcast);
+		irqchip_set_eoi_mode(chip, vm->eoi_mode);
+	}
+	return 0;
+}
+
+int vm_create_pit(struct vm *vm, u32 flags)
+{
+	int r;
+
+	pthread_mutex_lock(&vm->lock);
+	r = vm_chip(vm) ? irqchip_pit_create(vm_chip(vm), flags) : -ENOENT;
+	pthread_mutex_unlock(&vm->lock);
+	return r;
+}
+
+int vm_set_routing(struct vm *vm, const struct kvm_irq_routing *hdr,
+		   const struct kvm_irq_routing_entry *e)
+{
+	int r;
+
+	if (!vm_chip(vm) || hdr->nr > VM_MAX_ROUTES || hdr->flags)
+		return -EINVAL;
+	pthread_mutex_lock(&vm->lock);
+	r = irqchip_set_routing(vm_chip(vm), e, hdr->nr);
+	pthread_mutex_unlock(&vm->lock);
+	return r;
+}
+
+int vm_irq_line(struct vm *vm, u32 gsi, u32 level, bool want_status)
+{
+	struct irqchip *chip = vm_chip(vm);
+
+	if (!chip)
+		return -ENXIO;
+	return irqchip_set_irq(chip, gsi, (int)level, IRQ_SOURCE_USER, want_status);
+}
+
+/* The result is a count or KVM's -1, which user space sees as EPERM. */
+int vm_signal_msi(struct vm *vm, const struct kvm_msi *m)
+{
+	struct irqchip *chip = vm_chip(vm);
+
+	if (!chip || (m->flags & ~(u32)KVM_MSI_VALID_DEVID))
+		return -EINVAL;
+	if (vm->x2apic_ids_32 && (m->address_hi & 0xff))
+		return -EINVAL;
+	return irqchip_send_msi(chip, m->address_lo, m->address_hi, m->data);
+}

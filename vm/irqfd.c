@@ -1,0 +1,308 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * vm/irqfd.c - eventfds that raise interrupts (KVM_IRQFD), plain and with resampling.
+ *
+ * One thread per VM waits on all of them with epoll. irqfd_lock covers the list and the
+ * life of its entries; the thread takes it for each event and finds the entry by serial,
+ * so that one removed meanwhile is simply not found. The lock is recursive because an
+ * injection may end in an ack of the same GSI.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "vm/vm.h"
+
+struct vm_irqfd {
+	struct vm_irqfd *next;
+	u64 serial;
+	s64 id;		/* of the eventfd */
+	u32 gsi;
+	int fd;		/* our dup */
+	int resample_fd;	/* our dup, -1 = plain */
+};
+
+struct vm_poller {
+	pthread_t thread;
+	int epoll, stop;
+	u64 next_serial;
+};
+
+s64 vm_eventfd_id(int fd)
+{
+	char path[40], buf[512];
+	long long id = -1;
+	ssize_t n;
+	char *p;
+	int f;
+
+	if (fcntl(fd, F_GETFD) < 0)
+		return -EBADF;
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
+	f = open(path, O_RDONLY | O_CLOEXEC);
+	if (f < 0)
+		return fd;	/* no /proc: dups are not recognised, the rest works */
+	n = read(f, buf, sizeof(buf) - 1);
+	close(f);
+	if (n <= 0)
+		return -EINVAL;
+	buf[n] = 0;
+	if (!strstr(buf, "eventfd-count:"))
+		return -EINVAL;
+	p = strstr(buf, "eventfd-id:");
+	if (p)
+		sscanf(p, "eventfd-id: %lld", &id);
+	return id >= 0 ? id : fd;
+}
+
+static void inject(struct vm *vm, struct vm_irqfd *f)
+{
+	struct irqchip *chip = vm_chip(vm);
+
+	vm_count(vm->stats, irqfd_injections);
+	if (f->resample_fd >= 0) {
+		irqchip_set_irq(chip, f->gsi, 1, IRQ_SOURCE_RESAMPLE, false);
+	} else {
+		irqchip_set_irq(chip, f->gsi, 1, IRQ_SOURCE_USER, false);
+		irqchip_set_irq(chip, f->gsi, 0, IRQ_SOURCE_USER, false);
+	}
+}
+
+static struct vm_irqfd *find_serial(struct vm *vm, u64 serial)
+{
+	for (struct vm_irqfd *f = vm->irqfds; f; f = f->next)
+		if (f->serial == serial)
+			return f;
+	return NULL;
+}
+
+/* Take the count without ever blocking, whatever the VMM's flags are. */
+static bool consume(int fd)
+{
+	u64 count;
+	struct iovec v = { &count, sizeof(count) };
+	ssize_t n = preadv2(fd, &v, 1, -1, RWF_NOWAIT);
+
+	if (n < 0 && (errno == EOPNOTSUPP || errno == ENOSYS))
+		n = read(fd, &count, sizeof(count));
+	return n == (ssize_t)sizeof(count);
+}
+
+static void *poller_thread(void *arg)
+{
+	struct vm *vm = arg;
+	struct vm_poller *p = vm->poller;
+	struct epoll_event ev[16];
+
+	for (;;) {
+		int n = epoll_wait(p->epoll, ev, ARRAY_SIZE(ev), -1);
+
+		if (n < 0 && errno != EINTR) {
+			log_error("vm%u: irqfd thread: epoll_wait: errno %d", vm->serial, errno);
+			return NULL;
+		}
+		for (int i = 0; i < n; i++) {
+			struct vm_irqfd *f;
+
+			if (!ev[i].data.u64)
+				return NULL;
+			pthread_mutex_lock(&vm->irqfd_lock);
+			f = find_serial(vm, ev[i].data.u64);
+			if (f && consume(f->fd))
+				inject(vm, f);
+			pthread_mutex_unlock(&vm->irqfd_lock);
+		}
+	}
+}
+
+/* vm.lock held. */
+static int poller_start(struct vm *vm)
+{
+	struct epoll_event ev = { .events = EPOLLIN };
+	struct vm_poller *p;
+	int r;
+
+	if (vm->poller)
+		return 0;
+	p = calloc(1, sizeof(*p));
+	if (!p)
+		return -ENOMEM;
+	p->next_serial = 1;
+	p->epoll = epoll_create1(EPOLL_CLOEXEC);
+	p->stop = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (p->epoll < 0 || p->stop < 0 || epoll_ctl(p->epoll, EPOLL_CTL_ADD, p->stop, &ev)) {
+		r = -errno;
+		goto fail;
+	}
+	vm->poller = p;
+	r = vm_thread_start(&p->thread, poller_thread, vm, "standin-irqfd");
+	if (!r)
+		return 0;
+	vm->poller = NULL;
+fail:
+	if (p->epoll >= 0)
+		close(p->epoll);
+	if (p->stop >= 0)
+		close(p->stop);
+	free(p);
+	return r;
+}
+
+static void irqfd_free(struct vm *vm, struct vm_irqfd *f)
+{
+	if (f->resample_fd >= 0) {
+		irqchip_ack_unregister(vm_chip(vm), f->gsi);
+		close(f->resample_fd);
+	}
+	if (f->fd >= 0) {
+		epoll_ctl(vm->poller->epoll, EPOLL_CTL_DEL, f->fd, NULL);
+		close(f->fd);
+	}
+	free(f);
+}
+
+static int irqfd_assign(struct vm *vm, const struct kvm_irqfd *p)
+{
+	bool resample = p->flags & KVM_IRQFD_FLAG_RESAMPLE;
+	struct irqchip *chip = vm_chip(vm);
+	struct epoll_event ev = { .events = EPOLLIN };
+	struct vm_irqfd *f;
+	s64 id;
+	int r;
+
+	if (!chip || (resample && irqchip_get_mode(chip) != IRQCHIP_FULL) ||
+	    p->gsi >= IRQCHIP_MAX_GSI)
+		return -EINVAL;
+	id = vm_eventfd_id((int)p->fd);
+	if (id < 0)
+		return (int)id;
+	if (resample) {
+		s64 rid = vm_eventfd_id((int)p->resamplefd);
+
+		if (rid < 0)
+			return (int)rid;
+	}
+	for (f = vm->irqfds; f; f = f->next)
+		if (f->id == id)
+			return -EBUSY;
+	r = poller_start(vm);
+	if (r)
+		return r;
+	f = calloc(1, sizeof(*f));
+	if (!f)
+		return -ENOMEM;
+	f->id = id;
+	f->gsi = p->gsi;
+	f->resample_fd = -1;
+	f->fd = fcntl((int)p->fd, F_DUPFD_CLOEXEC, 0);
+	if (f->fd < 0)
+		goto fail;
+	if (resample) {
+		int fd = fcntl((int)p->resamplefd, F_DUPFD_CLOEXEC, 0);
+
+		if (fd < 0)
+			goto fail;
+		r = irqchip_ack_register(chip, f->gsi);
+		if (r) {
+			close(fd);
+			close(f->fd);
+			free(f);
+			return r;
+		}
+		f->resample_fd = fd;
+	}
+	f->serial = vm->poller->next_serial++;
+	ev.data.u64 = f->serial;
+	pthread_mutex_lock(&vm->irqfd_lock);
+	if (epoll_ctl(vm->poller->epoll, EPOLL_CTL_ADD, f->fd, &ev)) {
+		r = -errno;
+		irqfd_free(vm, f);
+	} else {
+		f->next = vm->irqfds;
+		vm->irqfds = f;
+	}
+	pthread_mutex_unlock(&vm->irqfd_lock);
+	return r;
+fail:
+	r = -errno;
+	irqfd_free(vm, f);
+	return r;
+}
+
+static int irqfd_deassign(struct vm *vm, const struct kvm_irqfd *p)
+{
+	s64 id = vm_eventfd_id((int)p->fd);
+	struct vm_irqfd **q, *f;
+
+	if (id < 0)
+		return (int)id;
+	pthread_mutex_lock(&vm->irqfd_lock);
+	for (q = &vm->irqfds; (f = *q);) {
+		if (f->id == id && f->gsi == p->gsi) {
+			*q = f->next;
+			irqfd_free(vm, f);
+		} else {
+			q = &f->next;
+		}
+	}
+	pthread_mutex_unlock(&vm->irqfd_lock);
+	return 0;
+}
+
+int vm_irqfd(struct vm *vm, const struct kvm_irqfd *p)
+{
+	int r;
+
+	if (p->flags & ~(u32)(KVM_IRQFD_FLAG_DEASSIGN | KVM_IRQFD_FLAG_RESAMPLE))
+		return -EINVAL;
+	pthread_mutex_lock(&vm->lock);
+	r = p->flags & KVM_IRQFD_FLAG_DEASSIGN ? irqfd_deassign(vm, p) : irqfd_assign(vm, p);
+	pthread_mutex_unlock(&vm->lock);
+	return r;
+}
+
+/* irq_ops.ack: source RESAMPLE is low again; tell every sharer to sample its device. */
+void vm_irqfd_ack(struct vm *vm, u32 gsi)
+{
+	const u64 one = 1;
+
+	pthread_mutex_lock(&vm->irqfd_lock);
+	for (struct vm_irqfd *f = vm->irqfds; f; f = f->next)
+		if (f->resample_fd >= 0 && f->gsi == gsi &&
+		    write(f->resample_fd, &one, sizeof(one)) < 0 && errno != EAGAIN)
+			log_warn("vm%u: resample of GSI %u: errno %d", vm->serial, gsi, errno);
+	pthread_mutex_unlock(&vm->irqfd_lock);
+}
+
+void vm_irqfd_release(struct vm *vm)
+{
+	struct vm_poller *p;
+	struct vm_irqfd *f;
+	const u64 one = 1;
+
+	pthread_mutex_lock(&vm->lock);
+	p = vm->poller;
+	pthread_mutex_unlock(&vm->lock);
+	if (!p)
+		return;
+	if (write(p->stop, &one, sizeof(one)) < 0)
+		log_error("vm%u: irqfd thread cannot be stopped", vm->serial);
+	pthread_join(p->thread, NULL);
+	pthread_mutex_lock(&vm->irqfd_lock);
+	while ((f = vm->irqfds)) {
+		vm->irqfds = f->next;
+		irqfd_free(vm, f);
+	}
+	pthread_mutex_unlock(&vm->irqfd_lock);
+	close(p->epoll);
+	close(p->stop);
+	vm->poller = NULL;
+	free(p);
+}

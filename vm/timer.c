@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * vm/timer.c - one thread per VM that sleeps until the next deadline: PIT and I/O
+ * APIC work, and the LAPIC timers of vCPUs (a running one must leave translated
+ * code to notice the time, a halted one must wake).
+ *
+ * Protocol: a deadline is an atomic word per vCPU (and one for the chip). Whoever lowers one
+ * below `sleeping_until` bumps `seq` and wakes the futex. The thread publishes
+ * sleeping_until, then reads all deadlines; an arm that misses the store is seen by the
+ * read, one that comes later sees the store (both sides sequentially consistent).
+ */
+#include <errno.h>
+#include <linux/futex.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "vm/vm.h"
+
+#define NEVER (~0ull)
+
+struct vm_timer {
+	struct vm *vm;
+	pthread_t thread;
+	_Atomic u32 started;	/* 0 no, 1 by somebody right now, 2 yes */
+	_Atomic u32 stop;
+	_Atomic u32 seq;	/* futex word */
+	_Atomic u64 sleeping_until;
+	_Atomic u64 chip_deadline;
+};
+
+int vm_thread_start(pthread_t *t, void *(*fn)(void *), void *arg, const char *name)
+{
+	sigset_t all, old;
+	int r;
+
+	sigfillset(&all);
+	/* Faults of our own threads are not the VMM's either, but blocking a
+	 * synchronous signal would only turn it into an unexplained kill. */
+	sigdelset(&all, SIGSEGV);
+	sigdelset(&all, SIGBUS);
+	sigdelset(&all, SIGILL);
+	sigdelset(&all, SIGFPE);
+	sigdelset(&all, SIGTRAP);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	r = pthread_create(t, NULL, fn, arg);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	if (r) {
+		log_error("thread %s: %d", name, r);
+		return -r;
+	}
+	pthread_setname_np(*t, name);
+	return 0;
+}
+
+static u64 now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (u64)ts.tv_sec * 1000000000u + (u64)ts.tv_nsec;
+}
+
+/* Earliest deadline after firing everything that is due. */
+static u64 fire(struct vm_timer *t)
+{
+	u64 now = now_ns(), next = NEVER, d;
+	struct vm *vm = t->vm;
+	struct vm_vcpu *vv;
+
+	d = atomic_load(&t->chip_deadline);
+	if (d && d <= now) {
+		/* irqchip_timer() gives the next one through irq_ops.timer. */
+		if (atomic_compare_exchange_strong(&t->chip_deadline, &d, 0))
+			irqchip_timer(vm_chip(vm));
+		d = atomic_load(&t->chip_deadline);
+	}
+	if (d)
+		next = d;
+	vm_for_each_vcpu(vm, i, vv) {
+		d = atomic_load(&vv->deadline);
+		if (d && d <= now) {
+			if (atomic_compare_exchange_strong(&vv->deadline, &d, 0)) {
+				vcpu_request(vv->v, VREQ_EVENT);
+				continue;
+			}
+		}
+		if (d && d < next)
+			next = d;
+	}
+	return next;
+}
+
+static void *timer_thread(void *arg)
+{
+	struct vm_timer *t = arg;
+
+	while (!atomic_load(&t->stop)) {
+		u32 seq = atomic_load(&t->seq);
+		u64 next;
+		struct timespec ts;
+
+		/* While we look, every arm bumps seq. */
+		atomic_store(&t->sleeping_until, NEVER);
+		next = fire(t);
+		atomic_store(&t->sleeping_until, next);
+		/* FUTEX_WAIT_BITSET: absolute CLOCK_MONOTONIC timeout. */
+		ts.tv_sec = (time_t)(next / 1000000000u);
+		ts.tv_nsec = (long)(next % 1000000000u);
+		syscall(SYS_futex, &t->seq, FUTEX_WAIT_BITSET_PRIVATE, seq,
+			next == NEVER ? NULL : &ts, NULL, FUTEX_BITSET_MATCH_ANY);
+	}
+	return NULL;
+}
+
+static void timer_start(struct vm_timer *t)
+{
+	u32 no = 0;
+
+	if (!atomic_compare_exchange_strong(&t->started, &no, 1))
+		return;
+	atomic_store(&t->started,
+		     vm_thread_start(&t->thread, timer_thread, t, "standin-timer") ? 0 : 2);
+}
+
+/* Called with irqchip locks held: takes none. */
+static void kick(struct vm_timer *t, u64 deadline)
+{
+	if (unlikely(atomic_load(&t->started) == 0))
+		timer_start(t);
+	if (deadline < atomic_load(&t->sleeping_until)) {
+		atomic_fetch_add(&t->seq, 1);
+		syscall(SYS_futex, &t->seq, FUTEX_WAKE_PRIVATE, 1);
+	}
+}
+
+void vm_timer_arm(struct vm_vcpu *vv, u64 deadline_ns)
+{
+	u64 old = atomic_exchange(&vv->deadline, deadline_ns);
+
+	if (deadline_ns && deadline_ns != old)
+		kick(vv->vm->timer, deadline_ns);
+}
+
+void vm_timer_arm_chip(struct vm *vm, u64 deadline_ns)
+{
+	atomic_store(&vm->timer->chip_deadline, deadline_ns);
+	if (deadline_ns)
+		kick(vm->timer, deadline_ns);
+}
+
+int vm_timer_init(struct vm *vm)
+{
+	vm->timer = calloc(1, sizeof(*vm->timer));
+	if (!vm->timer)
+		return -ENOMEM;
+	vm->timer->vm = vm;
+	atomic_store(&vm->timer->sleeping_until, NEVER);
+	return 0;
+}
+
+void vm_timer_destroy(struct vm *vm)
+{
+	struct vm_timer *t = vm->timer;
+
+	if (!t)
+		return;
+	if (atomic_load(&t->started) == 2) {
+		atomic_store(&t->stop, 1);
+		atomic_fetch_add(&t->seq, 1);
+		syscall(SYS_futex, &t->seq, FUTEX_WAKE_PRIVATE, 1);
+		pthread_join(t->thread, NULL);
+	}
+	free(t);
+	vm->timer = NULL;
+}

@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: MIT */
+/* vm/vm.c - life of a VM and of its vCPUs. */
+#include "vm/vm.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "irq/lapic.h"
+
+int vm_create(struct vm **out)
+{
+	static _Atomic u32 serial;
+	struct phys_map *map = calloc(1, sizeof(*map));
+	struct vm *vm = calloc(1, sizeof(*vm));
+	pthread_mutexattr_t recursive;
+
+	if (!vm || !map)
+		goto nomem;
+	atomic_store(&vm->refs, 1);
+	pthread_mutex_init(&vm->lock, NULL);
+	pthread_rwlock_init(&vm->slots_lock, NULL);
+	pthread_rwlock_init(&vm->bus_lock, NULL);
+	pthread_mutex_init(&vm->ring_lock, NULL);
+	pthread_mutexattr_init(&recursive);
+	pthread_mutexattr_settype(&recursive, PTHREAD_MUTEX_RECURSIVE);
+	pthread_mutex_init(&vm->irqfd_lock, &recursive);
+	pthread_mutexattr_destroy(&recursive);
+	vm->phys.ops = &vm_phys_ops;
+	vm->phys.owner = vm;
+	atomic_store(&vm->phys.map, map);
+	vm->stats = &vm->plain_stats;
+	vm->stats_fd = -1;
+	vm->ring_fd = -1;
+	vm->serial = atomic_fetch_add(&serial, 1) + 1;
+	vm->cfg.tsc_khz = tsc_host_khz();
+	vm->cfg.apic_bus_ns = 1;
+	/* The guest's TSC starts at 0 with the VM, and so does its clock. */
+	vm->cfg.tsc_offset = -__builtin_ia32_rdtsc();
+	vm->cfg.tsc_sync = &vm->tsc_sync;
+	pthread_mutex_init(&vm->clock_lock, NULL);
+	vm_clock_start(vm);
+	if (vm_timer_init(vm))
+		goto nomem;
+	log_info("vm%u: created", vm->serial);
+	*out = vm;
+	return 0;
+nomem:
+	free(map);
+	free(vm);
+	return -ENOMEM;
+}
+
+void vm_get(struct vm *vm)
+{
+	atomic_fetch_add(&vm->refs, 1);
+}
+
+void vm_release(struct vm *vm)
+{
+	vm_irqfd_release(vm);
+	vm_ioeventfd_release(vm);
+}
+
+static void stats_unmap(void *s, void *plain, int fd)
+{
+	if (s != plain)
+		munmap((void *)((uintptr_t)s & PAGE_MASK), PAGE_SIZE);
+	if (fd >= 0)
+		close(fd);
+}
+
+static void vcpu_free(struct vm_vcpu *vv)
+{
+	/* The APIC bus first: it can reach the vCPU until then. */
+	if (vv->lapic)
+		lapic_destroy(vv->lapic);
+	if (vv->v)
+		vcpu_destroy(vv->v);
+	stats_unmap(vv->stats, &vv->plain_stats, vv->stats_fd);
+	free(vv);
+}
+
+static void vm_destroy(struct vm *vm)
+{
+	log_info("vm%u: destroyed", vm->serial);
+	vm_release(vm);
+	vm_timer_destroy(vm);
+	for (u32 i = 0, n = atomic_load(&vm->nr_vcpus); i < n; i++)
+		vcpu_free(atomic_load(&vm->vcpus[i]));
+	if (vm_chip(vm))
+		irqchip_destroy(vm_chip(vm));
+	vm_memory_destroy(vm);
+	vm_msr_filter_destroy(vm);
+	free(vm->zones);
+	if (vm->ring)
+		munmap(vm->ring, PAGE_SIZE);
+	if (vm->ring_fd >= 0)
+		close(vm->ring_fd);
+	stats_unmap(vm->stats, &vm->plain_stats, vm->stats_fd);
+	pthread_mutex_destroy(&vm->clock_lock);
+	pthread_mutex_destroy(&vm->irqfd_lock);
+	pthread_mutex_destroy(&vm->ring_lock);
+	pthread_rwlock_destroy(&vm->bus_lock);
+	pthread_rwlock_destroy(&vm->slots_lock);
+	pthread_mutex_destroy(&vm->lock);
+	free(vm);
+}
+
+void vm_put(struct vm *vm)
+{
+	if (atomic_fetch_sub(&vm->refs, 1) == 1)
+		vm_destroy(vm);
+}
+
+void vm_request_all(struct vm *vm, enum vcpu_request r, bool wait)
+{
+	struct vm_vcpu *vv;
+
+	vm_for_each_vcpu(vm, i, vv) {
+		if (wait)
+			vcpu_request_wait(vv->v, r);
+		else
+			vcpu_request(vv->v, r);
+	}
+}
+
+struct vm_vcpu *vm_find_vcpu(struct vm *vm, u32 id)
+{
+	struct vm_vcpu *vv;
+
+	vm_for_each_vcpu(vm, i, vv)
+		if (vv->v->id == id)
+			return vv;
+	return NULL;
+}
+
+int vm_vcpu_check(struct vm *vm, unsigned long id)
+{
+	if (id >= VM_MAX_VCPU_ID || (vm->max_vcpu_id && id >= vm->max_vcpu_id) ||
+	    atomic_load(&vm->nr_vcpus) >= VM_MAX_VCPUS)
+		return -EINVAL;
+	return vm_find_vcpu(vm, (u32)id) ? -EEXIST : 0;
+}
+
+/* vm.lock held, vm_vcpu_check() passed. */
+int vm_vcpu_create(struct vm *vm, u32 id, int run_fd, struct vm_vcpu **out)
+{
+	struct vm_vcpu *vv = calloc(1, sizeof(*vv));
+	u32 index = atomic_load(&vm->nr_vcpus);
+	struct vcpu *v = NULL;
+	int r;
+
+	if (!vv)
+		return -ENOMEM;
+	vv->vm = vm;
+	vv->index = index;
+	vv->stats = &vv->plain_stats;
+	vv->stats_fd = -1;
+	r = vm_coalesced_attach(vm, run_fd);
+	if (r)
+		goto fail;
+	vm->cfg.bsp_id = vm->bsp_id;
+	r = vcpu_create(&v, id, index, run_fd, vm, &vm_bus_ops, &vm->cfg, &vm->phys, NULL);
+	if (r)
+		goto fail;
+	vv->v = v;
+	if (vm_chip(vm)) {
+		vv->lapic = lapic_create(vm_chip(vm), v, id, id == vm->bsp_id);
+		if (!vv->lapic) {
+			r = -ENOMEM;
+			goto fail;
+		}
+		vcpu_attach_lapic(v, vv->lapic);
+	}
+	atomic_store(&vm->vcpus[index], vv);
+	atomic_store(&vm->nr_vcpus, index + 1);
+	log_debug("vm%u: vCPU id %u index %u", vm->serial, id, index);
+	*out = vv;
+	return 0;
+fail:
+	vcpu_free(vv);
+	return r;
+}

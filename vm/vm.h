@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * vm/vm.h - one virtual machine: memory slots, vCPUs, interrupt plumbing, clock.
+ *
+ * Locks, in the order in which they nest:
+ *   vm.lock	  creation of vCPUs and irqchip, capabilities, irqfds
+ *   vm.slots_lock  write: slot changes and dirty logs (they wait for vCPUs to leave the
+ *		  guest); read: vCPU state ioctls, which touch guest memory outside the guest.
+ *		  Never taken from inside the guest.
+ *   vm.bus_lock	  ioeventfds and coalesced zones; read side on the in-guest device path
+ * Nothing waits for a vCPU while it holds bus_lock.
+ */
+#ifndef VM_VM_H
+#define VM_VM_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "irq/irqchip.h"
+#include "mmu/phys.h"
+#include "vcpu/vcpu.h"
+#include "vm/kvm_uapi.h"
+
+struct vm;
+struct vm_slot;
+struct vm_irqfd;
+struct vm_poller;
+struct vm_timer;
+struct vm_msr_filter;
+
+/* Counters (KVM_GET_STATS_FD). Relaxed atomics; they live in shared memory so that
+ * the stats fd shows them without being asked. */
+#define VM_STATS(X) \
+	X(remote_tlb_flush, "memory map changes that every vCPU had to follow") \
+	X(dirty_log_clears, "dirty bitmaps harvested or cleared") \
+	X(irqfd_injections, "interrupts raised by an eventfd") \
+	X(ioeventfd_signals, "guest writes turned into an eventfd") \
+	X(coalesced_writes, "guest writes queued in the coalesced ring")
+#define VCPU_STATS(X) \
+	X(exits, "returns of KVM_RUN to user space") \
+	X(io_exits, "returns for port I/O") \
+	X(mmio_exits, "returns for MMIO") \
+	X(hypercalls, "returns for a hypercall") \
+	X(halt_exits, "returns for HLT") \
+	X(signal_exits, "returns with EINTR") \
+	X(irq_window_exits, "returns for an interrupt window") \
+	X(request_irq_exits, "returns for an I/O APIC EOI")
+struct vm_stats {
+#define X(n, d) _Atomic u64 n;
+	VM_STATS(X)
+#undef X
+};
+struct vcpu_stats {
+#define X(n, d) _Atomic u64 n;
+	VCPU_STATS(X)
+#undef X
+};
+#define vm_count(s, field) atomic_fetch_add_explicit(&(s)->field, 1, memory_order_relaxed)
+
+/* A vCPU as its VM sees it. Made once, freed with the VM. */
+struct vm_vcpu {
+	struct vcpu *v;
+	struct vm *vm;
+	u32 index;
+	struct lapic *lapic;
+	_Atomic u64 deadline;	/* LAPIC timer, monotonic ns, 0 = none (vm/timer.c) */
+	struct vcpu_stats *_Atomic stats;
+	int stats_fd;		/* memfd behind stats, -1 = plain memory; vCPU lock */
+	struct vcpu_stats plain_stats;
+};
+
+struct vm {
+	_Atomic u32 refs;
+	pthread_mutex_t lock;
+	pthread_rwlock_t slots_lock;
+	pthread_rwlock_t bus_lock;
+	struct vcpu_vm_config cfg;	/* lock; vCPUs read single fields */
+	struct phys phys;
+	struct vm_slot *slots;		/* slots_lock: list */
+	struct vm_retired {		/* slots_lock: freed at the next change */
+		struct phys_map *map;
+		void *dirty, *code;
+		size_t dirty_bytes, code_bytes;
+	} retired;
+	u64 slot_pages;			/* slots_lock */
+	u32 manual_dirty;		/* slots_lock: KVM_DIRTY_LOG_* of the capability */
+
+	_Atomic u32 nr_vcpus;		/* entries of vcpus[]; grows under lock */
+	_Atomic(struct vm_vcpu *) vcpus[VM_MAX_VCPUS];
+	u32 max_vcpu_id;		/* lock; KVM_CAP_MAX_VCPU_ID, 0 = not set */
+	u32 bsp_id;			/* lock */
+
+	_Atomic(struct irqchip *) chip;	/* set once */
+	u32 split_pins;
+	bool x2apic_ids_32, x2apic_no_broadcast;	/* lock */
+	u32 eoi_mode;			/* lock: enum eoi_mode, also before the chip exists */
+
+	pthread_mutex_t irqfd_lock;	/* recursive; nests inside lock */
+	struct vm_irqfd *irqfds;	/* irqfd_lock: list */
+	struct vm_poller *poller;	/* lock: NULL until the first irqfd */
+	struct vm_timer *timer;		/* made with the VM; thread starts lazily */
+
+	struct vm_ioeventfd *ioevents;	/* bus_lock: sorted by (bus, addr) */
+	u32 nr_ioevents;
+	struct kvm_coalesced_mmio_zone *zones;	/* bus_lock */
+	u32 nr_zones;
+	struct kvm_coalesced_mmio_ring *ring;	/* mapping of vCPU 0's page; writes: ring_lock */
+	int ring_fd;
+	pthread_mutex_t ring_lock;
+
+	pthread_mutex_t clock_lock;	/* nests inside everything */
+	u64 clock_tsc, clock_base;	/* clock_lock: the clock read clock_base at that host TSC */
+	struct vcpu_tsc_sync tsc_sync;	/* vcpu/'s */
+	_Atomic(struct vm_msr_filter *) msr_filter;
+	struct vm_stats *_Atomic stats;
+	int stats_fd;			/* lock */
+	struct vm_stats plain_stats;
+	u32 serial;			/* number in this process, for stats ids and logs */
+};
+
+/* -- vm.c -- */
+int vm_create(struct vm **out);
+void vm_put(struct vm *vm);
+void vm_get(struct vm *vm);
+void vm_release(struct vm *vm);	/* the last VM fd is closed: stop eventfds */
+int vm_vcpu_create(struct vm *vm, u32 id, int run_fd, struct vm_vcpu **out);
+int vm_vcpu_check(struct vm *vm, unsigned long id);	/* vm.lock held */
+void vm_request_all(struct vm *vm, enum vcpu_request r, bool wait);
+struct vm_vcpu *vm_find_vcpu(struct vm *vm, u32 id);
+#define vm_for_each_vcpu(vm, i, vv) \
+	for (u32 i = 0, n_ = atomic_load(&(vm)->nr_vcpus); \
+	     i < n_ && ((vv) = atomic_load(&(vm)->vcpus[i]), true); i++)
+static inline bool vm_has_vcpus(struct vm *vm)
+{
+	return atomic_load(&vm->nr_vcpus) != 0;
+}
+static inline struct irqchip *vm_chip(struct vm *vm)
+{
+	return atomic_load_explicit(&vm->chip, memory_order_acquire);
+}
+
+/* -- memslot.c, dirty.c -- */
+struct vm_slot {
+	struct phys_slot s;
+	size_t dirty_bytes, code_bytes;
+	struct vm_slot *next;
+};
+int vm_set_memory(struct vm *vm, const struct kvm_userspace_memory_region2 *m);
+void vm_memory_destroy(struct vm *vm);
+struct vm_slot *vm_slot_find(struct vm *vm, u32 id);	/* slots_lock */
+int vm_get_dirty_log(struct vm *vm, const struct kvm_dirty_log *d);
+int vm_clear_dirty_log(struct vm *vm, const struct kvm_clear_dirty_log *d);
+
+/* -- guest.c: callbacks that run inside the guest, vector state live -- */
+extern const struct phys_ops vm_phys_ops;
+
+/* -- irqchip.c -- */
+int vm_create_irqchip(struct vm *vm);
+int vm_enable_split(struct vm *vm, u64 pins);
+int vm_x2apic_api(struct vm *vm, u64 flags);
+int vm_create_pit(struct vm *vm, u32 flags);
+int vm_set_routing(struct vm *vm, const struct kvm_irq_routing *hdr,
+		   const struct kvm_irq_routing_entry *e);
+int vm_irq_line(struct vm *vm, u32 gsi, u32 level, bool want_status);
+int vm_signal_msi(struct vm *vm, const struct kvm_msi *m);
+
+/* -- irqfd.c, ioeventfd.c, coalesced.c -- */
+int vm_irqfd(struct vm *vm, const struct kvm_irqfd *p);
+void vm_irqfd_release(struct vm *vm);
+void vm_irqfd_ack(struct vm *vm, u32 gsi);
+int vm_ioeventfd(struct vm *vm, const struct kvm_ioeventfd *p);
+void vm_ioeventfd_release(struct vm *vm);
+bool vm_ioeventfd_write(struct vm *vm, bool pio, u64 addr, const void *buf, u32 len);
+int vm_coalesced_register(struct vm *vm, const struct kvm_coalesced_mmio_zone *z);
+int vm_coalesced_unregister(struct vm *vm, const struct kvm_coalesced_mmio_zone *z);
+bool vm_coalesced_write(struct vm *vm, bool pio, u64 addr, const void *buf, u32 len);
+int vm_coalesced_attach(struct vm *vm, int run_fd);
+/* The identity of an eventfd (dups compare equal), or -errno: -EBADF, -EINVAL not an eventfd. */
+s64 vm_eventfd_id(int fd);
+
+/* -- bus.c -- */
+extern const struct vcpu_vm_ops vm_bus_ops;
+
+/* -- timer.c -- */
+int vm_timer_init(struct vm *vm);
+void vm_timer_destroy(struct vm *vm);
+void vm_timer_arm_chip(struct vm *vm, u64 deadline_ns);
+void vm_timer_arm(struct vm_vcpu *vv, u64 deadline_ns);	/* 0 = none */
+/* pthread_create with every signal blocked: none of our threads takes the VMM's. */
+int vm_thread_start(pthread_t *t, void *(*fn)(void *), void *arg, const char *name);
+
+/* -- clock.c, msr_filter.c -- */
+void vm_clock_start(struct vm *vm);
+u64 vm_clock_ns(struct vm *vm);
+bool vm_master_clock(struct vm *vm, u64 *host_tsc, u64 *ns);
+int vm_get_clock(struct vm *vm, struct kvm_clock_data *c);
+int vm_set_clock(struct vm *vm, const struct kvm_clock_data *c);
+bool vm_msr_allowed(struct vm *vm, u32 msr, bool write);
+int vm_set_msr_filter(struct vm *vm, const struct kvm_msr_filter *f);
+void vm_msr_filter_destroy(struct vm *vm);
+
+#endif
