@@ -2,12 +2,11 @@
 /*
  * vcpu/debug.c - KVM_SET_GUEST_DEBUG and the guest's own breakpoint registers.
  *
- * While any breakpoint is armed the CPU runs one instruction at a time with a
- * memory interface that looks at every access of a watched page (hooks.c). That is
- * slow and exact; nothing is paid when no breakpoint is armed.
+ * While any breakpoint is armed the CPU runs one instruction at a time; the MMU looks at
+ * every access of a watched page (mmu_set_watch). That is slow and exact; nothing is
+ * paid when no breakpoint is armed.
  */
 #include "mmu/mmu.h"
-#include "vcpu/hooks.h"
 #include "vcpu/priv.h"
 
 #define DR6_FIXED 0xffff0ff0ull
@@ -38,19 +37,13 @@ bool debug_wants_step(const struct vcpu *v)
 void debug_update(struct vcpu *v)
 {
 	struct vcpu_debug *d = &v->p->dbg;
-	bool watch = effective_dr7(v) & DR7_ENABLES;
+	u64 dr7 = effective_dr7(v);
 
-	if (likely(v->c->dr7 == d->seen_dr7 && !watch && !d->watching))
+	if (likely(!d->stale))
 		return;
-	d->seen_dr7 = v->c->dr7;
-	if (!watch && !d->watching)
-		return;
-	/* Watched pages may have moved: let every access be looked at again. */
-	v->c->ops = watch ? &vcpu_watch_ops : &vcpu_cpu_ops;
-	if (watch != d->watching || d->stale)
-		mmu_flush(v->c, true);
 	d->stale = false;
-	d->watching = watch;
+	d->watching = dr7 & DR7_ENABLES;
+	mmu_set_watch(v->c, user_hw(v) ? d->dr : v->c->dr, (u32)dr7);
 }
 
 bool debug_at_breakpoint(struct vcpu *v, int *r)
@@ -80,9 +73,9 @@ bool debug_at_breakpoint(struct vcpu *v, int *r)
 int debug_stepped(struct vcpu *v, bool tf)
 {
 	struct vcpu_debug *d = &v->p->dbg;
-	u64 hit = d->hit;
+	u64 hit = v->c->watch_hit;
 
-	d->hit = 0;
+	v->c->watch_hit = 0;
 	if (d->control & KVM_GUESTDBG_SINGLESTEP)
 		return exit_debug(v, EXC_DB, vcpu_linear_rip(v),
 				  DR6_FIXED | DR6_BS | (user_hw(v) ? hit : 0), effective_dr7(v));
@@ -100,21 +93,25 @@ int debug_exec(struct cpu *c, const struct insn *in)
 	struct vcpu *v = c->owner;
 	const struct vcpu_debug *d = &v->p->dbg;
 
-	if ((d->control & KVM_GUESTDBG_USE_SW_BP) && in->map == 0 && in->opcode == 0xcc) {
-		exit_debug(v, EXC_BP, vcpu_linear_rip(v), c->dr6, c->dr7);
-		v->p->user_exit = true;
-		return CPU_EXIT;
-	}
 	if (user_hw(v) && (d->dr7 & DR7_GD) && in->map == 1 &&
 	    (in->opcode == 0x21 || in->opcode == 0x23)) {
 		exit_debug(v, EXC_DB, vcpu_linear_rip(v), DR6_FIXED | DR6_BD, c->dr7);
 		v->p->user_exit = true;
 		return CPU_EXIT;
 	}
-	/* The guest's own breakpoint moves while it is armed. */
-	if (in->map == 1 && in->opcode == 0x23)
-		v->p->dbg.stale = true;
 	return CPU_OK;
+}
+
+/* INT3 or INT1 with RIP still at it. */
+int debug_breakpoint(struct cpu *c, u8 vector)
+{
+	struct vcpu *v = c->owner;
+
+	if (vector != EXC_BP || !(v->p->dbg.control & KVM_GUESTDBG_USE_SW_BP))
+		return CPU_OK;
+	exit_debug(v, EXC_BP, vcpu_linear_rip(v), c->dr6, c->dr7);
+	v->p->user_exit = true;
+	return CPU_EXIT;
 }
 
 int vcpu_set_guest_debug(struct vcpu *v, const struct kvm_guest_debug *g)
@@ -142,7 +139,7 @@ int vcpu_set_guest_debug(struct vcpu *v, const struct kvm_guest_debug *g)
 		d->dr7 = 0;
 	}
 	d->stale = true;
-	d->hit = 0;
+	v->c->watch_hit = 0;
 	return 0;
 }
 

@@ -7,6 +7,7 @@
  */
 #include <sched.h>
 
+#include "cpu/access.h"
 #include "irq/lapic.h"
 #include "mmu/mmu.h"
 #include "vcpu/hooks.h"
@@ -20,16 +21,21 @@ static int exec(struct cpu *c, const struct insn *in)
 	int r;
 
 	v->p->insn = in;
-	if (unlikely(v->p->dbg.control | v->p->dbg.watching)) {
+	if (unlikely(v->p->dbg.control)) {
 		r = debug_exec(c, in);
 		if (r != CPU_OK)
 			return r;
 	}
-	r = cpu_exec(c, in);
-	/* MOV DR7 changes what must be watched: back to the run loop at once. */
-	if (unlikely(c->dr7 != v->p->dbg.seen_dr7))
-		engine_kick(c);
-	return r;
+	return cpu_exec(c, in);
+}
+
+/* The run loop puts them in force, before the next instruction. */
+static void debug_changed(struct cpu *c)
+{
+	struct vcpu *v = c->owner;
+
+	v->p->dbg.stale = true;
+	engine_kick(c);
 }
 
 static int hlt(struct cpu *c)
@@ -81,7 +87,7 @@ static void window(struct cpu *c)
 	struct vcpu *v = c->owner;
 	const struct vcpu_events *ev = &v->p->ev;
 
-	if (v->run->request_interrupt_window || ev->nmi_pending || ev->ext_vector >= 0 ||
+	if ((c->rflags & FL_TF) || v->run->request_interrupt_window || ev->nmi_pending || ev->ext_vector >= 0 ||
 	    vcpu_has_interrupt(v))
 		engine_kick(c);
 }
@@ -133,6 +139,8 @@ static const struct cpu_hooks hooks = {
 	.pause = pause_hook,
 	.iret = iret,
 	.rsm = no_rsm,
+	.breakpoint = debug_breakpoint,
+	.debug_changed = debug_changed,
 };
 
 const struct cpu_ops vcpu_cpu_ops = {
@@ -141,73 +149,10 @@ const struct cpu_ops vcpu_cpu_ops = {
 	.mem_read = mmu_mem_read,
 	.mem_write = mmu_mem_write,
 	.mem_probe_w = mmu_mem_probe_w,
-	.exec = exec,
-};
-
-/* -- breakpoints: keep watched pages out of the TLB and look at every access -- */
-
-static bool watched(const struct vcpu *v, u64 lo, u64 len, bool write, u64 *hit)
-{
-	const struct vcpu_debug *d = &v->p->dbg;
-	bool user = d->control & KVM_GUESTDBG_USE_HW_BP;
-	u64 dr7 = user ? d->dr7 : v->c->dr7;
-	bool any = false;
-
-	for (u32 i = 0; i < 4; i++) {
-		u32 type = dr7 >> (16 + 4 * i) & 3;
-		u64 size = (dr7 >> (18 + 4 * i) & 3) + 1;
-		u64 at;
-
-		if (!(dr7 >> (2 * i) & 3) || !(type & 1) || (type == 1 && !write))
-			continue;
-		if (size == 3)	/* encoding 2 is eight bytes, APM2 13.1.1.4 */
-			size = 8;
-		at = (user ? d->dr[i] : v->c->dr[i]) & ~(size - 1);
-		if (lo < at + size && at < lo + len) {
-			any = true;
-			if (hit)
-				*hit |= BIT64(i);
-		}
-	}
-	return any;
-}
-
-static int watch_tlb_fill(struct cpu *c, u64 gva, enum mem_access acc, enum mmu_idx idx)
-{
-	/* Reads of a page with a write-only watchpoint may be direct. */
-	if (acc != MEM_X && watched(c->owner, gva & PAGE_MASK, PAGE_SIZE, acc == MEM_W, NULL))
-		return CPU_EXIT;
-	return mmu_tlb_fill(c, gva, acc, idx);
-}
-
-static int watch_mem_read(struct cpu *c, u64 gva, void *buf, u32 len, enum mmu_idx idx)
-{
-	struct vcpu *v = c->owner;
-	u64 hit = 0;
-	int r = mmu_mem_read(c, gva, buf, len, idx);
-
-	if (r == CPU_OK && watched(v, gva, len, false, &hit))
-		v->p->dbg.hit |= hit;
-	return r;
-}
-
-static int watch_mem_write(struct cpu *c, u64 gva, const void *buf, u32 len, enum mmu_idx idx)
-{
-	struct vcpu *v = c->owner;
-	u64 hit = 0;
-	int r = mmu_mem_write(c, gva, buf, len, idx);
-
-	if (r != CPU_FAULT && watched(v, gva, len, true, &hit))
-		v->p->dbg.hit |= hit;
-	return r;
-}
-
-const struct cpu_ops vcpu_watch_ops = {
-	.tlb_fill = watch_tlb_fill,
-	.fetch = mmu_fetch,
-	.mem_read = watch_mem_read,
-	.mem_write = watch_mem_write,
-	.mem_probe_w = mmu_mem_probe_w,
+	.mem_direct = mmu_mem_direct,
+	.mem_written = mmu_mem_written,
+	.linear = cpu_linear,
+	.code_page = mmu_code_page,
 	.exec = exec,
 };
 

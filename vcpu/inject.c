@@ -13,16 +13,17 @@
 
 /* -- delivery -- */
 
-static bool is_trap(const struct cpu_fault *f)
+/* #DB is a fault when it reports something about to happen: an instruction breakpoint or
+ * general detect (APM2 13.1.4). cpu_deliver() knows all other classes. */
+static bool is_db_fault(const struct cpu_fault *f)
 {
-	return f->vector == EXC_BP || f->vector == EXC_OF || f->vector == EXC_DF ||
-	       f->vector == EXC_MC;
+	return f->vector == EXC_DB && !(f->payload & 0xc000);
 }
 
-static struct cpu_event exception_event(struct cpu *c, const struct cpu_fault *f, bool trap)
+static struct cpu_event exception_event(struct cpu *c, const struct cpu_fault *f, bool db_fault)
 {
-	/* APM2 3.1.6, RFLAGS.RF: a fault handler returns to the instruction with RF set. */
-	if (!trap)
+	/* APM2 3.1.6, RFLAGS.RF: the return goes over the breakpoint once. */
+	if (db_fault)
 		c->rflags |= FL_RF;
 	return (struct cpu_event){
 		.kind = EV_EXCEPTION, .vector = f->vector, .has_error = f->has_error,
@@ -59,19 +60,19 @@ static bool deliver(struct vcpu *v, struct cpu_event e)
 			return false;
 		if (merged)
 			f = (struct cpu_fault){ .vector = EXC_DF, .has_error = true };
-		e = exception_event(c, &f, is_trap(&f));
+		e = exception_event(c, &f, is_db_fault(&f));
 	}
 }
 
 bool vcpu_deliver_fault(struct vcpu *v, const struct cpu_fault *f)
 {
-	return deliver(v, exception_event(v->c, f, is_trap(f)));
+	return deliver(v, exception_event(v->c, f, is_db_fault(f)));
 }
 
 /* A #DB that reports something already done: single step, data breakpoints. */
 bool vcpu_deliver_trap(struct vcpu *v, const struct cpu_fault *f)
 {
-	return deliver(v, exception_event(v->c, f, true));
+	return deliver(v, exception_event(v->c, f, false));
 }
 
 void vcpu_queue_exception(struct vcpu *v, const struct cpu_fault *f)

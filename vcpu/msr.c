@@ -326,6 +326,22 @@ WR(misc_enable)
 
 #define CPUID_FAULT BIT64(31)
 
+RD(platform_info)
+{
+	if (!host && v->cfg->msr_platform_info_off)
+		return -EINVAL;
+	*val = v->p->msr.platform_info;
+	return 0;
+}
+
+WR(platform_info)
+{
+	if (!host)
+		return -EINVAL;
+	v->p->msr.platform_info = val;
+	return 0;
+}
+
 RD(misc_features)
 {
 	*val = v->p->msr.misc_features;

@@ -27,7 +27,7 @@
 	X(UCODE_REV,		0x8b, 1,	F, ucode, 0, MSR_ALL) \
 	X(P6_PERFCTR,		0xc1, 2,	N, ignore, 0, MSR_ALL) \
 	X(FSB_FREQ,		0xcd, 1,	N, constant, 3, 0) \
-	X(PLATFORM_INFO,	0xce, 1,	L, host_only, MSR_OFF(platform_info), MSR_ALL) \
+	X(PLATFORM_INFO,	0xce, 1,	L, platform_info, 0, MSR_ALL) \
 	X(MTRRCAP,		0xfe, 1,	N, constant, 0x508, 0) \
 	X(MISC_FEATURES,	0x140, 1,	L, misc_features, 0, 1) \
 	X(SYSENTER_CS,		0x174, 1,	L, cpu, CPU_OFF(sysenter_cs), MSR_ALL) \

@@ -85,9 +85,7 @@ struct vcpu_pio {
 struct vcpu_debug {
 	u32 control;		/* KVM_GUESTDBG_* */
 	u64 dr[4], dr7;		/* of user space, with USE_HW_BP */
-	u64 seen_dr7;		/* DR7 the watch state was made for */
-	u64 hit;		/* DR6.B0-3 of the current instruction */
-	bool stale;		/* a breakpoint has moved */
+	bool stale;		/* breakpoints have changed: debug_update() */
 	bool watching;		/* execution or data breakpoints are on */
 };
 
@@ -224,6 +222,7 @@ int pio_out(struct cpu *c, const struct insn *in, u16 port, u32 size, const void
 
 /* -- debug.c -- */
 int debug_exec(struct cpu *c, const struct insn *in);	/* CPU_OK: go on with cpu_exec */
+int debug_breakpoint(struct cpu *c, u8 vector);		/* cpu_hooks.breakpoint */
 void debug_update(struct vcpu *v);	/* before entering: follow DR7 and the control word */
 bool debug_at_breakpoint(struct vcpu *v, int *r);
 /* An instruction has retired under single step. */

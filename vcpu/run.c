@@ -85,8 +85,13 @@ static int service(struct vcpu *v)
 	if (take(v, VREQ_UNBLOCK) && v->lapic &&
 	    lapic_take_events(v->lapic, LAPIC_EV_UNHALT, NULL))
 		v->p->pv_unhalted = true;
-	if (take(v, VREQ_EVENT) && v->lapic)
+	if (take(v, VREQ_EVENT) && v->lapic) {
 		lapic_poll_timer(v->lapic);
+		/* Fired early: the VM's timer has forgotten the deadline, we have not. */
+		if (v->p->armed_ns && lapic_next_event_ns(v->lapic) == v->p->armed_ns)
+			v->p->armed_ns = 0;
+		rearm_timer(v);
+	}
 	if (take(v, VREQ_APIC_EVENT))
 		vcpu_apic_events(v);
 	take(v, VREQ_EXIT_PARK);
@@ -164,6 +169,9 @@ int vcpu_enter(struct vcpu *v, bool replay)
 		break;
 	case ENGINE_EXIT:
 		r = left(v);
+		break;
+	case ENGINE_EFAULT:	/* guest memory without a page behind it on the host */
+		r = -EFAULT;
 		break;
 	default:	/* ENGINE_UNBACKED: KVM cannot fetch from MMIO either */
 		r = exit_internal_error(v, KVM_INTERNAL_ERROR_EMULATION);
