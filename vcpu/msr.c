@@ -96,13 +96,6 @@ WR(host_only)
 	return host ? wr_priv(v, row, msr, val, host) : -EINVAL;
 }
 
-/* KVM_CAP_MSR_PLATFORM_INFO decides whether the guest may read it. */
-RD(platform)
-{
-	return !host && v->cfg->msr_platform_info_off ? -EINVAL : rd_priv(v, row, msr, val, host);
-}
-#define wr_platform wr_host_only
-
 RD(ignore)
 {
 	*val = 0;
