@@ -457,13 +457,146 @@ static void stats(void **state)
 	close(fd);
 }
 
+static int count_lines(const char *path)
+{
+	FILE *f = fopen(path, "r");
+	int n = 0, ch;
+
+	while (f && (ch = getc(f)) != EOF)
+		n += ch == '\n';
+	if (f)
+		fclose(f);
+	return n;
+}
+
+/* Closing the last descriptor of a VM and of its vCPUs, in any order, frees everything. */
+static void nothing_is_left(void **state)
+{
+	struct rig *g = *state;
+	int first = 0, maps = 0;
+
+	for (int i = 0; i < 40; i++) {
+		int vm = ioctl(g->sys, KVM_CREATE_VM, 0), a, b;
+
+		assert_int_equal(ioctl(vm, KVM_CREATE_IRQCHIP, 0), 0);
+		a = ioctl(vm, KVM_CREATE_VCPU, 0);
+		b = ioctl(vm, KVM_CREATE_VCPU, 1);
+		assert_true(vm >= 0 && a >= 0 && b >= 0);
+		close(i & 1 ? vm : a);
+		close(b);
+		close(i & 1 ? a : vm);
+		if (!i)
+			first = vm;
+		assert_int_equal(vm, first);
+		if (i == 10)
+			maps = count_lines("/proc/self/maps");
+	}
+	assert_true(count_lines("/proc/self/maps") < maps + 20);
+}
+
+static void capabilities(void **state)
+{
+	struct rig *g = *state;
+	struct kvm_enable_cap c = { .cap = KVM_CAP_X2APIC_API, .args = { 4 } };
+	struct kvm_msr_filter f = { .flags = KVM_MSR_FILTER_DEFAULT_DENY };
+	uint64_t bits = 0;
+
+	assert_errno(ioctl(g->vm, KVM_ENABLE_CAP, &c), EINVAL);	/* no irqchip yet */
+	c.args[0] = 12;
+	assert_errno(ioctl(g->vm, KVM_ENABLE_CAP, &c), EINVAL);
+	c.args[0] = 0x10;
+	assert_errno(ioctl(g->vm, KVM_ENABLE_CAP, &c), EINVAL);
+	c.args[0] = 3;
+	assert_int_equal(ioctl(g->vm, KVM_ENABLE_CAP, &c), 0);
+	c.flags = 1;
+	assert_errno(ioctl(g->vm, KVM_ENABLE_CAP, &c), EINVAL);
+	c = (struct kvm_enable_cap){ .cap = KVM_CAP_SPLIT_IRQCHIP, .args = { 5000 } };
+	assert_errno(ioctl(g->vm, KVM_ENABLE_CAP, &c), EINVAL);
+	c.args[0] = 24;
+	assert_int_equal(ioctl(g->vm, KVM_ENABLE_CAP, &c), 0);
+	assert_errno(ioctl(g->vm, KVM_ENABLE_CAP, &c), EEXIST);
+	assert_errno(ioctl(g->vm, KVM_CREATE_IRQCHIP, 0), EEXIST);
+	assert_errno(ioctl(g->vm, KVM_CREATE_PIT, 0), ENOENT);
+	c = (struct kvm_enable_cap){ .cap = KVM_CAP_X2APIC_API, .args = { 4 } };
+	assert_int_equal(ioctl(g->vm, KVM_ENABLE_CAP, &c), 0);
+	c = (struct kvm_enable_cap){ .cap = 9999 };
+	assert_errno(ioctl(g->vm, KVM_ENABLE_CAP, &c), EINVAL);
+	c = (struct kvm_enable_cap){ .cap = KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2, .args = { 2 } };
+	assert_errno(ioctl(g->vm, KVM_ENABLE_CAP, &c), EINVAL);
+
+	assert_errno(ioctl(g->vm, KVM_X86_SET_MSR_FILTER, &f), EINVAL);	/* denies everything */
+	f.ranges[0] = (struct kvm_msr_filter_range){ .flags = 4, .nmsrs = 1,
+						     .bitmap = (void *)&bits };
+	assert_errno(ioctl(g->vm, KVM_X86_SET_MSR_FILTER, &f), EINVAL);
+	f.ranges[0].flags = KVM_MSR_FILTER_READ;
+	assert_int_equal(ioctl(g->vm, KVM_X86_SET_MSR_FILTER, &f), 0);
+	f.ranges[0].bitmap = BAD_PTR;
+	assert_errno(ioctl(g->vm, KVM_X86_SET_MSR_FILTER, &f), EFAULT);
+	f.ranges[0].nmsrs = 0x600 * 8 + 1;
+	assert_errno(ioctl(g->vm, KVM_X86_SET_MSR_FILTER, &f), EINVAL);
+}
+
+static void manual_dirty_log(void **state)
+{
+	static const uint8_t code[] = { 0xc6, 0x06, 0x00, 0x30, 1, 0xf4 };
+	struct kvm_enable_cap c = { .cap = KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2, .args = { 1 } };
+	struct rig *g = *state;
+	uint64_t map = 0, mask;
+	struct kvm_dirty_log log = { .dirty_bitmap = &map };
+	struct kvm_clear_dirty_log clear = { .num_pages = MEM_SIZE >> 12, .dirty_bitmap = &mask };
+	struct kvm_regs regs = { .rip = CODE, .rflags = 2 };
+
+	assert_int_equal(ioctl(g->vm, KVM_ENABLE_CAP, &c), 0);
+	add_vcpu(g, code, sizeof(code));
+	assert_int_equal(set_slot(g->vm, 0, KVM_MEM_LOG_DIRTY_PAGES, 0, MEM_SIZE, g->mem), 0);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(ioctl(g->vcpu, KVM_SET_REGS, &regs), 0);
+		assert_int_equal(ioctl(g->vcpu, KVM_RUN, 0), 0);
+		for (int twice = 0; twice < 2; twice++) {
+			assert_int_equal(ioctl(g->vm, KVM_GET_DIRTY_LOG, &log), 0);
+			assert_int_equal(map, 8);
+		}
+		mask = 8;
+		assert_int_equal(ioctl(g->vm, KVM_CLEAR_DIRTY_LOG, &clear), 0);
+		assert_int_equal(ioctl(g->vm, KVM_GET_DIRTY_LOG, &log), 0);
+		assert_int_equal(map, 0);
+	}
+	clear.first_page = 1;
+	assert_errno(ioctl(g->vm, KVM_CLEAR_DIRTY_LOG, &clear), EINVAL);
+	clear.first_page = 0;
+	clear.num_pages = 3;
+	assert_errno(ioctl(g->vm, KVM_CLEAR_DIRTY_LOG, &clear), EINVAL);
+}
+
+static void read_only_slot(void **state)
+{
+	/* mov al,[0x0000]; mov [0x0000],al with DS = 0x1000: slot 1 at 0x10000; hlt */
+	static const uint8_t code[] = { 0xb8, 0x00, 0x10, 0x8e, 0xd8, 0xa0, 0x00, 0x00, 0xa2, 0x01,
+					0x00, 0xf4 };
+	struct rig *g = *state;
+	uint8_t *rom = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	rom[0] = 0x77;
+	add_vcpu(g, code, sizeof(code));
+	assert_int_equal(set_slot(g->vm, 1, KVM_MEM_READONLY, 0x10000, 4096, rom), 0);
+	mprotect(rom, 4096, PROT_READ);
+	assert_int_equal(ioctl(g->vcpu, KVM_RUN, 0), 0);
+	assert_int_equal(g->run->exit_reason, KVM_EXIT_MMIO);
+	assert_int_equal(g->run->mmio.phys_addr, 0x10001);
+	assert_int_equal(g->run->mmio.is_write, 1);
+	assert_int_equal(g->run->mmio.data[0], 0x77);
+	assert_int_equal(rom[1], 0);
+	munmap(rom, 4096);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		T(system_fd), T(descriptors), T(fork_child_is_fenced), T(vcpu_ids), T(slots),
 		T(real_mode), T(dirty_log), T(mmio_and_eventfds), T(ring_is_shared), T(irqfds),
-		T(signal_ends_run), T(faults_reach_the_program), T(stats),
+		T(signal_ends_run), T(faults_reach_the_program), T(stats), T(nothing_is_left),
+		T(capabilities), T(manual_dirty_log), T(read_only_slot),
 	};
 
 	if (!dlsym(RTLD_DEFAULT, "standin_preload_version")) {
