@@ -589,6 +589,70 @@ static void read_only_slot(void **state)
 	munmap(rom, 4096);
 }
 
+struct runner {
+	int vcpu;
+	struct kvm_run *run;
+	pthread_t thread;
+	_Atomic int stop, result;
+};
+
+static void *run_until_told(void *arg)
+{
+	struct runner *r = arg;
+
+	while (!r->stop && !r->result)
+		if (ioctl(r->vcpu, KVM_RUN, 0) == 0 || errno != EINTR)
+			r->result = errno ? errno : -1;
+	return NULL;
+}
+
+/* Two vCPUs store in turn to their own page, without ever leaving the guest, while the slots
+ * around them change and the dirty log of the one they write is harvested. */
+static void slots_while_running(void **state)
+{
+	/* inc word [bx]; jmp $-2 */
+	static const uint8_t code[] = { 0xff, 0x07, 0xeb, 0xfc };
+	struct sigaction sa = { .sa_handler = on_signal };
+	struct rig *g = *state;
+	struct runner r[2] = { 0 };
+	uint64_t map = 0;
+	struct kvm_dirty_log log = { .dirty_bitmap = &map };
+
+	sigaction(SIGUSR1, &sa, NULL);
+	memcpy(g->mem + CODE, code, sizeof(code));
+	assert_int_equal(set_slot(g->vm, 0, KVM_MEM_LOG_DIRTY_PAGES, 0, MEM_SIZE, g->mem), 0);
+	for (int i = 0; i < 2; i++) {
+		struct kvm_regs regs = { .rip = CODE, .rflags = 2, .rbx = 0x3000 + i * 0x1000 };
+		struct kvm_sregs s;
+
+		r[i].vcpu = ioctl(g->vm, KVM_CREATE_VCPU, i);
+		r[i].run = mmap(NULL, 12288, PROT_READ | PROT_WRITE, MAP_SHARED, r[i].vcpu, 0);
+		assert_int_equal(ioctl(r[i].vcpu, KVM_GET_SREGS, &s), 0);
+		s.cs.base = s.cs.selector = 0;
+		assert_int_equal(ioctl(r[i].vcpu, KVM_SET_SREGS, &s), 0);
+		assert_int_equal(ioctl(r[i].vcpu, KVM_SET_REGS, &regs), 0);
+		assert_int_equal(pthread_create(&r[i].thread, NULL, run_until_told, &r[i]), 0);
+	}
+	for (int i = 0; i < 300; i++) {
+		assert_int_equal(set_slot(g->vm, 1, 0, 0x40000, 0x1000, g->mem), 0);
+		assert_int_equal(set_slot(g->vm, 1, 0, 0x50000, 0x1000, g->mem), 0);
+		assert_int_equal(ioctl(g->vm, KVM_GET_DIRTY_LOG, &log), 0);
+		/* The pages of the loop, plus A bits nowhere: real mode has no page tables. */
+		assert_int_equal(map & ~0x18ull, 0);
+		assert_int_equal(set_slot(g->vm, 1, 0, 0x50000, 0, g->mem), 0);
+	}
+	for (int i = 0; i < 2; i++) {
+		r[i].stop = 1;
+		r[i].run->immediate_exit = 1;
+		pthread_kill(r[i].thread, SIGUSR1);
+		pthread_join(r[i].thread, NULL);
+		assert_int_equal(r[i].result, 0);
+		munmap(r[i].run, 12288);
+		close(r[i].vcpu);
+	}
+	signal(SIGUSR1, SIG_DFL);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -597,6 +661,7 @@ int main(void)
 		T(real_mode), T(dirty_log), T(mmio_and_eventfds), T(ring_is_shared), T(irqfds),
 		T(signal_ends_run), T(faults_reach_the_program), T(stats), T(nothing_is_left),
 		T(capabilities), T(manual_dirty_log), T(read_only_slot),
+		T(slots_while_running),
 	};
 
 	if (!dlsym(RTLD_DEFAULT, "standin_preload_version")) {
