@@ -65,6 +65,9 @@ static int check_device(int fd, int flags)
 	EXPORT int name(const char *path, int flags, ...) \
 	{ \
 		TAKE_MODE(flags) \
+		int fd = shim_open_param(path, flags); \
+		if (fd != -ENOSYS) \
+			return (int)shim_ret(fd); \
 		if (shim_is_node(AT_FDCWD, path)) \
 			return (int)shim_ret(shim_open_node(flags)); \
 		return check_device(NEXT(name)(path, flags, mode), flags); \
@@ -73,6 +76,9 @@ static int check_device(int fd, int flags)
 	EXPORT int name(int dir, const char *path, int flags, ...) \
 	{ \
 		TAKE_MODE(flags) \
+		int fd = shim_open_param(path, flags); \
+		if (fd != -ENOSYS) \
+			return (int)shim_ret(fd); \
 		if (shim_is_node(dir, path)) \
 			return (int)shim_ret(shim_open_node(flags)); \
 		return check_device(NEXT(name)(dir, path, flags, mode), flags); \

@@ -87,6 +87,8 @@ bool shim_is_node(int dir, const char *path);
 const char *shim_node(void);
 bool shim_node_is_default(void);
 int shim_open_node(int flags);		/* fd or -errno */
+/* A parameter of a KVM module below /sys/module: fd, -errno, or -ENOSYS when the path is none. */
+int shim_open_param(const char *path, int flags);
 
 /* The five signals that translated code may raise belong to us from the first use of the
  * node on; the program's own handlers are called behind ours. */

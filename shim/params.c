@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * shim/params.c - the parameters of the kernel modules kvm and kvm_amd.
+ *
+ * Programs read them below /sys/module to learn what KVM does here; KVM's own selftests
+ * skip themselves when force_emulation_prefix cannot be read. The machine's own modules,
+ * if it has any, say nothing about us, so these files are answered from a table.
+ */
+#include "shim/shim.h"
+
+#include <string.h>
+
+#define ROOT "/sys/module/"
+
+/* X(module/parameters/name, contents) */
+#define PARAMS(X) \
+	X("kvm/parameters/eager_page_split", "N\n") \
+	X("kvm/parameters/enable_pmu", "N\n") \
+	X("kvm/parameters/enable_vmware_backdoor", "N\n") \
+	X("kvm/parameters/force_emulation_prefix", "0\n") \
+	X("kvm/parameters/halt_poll_ns", "0\n") \
+	X("kvm/parameters/ignore_msrs", "N\n") \
+	X("kvm/parameters/kvmclock_periodic_sync", "Y\n") \
+	X("kvm/parameters/nx_huge_pages", "never\n") \
+	X("kvm/parameters/report_ignored_msrs", "Y\n") \
+	X("kvm/parameters/tdp_mmu", "N\n") \
+	X("kvm_amd/parameters/avic", "N\n") \
+	X("kvm_amd/parameters/nested", "0\n") \
+	X("kvm_amd/parameters/npt", "Y\n") \
+	X("kvm_amd/parameters/nrips", "1\n") \
+	X("kvm_amd/parameters/sev", "N\n") \
+	X("kvm_amd/parameters/sev_es", "N\n") \
+	X("kvm_amd/parameters/vgif", "0\n") \
+	X("kvm_amd/parameters/vls", "0\n") \
+	/* Programs go by the host's vendor: the same answer about paging on an Intel host. */ \
+	X("kvm_intel/parameters/ept", "Y\n")
+
+static const struct {
+	const char *path, *text;
+} params[] = {
+#define X(path, text) { ROOT path, text },
+	PARAMS(X)
+#undef X
+};
+
+static int open_text(const char *text)
+{
+	size_t n = strlen(text);
+	int fd = memfd_create("kvm-parameter", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+	if (fd < 0)
+		return -errno;
+	if (pwrite(fd, text, n, 0) != (ssize_t)n ||
+	    fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL)) {
+		close(fd);
+		return -EIO;
+	}
+	return fd;
+}
+
+int shim_open_param(const char *path, int flags)
+{
+	if (!path || strncmp(path, ROOT "kvm", sizeof(ROOT "kvm") - 1))
+		return -ENOSYS;
+	for (size_t i = 0; i < sizeof(params) / sizeof(params[0]); i++)
+		if (!strcmp(path, params[i].path))
+			return (flags & O_ACCMODE) == O_RDONLY ? open_text(params[i].text) : -EACCES;
+	return -ENOSYS;
+}
