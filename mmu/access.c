@@ -354,29 +354,3 @@ int mmu_mem_probe_w(struct cpu *c, u64 gva, u32 len, enum mmu_idx idx)
 		return CPU_OK;
 	return resolve_parts(c, gva, len, MEM_W, idx, &ps);
 }
-
-int mmu_rmw_begin(struct cpu *c, u64 gva, u32 len, enum mmu_idx idx, u8 **host, u64 *gpa)
-{
-	struct mmu_target t;
-	int r;
-
-	if ((gva & ~PAGE_MASK) + len > PAGE_SIZE)
-		return CPU_EXIT;
-	r = mmu_resolve(c, gva, MEM_W, idx, &t);
-	if (r)
-		return r;
-	if (!t.host)
-		return CPU_EXIT;
-	watch_note(c, gva, len, true);
-	*host = t.host;
-	*gpa = t.gpa;
-	return CPU_OK;
-}
-
-void mmu_rmw_end(struct cpu *c, u64 gpa, u32 len)
-{
-	const struct phys_slot *s = mmu_slot(c, gpa, HINT_DATA);
-
-	if (s && phys_is_code(s, gpa))
-		mmu_wrote(c, s, gpa, len);
-}

@@ -25,7 +25,7 @@ int mmu_mem_direct(struct cpu *c, u64 gva, u32 len, enum mmu_idx idx, u8 **host,
 
 void mmu_mem_written(struct cpu *c, u64 gpa, u32 len)
 {
-	const struct phys_slot *s = phys_find(c->phys, gpa);
+	const struct phys_slot *s = mmu_slot(c, gpa, HINT_DATA);
 
 	if (s && phys_is_code(s, gpa))
 		mmu_wrote(c, s, gpa, len);

@@ -73,11 +73,4 @@ void mmu_tlb_init(struct cpu *c);
  * set DR6 bits in c->watch_hit; the engine or vcpu/ turns those into a #DB trap. */
 void mmu_set_watch(struct cpu *c, const u64 addr[4], u32 dr7);
 
-/* A read-modify-write that must be one host access although tlb_fill said
- * CPU_EXIT (a LOCKed operation on a page that also holds code). CPU_OK: *host is
- * good for `len` bytes inside the page; call mmu_rmw_end() afterwards. CPU_EXIT: not
- * memory, or read-only. CPU_FAULT as usual. */
-int mmu_rmw_begin(struct cpu *c, u64 gva, u32 len, enum mmu_idx idx, u8 **host, u64 *gpa);
-void mmu_rmw_end(struct cpu *c, u64 gpa, u32 len);
-
 #endif

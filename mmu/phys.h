@@ -24,7 +24,8 @@ struct phys_slot {
 	u32 flags;
 	u32 id;			/* KVM slot number (as_id << 16 | id) */
 	_Atomic u64 *dirty;	/* bitmap, one bit a page; NULL without LOG_DIRTY */
-	_Atomic u8 *code;	/* per page: how many vCPUs hold translations of it (saturating at 255) */
+	_Atomic u8 *code;	/* per page: how many vCPUs hold translations of it (saturating
+				 * at 255); NULL: not tracked */
 };
 
 struct phys_map {
@@ -39,7 +40,8 @@ struct phys_ops {
 	/* A page became dirty (dirty ring). May be NULL. */
 	void (*dirty)(void *owner, const struct phys_slot *s, u64 gpa);
 	/* `by` (index of a vCPU) holds the first translation of a page: every other vCPU
-	 * must drop it from its write TLB (posted, not waited for). */
+	 * must drop it from its write TLB (posted, not waited for). A store made before
+	 * it does so is not reported, so it must post a revalidation back when done. */
 	void (*code_page)(void *owner, u64 gpa, u32 by);
 	/* vCPU `by` wrote a page that holds translations: others must revalidate. */
 	void (*code_written)(void *owner, u64 gpa, u32 len, u32 by);

@@ -13,6 +13,10 @@
 
 #define DEFAULT_NODE "/dev/kvm"
 
+/* Lets a program (and our own command) see that it runs under the stand-in. */
+EXPORT extern const char standin_preload_version[];
+const char standin_preload_version[] = STANDIN_VERSION;
+
 void *_Atomic shim_next_table[NEXT_COUNT];
 static const char *const next_name[] = {
 #define X(n) #n,

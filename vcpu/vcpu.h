@@ -80,7 +80,8 @@ struct vcpu_vm_config {
 	u32 apic_bus_ns;
 	bool exception_payload, triple_fault_event, exit_on_emulation_failure, x2apic_32bit;
 	bool hypercall_map_gpa_range;
-	bool msr_platform_info_off;	/* KVM_CAP_MSR_PLATFORM_INFO cleared */
+	bool msr_platform_info_off;	/* KVM_CAP_MSR_PLATFORM_INFO cleared: guest reads give #GP */
+	bool msr_filter;	/* vm_ops->msr_allowed must be asked */
 	u32 tsc_khz;		/* default for new vCPUs */
 	u64 tsc_offset;		/* guest TSC - scaled host TSC for new vCPUs */
 	struct vcpu_tsc_sync *tsc_sync;	/* NULL: vCPUs are not kept together */

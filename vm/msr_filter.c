@@ -75,6 +75,7 @@ int vm_set_msr_filter(struct vm *vm, const struct kvm_msr_filter *u)
 	}
 	pthread_mutex_lock(&vm->lock);
 	old = atomic_exchange(&vm->msr_filter, f);
+	vm->cfg.msr_filter = true;
 	vm_request_all(vm, VREQ_EVENT, true);
 	pthread_mutex_unlock(&vm->lock);
 	filter_free(old);

@@ -535,9 +535,9 @@ static void test_code_write(void **state)
 	assert_int_equal(rig.code_writes, 1);
 	assert_int_equal(rig.code_told, 1);
 	assert_int_equal(rig.code_gpa, PAGE + 8);
-	assert_int_equal(mmu_rmw_begin(c, GVA + 16, 8, MMU_KERNEL, &host, &gpa), CPU_OK);
+	assert_int_equal(mmu_mem_direct(c, GVA + 16, 8, MMU_KERNEL, &host, &gpa), CPU_OK);
 	assert_ptr_equal(host, rig.ram + PAGE + 16);
-	mmu_rmw_end(c, gpa, 8);
+	mmu_mem_written(c, gpa, 8);
 	assert_int_equal(rig.code_writes, 2);
 	/* somebody outside writes */
 	assert_int_equal(phys_write(&rig.phys, PAGE + 4090, &v, 8), 0);

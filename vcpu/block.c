@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * vcpu/block.c - sleeping in HLT and while waiting for INIT or SIPI.
+ *
+ * The futex word wake_seq is raised by everything that could end the sleep,
+ * signal handlers included, before the sleeper compares it.
+ */
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "irq/lapic.h"
+#include "vcpu/priv.h"
+
+#define NSEC 1000000000ull
+
+bool vcpu_signal_pending(struct vcpu *v)
+{
+	return atomic_load_explicit(&v->p->signal_seen, memory_order_acquire) ||
+	       *(volatile u8 *)&v->run->immediate_exit;
+}
+
+/* 0, or an errno. A timeout is always given: only then does the kernel return EINTR after a
+ * handler with SA_RESTART instead of going back to sleep. */
+static int sleep_on(struct vcpu *v, u32 seq, u64 deadline)
+{
+	struct timespec ts;
+	u64 cap;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	cap = (u64)ts.tv_sec * NSEC + (u64)ts.tv_nsec + NSEC;
+	if (!deadline || deadline > cap)
+		deadline = cap;
+	ts.tv_sec = (time_t)(deadline / NSEC);
+	ts.tv_nsec = (long)(deadline % NSEC);
+	if (syscall(SYS_futex, &v->wake_seq, FUTEX_WAIT_BITSET_PRIVATE, seq, &ts, NULL,
+		    FUTEX_BITSET_MATCH_ANY) < 0)
+		return errno;
+	return 0;
+}
+
+static void wake_up(struct vcpu *v)
+{
+	u32 mp = vcpu_mp(v);
+
+	v->p->hw_halted = false;
+	if (mp == KVM_MP_STATE_HALTED || mp == KVM_MP_STATE_AP_RESET_HOLD) {
+		v->p->pv_unhalted = false;
+		vcpu_set_mp(v, KVM_MP_STATE_RUNNABLE);
+	}
+}
+
+int vcpu_block(struct vcpu *v)
+{
+	int r;
+
+	engine_fpu_save(v->c);
+	/* Asleep, we use no guest memory: nobody has to wait for us. */
+	atomic_store(&v->in_guest, 0);
+	atomic_store(&v->blocked, 1);
+	for (;;) {
+		u32 seq = atomic_load(&v->wake_seq);
+		u64 deadline = 0;
+
+		r = RUN_AGAIN;
+		if (vcpu_signal_pending(v)) {
+			v->run->exit_reason = KVM_EXIT_INTR;
+			r = -EINTR;
+			break;
+		}
+		if (v->lapic)
+			lapic_poll_timer(v->lapic);
+		if (vcpu_has_events(v)) {
+			wake_up(v);
+			break;
+		}
+		if (atomic_load(&v->requests) & ~BIT64(VREQ_EVENT) & ~BIT64(VREQ_TLB_FLUSH) &
+		    ~BIT64(VREQ_WRITES_FLUSH) & ~BIT64(VREQ_CODE_PAGES) &
+		    ~BIT64(VREQ_CODE_SUSPECT) & ~BIT64(VREQ_SCAN_IOAPIC))
+			break;
+		/* Nothing to inject after all. */
+		atomic_fetch_and(&v->requests, ~BIT64(VREQ_EVENT));
+		if (v->lapic)
+			deadline = lapic_next_event_ns(v->lapic);
+		if (sleep_on(v, seq, deadline) == EINTR) {
+			v->run->exit_reason = KVM_EXIT_INTR;
+			r = -EINTR;
+			break;
+		}
+	}
+	atomic_store(&v->blocked, 0);
+	atomic_store(&v->in_guest, 1);
+	vcpu_flush_requests(v);
+	return r;
+}

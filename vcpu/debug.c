@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * vcpu/debug.c - KVM_SET_GUEST_DEBUG and the guest's own breakpoint registers.
+ *
+ * While any breakpoint is armed the CPU runs one instruction at a time; the MMU looks at
+ * every access of a watched page (mmu_set_watch). That is slow and exact; nothing is
+ * paid when no breakpoint is armed.
+ */
+#include "mmu/mmu.h"
+#include "vcpu/priv.h"
+
+#define DR6_FIXED 0xffff0ff0ull
+#define DR6_BD BIT64(13)
+#define DR6_BS BIT64(14)
+#define DR7_GD BIT64(13)
+#define DR7_ENABLES 0xffull
+
+#define CONTROL_VALID (KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP | \
+		       KVM_GUESTDBG_USE_SW_BP | KVM_GUESTDBG_USE_HW_BP | \
+		       KVM_GUESTDBG_INJECT_DB | KVM_GUESTDBG_INJECT_BP | KVM_GUESTDBG_BLOCKIRQ)
+
+static bool user_hw(const struct vcpu *v)
+{
+	return v->p->dbg.control & KVM_GUESTDBG_USE_HW_BP;
+}
+
+static u64 effective_dr7(const struct vcpu *v)
+{
+	return user_hw(v) ? v->p->dbg.dr7 : v->c->dr7;
+}
+
+bool debug_wants_step(const struct vcpu *v)
+{
+	return v->p->dbg.watching || (v->p->dbg.control & KVM_GUESTDBG_SINGLESTEP);
+}
+
+void debug_update(struct vcpu *v)
+{
+	struct vcpu_debug *d = &v->p->dbg;
+	u64 dr7 = effective_dr7(v);
+
+	if (likely(!d->stale))
+		return;
+	d->stale = false;
+	d->watching = dr7 & DR7_ENABLES;
+	mmu_set_watch(v->c, user_hw(v) ? d->dr : v->c->dr, (u32)dr7);
+}
+
+bool debug_at_breakpoint(struct vcpu *v, int *r)
+{
+	u64 dr7 = effective_dr7(v), pc = vcpu_linear_rip(v), hit = 0;
+
+	if (v->c->rflags & FL_RF)
+		return false;
+	for (u32 i = 0; i < 4; i++) {
+		u64 at = user_hw(v) ? v->p->dbg.dr[i] : v->c->dr[i];
+
+		if ((dr7 >> (2 * i) & 3) && !(dr7 >> (16 + 4 * i) & 3) && at == pc)
+			hit |= BIT64(i);
+	}
+	if (!hit)
+		return false;
+	if (user_hw(v)) {
+		*r = exit_debug(v, EXC_DB, pc, DR6_FIXED | hit, dr7);
+		return true;
+	}
+	struct cpu_fault f = { .vector = EXC_DB, .payload = hit };
+
+	*r = vcpu_deliver_fault(v, &f) ? RUN_AGAIN : exit_shutdown(v);
+	return true;
+}
+
+int debug_stepped(struct vcpu *v, bool tf)
+{
+	struct vcpu_debug *d = &v->p->dbg;
+	u64 hit = v->c->watch_hit;
+
+	v->c->watch_hit = 0;
+	if (d->control & KVM_GUESTDBG_SINGLESTEP)
+		return exit_debug(v, EXC_DB, vcpu_linear_rip(v),
+				  DR6_FIXED | DR6_BS | (user_hw(v) ? hit : 0), effective_dr7(v));
+	if (hit && user_hw(v))
+		return exit_debug(v, EXC_DB, vcpu_linear_rip(v), DR6_FIXED | hit, d->dr7);
+	if (!tf && !hit)
+		return RUN_AGAIN;
+	struct cpu_fault f = { .vector = EXC_DB, .payload = hit | (tf ? DR6_BS : 0) };
+
+	return vcpu_deliver_trap(v, &f) ? RUN_AGAIN : exit_shutdown(v);
+}
+
+int debug_exec(struct cpu *c, const struct insn *in)
+{
+	struct vcpu *v = c->owner;
+	const struct vcpu_debug *d = &v->p->dbg;
+
+	if (user_hw(v) && (d->dr7 & DR7_GD) && in->map == 1 &&
+	    (in->opcode == 0x21 || in->opcode == 0x23)) {
+		exit_debug(v, EXC_DB, vcpu_linear_rip(v), DR6_FIXED | DR6_BD, c->dr7);
+		v->p->user_exit = true;
+		return CPU_EXIT;
+	}
+	return CPU_OK;
+}
+
+/* INT3 or INT1 with RIP still at it. */
+int debug_breakpoint(struct cpu *c, u8 vector)
+{
+	struct vcpu *v = c->owner;
+
+	if (vector != EXC_BP || !(v->p->dbg.control & KVM_GUESTDBG_USE_SW_BP))
+		return CPU_OK;
+	exit_debug(v, EXC_BP, vcpu_linear_rip(v), c->dr6, c->dr7);
+	v->p->user_exit = true;
+	return CPU_EXIT;
+}
+
+int vcpu_set_guest_debug(struct vcpu *v, const struct kvm_guest_debug *g)
+{
+	struct vcpu_debug *d = &v->p->dbg;
+
+	if (g->control & ~CONTROL_VALID)
+		return -EINVAL;
+	if (g->control & (KVM_GUESTDBG_INJECT_DB | KVM_GUESTDBG_INJECT_BP)) {
+		struct cpu_fault f = { .vector = EXC_BP };
+
+		if (v->p->ev.exc.pending || v->p->ev.exc.injected)
+			return -EBUSY;
+		if (g->control & KVM_GUESTDBG_INJECT_DB)
+			f.vector = EXC_DB;
+		vcpu_queue_exception(v, &f);
+	}
+	d->control = g->control & KVM_GUESTDBG_ENABLE ? g->control : 0;
+	d->control &= ~(KVM_GUESTDBG_INJECT_DB | KVM_GUESTDBG_INJECT_BP);
+	if (user_hw(v)) {
+		for (u32 i = 0; i < 4; i++)
+			d->dr[i] = g->arch.debugreg[i];
+		d->dr7 = g->arch.debugreg[7];
+	} else {
+		d->dr7 = 0;
+	}
+	d->stale = true;
+	v->c->watch_hit = 0;
+	return 0;
+}
+
+int vcpu_get_debugregs(struct vcpu *v, struct kvm_debugregs *d)
+{
+	*d = (struct kvm_debugregs){ .dr6 = v->c->dr6, .dr7 = v->c->dr7 };
+	for (u32 i = 0; i < 4; i++)
+		d->db[i] = v->c->dr[i];
+	return 0;
+}
+
+int vcpu_set_debugregs(struct vcpu *v, const struct kvm_debugregs *d)
+{
+	if (d->flags || d->dr6 >> 32 || d->dr7 >> 32)
+		return -EINVAL;
+	for (u32 i = 0; i < 4; i++)
+		v->c->dr[i] = d->db[i];
+	v->c->dr6 = d->dr6;
+	v->c->dr7 = d->dr7;
+	v->p->dbg.stale = true;
+	return 0;
+}

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: MIT */
+/* vcpu/exit.c - preparing user exits, and finishing them when KVM_RUN is called again. */
+#include "mmu/mmu.h"
+#include "vcpu/priv.h"
+
+u64 vcpu_linear_rip(const struct vcpu *v)
+{
+	const struct cpu *c = v->c;
+
+	return cpu_in_64(c) ? c->rip : (u32)(c->seg[S_CS].base + c->rip);
+}
+
+int exit_shutdown(struct vcpu *v)
+{
+	v->run->exit_reason = KVM_EXIT_SHUTDOWN;
+	return RUN_EXIT;
+}
+
+int exit_debug(struct vcpu *v, u32 exception, u64 pc, u64 dr6, u64 dr7)
+{
+	v->run->exit_reason = KVM_EXIT_DEBUG;
+	v->run->debug.arch = (struct kvm_debug_exit_arch){
+		.exception = exception, .pc = pc, .dr6 = dr6, .dr7 = dr7,
+	};
+	return RUN_EXIT;
+}
+
+/* Facts 5.5: flags = 1 announces the instruction's bytes, which are part of the ABI. */
+int exit_internal_error(struct vcpu *v, u32 suberror)
+{
+	struct kvm_run *run = v->run;
+	u64 lin = vcpu_linear_rip(v), gpa;
+	u32 n = 0;
+
+	engine_fpu_save(v->c);
+	run->exit_reason = KVM_EXIT_INTERNAL_ERROR;
+	run->internal.suberror = suberror;
+	run->internal.ndata = 0;
+	if (suberror != KVM_INTERNAL_ERROR_EMULATION)
+		return RUN_EXIT;
+	cpu_zero(run->emulation_failure.insn_bytes, 15);
+	while (n < 15 && mmu_peek(v->c, lin + n, &gpa) &&
+	       !phys_read(v->phys, gpa, &run->emulation_failure.insn_bytes[n], 1))
+		n++;
+	run->emulation_failure.flags = n ? 1 : 0;
+	run->emulation_failure.insn_size = (u8)n;
+	run->emulation_failure.ndata = 3;
+	return RUN_EXIT;
+}
+
+int vcpu_retire(struct vcpu *v, u64 next_rip)
+{
+	struct cpu *c = v->c;
+
+	c->rip = next_rip;
+	c->shadow_sti = 0;
+	c->shadow_ss = 0;
+	c->rflags &= ~(u64)FL_RF;
+	if (unlikely(v->p->dbg.control & KVM_GUESTDBG_SINGLESTEP) || unlikely(c->rflags & FL_TF))
+		return debug_stepped(v, c->rflags & FL_TF);
+	return RUN_AGAIN;
+}
+
+void vcpu_pend(struct vcpu *v, enum vcpu_pending kind, const struct insn *in)
+{
+	struct vcpu_priv *p = v->p;
+	struct cpu *c = v->c;
+	u64 rip = c->rip;
+
+	p->pend = kind;
+	p->pend_rip = vcpu_linear_rip(v);
+	if (in) {
+		insn_retire(c, in);
+		p->pend_next = c->rip;
+		c->rip = rip;
+	}
+}
+
+static int complete_hypercall(struct vcpu *v)
+{
+	struct cpu *c = v->c;
+	u64 ret = v->run->hypercall.ret;
+
+	if (vcpu_linear_rip(v) != v->p->pend_rip)
+		return RUN_AGAIN;
+	c->gpr[R_RAX] = cpu_in_64(c) ? ret : (u32)ret;
+	return vcpu_retire(v, v->p->pend_next);
+}
+
+int vcpu_complete(struct vcpu *v)
+{
+	enum vcpu_pending kind = v->p->pend;
+	int r = RUN_AGAIN;
+
+	v->p->pend = PEND_NONE;
+	switch (kind) {
+	case PEND_PIO_OUT:
+	case PEND_PIO_IN:
+	case PEND_PIO_INS:
+		v->p->pend = kind;
+		r = pio_complete(v);
+		break;
+	case PEND_MMIO_READ:
+		r = mmio_complete(v);
+		break;
+	case PEND_MSR_READ:
+	case PEND_MSR_WRITE:
+		v->p->pend = kind;
+		r = msr_complete(v);
+		break;
+	case PEND_HYPERCALL:
+		r = complete_hypercall(v);
+		break;
+	case PEND_MMIO_WRITE:
+	case PEND_NONE:
+		break;
+	}
+	if (r == RUN_AGAIN && v->p->mmio.written < v->p->mmio.writes)
+		r = mmio_emit_write(v);
+	return r;
+}

@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * vcpu/fpu.c - KVM_GET/SET_FPU, XSAVE, XCRS.
+ *
+ * c->xsave is an XSAVE image in standard form (SDM1 13.4). A component whose bit in
+ * XSTATE_BV is clear is in its initial state whatever the bytes say, so readers get
+ * the initial values and partial writers write them first.
+ */
+#include "vcpu/priv.h"
+
+#define X87 BIT64(0)
+#define SSE BIT64(1)
+#define AVX BIT64(2)
+
+#define OFF_FCW 0
+#define OFF_MXCSR 24
+#define OFF_MXCSR_MASK 28
+#define OFF_ST 32
+#define OFF_XMM 160
+#define OFF_XSTATE_BV 512
+#define OFF_XCOMP_BV 520
+#define OFF_RESERVED 528
+#define OFF_YMM 576
+#define MXCSR_INIT 0x1f80u
+#define MXCSR_VALID 0xffffu
+
+struct fxsave {
+	u16 fcw, fsw;
+	u8 ftw, pad;
+	u16 fop;
+	u64 fip, fdp;
+	u32 mxcsr, mxcsr_mask;
+	u8 st[8][16];
+	u8 xmm[16][16];
+	u8 unused[96];
+};
+
+static u64 *bv(struct cpu *c)
+{
+	return (u64 *)(c->xsave + OFF_XSTATE_BV);
+}
+
+/* Make the bytes of components in their initial state say so. */
+static void canonical(struct cpu *c)
+{
+	struct fxsave *f = (struct fxsave *)c->xsave;
+	u64 have = *bv(c);
+
+	if (!(have & X87)) {
+		cpu_zero(f, OFF_MXCSR);
+		f->fcw = 0x37f;
+		cpu_zero(f->st, sizeof(f->st));
+	}
+	if (!(have & SSE)) {
+		cpu_zero(f->xmm, sizeof(f->xmm));
+		/* XSAVE stores MXCSR whatever XSTATE_BV says; zero: never stored. */
+		if (!f->mxcsr)
+			f->mxcsr = MXCSR_INIT;
+	}
+	if (!(have & AVX))
+		cpu_zero(c->xsave + OFF_YMM, 256);
+	f->mxcsr_mask = MXCSR_VALID;
+}
+
+int vcpu_get_fpu(struct vcpu *v, struct kvm_fpu *k)
+{
+	const struct fxsave *f = (const struct fxsave *)v->c->xsave;
+
+	engine_fpu_save(v->c);
+	canonical(v->c);
+	cpu_zero(k, sizeof(*k));
+	cpu_copy(k->fpr, f->st, sizeof(k->fpr));
+	k->fcw = f->fcw;
+	k->fsw = f->fsw;
+	k->ftwx = f->ftw;
+	k->last_opcode = f->fop;
+	k->last_ip = f->fip;
+	k->last_dp = f->fdp;
+	k->mxcsr = f->mxcsr;
+	cpu_copy(k->xmm, f->xmm, sizeof(k->xmm));
+	return 0;
+}
+
+int vcpu_set_fpu(struct vcpu *v, const struct kvm_fpu *k)
+{
+	struct fxsave *f = (struct fxsave *)v->c->xsave;
+
+	engine_fpu_save(v->c);
+	canonical(v->c);
+	cpu_copy(f->st, k->fpr, sizeof(k->fpr));
+	f->fcw = k->fcw;
+	f->fsw = k->fsw;
+	f->ftw = k->ftwx;
+	f->fop = k->last_opcode;
+	f->fip = k->last_ip;
+	f->fdp = k->last_dp;
+	f->mxcsr = k->mxcsr & MXCSR_VALID;	/* other bits would fault at the next load */
+	cpu_copy(f->xmm, k->xmm, sizeof(k->xmm));
+	*bv(v->c) |= X87 | SSE;
+	return 0;
+}
+
+int vcpu_get_xsave(struct vcpu *v, void *buf, u32 size)
+{
+	struct cpu *c = v->c;
+	u32 n = CPU_XSAVE_SIZE < size ? CPU_XSAVE_SIZE : size;
+
+	if (size < OFF_YMM)
+		return -EINVAL;
+	engine_fpu_save(c);
+	canonical(c);
+	cpu_copy(buf, c->xsave, n);
+	cpu_zero((u8 *)buf + n, size - n);
+	/* Software bytes of the legacy area and the header's tail are not state. */
+	cpu_zero((u8 *)buf + 416, 96);
+	cpu_zero((u8 *)buf + OFF_XCOMP_BV, 56);
+	*(u64 *)((u8 *)buf + OFF_XSTATE_BV) &= xcr0_host_supported();
+	return 0;
+}
+
+int vcpu_set_xsave(struct vcpu *v, const void *buf, u32 size)
+{
+	struct cpu *c = v->c;
+	const u8 *p = buf;
+	u64 in, xcomp;
+	u32 mxcsr;
+
+	if (size < OFF_YMM)
+		return -EINVAL;
+	cpu_copy(&in, p + OFF_XSTATE_BV, 8);
+	cpu_copy(&xcomp, p + OFF_XCOMP_BV, 8);
+	cpu_copy(&mxcsr, p + OFF_MXCSR, 4);
+	if ((in & ~xcr0_host_supported()) || xcomp)
+		return -EINVAL;
+	if ((in & (SSE | AVX)) && (mxcsr & ~MXCSR_VALID))
+		return -EINVAL;
+	for (u32 i = OFF_RESERVED; i < OFF_YMM; i++)
+		if (p[i])
+			return -EINVAL;
+	engine_fpu_save(c);
+	cpu_copy(c->xsave, p, size < CPU_XSAVE_SIZE ? size : CPU_XSAVE_SIZE);
+	cpu_zero(c->xsave + 416, 96);
+	if (!(in & (SSE | AVX)))
+		mxcsr = MXCSR_INIT;
+	cpu_copy(c->xsave + OFF_MXCSR, &mxcsr, 4);
+	canonical(c);
+	return 0;
+}
+
+static bool xcr0_valid(const struct cpu *c, u64 x)
+{
+	/* APM2 11.5.2: x87 always, AVX needs SSE. */
+	return (x & X87) && !(x & ~c->xcr0_supported) && !((x & AVX) && !(x & SSE));
+}
+
+int vcpu_get_xcrs(struct vcpu *v, struct kvm_xcrs *x)
+{
+	cpu_zero(x, sizeof(*x));
+	if (!v->c->has_xsave)
+		return 0;
+	x->nr_xcrs = 1;
+	x->xcrs[0].value = v->c->xcr0;
+	return 0;
+}
+
+int vcpu_set_xcrs(struct vcpu *v, const struct kvm_xcrs *x)
+{
+	struct cpu *c = v->c;
+
+	if (!c->has_xsave || x->nr_xcrs > KVM_MAX_XCRS || x->flags)
+		return -EINVAL;
+	for (u32 i = 0; i < x->nr_xcrs; i++) {
+		if (x->xcrs[i].xcr)
+			continue;
+		if (!xcr0_valid(c, x->xcrs[i].value))
+			return -EINVAL;
+		if (c->xcr0 != x->xcrs[i].value) {
+			c->xcr0 = x->xcrs[i].value;
+			cpu_mode_changed(c);
+			cpuid_update_dynamic(v);
+		}
+		break;
+	}
+	return 0;
+}

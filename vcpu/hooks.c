@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * vcpu/hooks.c - what the engine, the MMU and the instruction handlers call.
+ *
+ * These run on in-guest paths: the guest's vector state may be in the host's
+ * registers, so whatever may reach libc or the VM saves it first.
+ */
+#include <sched.h>
+
+#include "cpu/access.h"
+#include "irq/lapic.h"
+#include "mmu/mmu.h"
+#include "vcpu/hooks.h"
+#include "vcpu/priv.h"
+
+/* -- instructions -- */
+
+static int exec(struct cpu *c, const struct insn *in)
+{
+	struct vcpu *v = c->owner;
+	int r;
+
+	v->p->insn = in;
+	if (unlikely(v->p->dbg.control)) {
+		r = debug_exec(c, in);
+		if (r != CPU_OK)
+			return r;
+	}
+	return cpu_exec(c, in);
+}
+
+/* The run loop puts them in force, before the next instruction. */
+static void debug_changed(struct cpu *c)
+{
+	struct vcpu *v = c->owner;
+
+	v->p->dbg.stale = true;
+	engine_kick(c);
+}
+
+static int hlt(struct cpu *c)
+{
+	struct vcpu *v = c->owner;
+
+	if (v->cfg->disabled_exits & KVM_X86_DISABLE_EXITS_HLT) {
+		v->p->hw_halted = true;
+		return CPU_EXIT;
+	}
+	if (!v->lapic) {
+		v->run->exit_reason = KVM_EXIT_HLT;
+		v->p->user_exit = true;
+		return CPU_EXIT;
+	}
+	if (v->p->pv_unhalted)
+		v->p->pv_unhalted = false;
+	else
+		vcpu_set_mp(v, KVM_MP_STATE_HALTED);
+	return CPU_EXIT;
+}
+
+static u64 read_cr8(struct cpu *c)
+{
+	return vcpu_get_cr8(c->owner);
+}
+
+static int write_cr8(struct cpu *c, u64 val)
+{
+	struct vcpu *v = c->owner;
+	u64 old = vcpu_get_cr8(v);
+
+	if (vcpu_set_cr8(v, val))
+		return cpu_raise_err(c, EXC_GP, 0);
+	if (v->lapic) {
+		if (val < old)
+			engine_kick(c);
+	} else if (val < old) {
+		/* User space owns the APIC and wants to know (KVM_EXIT_SET_TPR). */
+		v->p->set_tpr_exit = true;
+		engine_kick(c);
+	}
+	return CPU_OK;
+}
+
+/* IF may have been set, a shadow may have ended: worth a look only if something waits. */
+static void window(struct cpu *c)
+{
+	struct vcpu *v = c->owner;
+	const struct vcpu_events *ev = &v->p->ev;
+
+	if ((c->rflags & FL_TF) || v->run->request_interrupt_window || ev->nmi_pending || ev->ext_vector >= 0 ||
+	    vcpu_has_interrupt(v))
+		engine_kick(c);
+}
+
+static void iret(struct cpu *c)
+{
+	struct vcpu *v = c->owner;
+
+	v->p->ev.nmi_masked = false;
+	if (v->p->ev.nmi_pending)
+		engine_kick(c);
+}
+
+/* A spinning vCPU gives the host CPU away now and then: the lock holder may need it. */
+static void pause_hook(struct cpu *c)
+{
+	struct vcpu *v = c->owner;
+
+	if (++v->p->pauses % 1024)
+		return;
+	if (v->cfg->disabled_exits & KVM_X86_DISABLE_EXITS_PAUSE)
+		return;
+	engine_fpu_save(c);
+	sched_yield();
+}
+
+static int no_svm(struct cpu *c, const struct insn *in)
+{
+	return cpu_raise(c, EXC_UD);
+}
+
+static int no_rsm(struct cpu *c)
+{
+	return cpu_raise(c, EXC_UD);
+}
+
+static const struct cpu_hooks hooks = {
+	.msr_read = msr_hook_read,
+	.msr_write = msr_hook_write,
+	.cpuid = cpuid_hook,
+	.pio_in = pio_in,
+	.pio_out = pio_out,
+	.hlt = hlt,
+	.hypercall = hypercall_hook,
+	.read_cr8 = read_cr8,
+	.write_cr8 = write_cr8,
+	.window = window,
+	.svm = no_svm,
+	.pause = pause_hook,
+	.iret = iret,
+	.rsm = no_rsm,
+	.breakpoint = debug_breakpoint,
+	.debug_changed = debug_changed,
+};
+
+const struct cpu_ops vcpu_cpu_ops = {
+	.tlb_fill = mmu_tlb_fill,
+	.fetch = mmu_fetch,
+	.mem_read = mmu_mem_read,
+	.mem_write = mmu_mem_write,
+	.mem_probe_w = mmu_mem_probe_w,
+	.mem_direct = mmu_mem_direct,
+	.mem_written = mmu_mem_written,
+	.linear = cpu_linear,
+	.code_page = mmu_code_page,
+	.exec = exec,
+};
+
+static const struct mmio_ops mmio = { .read = mmio_read, .write = mmio_write };
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static int once_result;
+
+static void init_once(void)
+{
+	once_result = engine_init();
+	if (once_result)
+		return;
+	cpu_set_hooks(&hooks);
+	mmu_set_mmio(&mmio);
+	tsc_host_khz();
+}
+
+int vcpu_init_once(void)
+{
+	pthread_once(&once, init_once);
+	return once_result;
+}

@@ -1,0 +1,331 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * vcpu/inject.c - events into the guest: exceptions, NMIs, external interrupts.
+ *
+ * Order of KVM: what user space left injected, then a pending exception, NMI,
+ * interrupt. Delivery is done at once by cpu_deliver(), so that nothing stays
+ * "injected" behind our back.
+ */
+#include "irq/irqchip.h"
+#include "irq/lapic.h"
+#include "mmu/phys.h"
+#include "vcpu/priv.h"
+
+/* -- delivery -- */
+
+/* #DB is a fault when it reports something about to happen: an instruction breakpoint or
+ * general detect (APM2 13.1.4). cpu_deliver() knows all other classes. */
+static bool is_db_fault(const struct cpu_fault *f)
+{
+	return f->vector == EXC_DB && !(f->payload & 0xc000);
+}
+
+static struct cpu_event exception_event(struct cpu *c, const struct cpu_fault *f, bool db_fault)
+{
+	/* APM2 3.1.6, RFLAGS.RF: the return goes over the breakpoint once. */
+	if (db_fault)
+		c->rflags |= FL_RF;
+	return (struct cpu_event){
+		.kind = EV_EXCEPTION, .vector = f->vector, .has_error = f->has_error,
+		.error = f->error, .payload = f->payload, .next_rip = c->rip,
+	};
+}
+
+/* Deliver, and whatever delivery itself raises. False: triple fault. */
+static bool deliver(struct vcpu *v, struct cpu_event e)
+{
+	struct cpu *c = v->c;
+	u32 rounds = 0;
+
+	for (;;) {
+		struct cpu_fault f;
+		int merged = 0;
+
+		switch (cpu_deliver(c, &e)) {
+		case CPU_OK:
+			return true;
+		case CPU_EXIT:	/* the stack or a table is not memory */
+			if (v->p->mmio.written == v->p->mmio.writes) {
+				exit_internal_error(v, KVM_INTERNAL_ERROR_DELIVERY_EV);
+				v->p->pend = PEND_NONE;
+				v->p->user_exit = true;
+			}
+			return true;
+		}
+		f = c->fault;
+		/* APM2 8.2.9: only a first exception can turn the second into #DF. */
+		if (e.kind == EV_EXCEPTION)
+			merged = cpu_merge_faults(e.vector, f.vector);
+		if (merged < 0 || ++rounds > 8)
+			return false;
+		if (merged)
+			f = (struct cpu_fault){ .vector = EXC_DF, .has_error = true };
+		e = exception_event(c, &f, is_db_fault(&f));
+	}
+}
+
+bool vcpu_deliver_fault(struct vcpu *v, const struct cpu_fault *f)
+{
+	return deliver(v, exception_event(v->c, f, is_db_fault(f)));
+}
+
+/* A #DB that reports something already done: single step, data breakpoints. */
+bool vcpu_deliver_trap(struct vcpu *v, const struct cpu_fault *f)
+{
+	return deliver(v, exception_event(v->c, f, false));
+}
+
+void vcpu_queue_exception(struct vcpu *v, const struct cpu_fault *f)
+{
+	v->p->ev.exc = (struct vcpu_exception){
+		.pending = true, .vector = f->vector, .has_error = f->has_error,
+		.error = f->error, .payload = f->payload,
+		.has_payload = f->vector == EXC_DB || f->vector == EXC_PF,
+	};
+}
+
+/* -- what waits -- */
+
+bool vcpu_userspace_pic(const struct vcpu *v)
+{
+	return v->cfg->irqchip != 1;
+}
+
+static bool extint(struct vcpu *v)
+{
+	if (!v->lapic || !lapic_accepts_extint(v->lapic))
+		return false;
+	if (v->cfg->irqchip == 2)
+		return v->p->ev.ext_vector >= 0;
+	if (v->cfg->irq)
+		return irqchip_extint_pending(v->cfg->irq);
+	return v->vm_ops->extint_pending && v->vm_ops->extint_pending(v->vm) >= 0;
+}
+
+bool vcpu_has_interrupt(struct vcpu *v)
+{
+	if (!v->lapic)
+		return v->p->ev.intr_injected;
+	return extint(v) || lapic_pending_vector(v->lapic) >= 0;
+}
+
+bool vcpu_interrupt_allowed(const struct vcpu *v)
+{
+	const struct cpu *c = v->c;
+
+	return (c->rflags & FL_IF) && !c->shadow_sti && !c->shadow_ss;
+}
+
+static bool nmi_allowed(const struct vcpu *v)
+{
+	return !v->p->ev.nmi_masked && !v->c->shadow_sti && !v->c->shadow_ss;
+}
+
+/* An NMI beyond the one in service and one latched is lost. */
+void vcpu_take_nmis(struct vcpu *v)
+{
+	struct vcpu_events *ev = &v->p->ev;
+	u32 got, limit = ev->nmi_masked || ev->nmi_injected ? 1 : 2;
+
+	if (!v->lapic)
+		return;
+	got = lapic_take_events(v->lapic, LAPIC_EV_NMI | LAPIC_EV_NMI2, NULL);
+	ev->nmi_pending += !!(got & LAPIC_EV_NMI) + !!(got & LAPIC_EV_NMI2);
+	if (ev->nmi_pending > limit)
+		ev->nmi_pending = (u8)limit;
+}
+
+bool vcpu_has_events(struct vcpu *v)
+{
+	struct vcpu_priv *p = v->p;
+	u32 mp = vcpu_mp(v), apic = v->lapic ? lapic_peek_events(v->lapic) : 0;
+
+	if (apic & (LAPIC_EV_INIT | LAPIC_EV_SIPI))
+		return true;
+	if (mp == KVM_MP_STATE_UNINITIALIZED || mp == KVM_MP_STATE_INIT_RECEIVED)
+		return false;
+	if (apic & LAPIC_EV_UNHALT) {
+		lapic_take_events(v->lapic, LAPIC_EV_UNHALT, NULL);
+		p->pv_unhalted = true;
+	}
+	if (apic & (LAPIC_EV_NMI | LAPIC_EV_NMI2))
+		vcpu_take_nmis(v);
+	if (p->pv_unhalted || p->ev.exc.pending || p->ev.exc.injected)
+		return true;
+	if (p->ev.nmi_injected || (p->ev.nmi_pending && nmi_allowed(v)))
+		return true;
+	return vcpu_has_interrupt(v) && vcpu_interrupt_allowed(v);
+}
+
+bool vcpu_ready_for_interrupt(struct vcpu *v)
+{
+	const struct vcpu_events *ev = &v->p->ev;
+
+	if (!vcpu_interrupt_allowed(v))
+		return false;
+	if (ev->exc.pending || ev->exc.injected || ev->nmi_injected || ev->intr_injected)
+		return false;
+	if (!v->lapic)
+		return true;
+	return ev->ext_vector < 0 && lapic_accepts_extint(v->lapic);
+}
+
+/* -- paravirtual EOI (facts 6.5) -- */
+
+static void pv_eoi_offer(struct vcpu *v)
+{
+	u64 msr = v->p->msr.pv_eoi;
+	u8 one = 1;
+
+	if (!(msr & 1) || !lapic_pv_eoi_ok(v->lapic))
+		return;
+	engine_fpu_save(v->c);
+	v->p->pv_eoi_pending = !phys_write(v->phys, msr & ~3ull, &one, 1);
+}
+
+void pv_eoi_sync(struct vcpu *v)
+{
+	u64 gpa = v->p->msr.pv_eoi & ~3ull;
+	u8 byte = 1;
+
+	v->p->pv_eoi_pending = false;
+	engine_fpu_save(v->c);
+	if (!v->lapic || phys_read(v->phys, gpa, &byte, 1))
+		return;
+	if (!(byte & 1)) {
+		lapic_eoi(v->lapic);
+		return;
+	}
+	byte &= (u8)~1;
+	phys_write(v->phys, gpa, &byte, 1);
+}
+
+/* -- injection -- */
+
+/* Take the vector that is to be delivered now; -1: it went away. */
+static int take_interrupt(struct vcpu *v)
+{
+	struct vcpu_events *ev = &v->p->ev;
+	int vec;
+
+	if (extint(v)) {
+		engine_fpu_save(v->c);
+		if (v->cfg->irqchip == 2) {
+			vec = ev->ext_vector;
+			ev->ext_vector = -1;
+			return vec;
+		}
+		return v->cfg->irq ? irqchip_extint_ack(v->cfg->irq) :
+				     v->vm_ops->extint_ack(v->vm);
+	}
+	vec = lapic_ack(v->lapic);
+	if (vec >= 0 && unlikely(v->p->msr.pv_eoi & 1))
+		pv_eoi_offer(v);
+	return vec;
+}
+
+static bool deliver_nmi(struct vcpu *v)
+{
+	v->p->ev.nmi_injected = false;
+	v->p->ev.nmi_masked = true;
+	return deliver(v, (struct cpu_event){ .kind = EV_NMI, .vector = EXC_NMI,
+					      .next_rip = v->c->rip });
+}
+
+static bool deliver_injected(struct vcpu *v)
+{
+	struct vcpu_events *ev = &v->p->ev;
+
+	if (ev->exc.injected) {
+		struct cpu_event e = {
+			.kind = EV_EXCEPTION, .vector = ev->exc.vector,
+			.has_error = ev->exc.has_error, .error = ev->exc.error,
+			/* CR2 and DR6 were written when it was queued (KVM's rule for injected
+			 * exceptions): hand the same CR2 back. */
+			.payload = ev->exc.vector == EXC_PF ? v->c->cr2 : 0,
+			.next_rip = v->c->rip,
+		};
+
+		ev->exc.injected = false;
+		return deliver(v, e);
+	}
+	if (ev->exc.pending)
+		return true;
+	if (ev->nmi_injected)
+		return deliver_nmi(v);
+	if (ev->intr_injected) {
+		ev->intr_injected = false;
+		return deliver(v, (struct cpu_event){
+			.kind = ev->intr_soft ? EV_SOFT_INT : EV_INTR,
+			.vector = ev->intr_vector, .next_rip = v->c->rip });
+	}
+	return true;
+}
+
+static bool deliver_pending_exception(struct vcpu *v)
+{
+	struct vcpu_exception x = v->p->ev.exc;
+	struct cpu_fault f = {
+		.vector = x.vector, .has_error = x.has_error, .error = x.error,
+		.payload = x.has_payload ? x.payload : x.vector == EXC_PF ? v->c->cr2 : 0,
+	};
+
+	v->p->ev.exc.pending = false;
+	/* APM2 13.1.1.4: general-detect is switched off on entry to #DB. */
+	if (f.vector == EXC_DB)
+		v->c->dr7 &= ~BIT64(13);
+	return vcpu_deliver_fault(v, &f);
+}
+
+bool vcpu_inject(struct vcpu *v)
+{
+	struct vcpu_priv *p = v->p;
+	struct vcpu_events *ev = &p->ev;
+	struct cpu *c = v->c;
+
+	p->step_shadow = false;
+	if (unlikely(ev->exc.injected | ev->exc.pending | ev->nmi_injected | ev->intr_injected)) {
+		if (!deliver_injected(v))
+			return false;
+		if (ev->exc.pending && !deliver_pending_exception(v))
+			return false;
+		if (p->user_exit)
+			return true;
+	}
+	if (unlikely(p->dbg.control & KVM_GUESTDBG_BLOCKIRQ))
+		return true;
+	if (unlikely(ev->nmi_pending)) {
+		if (nmi_allowed(v)) {
+			ev->nmi_pending--;
+			if (!deliver_nmi(v))
+				return false;
+		} else if (!ev->nmi_masked) {
+			p->step_shadow = true;
+		}
+	}
+	if (!v->lapic) {
+		/* A window was asked for and only the shadow is in the way. */
+		if (v->run->request_interrupt_window && (c->rflags & FL_IF) &&
+		    (c->shadow_sti | c->shadow_ss))
+			p->step_shadow = true;
+		return true;
+	}
+	while (vcpu_has_interrupt(v)) {
+		int vec;
+
+		if (!vcpu_interrupt_allowed(v)) {
+			if (c->rflags & FL_IF)
+				p->step_shadow = true;
+			break;	/* otherwise hooks.window() looks again */
+		}
+		vec = take_interrupt(v);
+		if (vec < 0)
+			break;
+		if (!deliver(v, (struct cpu_event){ .kind = EV_INTR, .vector = (u8)vec,
+						    .next_rip = c->rip }))
+			return false;
+		if (p->user_exit || p->pv_eoi_pending)
+			break;
+	}
+	return true;
+}

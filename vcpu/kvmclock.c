@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: MIT */
+/* vcpu/kvmclock.c - the paravirtual clock, wall clock and steal time (facts 6.3, 6.4). */
+#include <fcntl.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "mmu/phys.h"
+#include "vcpu/priv.h"
+
+#define NSEC 1000000000ull
+#define ENABLED 1ull
+
+enum { TIME_TSC_STABLE = 1, TIME_GUEST_STOPPED = 2 };
+
+struct time_info {
+	u32 version, pad0;
+	u64 tsc_timestamp;
+	u64 system_time;
+	u32 tsc_to_system_mul;
+	s8 tsc_shift;
+	u8 flags;
+	u8 pad[2];
+};
+
+struct wall_clock {
+	u32 version, sec, nsec;
+};
+
+struct steal_time {
+	u64 steal;
+	u32 version, flags;
+	u8 preempted, pad8[3];
+	u32 pad[11];
+};
+
+/* ns = (ticks << shift) * mul >> 32, with mul in its upper half for precision. */
+static void time_scale(u64 hz, u32 *mul, s8 *shift)
+{
+	u128 num = (u128)NSEC << 32;
+	s8 s = 0;
+
+	while (num / hz > 0xffffffffull) {	/* slower than 1 GHz */
+		hz <<= 1;
+		s++;
+	}
+	while (num / hz < 0x80000000ull) {
+		num <<= 1;
+		s--;
+	}
+	*mul = (u32)(num / hz);
+	*shift = s;
+}
+
+static void put(struct vcpu *v, u64 gpa, const void *buf, u32 len)
+{
+	phys_write(v->phys, gpa, buf, len);
+	atomic_thread_fence(memory_order_seq_cst);
+}
+
+static void write_time(struct vcpu *v)
+{
+	u64 gpa = v->p->msr.system_time & ~ENABLED;
+	struct time_info t, old;
+	u64 tsc, ns;
+	bool stable;
+
+	if (phys_read(v->phys, gpa, &old, sizeof(old)))
+		return;
+	stable = v->vm_ops->master_clock && v->vm_ops->master_clock(v->vm, &tsc, &ns);
+	if (!stable) {
+		tsc = tsc_host();
+		ns = v->vm_ops->clock_ns ? v->vm_ops->clock_ns(v->vm) : tsc_host_to_ns(tsc);
+	}
+	t = (struct time_info){
+		.tsc_timestamp = tsc_scale(tsc, v->c->tsc_ratio) + v->c->tsc_offset,
+		.system_time = ns,
+		/* The guest clears GUEST_STOPPED itself when it has seen it. */
+		.flags = (u8)((stable ? TIME_TSC_STABLE : 0) | (old.flags & TIME_GUEST_STOPPED) |
+			      (v->p->clock.stopped ? TIME_GUEST_STOPPED : 0)),
+	};
+	v->p->clock.stopped = false;
+	time_scale((u64)v->p->tsc_khz * 1000, &t.tsc_to_system_mul, &t.tsc_shift);
+	t.version = (old.version | 1) + (old.version & 1 ? 2 : 0);
+	put(v, gpa, &t.version, 4);
+	put(v, gpa + 4, (u8 *)&t + 4, sizeof(t) - 4);
+	t.version++;
+	put(v, gpa, &t.version, 4);
+}
+
+void kvmclock_update(struct vcpu *v)
+{
+	if (!(v->p->msr.system_time & ENABLED))
+		return;
+	engine_fpu_save(v->c);
+	vcpu_mem_begin(v);
+	write_time(v);
+	vcpu_mem_end(v);
+}
+
+int kvmclock_set_system_time(struct vcpu *v, u64 val)
+{
+	v->p->msr.system_time = val;
+	kvmclock_update(v);
+	return 0;
+}
+
+/* Written once for each WRMSR: the time of day at which the kvmclock was zero. */
+void kvmclock_write_wall(struct vcpu *v, u64 gpa)
+{
+	struct wall_clock w;
+	struct timespec ts;
+	u64 ns, clock;
+
+	if (!gpa || phys_read(v->phys, gpa, &w.version, 4))
+		return;
+	clock = v->vm_ops->clock_ns ? v->vm_ops->clock_ns(v->vm) : 0;
+	clock_gettime(CLOCK_REALTIME, &ts);
+	ns = (u64)ts.tv_sec * NSEC + (u64)ts.tv_nsec - clock;
+	w.version = (w.version | 1) + (w.version & 1 ? 2 : 0);
+	put(v, gpa, &w.version, 4);
+	w.sec = (u32)(ns / NSEC);
+	w.nsec = (u32)(ns % NSEC);
+	put(v, gpa + 4, &w.sec, 8);
+	w.version++;
+	put(v, gpa, &w.version, 4);
+}
+
+int vcpu_kvmclock_ctrl(struct vcpu *v)
+{
+	if (!(v->p->msr.system_time & ENABLED))
+		return -EINVAL;
+	v->p->clock.stopped = true;
+	vcpu_request(v, VREQ_CLOCK_UPDATE);
+	return 0;
+}
+
+/* -- steal time -- */
+
+/* How long this thread has waited for a CPU, ns: second number of its schedstat. Raw
+ * system calls, because open() may be interposed above us. */
+static bool run_delay(u64 *ns)
+{
+	char buf[96];
+	long fd, n;
+	u32 i = 0;
+
+	fd = syscall(SYS_openat, AT_FDCWD, "/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	n = syscall(SYS_read, fd, buf, sizeof(buf) - 1);
+	syscall(SYS_close, fd);
+	if (n <= 0)
+		return false;
+	buf[n] = 0;
+	while (buf[i] && buf[i] != ' ')
+		i++;
+	if (!buf[i])
+		return false;
+	for (*ns = 0, i++; buf[i] >= '0' && buf[i] <= '9'; i++)
+		*ns = *ns * 10 + (u64)(buf[i] - '0');
+	return true;
+}
+
+static void write_steal(struct vcpu *v)
+{
+	u64 gpa = v->p->msr.steal & ~0x3full, delay;
+	struct steal_time s;
+	u32 version;
+
+	if (!run_delay(&delay) || phys_read(v->phys, gpa, &s, sizeof(s)))
+		return;
+	version = (s.version | 1) + (s.version & 1 ? 2 : 0);
+	put(v, gpa + offsetof(struct steal_time, version), &version, 4);
+	/* A new thread starts again at zero. */
+	if (delay > v->p->clock.steal_base)
+		s.steal += delay - v->p->clock.steal_base;
+	v->p->clock.steal_base = delay;
+	put(v, gpa, &s.steal, 8);
+	s.preempted = 0;
+	put(v, gpa + offsetof(struct steal_time, preempted), &s.preempted, 1);
+	version++;
+	put(v, gpa + offsetof(struct steal_time, version), &version, 4);
+}
+
+void steal_update(struct vcpu *v)
+{
+	if (!(v->p->msr.steal & ENABLED))
+		return;
+	engine_fpu_save(v->c);
+	vcpu_mem_begin(v);
+	write_steal(v);
+	vcpu_mem_end(v);
+	v->p->clock.steal_tsc = tsc_host();
+}
+
+int steal_set(struct vcpu *v, u64 val)
+{
+	u64 delay;
+
+	v->p->msr.steal = val;
+	if (!(val & ENABLED))
+		return 0;
+	v->p->clock.steal_base = run_delay(&delay) ? delay : 0;
+	vcpu_request(v, VREQ_STEAL_UPDATE);
+	return 0;
+}

@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: MIT */
+/* vcpu/mp_state.c - MP states, INIT and SIPI (SDM3 8.4). */
+#include "irq/lapic.h"
+#include "vcpu/priv.h"
+
+void vcpu_set_mp(struct vcpu *v, u32 state)
+{
+	atomic_store_explicit(&v->p->mp_state, state, memory_order_release);
+}
+
+static void do_init(struct vcpu *v)
+{
+	struct vcpu_priv *p = v->p;
+
+	engine_fpu_save(v->c);
+	cpu_reset(v->c, true);
+	p->ev = (struct vcpu_events){ .ext_vector = p->ev.ext_vector };
+	p->pend = PEND_NONE;
+	p->mmio.reads = p->mmio.replay = p->mmio.writes = p->mmio.written = 0;
+	p->hw_halted = false;
+	p->pv_unhalted = false;
+	p->pv_eoi_pending = false;
+	p->msr.apf_en = p->msr.apf_int = 0;
+	if (v->lapic)
+		lapic_reset(v->lapic, true);
+	cpuid_update_dynamic(v);
+	vcpu_set_mp(v, v->id == v->cfg->bsp_id ? KVM_MP_STATE_RUNNABLE :
+						 KVM_MP_STATE_INIT_RECEIVED);
+}
+
+int vcpu_apic_events(struct vcpu *v)
+{
+	struct cpu *c = v->c;
+	u8 vector = 0;
+
+	if (!v->lapic)
+		return 0;
+	if (lapic_take_events(v->lapic, LAPIC_EV_INIT, NULL))
+		do_init(v);
+	if (!(lapic_peek_events(v->lapic) & LAPIC_EV_SIPI))
+		return 0;
+	if (!lapic_take_events(v->lapic, LAPIC_EV_SIPI, &vector))
+		return 0;
+	/* A SIPI counts only after INIT; otherwise it is lost. */
+	if (vcpu_mp(v) != KVM_MP_STATE_INIT_RECEIVED)
+		return 0;
+	v->p->ev.sipi_vector = vector;
+	c->seg[S_CS].sel = (u16)(vector << 8);
+	c->seg[S_CS].base = (u64)vector << 12;
+	c->rip = 0;
+	cpu_mode_changed(c);
+	vcpu_set_mp(v, KVM_MP_STATE_RUNNABLE);
+	return 0;
+}
+
+int vcpu_get_mp_state(struct vcpu *v, struct kvm_mp_state *m)
+{
+	vcpu_apic_events(v);
+	m->mp_state = vcpu_mp(v);
+	if ((m->mp_state == KVM_MP_STATE_HALTED || m->mp_state == KVM_MP_STATE_AP_RESET_HOLD) &&
+	    v->p->pv_unhalted)
+		m->mp_state = KVM_MP_STATE_RUNNABLE;
+	return 0;
+}
+
+int vcpu_set_mp_state(struct vcpu *v, const struct kvm_mp_state *m)
+{
+	u32 state = m->mp_state;
+
+	switch (state) {
+	case KVM_MP_STATE_RUNNABLE:
+		break;
+	case KVM_MP_STATE_UNINITIALIZED:
+	case KVM_MP_STATE_INIT_RECEIVED:
+	case KVM_MP_STATE_HALTED:
+	case KVM_MP_STATE_SIPI_RECEIVED:
+	case KVM_MP_STATE_AP_RESET_HOLD:
+		if (!v->lapic)
+			return -EINVAL;
+		break;
+	default:
+		return -EINVAL;
+	}
+	if (state == KVM_MP_STATE_SIPI_RECEIVED) {
+		state = KVM_MP_STATE_INIT_RECEIVED;
+		lapic_post_events(v->lapic, LAPIC_EV_SIPI);
+		vcpu_request(v, VREQ_APIC_EVENT);
+	}
+	v->p->pv_unhalted = false;
+	v->p->hw_halted = false;
+	vcpu_set_mp(v, state);
+	vcpu_request(v, VREQ_EVENT);
+	return 0;
+}
+
+int vcpu_get_lapic(struct vcpu *v, struct kvm_lapic_state *s)
+{
+	if (!v->lapic)
+		return -EINVAL;
+	return lapic_get_state(v->lapic, (u8 *)s->regs, v->cfg->x2apic_32bit);
+}
+
+int vcpu_set_lapic(struct vcpu *v, const struct kvm_lapic_state *s)
+{
+	int r;
+
+	if (!v->lapic)
+		return -EINVAL;
+	r = lapic_set_state(v->lapic, (const u8 *)s->regs, v->cfg->x2apic_32bit);
+	vcpu_request(v, VREQ_EVENT);
+	vcpu_request(v, VREQ_TIMER);
+	return r;
+}
+
+int vcpu_interrupt(struct vcpu *v, u32 irq)
+{
+	if (irq > 255)
+		return -EINVAL;
+	switch (v->cfg->irqchip) {
+	case 0:	/* delivered at the next entry, whatever RFLAGS.IF says */
+		v->p->ev.intr_injected = true;
+		v->p->ev.intr_soft = false;
+		v->p->ev.intr_vector = (u8)irq;
+		return 0;
+	case 2:
+		if (v->p->ev.ext_vector >= 0)
+			return -EEXIST;
+		v->p->ev.ext_vector = (s16)irq;
+		vcpu_request(v, VREQ_EVENT);
+		return 0;
+	default:
+		return -ENXIO;
+	}
+}
+
+int vcpu_nmi(struct vcpu *v)
+{
+	struct vcpu_events *ev = &v->p->ev;
+	u32 limit = ev->nmi_masked || ev->nmi_injected ? 1 : 2;
+
+	if (ev->nmi_pending < limit)
+		ev->nmi_pending++;
+	vcpu_request(v, VREQ_EVENT);
+	return 0;
+}

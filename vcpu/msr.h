@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * vcpu/msr.h - the one table of MSRs.
+ *
+ * Row: name, first index, how many, list (L: in KVM_GET_MSR_INDEX_LIST, F: a feature MSR
+ * as well, -: neither), handler pair, argument, bits that may be written.
+ * Handlers: vcpu/msr.c. Rows are in ascending order of index.
+ */
+#ifndef VCPU_MSR_H
+#define VCPU_MSR_H
+
+#include "vcpu/vcpu.h"
+
+#define MSR_ALL (~0ull)
+
+#define MSRS(X) \
+	X(P5_MC,		0x0, 2,		N, ignore, 0, MSR_ALL) \
+	X(TSC,			0x10, 1,	L, tsc, 0, MSR_ALL) \
+	X(KVM_WALL_OLD,		0x11, 1,	L, wall, KVM_FEATURE_CLOCKSOURCE, MSR_ALL) \
+	X(KVM_TIME_OLD,		0x12, 1,	L, system_time, KVM_FEATURE_CLOCKSOURCE, MSR_ALL) \
+	X(PLATFORM_ID,		0x17, 1,	N, ignore, 0, 0) \
+	X(APIC_BASE,		0x1b, 1,	N, apic_base, 0, MSR_ALL) \
+	X(EBL_CR_POWERON,	0x2a, 1,	N, ignore, 0, 0) \
+	X(SMI_COUNT,		0x34, 1,	L, host_only, MSR_OFF(smi_count), MSR_ALL) \
+	X(TSC_ADJUST,		0x3b, 1,	L, tsc_adjust, 0, MSR_ALL) \
+	X(UCODE_WRITE,		0x79, 1,	N, ignore, 0, MSR_ALL) \
+	X(UCODE_REV,		0x8b, 1,	F, ucode, 0, MSR_ALL) \
+	X(P6_PERFCTR,		0xc1, 2,	N, ignore, 0, MSR_ALL) \
+	X(FSB_FREQ,		0xcd, 1,	N, constant, 3, 0) \
+	X(PLATFORM_INFO,	0xce, 1,	L, platform_info, 0, MSR_ALL) \
+	X(MTRRCAP,		0xfe, 1,	N, constant, 0x508, 0) \
+	X(MISC_FEATURES,	0x140, 1,	L, misc_features, 0, 1) \
+	X(SYSENTER_CS,		0x174, 1,	L, cpu, CPU_OFF(sysenter_cs), MSR_ALL) \
+	X(SYSENTER_ESP,		0x175, 1,	L, cpu_addr, CPU_OFF(sysenter_esp), MSR_ALL) \
+	X(SYSENTER_EIP,		0x176, 1,	L, cpu_addr, CPU_OFF(sysenter_eip), MSR_ALL) \
+	X(MCG_CAP,		0x179, 1,	N, mcg_cap, 0, 0) \
+	X(MCG_STATUS,		0x17a, 1,	L, priv, MSR_OFF(mcg_status), MSR_ALL) \
+	X(MCG_CTL,		0x17b, 1,	L, mcg_ctl, 0, MSR_ALL) \
+	X(P6_EVNTSEL,		0x186, 2,	N, ignore, 0, MSR_ALL) \
+	X(PERF_STATUS,		0x198, 1,	N, constant, 0x40000000003e8, 0) \
+	X(PERF_CTL,		0x199, 1,	N, ignore, 0, MSR_ALL) \
+	X(MISC_ENABLE,		0x1a0, 1,	L, misc_enable, 0, MSR_ALL) \
+	X(DEBUGCTL,		0x1d9, 1,	L, cpu, CPU_OFF(debugctl), 0x3f) \
+	X(LBR,			0x1db, 4,	L, ignore, 0, MSR_ALL) \
+	X(MTRR_VAR,		0x200, 16,	N, mtrr, 0, MSR_ALL) \
+	X(MTRR_FIX64K,		0x250, 1,	N, mtrr, 0, MSR_ALL) \
+	X(MTRR_FIX16K,		0x258, 2,	N, mtrr, 0, MSR_ALL) \
+	X(MTRR_FIX4K,		0x268, 8,	N, mtrr, 0, MSR_ALL) \
+	X(PAT,			0x277, 1,	L, pat, 0, MSR_ALL) \
+	X(MTRR_DEF,		0x2ff, 1,	N, mtrr, 0, MSR_ALL) \
+	X(MC_BANKS,		0x400, 128,	N, mc, 0, MSR_ALL) \
+	X(RAPL_UNIT,		0x606, 1,	N, ignore, 0, 0) \
+	X(PKG_ENERGY,		0x611, 1,	N, ignore, 0, 0) \
+	X(DRAM_ENERGY,		0x619, 1,	N, ignore, 0, 0) \
+	X(PP0_ENERGY,		0x639, 1,	N, ignore, 0, 0) \
+	X(PP1_ENERGY,		0x641, 1,	N, ignore, 0, 0) \
+	X(TSC_DEADLINE,		0x6e0, 1,	L, tsc_deadline, 0, MSR_ALL) \
+	X(X2APIC,		0x800, 256,	N, x2apic, 0, MSR_ALL) \
+	X(KVM_WALL,		0x4b564d00, 1,	L, wall, KVM_FEATURE_CLOCKSOURCE2, MSR_ALL) \
+	X(KVM_TIME,		0x4b564d01, 1,	L, system_time, KVM_FEATURE_CLOCKSOURCE2, MSR_ALL) \
+	X(KVM_APF_EN,		0x4b564d02, 1,	L, apf_en, KVM_FEATURE_ASYNC_PF, MSR_ALL) \
+	X(KVM_STEAL,		0x4b564d03, 1,	L, steal, KVM_FEATURE_STEAL_TIME, MSR_ALL) \
+	X(KVM_PV_EOI,		0x4b564d04, 1,	L, pv_eoi, KVM_FEATURE_PV_EOI, MSR_ALL) \
+	X(KVM_POLL,		0x4b564d05, 1,	L, poll, KVM_FEATURE_POLL_CONTROL, 1) \
+	X(KVM_APF_INT,		0x4b564d06, 1,	L, apf_int, KVM_FEATURE_ASYNC_PF_INT, 0xff) \
+	X(KVM_APF_ACK,		0x4b564d07, 1,	L, apf_ack, KVM_FEATURE_ASYNC_PF_INT, MSR_ALL) \
+	X(EFER,			0xc0000080, 1,	N, efer, 0, MSR_ALL) \
+	X(STAR,			0xc0000081, 1,	L, cpu, CPU_OFF(star), MSR_ALL) \
+	X(LSTAR,		0xc0000082, 1,	L, cpu_canon, CPU_OFF(lstar), MSR_ALL) \
+	X(CSTAR,		0xc0000083, 1,	L, cpu_canon, CPU_OFF(cstar), MSR_ALL) \
+	X(SFMASK,		0xc0000084, 1,	L, cpu, CPU_OFF(sfmask), MSR_ALL) \
+	X(FS_BASE,		0xc0000100, 1,	N, cpu_canon, CPU_OFF(seg[S_FS].base), MSR_ALL) \
+	X(GS_BASE,		0xc0000101, 1,	N, cpu_canon, CPU_OFF(seg[S_GS].base), MSR_ALL) \
+	X(KERNEL_GS,		0xc0000102, 1,	L, cpu_canon, CPU_OFF(kernel_gs_base), MSR_ALL) \
+	X(TSC_AUX,		0xc0000103, 1,	L, tsc_aux, 0, MSR_ALL) \
+	X(K7_EVNTSEL,		0xc0010000, 8,	N, ignore, 0, MSR_ALL) \
+	X(SYSCFG,		0xc0010010, 1,	N, ignore, 0, MSR_ALL) \
+	X(HWCR,			0xc0010015, 1,	L, hwcr, 0, MSR_ALL) \
+	X(NB_CFG,		0xc001001f, 1,	N, ignore, 0, MSR_ALL) \
+	X(PATCH_LOADER,		0xc0010020, 1,	N, ignore, 0, MSR_ALL) \
+	X(INT_PENDING,		0xc0010055, 1,	N, ignore, 0, MSR_ALL) \
+	X(MMIO_CONF,		0xc0010058, 1,	N, ignore, 0, 0) \
+	X(TSEG,			0xc0010112, 2,	N, ignore, 0, 0) \
+	X(VM_CR,		0xc0010114, 1,	N, ignore, 0, 0) \
+	X(OSVW_LEN,		0xc0010140, 1,	N, priv, MSR_OFF(osvw_len), MSR_ALL) \
+	X(OSVW_STATUS,		0xc0010141, 1,	N, priv, MSR_OFF(osvw_status), MSR_ALL) \
+	X(DC_CFG,		0xc0011022, 1,	N, ignore, 0, MSR_ALL) \
+	X(DE_CFG,		0xc0011029, 1,	F, priv, MSR_OFF(de_cfg), 2) \
+	X(BU_CFG2,		0xc001102a, 1,	N, ignore, 0, MSR_ALL)
+
+#endif

@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * vcpu/priv.h - the parts of a vCPU that only vcpu/ knows.
+ *
+ * Everything belongs to the holder of vcpu.lock unless it is _Atomic.
+ */
+#ifndef VCPU_PRIV_H
+#define VCPU_PRIV_H
+
+#include <errno.h>
+#include <signal.h>
+
+#include "base/mem.h"
+#include "mmu/phys.h"
+#include "vcpu/vcpu.h"
+
+/* -- events waiting for delivery -- */
+
+/*
+ * KVM distinguishes an exception that is pending (may still be intercepted, DR6
+ * or CR2 not yet written) from one that is injected (delivery has begun). Our
+ * delivery is atomic, so `injected` is set by user space only, or when delivery
+ * could not finish.
+ */
+struct vcpu_exception {
+	bool pending, injected;
+	bool has_error, has_payload;
+	u8 vector;
+	u32 error;
+	u64 payload;
+};
+
+struct vcpu_events {
+	struct vcpu_exception exc;
+	bool intr_injected, intr_soft;
+	u8 intr_vector;
+	bool nmi_injected, nmi_masked;
+	u8 nmi_pending;			/* at most 2 */
+	bool triple_fault;
+	s16 ext_vector;			/* split irqchip: KVM_INTERRUPT's slot, -1 = free */
+	u32 sipi_vector;
+};
+
+/* -- what has to be finished when KVM_RUN is called again -- */
+
+enum vcpu_pending {
+	PEND_NONE,
+	PEND_PIO_OUT,		/* scalar OUT: retire */
+	PEND_PIO_IN,		/* scalar IN: RAX, retire */
+	PEND_PIO_INS,		/* string IN: run the instruction again with the data */
+	PEND_MMIO_READ,		/* data into the last fragment, run the instruction again */
+	PEND_MMIO_WRITE,	/* emit the remaining fragments */
+	PEND_MSR_READ,
+	PEND_MSR_WRITE,
+	PEND_HYPERCALL,
+};
+
+#define MMIO_FRAGS 160		/* the largest XSAVE image in 8-byte pieces, and some */
+
+struct mmio_frag {
+	u64 gpa;
+	u8 data[8];
+	u8 len;
+	bool done;		/* read: data is valid */
+};
+
+struct vcpu_mmio {
+	/* Reads of the current instruction, in order; replayed when it runs again. */
+	struct mmio_frag read[MMIO_FRAGS];
+	u32 reads;
+	u32 replay;		/* next fragment to hand out; == reads: none left */
+	u64 rip, rcx;		/* which instruction (iteration) the reads belong to */
+	/* Writes of an instruction that has retired, not yet shown to user space. */
+	struct mmio_frag write[MMIO_FRAGS];
+	u32 writes, written;
+};
+
+struct vcpu_pio {
+	u16 port;
+	u8 size;
+	u32 count;
+	bool ready;		/* INS: data holds count items for the repeated instruction */
+};
+
+struct vcpu_debug {
+	u32 control;		/* KVM_GUESTDBG_* */
+	u64 dr[4], dr7;		/* of user space, with USE_HW_BP */
+	bool stale;		/* breakpoints have changed: debug_update() */
+	bool watching;		/* execution or data breakpoints are on */
+};
+
+/* -- CPUID -- */
+
+#define CPUID_MAX 256
+
+struct vcpu_cpuid {
+	u32 n;
+	struct kvm_cpuid_entry2 e[CPUID_MAX];
+	u16 order[CPUID_MAX];	/* indices into e, sorted by (function, index) */
+	bool amd;		/* out-of-range rule */
+	u32 apic_features;	/* what apic_lapic has been told */
+	struct lapic *apic_lapic;
+	u32 pv_features;	/* 0x40000001 EAX */
+};
+
+/* -- MSRs without a home in struct cpu -- */
+
+#define MC_BANKS 32
+
+struct vcpu_msrs {
+	u64 mtrr_def, mtrr_fixed[11], mtrr_var[16];
+	u64 tsc_adjust;
+	u64 misc_enable, misc_features, hwcr, platform_info, ucode_rev, de_cfg, syscfg;
+	u64 spec_ctrl, virt_spec_ctrl, vm_hsave, vm_cr, tsc_ratio, osvw_len, osvw_status;
+	u64 mcg_cap, mcg_status, mcg_ctl, mc[MC_BANKS][4];
+	u64 lbr[4];		/* from, to, last int from, to: read as zero in use */
+	u64 smi_count, smbase, power_ctl, arch_cap;
+	u64 apf_en, apf_int, poll_control, pv_eoi, steal, migration;
+	u64 system_time, wall_clock;
+};
+
+struct vcpu_clock {
+	bool stopped;		/* KVMCLOCK_CTRL: show GUEST_STOPPED once */
+	u64 steal_base;		/* the thread's run delay at the last update */
+	u64 steal_tsc;		/* when that was */
+};
+
+struct vcpu_priv {
+	struct vcpu_events ev;
+	enum vcpu_pending pend;
+	u64 pend_rip;		/* linear RIP at the exit */
+	u64 pend_next;		/* RIP after the instruction */
+	struct vcpu_pio pio;
+	struct vcpu_mmio mmio;
+	struct vcpu_debug dbg;
+	struct vcpu_cpuid cpuid;
+	struct vcpu_msrs msr;
+	struct vcpu_clock clock;
+	const struct insn *insn;	/* instruction inside cpu_exec() */
+
+	_Atomic u32 mp_state;	/* KVM_MP_STATE_*; written under the lock, read by wakers */
+	bool hw_halted;		/* HLT with HLT exits disabled: halted without an MP state */
+	bool pv_unhalted;
+	bool user_exit;		/* run->exit_reason is set; KVM_RUN returns 0 */
+	bool set_tpr_exit;
+	bool step_shadow;	/* an event waits for the end of an STI or MOV SS shadow */
+	bool pv_eoi_pending;	/* the guest may have taken the PV EOI short cut */
+	bool ran;		/* KVM_RUN was called: CPUID is frozen */
+	bool enforce_pv;	/* KVM_CAP_ENFORCE_PV_FEATURE_CPUID */
+	u8 stuck;		/* exits in a row without a reason */
+	u64 stuck_rip;
+	u64 cr8;		/* without LAPIC */
+	u64 apic_base;		/* without LAPIC */
+	u32 tsc_khz;
+	u64 armed_ns;		/* deadline given to vm_ops->arm_timer */
+	u64 pauses;
+
+	bool sigmask_set;
+	sigset_t sigmask;
+	_Atomic u32 signal_seen;	/* by vcpu_signal_seen() on the own thread */
+
+	pthread_mutex_t code_lock;	/* over code_queue: written by any thread */
+	u64 code_queue[16];
+	u32 code_queued;		/* > 16: overflow, drop all writes */
+};
+
+/* Results of the parts of the run loop. */
+enum { RUN_EXIT = 0, RUN_AGAIN = 1, RUN_POLL = 2 /* replay has not begun */ };
+
+/* -- inject.c -- */
+/* Deliver what is deliverable; false: shutdown. Sets up single_step / window watching. */
+bool vcpu_inject(struct vcpu *v);
+void vcpu_queue_exception(struct vcpu *v, const struct cpu_fault *f);
+bool vcpu_deliver_fault(struct vcpu *v, const struct cpu_fault *f);
+bool vcpu_deliver_trap(struct vcpu *v, const struct cpu_fault *f);
+bool vcpu_interrupt_allowed(const struct vcpu *v);
+bool vcpu_has_interrupt(struct vcpu *v);	/* PIC or LAPIC has a vector to give */
+bool vcpu_has_events(struct vcpu *v);		/* a blocked vCPU must wake */
+bool vcpu_ready_for_interrupt(struct vcpu *v);	/* kvm_run.ready_for_interrupt_injection */
+void vcpu_take_nmis(struct vcpu *v);
+bool vcpu_userspace_pic(const struct vcpu *v);	/* ExtINT comes by KVM_INTERRUPT */
+void pv_eoi_sync(struct vcpu *v);
+
+/* -- exit.c -- */
+int exit_shutdown(struct vcpu *v);
+int exit_debug(struct vcpu *v, u32 exception, u64 pc, u64 dr6, u64 dr7);
+int exit_internal_error(struct vcpu *v, u32 suberror);
+/* The instruction that caused an exit is complete: RIP := next, shadows end. RUN_EXIT when single
+ * stepping makes an exit of it. */
+int vcpu_retire(struct vcpu *v, u64 next_rip);
+u64 vcpu_linear_rip(const struct vcpu *v);
+/* Note where the instruction in progress is, for its completion at re-entry. */
+void vcpu_pend(struct vcpu *v, enum vcpu_pending kind, const struct insn *in);
+/* Finish what the last exit began. RUN_AGAIN or RUN_EXIT. */
+int vcpu_complete(struct vcpu *v);
+
+/* -- vcpu.c -- */
+void vcpu_flush_requests(struct vcpu *v);
+void vcpu_mem_begin(struct vcpu *v);	/* brackets uses of guest memory outside the loop */
+void vcpu_mem_end(struct vcpu *v);
+struct vcpu *vcpu_current(void);	/* the vCPU whose KVM_RUN this thread is in */
+void vcpu_set_current(struct vcpu *v);
+
+/* -- run.c -- */
+/* One pass through the engine; step: a single instruction, no injection before it. */
+int vcpu_enter(struct vcpu *v, bool step);
+
+/* -- block.c -- */
+/* Sleep until the vCPU has events, a signal or a request. 0 or -EINTR. */
+int vcpu_block(struct vcpu *v);
+bool vcpu_signal_pending(struct vcpu *v);
+void vcpu_wake(struct vcpu *v);
+
+/* -- mmio.c / pio.c -- */
+int mmio_complete(struct vcpu *v);
+int mmio_emit_write(struct vcpu *v);	/* RUN_EXIT: an exit is prepared */
+int mmio_read(struct cpu *c, u64 gpa, void *buf, u32 len);
+int mmio_write(struct cpu *c, u64 gpa, const void *buf, u32 len);
+int pio_complete(struct vcpu *v);
+int pio_in(struct cpu *c, const struct insn *in, u16 port, u32 size, void *buf, u32 *count);
+int pio_out(struct cpu *c, const struct insn *in, u16 port, u32 size, const void *buf, u32 *count);
+
+/* -- debug.c -- */
+int debug_exec(struct cpu *c, const struct insn *in);	/* CPU_OK: go on with cpu_exec */
+int debug_breakpoint(struct cpu *c, u8 vector);		/* cpu_hooks.breakpoint */
+void debug_update(struct vcpu *v);	/* before entering: follow DR7 and the control word */
+bool debug_at_breakpoint(struct vcpu *v, int *r);
+/* An instruction has retired under single step. */
+int debug_stepped(struct vcpu *v, bool tf);
+bool debug_wants_step(const struct vcpu *v);
+
+/* -- mp_state.c -- */
+int vcpu_apic_events(struct vcpu *v);
+void vcpu_set_mp(struct vcpu *v, u32 state);
+static inline u32 vcpu_mp(const struct vcpu *v)
+{
+	return atomic_load_explicit(&v->p->mp_state, memory_order_relaxed);
+}
+
+/* -- sync_regs.c -- */
+void sync_regs_store(struct vcpu *v);
+int sync_regs_load(struct vcpu *v);
+
+/* -- regs.c -- */
+int vcpu_set_cr8(struct vcpu *v, u64 cr8);
+u64 vcpu_get_cr8(struct vcpu *v);
+u64 vcpu_get_apic_base(struct vcpu *v);
+int vcpu_set_apic_base(struct vcpu *v, u64 val, bool host);
+
+/* -- cpuid.c -- */
+void cpuid_update_dynamic(struct vcpu *v);
+void cpuid_hook(struct cpu *c, u32 leaf, u32 subleaf, u32 out[4]);
+const struct kvm_cpuid_entry2 *cpuid_find(const struct vcpu *v, u32 leaf, u32 subleaf);
+
+/* -- msr.c -- */
+int msr_hook_read(struct cpu *c, u32 msr, u64 *val);
+int msr_hook_write(struct cpu *c, u32 msr, u64 val);
+int msr_complete(struct vcpu *v);
+void msr_reset(struct vcpu *v);
+
+/* -- kvmclock.c -- */
+int kvmclock_set_system_time(struct vcpu *v, u64 val);
+void kvmclock_write_wall(struct vcpu *v, u64 gpa);
+void kvmclock_update(struct vcpu *v);
+int steal_set(struct vcpu *v, u64 val);
+void steal_update(struct vcpu *v);
+
+/* -- hypercall.c -- */
+int hypercall_hook(struct cpu *c, const struct insn *in);
+
+/* -- tsc.c -- */
+u64 tsc_guest(const struct vcpu *v);
+void tsc_host_write(struct vcpu *v, u64 val);	/* KVM_SET_MSRS, with synchronisation */
+void tsc_init(struct vcpu *v);
+static inline u64 tsc_host(void)
+{
+	u32 lo, hi;
+
+	__asm__ volatile("rdtsc" : "=a"(lo), "=d"(hi));
+	return (u64)hi << 32 | lo;
+}
+static inline u64 tsc_scale(u64 tsc, u64 ratio)
+{
+	return ratio == BIT64(32) ? tsc : (u64)(((u128)tsc * ratio) >> 32);
+}
+
+static inline struct vcpu *cpu_vcpu(const struct cpu *c) { return c->owner; }
+
+#endif

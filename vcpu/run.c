@@ -1,0 +1,355 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * vcpu/run.c - KVM_RUN: requests, injection, the engine, and the order in which
+ * KVM does these things (facts 1.4, 5.7).
+ *
+ * Nothing on the path of an ordinary exit makes a system call or touches the
+ * guest's vector state when it is not loaded.
+ */
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "irq/lapic.h"
+#include "vcpu/priv.h"
+
+static __thread int thread_id __attribute__((tls_model("initial-exec")));
+
+static bool runnable(const struct vcpu *v)
+{
+	return vcpu_mp(v) == KVM_MP_STATE_RUNNABLE && !v->p->hw_halted;
+}
+
+static bool take(struct vcpu *v, enum vcpu_request r)
+{
+	if (!(atomic_load_explicit(&v->requests, memory_order_relaxed) & BIT64(r)))
+		return false;
+	atomic_fetch_and(&v->requests, ~BIT64(r));
+	return true;
+}
+
+static void rearm_timer(struct vcpu *v)
+{
+	u64 ns = v->lapic ? lapic_next_event_ns(v->lapic) : 0;
+
+	if (ns == v->p->armed_ns)
+		return;
+	v->p->armed_ns = ns;
+	if (v->vm_ops->arm_timer)
+		v->vm_ops->arm_timer(v->vm, v, ns);
+}
+
+/* RUN_AGAIN, RUN_EXIT or -errno. Order: facts 1.4. */
+static int service(struct vcpu *v)
+{
+	struct kvm_run *run = v->run;
+	u8 vector;
+
+	vcpu_flush_requests(v);
+	if (!atomic_load(&v->requests))
+		return RUN_AGAIN;
+	/* The rest may call out of the guest side. */
+	engine_fpu_save(v->c);
+	if (atomic_load(&v->requests) & BIT64(VREQ_VM_DEAD))
+		return -EIO;
+	if (take(v, VREQ_DIRTY_FULL) && v->vm_ops->dirty_ring_full &&
+	    v->vm_ops->dirty_ring_full(v->vm, v)) {
+		/* Until user space has harvested, every entry ends here. */
+		atomic_fetch_or(&v->requests, BIT64(VREQ_DIRTY_FULL));
+		run->exit_reason = KVM_EXIT_DIRTY_RING_FULL;
+		return RUN_EXIT;
+	}
+	if (take(v, VREQ_CLOCK_UPDATE))
+		kvmclock_update(v);
+	if (take(v, VREQ_TRIPLE_FAULT) || v->p->ev.triple_fault) {
+		v->p->ev.triple_fault = false;
+		return exit_shutdown(v);
+	}
+	if (take(v, VREQ_STEAL_UPDATE))
+		steal_update(v);
+	if (take(v, VREQ_SMI) && v->lapic)
+		lapic_take_events(v->lapic, LAPIC_EV_SMI, NULL);	/* no SMM: dropped */
+	if (take(v, VREQ_NMI))
+		vcpu_take_nmis(v);
+	if (take(v, VREQ_IOAPIC_EOI_EXIT) && v->lapic &&
+	    lapic_take_pending_eoi(v->lapic, &vector)) {
+		run->exit_reason = KVM_EXIT_IOAPIC_EOI;
+		run->eoi.vector = vector;
+		return RUN_EXIT;
+	}
+	if (take(v, VREQ_SCAN_IOAPIC) && v->lapic)
+		lapic_scan(v->lapic);
+	take(v, VREQ_LOAD_EOI_EXITMAP);
+	take(v, VREQ_APICV_UPDATE);
+	if (take(v, VREQ_TIMER))
+		rearm_timer(v);
+	if (take(v, VREQ_UNBLOCK) && v->lapic &&
+	    lapic_take_events(v->lapic, LAPIC_EV_UNHALT, NULL))
+		v->p->pv_unhalted = true;
+	if (take(v, VREQ_EVENT) && v->lapic) {
+		lapic_poll_timer(v->lapic);
+		/* Fired early: the VM's timer has forgotten the deadline, we have not. */
+		if (v->p->armed_ns && lapic_next_event_ns(v->lapic) == v->p->armed_ns)
+			v->p->armed_ns = 0;
+		rearm_timer(v);
+	}
+	if (take(v, VREQ_APIC_EVENT))
+		vcpu_apic_events(v);
+	take(v, VREQ_EXIT_PARK);
+	return RUN_AGAIN;
+}
+
+/* c->fault came out of the guest: a debugger's business, or the guest's. */
+static int fault(struct vcpu *v)
+{
+	struct cpu *c = v->c;
+	struct cpu_fault f = c->fault;
+	u32 control = v->p->dbg.control;
+
+	if (unlikely(control)) {
+		if (f.vector == EXC_BP && control & KVM_GUESTDBG_USE_SW_BP)
+			return exit_debug(v, EXC_BP, vcpu_linear_rip(v), c->dr6, c->dr7);
+		if (f.vector == EXC_DB &&
+		    control & (KVM_GUESTDBG_SINGLESTEP | KVM_GUESTDBG_USE_HW_BP))
+			return exit_debug(v, EXC_DB, vcpu_linear_rip(v), f.payload, c->dr7);
+	}
+	if (!vcpu_deliver_fault(v, &f))
+		return exit_shutdown(v);
+	return RUN_AGAIN;
+}
+
+/* A callback made the engine leave: an exit is prepared, or there is other work. */
+static int left(struct vcpu *v)
+{
+	struct vcpu_priv *p = v->p;
+
+	if (p->user_exit) {
+		p->user_exit = false;
+		p->stuck = 0;
+		return RUN_EXIT;
+	}
+	if (p->mmio.written < p->mmio.writes)
+		return mmio_emit_write(v);
+	if (!runnable(v) || atomic_load(&v->requests) || v->c->rip != p->stuck_rip) {
+		p->stuck_rip = v->c->rip;
+		p->stuck = 0;
+		return RUN_AGAIN;
+	}
+	/* Nobody could execute this instruction: say so instead of spinning. */
+	if (++p->stuck < 16)
+		return RUN_AGAIN;
+	p->stuck = 0;
+	return exit_internal_error(v, KVM_INTERNAL_ERROR_EMULATION);
+}
+
+int vcpu_enter(struct vcpu *v, bool replay)
+{
+	struct vcpu_priv *p = v->p;
+	struct cpu *c = v->c;
+	bool tf = c->rflags & FL_TF, rf = c->rflags & FL_RF;
+	bool debug = debug_wants_step(v);
+	int r;
+
+	c->single_step = replay || tf || debug || p->step_shadow;
+	switch (engine_run(c)) {
+	case ENGINE_POLL:
+		r = replay ? RUN_POLL : RUN_AGAIN;
+		break;
+	case ENGINE_STEP:
+		p->stuck = 0;
+		if (debug && rf)
+			c->rflags &= ~(u64)FL_RF;	/* APM2 3.1.6: for one instruction */
+		r = RUN_AGAIN;
+		/* A trap after MOV SS is held back (APM2 13.1.2). */
+		if (unlikely(tf || debug) && !c->shadow_ss)
+			r = debug_stepped(v, tf);
+		break;
+	case ENGINE_FAULT:
+		p->stuck = 0;
+		r = fault(v);
+		break;
+	case ENGINE_EXIT:
+		r = left(v);
+		break;
+	case ENGINE_EFAULT:	/* guest memory without a page behind it on the host */
+		r = -EFAULT;
+		break;
+	default:	/* ENGINE_UNBACKED: KVM cannot fetch from MMIO either */
+		r = exit_internal_error(v, KVM_INTERNAL_ERROR_EMULATION);
+		break;
+	}
+	p->insn = NULL;
+	if (unlikely(p->pv_eoi_pending))
+		pv_eoi_sync(v);
+	return r;
+}
+
+static int guest(struct vcpu *v)
+{
+	struct vcpu_priv *p = v->p;
+	int r;
+
+	p->ran = true;
+	debug_update(v);
+	if (!vcpu_inject(v))
+		return exit_shutdown(v);
+	if (unlikely(p->user_exit)) {	/* delivery needed user space */
+		p->user_exit = false;
+		return RUN_EXIT;
+	}
+	if (unlikely(p->dbg.watching) && debug_at_breakpoint(v, &r))
+		return r;
+	return vcpu_enter(v, false);
+}
+
+/* 0 or -errno. */
+static int loop(struct vcpu *v)
+{
+	struct kvm_run *run = v->run;
+	struct vcpu_priv *p = v->p;
+	int r;
+
+	for (;;) {
+		/* Cleared before looking for work, so that work posted later leaves again. */
+		atomic_store(&v->c->poll, 0);
+		if (atomic_load(&v->requests)) {
+			r = service(v);
+			if (r != RUN_AGAIN)
+				break;
+		}
+		if (vcpu_signal_pending(v)) {
+			run->exit_reason = KVM_EXIT_INTR;
+			r = -EINTR;
+			break;
+		}
+		if (likely(runnable(v)))
+			r = guest(v);
+		else
+			r = vcpu_block(v);
+		if (r != RUN_AGAIN)
+			break;
+		if (unlikely(p->set_tpr_exit)) {
+			p->set_tpr_exit = false;
+			run->exit_reason = KVM_EXIT_SET_TPR;
+			r = RUN_EXIT;
+			break;
+		}
+		if (unlikely(run->request_interrupt_window) && vcpu_userspace_pic(v) &&
+		    vcpu_ready_for_interrupt(v)) {
+			run->exit_reason = KVM_EXIT_IRQ_WINDOW_OPEN;
+			r = RUN_EXIT;
+			break;
+		}
+	}
+	return r;	/* RUN_EXIT is 0 */
+}
+
+/* An AP before its INIT: wait for it, let user space call again (facts 5.7 step 2). */
+static int wait_for_init(struct vcpu *v)
+{
+	int r;
+
+	if (v->run->immediate_exit)
+		return -EINTR;
+	r = vcpu_block(v);
+	vcpu_apic_events(v);
+	if (r == -EINTR || vcpu_signal_pending(v)) {
+		v->run->exit_reason = KVM_EXIT_INTR;
+		return -EINTR;
+	}
+	return -EAGAIN;
+}
+
+static int run_unmasked(struct vcpu *v)
+{
+	struct kvm_run *run = v->run;
+	struct vcpu_priv *p = v->p;
+	int r;
+
+	run->flags = 0;
+	if (unlikely(vcpu_mp(v) == KVM_MP_STATE_UNINITIALIZED))
+		return wait_for_init(v);
+	if (unlikely(run->kvm_valid_regs | run->kvm_dirty_regs)) {
+		r = sync_regs_load(v);
+		if (r)
+			return r;
+	}
+	if (!v->lapic && run->cr8 != p->cr8 && vcpu_set_cr8(v, run->cr8))
+		return -EINVAL;
+	/* The program may have written guest memory behind us, code included. */
+	engine_code_suspect(v->c);
+	if (p->pend != PEND_NONE || p->mmio.written < p->mmio.writes) {
+		r = vcpu_complete(v);
+		if (r != RUN_AGAIN)
+			return r;
+	}
+	if (run->immediate_exit)
+		return -EINTR;
+	/* Time is stolen while this thread waits outside too; looking costs system calls. */
+	if (unlikely(p->msr.steal & 1) &&
+	    tsc_host() - p->clock.steal_tsc > (u64)tsc_host_khz() / 5)
+		atomic_fetch_or(&v->requests, BIT64(VREQ_STEAL_UPDATE));
+	return loop(v);
+}
+
+static void post_run(struct vcpu *v)
+{
+	struct kvm_run *run = v->run;
+
+	run->if_flag = !!(v->c->rflags & FL_IF);
+	run->cr8 = vcpu_get_cr8(v);
+	run->apic_base = vcpu_get_apic_base(v);
+	run->ready_for_interrupt_injection =
+		v->cfg->irqchip == 1 || vcpu_ready_for_interrupt(v);
+	if (unlikely(run->kvm_valid_regs))
+		sync_regs_store(v);
+}
+
+/* rt_sigprocmask itself: libc's wrapper would hide its own signals from us. */
+static void swap_mask(const sigset_t *set, sigset_t *old)
+{
+	syscall(SYS_rt_sigprocmask, SIG_SETMASK, set, old, 8);
+}
+
+/* A signal that KVM_SET_SIGNAL_MASK unblocks is pending already: KVM returns at once and
+ * leaves it pending for the program to collect. */
+static bool mask_has_pending(const sigset_t *mask)
+{
+	u64 pending = 0, m;
+
+	__builtin_memcpy(&m, mask, sizeof(m));
+	syscall(SYS_rt_sigpending, &pending, 8);
+	return pending & ~m;
+}
+
+int vcpu_run(struct vcpu *v)
+{
+	struct vcpu_priv *p = v->p;
+	sigset_t saved;
+	bool masked = false;
+	int r;
+
+	atomic_store_explicit(&p->signal_seen, 0, memory_order_relaxed);
+	if (unlikely(!thread_id))
+		thread_id = (int)syscall(SYS_gettid);
+	atomic_store_explicit(&v->tid, thread_id, memory_order_relaxed);
+	vcpu_set_current(v);
+	if (unlikely(p->sigmask_set)) {
+		masked = !mask_has_pending(&p->sigmask);
+		if (masked)
+			swap_mask(&p->sigmask, &saved);
+		else
+			atomic_store(&p->signal_seen, 1);
+	}
+	atomic_store(&v->in_guest, 1);
+
+	r = run_unmasked(v);
+
+	engine_fpu_save(v->c);
+	post_run(v);
+	atomic_store_explicit(&v->in_guest, 0, memory_order_release);
+	if (unlikely(masked))
+		swap_mask(&saved, NULL);
+	vcpu_set_current(NULL);
+	atomic_store_explicit(&v->tid, 0, memory_order_relaxed);
+	return r;
+}

@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: MIT */
+/* vcpu/tsc.c - the host's TSC rate, guest TSC offset and scaling. */
+#include <time.h>
+
+#include "irq/lapic.h"
+#include "vcpu/cpuid.h"
+#include "vcpu/priv.h"
+
+#define NSEC 1000000000ull
+#define TOLERANCE_PPM 250	/* KVM's: closer than this is not worth scaling */
+
+/* -- the host -- */
+
+struct sample {
+	u64 tsc, ns;
+};
+
+/* The pair with the least time between two reads of the TSC is the most exact one. */
+static struct sample sample(void)
+{
+	struct sample best = { 0 };
+	u64 width = ~0ull;
+
+	for (u32 i = 0; i < 8; i++) {
+		struct timespec ts;
+		u64 t0 = tsc_host(), t1;
+
+		clock_gettime(CLOCK_MONOTONIC_RAW, &ts);
+		t1 = tsc_host();
+		if (t1 - t0 >= width)
+			continue;
+		width = t1 - t0;
+		best.tsc = t0 + width / 2;
+		best.ns = (u64)ts.tv_sec * NSEC + (u64)ts.tv_nsec;
+	}
+	return best;
+}
+
+static u32 measure(void)
+{
+	u32 r[4];
+	struct sample a, b;
+
+	/* SDM2 CPUID 15H: crystal Hz * EBX / EAX, exact where it is given at all. */
+	cpuid_host(0, 0, r);
+	if (r[0] >= 0x15) {
+		cpuid_host(0x15, 0, r);
+		if (r[0] && r[1] && r[2])
+			return (u32)((u64)r[2] * r[1] / r[0] / 1000);
+	}
+	a = sample();
+	do
+		b = sample();
+	while (b.ns - a.ns < 5000000);
+	return (u32)((u128)(b.tsc - a.tsc) * 1000000 / (b.ns - a.ns));
+}
+
+u32 tsc_host_khz(void)
+{
+	static _Atomic u32 khz;
+	u32 k = atomic_load_explicit(&khz, memory_order_relaxed);
+
+	if (!k) {
+		u32 none = 0;
+
+		k = measure();
+		/* Two threads may both have measured: one result counts. */
+		if (!atomic_compare_exchange_strong(&khz, &none, k))
+			k = none;
+	}
+	return k;
+}
+
+u64 tsc_host_to_ns(u64 delta)
+{
+	return (u64)((u128)delta * 1000000 / tsc_host_khz());
+}
+
+/* -- the guest -- */
+
+u64 tsc_guest(const struct vcpu *v)
+{
+	return tsc_scale(tsc_host(), v->c->tsc_ratio) + v->c->tsc_offset;
+}
+
+u64 vcpu_tsc_now(void *vcpu)
+{
+	return tsc_guest(vcpu);
+}
+
+u64 vcpu_tsc_to_ns(void *vcpu, u64 delta)
+{
+	const struct vcpu *v = vcpu;
+
+	return (u64)((u128)delta * 1000000 / v->p->tsc_khz);
+}
+
+static void changed(struct vcpu *v)
+{
+	if (v->lapic)
+		lapic_tsc_changed(v->lapic);
+	vcpu_request(v, VREQ_CLOCK_UPDATE);
+}
+
+static void lock(struct vcpu_tsc_sync *s)
+{
+	while (atomic_exchange_explicit(&s->lock, 1, memory_order_acquire))
+		__builtin_ia32_pause();
+}
+
+static void unlock(struct vcpu_tsc_sync *s)
+{
+	atomic_store_explicit(&s->lock, 0, memory_order_release);
+}
+
+static u64 offset_for(const struct vcpu *v, u64 val)
+{
+	return val - tsc_scale(tsc_host(), v->c->tsc_ratio);
+}
+
+/*
+ * User space sets TSCs one vCPU after the other and means them to be equal: a write of
+ * zero, or of what the last written TSC has become give or take a second, gets the same
+ * offset (KVM's rule).
+ */
+static u64 synchronised(struct vcpu *v, u64 val)
+{
+	struct vcpu_tsc_sync *s = v->cfg->tsc_sync;
+	u64 now, expected, second = (u64)v->p->tsc_khz * 1000, offset;
+	struct timespec ts;
+	bool match;
+
+	if (!s)
+		return offset_for(v, val);
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	now = (u64)ts.tv_sec * NSEC + (u64)ts.tv_nsec;
+	lock(s);
+	expected = s->tsc + (u64)((u128)(now - s->ns) * v->p->tsc_khz / 1000000);
+	match = s->ratio == v->c->tsc_ratio &&
+		(!val || (val < expected + second && val + second > expected));
+	offset = match ? s->offset : offset_for(v, val);
+	if (!match || val) {
+		s->tsc = val;
+		s->ns = now;
+	}
+	s->offset = offset;
+	s->ratio = v->c->tsc_ratio;
+	unlock(s);
+	return offset;
+}
+
+void tsc_host_write(struct vcpu *v, u64 val)
+{
+	v->c->tsc_offset = synchronised(v, val);
+	changed(v);
+}
+
+static u64 ratio_for(u32 khz)
+{
+	u32 host = tsc_host_khz();
+	u64 slack = (u64)host * TOLERANCE_PPM / 1000000;
+
+	if (!khz || (khz + slack >= host && khz <= host + slack))
+		return BIT64(32);
+	return (u64)(((u128)khz << 32) / host);
+}
+
+void tsc_init(struct vcpu *v)
+{
+	u32 khz = v->cfg->tsc_khz;
+
+	v->p->tsc_khz = khz ? khz : tsc_host_khz();
+	v->c->tsc_ratio = ratio_for(khz);
+	v->c->tsc_offset = v->cfg->tsc_offset ? v->cfg->tsc_offset : synchronised(v, 0);
+}
+
+int vcpu_set_tsc_khz(struct vcpu *v, u32 khz)
+{
+	/* The rate must stay below 2^31 kHz and the ratio within what TSC_RATIO could hold. */
+	if (khz >= 0x7fffffff || (u64)khz > (u64)tsc_host_khz() * 255)
+		return -EINVAL;
+	v->p->tsc_khz = khz ? khz : tsc_host_khz();
+	v->c->tsc_ratio = ratio_for(khz);
+	changed(v);
+	return 0;
+}
+
+u32 vcpu_get_tsc_khz(struct vcpu *v)
+{
+	return v->p->tsc_khz;
+}
+
+int vcpu_get_tsc_offset(struct vcpu *v, u64 *off)
+{
+	*off = v->c->tsc_offset;
+	return 0;
+}
+
+int vcpu_set_tsc_offset(struct vcpu *v, u64 off)
+{
+	struct vcpu_tsc_sync *s = v->cfg->tsc_sync;
+
+	v->c->tsc_offset = off;
+	if (s) {
+		lock(s);
+		if (s->offset != off) {
+			struct timespec ts;
+
+			clock_gettime(CLOCK_MONOTONIC, &ts);
+			s->ns = (u64)ts.tv_sec * NSEC + (u64)ts.tv_nsec;
+			s->tsc = tsc_guest(v);
+			s->offset = off;
+			s->ratio = v->c->tsc_ratio;
+		}
+		unlock(s);
+	}
+	changed(v);
+	return 0;
+}

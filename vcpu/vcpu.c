@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * vcpu/vcpu.c - life of a vCPU, and the requests other threads make of it.
+ *
+ * Request protocol. A poster sets the bit, then kicks. The owner announces itself
+ * with in_guest = 1 before it looks at the bits, so either it sees the bit or the
+ * poster sees in_guest. All four accesses are sequentially consistent.
+ */
+#include <linux/futex.h>
+#include <limits.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "irq/lapic.h"
+#include "mmu/mmu.h"
+#include "vcpu/hooks.h"
+#include "vcpu/priv.h"
+
+#define FLUSHES (BIT64(VREQ_TLB_FLUSH) | BIT64(VREQ_WRITES_FLUSH) | \
+		 BIT64(VREQ_CODE_PAGES) | BIT64(VREQ_CODE_SUSPECT))
+
+static __thread struct vcpu *current __attribute__((tls_model("initial-exec")));
+
+struct vcpu *vcpu_current(void)
+{
+	return current;
+}
+
+void vcpu_set_current(struct vcpu *v)
+{
+	current = v;
+}
+
+int vcpu_create(struct vcpu **out, u32 id, u32 index, int run_fd, void *vm,
+		const struct vcpu_vm_ops *ops, const struct vcpu_vm_config *cfg,
+		struct phys *phys, struct lapic *lapic)
+{
+	struct vcpu *v = NULL;
+	void *run;
+	int r;
+
+	r = vcpu_init_once();
+	if (r)
+		return r;
+	run = mmap(NULL, 3 * PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, run_fd, 0);
+	if (run == MAP_FAILED)
+		return -errno;
+	v = calloc(1, sizeof(*v));
+	if (v)
+		v->p = calloc(1, sizeof(*v->p));
+	if (!v || !v->p) {
+		r = -ENOMEM;
+		goto fail;
+	}
+	v->c = engine_cpu_create();
+	if (!v->c) {
+		r = errno ? -errno : -ENOMEM;
+		goto fail;
+	}
+	v->run = run;
+	v->pio_data = (u8 *)run + PAGE_SIZE;
+	v->id = id;
+	v->vm = vm;
+	v->vm_ops = ops;
+	v->cfg = cfg;
+	v->phys = phys;
+	v->lapic = lapic;
+	pthread_mutex_init(&v->lock, NULL);
+	pthread_mutex_init(&v->p->code_lock, NULL);
+	v->c->owner = v;
+	v->c->phys = phys;
+	v->c->index = index;
+	v->c->ops = &vcpu_cpu_ops;
+	mmu_tlb_init(v->c);
+	cpu_reset(v->c, false);
+	v->p->ev.ext_vector = -1;
+	v->p->apic_base = APIC_DEFAULT_BASE | APIC_BASE_EN |
+			  (id == cfg->bsp_id ? APIC_BASE_BSP : 0);
+	msr_reset(v);
+	tsc_init(v);
+	/* KVM: an AP with an in-kernel LAPIC waits for INIT; everything else runs. */
+	vcpu_set_mp(v, !cfg->irqchip || id == cfg->bsp_id ? KVM_MP_STATE_RUNNABLE :
+							    KVM_MP_STATE_UNINITIALIZED);
+	r = vcpu_set_cpuid2(v, NULL, 0);
+	if (r)
+		goto fail_cpu;
+	*out = v;
+	return 0;
+
+fail_cpu:
+	engine_cpu_destroy(v->c);
+fail:
+	if (v)
+		free(v->p);
+	free(v);
+	munmap(run, 3 * PAGE_SIZE);
+	return r;
+}
+
+void vcpu_attach_lapic(struct vcpu *v, struct lapic *lapic)
+{
+	v->lapic = lapic;
+	cpuid_update_dynamic(v);
+}
+
+void vcpu_destroy(struct vcpu *v)
+{
+	if (!v)
+		return;
+	engine_cpu_destroy(v->c);
+	munmap(v->run, 3 * PAGE_SIZE);
+	pthread_mutex_destroy(&v->lock);
+	pthread_mutex_destroy(&v->p->code_lock);
+	free(v->p);
+	free(v);
+}
+
+/* Wake the vCPU if it sleeps in vcpu_block(). Costs a system call only then. */
+void vcpu_wake(struct vcpu *v)
+{
+	atomic_fetch_add(&v->wake_seq, 1);
+	if (atomic_load(&v->blocked))
+		syscall(SYS_futex, &v->wake_seq, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+}
+
+void vcpu_kick(struct vcpu *v)
+{
+	engine_kick(v->c);
+	vcpu_wake(v);
+}
+
+void vcpu_request(struct vcpu *v, enum vcpu_request r)
+{
+	u64 old = atomic_fetch_or(&v->requests, BIT64(r));
+
+	/* Code tracking posts these from in-guest paths of other vCPUs, often many before the
+	 * owner looks: one kick is enough. Flushes need not wake a sleeper. */
+	if (old & BIT64(r) && !(BIT64(r) & ~FLUSHES))
+		return;
+	engine_kick(v->c);
+	if (BIT64(r) & ~FLUSHES)
+		vcpu_wake(v);
+}
+
+/*
+ * Carry out the flushes that have been asked for. `servicing` lets a poster that
+ * sees its bit gone know whether the work is done too.
+ */
+void vcpu_flush_requests(struct vcpu *v)
+{
+	struct cpu *c = v->c;
+	u64 req;
+
+	if (!(atomic_load(&v->requests) & FLUSHES))
+		return;
+	atomic_store(&v->servicing, 1);
+	req = atomic_fetch_and(&v->requests, ~FLUSHES) & FLUSHES;
+	if (req & BIT64(VREQ_TLB_FLUSH)) {
+		mmu_flush(c, true);
+		engine_code_suspect(c);
+	}
+	if (req & BIT64(VREQ_CODE_PAGES)) {
+		u64 q[ARRAY_SIZE(v->p->code_queue)];
+		u32 n, i;
+
+		engine_fpu_save(c);
+		pthread_mutex_lock(&v->p->code_lock);
+		n = v->p->code_queued;
+		for (i = 0; i < n && i < ARRAY_SIZE(q); i++)
+			q[i] = v->p->code_queue[i];
+		v->p->code_queued = 0;
+		pthread_mutex_unlock(&v->p->code_lock);
+		if (n > ARRAY_SIZE(q))
+			req |= BIT64(VREQ_WRITES_FLUSH);
+		else
+			for (i = 0; i < n; i++)
+				mmu_drop_writes(c, q[i]);
+	}
+	if (req & BIT64(VREQ_WRITES_FLUSH))
+		mmu_drop_all_writes(c);
+	if (req & BIT64(VREQ_CODE_SUSPECT))
+		engine_code_suspect(c);
+	atomic_store(&v->servicing, 0);
+}
+
+void vcpu_request_wait(struct vcpu *v, enum vcpu_request r)
+{
+	struct vcpu *self = current;
+	u32 spins = 0;
+
+	vcpu_request(v, r);
+	if (v == self) {
+		vcpu_flush_requests(v);
+		return;
+	}
+	while (atomic_load(&v->in_guest)) {
+		/* The bit first: it goes after `servicing` has been raised. */
+		if (!(atomic_load(&v->requests) & BIT64(r)) && !atomic_load(&v->servicing))
+			return;
+		/* Two vCPUs that wait for each other must both make progress. */
+		if (self && atomic_load(&self->in_guest))
+			vcpu_flush_requests(self);
+		if (++spins < 64) {
+			__builtin_ia32_pause();
+		} else if (spins < 256) {
+			sched_yield();
+		} else {
+			struct timespec ts = { .tv_nsec = 50000 };
+
+			engine_kick(v->c);
+			nanosleep(&ts, NULL);
+		}
+	}
+}
+
+void vcpu_code_page(struct vcpu *v, u64 gpa)
+{
+	pthread_mutex_lock(&v->p->code_lock);
+	if (v->p->code_queued < ARRAY_SIZE(v->p->code_queue))
+		v->p->code_queue[v->p->code_queued] = gpa;
+	if (v->p->code_queued <= ARRAY_SIZE(v->p->code_queue))
+		v->p->code_queued++;
+	pthread_mutex_unlock(&v->p->code_lock);
+	vcpu_request(v, VREQ_CODE_PAGES);
+}
+
+/* Uses of the memory map outside the run loop count as "in the guest". */
+void vcpu_mem_begin(struct vcpu *v)
+{
+	if (current == v)
+		return;
+	atomic_store(&v->in_guest, 1);
+	vcpu_flush_requests(v);
+}
+
+void vcpu_mem_end(struct vcpu *v)
+{
+	if (current != v)
+		atomic_store(&v->in_guest, 0);
+}
+
+void vcpu_irq_wake(void *vcpu, enum irq_wake why)
+{
+	struct vcpu *v = vcpu;
+
+	switch (why) {
+	case IRQ_WAKE_IOAPIC_EOI:
+		vcpu_request(v, VREQ_IOAPIC_EOI_EXIT);
+		break;
+	case IRQ_WAKE_SCAN:
+		/* KVM makes this one wait; our scan reads immutable tables, so posting is
+		 * enough, and it does not wake a sleeper: the scan runs before entry. */
+		atomic_fetch_or(&v->requests, BIT64(VREQ_SCAN_IOAPIC));
+		engine_kick(v->c);
+		break;
+	case IRQ_WAKE_TIMER:
+		vcpu_request(v, VREQ_TIMER);
+		break;
+	case IRQ_WAKE_INIT:
+	case IRQ_WAKE_SIPI:
+		vcpu_request(v, VREQ_APIC_EVENT);
+		break;
+	case IRQ_WAKE_NMI:
+		vcpu_request(v, VREQ_NMI);
+		break;
+	case IRQ_WAKE_SMI:
+		vcpu_request(v, VREQ_SMI);
+		break;
+	case IRQ_WAKE_UNHALT:
+		vcpu_request(v, VREQ_UNBLOCK);
+		break;
+	case IRQ_WAKE_APICV:
+		vcpu_request(v, VREQ_APICV_UPDATE);
+		break;
+	case IRQ_WAKE_EVENT:
+		vcpu_request(v, VREQ_EVENT);
+		break;
+	}
+}
+
+void vcpu_signal_seen(void)
+{
+	struct vcpu *v = current;
+
+	if (!v)
+		return;
+	atomic_store(&v->p->signal_seen, 1);
+	engine_kick(v->c);
+	atomic_fetch_add(&v->wake_seq, 1);	/* a sleep about to begin fails with EAGAIN */
+}
