@@ -243,10 +243,12 @@ static int write_dr(struct cpu *c, u32 dr, u64 v)
 		if (dr == 6)
 			c->dr6 = (v & DR6_WRITABLE) | DR6_FIXED;
 		else
-			c->dr7 = (v & DR7_WRITABLE) | DR7_FIXED;
+			cpu_set_dr7(c, (v & DR7_WRITABLE) | DR7_FIXED);
 		break;
 	default:
 		c->dr[dr] = v;
+		if (c->dr7 & DR7_ENABLES)
+			cpu_hooks->debug_changed(c);
 	}
 	cpu_mode_changed(c);
 	return CPU_OK;

@@ -369,14 +369,22 @@ int exec_int(struct cpu *c, const struct insn *in)
 	return soft(c, in, in->imm, EV_SOFT_INT);
 }
 
+/* A debugger outside the guest may own INT3 and INT1. */
+static int breakpoint(struct cpu *c, const struct insn *in, u8 vector, u8 kind)
+{
+	int r = cpu_hooks->breakpoint ? cpu_hooks->breakpoint(c, vector) : CPU_OK;
+
+	return r ? r : soft(c, in, vector, kind);
+}
+
 int exec_int3(struct cpu *c, const struct insn *in)
 {
-	return soft(c, in, EXC_BP, EV_SOFT_EXC);
+	return breakpoint(c, in, EXC_BP, EV_SOFT_EXC);
 }
 
 int exec_int1(struct cpu *c, const struct insn *in)
 {
-	return soft(c, in, EXC_DB, EV_PRIV_SOFT);
+	return breakpoint(c, in, EXC_DB, EV_PRIV_SOFT);
 }
 
 int exec_into(struct cpu *c, const struct insn *in)

@@ -98,6 +98,18 @@ enum {
 };
 static inline u32 cpu_iopl(const struct cpu *c) { return c->rflags >> FL_IOPL_SHIFT & 3; }
 
+/* -- debug registers -- */
+#define DR7_ENABLES 0xffull
+/* Set DR7; breakpoints that were or become enabled must be put in force again. */
+static inline void cpu_set_dr7(struct cpu *c, u64 v)
+{
+	u64 old = c->dr7;
+
+	c->dr7 = v;
+	if (old != v && ((old | v) & DR7_ENABLES))
+		cpu_hooks->debug_changed(c);
+}
+
 /* -- the stack cursor (cpu/stack.c) -- */
 /*
  * Pushes and pops go through a copy of SS:RSP, which becomes the CPU's when

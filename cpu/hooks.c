@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* cpu/hooks.c - the hooks of a CPU nobody has claimed: harmless answers. */
 #include "cpu/exec_priv.h"
+#include "mmu/mmu.h"
 
 static int no_msr_read(struct cpu *c, u32 msr, u64 *val)
 {
@@ -49,6 +50,10 @@ static int no_write_cr8(struct cpu *c, u64 v)
 static void nothing(struct cpu *c)
 {
 }
+static void watch_guest(struct cpu *c)
+{
+	mmu_set_watch(c, c->dr, c->dr7);
+}
 static int no_rsm(struct cpu *c)
 {
 	return cpu_raise(c, EXC_UD);
@@ -59,6 +64,7 @@ static const struct cpu_hooks defaults = {
 	.pio_in = no_pio_in, .pio_out = no_pio_out, .hlt = no_hlt, .hypercall = no_insn,
 	.read_cr8 = no_read_cr8, .write_cr8 = no_write_cr8, .window = nothing, .svm = no_insn,
 	.pause = nothing, .iret = nothing, .rsm = no_rsm,
+	.debug_changed = watch_guest,
 };
 
 /* A full table: what the owner leaves out keeps its default. Written before any CPU runs. */
@@ -83,6 +89,7 @@ void cpu_set_hooks(const struct cpu_hooks *h)
 	DEFAULT(pause);
 	DEFAULT(iret);
 	DEFAULT(rsm);
+	DEFAULT(debug_changed);
 #undef DEFAULT
 	cpu_hooks = &table;
 }

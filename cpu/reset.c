@@ -70,7 +70,7 @@ void cpu_reset(struct cpu *c, bool init)
 	for (u32 i = 0; i < ARRAY_SIZE(c->dr); i++)
 		c->dr[i] = 0;
 	c->dr6 = 0xffff0ff0;
-	c->dr7 = 0x400;
+	cpu_set_dr7(c, 0x400);
 	c->debugctl = 0;
 	c->cpl = 0;
 	c->halted = 0;

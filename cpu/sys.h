@@ -23,10 +23,8 @@ struct cpu_hooks {
 	 * out: scalar: CPU_EXIT leaves RIP at the instruction, vcpu/ retires it at re-entry.
 	 * string: the caller updates registers as if done, then returns CPU_EXIT on.
 	 * `*count` may be lowered by the hook to what it accepts in one go. */
-	int (*pio_in)(struct cpu *c, const struct insn *in, u16 port, u32 size, void *buf,
-		      u32 *count);
-	int (*pio_out)(struct cpu *c, const struct insn *in, u16 port, u32 size, const void *buf,
-		       u32 *count);
+	int (*pio_in)(struct cpu *c, const struct insn *in, u16 port, u32 size, void *buf, u32 *count);
+	int (*pio_out)(struct cpu *c, const struct insn *in, u16 port, u32 size, const void *buf, u32 *count);
 	/* HLT has retired (RIP after it). */
 	int (*hlt)(struct cpu *c);
 	/* VMMCALL or VMCALL (see in->mnemonic); the hook retires it. */
@@ -45,6 +43,12 @@ struct cpu_hooks {
 	void (*iret)(struct cpu *c);
 	/* RSM (only in SMM; default #UD). */
 	int (*rsm)(struct cpu *c);
+	/* Optional. INT3 (3) or INT1 (1) is about to be delivered, RIP still at it: CPU_OK
+	 * lets the guest have it, CPU_EXIT when a debugger took it. */
+	int (*breakpoint)(struct cpu *c, u8 vector);
+	/* DR0-DR3 or DR7 changed while breakpoints were or are enabled. Default: put the
+	 * guest's data breakpoints in force (mmu_set_watch). */
+	void (*debug_changed)(struct cpu *c);
 };
 /* Copies *h; a NULL hook keeps its default (no device, no MSR, #UD). */
 void cpu_set_hooks(const struct cpu_hooks *h);
@@ -54,12 +58,7 @@ extern const struct cpu_hooks *cpu_hooks;
 int cpu_exec(struct cpu *c, const struct insn *in);
 
 /* -- events (cpu/exception.c) -- */
-enum cpu_event_kind {
-	EV_INTR, EV_NMI, EV_EXCEPTION,
-	EV_SOFT_INT,	/* INT n */
-	EV_SOFT_EXC,	/* INT3, INTO */
-	EV_PRIV_SOFT,	/* INT1 */
-};
+enum cpu_event_kind { EV_INTR, EV_NMI, EV_EXCEPTION, EV_SOFT_INT /* INT n */, EV_SOFT_EXC /* INT3, INTO */ , EV_PRIV_SOFT /* INT1 */};
 struct cpu_event {
 	u8 vector;
 	u8 kind;
@@ -71,9 +70,8 @@ struct cpu_event {
 /*
  * Deliver one event through the IVT/IDT of the current mode (real, protected 16/32 with
  * task gates, VM86, long mode with IST), including privilege change and stack switch.
- * CPU_OK: c->rip is at the handler. CPU_FAULT: a new exception arose while delivering
- * (c->fault) and the CPU is as before, CR2, DR6 and switched tasks excepted; the caller merges it
- * (#DF, triple fault). CPU_EXIT: delivered, but a push was queued for user space (stack in MMIO).
+ * CPU_OK: c->rip is at the handler. CPU_FAULT: a new exception arose while delivering (c->fault);
+ * the caller merges it (#DF, triple fault). CPU_EXIT: needs user space (stack in MMIO: not supported, treat as is).
  */
 int cpu_deliver(struct cpu *c, const struct cpu_event *e);
 /* Merge rule of APM2 8.2.9: 0 = handle second serially, EXC_DF, or -1 = shutdown. */

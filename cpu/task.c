@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* cpu/task.c - hardware task switches (APM2 12.2-12.3). */
+#include "base/mem.h"
 #include "cpu/exec_priv.h"
 #include "mmu/mmu.h"
 
@@ -181,7 +182,7 @@ static int enter(struct cpu *c, const struct task_switch *t, const struct tss_st
 		seg_set_null(&c->seg[i], n->sel[i], 0);
 	seg_set_null(&c->seg[S_LDTR], n->ldt, 0);
 	/* Local breakpoints are per task (APM2 13.1.1.4). */
-	c->dr7 &= ~0x55ull;
+	cpu_set_dr7(c, c->dr7 & ~0x55ull);
 	cpu_set_flags(c, flags, ~0ull);
 	cpu_mode_changed(c);
 	return CPU_OK;

@@ -487,11 +487,10 @@ u32 gen_layout(struct gen_case *c, u8 *out, u64 at, u64 exit_at)
 		}
 		memcpy(out + (in->addr - at), in->bytes, in->len);
 	}
-	rel = (s32)(exit_at - (end + 5));
-	out[len] = 0xe9;
-	memcpy(out + len + 1, &rel, 4);
+	memcpy(out + len, "\xff\x25\x00\x00\x00\x00", 6);	/* jmp [rip] */
+	memcpy(out + len + 6, &exit_at, 8);
 	c->in.entry = at;
-	return len + 5;
+	return len + 14;
 }
 
 u32 gen_undef(const struct gen_case *c, u64 rip, bool fault)

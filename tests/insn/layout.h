@@ -18,16 +18,16 @@
 #define A_CODE 0x10040000	/* r-x: one slot per case */
 #define A_CODE_END 0x10060000
 #define A_END 0x10100000
-/* The trampoline's own, far away from any pointer with a changed byte or two. */
-#define A_PRIV 0x57000000
-#define A_TRAMP 0x57000000	/* r-x: loads a case, jumps to it, stores the result */
-#define A_CTRL 0x57001000	/* rw: struct arena_ctrl */
-#define A_CUR 0x57002000	/* rw: the case that runs now, struct insn_state */
-#define A_RES 0x57003000	/* rw: its result */
-#define A_TSTACK 0x57005000	/* rw: top of the trampoline's own stack, one page */
-#define A_CASES 0x57100000	/* r-- */
-#define A_RESULTS 0x57200000	/* rw */
-#define A_PRIV_END 0x57400000
+/* The trampoline's own, where neither a 32-bit number nor a changed pointer leads. */
+#define A_PRIV 0x2a5700000000
+#define A_TRAMP 0x2a5700000000	/* r-x: loads a case, jumps to it, stores the result */
+#define A_CTRL 0x2a5700001000	/* rw: struct arena_ctrl */
+#define A_CUR 0x2a5700002000	/* rw: the case that runs now, struct insn_state */
+#define A_RES 0x2a5700003000	/* rw: its result */
+#define A_TSTACK 0x2a5700005000	/* rw: top of the trampoline's own stack, one page */
+#define A_CASES 0x2a5700100000	/* r-- */
+#define A_RESULTS 0x2a5700200000	/* rw */
+#define A_PRIV_END 0x2a5700400000
 /* Both parts in one file or one piece of guest memory. */
 #define A_SIZE (A_END - A_BASE + A_PRIV_END - A_PRIV)
 #define A_STR_(x) #x

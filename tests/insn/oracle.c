@@ -27,7 +27,7 @@ __asm__(
 "oracle_enter:\n"
 "	push %rbx\n	push %rbp\n	push %r12\n	push %r13\n	push %r14\n	push %r15\n"
 "	mov %rsp, oracle_host_sp(%rip)\n"
-"	mov $" A_STR(A_TRAMP) ", %eax\n"
+"	movabs $" A_STR(A_TRAMP) ", %rax\n"
 "	jmp *%rax\n"
 "oracle_leave:\n"
 "	mov oracle_host_sp(%rip), %rsp\n"

@@ -13,10 +13,7 @@
 
 enum {
 	ARENA_GPA = 0x800000,
-	ARENA_PT = G_PT + 0x8000,
-	LOW_PDPT = G_PT + 0xb000,
-	LOW_PD = G_PT + 0xc000,
-	LOW_PD_PRIV = G_PT + 0xd000,
+	TABLES = 0x700000,	/* page tables of the arena */
 	PORT_BAD = 0xe1,
 };
 /*
@@ -48,18 +45,18 @@ CODE64(handlers,
 	"insn_common:\n"
 	"	push %rax\n"
 	"	mov 24(%rsp), %rax\n"
-	"	mov %rax, " S(A_RES) " + 168\n"
-	"	shr $12, %rax\n"
-	"	cmp $(" S(A_TRAMP) " >> 12), %rax\n"
+	"	movabs %rax, " S(A_RES) " + 168\n"
+	"	shr $32, %rax\n"
+	"	cmp $(" S(A_TRAMP) " >> 32), %eax\n"
 	"	je 1f\n"
 	"	mov 8(%rsp), %rax\n"
-	"	mov %rax, " S(A_RES) " + 144\n"
+	"	movabs %rax, " S(A_RES) " + 144\n"
 	"	mov 16(%rsp), %rax\n"
-	"	mov %rax, " S(A_RES) " + 152\n"
+	"	movabs %rax, " S(A_RES) " + 152\n"
 	"	mov %cr2, %rax\n"
-	"	mov %rax, " S(A_RES) " + 160\n"
+	"	movabs %rax, " S(A_RES) " + 160\n"
 	"	mov 40(%rsp), %rax\n"
-	"	mov %rax, " S(A_RES) " + 176\n"
+	"	movabs %rax, " S(A_RES) " + 176\n"
 	"	andl $~0x10100, 40(%rsp)\n"
 	"	mov insn_exit_slot(%rip), %rax\n"
 	"	mov %rax, 24(%rsp)\n"
@@ -73,11 +70,25 @@ CODE64(handlers,
 	"insn_exit_slot:	.quad 0\n");		/* the trampoline's exit */
 LABEL(insn_exit_slot);
 
+/* The table behind an entry, made when there is none. */
+static u64 *table_of(struct guest *g, u64 *entry)
+{
+	static u64 next;
+
+	if (!(*entry & PTE_P)) {
+		*entry = (TABLES + next) | PTE_P | PTE_W | PTE_U;
+		next += 4096;
+	}
+	return g64(g, *entry & PTE_ADDR);
+}
+
 static void map_page(struct guest *g, u64 va, u64 flags)
 {
-	u64 table = va < A_PRIV ? 0 : 0x1000 + (va - A_PRIV) / 0x200000 * 0x1000;
+	u64 *t = g64(g, G_PT);
 
-	*g64(g, ARENA_PT + table + (va >> 12 & 511) * 8) = (arena_offset(va) + ARENA_GPA) | flags;
+	for (u32 shift = 39; shift > 12; shift -= 9)
+		t = table_of(g, &t[va >> shift & 511]);
+	t[va >> 12 & 511] = (arena_offset(va) + ARENA_GPA) | flags;
 }
 
 static void map_range(struct guest *g, u64 from, u64 end, u64 flags)
@@ -106,13 +117,7 @@ void subject_start(struct subject *s, bool ring0)
 	guest_gate(g, 0x80, SEL_CODE64, HIGH + G_STUBS + 0x80 * 16, 0xe, 3, 1);
 	*g64(g, G_TSS + 36) = HIGH + G_IST1;
 	*g64(g, G_PT + 8 * (HIGH >> 39 & 511)) = *g64(g, G_PT) & ~(u64)PTE_U;
-	*g64(g, G_PT) = LOW_PDPT | PTE_P | PTE_W | PTE_U;
-	*g64(g, LOW_PDPT) = LOW_PD | PTE_P | PTE_W | PTE_U;
-	*g64(g, LOW_PD + 8 * (A_BASE >> 21)) = ARENA_PT | PTE_P | PTE_W | PTE_U;
-	*g64(g, LOW_PDPT + 8) = LOW_PD_PRIV | PTE_P | PTE_W | PTE_U;
-	for (u64 i = 0; i < 2; i++)
-		*g64(g, LOW_PD_PRIV + 8 * ((A_PRIV >> 21 & 511) + i)) =
-			(ARENA_PT + (i + 1) * 0x1000) | PTE_P | PTE_W | PTE_U;
+	*g64(g, G_PT) = 0;
 	map_range(g, A_TRAMP, A_CTRL, 0);
 	map_range(g, A_CTRL, A_TSTACK, PTE_W | PTE_NX);
 	map_range(g, A_RO, A_DATA, PTE_NX);

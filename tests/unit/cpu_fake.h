@@ -199,11 +199,36 @@ static inline void expect_fault(const struct cpu *c, int r, u8 vec, u32 err)
 	assert_int_equal(c->fault.error, err);
 }
 
-/* -- the CPU here has no engine to tell about flushes -- */
+/* -- stand-ins for layers that may not be linked yet -- */
 #define WEAK __attribute__((weak))
 WEAK void engine_fpu_save(struct cpu *c) { }
 WEAK void engine_itlb_flush(struct cpu *c, bool global) { }
 WEAK void engine_itlb_flush_page(struct cpu *c, u64 gva) { }
 WEAK void engine_code_written(struct cpu *c, u64 gpa, u32 len) { }
+WEAK u64 insn_ea(const struct cpu *c, const struct insn *in)
+{
+	return (in->base < 16 ? c->gpr[in->base] : 0) + in->disp;
+}
+WEAK void insn_retire(struct cpu *c, const struct insn *in)
+{
+	c->rip += in->len;
+}
+WEAK u64 insn_reg(const struct cpu *c, u8 r, u32 size)
+{
+	return size == 8 ? c->gpr[r] : c->gpr[r] & ((1ull << size * 8) - 1);
+}
+WEAK void insn_set_reg(struct cpu *c, u8 r, u32 size, u64 v)
+{
+	if (size == 2)
+		c->gpr[r] = (c->gpr[r] & ~0xffffull) | (v & 0xffff);
+	else
+		c->gpr[r] = size == 4 ? (u32)v : v;
+}
+WEAK u8 insn_reg8(const struct cpu *c, const struct insn *in, u8 r) { return c->gpr[r]; }
+WEAK void insn_set_reg8(struct cpu *c, const struct insn *in, u8 r, u8 v) { c->gpr[r] = v; }
+WEAK int cpu_exec_string(struct cpu *c, const struct insn *in) { return CPU_OK; }
+WEAK int cpu_exec_io(struct cpu *c, const struct insn *in) { return CPU_OK; }
+WEAK int cpu_exec_xsave(struct cpu *c, const struct insn *in) { return CPU_OK; }
+WEAK int cpu_exec_legacy(struct cpu *c, const struct insn *in) { return CPU_OK; }
 
 #endif

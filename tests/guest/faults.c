@@ -1,0 +1,328 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * tests/guest/faults.c - exceptions an instruction raises: vector, error code, the
+ * address that is pushed, and registers that must not have changed (APM2 8.2).
+ */
+#include "tests/guest/harness/harness.h"
+
+/* -- #DE -- */
+CODE64(de_div, "mov $3000, %ecx\n mov $5, %ebx\n 1: mov $100, %eax\n xor %edx, %edx\n"
+	" de_at: div %ebx\n dec %ecx\n jnz 2f\n xor %ebx, %ebx\n 2: jmp 1b\n");
+LABEL(de_at);
+TEST(div_zero, "#DE by zero in warm code leaves RAX and RDX")
+{
+	struct guest *g = guest_with(M_LONG, de_div);
+	struct stop s = run(g);
+
+	CHECK_EXC(s, 0, -1);
+	CHECK_EQ(s.rip, AT(de_div, de_at));
+	CHECK_EQ(s.r.rax, 100);
+	CHECK_EQ(s.r.rdx, 0);
+	CHECK_EQ(s.r.rcx, 0);
+}
+CODE64(de_over, "mov $1, %edx\n xor %eax, %eax\n mov $1, %ebx\n div %ebx" DONE);
+CODE64(de_idiv8, "mov $0x8000, %eax\n mov $0xff, %bl\n idiv %bl" DONE);
+CODE32(de_mem, "movl $0, 0x10000\n mov $7, %eax\n cltd\n idivl 0x10000" DONE);
+TEST(div_forms, "#DE by overflow, 8-bit, memory operand")
+{
+	struct stop s = run(guest_with(M_LONG, de_over));
+
+	CHECK_EXC(s, 0, -1);
+	s = run(guest_with(M_LONG, de_idiv8));
+	CHECK_EXC(s, 0, -1);
+	s = run(guest_with(M_PM32, de_mem));
+	CHECK_EXC(s, 0, -1);
+}
+CODE32(aam0, "mov $0x1234, %eax\n .byte 0xd4, 0" DONE);
+TEST(aam, "AAM 0 is #DE") { struct stop s = run(guest_with(M_PM32, aam0)); CHECK_EXC(s, 0, -1); }
+
+/* -- #UD -- */
+CODE64(ud2, "nop\n ud2\n nop" DONE);
+CODE64(ud_lock, "lock; mov %eax, (%rdi)" DONE);
+CODE64(ud_lock_reg, ".byte 0xf0, 0x01, 0xc0" DONE);		/* lock add eax, eax */
+CODE64(ud_push_es, ".byte 0x06" DONE);
+CODE64(ud_aas, ".byte 0x3f" DONE);
+CODE64(ud_movcs, ".byte 0x8e, 0xc8" DONE);			/* mov cs, eax */
+CODE64(ud_lea, ".byte 0x8d, 0xc0" DONE);			/* lea eax, eax */
+CODE64(ud_cr1, ".byte 0x0f, 0x20, 0xc8" DONE);			/* mov rax, cr1 */
+CODE64(ud_ff7, ".byte 0xff, 0xf8" DONE);			/* ff /7 */
+CODE64(ud_rsm, "rsm" DONE);
+CODE64(ud_ud0, ".byte 0x0f, 0xff, 0xc0" DONE);
+TEST(ud, "#UD of invalid encodings")
+{
+	static const struct { const u8 *p; u64 n; u32 off; const char *name; } rows[] = {
+		{ ud2_b, 0, 1, "ud2" }, { ud_lock_b, 0, 0, "lock mov" },
+		{ ud_lock_reg_b, 0, 0, "lock on a register" }, { ud_push_es_b, 0, 0, "push es" },
+		{ ud_aas_b, 0, 0, "aas" }, { ud_movcs_b, 0, 0, "mov cs" }, { ud_lea_b, 0, 0, "lea" },
+		{ ud_cr1_b, 0, 0, "cr1" }, { ud_ff7_b, 0, 0, "ff /7" }, { ud_rsm_b, 0, 0, "rsm" },
+		{ ud_ud0_b, 0, 0, "ud0" },
+	};
+
+	for (u32 i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct guest *g = guest_with_code(M_LONG, rows[i].p, 16);
+		struct stop s = run(g);
+
+		if (s.kind != ST_EXC || s.vec != 6 || s.rip != G_CODE + rows[i].off)
+			test_fail(__FILE__, __LINE__, "%s: %s", rows[i].name, stop_text(&s));
+		guest_free(g);
+	}
+}
+TEST(too_long, "more than 15 bytes are #GP(0)")
+{
+	u8 code[20];
+	struct guest *g;
+	struct stop s;
+
+	memset(code, 0x66, sizeof(code));
+	code[15] = 0x90;
+	g = guest_with_code(M_LONG, code, sizeof(code));
+	s = run(g);
+	CHECK_EXC(s, 13, 0);
+	CHECK_EQ(s.rip, G_CODE);
+}
+
+/* -- software interrupts -- */
+CODE64(int3, "nop\n int3\n nop" DONE);
+CODE64(int_n, "nop\n int $0x81\n nop" DONE);
+CODE32(into, "mov $0x7fffffff, %eax\n add $1, %eax\n into\n nop" DONE);
+CODE32(into_not, "xor %eax, %eax\n into" DONE);
+CODE32(bound, "movl $5, 0x10000\n movl $9, 0x10004\n mov $3, %eax\n bound_at: bound %eax, 0x10000" DONE);
+LABEL(bound_at);
+TEST(soft, "INT3, INT n and INTO push the next address; BOUND its own")
+{
+	struct stop s = run(guest_with(M_LONG, int3));
+
+	CHECK_EXC(s, 3, -1);
+	CHECK_EQ(s.rip, G_CODE + 2);
+	s = run(guest_with(M_LONG, int_n));
+	CHECK_EXC(s, 0x81, -1);
+	CHECK_EQ(s.rip, G_CODE + 3);
+	CHECK_EQ(s.cs, SEL_CODE64);
+	CHECK_EQ(s.ss, SEL_DATA);
+	s = run(guest_with(M_PM32, into));
+	CHECK_EXC(s, 4, -1);
+	CHECK_EQ(s.rip, G_CODE + LEN(into) - 3);
+	s = run(guest_with(M_PM32, into_not));
+	CHECK_STOP(s, ST_DONE);
+	s = run(guest_with(M_PM32, bound));
+	CHECK_EXC(s, 5, -1);
+	CHECK_EQ(s.rip, AT(bound, bound_at));
+}
+static void int_dpl(enum mode m)
+{
+	struct guest *g = m == M_LONG ? guest_with(m, int_n) : guest_with(m, int_n);
+	struct stop s;
+
+	cpu_ring3(cpu0(g), G_CODE);
+	s = run(g);
+	CHECK_EXC(s, 13, 0x81 * 8 + 2);
+	CHECK_EQ(s.rip, G_CODE + 1);
+	CHECK(s.outer);
+	CHECK_EQ(s.sp, G_STACK3);
+	CHECK_EQ(s.ss, SEL_UDATA);
+}
+TEST(int_dpl64, "INT n through a DPL 0 gate from ring 3 is #GP(n*8+2)") { int_dpl(M_LONG); }
+TEST(int_dpl32, "the same in 32-bit mode") { int_dpl(M_PG32); }
+
+/* -- #GP and #SS of addresses -- */
+CODE64(nc_read, "mov (%rdi), %eax" DONE);
+CODE64(nc_stack, "mov %rdi, %rsp\n nc_push: push %rax" DONE);
+CODE64(nc_bp, "mov %rdi, %rbp\n mov 8(%rbp), %eax" DONE);
+CODE64(nc_jmp, "jmp *%rdi" DONE);
+TEST(noncanonical, "non-canonical data is #GP(0), through RSP or RBP #SS(0)")
+{
+	static const struct { const u8 *p; u64 n; int vec; } rows[] = {
+		{ nc_read_b, 16, 13 }, { nc_stack_b, 16, 12 }, { nc_bp_b, 16, 12 }, { nc_jmp_b, 16, 13 },
+	};
+
+	for (u32 i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct guest *g = guest_with_code(M_LONG, rows[i].p, (u32)rows[i].n);
+		struct stop s;
+
+		/* A stack that is no address needs IST to deliver its fault. */
+		for (u32 v = 12; v <= 13; v++)
+			guest_gate(g, (u8)v, SEL_CODE64, G_STUBS + v * 16, 0xe, 0, 1);
+		WITH_REGS(cpu0(g), r) r.rdi = 0x8000000000000000;
+		s = run(g);
+		if (s.kind != ST_EXC || s.vec != rows[i].vec || s.err)
+			test_fail(__FILE__, __LINE__, "row %u: %s", i, stop_text(&s));
+		guest_free(g);
+	}
+}
+CODE64(sse_mis, "mov $3000, %ecx\n mov $0x10000, %edi\n 1: movaps (%rdi), %xmm0\n dec %ecx\n jnz 1b\n"
+	" inc %edi\n inc %ecx\n jmp 1b\n");
+TEST(sse_align, "a misaligned SSE operand is #GP(0), MOVUPS is not")
+{
+	struct stop s = run(guest_with(M_LONG, sse_mis));
+
+	CHECK_EXC(s, 13, 0);
+	CHECK_EQ(s.r.rdi, 0x10001);
+}
+CODE64(cx16_mis, "mov $0x10008, %edi\n cmpxchg16b (%rdi)" DONE);
+TEST(cx16, "misaligned CMPXCHG16B is #GP(0)")
+{
+	struct stop s = run(guest_with(M_LONG, cx16_mis));
+
+	CHECK_EXC(s, 13, 0);
+}
+
+/* -- privilege -- */
+CODE64(priv_hlt, "hlt" DONE);
+CODE64(priv_cli, "cli" DONE);
+CODE64(priv_out, "out %al, $0x80" DONE);
+CODE64(priv_cr, "mov %cr0, %rax" DONE);
+CODE64(priv_wrmsr, "wrmsr" DONE);
+CODE64(priv_lgdt, "lgdt (%rdi)" DONE);
+CODE64(priv_invlpg, "invlpg (%rdi)" DONE);
+CODE64(priv_ltr, "ltr %ax" DONE);
+CODE64(priv_wbinvd, "wbinvd" DONE);
+CODE64(priv_dr, "mov %dr7, %rax" DONE);
+TEST(privileged, "privileged instructions in ring 3 are #GP(0)")
+{
+	static const u8 *const rows[] = {
+		priv_hlt_b, priv_cli_b, priv_out_b, priv_cr_b, priv_wrmsr_b, priv_lgdt_b,
+		priv_invlpg_b, priv_ltr_b, priv_wbinvd_b, priv_dr_b,
+	};
+
+	for (u32 i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct guest *g = guest_with_code(M_LONG, rows[i], 16);
+		struct stop s;
+
+		cpu_ring3(cpu0(g), G_CODE);
+		s = run(g);
+		if (s.kind != ST_EXC || s.vec != 13 || s.err || s.rip != G_CODE)
+			test_fail(__FILE__, __LINE__, "row %u: %s", i, stop_text(&s));
+		guest_free(g);
+	}
+}
+CODE64(umip_sgdt, "sgdt (%rdi)" DONE3);
+TEST(umip, "SGDT in ring 3: allowed, with CR4.UMIP #GP(0)")
+{
+	struct guest *g = guest_with(M_LONG, umip_sgdt);
+	struct stop s;
+
+	if (!guest_has(g, 7, 2, 2))
+		test_skip("no UMIP");
+	cpu_ring3(cpu0(g), G_CODE);
+	WITH_REGS(cpu0(g), r) r.rdi = G_DATA;
+	s = run(g);
+	CHECK_EXC(s, VEC_DONE3, -1);
+	CHECK_EQ(*g16(g, G_DATA), GDT_BYTES - 1);
+	CHECK_EQ(*g64(g, G_DATA + 2), G_GDT);
+	guest_free(g);
+	g = guest_with(M_LONG, umip_sgdt);
+	cpu_ring3(cpu0(g), G_CODE);
+	WITH_SREGS(cpu0(g), sr) sr.cr4 |= 1u << 11;
+	s = run(g);
+	CHECK_EXC(s, 13, 0);
+}
+
+/* -- #NM, #MF, #XF -- */
+CODE64(nm_x87, "fld1" DONE);
+CODE64(nm_sse, "addps %xmm1, %xmm0" DONE);
+CODE64(nm_clts, "clts\n fld1\n addps %xmm1, %xmm0" DONE);
+CODE64(nm_wait, "fwait" DONE);
+static struct stop with_cr0(const u8 *p, u64 bits, u64 cr4_off)
+{
+	struct guest *g = guest_with_code(M_LONG, p, 16);
+
+	WITH_SREGS(cpu0(g), sr) {
+		sr.cr0 = (sr.cr0 & ~14ull) | bits;
+		sr.cr4 &= ~cr4_off;
+	}
+	return run(g);
+}
+TEST(nm, "CR0.TS, EM and MP against x87, SSE and WAIT")
+{
+	struct stop s = with_cr0(nm_x87_b, 8, 0);
+
+	CHECK_EXC(s, 7, -1);
+	CHECK_EQ(s.rip, G_CODE);
+	s = with_cr0(nm_x87_b, 4, 0);
+	CHECK_EXC(s, 7, -1);
+	s = with_cr0(nm_sse_b, 8, 0);
+	CHECK_EXC(s, 7, -1);
+	s = with_cr0(nm_sse_b, 4, 0);
+	CHECK_EXC(s, 6, -1);
+	s = with_cr0(nm_sse_b, 2, 0x200);	/* no OSFXSR */
+	CHECK_EXC(s, 6, -1);
+	s = with_cr0(nm_wait_b, 8, 0);
+	CHECK_STOP(s, ST_DONE);
+	s = with_cr0(nm_wait_b, 8 | 2, 0);
+	CHECK_EXC(s, 7, -1);
+	s = with_cr0(nm_clts_b, 8, 0);
+	CHECK_STOP(s, ST_DONE);
+}
+CODE64(nm_warm, "mov $3000, %ecx\n 1: addps %xmm1, %xmm0\n fldz\n fstp %st(0)\n dec %ecx\n jnz 1b\n"
+	" mov %cr0, %rax\n or $8, %al\n mov %rax, %cr0\n inc %ecx\n jmp 1b");
+TEST(nm_warm, "CR0.TS set under warm vector code")
+{
+	struct stop s = run(guest_with(M_LONG, nm_warm));
+
+	CHECK_EXC(s, 7, -1);
+	CHECK_EQ(s.r.rcx, 1);
+}
+CODE64(mf, "fninit\n movw $0x37b, (%rdi)\n fldcw (%rdi)\n fld1\n fldz\n mf_div: fdivrp\n"
+	" mov $1, %eax\n mf_next: fld1" DONE);
+LABEL(mf_next);
+TEST(mf, "#MF comes with the next waiting x87 instruction")
+{
+	struct guest *g = guest_with(M_LONG, mf);
+	struct stop s;
+
+	WITH_REGS(cpu0(g), r) r.rdi = G_DATA;
+	WITH_SREGS(cpu0(g), sr) sr.cr0 |= 0x20;
+	s = run(g);
+	CHECK_EXC(s, 16, -1);
+	CHECK_EQ(s.rip, AT(mf, mf_next));
+	CHECK_EQ(s.r.rax, 1);
+}
+CODE64(xf, "movl $0x1d80, (%rdi)\n ldmxcsr (%rdi)\n xorps %xmm1, %xmm1\n movaps %xmm0, %xmm2\n"
+	" xf_at: divss %xmm1, %xmm0" DONE);
+LABEL(xf_at);
+static struct stop xf_run(u64 cr4_off)
+{
+	struct guest *g = guest_with(M_LONG, xf);
+
+	WITH_REGS(cpu0(g), r) r.rdi = G_DATA;
+	WITH_SREGS(cpu0(g), sr) sr.cr4 &= ~cr4_off;
+	*g32(g, G_DATA + 4) = 0;
+	return run(g);
+}
+CODE64(xf_one, "movl $0x1d80, (%rdi)\n ldmxcsr (%rdi)\n movl $0x3f800000, (%rdi)\n movss (%rdi), %xmm0\n"
+	" xorps %xmm1, %xmm1\n xf1_at: divss %xmm1, %xmm0" DONE);
+LABEL(xf1_at);
+TEST(xf, "an unmasked SSE exception is #XF, without OSXMMEXCPT #UD")
+{
+	struct guest *g = guest_with(M_LONG, xf_one);
+	struct stop s;
+
+	WITH_REGS(cpu0(g), r) r.rdi = G_DATA;
+	s = run(g);
+	CHECK_EXC(s, 19, -1);
+	CHECK_EQ(s.rip, AT(xf_one, xf1_at));
+	guest_free(g);
+	g = guest_with(M_LONG, xf_one);
+	WITH_REGS(cpu0(g), r) r.rdi = G_DATA;
+	WITH_SREGS(cpu0(g), sr) sr.cr4 &= ~0x400ull;
+	s = run(g);
+	CHECK_EXC(s, 6, -1);
+	/* 0/0 is an invalid operation, masked here: no fault. */
+	s = xf_run(0);
+	CHECK_STOP(s, ST_DONE);
+}
+CODE64(ac, "mov 1(%rdi), %eax" DONE3);
+TEST(ac, "misaligned data with AM and AC in ring 3 is #AC(0)")
+{
+	struct guest *g = guest_with(M_LONG, ac);
+	struct stop s;
+
+	cpu_ring3(cpu0(g), G_CODE);
+	WITH_SREGS(cpu0(g), sr) sr.cr0 |= 1u << 18;
+	WITH_REGS(cpu0(g), r) {
+		r.rdi = G_DATA;
+		r.rflags |= 1u << 18;
+	}
+	s = run(g);
+	CHECK_EXC(s, 17, 0);
+}
