@@ -42,7 +42,7 @@ struct handle {
 	dev_t dev;
 	ino_t ino;
 	struct vm *vm;		/* VM and vCPU: one VM reference */
-	struct vm_vcpu *vcpu;
+	struct vm_vcpu *_Atomic vcpu;	/* NULL until the vCPU is complete */
 	struct handle *next;	/* hash chain or free list; handle_lock */
 };
 

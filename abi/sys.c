@@ -193,7 +193,12 @@ long abi_ioctl(struct handle *h, unsigned long request, unsigned long arg)
 
 int abi_ring_fd(struct handle *h)
 {
-	if (h->kind != HANDLE_VCPU || !h->vcpu || handle_foreign_mm(h) || h->vcpu->index == 0)
+	struct vm_vcpu *vv;
+
+	if (h->kind != HANDLE_VCPU || handle_foreign_mm(h))
+		return -1;
+	vv = h->vcpu;
+	if (!vv || !vv->index)
 		return -1;
 	return h->vm->ring_fd;
 }

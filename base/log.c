@@ -68,8 +68,8 @@ void log_write(enum log_level l, const char *fmt, ...)
 	if (n > (int)sizeof(line) - 2)
 		n = (int)sizeof(line) - 2;
 	line[n++] = '\n';
-	/* A log that cannot be written has nowhere to complain to. */
-	if (write(log_fd, line, (size_t)n) < 0)
-		log_threshold = log_threshold;
+	do {
+		m = (int)write(log_fd, line, (size_t)n);
+	} while (m < 0 && errno == EINTR);	/* other failures have nowhere to be reported */
 	errno = saved;
 }

@@ -502,6 +502,8 @@ struct unit *translate(struct engine *e, struct cpage *cp, u64 rip, u64 cs_base,
 	struct code_mem *m = &e->mem;
 
 	*res = CPU_OK;
+	/* Zydis and realloc() use vector registers. */
+	engine_fpu_save(e->c);
 	if ((u64)(m->hot_end - m->hot) < UNIT_MAX_HOT || (u64)(m->cold_end - m->cold) < UNIT_MAX_COLD)
 		return NULL;
 	if (e->n_units == e->cap_units) {

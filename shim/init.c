@@ -91,6 +91,7 @@ __attribute__((constructor(101))) static void shim_start(void)
 
 	log_init();
 	handle_init();
+	shim_signals_init();
 	if (node && *node == '/' && strlen(node) < sizeof(node_path))
 		strcpy(node_path, node);
 	else if (node && *node)

@@ -92,6 +92,7 @@ int shim_open_param(const char *path, int flags);
 
 /* The five signals that translated code may raise belong to us from the first use of the
  * node on; the program's own handlers are called behind ours. */
+void shim_signals_init(void);
 void shim_signals_start(void);
 /* Faults must be deliverable on a thread that enters the guest. */
 void shim_thread_ready(void);

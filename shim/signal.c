@@ -18,6 +18,7 @@
 #include <string.h>
 #include <sys/syscall.h>
 
+#include "abi/handle.h"
 #include "base/log.h"
 #include "base/user.h"
 #include "engine/engine.h"
@@ -192,6 +193,11 @@ static int change(int sig, const struct sigaction *act, struct sigaction *old)
 	u64 mask;
 	int r;
 
+	handle_init();
+	/* A vfork child shares our memory but not the kernel's actions: its changes, made on the
+	 * way to exec, must not reach the tables. */
+	if (!handle_own_process())
+		return NEXT(sigaction)(sig, act, old);
 	/* The arguments may be bad pointers: touch them before anything is held. */
 	if (act)
 		want = *act;
@@ -303,6 +309,22 @@ EXPORT int siginterrupt(int sig, int on)
 		return -1;
 	a.sa_flags = on ? a.sa_flags & ~SA_RESTART : a.sa_flags | SA_RESTART;
 	return sigaction(sig, &a, NULL);
+}
+
+/* fork() may have caught another thread in the middle of a change. */
+static void fork_child(void)
+{
+	for (size_t i = 0; i < SIGNALS; i++) {
+		atomic_store(&states[i].lock, 0);
+		if (atomic_load(&states[i].seq) & 1)
+			atomic_fetch_add(&states[i].seq, 1);
+	}
+}
+
+void shim_signals_init(void)
+{
+	if (pthread_atfork(NULL, NULL, fork_child))
+		log_error("pthread_atfork failed: signals may stop working after fork");
 }
 
 void shim_signals_start(void)

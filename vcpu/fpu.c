@@ -150,14 +150,12 @@ int vcpu_set_xsave(struct vcpu *v, const void *buf, u32 size)
 static bool xcr0_valid(const struct cpu *c, u64 x)
 {
 	/* APM2 11.5.2: x87 always, AVX needs SSE. */
-	return (x & X87) && !(x & ~c->xcr0_supported) && !((x & AVX) && !(x & SSE));
+	return (x & X87) && !(x & ~(c->xcr0_supported | X87)) && !((x & AVX) && !(x & SSE));
 }
 
 int vcpu_get_xcrs(struct vcpu *v, struct kvm_xcrs *x)
 {
 	cpu_zero(x, sizeof(*x));
-	if (!v->c->has_xsave)
-		return 0;
 	x->nr_xcrs = 1;
 	x->xcrs[0].value = v->c->xcr0;
 	return 0;
@@ -167,7 +165,8 @@ int vcpu_set_xcrs(struct vcpu *v, const struct kvm_xcrs *x)
 {
 	struct cpu *c = v->c;
 
-	if (!c->has_xsave || x->nr_xcrs > KVM_MAX_XCRS || x->flags)
+	/* Whether the guest's CPUID has XSAVE does not matter (QEMU sets 1 always). */
+	if (x->nr_xcrs > KVM_MAX_XCRS || x->flags)
 		return -EINVAL;
 	for (u32 i = 0; i < x->nr_xcrs; i++) {
 		if (x->xcrs[i].xcr)

@@ -37,12 +37,17 @@ int pio_in(struct cpu *c, const struct insn *in, u16 port, u32 size, void *buf, 
 	u32 i;
 
 	if (pio->ready) {	/* INS runs again: user space has put the data here */
-		pio->ready = false;
-		if (pio->port == port && pio->size == size && pio->count <= *count) {
-			*count = pio->count;
-			cpu_copy(buf, v->pio_data, (size_t)pio->count * size);
+		u32 left = pio->count - pio->done;
+
+		if (pio->port == port && pio->size == size) {
+			if (*count > left)
+				*count = left;
+			cpu_copy(buf, v->pio_data + pio->done * size, *count * size);
+			pio->done += *count;
+			pio->ready = pio->done < pio->count;
 			return CPU_OK;
 		}
+		pio->ready = false;
 	}
 	if (*count > PAGE_SIZE / size)
 		*count = PAGE_SIZE / size;
@@ -81,7 +86,7 @@ int pio_out(struct cpu *c, const struct insn *in, u16 port, u32 size, const void
 			return CPU_OK;
 		}
 	}
-	cpu_copy(v->pio_data, buf, (size_t)*count * size);
+	cpu_copy(v->pio_data, buf, *count * size);
 	if (is_string(in))
 		return user_exit(v, KVM_EXIT_IO_OUT, port, size, *count);
 	if (port == 0x7e && !(v->cfg->disabled_quirks & KVM_X86_QUIRK_OUT_7E_INC_RIP)) {
@@ -94,16 +99,19 @@ int pio_out(struct cpu *c, const struct insn *in, u16 port, u32 size, const void
 	return user_exit(v, KVM_EXIT_IO_OUT, port, size, 1);
 }
 
+/* One iteration may be all that a pass does: until the data is used up or RIP moves. */
 static int repeat_ins(struct vcpu *v)
 {
 	int r;
 
+	v->p->pio.done = 0;
 	v->p->pio.ready = true;
 	do {
 		atomic_store(&v->c->poll, 0);
 		vcpu_flush_requests(v);
 		r = vcpu_enter(v, true);
-	} while (r == RUN_POLL);
+	} while (r == RUN_POLL || (r == RUN_AGAIN && v->p->pio.ready &&
+				   vcpu_linear_rip(v) == v->p->pend_rip));
 	v->p->pio.ready = false;
 	return r;
 }

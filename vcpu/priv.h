@@ -79,7 +79,8 @@ struct vcpu_pio {
 	u16 port;
 	u8 size;
 	u32 count;
-	bool ready;		/* INS: data holds count items for the repeated instruction */
+	u32 done;		/* INS: items handed out so far ... */
+	bool ready;		/* ... of the count that the data page holds */
 };
 
 struct vcpu_debug {

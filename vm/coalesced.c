@@ -5,9 +5,11 @@
  * 0's memfd; the shim maps that page over page 2 of every other vCPU's mapping.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "vm/vm.h"
@@ -98,7 +100,9 @@ int vm_coalesced_attach(struct vm *vm, int run_fd)
 
 	if (vm->ring)
 		return 0;
-	fd = dup(run_fd);
+	/* By system call: the interposed dup would count it as the program's and keep the vCPU's
+	 * handle, and with it this VM, alive for ever. */
+	fd = (int)syscall(SYS_fcntl, run_fd, F_DUPFD_CLOEXEC, 0);
 	if (fd < 0)
 		return -errno;
 	p = mmap(NULL, PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd,

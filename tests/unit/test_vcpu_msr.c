@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: MIT */
+/* tests/unit/test_vcpu_msr.c - the MSR table, as user space and as the guest. */
+#include "vcpu_rig.h"
+#include "vcpu/msr.h"
+
+#define NONCANONICAL 0x800000000000ull
+
+static void table_is_sorted(void **state)
+{
+	u64 end = 0;
+
+#define CPU_OFF(f) 0
+#define MSR_OFF(f) 0
+#define KVM_FEATURE_CLOCKSOURCE 0
+#define X(name, first, n, list, h, a, w) \
+	assert_true((u64)(first) >= end); \
+	end = (u64)(first) + (n);
+	MSRS(X)
+#undef X
+}
+
+static void lists(void **state)
+{
+	u32 all[256], n = msr_index_list(NULL, 0), features = msr_feature_list(all, 256);
+	u64 val;
+
+	assert_true(n > 30 && n < 256);
+	for (u32 i = 0; i < features; i++)
+		assert_int_equal(msr_feature_get(all[i], &val), 0);
+	assert_int_equal(msr_index_list(all, 256), n);
+	assert_int_equal(msr_feature_get(0x10, &val), -EINVAL);
+	rig_cpuid();
+	vcpu_setup_mce(R.v, 10 | 1 << 8);
+	/* What user space is told to save it can read and write back. */
+	for (u32 i = 0; i < n; i++) {
+		val = 1;
+		if (all[i] == 0x6e0)
+			continue;
+		if (all[i] >= 0x4b564d00 && all[i] < 0x4b564e00)
+			continue;	/* some need a LAPIC */
+		if (vcpu_get_msr(R.v, all[i], &val) || vcpu_set_msr(R.v, all[i], val))
+			fail_msg("MSR %x", all[i]);
+	}
+}
+
+struct row {
+	u32 msr;
+	u64 val;
+	bool host_ok, guest_ok;
+};
+
+static bool guest_write(u32 msr, u64 val)
+{
+	return msr_hook_write(R.v->c, msr, val) == CPU_OK;
+}
+
+static void validity(void **state)
+{
+	static const struct row rows[] = {
+		{ 0xc0000082, 0xffff800000000000, true, true },
+		{ 0xc0000082, NONCANONICAL, false, false },
+		{ 0xc0000100, NONCANONICAL, false, false },
+		{ 0xc0000101, 0x7fffffffffff, true, true },
+		{ 0xc0000102, NONCANONICAL, false, false },
+		{ 0x175, NONCANONICAL, true, true },
+		{ 0x277, 0x0007040600070406, true, true },
+		{ 0x277, 0x02, false, false },
+		{ 0x277, 0x08, false, false },
+		{ 0x2ff, 0xc06, true, true },
+		{ 0x2ff, 0x1000, false, false },
+		{ 0x2ff, 2, false, false },
+		{ 0x250, 0x0606060606060606, true, true },
+		{ 0x250, 0x0606060606060602, false, false },
+		{ 0x200, 0x100006, true, true },
+		{ 0x200, 0x100, false, false },
+		{ 0x201, 0xfff00800, true, true },
+		{ 0x201, 0x400, false, false },
+		{ 0xfe, 0x508, true, false },
+		{ 0xfe, 1, false, false },
+		{ 0xc0010015, BIT64(18) | BIT64(24), true, true },
+		{ 0xc0010015, BIT64(3) | BIT64(6) | BIT64(8), true, true },
+		{ 0xc0010015, BIT64(0), false, false },
+		{ 0xc0011029, 2, true, true },
+		{ 0xc0011029, 4, false, false },
+		{ 0x34, 5, true, false },
+		{ 0x8b, 0x123, true, true },
+		{ 0xc0000103, ~0ull, true, true },
+		{ 0x4b564d05, 1, true, true },
+		{ 0x4b564d05, 2, false, false },
+		{ 0x4b564d03, 2, false, false },
+		{ 0x4b564d02, 0x10, false, false },
+		{ 0x12345678, 0, false, false },
+		{ 0xc0000080, EFER_SCE | EFER_NX, true, true },
+		{ 0xc0000080, BIT64(40), false, false },
+		{ 0xc0000080, EFER_SVME, true, false },
+	};
+
+	rig_cpuid();
+	for (u32 i = 0; i < ARRAY_SIZE(rows); i++) {
+		bool host = !vcpu_set_msr(R.v, rows[i].msr, rows[i].val);
+		bool guest = guest_write(rows[i].msr, rows[i].val);
+
+		if (host != rows[i].host_ok || guest != rows[i].guest_ok)
+			fail_msg("MSR %x value %llx: user space %d, guest %d", rows[i].msr,
+				 (unsigned long long)rows[i].val, host, guest);
+	}
+}
+
+static void faults_are_gp(void **state)
+{
+	u64 val;
+
+	assert_int_equal(msr_hook_read(R.v->c, 0x12345678, &val), CPU_FAULT);
+	assert_int_equal(R.v->c->fault.vector, EXC_GP);
+	assert_true(R.v->c->fault.has_error);
+	assert_int_equal(R.v->c->fault.error, 0);
+}
+
+static void filter(void **state)
+{
+	u64 val;
+
+	R.cfg.msr_filter = true;
+	R.deny_msrs = true;
+	assert_int_equal(msr_hook_read(R.v->c, 0x10, &val), CPU_FAULT);
+	R.cfg.user_space_msr_mask = KVM_MSR_EXIT_REASON_FILTER;
+	assert_int_equal(msr_hook_write(R.v->c, 0x10, 7), CPU_EXIT);
+	assert_int_equal(R.v->run->exit_reason, KVM_EXIT_X86_WRMSR);
+	assert_int_equal(R.v->run->msr.reason, KVM_MSR_EXIT_REASON_FILTER);
+	assert_int_equal(R.v->run->msr.data, 7);
+	/* User space's own access is not filtered. */
+	assert_int_equal(vcpu_get_msr(R.v, 0x10, &val), 0);
+}
+
+static u64 rd(u32 msr)
+{
+	u64 val = 0;
+
+	assert_int_equal(vcpu_get_msr(R.v, msr, &val), 0);
+	return val;
+}
+
+#define NEAR(a, b) assert_in_range((a) - (b), 0, 500000000)
+
+static void tsc_and_adjust(void **state)
+{
+	rig_cpuid();
+	/* The guest's write moves TSC_ADJUST; user space's does not. */
+	u64 before = rd(0x10);
+
+	assert_true(guest_write(0x3b, 1ull << 40));
+	NEAR(rd(0x10), before + (1ull << 40));
+	assert_int_equal(vcpu_set_msr(R.v, 0x3b, 0), 0);
+	NEAR(rd(0x10), before + (1ull << 40));
+	assert_true(guest_write(0x10, 1ull << 50));
+	NEAR(rd(0x10), 1ull << 50);
+	assert_true(rd(0x3b) != 0);
+	assert_int_equal(vcpu_set_msr(R.v, 0x3b, 0), 0);
+	assert_int_equal(vcpu_set_msr(R.v, 0x10, 1ull << 52), 0);
+	NEAR(rd(0x10), 1ull << 52);
+	assert_int_equal(rd(0x3b), 0);
+}
+
+static void tsc_writes_synchronise(void **state)
+{
+	u64 off, off2;
+
+	vcpu_set_msr(R.v, 0x10, 1ull << 40);
+	vcpu_get_tsc_offset(R.v, &off);
+	/* What a second vCPU would be given a moment later. */
+	vcpu_set_msr(R.v, 0x10, (1ull << 40) + 1000);
+	vcpu_get_tsc_offset(R.v, &off2);
+	assert_true(off == off2);
+	vcpu_set_msr(R.v, 0x10, 0);
+	vcpu_get_tsc_offset(R.v, &off2);
+	assert_true(off == off2);
+	vcpu_set_msr(R.v, 0x10, 1ull << 55);
+	vcpu_get_tsc_offset(R.v, &off2);
+	assert_true(off != off2);
+}
+
+static void tsc_scaling(void **state)
+{
+	u32 host = tsc_host_khz();
+
+	assert_true(host > 100000);
+	assert_int_equal(vcpu_set_tsc_khz(R.v, 0x7fffffff), -EINVAL);
+	assert_int_equal(vcpu_set_tsc_khz(R.v, host / 2), 0);
+	assert_int_equal(vcpu_get_tsc_khz(R.v), host / 2);
+	assert_in_range(R.v->c->tsc_ratio, (1ull << 31) - 16, (1ull << 31) + 16);
+	assert_int_equal(vcpu_set_tsc_khz(R.v, 0), 0);
+	assert_true(R.v->c->tsc_ratio == 1ull << 32);
+}
+
+static void machine_check(void **state)
+{
+	struct kvm_x86_mce m = { .bank = 1, .status = 1ull << 63 };
+
+	assert_int_equal(vcpu_setup_mce(R.v, 0), -EINVAL);
+	assert_int_equal(vcpu_setup_mce(R.v, 33), -EINVAL);
+	assert_int_equal(vcpu_setup_mce(R.v, 10 | 1ull << 40), -EINVAL);
+	assert_int_equal(vcpu_set_mce(R.v, &m), -EINVAL);
+	assert_int_equal(vcpu_setup_mce(R.v, 10 | 1 << 8), 0);
+	assert_int_equal(rd(0x179), 10 | 1 << 8);
+	assert_int_equal(rd(0x400), ~0ull);
+	assert_int_equal(vcpu_set_mce(R.v, &m), 0);
+	assert_true(rd(0x405) == 1ull << 63);
+	assert_false(guest_write(0x405, 1));
+	assert_true(guest_write(0x405, 0));
+	assert_true(guest_write(0xc0010015, BIT64(18)));
+	assert_true(guest_write(0x405, 1));
+	assert_false(guest_write(0x400 + 4 * 10, 0));
+}
+
+static void kvmclock_page(void **state)
+{
+	struct {
+		u32 version, pad;
+		u64 tsc, ns;
+		u32 mul;
+		s8 shift;
+		u8 flags;
+	} *t = (void *)(R.ram + 0x5000);
+	u64 val = 0x5001;
+	u32 *wall = (u32 *)(R.ram + 0x6000);
+	u64 ns;
+
+	assert_int_equal(vcpu_kvmclock_ctrl(R.v), -EINVAL);
+	assert_int_equal(vcpu_set_msr(R.v, 0x4b564d01, val), 0);
+	assert_int_equal(t->version & 1, 0);
+	assert_true(t->version > 0);
+	assert_int_equal(t->ns, 1000);
+	/* One second of ticks is one second. */
+	ns = (u64)tsc_host_khz() * 1000;
+	ns = t->shift < 0 ? ns >> -t->shift : ns << t->shift;
+	ns = (u64)(((u128)ns * t->mul) >> 32);
+	assert_in_range(ns, 999999990, 1000000010);
+	assert_int_equal(t->flags & 2, 0);
+	assert_int_equal(vcpu_kvmclock_ctrl(R.v), 0);
+	kvmclock_update(R.v);
+	assert_int_equal(t->flags & 2, 2);
+	vcpu_set_msr(R.v, 0x4b564d00, 0x6000);
+	assert_int_equal(wall[0], 2);
+	assert_true(wall[1] > 1600000000);
+}
+
+static void enforced_features(void **state)
+{
+	struct kvm_enable_cap cap = { .cap = KVM_CAP_ENFORCE_PV_FEATURE_CPUID, .args = { 1 } };
+
+	assert_int_equal(vcpu_set_msr(R.v, 0x4b564d05, 1), 0);
+	assert_int_equal(vcpu_enable_cap(R.v, &cap), 0);
+	assert_int_equal(vcpu_set_msr(R.v, 0x4b564d05, 1), -EINVAL);
+	rig_cpuid();
+	assert_int_equal(vcpu_set_msr(R.v, 0x4b564d05, 1), 0);
+	cap.flags = 1;
+	assert_int_equal(vcpu_enable_cap(R.v, &cap), -EINVAL);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		RIG_TEST(table_is_sorted),
+		RIG_TEST(lists),
+		RIG_TEST(validity),
+		RIG_TEST(faults_are_gp),
+		RIG_TEST(filter),
+		RIG_TEST(tsc_and_adjust),
+		RIG_TEST(tsc_writes_synchronise),
+		RIG_TEST(tsc_scaling),
+		RIG_TEST(machine_check),
+		RIG_TEST(kvmclock_page),
+		RIG_TEST(enforced_features),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
