@@ -95,7 +95,7 @@ static bool vectors_differ(const struct insn_state *want, const struct insn_stat
 }
 
 bool compare_results(const struct gen_case *c, const struct insn_result *want,
-		     const struct insn_result *got, bool ring0, FILE *f)
+		     const struct insn_result *got, bool ring0, bool precise, FILE *f)
 {
 	static const char *const names[16] = {
 		"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", "r8", "r9", "r10", "r11",
@@ -104,6 +104,8 @@ bool compare_results(const struct gen_case *c, const struct insn_result *want,
 	bool fault = want->s.vec != ALL, d = fault_differs(&want->s, &got->s, ring0, f);
 	u64 flags = 0xcd5 & ~(u64)gen_undef(c, want->s.fault_rip, fault);
 
+	if (fault && !precise)
+		flags &= gen_live(c, want->s.fault_rip) | 0x400;
 	for (u32 i = 0; i < 16; i++)
 		d |= word(f, names[i], want->s.gpr[i], got->s.gpr[i], ALL);
 	d |= word(f, "flags", want->s.rflags, got->s.rflags, flags);

@@ -7,6 +7,7 @@
 
 #include <string.h>
 
+#include "engine/cpu.h"
 #include "tests/insn/filter.h"
 
 enum role { ROLE_PTR, ROLE_SMALL, ROLE_ANY };
@@ -431,6 +432,34 @@ static void keep_templates_whole(struct gen_case *c)
 	}
 }
 
+static bool uses_cl(const ZydisDecodedInstruction *in, const ZydisDecodedOperand *ops)
+{
+	for (u32 i = 0; i < in->operand_count; i++)
+		if (ops[i].type == ZYDIS_OPERAND_TYPE_REGISTER &&
+		    (ops[i].reg.value == ZYDIS_REGISTER_CL ||
+		     in->meta.category == ZYDIS_CATEGORY_STRINGOP))
+			return true;
+	return false;
+}
+
+static void note_flags(struct gen *g)
+{
+	for (u32 i = 0; i < g->c->n; i++) {
+		struct gen_insn *in = &g->c->insn[i];
+		ZydisDecodedOperand ops[ZYDIS_MAX_OPERAND_COUNT];
+		ZydisDecodedInstruction zi;
+
+		if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(&g->dec, in->bytes, in->len, &zi, ops)) ||
+		    !zi.cpu_flags)
+			continue;
+		in->reads = (u16)(zi.cpu_flags->tested & FL_ARITH);
+		/* A shift by CL may be one by nothing. */
+		if (!filter_may_keep_flags(&zi) || !uses_cl(&zi, ops))
+			in->kills = (u16)((zi.cpu_flags->modified | zi.cpu_flags->set_0 |
+					   zi.cpu_flags->set_1 | filter_undefined(&zi)) & FL_ARITH);
+	}
+}
+
 void gen_make(struct gen_case *c, u64 seed, const struct gen_options *o)
 {
 	struct gen g = { .rng = seed, .c = c, .o = o };
@@ -449,6 +478,7 @@ void gen_make(struct gen_case *c, u64 seed, const struct gen_options *o)
 			one_random(&g, want - c->n);
 	}
 	keep_templates_whole(c);
+	note_flags(&g);
 }
 
 void gen_set_dead(struct gen_case *c, u32 i, bool dead)
@@ -459,6 +489,50 @@ void gen_set_dead(struct gen_case *c, u32 i, bool dead)
 	for (u32 k = 0; group && k < c->n; k++)
 		if (c->insn[k].group == group)
 			c->insn[k].dead = dead;
+}
+
+static bool has_successor(const struct gen_insn *in)
+{
+	u8 op = in->bytes[0];
+
+	/* RET, RET imm16, and jumps and calls through FF /2 and /4. */
+	return op != 0xc3 && op != 0xc2 && op != 0xff;
+}
+
+static u16 live_at(const struct gen_case *c, u32 i)
+{
+	while (i < c->n && c->insn[i].dead)
+		i++;
+	return i < c->n ? c->insn[i].live : FL_ARITH;
+}
+
+/* Liveness of flags over the sequence; its end reads them all. */
+static void follow_liveness(struct gen_case *c)
+{
+	for (u32 i = 0; i < c->n; i++)
+		c->insn[i].live = 0;
+	for (u32 round = 0; round < 3; round++)	/* the one backward branch needs a second */
+		for (u32 i = c->n; i-- > 0;) {
+			struct gen_insn *in = &c->insn[i];
+			bool always = in->bytes[0] == 0xe8 || in->bytes[0] == 0xe9 || in->bytes[0] == 0xeb;
+			u16 out = 0;
+
+			if (!has_successor(in))
+				out = FL_ARITH;
+			if (in->fix == FIX_JUMP)
+				out |= live_at(c, in->to);
+			if (in->fix != FIX_JUMP || !always)
+				out |= live_at(c, i + 1);
+			in->live = (u16)((out & ~in->kills) | in->reads);
+		}
+}
+
+u32 gen_live(const struct gen_case *c, u64 rip)
+{
+	for (u32 i = 0; i < c->n; i++)
+		if (!c->insn[i].dead && c->insn[i].addr == rip)
+			return c->insn[i].live;
+	return FL_ARITH;
 }
 
 u32 gen_layout(struct gen_case *c, u8 *out, u64 at, u64 exit_at)
@@ -487,6 +561,7 @@ u32 gen_layout(struct gen_case *c, u8 *out, u64 at, u64 exit_at)
 		}
 		memcpy(out + (in->addr - at), in->bytes, in->len);
 	}
+	follow_liveness(c);
 	memcpy(out + len, "\xff\x25\x00\x00\x00\x00", 6);	/* jmp [rip] */
 	memcpy(out + len + 6, &exit_at, 8);
 	c->in.entry = at;

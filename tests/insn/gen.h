@@ -20,6 +20,9 @@ struct gen_insn {
 	/* Flags that have no defined value when a fault at this item, or the
 	 * end behind it, is seen. */
 	u32 undef_before, undef_after;
+	/* Flags the instruction reads, and those it surely overwrites; flags that may
+	 * still be read when it begins. */
+	u16 reads, kills, live;
 	u64 addr;		/* set by gen_layout() */
 };
 
@@ -57,6 +60,11 @@ void gen_make(struct gen_case *c, u64 seed, const struct gen_options *o);
 u32 gen_layout(struct gen_case *c, u8 *out, u64 at, u64 exit_at);
 /* Undefined flags when the case ended (rip = exit) or faulted at rip. */
 u32 gen_undef(const struct gen_case *c, u64 rip, bool fault);
+/*
+ * Flags that matter at a fault at rip. Others are overwritten before anything but the
+ * fault's handler could read them; a translator may leave them out.
+ */
+u32 gen_live(const struct gen_case *c, u64 rip);
 /* Remove item i, and those it makes sense with only; or bring them back. */
 void gen_set_dead(struct gen_case *c, u32 i, bool dead);
 void gen_print(const struct gen_case *c, FILE *f);
