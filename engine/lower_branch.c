@@ -106,6 +106,38 @@ static void check_token(struct translator *t, struct cpage *cp, struct record *r
 	add_cold(t, jcc32(t, CC_NE), r, save);
 }
 
+/* rcx += v; no flags. */
+static void add_rcx(struct translator *t, u64 v)
+{
+	if (is_simm32(v)) {
+		b3(t, 0x48, 0x8d, 0x89);		/* lea rcx, [rcx + disp32] */
+		d4(t, (u32)v);
+	} else {
+		mov_ri(t, H_RSI, v);
+		lea(t, true, H_RCX, H_RCX, H_RSI, 1, 0);
+	}
+}
+
+/*
+ * Where indirect jumps arrive with their target RIP in rcx. A jump cache slot is shared, so
+ * the target may be another unit that wants the flags even if this one does not: the
+ * comparison must spare them. LOOP is the one branch that is not taken on a match and
+ * leaves the flags alone.
+ */
+static void emit_ind_entry(struct translator *t)
+{
+	struct unit *u = t->u;
+	u8 *miss = t->p;
+	s64 back;
+
+	add_rcx(t, u->rip);
+	jmp_rx(t, t->e->stub_ind_miss);
+	u->e_ind = rx_of(t, t->p);
+	add_rcx(t, 1 - u->rip);
+	back = miss - (t->p + 2);
+	b2(t, 0xe2, (u8)back);
+}
+
 void emit_entry(struct translator *t)
 {
 	struct unit *u = t->u;
@@ -126,18 +158,8 @@ void emit_entry(struct translator *t)
 	if (!re || !rp)
 		return;
 	if (!(t->mode & MODE_CSBASE)) {
-		u->e_ind = rx_of(t, t->p);
-		if (live)
-			emit_flags_save(t, false);
-		if (is_simm32(u->rip)) {
-			b3(t, 0x48, 0x81, 0xf9);	/* cmp rcx, imm32 */
-			d4(t, (u32)u->rip);
-		} else {
-			mov_ri(t, H_RSI, u->rip);
-			op_rr(t, true, 0x3b, H_RCX, H_RSI);
-		}
-		add_cold(t, jcc32(t, CC_NE), NULL, live);
-		if (live) {
+		emit_ind_entry(t);
+		if (live && !u->cp2) {
 			b2(t, 0xeb, 0);
 			to_token = t->p;
 		}
@@ -149,10 +171,10 @@ void emit_entry(struct translator *t)
 		to_poll = t->p;
 	}
 	u->e_cross = rx_of(t, t->p);
-	if (live)
-		emit_flags_save(t, false);
 	if (to_token)
 		to_token[-1] = (u8)(t->p - to_token);
+	if (live)
+		emit_flags_save(t, false);
 	check_token(t, u->cp, re, live);
 	if (u->cp2)
 		check_token(t, u->cp2, re, live);
