@@ -83,7 +83,7 @@ struct vcpu_vm_config {
 	bool msr_platform_info_off;	/* KVM_CAP_MSR_PLATFORM_INFO cleared: guest reads give #GP */
 	bool msr_filter;	/* vm_ops->msr_allowed must be asked */
 	u32 tsc_khz;		/* default for new vCPUs */
-	u64 tsc_offset;		/* guest TSC - scaled host TSC for new vCPUs */
+	u64 tsc_offset;		/* guest TSC - scaled host TSC for new vCPUs, without tsc_sync */
 	struct vcpu_tsc_sync *tsc_sync;	/* NULL: vCPUs are not kept together */
 	struct irqchip *irq;	/* NULL without irqchip */
 };
