@@ -86,8 +86,12 @@ static void map_logical(struct apic_map *m, struct lapic *l)
 		return;
 	if (lapic_x2apic(l))
 		mode = LOGICAL_X2APIC;
+	else if (lapic_get(l, APIC_DFR) == DFR_FLAT)
+		mode = LOGICAL_FLAT;
+	else if (lapic_get(l, APIC_DFR) == DFR_CLUSTER)
+		mode = LOGICAL_CLUSTER;
 	else
-		mode = lapic_get(l, APIC_DFR) == DFR_FLAT ? LOGICAL_FLAT : LOGICAL_CLUSTER;
+		return;		/* an undefined model matches nothing */
 	if (m->logical != LOGICAL_NONE && m->logical != mode) {
 		m->logical = LOGICAL_MIXED;
 		return;
@@ -170,11 +174,13 @@ void apic_map_update(struct irqchip *chip)
 
 	pthread_mutex_lock(&chip->map_lock);
 	old = atomic_load(&chip->map);
-	m = chip->spare;
-	m->n = old->n;
-	for (u32 i = 0; i < old->n; i++)
-		m->all[i] = old->all[i];
-	map_publish(chip, m);
+	if (old) {
+		m = chip->spare;
+		m->n = old->n;
+		for (u32 i = 0; i < old->n; i++)
+			m->all[i] = old->all[i];
+		map_publish(chip, m);
+	}
 	pthread_mutex_unlock(&chip->map_lock);
 }
 
@@ -383,7 +389,8 @@ static bool deliver_mapped(struct delivery *d, struct apic_map *map, int *ret)
 	for (u32 rest = mask; rest; rest &= rest - 1) {
 		u32 i = (u32)__builtin_ctz(rest);
 
-		if (!slots[i])
+		/* phys[] also holds xAPICs, which no x2APIC logical id addresses. */
+		if (!slots[i] || (map->logical == LOGICAL_X2APIC && !lapic_x2apic(slots[i])))
 			mask &= ~(1u << i);
 	}
 	if (d->lowest && mask)

@@ -22,7 +22,7 @@ bool eoi_suppressed(struct lapic *l)
 		return true;
 	case EOI_SUPPRESS_DISABLED:
 		return false;
-	default:	/* KVM's history: honoured in the kernel's I/O APIC, ignored in split mode */
+	default:	/* KVM's history: honoured by the kernel's I/O APIC, not in split mode */
 		return l->chip->mode == IRQCHIP_FULL;
 	}
 }

@@ -229,6 +229,7 @@ struct irqchip {
 	_Atomic u32 eoi_mode;
 	_Atomic bool ids_32bit, no_broadcast_quirk;
 	_Atomic u32 apic_bus_ns;
+	_Atomic u32 avic_max_id;
 	_Atomic u64 disabled_quirks;
 	_Atomic u32 inhibits;		/* changes under inhibit_lock, read by anyone */
 	pthread_mutex_t inhibit_lock;	/* innermost */

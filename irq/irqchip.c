@@ -29,6 +29,7 @@ struct irqchip *irqchip_create(enum irqchip_mode mode, const struct irq_ops *ops
 	chip->vm = vm;
 	chip->nr_reserved_pins = nr_reserved_pins;
 	atomic_init(&chip->apic_bus_ns, 1);
+	atomic_init(&chip->avic_max_id, 0xfff);
 	/* No acceleration is implemented below the APIC yet. */
 	atomic_init(&chip->inhibits, BIT(APICV_INHIBIT_DISABLED));
 	pthread_mutex_init(&chip->lock, NULL);
@@ -76,6 +77,7 @@ void irqchip_set_x2apic_api(struct irqchip *chip, bool ids_32bit, bool no_broadc
 {
 	atomic_store(&chip->ids_32bit, ids_32bit);
 	atomic_store(&chip->no_broadcast_quirk, no_broadcast_quirk);
+	apic_map_update(chip);
 }
 
 void irqchip_set_apic_bus_ns(struct irqchip *chip, u32 ns)
@@ -86,6 +88,11 @@ void irqchip_set_apic_bus_ns(struct irqchip *chip, u32 ns)
 void irqchip_set_disabled_quirks(struct irqchip *chip, u64 mask)
 {
 	atomic_store(&chip->disabled_quirks, mask);
+}
+
+void irqchip_set_avic_max_id(struct irqchip *chip, u32 id)
+{
+	atomic_store(&chip->avic_max_id, id);
 }
 
 enum irqchip_mode irqchip_get_mode(struct irqchip *chip)

@@ -36,6 +36,9 @@ enum eoi_mode irqchip_get_eoi_mode(struct irqchip *chip);
 void irqchip_set_x2apic_api(struct irqchip *chip, bool ids_32bit, bool no_broadcast_quirk);
 void irqchip_set_apic_bus_ns(struct irqchip *chip, u32 ns);	/* before vCPUs; default 1 */
 void irqchip_set_disabled_quirks(struct irqchip *chip, u64 mask);	/* KVM_X86_QUIRK_* */
+/* Ids above this inhibit acceleration for the VM (PHYSICAL_ID_TOO_BIG), they do not fail.
+ * Before vCPUs; the default is what x2AVIC with its extension addresses, 0xfff. */
+void irqchip_set_avic_max_id(struct irqchip *chip, u32 id);
 enum irqchip_mode irqchip_get_mode(struct irqchip *chip);
 
 /* -- lines and messages -- */

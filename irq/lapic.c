@@ -230,6 +230,8 @@ struct lapic *lapic_create(struct irqchip *chip, void *vcpu, u32 id, bool bsp)
 		free(l);
 		return NULL;
 	}
+	if (id > atomic_load(&chip->avic_max_id))
+		apicv_set_inhibit(chip, APICV_INHIBIT_PHYSICAL_ID_TOO_BIG, true);
 	lapic_reset(l, false);
 	return l;
 }

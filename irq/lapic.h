@@ -48,7 +48,8 @@ int lapic_set_base(struct lapic *l, u64 v, bool host);
 bool lapic_x2apic(struct lapic *l);		/* [any] [lock-free] */
 bool lapic_hw_enabled(struct lapic *l);		/* [any] [lock-free] */
 u8 lapic_get_tpr(struct lapic *l);		/* CR8: bits 7:4 of TPR. [any] [lock-free] */
-void lapic_set_tpr(struct lapic *l, u8 cr8);	/* [lock-free]; re-evaluate afterwards */
+/* [lock-free]; IRQ_WAKE_EVENT if a vector becomes deliverable. */
+void lapic_set_tpr(struct lapic *l, u8 cr8);
 u8 lapic_get_tpr_raw(struct lapic *l);		/* all 8 bits, [lock-free] */
 /* IA32_TSC_DEADLINE: reads 0 and ignores writes unless the timer is in that mode. */
 u64 lapic_get_tsc_deadline(struct lapic *l);

@@ -54,14 +54,19 @@ static u64 after(u64 now, u64 delta)
 static void arm_tsc(struct lapic *l)
 {
 	const struct irq_ops *ops = l->chip->ops;
-	u64 now = irqchip_now(l->chip), tsc = ops->tsc_now(l->vcpu);
+	void *vcpu = lapic_vcpu(l);
+	u64 now, tsc;
 
-	if (!l->tsc_deadline)
+	if (!l->tsc_deadline || !vcpu) {
 		set_deadline(l, 0);
-	else if (l->tsc_deadline <= tsc)
+		return;
+	}
+	now = irqchip_now(l->chip);
+	tsc = ops->tsc_now(vcpu);
+	if (l->tsc_deadline <= tsc)
 		set_deadline(l, now ? now : 1);
 	else	/* +1: conversion rounds down, the timer must not be early */
-		set_deadline(l, after(now, ops->tsc_to_ns(l->vcpu, l->tsc_deadline - tsc) + 1));
+		set_deadline(l, after(now, ops->tsc_to_ns(vcpu, l->tsc_deadline - tsc) + 1));
 }
 
 void lapic_timer_start(struct lapic *l, u32 count)
@@ -171,7 +176,7 @@ void lapic_poll_timer(struct lapic *l)
 		return;
 	switch (l->timer_mode) {
 	case LVT_TIMER_TSC_DEADLINE:
-		if (l->chip->ops->tsc_now(l->vcpu) < l->tsc_deadline) {
+		if (l->chip->ops->tsc_now(lapic_vcpu(l)) < l->tsc_deadline) {
 			arm_tsc(l);
 			return;
 		}

@@ -57,14 +57,14 @@ def one(name, expect, seconds, args):
     with open(log, errors='replace') as f:
         last = [line.strip()[:160] for line in f][-14:]
     if status == 0:
-        if expect == 'not-yet':
+        if expect != 'pass':
             return 'ok', 'passes now: change selftests.list', []
         return 'ok', '', []
     text = f'no end within {seconds} s' if status == 'timeout' else f'exit status {status}'
     if status == SKIP and expect == 'skip':
         return 'skip', last[-1] if last else 'the test skips itself', []
-    if expect != 'pass':
-        return 'skip', f'{expect}: {text}', []
+    if expect == 'not-yet':
+        return 'skip', f'not yet: {text}', []
     return 'fail', text, last
 
 

@@ -262,7 +262,7 @@ TEST(nm_warm, "CR0.TS set under warm vector code")
 	CHECK_EXC(s, 7, -1);
 	CHECK_EQ(s.r.rcx, 1);
 }
-CODE64(mf, "fninit\n movw $0x37b, (%rdi)\n fldcw (%rdi)\n fld1\n fldz\n mf_div: fdivrp\n"
+CODE64(mf, "fninit\n movw $0x37b, (%rdi)\n fldcw (%rdi)\n fld1\n fldz\n .byte 0xde, 0xf9\n"
 	" mov $1, %eax\n mf_next: fld1" DONE);
 LABEL(mf_next);
 TEST(mf, "#MF comes with the next waiting x87 instruction")

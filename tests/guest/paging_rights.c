@@ -113,13 +113,13 @@ static u64 fault_rip(const struct guest *g, enum access a)
 	}
 }
 
-/* Supervisor code and data of our own must stay reachable under SMEP and SMAP. */
+/* Our own code and data follow the ring; tables and handlers are the supervisor's. */
 static void own_pages_to(struct guest *g, bool user)
 {
 	for (u64 va = 0; va < G_WINDOW; va += 4096) {
 		u32 *lo = g->mode == M_PG32 ? guest_pte32(g, va) : (u32 *)guest_pte(g, va);
 
-		*lo = user ? *lo | PTE_U : *lo & ~(u32)PTE_U;
+		*lo = user && va >= G_CODE ? *lo | PTE_U : *lo & ~(u32)PTE_U;
 	}
 }
 

@@ -1,0 +1,360 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * tests/fuzz/fuzz_guest.c - random bytes as guest code, in every mode and ring.
+ *
+ * Right is: KVM_RUN always ends in a documented way, in time, the process lives, and
+ * memory around the guest's slot is untouched. Cases run in a child; its parent
+ * notices a death or a hang and names the seed, `--case SEED` repeats it.
+ */
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "tests/fuzz/code.h"
+#include "tests/guest/harness/harness.h"
+#include "tests/guest/harness/tables.h"
+
+enum { CANARY = 4096, CASES_PER_VM = 16, MAX_EXITS = 40, HANG_S = 20, MAX_FAILED = 5 };
+
+/* Shared with the child; written by the child only (relaxed, a progress report). */
+struct progress {
+	_Atomic u64 seed;
+	_Atomic u64 done;
+	_Atomic u64 exits[ST_OTHER + 1];
+	_Atomic u32 bad;	/* the child said why */
+};
+static struct progress *shared;
+static struct guest_cpu *running;
+
+void test_die(const char *fmt, ...)
+{
+	va_list ap;
+
+	printf("# ");
+	va_start(ap, fmt);
+	vprintf(fmt, ap);
+	va_end(ap);
+	printf("\n");
+	fflush(stdout);
+	_exit(1);
+}
+
+void test_skip(const char *fmt, ...)
+{
+	test_die("%s", fmt);
+}
+
+static void on_alarm(int sig)
+{
+	if (running)
+		running->run->immediate_exit = 1;
+}
+
+static void arm(u32 ms)
+{
+	struct itimerval t = {
+		.it_value.tv_usec = (suseconds_t)ms * 1000, .it_interval.tv_usec = 5000,
+	};
+
+	setitimer(ITIMER_REAL, &t, NULL);
+}
+
+static void canaries_set(struct guest *g)
+{
+	u8 *lo = g->ram - CANARY, *hi = g->ram + G_RAM_SIZE;
+
+	if (mprotect(lo, CANARY, PROT_READ | PROT_WRITE) ||
+	    mprotect(hi, CANARY, PROT_READ | PROT_WRITE))
+		test_die("mprotect: %s", strerror(errno));
+	memset(lo, 0xc5, CANARY);
+	memset(hi, 0xc5, CANARY);
+}
+
+static bool canaries_ok(const struct guest *g)
+{
+	for (u32 i = 0; i < CANARY; i++)
+		if (g->ram[-1 - (s64)i] != 0xc5 || g->ram[G_RAM_SIZE + i] != 0xc5)
+			return false;
+	return true;
+}
+
+/* A number that is often an address somewhere interesting. */
+static u64 some_address(u64 *rng)
+{
+	u64 r = fuzz_next(rng);
+
+	switch (fuzz_next(rng) % 8) {
+	case 0: return r;
+	case 1: return G_MMIO + r % 0x1000;
+	case 2: return G_WINDOW + r % 0x200000;
+	case 3: return r % 0x10000;
+	case 4: return G_RAM_SIZE - 16 + r % 32;
+	case 5: return 0xfee00000 + r % 0x1000;
+	default: return G_DATA + r % 0x10000;
+	}
+}
+
+static void scribble(struct guest *g, u64 *rng)
+{
+	static const struct { u32 at, len; } places[] = {
+		{ G_GDT, GDT_BYTES }, { G_IDT, 0x400 }, { G_TSS, 0x200 }, { G_PT, 0x5000 }, { 0, 0x400 },
+	};
+	u32 n = fuzz_next(rng) % 4 ? 0 : 1 + fuzz_next(rng) % 8;
+
+	while (n--) {
+		u32 p = fuzz_next(rng) % ARRAY_SIZE(places);
+
+		g->ram[places[p].at + fuzz_next(rng) % places[p].len] ^= (u8)(1 << fuzz_next(rng) % 8);
+	}
+}
+
+static void put_code(struct guest *g, u64 at, u64 *rng)
+{
+	u8 buf[2048];
+
+	fuzz_code(buf, sizeof(buf), rng);
+	guest_write(g, at, buf, sizeof(buf));
+}
+
+/* Everything a case depends on follows from its seed. */
+static void prepare(struct guest *g, u64 seed, u64 *rng)
+{
+	struct guest_cpu *c = cpu0(g);
+	u64 flags, pick = fuzz_next(rng);
+
+	(void)seed;
+	madvise(g->ram, G_RAM_SIZE, MADV_DONTNEED);
+	tables_build(g);
+	scribble(g, rng);
+	put_code(g, G_CODE, rng);
+	put_code(g, G_WINDOW - 1000, rng);
+	put_code(g, G_DATA, rng);
+	cpu_setup(c);
+	if (g->mode >= M_PM32 && pick & 1)
+		cpu_ring3(c, G_CODE);
+	flags = 2 | (fuzz_next(rng) & 0xfd5);
+	if (pick & 2)
+		flags &= ~0x100ull;
+	if (pick & 4)
+		flags |= fuzz_next(rng) & 0x47000;
+	WITH_SREGS(c, s) {
+		if (g->mode >= M_PG32 && pick & 8)
+			s.cr0 |= 1u << 16;
+		if (g->mode >= M_PAE)
+			s.efer |= pick & 32 ? 0x801 : 0;
+		if (guest_has(g, 1, 2, 26) && pick & 64)
+			s.cr4 |= 1u << 18;
+		/* VM86 needs a stack and code it can reach. */
+		if (g->mode >= M_PM32 && g->mode <= M_PAE && (pick & 0xf00) == 0x100) {
+			flags |= 0x23000;
+			s.cs = s.ss = s.ds = s.es = s.fs = s.gs = seg_flat(0, 3, 3, 16);
+		}
+	}
+	WITH_REGS(c, r) {
+		__u64 *all = &r.rax;
+
+		for (u32 i = 0; i < 16; i++)
+			if (&all[i] != &r.rsp || !(fuzz_next(rng) % 8))
+				all[i] = some_address(rng);
+		r.rflags = flags;
+		r.rip = fuzz_next(rng) % 8 ? G_CODE : (flags & 0x20000 ? G_DATA & 0xffff : G_WINDOW - 1000);
+	}
+}
+
+static const char *bad_stop(const struct stop *s)
+{
+	switch (s->kind) {
+	case ST_ERROR:
+		return s->err == EFAULT ? NULL : "KVM_RUN failed";
+	case ST_OTHER:
+		switch (s->err) {
+		case KVM_EXIT_FAIL_ENTRY: case KVM_EXIT_HYPERCALL: case KVM_EXIT_SET_TPR:
+		case KVM_EXIT_X86_RDMSR: case KVM_EXIT_X86_WRMSR: case KVM_EXIT_IOAPIC_EOI:
+			return NULL;
+		}
+		return "an exit reason nobody asked for";
+	default:
+		return NULL;
+	}
+}
+
+static bool ends_case(const struct stop *s)
+{
+	return s->kind != ST_EXC && s->kind != ST_DONE && s->kind != ST_OUT && s->kind != ST_IN &&
+	       s->kind != ST_MMIO && s->kind != ST_HLT;
+}
+
+/* False: something is wrong and has been printed. */
+static bool one_case(struct guest *g, u64 seed, bool loud)
+{
+	struct guest_cpu *c = cpu0(g);
+	u64 rng = seed * 0x9e3779b97f4a7c15ull;
+	const char *why = NULL;
+	struct stop s;
+
+	atomic_store_explicit(&shared->seed, seed, memory_order_relaxed);
+	fuzz_next(&rng);
+	prepare(g, seed, &rng);
+	c->run->immediate_exit = 0;
+	running = c;
+	arm(30);
+	for (u32 i = 0; i < MAX_EXITS && !why; i++) {
+		s = cpu_run(c);
+		atomic_fetch_add_explicit(&shared->exits[s.kind], 1, memory_order_relaxed);
+		if (loud)
+			printf("# %s\n", stop_text(&s));
+		why = bad_stop(&s);
+		if (why || ends_case(&s))
+			break;
+		if ((s.kind == ST_IN && s.count == 1) || (s.kind == ST_MMIO && !s.write))
+			cpu_answer(c, fuzz_next(&rng));
+		if (s.kind == ST_EXC || s.kind == ST_DONE)
+			WITH_REGS(c, r) r.rip = G_CODE + fuzz_next(&rng) % 1024;
+	}
+	arm(0);
+	running = NULL;
+	if (!why && !canaries_ok(g))
+		why = "memory around the slot has changed";
+	atomic_fetch_add_explicit(&shared->done, 1, memory_order_relaxed);
+	if (!why)
+		return true;
+	printf("# seed %llu (%s): %s: %s\n", (unsigned long long)seed, mode_name[g->mode], why,
+	       stop_text(&s));
+	return false;
+}
+
+static enum mode mode_of(u64 seed)
+{
+	return (enum mode)(seed / CASES_PER_VM % M_COUNT);
+}
+
+static u32 vm_flags(u64 seed)
+{
+	return seed / CASES_PER_VM / M_COUNT % 4 == 3 ? GUEST_IRQCHIP : 0;
+}
+
+/* The child: cases from `seed` on until `end` or the first complaint. */
+static void child(u64 seed, double end)
+{
+	struct sigaction sa = { .sa_handler = on_alarm };
+	struct guest *g = NULL;
+
+	sigaction(SIGALRM, &sa, NULL);
+	for (; (double)time(NULL) < end; seed++) {
+		if (!g || seed % CASES_PER_VM == 0) {
+			if (g)
+				guest_free(g);
+			g = guest_new_flags(mode_of(seed), vm_flags(seed));
+			canaries_set(g);
+		}
+		if (!one_case(g, seed, false)) {
+			atomic_store(&shared->bad, 1);
+			fflush(stdout);
+			_exit(1);
+		}
+	}
+	_exit(0);
+}
+
+/* Wait for the child, reporting; true when it ended well. */
+static bool watch(pid_t pid)
+{
+	struct timespec nap = { 0, 50 * 1000 * 1000 };
+	u64 last = ~0ull;
+	time_t since = time(NULL), note = since;
+	int status;
+
+	for (;;) {
+		u64 now = atomic_load_explicit(&shared->seed, memory_order_relaxed);
+
+		if (waitpid(pid, &status, WNOHANG) == pid)
+			break;
+		if (now != last) {
+			last = now;
+			since = time(NULL);
+		} else if (time(NULL) - since > HANG_S) {
+			printf("# seed %llu (%s): no end\n", (unsigned long long)now,
+			       mode_name[mode_of(now)]);
+			kill(pid, SIGKILL);
+			waitpid(pid, &status, 0);
+			return false;
+		}
+		if (time(NULL) - note >= 10) {
+			note = time(NULL);
+			printf("# %llu cases, at seed %llu\n",
+			       (unsigned long long)atomic_load(&shared->done), (unsigned long long)now);
+		}
+		nanosleep(&nap, NULL);
+	}
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+		return true;
+	if (WIFSIGNALED(status))
+		printf("# seed %llu (%s): ended by signal %d\n", (unsigned long long)shared->seed,
+		       mode_name[mode_of(shared->seed)], WTERMSIG(status));
+	return false;
+}
+
+static int single(u64 seed)
+{
+	struct sigaction sa = { .sa_handler = on_alarm };
+	struct guest *g = guest_new_flags(mode_of(seed), vm_flags(seed));
+	bool ok;
+
+	sigaction(SIGALRM, &sa, NULL);
+	canaries_set(g);
+	printf("# %s\n", mode_name[g->mode]);
+	ok = one_case(g, seed, true);
+	printf("%s 1 - seed %llu\n", ok ? "ok" : "not ok", (unsigned long long)seed);
+	return ok ? 0 : 1;
+}
+
+int main(int argc, char **argv)
+{
+	u64 seed = (u64)time(NULL) * 1000;
+	u32 seconds = 60, failed = 0;
+	double end;
+
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (shared == MAP_FAILED)
+		return 1;
+	printf("TAP version 13\n1..1\n");
+	for (int i = 1; i + 1 < argc; i += 2) {
+		if (!strcmp(argv[i], "--seconds")) {
+			seconds = (u32)atoi(argv[i + 1]);
+		} else if (!strcmp(argv[i], "--seed")) {
+			seed = strtoull(argv[i + 1], NULL, 0);
+		} else if (!strcmp(argv[i], "--case")) {
+			return single(strtoull(argv[i + 1], NULL, 0));
+		} else {
+			fprintf(stderr, "usage: %s [--seconds N] [--seed S] [--case SEED]\n", argv[0]);
+			return 2;
+		}
+	}
+	printf("# first seed %llu\n", (unsigned long long)seed);
+	end = (double)time(NULL) + seconds;
+	while ((double)time(NULL) < end && failed < MAX_FAILED) {
+		pid_t pid;
+
+		fflush(stdout);
+		pid = fork();
+		if (pid < 0)
+			return 1;
+		if (!pid)
+			child(seed, end);
+		if (!watch(pid))
+			failed++;
+		seed = atomic_load(&shared->seed) + 1;
+	}
+	printf("# %llu cases;", (unsigned long long)shared->done);
+	for (u32 k = 0; k <= ST_OTHER; k++)
+		printf(" %llu", (unsigned long long)shared->exits[k]);
+	printf(" stops by kind\n%s 1 - random guest code\n", failed ? "not ok" : "ok");
+	return failed ? 1 : 0;
+}

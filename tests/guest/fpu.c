@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * tests/guest/fpu.c - XSAVE family, and vector state through the API: what the guest
+ * leaves in registers is what KVM_GET_FPU and KVM_GET_XSAVE show (APM2 11.5; SDM1 13).
+ */
+#include "tests/guest/harness/harness.h"
+
+static struct guest *with_avx(const u8 *p, u64 n)
+{
+	struct guest *g = guest_with_code(M_LONG, p, (u32)n);
+
+	if (!guest_has(g, 1, 2, 26) || !guest_has(g, 1, 2, 28))
+		test_skip("no XSAVE or no AVX");
+	WITH_SREGS(cpu0(g), sr) sr.cr4 |= 1u << 18;
+	return g;
+}
+#define WITH_AVX(s) with_avx(s##_b, LEN(s))
+#define SET_XCR0 "xor %ecx, %ecx\n xor %edx, %edx\n mov $7, %eax\n xsetbv\n"
+
+CODE64(get, "mov $0x1122334455667788, %rax\n movq %rax, %xmm3\n movq %rax, %xmm15\n fld1\n fldpi" STOP(1)
+	"movq %xmm3, %rbx\n movq %xmm4, %rcx" DONE);
+TEST(get_fpu, "KVM_GET_FPU and KVM_SET_FPU see the guest's registers")
+{
+	struct guest *g = guest_with(M_LONG, get);
+	struct kvm_fpu f;
+	u64 v;
+	struct stop s = run(g);
+
+	CHECK_STOP(s, ST_OUT);
+	vcpu_ioctl(cpu0(g), KVM_GET_FPU, &f, "KVM_GET_FPU");
+	memcpy(&v, f.xmm[3], 8);
+	CHECK_EQ(v, 0x1122334455667788);
+	memcpy(&v, f.xmm[15], 8);
+	CHECK_EQ(v, 0x1122334455667788);
+	CHECK_EQ(f.fcw, 0x37f);
+	CHECK_EQ(f.fsw >> 11 & 7, 6);
+	memcpy(&v, f.fpr[1], 8);
+	CHECK_EQ(v, 0x8000000000000000);
+	v = 0x55aa;
+	memcpy(f.xmm[4], &v, 8);
+	vcpu_ioctl(cpu0(g), KVM_SET_FPU, &f, "KVM_SET_FPU");
+	s = run(g);
+	CHECK_STOP(s, ST_DONE);
+	CHECK_EQ(s.r.rbx, 0x1122334455667788);
+	CHECK_EQ(s.r.rcx, 0x55aa);
+}
+CODE64(avx, SET_XCR0 "mov $0x77, %eax\n movd %eax, %xmm5\n vpbroadcastb %xmm5, %ymm5" STOP(1) "vmovdqu %ymm5, (%rdi)\n"
+	" vzeroupper\n xgetbv\n mov %eax, %ebx\n vmovdqu %ymm5, 0x40(%rdi)" DONE);
+TEST(avx, "AVX state survives an exit; XGETBV")
+{
+	struct guest *g = WITH_AVX(avx);
+	static u8 x[4096];
+	struct stop s;
+
+	if (!guest_has(g, 7, 1, 5))
+		test_skip("no AVX2");
+	WITH_REGS(cpu0(g), r) r.rdi = G_DATA;
+	s = run(g);
+	CHECK_STOP(s, ST_OUT);
+	vcpu_ioctl(cpu0(g), KVM_GET_XSAVE, x, "KVM_GET_XSAVE");
+	CHECK_EQ(x[512] & 7, x[512]);
+	CHECK_EQ(x[576 + 5 * 16], 0x77);	/* high half of YMM5, standard format */
+	s = run(g);
+	CHECK_STOP(s, ST_DONE);
+	for (u32 i = 0; i < 32; i++)
+		CHECK_EQ(g->ram[G_DATA + i], 0x77);
+	CHECK_EQ(g->ram[G_DATA + 0x40 + 15], 0x77);
+	CHECK_EQ(g->ram[G_DATA + 0x40 + 16], 0);
+	CHECK_EQ(s.r.rbx, 7);
+}
+CODE64(xsave, SET_XCR0 "mov $-1, %eax\n movq %rax, %xmm1\n fld1\n mov $7, %eax\n xor %edx, %edx\n xsave (%rdi)\n"
+	" pxor %xmm1, %xmm1\n fninit\n mov $2, %eax\n xrstor (%rdi)\n movq %xmm1, %rbx\n fnstsw %ax\n mov %eax, %esi\n"
+	" mov $5, %eax\n xrstor (%rdi)\n fnstsw %ax" DONE);
+TEST(xsave, "XSAVE and partial XRSTOR")
+{
+	struct guest *g = WITH_AVX(xsave);
+	struct stop s;
+
+	WITH_REGS(cpu0(g), r) r.rdi = G_DATA;
+	s = run(g);
+	CHECK_STOP(s, ST_DONE);
+	CHECK_EQ(s.r.rbx, 0xffffffff);
+	CHECK_EQ(s.r.rsi >> 11 & 7, 0);
+	CHECK_EQ(s.r.rax >> 11 & 7, 7);
+	CHECK_EQ(*g64(g, G_DATA + 512) & 3, 3);
+	CHECK_EQ(*g64(g, G_DATA + 520), 0);
+}
+CODE64(xsave_gp, SET_XCR0 "mov $7, %eax\n xsave_gp_at: xsave 8(%rdi)" DONE);
+CODE64(xrstor_gp, SET_XCR0 "mov $7, %eax\n xrstor (%rdi)" DONE);
+CODE64(xsetbv_gp, "xor %ecx, %ecx\n xor %edx, %edx\n mov %esi, %eax\n xsetbv" DONE);
+TEST(xsave_faults, "misaligned XSAVE, reserved header bits, invalid XCR0 are #GP; no OSXSAVE #UD")
+{
+	struct guest *g = WITH_AVX(xsave_gp);
+	static const u32 bad[] = { 0, 2, 5, 0x80000001 };
+	struct stop s;
+
+	WITH_REGS(cpu0(g), r) r.rdi = G_DATA;
+	s = run(g);
+	CHECK_EXC(s, 13, 0);
+	g = WITH_AVX(xrstor_gp);
+	*g64(g, G_DATA + 520) = 1;
+	WITH_REGS(cpu0(g), r) r.rdi = G_DATA;
+	s = run(g);
+	CHECK_EXC(s, 13, 0);
+	for (u32 i = 0; i < ARRAY_SIZE(bad); i++) {
+		g = WITH_AVX(xsetbv_gp);
+		WITH_REGS(cpu0(g), r) r.rsi = bad[i];
+		s = run(g);
+		CHECK_EXC(s, 13, 0);
+		guest_free(g);
+	}
+	g = WITH_AVX(xsetbv_gp);
+	WITH_SREGS(cpu0(g), sr) sr.cr4 &= ~(1ull << 18);
+	WITH_REGS(cpu0(g), r) r.rsi = 7;
+	s = run(g);
+	CHECK_EXC(s, 6, -1);
+}
+CODE64(avx_off, "vaddps %ymm0, %ymm1, %ymm2" DONE);
+TEST(avx_off, "AVX without XCR0.AVX is #UD")
+{
+	struct guest *g = WITH_AVX(avx_off);
+	struct stop s = run(g);
+
+	CHECK_EXC(s, 6, -1);
+}
+CODE64(xsaveopt, SET_XCR0 "mov $7, %eax\n xor %edx, %edx\n fninit\n xsavec (%rdi)\n mov 512(%rdi), %rbx\n mov 520(%rdi), %rcx\n"
+	" movl $0x1f80, %esi\n xrstor (%rdi)" DONE);
+TEST(xsavec, "XSAVEC writes the compacted form, XRSTOR reads it")
+{
+	struct guest *g = WITH_AVX(xsaveopt);
+	struct stop s;
+
+	if (!guest_has(g, 0xd, 0, 0))
+		test_skip("no leaf 0xd");
+	WITH_REGS(cpu0(g), r) r.rdi = G_DATA;
+	s = run(g);
+	if (s.kind == ST_EXC && s.vec == 6)
+		test_skip("no XSAVEC");
+	CHECK_STOP(s, ST_DONE);
+	CHECK_EQ(s.r.rcx, 0x8000000000000007);
+}
+CODE64(fxsave, "mov $0x99, %eax\n movd %eax, %xmm2\n fld1\n fxsave64 (%rdi)\n pxor %xmm2, %xmm2\n fninit\n fxrstor64 (%rdi)\n"
+	" movd %xmm2, %ebx\n fstpl 0x300(%rdi)" DONE);
+TEST(fxsave, "FXSAVE and FXRSTOR")
+{
+	struct guest *g = guest_with(M_LONG, fxsave);
+	struct stop s;
+
+	WITH_REGS(cpu0(g), r) r.rdi = G_DATA;
+	s = run(g);
+	CHECK_STOP(s, ST_DONE);
+	CHECK_EQ(s.r.rbx, 0x99);
+	CHECK_EQ(*g64(g, G_DATA + 0x300), 0x3ff0000000000000);
+	CHECK_EQ(*g32(g, G_DATA + 24), 0x1f80);
+}
+CODE64(keep, "mov $1000, %ecx\n mov $1, %eax\n movd %eax, %xmm7\n movd %eax, %xmm6\n 1: paddd %xmm6, %xmm7\n out %al, $0x80\n"
+	" dec %ecx\n jnz 1b\n movd %xmm7, %ebx" DONE);
+TEST(keep, "vector registers over a thousand exits")
+{
+	struct guest *g = guest_with(M_LONG, keep);
+	struct stop s;
+	u32 n = 0;
+
+	while ((s = run(g)).kind == ST_OUT)
+		n++;
+	CHECK_STOP(s, ST_DONE);
+	CHECK_EQ(n, 1000);
+	CHECK_EQ(s.r.rbx, 1001);
+}

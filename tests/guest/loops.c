@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * tests/guest/loops.c - getting a vCPU out of a loop that never exits: signals,
+ * immediate_exit, interrupts from other threads and other vCPUs; locked operations
+ * between vCPUs.
+ */
+#include <pthread.h>
+#include <signal.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "tests/guest/harness/harness.h"
+
+#define VEC 0x55
+/* Three shapes: one block onto itself, chained blocks, calls and returns. */
+CODE64(self, "1: jmp 1b");
+CODE64(chain, "1: inc %rax\n test $1, %al\n jz 2f\n nop\n 2: jmp 3f\n ud2\n 3: jmp 1b");
+CODE64(calls, "1: call 2f\n jmp 1b\n 2: inc %rax\n ret");
+CODE64(indirect, "lea 1f(%rip), %rdi\n 1: inc %rax\n jmp *%rdi");
+CODE64(loads, "1: mov (%rsi), %rbx\n mov %rbx, 8(%rsi)\n dec %ecx\n jnz 1b\n jmp 1b");
+static const struct { const u8 *b, *e; const char *name; } shapes[] = {
+	{ self_b, self_e, "self" }, { chain_b, chain_e, "chain" }, { calls_b, calls_e, "calls" },
+	{ indirect_b, indirect_e, "indirect" }, { loads_b, loads_e, "loads" },
+};
+
+static struct guest_cpu *kicked;
+static void on_kick(int sig)
+{
+	kicked->run->immediate_exit = 1;
+}
+static void plain_handler(int sig)
+{
+}
+
+struct kicker {
+	pthread_t target;
+	u32 delay_us;
+};
+static void *kick(void *p)
+{
+	struct kicker *k = p;
+
+	usleep(k->delay_us);
+	pthread_kill(k->target, SIGUSR1);
+	return NULL;
+}
+
+static void start_kicker(struct kicker *k, pthread_t *t, void (*fn)(int))
+{
+	struct sigaction sa = { .sa_handler = fn };
+
+	sigaction(SIGUSR1, &sa, NULL);
+	k->target = pthread_self();
+	k->delay_us = 50000;
+	pthread_create(t, NULL, kick, k);
+}
+
+static void kick_out(const u8 *p, u32 n, const char *name, void (*fn)(int))
+{
+	struct guest *g = guest_with_code(M_LONG, p, n);
+	struct kicker k;
+	pthread_t t;
+	struct stop s;
+
+	kicked = cpu0(g);
+	WITH_REGS(cpu0(g), r) {
+		r.rsi = G_DATA;
+		r.rflags |= 0x200;
+	}
+	start_kicker(&k, &t, fn);
+	s = run(g);
+	pthread_join(t, NULL);
+	if (s.kind != ST_INTR)
+		test_fail(__FILE__, __LINE__, "%s: %s", name, stop_text(&s));
+	g->cpu[0].run->immediate_exit = 0;
+	/* And an interrupt given now is taken at once. */
+	cpu_interrupt(cpu0(g), VEC);
+	s = run(g);
+	CHECK_EXC(s, VEC, -1);
+	if (s.rip < G_CODE || s.rip >= G_CODE + n)
+		test_fail(__FILE__, __LINE__, "%s: interrupted at %#llx", name,
+			  (unsigned long long)s.rip);
+	guest_free(g);
+}
+TEST(kick_immediate, "a signal whose handler sets immediate_exit ends KVM_RUN with EINTR")
+{
+	for (u32 i = 0; i < ARRAY_SIZE(shapes); i++)
+		kick_out(shapes[i].b, (u32)(shapes[i].e - shapes[i].b), shapes[i].name, on_kick);
+}
+TEST(kick_plain, "a signal with a plain handler ends KVM_RUN with EINTR")
+{
+	for (u32 i = 0; i < ARRAY_SIZE(shapes); i++)
+		kick_out(shapes[i].b, (u32)(shapes[i].e - shapes[i].b), shapes[i].name, plain_handler);
+}
+TEST(sigmask, "a blocked signal that KVM_SET_SIGNAL_MASK opens ends KVM_RUN")
+{
+	/* struct kvm_signal_mask with its set: none is blocked while the guest runs. */
+	struct { u32 len; u8 set[8]; } arg = { .len = 8 };
+	struct guest *g = guest_with(M_LONG, chain);
+	struct kicker k;
+	sigset_t blocked;
+	pthread_t t;
+	struct stop s;
+
+	vcpu_ioctl(cpu0(g), KVM_SET_SIGNAL_MASK, &arg, "KVM_SET_SIGNAL_MASK");
+	sigemptyset(&blocked);
+	sigaddset(&blocked, SIGUSR1);
+	pthread_sigmask(SIG_BLOCK, &blocked, NULL);
+	start_kicker(&k, &t, plain_handler);
+	s = run(g);
+	pthread_join(t, NULL);
+	CHECK_STOP(s, ST_INTR);
+	/* Pending before the call: returns at once. */
+	pthread_kill(pthread_self(), SIGUSR1);
+	s = run(g);
+	CHECK_STOP(s, ST_INTR);
+}
+TEST(immediate, "immediate_exit returns EINTR without running the guest")
+{
+	struct guest *g = guest_with(M_LONG, chain);
+
+	cpu_complete(cpu0(g));
+	CHECK_EQ(cpu_regs(cpu0(g)).rax, 0);
+}
+
+/* -- in-kernel LAPIC -- */
+#define APIC_SETUP "mov $0xfee00000, %ebp\n movl $0x1ff, 0xf0(%rbp)\n"
+CODE64(ipi_target, APIC_SETUP "sti\n movl $1, (%rsi)\n 1: inc %rax\n test $1, %al\n jz 2f\n nop\n 2: jmp 1b");
+CODE64(ipi_sender, APIC_SETUP "1: pause\n mov (%rsi), %eax\n test %eax, %eax\n jz 1b\n mov $5000000, %ecx\n 2: dec %ecx\n jnz 2b\n"
+	" movl $0, 0x310(%rbp)\n movl $0x4055, 0x300(%rbp)" DONE);
+CODE64(ipi_self, APIC_SETUP "sti\n movl $0x44055, 0x300(%rbp)\n 1: jmp 1b");
+static void map_apic(struct guest *g)
+{
+	/* 3..4 GiB: one more PDPT entry, one large page. */
+	*g64(g, G_PT + 0x1000 + 8 * 3) = (G_PT + 0xf000) | 7;
+	*g64(g, G_PT + 0xf000 + 8 * (0xfee00000ull >> 21 & 511)) = 0xfee00000 | 0x87;
+}
+static void *run_sender(void *p)
+{
+	struct stop s = cpu_run(p);
+
+	CHECK_STOP(s, ST_DONE);
+	return NULL;
+}
+TEST(ipi_self, "a self-IPI in a loop without exits")
+{
+	struct guest *g = guest_new_flags(M_LONG, GUEST_IRQCHIP);
+	struct stop s;
+
+	guest_load(g, G_CODE, ipi_self);
+	map_apic(g);
+	s = run(g);
+	CHECK_EXC(s, VEC, -1);
+}
+TEST(ipi, "an IPI from another vCPU interrupts a loop without exits")
+{
+	struct guest *g = guest_new_flags(M_LONG, GUEST_IRQCHIP);
+	struct guest_cpu *c = guest_add_cpu(g);
+	struct kvm_mp_state run_now = { .mp_state = KVM_MP_STATE_RUNNABLE };
+	pthread_t t;
+	struct stop s;
+
+	vcpu_ioctl(c, KVM_SET_MP_STATE, &run_now, "KVM_SET_MP_STATE");
+	guest_load(g, G_CODE, ipi_target);
+	guest_load(g, 0x9000, ipi_sender);
+	map_apic(g);
+	for (u32 i = 0; i < 2; i++)
+		WITH_REGS(&g->cpu[i], r) {
+			r.rsi = G_DATA;
+			r.rip = i ? 0x9000 : G_CODE;
+		}
+	pthread_create(&t, NULL, run_sender, c);
+	s = run(g);
+	pthread_join(t, NULL);
+	CHECK_EXC(s, VEC, -1);
+	CHECK(s.rip >= G_CODE && s.rip < G_CODE + LEN(ipi_target));
+}
+
+/* -- locked operations between two vCPUs -- */
+CODE64(locked, "mov $200000, %ecx\n 1: lock incl (%rsi)\n lock xaddl %edx, 4(%rsi)\n mov $1, %edx\n 2: mov 8(%rsi), %eax\n lea 1(%rax), %ebx\n"
+	" lock cmpxchg %ebx, 8(%rsi)\n jne 2b\n dec %ecx\n jnz 1b" DONE);
+TEST(locked, "LOCKed operations of two vCPUs add up")
+{
+	struct guest *g = guest_with(M_LONG, locked);
+	struct guest_cpu *c = guest_add_cpu(g);
+	pthread_t t;
+	struct stop s;
+
+	for (u32 i = 0; i < 2; i++)
+		WITH_REGS(&g->cpu[i], r) {
+			r.rsi = G_DATA;
+			r.rdx = 1;
+		}
+	pthread_create(&t, NULL, run_sender, c);
+	s = run(g);
+	pthread_join(t, NULL);
+	CHECK_STOP(s, ST_DONE);
+	CHECK_EQ(*g32(g, G_DATA), 400000);
+	CHECK_EQ(*g32(g, G_DATA + 4), 400000);
+	CHECK_EQ(*g32(g, G_DATA + 8), 400000);
+}

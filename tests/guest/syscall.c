@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: MIT */
+/* tests/guest/syscall.c - SYSCALL, SYSRET, SYSENTER, SYSEXIT (APM3; APM2 6.1). */
+#include "tests/guest/harness/harness.h"
+
+enum { MSR_STAR = 0xc0000081, MSR_LSTAR, MSR_CSTAR, MSR_SFMASK };
+
+CODE64(sc, "mov $3000, %esi\n 1: syscall\n sc_next: dec %esi\n jnz 1b\n mov %cs, %ebx\n mov %ss, %edx" DONE3
+	"sc_entry: mov %cs, %edi\n mov %rcx, %r8\n mov %r11, %r9\n pushfq\n pop %r10\n inc %rbp\n sysretq");
+LABEL(sc_next);
+LABEL(sc_entry);
+static struct guest *prepare(void)
+{
+	struct guest *g = guest_with(M_LONG, sc);
+	struct guest_cpu *c = cpu0(g);
+
+	cpu_ring3(c, G_CODE);
+	WITH_SREGS(c, sr) sr.efer |= 1;
+	cpu_set_msr(c, MSR_STAR, (u64)0x33 << 48 | (u64)SEL_CODE64 << 32);
+	cpu_set_msr(c, MSR_LSTAR, AT(sc, sc_entry));
+	cpu_set_msr(c, MSR_SFMASK, 0x400 | 0x200);
+	/* The stack is not switched: the handler pushes onto ring 3's. */
+	WITH_REGS(c, r) r.rflags = 0x602;
+	return g;
+}
+TEST(syscall, "SYSCALL and SYSRETQ, three thousand times")
+{
+	struct guest *g = prepare();
+	struct stop s = run(g);
+
+	CHECK_EXC(s, VEC_DONE3, -1);
+	CHECK_EQ(s.r.rbp, 3000);
+	CHECK_EQ(s.r.r8, AT(sc, sc_next));
+	CHECK_EQ(s.r.r9 & 0x600, 0x600);
+	CHECK_EQ(s.r.r10 & 0x600, 0);
+	CHECK_EQ(s.r.rdi & 0xffff, SEL_CODE64);
+	CHECK_EQ(s.r.rbx & 0xffff, SEL_UCODE64);
+	CHECK_EQ(s.r.rdx & 0xffff, SEL_UDATA);
+	CHECK_EQ(s.rflags & 0x600, 0x600);
+}
+TEST(sce, "SYSCALL without EFER.SCE is #UD")
+{
+	struct guest *g = prepare();
+	struct stop s;
+
+	WITH_SREGS(cpu0(g), sr) sr.efer &= ~1ull;
+	s = run(g);
+	CHECK_EXC(s, 6, -1);
+}
+CODE64(sysret_nc, "mov $0x8000000000000000, %rcx\n sysretq" DONE);
+TEST(sysret_cpl, "SYSRET in ring 3 is #GP(0)")
+{
+	struct guest *g = guest_with(M_LONG, sysret_nc);
+	struct stop s;
+
+	cpu_ring3(cpu0(g), G_CODE);
+	WITH_SREGS(cpu0(g), sr) sr.efer |= 1;
+	s = run(g);
+	CHECK_EXC(s, 13, 0);
+}
+CODE32(sc_compat, "syscall\n nop" DONE3 "\n .code64\n scc_entry: mov %cs, %edi\n mov %ecx, %ebx\n sysretl");
+LABEL(scc_entry);
+TEST(syscall_compat, "SYSCALL from compatibility mode enters at CSTAR (AMD)")
+{
+	struct guest *g = guest_with(M_COMPAT, sc_compat);
+	struct guest_cpu *c = cpu0(g);
+	struct stop s;
+
+	if (!guest_is_amd(g))
+		test_skip("not an AMD CPU");
+	cpu_ring3(c, G_CODE);
+	WITH_SREGS(c, sr) sr.efer |= 1;
+	cpu_set_msr(c, MSR_STAR, (u64)0x33 << 48 | (u64)SEL_CODE64 << 32);
+	cpu_set_msr(c, MSR_CSTAR, AT(sc_compat, scc_entry));
+	cpu_set_msr(c, MSR_SFMASK, 0);
+	s = run(g);
+	CHECK_EXC(s, VEC_DONE3, -1);
+	CHECK_EQ(s.r.rdi & 0xffff, SEL_CODE64);
+	CHECK_EQ(s.r.rbx, G_CODE + 2);
+	CHECK_EQ(s.cs, SEL_UCODE32);
+}
+CODE32(se, "mov $0x2f000, %ecx\n mov $" LOC(se, se_back) ", %edx\n sysenter\n se_back: mov %cs, %edi\n mov %esp, %ebp" DONE3
+	"se_entry: mov %cs, %eax\n mov %ss, %ebx\n mov %esp, %esi\n sysexit");
+LABEL(se_entry);
+TEST(sysenter, "SYSENTER and SYSEXIT in 32-bit protected mode")
+{
+	struct guest *g = guest_with(M_PM32, se);
+	struct guest_cpu *c = cpu0(g);
+	struct stop s;
+
+	cpu_ring3(c, G_CODE);
+	/* SYSEXIT takes CS+16 and CS+24, flat, ring 3. */
+	cpu_set_msr(c, 0x174, SEL_CODE32);
+	cpu_set_msr(c, 0x175, 0x7800);
+	cpu_set_msr(c, 0x176, AT(se, se_entry));
+	s = run(g);
+	CHECK_EXC(s, VEC_DONE3, -1);
+	CHECK_EQ(s.r.rax & 0xffff, SEL_CODE32);
+	CHECK_EQ(s.r.rbx & 0xffff, SEL_DATA);
+	CHECK_EQ(s.r.rsi, 0x7800);
+	CHECK_EQ(s.r.rdi & 0xffff, SEL_CODE32 + 16 + 3);
+	CHECK_EQ(s.r.rbp, 0x2f000);
+}
+TEST(sysenter_null, "SYSENTER with a null CS MSR is #GP(0)")
+{
+	struct guest *g = guest_with(M_PM32, se);
+	struct stop s;
+
+	cpu_ring3(cpu0(g), G_CODE);
+	cpu_set_msr(cpu0(g), 0x174, 0);
+	s = run(g);
+	CHECK_EXC(s, 13, 0);
+}

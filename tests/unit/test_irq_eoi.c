@@ -1,0 +1,332 @@
+/* SPDX-License-Identifier: MIT */
+/* EOI reporting to user space and suppress-EOI-broadcast (facts 1.2-1.5, 1.9 and 2.4). */
+#include "irq_rig.h"
+
+#include <errno.h>
+
+#define VEC 0xa2
+
+static void route_msi(struct rig *r, u32 gsi, u32 dest, u32 data)
+{
+	struct kvm_irq_routing_entry e = { .gsi = gsi, .type = KVM_IRQ_ROUTING_MSI };
+
+	e.u.msi.address_lo = 0xfee00000 | dest << 12;
+	e.u.msi.data = data;
+	assert_int_equal(irqchip_set_routing(r->chip, &e, 1), 0);
+}
+
+/* The guest takes VEC and writes EOI. true: user space sees exit 26. */
+static bool take_and_eoi(struct rig *r, u32 cpu)
+{
+	struct lapic *l = r->cpu[cpu].l;
+	bool exit;
+	u8 vec = 0;
+
+	assert_int_equal(lapic_ack(l), VEC);
+	r->cpu[cpu].wakes[IRQ_WAKE_IOAPIC_EOI] = 0;
+	rig_write(l, APIC_EOI, 0);
+	exit = lapic_pending_eoi_valid(l);
+	assert_int_equal(exit, r->cpu[cpu].wakes[IRQ_WAKE_IOAPIC_EOI] != 0);
+	assert_int_equal(lapic_take_pending_eoi(l, &vec), exit);
+	if (exit)
+		assert_int_equal(vec, VEC);
+	assert_false(lapic_take_pending_eoi(l, &vec));
+	return exit;
+}
+
+static void split_level_exits_once(void **state)
+{
+	struct rig *r = rig_new(IRQCHIP_SPLIT, 2);
+
+	route_msi(r, 5, 0, VEC | 0x8000);
+	rig_scan(r);
+	assert_int_equal(rig_line(r, 5, 1), 1);
+	assert_true(take_and_eoi(r, 0));
+	rig_free(r);
+}
+
+static void split_edge_does_not(void **state)
+{
+	struct rig *r = rig_new(IRQCHIP_SPLIT, 2);
+
+	route_msi(r, 5, 0, VEC);
+	rig_scan(r);
+	assert_int_equal(rig_line(r, 5, 1), 1);
+	assert_false(take_and_eoi(r, 0));
+	rig_free(r);
+}
+
+static void split_tmr_is_not_consulted(void **state)
+{
+	struct rig *r = rig_new(IRQCHIP_SPLIT, 1);
+
+	route_msi(r, 5, 0, VEC | 0x8000);
+	rig_scan(r);
+	lapic_set_irq(r->cpu[0].l, VEC, false);
+	assert_true(take_and_eoi(r, 0));
+	rig_free(r);
+}
+
+static void split_unreserved_gsi_does_not(void **state)
+{
+	struct rig *r = rig_new(IRQCHIP_SPLIT, 1);
+
+	route_msi(r, 24, 0, VEC | 0x8000);	/* pins 0..23 are reserved */
+	rig_scan(r);
+	rig_line(r, 24, 1);
+	assert_false(take_and_eoi(r, 0));
+	route_msi(r, 23, 0, VEC | 0x8000);
+	rig_scan(r);
+	rig_line(r, 23, 1);
+	assert_true(take_and_eoi(r, 0));
+	rig_free(r);
+}
+
+static void rerouted_in_service_is_stale(void **state)
+{
+	struct rig *r = rig_new(IRQCHIP_SPLIT, 2);
+	struct lapic *l = r->cpu[0].l;
+	u8 vec;
+
+	route_msi(r, 5, 0, VEC | 0x8000);
+	rig_scan(r);
+	rig_line(r, 5, 1);
+	assert_int_equal(lapic_ack(l), VEC);
+	route_msi(r, 5, 1, VEC | 0x8000);
+	rig_scan(r);
+	assert_int_equal(l->highest_stale, VEC);
+	rig_write(l, APIC_EOI, 0);
+	assert_int_equal(r->cpu[0].wakes[IRQ_WAKE_SCAN], 1);
+	/* the exit comes before the re-scan in the same pass */
+	assert_true(lapic_take_pending_eoi(l, &vec));
+	rig_scan(r);
+	lapic_set_irq(l, VEC, false);
+	assert_false(take_and_eoi(r, 0));
+	rig_free(r);
+}
+
+static void dropped_when_no_longer_wanted(void **state)
+{
+	struct rig *r = rig_new(IRQCHIP_SPLIT, 1);
+	struct lapic *l = r->cpu[0].l;
+	u8 vec;
+
+	route_msi(r, 5, 0, VEC | 0x8000);
+	rig_scan(r);
+	rig_line(r, 5, 1);
+	lapic_ack(l);
+	rig_write(l, APIC_EOI, 0);
+	route_msi(r, 5, 0, VEC);	/* edge now */
+	rig_scan(r);
+	assert_false(lapic_take_pending_eoi(l, &vec));
+	rig_free(r);
+}
+
+static void all_vectors_are_reportable(void **state)
+{
+	struct rig *r = rig_new(IRQCHIP_SPLIT, 1);
+	struct lapic *l = r->cpu[0].l;
+
+	for (u32 v = 16; v < 256; v++) {
+		u8 got = 0;
+
+		route_msi(r, 5, 0, v | 0x8000);
+		rig_scan(r);
+		rig_line(r, 5, 1);
+		assert_int_equal(lapic_ack(l), v);
+		lapic_eoi(l);
+		assert_true(lapic_take_pending_eoi(l, &got));
+		assert_int_equal(got, v);
+	}
+	rig_free(r);
+}
+
+/* -- the table of facts 2.4, with our extension for the full irqchip (2.5a) -- */
+
+enum { BIT_LEFT, BIT_BY_GUEST, BIT_FORCED };
+
+static const struct {
+	enum irqchip_mode chip;
+	enum eoi_mode mode;
+	bool lvr;
+	u8 set;			/* how SPIV.12 is set */
+	bool spiv;		/* is it set then? */
+	bool seen;		/* exit 26, or Remote IRR cleared */
+} table[] = {
+	{ IRQCHIP_FULL, EOI_QUIRKED, false, BIT_LEFT, false, true },
+	{ IRQCHIP_FULL, EOI_QUIRKED, false, BIT_BY_GUEST, false, true },
+	{ IRQCHIP_FULL, EOI_QUIRKED, false, BIT_FORCED, true, false },
+	{ IRQCHIP_FULL, EOI_SUPPRESS_DISABLED, false, BIT_BY_GUEST, false, true },
+	{ IRQCHIP_FULL, EOI_SUPPRESS_DISABLED, false, BIT_FORCED, true, true },
+	{ IRQCHIP_FULL, EOI_SUPPRESS_ENABLED, true, BIT_LEFT, false, true },
+	{ IRQCHIP_FULL, EOI_SUPPRESS_ENABLED, true, BIT_BY_GUEST, true, false },
+	{ IRQCHIP_SPLIT, EOI_QUIRKED, true, BIT_LEFT, false, true },
+	{ IRQCHIP_SPLIT, EOI_QUIRKED, true, BIT_BY_GUEST, true, true },
+	{ IRQCHIP_SPLIT, EOI_SUPPRESS_ENABLED, true, BIT_LEFT, false, true },
+	{ IRQCHIP_SPLIT, EOI_SUPPRESS_ENABLED, true, BIT_BY_GUEST, true, false },
+	{ IRQCHIP_SPLIT, EOI_SUPPRESS_DISABLED, false, BIT_BY_GUEST, false, true },
+	{ IRQCHIP_SPLIT, EOI_SUPPRESS_DISABLED, false, BIT_FORCED, true, true },
+};
+
+static void force_spiv(struct lapic *l)
+{
+	u8 s[LAPIC_STATE_SIZE];
+	u32 v = 0x1ff | SPIV_DIRECTED_EOI;
+
+	lapic_get_state(l, s, false);
+	memcpy(s + APIC_SPIV, &v, 4);
+	assert_int_equal(lapic_set_state(l, s, false), 0);
+}
+
+static void suppress_one(u32 i, bool x2apic)
+{
+	struct rig *r = rig_new(table[i].chip, 1);
+	struct lapic *l = r->cpu[0].l;
+	bool seen;
+
+	irqchip_set_eoi_mode(r->chip, table[i].mode);
+	lapic_set_features(l, LAPIC_HAS_X2APIC, 48);
+	if (x2apic)
+		rig_x2apic(l);
+	assert_int_equal(!!(lapic_get(l, APIC_LVR) & LVR_DIRECTED_EOI), table[i].lvr);
+	if (table[i].set == BIT_BY_GUEST)
+		lapic_reg_write(l, APIC_SPIV, 0x1ff | SPIV_DIRECTED_EOI);
+	else if (table[i].set == BIT_FORCED)
+		force_spiv(l);
+	assert_int_equal(!!(lapic_get(l, APIC_SPIV) & SPIV_DIRECTED_EOI), table[i].spiv);
+	if (table[i].chip == IRQCHIP_SPLIT)
+		route_msi(r, 5, 0, VEC | 0x8000);
+	else
+		rig_rte(r, 5, VEC | RTE_LEVEL, 0);
+	rig_scan(r);
+	assert_true(rig_line(r, 5, 1) >= 1);	/* the PIC counts, too */
+	rig_line(r, 5, 0);
+	assert_int_equal(lapic_ack(l), VEC);
+	assert_int_equal(lapic_reg_write(l, APIC_EOI, 0), 0);
+	if (table[i].chip == IRQCHIP_SPLIT)
+		seen = lapic_pending_eoi_valid(l);
+	else
+		seen = !rig_remote_irr(r, 5);
+	assert_int_equal(seen, table[i].seen);
+	rig_free(r);
+}
+
+static void suppress_table(void **state)
+{
+	for (u32 i = 0; i < ARRAY_SIZE(table); i++) {
+		suppress_one(i, false);
+		suppress_one(i, true);	/* the APIC's mode does not matter */
+	}
+}
+
+static void no_offer_without_x2apic(void **state)
+{
+	struct rig *r = rig_new(IRQCHIP_SPLIT, 1);
+	struct lapic *l = r->cpu[0].l;
+
+	irqchip_set_eoi_mode(r->chip, EOI_SUPPRESS_ENABLED);
+	lapic_set_features(l, 0, 48);
+	assert_int_equal(rig_read(l, APIC_LVR), 0x00050014);
+	lapic_set_features(l, LAPIC_HAS_X2APIC, 48);
+	assert_int_equal(rig_read(l, APIC_LVR), 0x01050014);
+	rig_free(r);
+}
+
+/* Facts 2.6: local EOI while the line is high, service, EOIR. No storm. */
+static void credential_guard_full(void **state)
+{
+	struct rig *r = rig_new(IRQCHIP_FULL, 1);
+	struct lapic *l = r->cpu[0].l;
+	u32 v = VEC;
+
+	irqchip_set_eoi_mode(r->chip, EOI_SUPPRESS_ENABLED);
+	lapic_set_features(l, LAPIC_HAS_X2APIC, 48);
+	rig_write(l, APIC_SPIV, 0x1ff | SPIV_DIRECTED_EOI);
+	assert_int_equal(rig_io_read(r, 1), 0x00170020);
+	rig_rte(r, 10, VEC | RTE_LEVEL, 0);
+	assert_int_equal(irqchip_ack_register(r->chip, 10), 0);
+	rig_scan(r);
+	irqchip_set_irq(r->chip, 10, 1, IRQ_SOURCE_RESAMPLE, false);
+	assert_int_equal(lapic_ack(l), VEC);
+	rig_write(l, APIC_EOI, 0);
+	assert_true(rig_remote_irr(r, 10));
+	assert_int_equal(lapic_pending_vector(l), -1);
+	assert_int_equal(r->acks[10], 0);	/* the device must not be re-armed yet */
+	irqchip_mmio_write(r->chip, IOAPIC_BASE + 0x40, &v, 4);
+	assert_false(rig_remote_irr(r, 10));
+	assert_int_equal(r->acks[10], 1);
+	assert_int_equal(lapic_pending_vector(l), -1);
+	rig_free(r);
+}
+
+static void eoir_serves_a_high_line_again(void **state)
+{
+	struct rig *r = rig_new(IRQCHIP_FULL, 1);
+	struct lapic *l = r->cpu[0].l;
+	u32 v = VEC;
+
+	irqchip_set_eoi_mode(r->chip, EOI_SUPPRESS_ENABLED);
+	lapic_set_features(l, LAPIC_HAS_X2APIC, 48);
+	rig_write(l, APIC_SPIV, 0x1ff | SPIV_DIRECTED_EOI);
+	rig_rte(r, 10, VEC | RTE_LEVEL, 0);
+	rig_line(r, 10, 1);
+	lapic_ack(l);
+	lapic_eoi(l);
+	irqchip_mmio_write(r->chip, IOAPIC_BASE + 0x40, &v, 4);
+	assert_int_equal(lapic_ack(l), VEC);
+	assert_true(rig_remote_irr(r, 10));
+	rig_free(r);
+}
+
+static void quirked_suppression_still_acks(void **state)
+{
+	struct rig *r = rig_new(IRQCHIP_FULL, 1);
+	struct lapic *l = r->cpu[0].l;
+
+	force_spiv(l);
+	rig_rte(r, 10, VEC | RTE_LEVEL, 0);
+	irqchip_ack_register(r->chip, 10);
+	rig_scan(r);
+	irqchip_set_irq(r->chip, 10, 1, IRQ_SOURCE_RESAMPLE, false);
+	lapic_ack(l);
+	lapic_eoi(l);
+	assert_int_equal(r->acks[10], 1);
+	assert_true(rig_remote_irr(r, 10));
+	rig_free(r);
+}
+
+static void unhandled_vector_does_nothing(void **state)
+{
+	struct rig *r = rig_new(IRQCHIP_FULL, 2);
+	struct lapic *l = r->cpu[1].l;
+
+	/* entry for vCPU 0; the same vector as an edge IPI on vCPU 1 */
+	rig_rte(r, 10, VEC | RTE_LEVEL, 0);
+	rig_line(r, 10, 1);
+	lapic_set_irq(l, VEC, true);
+	lapic_ack(l);
+	lapic_eoi(l);
+	assert_true(rig_remote_irr(r, 10));
+	rig_free(r);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(split_level_exits_once),
+		cmocka_unit_test(split_edge_does_not),
+		cmocka_unit_test(split_tmr_is_not_consulted),
+		cmocka_unit_test(split_unreserved_gsi_does_not),
+		cmocka_unit_test(rerouted_in_service_is_stale),
+		cmocka_unit_test(dropped_when_no_longer_wanted),
+		cmocka_unit_test(all_vectors_are_reportable),
+		cmocka_unit_test(suppress_table),
+		cmocka_unit_test(no_offer_without_x2apic),
+		cmocka_unit_test(credential_guard_full),
+		cmocka_unit_test(eoir_serves_a_high_line_again),
+		cmocka_unit_test(quirked_suppression_still_acks),
+		cmocka_unit_test(unhandled_vector_does_nothing),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
