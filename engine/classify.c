@@ -154,7 +154,7 @@ static void add_stack_access(struct translator *t, struct di *d, u8 base, s64 di
 
 	*a = (struct access){
 		.base = base, .index = INSN_NOREG, .scale = 1, .seg = S_SS, .write = write,
-		.stack = true, .size = size, .disp = disp,
+		.stack = true, .size = size, .disp = disp, .bitreg = INSN_NOREG,
 		.addrsize = t64(t) ? 8 : (t->mode & MODE_SS32) ? 4 : 2,
 	};
 }
@@ -170,7 +170,12 @@ static void add_mem_access(struct di *d)
 				.base = in->base, .index = in->index, .scale = in->scale,
 				.seg = in->seg, .addrsize = in->addrsize, .write = in->mem_w,
 				.size = d->op[i].size / 8u, .disp = in->disp,
+				.bitreg = insn_is_bitstring(in) ? in->reg : INSN_NOREG,
 			};
+			if (insn_is_bitstring(in)) {
+				d->bitop = true;
+				d->acc[d->n_acc - 1].size = in->opsize;
+			}
 			return;
 		}
 }
@@ -208,7 +213,7 @@ void classify(struct translator *t, struct di *d)
 	const struct insn *in = &d->in;
 
 	d->n_acc = 0;
-	d->fpu = d->needs_rcx = d->exits = false;
+	d->fpu = d->needs_rcx = d->exits = d->bitop = false;
 	d->group = -1;
 	set_flags(d);
 

@@ -158,6 +158,20 @@ int insn_decode(struct insn *in, const u8 *bytes, u32 n, u32 mode)
 	return -EILSEQ;
 }
 
+bool insn_is_bitstring(const struct insn *in)
+{
+	return in->has_mem && in->map == 1 &&
+	       (in->opcode == 0xa3 || in->opcode == 0xab || in->opcode == 0xb3 || in->opcode == 0xbb);
+}
+
+/* Bytes by which a bit offset moves an operand of `size` bytes. */
+s64 insn_bit_displacement(u64 offset, u32 size)
+{
+	s64 v = size == 8 ? (s64)offset : size == 4 ? (s32)offset : (s16)offset;
+
+	return (v >> 3) & -(s64)size;
+}
+
 u64 insn_ea(const struct cpu *c, const struct insn *in)
 {
 	u64 a = (u64)in->disp;
@@ -168,6 +182,8 @@ u64 insn_ea(const struct cpu *c, const struct insn *in)
 		a += c->gpr[in->base];
 	if (in->index != INSN_NOREG)
 		a += c->gpr[in->index] * in->scale;
+	if (insn_is_bitstring(in))
+		a += (u64)insn_bit_displacement(c->gpr[in->reg], in->opsize);
 	if (in->addrsize == 4)
 		a = (u32)a;
 	else if (in->addrsize == 2)

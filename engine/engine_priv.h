@@ -104,6 +104,7 @@ struct record {
 	struct insn *insn;	/* REC_EXEC, REC_TLB */
 	/* REC_TLB: address of the first byte: an insn-like expression */
 	u8 base, index, scale, seg, addrsize;
+	u8 bitreg, bitsize;
 	s64 disp;
 };
 
@@ -188,6 +189,7 @@ struct engine {
 	u64 tmp, tmp2;
 	u64 bounce_ptr;
 	u32 jc_mask;
+	u64 bit_mask[3];	/* 15, 31, 63: flag-free AND through PEXT */
 	u32 exit_flags;	/* LAHF in bits 8-15, OF in bit 0 */
 	struct seg_lim lim[6];
 	u8 *jc[MMU_IDX_COUNT][JC_SIZE];
@@ -232,6 +234,7 @@ struct engine *engine_of(struct cpu *c);
 int insn_from_zydis(struct insn *in, const ZydisDecodedInstruction *zi,
 		    const ZydisDecodedOperand *op, const u8 *bytes, u32 mode_size);
 extern ZydisDecoder engine_decoder[3];
+s64 insn_bit_displacement(u64 offset, u32 size);
 
 /* cache.c */
 int cache_init(struct engine *e);

@@ -53,6 +53,9 @@ struct insn {
  */
 int insn_decode(struct insn *in, const u8 *bytes, u32 n, u32 mode);
 
+/* BT BTS BTR BTC with a register offset and a memory operand: the operand is a bit
+ * string, and the offset's upper bits move the address (APM3, BT). */
+bool insn_is_bitstring(const struct insn *in);
 /* Effective address (offset within the segment, masked to the address size). */
 u64 insn_ea(const struct cpu *c, const struct insn *in);
 

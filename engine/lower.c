@@ -358,6 +358,21 @@ void emit_compute(struct translator *t, struct di *d, int ptr, s32 off, bool kee
 			ld_abs(t, (u32)f->host, greg_mem(t, f->greg));
 	}
 
+	if (d->bitop) {
+		/* The address has been moved already: only the offset inside the
+		 * operand is left. pext rsi, reg, [mask] is an AND without flags. */
+		for (u32 i = 0; i < x.n; i++) {
+			if (x.f[i].where != F_REG)
+				continue;
+			u32 s = d->in.opsize == 8 ? 2 : d->in.opsize == 4 ? 1 : 0;
+			u32 h = (u32)x.f[i].host;
+
+			b3(t, 0xc4, 0xe2, 0x80 | (~h & 15) << 3 | 2);
+			b3(t, 0xf5, 0x04 | SCR_TMP << 3, 0x25);
+			d4(t, lo32(&t->e->bit_mask[s]));
+			x.f[i].host = SCR_TMP;
+		}
+	}
 	for (u32 i = 0; i < n_spill; i++)
 		t->spill_reg[i] = (u8)spill[i];
 	t->n_spilled = n_spill;

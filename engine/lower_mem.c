@@ -33,6 +33,8 @@ void emit_flags_restore(struct translator *t)
 
 bool access_const(const struct translator *t, const struct access *a)
 {
+	if (a->bitreg != INSN_NOREG)
+		return false;
 	if (a->index != INSN_NOREG || (a->base != INSN_NOREG && a->base != INSN_RIP))
 		return false;
 	if (t64(t))
@@ -47,8 +49,7 @@ static bool seg_is_flat(const struct translator *t, const struct access *a)
 	return (t->mode & MODE_FLAT) && a->seg != S_FS && a->seg != S_GS && a->seg != S_CS;
 }
 
-/* Offset within the segment into SCR_PTR. Uses SCR_TMP; no flags. */
-static void emit_ea(struct translator *t, const struct access *a)
+static void emit_ea_plain(struct translator *t, const struct access *a)
 {
 	int base = -1, index = -1;
 	s64 disp = a->disp;
@@ -79,6 +80,32 @@ static void emit_ea(struct translator *t, const struct access *a)
 		}
 	}
 	lea(t, w, SCR_PTR, base, index, a->scale, (s32)disp);
+	if (a->addrsize == 2)
+		movzx16(t, SCR_PTR, SCR_PTR);
+}
+
+/* Offset within the segment into SCR_PTR. Uses SCR_TMP, and the flags for bit strings. */
+static void emit_ea(struct translator *t, const struct access *a)
+{
+	emit_ea_plain(t, a);
+	if (a->bitreg == INSN_NOREG)
+		return;
+
+	int h = load_greg(t, a->bitreg, SCR_TMP);
+
+	if (a->size == 8) {
+		mov_rr(t, SCR_TMP, (u32)h);
+	} else if (a->size == 4) {
+		op_rr(t, true, 0x63, SCR_TMP, (u32)h);	/* movsxd */
+	} else {
+		rex(t, true, SCR_TMP, 0, (u32)h);	/* movsx r64, r16 */
+		b3(t, 0x0f, 0xbf, 0xc0 | SCR_TMP << 3 | ((u32)h & 7));
+	}
+	b2(t, 0x48, 0xc1);	/* sar rsi, 3 */
+	b2(t, 0xfe, 3);
+	b2(t, 0x48, 0x83);	/* and rsi, -size */
+	b2(t, 0xe6, (u8)-(s32)a->size);
+	lea(t, a->addrsize == 8, SCR_PTR, SCR_PTR, SCR_TMP, 1, 0);
 	if (a->addrsize == 2)
 		movzx16(t, SCR_PTR, SCR_PTR);
 }
@@ -120,6 +147,8 @@ static struct record *tlb_record(struct translator *t, const struct access *a, u
 	r->scale = a->scale;
 	r->seg = a->seg;
 	r->addrsize = a->addrsize;
+	r->bitreg = a->bitreg;
+	r->bitsize = (u8)a->size;
 	r->disp = a->disp;
 	r->resume = rx_of(t, t->p);
 	return r;

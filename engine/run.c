@@ -196,6 +196,8 @@ static int handle_tlb(struct engine *e, struct record *r)
 		a += c->gpr[r->base];
 	if (r->index != INSN_NOREG)
 		a += c->gpr[r->index] * r->scale;
+	if (r->bitreg != INSN_NOREG)
+		a += (u64)insn_bit_displacement(c->gpr[r->bitreg], r->bitsize);
 	if (r->addrsize == 4)
 		a = (u32)a;
 	else if (r->addrsize == 2)

@@ -73,5 +73,8 @@ int stubs_emit(struct engine *e)
 	e->mem.cold_start = e->mem.cold = e->mem.hot_end;
 	e->mem.cold_end = e->mem.rx + e->mem.size;
 	e->jc_mask = (JC_SIZE - 1) << 1;
+	e->bit_mask[0] = 15;
+	e->bit_mask[1] = 31;
+	e->bit_mask[2] = 63;
 	return 0;
 }

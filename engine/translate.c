@@ -87,7 +87,7 @@ static int decode_unit(struct translator *t)
 		if (!ZYAN_SUCCESS(st)) {
 			d->cls = CL_UD;
 			d->n_acc = 0;
-			d->fpu = d->needs_rcx = d->exits = false;
+			d->fpu = d->needs_rcx = d->exits = d->bitop = false;
 			d->group = -1;
 			d->fl_read = FL_ARITH;
 			d->fl_kill = 0;
@@ -278,7 +278,7 @@ static void track(struct translator *t, const struct di *d, struct regver *v, u1
 
 static bool groupable(const struct translator *t, const struct access *a)
 {
-	if (access_const(t, a) || a->size == 0 || a->size > 64)
+	if (access_const(t, a) || a->size == 0 || a->size > 64 || a->bitreg != INSN_NOREG)
 		return false;
 	if (a->base == INSN_NOREG || a->base == INSN_RIP)
 		return false;

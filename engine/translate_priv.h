@@ -27,6 +27,7 @@ struct access {
 	bool stack;	/* stack access: addrsize is the stack's */
 	u32 size;
 	s64 disp;
+	u8 bitreg;	/* BT family: register whose bits above the operand move the address */
 };
 
 /* One instruction of the unit being built. */
@@ -40,6 +41,7 @@ struct di {
 	u8 n_acc;
 	struct access acc[2];
 	bool fpu;
+	bool bitop;		/* BT/BTS/BTR/BTC mem, reg */
 	bool needs_rcx;		/* host RCX must hold guest RCX */
 	bool too_long;
 	bool exits;		/* may leave the unit after it (side exit) */

@@ -157,7 +157,7 @@ void cpu_ring3(struct guest_cpu *c, u64 rip);
  * The test enters ring 0 from ring 3 (or VM86) outside long mode. QEMU's TCG below a KVM
  * aborts there at the busy TSS that KVM gives it: $GUEST_ON_TCG skips such tests.
  */
-void need_stack_switch32(void);
+__attribute__((weak)) void need_stack_switch32(void);	/* absent without tap.c */
 bool guest_has(struct guest *g, u32 leaf, int reg /* 0 eax .. 3 edx */, int bit);
 bool guest_is_amd(struct guest *g);
 

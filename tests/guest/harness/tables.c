@@ -218,17 +218,11 @@ void cpu_setup(struct guest_cpu *c)
 	cpu_set_regs(c, &r);
 }
 
-void need_stack_switch32(void)
-{
-	if (getenv("GUEST_ON_TCG"))
-		test_skip("TCG aborts at a 32-bit stack switch");
-}
-
 void cpu_ring3(struct guest_cpu *c, u64 rip)
 {
 	struct kvm_segment d = seg_flat(SEL_UDATA, 3, 3, 32);
 
-	if (c->g->mode != M_LONG)
+	if (c->g->mode != M_LONG && need_stack_switch32)
 		need_stack_switch32();
 	WITH_SREGS(c, s) {
 		if (c->g->mode == M_LONG)

@@ -137,6 +137,12 @@ static int run_one(struct test *t, bool in_child)
 	return EXIT_FAILED;
 }
 
+void need_stack_switch32(void)
+{
+	if (getenv("GUEST_ON_TCG"))
+		test_skip("TCG aborts at a 32-bit stack switch");
+}
+
 int main(int argc, char **argv)
 {
 	bool in_child = true, list = false;
