@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/unit/test_vcpu_apic.c - a vCPU with an in-kernel LAPIC: HLT, timer, INIT/SIPI, EOI exits. */
+/* tests/unit/test_vcpu_apic.c - a vCPU with its LAPIC: HLT, timer, INIT/SIPI, EOI exits. */
 #include <pthread.h>
 #include <signal.h>
 #include <time.h>
