@@ -129,12 +129,6 @@ CODE64(ipi_target, APIC_SETUP "sti\n movl $1, (%rsi)\n 1: inc %rax\n test $1, %a
 CODE64(ipi_sender, APIC_SETUP "1: pause\n mov (%rsi), %eax\n test %eax, %eax\n jz 1b\n mov $5000000, %ecx\n 2: dec %ecx\n jnz 2b\n"
 	" movl $0, 0x310(%rbp)\n movl $0x4055, 0x300(%rbp)" DONE);
 CODE64(ipi_self, APIC_SETUP "sti\n movl $0x44055, 0x300(%rbp)\n 1: jmp 1b");
-static void map_apic(struct guest *g)
-{
-	/* 3..4 GiB: one more PDPT entry, one large page. */
-	*g64(g, G_PT + 0x1000 + 8 * 3) = (G_PT + 0xf000) | 7;
-	*g64(g, G_PT + 0xf000 + 8 * (0xfee00000ull >> 21 & 511)) = 0xfee00000 | 0x87;
-}
 static void *run_sender(void *p)
 {
 	struct stop s = cpu_run(p);
@@ -148,7 +142,7 @@ TEST(ipi_self, "a self-IPI in a loop without exits")
 	struct stop s;
 
 	guest_load(g, G_CODE, ipi_self);
-	map_apic(g);
+	guest_map_apic(g);
 	s = run(g);
 	CHECK_EXC(s, VEC, -1);
 }
@@ -163,7 +157,7 @@ TEST(ipi, "an IPI from another vCPU interrupts a loop without exits")
 	vcpu_ioctl(c, KVM_SET_MP_STATE, &run_now, "KVM_SET_MP_STATE");
 	guest_load(g, G_CODE, ipi_target);
 	guest_load(g, 0x9000, ipi_sender);
-	map_apic(g);
+	guest_map_apic(g);
 	for (u32 i = 0; i < 2; i++)
 		WITH_REGS(&g->cpu[i], r) {
 			r.rsi = G_DATA;

@@ -7,20 +7,33 @@
 
 #define VEC 0x55
 
-CODE64(closed, "mov $5, %eax\n nop" STOP(1) "sti\n closed_1: nop\n closed_2: nop\n hlt");
+#define SELF_IPI "mov $0xfee00000, %ebp\n movl $0x1ff, 0xf0(%rbp)\n movl $0x44055, 0x300(%rbp)\n mov 0x20(%rbp), %eax\n"
+CODE64(closed, SELF_IPI "nop\n nop\n sti\n closed_1: nop\n closed_2: nop\n hlt");
+CODE64(popf, SELF_IPI "push $0x202\n popfq\n popf_1: nop\n hlt");
 LABEL(closed_2);
+LABEL(popf_1);
+static struct stop with_apic(const u8 *p, u64 n)
+{
+	struct guest *g = guest_new_flags(M_LONG, GUEST_IRQCHIP);
+
+	guest_write(g, G_CODE, p, (u32)n);
+	guest_map_apic(g);
+	return run(g);
+}
 TEST(sti, "a pending interrupt is taken after the instruction behind STI")
 {
-	struct guest *g = guest_with(M_LONG, closed);
-	struct stop s = run(g);
+	struct stop s = with_apic(closed_b, LEN(closed));
 
-	CHECK_STOP(s, ST_OUT);
-	cpu_complete(cpu0(g));
-	cpu_interrupt(cpu0(g), VEC);	/* IF is 0: it has to wait */
-	s = run(g);
 	CHECK_EXC(s, VEC, -1);
 	CHECK_EQ(s.rip, AT(closed, closed_2));
 	CHECK_EQ(s.rflags & 0x200, 0x200);
+}
+TEST(popf, "POPF that sets IF has no shadow")
+{
+	struct stop s = with_apic(popf_b, LEN(popf));
+
+	CHECK_EXC(s, VEC, -1);
+	CHECK_EQ(s.rip, AT(popf, popf_1));
 }
 CODE64(window, "mov $5, %eax\n nop" STOP(1) "sti\n window_1: nop\n window_2: nop\n hlt");
 LABEL(window_2);
@@ -58,19 +71,6 @@ TEST(sti_hlt, "STI; HLT halts first, then takes the interrupt")
 	s = run(g);
 	CHECK_EXC(s, VEC, -1);
 	CHECK_EQ(s.rip, AT(sti_hlt, sti_hlt_next));
-}
-CODE64(popf, "push $0x202\n" STOP(1) "popfq\n popf_1: nop\n hlt");
-LABEL(popf_1);
-TEST(popf, "POPF that sets IF has no shadow")
-{
-	struct guest *g = guest_with(M_LONG, popf);
-	struct stop s = run(g);
-
-	cpu_complete(cpu0(g));
-	cpu_interrupt(cpu0(g), VEC);
-	s = run(g);
-	CHECK_EXC(s, VEC, -1);
-	CHECK_EQ(s.rip, AT(popf, popf_1));
 }
 CODE32(movss, "mov %ss, %eax\n pushf\n" STOP(1) "orl $0x200, (%esp)\n popf\n hlt");
 CODE32(movss_tf, "pushf\n orl $0x100, (%esp)\n mov %ss, %eax\n popf\n movss_a: mov %eax, %ss\n movss_b2: mov %esp, %ebx\n movss_c: nop" DONE);

@@ -4,8 +4,7 @@
  * behind the guest's back (APM2 7.6.1; SDM3 8.1.3). Always with warm code too.
  */
 #include <pthread.h>
-#include <stdatomic.h>
-#include <stdlib.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "tests/guest/harness/harness.h"
@@ -20,7 +19,7 @@ TEST(next, "a store to the very next instruction")
 	CHECK_EQ(s.r.rax, 2);
 }
 /* Each round stores its count into the immediate of an ADD that follows. */
-CODE64(same_block, "mov $3000, %ecx\n xor %eax, %eax\n 1: mov %ecx, sb_imm+1(%rip)\n sb_imm: add $0, %eax\n dec %ecx\n jnz 1b" DONE);
+CODE64(same_block, "mov $3000, %ecx\n xor %eax, %eax\n 1: mov %ecx, sb_imm+1(%rip)\n sb_imm: .byte 0x05\n .long 0\n dec %ecx\n jnz 1b" DONE);
 CODE64(behind, "mov $3000, %ecx\n xor %eax, %eax\n 1: bh_imm: add $0x3000, %eax\n dec %ecx\n mov %ecx, bh_imm+1(%rip)\n test %ecx, %ecx\n jnz 1b" DONE);
 CODE64(called, "mov $3000, %ecx\n xor %eax, %eax\n 1: mov %ecx, 1(%rdi)\n call *%rdi\n dec %ecx\n jnz 1b" DONE);
 TEST(loops, "an immediate changed in every round: ahead, behind, in a called page")
@@ -116,12 +115,10 @@ TEST(vmm_store, "the VMM stores into warm code between two KVM_RUNs")
 TEST(vmm_pread, "pread() straight into warm code, without EFAULT")
 {
 	struct guest *g = warm_guest();
-	char name[] = "/tmp/guest-smc-XXXXXX";
-	int fd = mkstemp(name);
+	int fd = memfd_create("code", MFD_CLOEXEC);
 	struct stop s;
 
 	CHECK(fd >= 0);
-	unlink(name);
 	CHECK_EQ(write(fd, fn_two, 6), 6);
 	CHECK_EQ(pread(fd, g->ram + 0x300000, 6, 0), 6);
 	s = run(g);

@@ -43,6 +43,11 @@ void test_die(const char *fmt, ...)
 	exit(1);
 }
 
+void test_skip(const char *fmt, ...)
+{
+	test_die("%s", fmt);
+}
+
 static void *part(u8 *arena, u64 at)
 {
 	return arena + arena_offset(at);

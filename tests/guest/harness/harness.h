@@ -197,6 +197,8 @@ void guest_gate(struct guest *g, u8 vec, u16 sel, u64 off, u8 type, u8 dpl, u8 i
 /* Pointer to the 4 KiB leaf entry of a linear address in the first 4 MiB. */
 u64 *guest_pte(struct guest *g, u64 va);	/* PAE, long */
 u32 *guest_pte32(struct guest *g, u64 va);	/* 32-bit paging */
+/* Map the local APIC at its address (long mode). */
+void guest_map_apic(struct guest *g);
 enum { PTE_P = 1, PTE_W = 2, PTE_U = 4, PTE_PWT = 8, PTE_PCD = 16, PTE_A = 32, PTE_D = 64,
        PTE_PS = 128, PTE_G = 256 };
 #define PTE_NX BIT64(63)

@@ -150,6 +150,13 @@ u32 *guest_pte32(struct guest *g, u64 va)
 	return g32(g, PT_LEAF + 4 * (va >> 12));
 }
 
+void guest_map_apic(struct guest *g)
+{
+	/* 3..4 GiB: one more PDPT entry, one large page. */
+	*g64(g, PT_PDPT + 8 * 3) = (G_PT + 0xf000) | 7;
+	*g64(g, G_PT + 0xf000 + 8 * (0xfee00000ull >> 21 & 511)) = 0xfee00000 | 0x87;
+}
+
 void tables_build(struct guest *g)
 {
 	build_gdt(g);
