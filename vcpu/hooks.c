@@ -87,8 +87,8 @@ static void window(struct cpu *c)
 	struct vcpu *v = c->owner;
 	const struct vcpu_events *ev = &v->p->ev;
 
-	if ((c->rflags & FL_TF) || v->run->request_interrupt_window || ev->nmi_pending || ev->ext_vector >= 0 ||
-	    vcpu_has_interrupt(v))
+	if ((c->rflags & FL_TF) || v->run->request_interrupt_window || ev->nmi_pending ||
+	    ev->ext_vector >= 0 || vcpu_has_interrupt(v))
 		engine_kick(c);
 }
 

@@ -42,6 +42,7 @@
 	X(MISC_ENABLE,		0x1a0, 1,	L, misc_enable, 0, MSR_ALL) \
 	X(DEBUGCTL,		0x1d9, 1,	L, cpu, CPU_OFF(debugctl), 0x3f) \
 	X(LBR,			0x1db, 4,	L, ignore, 0, MSR_ALL) \
+	X(POWER_CTL,		0x1fc, 1,	L, priv, MSR_OFF(power_ctl), MSR_ALL) \
 	X(MTRR_VAR,		0x200, 16,	N, mtrr, 0, MSR_ALL) \
 	X(MTRR_FIX64K,		0x250, 1,	N, mtrr, 0, MSR_ALL) \
 	X(MTRR_FIX16K,		0x258, 2,	N, mtrr, 0, MSR_ALL) \

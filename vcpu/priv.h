@@ -99,6 +99,7 @@ struct vcpu_cpuid {
 	struct kvm_cpuid_entry2 e[CPUID_MAX];
 	u16 order[CPUID_MAX];	/* indices into e, sorted by (function, index) */
 	bool amd;		/* out-of-range rule */
+	bool set;		/* KVM_SET_CPUID2 was called */
 	u32 apic_features;	/* what apic_lapic has been told */
 	struct lapic *apic_lapic;
 	u32 pv_features;	/* 0x40000001 EAX */
@@ -111,12 +112,11 @@ struct vcpu_cpuid {
 struct vcpu_msrs {
 	u64 mtrr_def, mtrr_fixed[11], mtrr_var[16];
 	u64 tsc_adjust;
-	u64 misc_enable, misc_features, hwcr, platform_info, ucode_rev, de_cfg, syscfg;
-	u64 spec_ctrl, virt_spec_ctrl, vm_hsave, vm_cr, tsc_ratio, osvw_len, osvw_status;
+	u64 misc_enable, misc_features, hwcr, platform_info, ucode_rev, de_cfg;
+	u64 osvw_len, osvw_status;
 	u64 mcg_cap, mcg_status, mcg_ctl, mc[MC_BANKS][4];
-	u64 lbr[4];		/* from, to, last int from, to: read as zero in use */
-	u64 smi_count, smbase, power_ctl, arch_cap;
-	u64 apf_en, apf_int, poll_control, pv_eoi, steal, migration;
+	u64 smi_count, power_ctl;
+	u64 apf_en, apf_int, poll_control, pv_eoi, steal;
 	u64 system_time, wall_clock;
 };
 
@@ -249,6 +249,7 @@ u64 vcpu_get_apic_base(struct vcpu *v);
 int vcpu_set_apic_base(struct vcpu *v, u64 val, bool host);
 
 /* -- cpuid.c -- */
+void cpuid_init(struct vcpu *v);
 void cpuid_update_dynamic(struct vcpu *v);
 void cpuid_hook(struct cpu *c, u32 leaf, u32 subleaf, u32 out[4]);
 const struct kvm_cpuid_entry2 *cpuid_find(const struct vcpu *v, u32 leaf, u32 subleaf);

@@ -321,7 +321,24 @@ static bool mask_has_pending(const sigset_t *mask)
 	return pending & ~m;
 }
 
-int vcpu_run(struct vcpu *v)
+/*
+ * pthread_cancel() with asynchronous type unwinds the thread out of translated code, as
+ * it does out of the real ioctl. Leave the vCPU as KVM would: not running, not locked.
+ */
+static void cancelled(void *arg)
+{
+	struct vcpu *v = arg;
+
+	v->c->fpu_live = 0;	/* the registers are gone */
+	atomic_store(&v->blocked, 0);
+	atomic_store(&v->servicing, 0);
+	atomic_store(&v->in_guest, 0);
+	vcpu_set_current(NULL);
+	atomic_store(&v->tid, 0);
+	pthread_mutex_unlock(&v->lock);
+}
+
+static int __attribute__((noinline)) run_here(struct vcpu *v)
 {
 	struct vcpu_priv *p = v->p;
 	sigset_t saved;
@@ -351,5 +368,15 @@ int vcpu_run(struct vcpu *v)
 		swap_mask(&saved, NULL);
 	vcpu_set_current(NULL);
 	atomic_store_explicit(&v->tid, 0, memory_order_relaxed);
+	return r;
+}
+
+int vcpu_run(struct vcpu *v)
+{
+	int r;
+
+	pthread_cleanup_push(cancelled, v);
+	r = run_here(v);
+	pthread_cleanup_pop(0);
 	return r;
 }

@@ -96,8 +96,6 @@ static bool valid(const struct vcpu *v, const struct kvm_sregs2 *s)
 	}
 	if (s->cr4 & c->cr4_reserved)
 		return false;
-	if ((s->cr4 & CR4_PCIDE) && !(s->efer & EFER_LMA))
-		return false;
 	if (s->efer & ~EFER_KNOWN)
 		return false;
 	if (s->cr0 >> 32)

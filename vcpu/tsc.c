@@ -171,7 +171,8 @@ void tsc_init(struct vcpu *v)
 
 	v->p->tsc_khz = khz ? khz : tsc_host_khz();
 	v->c->tsc_ratio = ratio_for(khz);
-	v->c->tsc_offset = v->cfg->tsc_offset ? v->cfg->tsc_offset : synchronised(v, 0);
+	/* A VM's TSCs start at zero with its first vCPU, the others join it. */
+	v->c->tsc_offset = v->cfg->tsc_sync ? synchronised(v, 0) : v->cfg->tsc_offset;
 }
 
 int vcpu_set_tsc_khz(struct vcpu *v, u32 khz)

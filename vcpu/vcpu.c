@@ -85,14 +85,10 @@ int vcpu_create(struct vcpu **out, u32 id, u32 index, int run_fd, void *vm,
 	/* KVM: an AP with an in-kernel LAPIC waits for INIT; everything else runs. */
 	vcpu_set_mp(v, !cfg->irqchip || id == cfg->bsp_id ? KVM_MP_STATE_RUNNABLE :
 							    KVM_MP_STATE_UNINITIALIZED);
-	r = vcpu_set_cpuid2(v, NULL, 0);
-	if (r)
-		goto fail_cpu;
+	cpuid_init(v);
 	*out = v;
 	return 0;
 
-fail_cpu:
-	engine_cpu_destroy(v->c);
 fail:
 	if (v)
 		free(v->p);

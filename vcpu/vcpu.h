@@ -83,7 +83,7 @@ struct vcpu_vm_config {
 	bool msr_platform_info_off;	/* KVM_CAP_MSR_PLATFORM_INFO cleared: guest reads give #GP */
 	bool msr_filter;	/* vm_ops->msr_allowed must be asked */
 	u32 tsc_khz;		/* default for new vCPUs */
-	u64 tsc_offset;		/* guest TSC - scaled host TSC for new vCPUs */
+	u64 tsc_offset;		/* guest TSC - scaled host TSC for new vCPUs, without tsc_sync */
 	struct vcpu_tsc_sync *tsc_sync;	/* NULL: vCPUs are not kept together */
 	struct irqchip *irq;	/* NULL without irqchip */
 };
@@ -112,8 +112,9 @@ struct vcpu {
 
 /* -- life cycle -- */
 /* run_fd: the memfd of >= 3 pages that holds kvm_run. 0 or -errno. */
-int vcpu_create(struct vcpu **out, u32 id, u32 index, int run_fd, void *vm, const struct vcpu_vm_ops *ops,
-		const struct vcpu_vm_config *cfg, struct phys *phys, struct lapic *lapic);
+int vcpu_create(struct vcpu **out, u32 id, u32 index, int run_fd, void *vm,
+		const struct vcpu_vm_ops *ops, const struct vcpu_vm_config *cfg,
+		struct phys *phys, struct lapic *lapic);
 /* For a LAPIC that needs the vCPU first; before the vCPU runs. */
 void vcpu_attach_lapic(struct vcpu *v, struct lapic *lapic);
 void vcpu_destroy(struct vcpu *v);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* vm/irqchip.c - the VM's interrupt controllers: creation, modes, ioctls, and what irq/ asks of us. */
+/* vm/irqchip.c - the VM's interrupt controllers: creation, modes, ioctls, callbacks of irq/. */
 #include <errno.h>
 #include <time.h>
 

@@ -103,10 +103,10 @@ struct vm {
 	struct vm_ioeventfd *ioevents;	/* bus_lock: sorted by (bus, addr) */
 	u32 nr_ioevents;
 	struct kvm_coalesced_mmio_zone *zones;	/* bus_lock */
-	u32 nr_zones;
-	struct kvm_coalesced_mmio_ring *ring;	/* mapping of vCPU 0's page; writes: ring_lock */
+	_Atomic u32 nr_zones;		/* written under bus_lock; 0 is read without */
+	struct kvm_coalesced_mmio_ring *ring;	/* page of vCPU 0, set before any vCPU runs */
 	int ring_fd;
-	pthread_mutex_t ring_lock;
+	pthread_mutex_t ring_lock;	/* producers of `ring` */
 
 	pthread_mutex_t clock_lock;	/* nests inside everything */
 	u64 clock_tsc, clock_base;	/* clock_lock: the clock read clock_base at that host TSC */

@@ -67,7 +67,8 @@ static void sregs_validity(void **state)
 		{ "PKE", CR0_PE, CR4_PKE, 0, 0, false, false },
 		{ "SMEP", CR0_PE, CR4_SMEP, 0, 0, false, true },
 		{ "VMXE", CR0_PE, BIT64(13), 0, 0, false, false },
-		{ "PCIDE outside long mode", CR0_PE, CR4_PCIDE, 0, 0, false, false },
+		/* KVM looks at the bit alone. */
+		{ "PCIDE outside long mode", CR0_PE, CR4_PCIDE, 0, 0, false, true },
 		{ "unknown EFER bit", 0, 0, BIT64(30), 0, false, false },
 	};
 
