@@ -589,6 +589,10 @@ void gen_print(const struct gen_case *c, FILE *f)
 {
 	ZydisDisassembledInstruction d;
 
+	for (u32 i = 0; i < 16; i++)
+		fprintf(f, "%s%llx%s", i % 8 ? " " : "#   gpr ", (unsigned long long)c->in.gpr[i],
+			i % 8 == 7 ? "\n" : "");
+	fprintf(f, "#   flags %llx\n", (unsigned long long)c->in.rflags);
 	for (u32 i = 0; i < c->n; i++) {
 		const struct gen_insn *in = &c->insn[i];
 
