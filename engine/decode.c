@@ -164,6 +164,24 @@ bool insn_is_bitstring(const struct insn *in)
 	       (in->opcode == 0xa3 || in->opcode == 0xab || in->opcode == 0xb3 || in->opcode == 0xbb);
 }
 
+bool insn_needs_alignment(const struct insn *in)
+{
+	if (!in->has_mem || in->memsize < 16 || in->map == 0)
+		return false;
+	switch (in->mnemonic) {
+	case ZYDIS_MNEMONIC_MOVUPS: case ZYDIS_MNEMONIC_MOVUPD: case ZYDIS_MNEMONIC_MOVDQU:
+	case ZYDIS_MNEMONIC_LDDQU: case ZYDIS_MNEMONIC_PCMPESTRI: case ZYDIS_MNEMONIC_PCMPESTRM:
+	case ZYDIS_MNEMONIC_PCMPISTRI: case ZYDIS_MNEMONIC_PCMPISTRM:
+		return false;
+	case ZYDIS_MNEMONIC_VMOVAPS: case ZYDIS_MNEMONIC_VMOVAPD: case ZYDIS_MNEMONIC_VMOVDQA:
+	case ZYDIS_MNEMONIC_VMOVNTPS: case ZYDIS_MNEMONIC_VMOVNTPD: case ZYDIS_MNEMONIC_VMOVNTDQ:
+	case ZYDIS_MNEMONIC_VMOVNTDQA:
+		return true;
+	default:
+		return in->memsize == 16 && !(in->map & 8);
+	}
+}
+
 /* Bytes by which a bit offset moves an operand of `size` bytes. */
 s64 insn_bit_displacement(u64 offset, u32 size)
 {

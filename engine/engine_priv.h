@@ -216,6 +216,8 @@ struct engine {
 	u32 host_mxcsr;
 	u16 host_fcw;
 	bool flush_pending;
+	bool max1;		/* STANDIN_UNIT=1: one instruction a unit (debugging aid) */
+	bool no_group;		/* STANDIN_GROUP=0 */
 	bool precise_flags;	/* keep flags that are dead exact at faults too */
 	u64 itlb_filled[2][ITLB_SIZE / 64];
 	/* fixed stubs */

@@ -56,6 +56,9 @@ int insn_decode(struct insn *in, const u8 *bytes, u32 n, u32 mode);
 /* BT BTS BTR BTC with a register offset and a memory operand: the operand is a bit
  * string, and the offset's upper bits move the address (APM3, BT). */
 bool insn_is_bitstring(const struct insn *in);
+/* 16-byte operand that must be aligned: legacy SSE except the unaligned moves, the
+ * aligned VEX moves, CMPXCHG16B (APM1 4.3.2, 4.6.3). VEX 32-byte forms: 32. */
+bool insn_needs_alignment(const struct insn *in);
 /* Effective address (offset within the segment, masked to the address size). */
 u64 insn_ea(const struct cpu *c, const struct insn *in);
 

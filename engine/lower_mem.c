@@ -204,7 +204,7 @@ s32 emit_check(struct translator *t, const struct access *a0, u32 len, bool writ
 	if (!r)
 		return 0;
 	if (save_flags)
-		emit_flags_save(t, a->base == R_RAX || a->index == R_RAX);
+		emit_flags_save(t, a->base == R_RAX || a->index == R_RAX || a->bitreg == R_RAX);
 
 	if (access_const(t, a)) {
 		off = check_const(t, a, len, write, r, save_flags);

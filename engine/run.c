@@ -63,6 +63,8 @@ struct cpu *engine_cpu_create(void)
 	for (u32 i = 0; i < MMU_IDX_COUNT; i++)
 		e->jc_mode[i] = ~0u;
 	e->precise_flags = getenv("STANDIN_PRECISE_FLAGS") != NULL;
+	e->max1 = getenv("STANDIN_UNIT") != NULL;
+	e->no_group = getenv("STANDIN_GROUP") != NULL;
 	err = codemem_init(&e->mem, CODE_MEM_SIZE);
 	if (!err)
 		err = translator_init(e);
@@ -218,6 +220,11 @@ static int handle_tlb(struct engine *e, struct record *r)
 			return TLB_RESUME;
 		if (res == CPU_FAULT && !r->grouped) {
 			c->rip = r->rip;
+			/* Alignment is checked before translation (APM2 8.5). */
+			if (insn_needs_alignment(r->insn) && (a & 15))
+				cpu_raise_err(c, EXC_GP, 0);
+			if (c->fault.vector == EXC_GP && r->seg == S_SS)
+				c->fault.vector = EXC_SS;
 			return TLB_FAULT;
 		}
 	}

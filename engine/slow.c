@@ -200,6 +200,9 @@ static int bounce(struct engine *e, const struct insn *in, bool *exit)
 	r = lin_of(c, in->seg, insn_ea(c, in), n, in->mem_w, &lin);
 	if (r)
 		return r;
+	/* The bounce buffer's alignment says nothing about the guest's. */
+	if (insn_needs_alignment(in) && (lin & 15))
+		return cpu_raise_err(c, EXC_GP, 0);
 	if (in->mem_w) {
 		u8 *host;
 		u64 gpa;

@@ -52,7 +52,7 @@ static int decode_unit(struct translator *t)
 {
 	struct unit *u = t->u;
 	u32 off = (u32)(u->lin & ~PAGE_MASK);
-	u32 max = t->mode & (MODE_STEP | MODE_BOUNCE) ? 1 : UNIT_MAX_INSNS;
+	u32 max = t->e->max1 || t->mode & (MODE_STEP | MODE_BOUNCE) ? 1 : UNIT_MAX_INSNS;
 	u64 rip = u->rip;
 
 	t->n = 0;
@@ -539,7 +539,7 @@ struct unit *translate(struct engine *e, struct cpage *cp, u64 rip, u64 cs_base,
 		return NULL;
 
 	liveness(t);
-	if (!(mode & (MODE_NOGROUP | MODE_BOUNCE | MODE_STEP)))
+	if (!(mode & (MODE_NOGROUP | MODE_BOUNCE | MODE_STEP)) && !e->no_group)
 		make_groups(t);
 	else
 		for (u32 i = 0; i < t->n; i++)
