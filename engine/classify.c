@@ -97,7 +97,8 @@ static bool fpu_allowed(struct translator *t, struct di *d)
 		if (uses_class(d, ZYDIS_REGCLASS_XMM) || uses_class(d, ZYDIS_REGCLASS_YMM) ||
 		    zi->meta.isa_ext == ZYDIS_ISA_EXT_AVX)
 			need = MODE_AVX;
-	} else if (zi->meta.isa_ext == ZYDIS_ISA_EXT_X87) {
+	} else if (zi->meta.isa_ext == ZYDIS_ISA_EXT_X87 ||
+		   zi->mnemonic == ZYDIS_MNEMONIC_FISTTP /* came with SSE3 */) {
 		need = MODE_X87;
 		if (zi->mnemonic == ZYDIS_MNEMONIC_FWAIT) {
 			d->fpu = true;
@@ -303,6 +304,11 @@ void classify(struct translator *t, struct di *d)
 		break;
 	}
 
+	/* PREFETCH with a register is no NOP on AMD. */
+	if (in->map == 1 && in->opcode == 0x0d && in->mod == 3) {
+		d->cls = CL_UD;
+		return;
+	}
 	switch (zi->meta.category) {
 	case ZYDIS_CATEGORY_NOP: case ZYDIS_CATEGORY_WIDENOP: case ZYDIS_CATEGORY_PREFETCH:
 	case ZYDIS_CATEGORY_PREFETCHWT1: case ZYDIS_CATEGORY_CLFLUSHOPT:

@@ -120,6 +120,13 @@ int insn_from_zydis(struct insn *in, const ZydisDecodedInstruction *zi,
 				(u8)(o->size / 8 > 255 ? 255 : o->size / 8);
 			in->mem_r = !!(o->actions & ZYDIS_OPERAND_ACTION_MASK_READ);
 			in->mem_w = !!(o->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE);
+			/* SIB base 5 with mod 0 is no base also with REX.B or VEX.B set; Zydis 4.0
+			 * forgets that (APM3 table 1-15). */
+			if ((zi->attributes & ZYDIS_ATTRIB_HAS_SIB) && zi->raw.modrm.mod == 0 &&
+			    zi->raw.sib.base == 5) {
+				in->base = INSN_NOREG;
+				in->disp = zi->raw.disp.value;
+			}
 		} else if (o->type == ZYDIS_OPERAND_TYPE_IMMEDIATE) {
 			if (imms++ == 0)
 				in->imm = o->imm.value.u;

@@ -223,7 +223,7 @@ static int handle_tlb(struct engine *e, struct record *r)
 			/* Alignment is checked before translation (APM2 8.5). */
 			if (insn_needs_alignment(r->insn) && (a & 15))
 				cpu_raise_err(c, EXC_GP, 0);
-			if (c->fault.vector == EXC_GP && r->seg == S_SS)
+			else if (c->fault.vector == EXC_GP && r->seg == S_SS)
 				c->fault.vector = EXC_SS;
 			return TLB_FAULT;
 		}
