@@ -102,8 +102,10 @@ static void collect(struct reenc *x, const struct di *d)
 
 		*f = (struct greg_field){
 			.where = w, .greg = g, .size = size, .high = high,
-			/* Everything but a full write keeps old bits. */
-			.load = size < 4 || (o->actions & (ZYDIS_OPERAND_ACTION_MASK_READ |
+			/* Everything but a full write keeps old bits; BSF and BSR leave the
+			 * register alone when they find nothing. */
+			.load = size < 4 || d->zi.mnemonic == ZYDIS_MNEMONIC_BSF ||
+				d->zi.mnemonic == ZYDIS_MNEMONIC_BSR || (o->actions & (ZYDIS_OPERAND_ACTION_MASK_READ |
 							   ZYDIS_OPERAND_ACTION_CONDWRITE)),
 			.store = wr,
 		};

@@ -162,3 +162,46 @@ int slow_maskmov(struct engine *e, const struct insn *in)
 	insn_retire(c, in);
 	return exit ? CPU_EXIT : CPU_OK;
 }
+
+/* VMASKMOVPx, VPMASKMOVx (APM4): elements whose mask sign bit is set; the others are
+ * neither read nor written, and zero in a loaded register. */
+int slow_vmaskmov(struct engine *e, const struct insn *in)
+{
+	struct cpu *c = e->c;
+	bool wide = in->mnemonic == ZYDIS_MNEMONIC_VMASKMOVPD ||
+		    in->mnemonic == ZYDIS_MNEMONIC_VPMASKMOVQ;
+	u32 esz = wide ? 8 : 4, vl = in->vex_l ? 32 : 16;
+	u64 ea = insn_ea(c, in);
+	u8 v[32], mask[32];
+	bool exit = false;
+
+	engine_fpu_save(c);
+	ymm_get(c, in->vvvv, mask);
+	if (in->mem_w)
+		ymm_get(c, in->reg, v);
+	else
+		cpu_zero(v, 32);
+	/* Permission for all before the first byte is stored. */
+	for (u32 pass = in->mem_w ? 0 : 1; pass < 2; pass++)
+		for (u32 i = 0; i < vl; i += esz) {
+			u64 lin;
+			int r;
+
+			if (!(mask[i + esz - 1] & 0x80))
+				continue;
+			r = c->ops->linear(c, in->seg, ea + i, esz, in->mem_w, &lin);
+			if (r == CPU_OK && !in->mem_w)
+				r = c->ops->mem_read(c, lin, v + i, esz, cpu_mmu_idx(c));
+			else if (r == CPU_OK)
+				r = pass ? c->ops->mem_write(c, lin, v + i, esz, cpu_mmu_idx(c)) :
+					c->ops->mem_probe_w(c, lin, esz, cpu_mmu_idx(c));
+			if (r == CPU_EXIT && in->mem_w && pass)
+				exit = true;
+			else if (r != CPU_OK)
+				return r;
+		}
+	if (!in->mem_w)
+		ymm_put(c, in->reg, v);
+	insn_retire(c, in);
+	return exit ? CPU_EXIT : CPU_OK;
+}

@@ -434,12 +434,24 @@ static void keep_templates_whole(struct gen_case *c)
 
 static bool uses_cl(const ZydisDecodedInstruction *in, const ZydisDecodedOperand *ops)
 {
-	for (u32 i = 0; i < in->operand_count; i++)
-		if (ops[i].type == ZYDIS_OPERAND_TYPE_REGISTER &&
-		    (ops[i].reg.value == ZYDIS_REGISTER_CL ||
-		     in->meta.category == ZYDIS_CATEGORY_STRINGOP))
-			return true;
-	return false;
+	const ZydisDecodedOperand *last = &ops[in->operand_count_visible - 1u];
+
+	return in->meta.category == ZYDIS_CATEGORY_STRINGOP ||
+	       (in->operand_count_visible && last->type == ZYDIS_OPERAND_TYPE_REGISTER &&
+		last->reg.value == ZYDIS_REGISTER_CL);
+}
+
+/* Elements done before the fault, and the address reported, are not architectural. */
+static bool odd_fault(const ZydisDecodedInstruction *in)
+{
+	switch (in->mnemonic) {
+	case ZYDIS_MNEMONIC_MASKMOVQ: case ZYDIS_MNEMONIC_MASKMOVDQU: case ZYDIS_MNEMONIC_VMASKMOVDQU:
+	case ZYDIS_MNEMONIC_VMASKMOVPS: case ZYDIS_MNEMONIC_VMASKMOVPD:
+	case ZYDIS_MNEMONIC_VPMASKMOVD: case ZYDIS_MNEMONIC_VPMASKMOVQ:
+		return true;
+	default:
+		return in->meta.isa_ext == ZYDIS_ISA_EXT_AVX2GATHER;
+	}
 }
 
 static void note_flags(struct gen *g)
@@ -452,9 +464,12 @@ static void note_flags(struct gen *g)
 		if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(&g->dec, in->bytes, in->len, &zi, ops)) ||
 		    !zi.cpu_flags)
 			continue;
+		in->may_keep = filter_may_keep_flags(&zi) && uses_cl(&zi, ops);
+		in->leaves = (u16)filter_undefined(&zi);
+		in->odd_fault = odd_fault(&zi);
 		in->reads = (u16)(zi.cpu_flags->tested & FL_ARITH);
 		/* A shift by CL may be one by nothing. */
-		if (!filter_may_keep_flags(&zi) || !uses_cl(&zi, ops))
+		if (!in->may_keep)
 			in->kills = (u16)((zi.cpu_flags->modified | zi.cpu_flags->set_0 |
 					   zi.cpu_flags->set_1 | filter_undefined(&zi)) & FL_ARITH);
 	}
@@ -493,10 +508,10 @@ void gen_set_dead(struct gen_case *c, u32 i, bool dead)
 
 static bool has_successor(const struct gen_insn *in)
 {
-	u8 op = in->bytes[0];
+	u8 op = in->bytes[0], field = in->bytes[1] >> 3 & 7;
 
 	/* RET, RET imm16, and jumps and calls through FF /2 and /4. */
-	return op != 0xc3 && op != 0xc2 && op != 0xff;
+	return op != 0xc3 && op != 0xc2 && !(op == 0xff && (field == 2 || field == 4));
 }
 
 static u16 live_at(const struct gen_case *c, u32 i)
@@ -525,6 +540,36 @@ static void follow_liveness(struct gen_case *c)
 				out |= live_at(c, i + 1);
 			in->live = (u16)((out & ~in->kills) | in->reads);
 		}
+}
+
+/* Which flags are undefined where, forwards. A branch makes them only grow. */
+static void follow_undefined(struct gen_case *c)
+{
+	bool branched = false;
+	u16 undef = 0;
+
+	c->ill = false;
+	for (u32 i = 0; i < c->n; i++) {
+		struct gen_insn *in = &c->insn[i];
+
+		if (in->dead)
+			continue;
+		in->undef_before = undef;
+		c->ill |= in->reads & undef;
+		if (!branched && !in->may_keep)
+			undef &= (u16)~(in->kills & ~in->leaves);
+		undef |= in->leaves;
+		in->undef_after = undef;
+		branched |= in->fix == FIX_JUMP;
+	}
+}
+
+bool gen_odd_fault(const struct gen_case *c, u64 rip)
+{
+	for (u32 i = 0; i < c->n; i++)
+		if (!c->insn[i].dead && c->insn[i].addr == rip)
+			return c->insn[i].odd_fault;
+	return false;
 }
 
 u32 gen_live(const struct gen_case *c, u64 rip)
@@ -562,6 +607,7 @@ u32 gen_layout(struct gen_case *c, u8 *out, u64 at, u64 exit_at)
 		memcpy(out + (in->addr - at), in->bytes, in->len);
 	}
 	follow_liveness(c);
+	follow_undefined(c);
 	memcpy(out + len, "\xff\x25\x00\x00\x00\x00", 6);	/* jmp [rip] */
 	memcpy(out + len + 6, &exit_at, 8);
 	c->in.entry = at;
