@@ -432,6 +432,46 @@ static void keep_templates_whole(struct gen_case *c)
 	}
 }
 
+void gen_set_dead(struct gen_case *c, u32 i, bool dead)
+{
+	u8 group = c->insn[i].group;
+
+	c->insn[i].dead = dead;
+	for (u32 k = 0; group && k < c->n; k++)
+		if (c->insn[k].group == group)
+			c->insn[k].dead = dead;
+}
+
+/*
+ * Which flags are undefined where, forwards. A branch makes them only grow. Returns the
+ * first item that reads one, or n.
+ */
+static u32 follow_undefined(struct gen_case *c)
+{
+	u32 first_ill = c->n;
+	bool branched = false;
+	u16 undef = 0;
+
+	c->ill = false;
+	for (u32 i = 0; i < c->n; i++) {
+		struct gen_insn *in = &c->insn[i];
+
+		if (in->dead)
+			continue;
+		in->undef_before = undef;
+		if (in->reads & undef && !c->ill) {
+			c->ill = true;
+			first_ill = i;
+		}
+		if (!branched && !in->may_keep)
+			undef &= (u16)~(in->kills & ~in->leaves);
+		undef |= in->leaves;
+		in->undef_after = undef;
+		branched |= in->fix == FIX_JUMP;
+	}
+	return first_ill;
+}
+
 static bool uses_cl(const ZydisDecodedInstruction *in, const ZydisDecodedOperand *ops)
 {
 	const ZydisDecodedOperand *last = &ops[in->operand_count_visible - 1u];
@@ -494,16 +534,9 @@ void gen_make(struct gen_case *c, u64 seed, const struct gen_options *o)
 	}
 	keep_templates_whole(c);
 	note_flags(&g);
-}
-
-void gen_set_dead(struct gen_case *c, u32 i, bool dead)
-{
-	u8 group = c->insn[i].group;
-
-	c->insn[i].dead = dead;
-	for (u32 k = 0; group && k < c->n; k++)
-		if (c->insn[k].group == group)
-			c->insn[k].dead = dead;
+	/* Templates do not look what they read. */
+	for (u32 i = follow_undefined(c); i < c->n; i = follow_undefined(c))
+		gen_set_dead(c, i, true);
 }
 
 static bool has_successor(const struct gen_insn *in)
@@ -540,28 +573,6 @@ static void follow_liveness(struct gen_case *c)
 				out |= live_at(c, i + 1);
 			in->live = (u16)((out & ~in->kills) | in->reads);
 		}
-}
-
-/* Which flags are undefined where, forwards. A branch makes them only grow. */
-static void follow_undefined(struct gen_case *c)
-{
-	bool branched = false;
-	u16 undef = 0;
-
-	c->ill = false;
-	for (u32 i = 0; i < c->n; i++) {
-		struct gen_insn *in = &c->insn[i];
-
-		if (in->dead)
-			continue;
-		in->undef_before = undef;
-		c->ill |= in->reads & undef;
-		if (!branched && !in->may_keep)
-			undef &= (u16)~(in->kills & ~in->leaves);
-		undef |= in->leaves;
-		in->undef_after = undef;
-		branched |= in->fix == FIX_JUMP;
-	}
 }
 
 bool gen_odd_fault(const struct gen_case *c, u64 rip)
