@@ -197,6 +197,10 @@ static int bounce(struct engine *e, const struct insn *in, bool *exit)
 	u64 lin;
 	int r;
 
+	/* Misalignment is found before a non-canonical stack address is. */
+	if (cpu_in_64(c) && in->seg == S_SS && insn_needs_alignment(in) &&
+	    (insn_ea(c, in) & (n - 1u)))
+		return cpu_raise_err(c, EXC_GP, 0);
 	r = lin_of(c, in->seg, insn_ea(c, in), n, in->mem_w, &lin);
 	if (r)
 		return r;
