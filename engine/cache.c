@@ -106,6 +106,7 @@ void cache_flush(struct engine *e)
 	arena_free(&e->arena);
 	cpu_zero(e->hash, sizeof(*e->hash) << UNIT_HASH_BITS);
 	e->n_units = 0;
+	e->next_token = 1;
 	for (u32 i = 0; i < 2; i++)
 		for (u32 s = 0; s < ITLB_SIZE; s++)
 			e->itlb[i][s] = (struct itlb_slot){ .tag = ~0ull };
@@ -251,13 +252,15 @@ struct cpage *cache_cpage(struct engine *e, u64 lin, const struct fetch_page *fp
 	}
 	pp->host = fp->host;
 
+	if (e->next_token > TOKEN_MAX)
+		return NULL;
 	struct cpage *cp = arena_alloc(&e->arena, sizeof(*cp));
 
 	if (!cp)
 		return NULL;
 	cp->lin = lin;
 	cp->pp = pp;
-	cp->token = e->next_token++;
+	cp->token = (u64)e->next_token++ << TOKEN_SHIFT;
 	cp->pp_next = pp->cpages;
 	pp->cpages = cp;
 	cp->hash_next = e->cpages[page_hash(lin)];

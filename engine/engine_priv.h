@@ -147,7 +147,7 @@ struct ppage {
 
 struct cpage {
 	u64 lin;
-	u32 token;
+	u64 token;	/* number << TOKEN_SHIFT */
 	struct ppage *pp;
 	struct cpage *hash_next;
 	struct cpage *pp_next;
@@ -155,8 +155,12 @@ struct cpage {
 	struct unit *units2;	/* units that end in this page */
 };
 
+/* Tokens are multiples of 2^48 so that one sum compares a token and an address. */
+#define TOKEN_SHIFT 48
+#define TOKEN_MAX 0xffffu
+
 struct itlb_slot {
-	u32 token;	/* compared by translated code; 0 = must ask C */
+	u64 token;	/* compared by translated code; 0 = must ask C */
 	u32 global;
 	u64 tag;	/* linear page, ~0 = empty */
 	struct cpage *cp;

@@ -44,7 +44,7 @@ void add_cold(struct translator *t, u8 *site, struct record *rec, bool restore_f
 		return;
 	}
 	t->cold[t->n_cold++] = (struct cold_stub){
-		.site = site, .rec = rec, .restore_flags = restore_flags, .ind_miss = !rec,
+		.site = site, .rec = rec, .restore_flags = restore_flags,
 	};
 }
 
@@ -72,17 +72,9 @@ void emit_cold(struct translator *t)
 	for (u32 i = 0; i < t->n_cold; i++) {
 		struct cold_stub *s = &t->cold[i];
 
-		if (s->ind_miss && !s->restore_flags) {
-			set_rel32(s->site, codemem_rw(&t->e->mem, t->e->stub_ind_miss));
-			continue;
-		}
 		set_rel32(s->site, t->p);
 		if (s->restore_flags)
 			emit_flags_restore(t);
-		if (s->ind_miss) {
-			jmp_rx(t, t->e->stub_ind_miss);
-			continue;
-		}
 		if (s->rec->kind == REC_LINK)
 			s->rec->stub = rx_of(t, t->p);
 		emit_leave(t, s->rec);
@@ -98,12 +90,27 @@ static void cmp_abs_imm(struct translator *t, const void *abs, u32 imm)
 	d4(t, imm);
 }
 
-static void check_token(struct translator *t, struct cpage *cp, struct record *r, bool save)
+static struct itlb_slot *slot_of(struct translator *t, const struct cpage *cp)
 {
-	struct itlb_slot *s = itlb_slot(t->e, mode_idx(t->mode) == MMU_USER, cp->lin);
+	return itlb_slot(t->e, mode_idx(t->mode) == MMU_USER, cp->lin);
+}
 
-	cmp_abs_imm(t, &s->token, cp->token);
-	add_cold(t, jcc32(t, CC_NE), r, save);
+/* jrcxz over a jump to a cold stub: the only conditional that spares the flags. */
+static void need_rcx_zero(struct translator *t, struct record *r)
+{
+	b2(t, 0xe3, 5);
+	add_cold(t, jmp32(t), r, false);
+}
+
+/* Leave unless the page of cp is still mapped as it was. No flags are touched: what is mapped
+ * there instead may want them. */
+static void check_token(struct translator *t, const struct cpage *cp, struct record *r)
+{
+	b3(t, 0x0f, 0xb7, 0x0c);	/* movzx ecx, word [token + 6] */
+	b1(t, 0x25);
+	d4(t, lo32(&slot_of(t, cp)->token) + 6);
+	lea(t, false, H_RCX, H_RCX, -1, 1, -(s32)(cp->token >> TOKEN_SHIFT));
+	need_rcx_zero(t, r);
 }
 
 void emit_entry(struct translator *t)
@@ -112,7 +119,7 @@ void emit_entry(struct translator *t)
 	struct engine *e = t->e;
 	bool live = t->d[0].live != 0;
 	bool plain = !(t->mode & ~MODE_CPU);
-	u8 *to_token = NULL, *to_poll = NULL;
+	u8 *over;
 
 	u->code = rx_of(t, t->p);
 	if (!plain) { /* only entered from C, which has checked */
@@ -125,45 +132,35 @@ void emit_entry(struct translator *t)
 
 	if (!re || !rp)
 		return;
-	if (!(t->mode & MODE_CSBASE)) {
+	if (!(t->mode & MODE_CSBASE) && !u->cp2) {
+		/* RIP and token must both be ours. Addresses differ by less than
+		 * 2^48, tokens by multiples of it, so the sum of the differences is
+		 * zero only if both are. */
 		u->e_ind = rx_of(t, t->p);
-		if (live)
-			emit_flags_save(t, false);
-		if (is_simm32(u->rip)) {
-			b3(t, 0x48, 0x81, 0xf9);	/* cmp rcx, imm32 */
-			d4(t, (u32)u->rip);
-		} else {
-			mov_ri(t, H_RSI, u->rip);
-			op_rr(t, true, 0x3b, H_RCX, H_RSI);
-		}
-		add_cold(t, jcc32(t, CC_NE), NULL, live);
-		if (live) {
-			b2(t, 0xeb, 0);
-			to_token = t->p;
-		}
-	}
-	if (live && !u->cp2) {
-		u->e_poll = rx_of(t, t->p);
-		emit_flags_save(t, false);
-		b2(t, 0xeb, 0);
-		to_poll = t->p;
+		mov_ri(t, H_RSI, -(u->rip + u->cp->token));
+		lea(t, true, H_RCX, H_RCX, H_RSI, 1, 0);
+		ld_abs(t, H_RSI, &slot_of(t, u->cp)->token);
+		lea(t, true, H_RCX, H_RCX, H_RSI, 1, 0);
+		b2(t, 0xe3, 0);
+		over = t->p;
+		jmp_rx(t, e->stub_ind_miss);
+	} else {
+		over = NULL;
 	}
 	u->e_cross = rx_of(t, t->p);
-	if (live)
-		emit_flags_save(t, false);
-	if (to_token)
-		to_token[-1] = (u8)(t->p - to_token);
-	check_token(t, u->cp, re, live);
+	check_token(t, u->cp, re);
 	if (u->cp2)
-		check_token(t, u->cp2, re, live);
-	if (to_poll)
-		to_poll[-1] = (u8)(t->p - to_poll);
-	else if (!u->cp2)
-		u->e_poll = rx_of(t, t->p);
-	cmp_abs_imm(t, (void *)&e->c->poll, 0);
-	add_cold(t, jcc32(t, CC_NE), rp, live);
-	if (live)
-		emit_flags_restore(t);
+		check_token(t, u->cp2, re);
+	if (over)
+		over[-1] = (u8)(t->p - over);
+	u->e_poll = rx_of(t, t->p);
+	if (live) {
+		ld_abs32(t, H_RCX, (void *)&e->c->poll);
+		need_rcx_zero(t, rp);
+	} else {
+		cmp_abs_imm(t, (void *)&e->c->poll, 0);
+		add_cold(t, jcc32(t, CC_NE), rp, false);
+	}
 	u->e_body = rx_of(t, t->p);
 	if (u->cp2) /* the second page may move while the first does not */
 		u->e_poll = u->e_body = u->e_cross;
@@ -207,6 +204,7 @@ static void emit_ind_jump(struct translator *t, u32 opsize)
 
 	if (opsize == 2)
 		movzx16(t, SCR_PTR, SCR_PTR);
+	st_abs(t, SCR_PTR, &e->c->rip);
 	if ((t->mode & MODE_CSBASE) || (t->mode & MODE_STEP)) {
 		jmp_rx(t, e->stub_ind_miss);
 		return;

@@ -247,7 +247,7 @@ static enum engine_exit run(struct engine *e)
 	for (;;) {
 		if (c->mode_stale)
 			mode_update(e);
-		if (e->flush_pending) {
+		if (e->flush_pending || e->next_token > TOKEN_MAX - 8) {
 			e->flush_pending = false;
 			cache_flush(e);
 		}

@@ -40,9 +40,8 @@ int stubs_emit(struct engine *e)
 	b3(t, 0xff, 0x24, 0x25);		/* jmp [tmp2] */
 	d4(t, lo32(&e->tmp2));
 
-	/* indirect miss: rcx = RIP */
+	/* indirect miss: the RIP is in its place already */
 	e->stub_ind_miss = rx_of(t, t->p);
-	st_abs(t, H_RCX, &c->rip);
 	mov_ri(t, H_RCX, (u64)(uintptr_t)&e->miss_rec[0]);
 	e->miss_rec[0].kind = REC_INDIRECT;
 

@@ -66,9 +66,8 @@ struct group {
 
 struct cold_stub {
 	u8 *site;		/* rel32 (rw address) to point at the stub */
-	struct record *rec;	/* NULL: indirect miss */
+	struct record *rec;
 	bool restore_flags;
-	bool ind_miss;
 };
 
 #define MAX_GROUPS UNIT_MAX_INSNS

@@ -152,6 +152,10 @@ CODE(c_div, "xor %ecx,%ecx; mov $7,%eax; cltd; div %ecx; hlt");
 CODE(c_loop, "mov $5,%ecx; xor %eax,%eax; 1: inc %eax; loop 1b; jrcxz 2f; mov $99,%eax; 2: shl %cl,%eax; mov $3,%cl; shl %cl,%eax; hlt");
 CODE(c_ind, "lea 1f(%rip),%rax; mov $1000,%ebp; 2: lea 3f(%rip),%rax; call *%rax; dec %ebp; jnz 2b; lea 1f(%rip),%rax; push %rax; ret; ud2; 1: hlt; 3: inc %rbx; ret");
 
+/* ZF made by the callee, read after a return through a thunk on another page. */
+CODE(c_retflags, "mov $50,%ebp; 1: mov $5,%eax; call 2f; jne 9f; inc %ebx; dec %ebp; jnz 1b; hlt; 9: mov $77,%ecx; hlt;"
+		 "2: xor %ecx,%ecx; cmp $5,%eax; mov %rax,0x3000; jmp 3f; .balign 4096; .skip 0x400; 3: ret");
+
 static void go(struct cpu *c) { assert_int_equal(engine_run(c), ENGINE_EXIT); }
 
 static void test_loop_and_flags(void **s)
@@ -265,6 +269,16 @@ static void test_indirect(void **s)
 	assert_int_equal(c->gpr[R_RBX], 1000);
 	engine_cpu_destroy(c);
 }
+static void test_flags_survive_a_return(void **s)
+{
+	struct cpu *c = cpu64();
+
+	load(c_retflags, (size_t)(c_retflags_end - c_retflags));
+	go(c);
+	assert_int_equal(c->gpr[R_RCX], 0);
+	assert_int_equal(c->gpr[R_RBX], 50);
+	engine_cpu_destroy(c);
+}
 static void test_poll_leaves_a_loop(void **s)
 {
 	struct cpu *c = cpu64();
@@ -303,6 +317,7 @@ int main(void)
 		cmocka_unit_test(test_divide_error_is_precise),
 		cmocka_unit_test(test_loop_insn_and_cl),
 		cmocka_unit_test(test_indirect),
+		cmocka_unit_test(test_flags_survive_a_return),
 		cmocka_unit_test(test_poll_leaves_a_loop),
 		cmocka_unit_test(test_single_step),
 	};
