@@ -9,7 +9,8 @@
 #include "base/mem.h"
 #include "engine/emit.h"
 
-#define UNIT_MAX_HOT (UNIT_MAX_INSNS * 160u + 512)
+/* PUSH of memory through non-flat segments has two checks with the flags saved around each. */
+#define UNIT_MAX_HOT (UNIT_MAX_INSNS * 400u + 512)
 #define UNIT_MAX_COLD (MAX_COLD * 48u)
 #define GROUP_SPAN 1024
 
