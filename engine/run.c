@@ -214,6 +214,9 @@ static int handle_tlb(struct engine *e, struct record *r)
 			slow = true;
 		a = (u32)(a + c->seg[r->seg].base);
 	}
+	/* Misaligned: slow_exec() raises #AC, or what comes before it. */
+	if (unlikely(r->unit->mode & MODE_ALIGN) && (a & insn_align_mask(r->insn, r->len)))
+		slow = true;
 	if (!slow && (a & ~PAGE_MASK) + r->len <= PAGE_SIZE) {
 		res = c->ops->tlb_fill(c, a, r->acc, mode_idx(r->unit->mode));
 		if (res == CPU_OK)

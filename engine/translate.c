@@ -540,7 +540,8 @@ struct unit *translate(struct engine *e, struct cpage *cp, u64 rip, u64 cs_base,
 		return NULL;
 
 	liveness(t);
-	if (!(mode & (MODE_NOGROUP | MODE_BOUNCE | MODE_STEP)) && !e->no_group)
+	if (!(mode & (MODE_ALIGN | MODE_NOGROUP | MODE_BOUNCE | MODE_STEP)) &&
+	    !e->no_group)
 		make_groups(t);
 	else
 		for (u32 i = 0; i < t->n; i++)
