@@ -87,7 +87,7 @@ def command(machine='microvm', irqchip='on', smp=1, flavour='cloud', accel=ACCEL
             cpu='max', extra=()):
     """The whole command line. machine: microvm or q35."""
     bus = 'device' if machine == 'microvm' else 'pci'
-    options = 'acpi=on' if machine == 'microvm' else ''
+    options = 'acpi=on,rtc=on' if machine == 'microvm' else ''
     line = ['console=ttyS0', 'panic=-1', f'do={do}']
     line += ['quiet'] if quiet else ['loglevel=7']
     if url:
