@@ -148,8 +148,9 @@ enum cpu_sreg cpu_data_seg(const struct insn *in)
 		if (p < ARRAY_SIZE(prefix)) {
 			if (in->mode != 8 || p >= 4)
 				seg = (enum cpu_sreg)p;
-		} else if (b != 0x66 && b != 0x67 && b != 0xf0 && b != 0xf2 && b != 0xf3) {
-			break;
+		} else if (b != 0x66 && b != 0x67 && b != 0xf0 && b != 0xf2 && b != 0xf3 &&
+			   !(in->mode == 8 && (b & 0xf0) == 0x40)) {
+			break;	/* a REX may stand before other prefixes, without effect */
 		}
 	}
 	return seg;

@@ -301,8 +301,13 @@ int cpu_merge_faults(u8 first, u8 second)
 static int soft(struct cpu *c, const struct insn *in, u8 vector, u8 kind)
 {
 	struct cpu_event e = { .vector = vector, .kind = kind, .next_rip = next_rip(c, in) };
+	bool tf = c->rflags & FL_TF;
+	int r = cpu_deliver(c, &e);
 
-	return cpu_deliver(c, &e);
+	/* The gate has cleared TF: no single-step trap follows (APM2 13.1.4). */
+	if (r == CPU_OK && tf)
+		c->single_step = 0;
+	return r;
 }
 
 /*

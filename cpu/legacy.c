@@ -206,7 +206,7 @@ static int bound(struct cpu *c, const struct insn *in)
 /* ENTER (APM3): registers change only when every access has worked. */
 static int enter(struct cpu *c, const struct insn *in)
 {
-	u32 size = in->mode == 8 ? (in->prefixes & PFX_OPSIZE ? 2 : 8) : in->opsize;
+	u32 size = in->mode == 8 ? (in->prefixes & PFX_OPSIZE && !in->rex_w ? 2 : 8) : in->opsize;
 	u32 level = (u32)in->imm2 & 31;
 	u64 mask = cpu_stack_mask(c);
 	u64 sp = (c->gpr[R_RSP] - size) & mask;

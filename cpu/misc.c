@@ -155,6 +155,15 @@ int exec_cache(struct cpu *c, const struct insn *in)
 
 int exec_pause(struct cpu *c, const struct insn *in)
 {
+	/* With REX.B, F3 90 is XCHG r8, rAX (APM3, PAUSE). */
+	if (in->opcode == 0x90 && in->opreg != 0) {
+		u64 a = insn_reg(c, R_RAX, in->opsize), b = insn_reg(c, in->opreg, in->opsize);
+
+		insn_set_reg(c, R_RAX, in->opsize, b);
+		insn_set_reg(c, in->opreg, in->opsize, a);
+		insn_retire(c, in);
+		return CPU_OK;
+	}
 	return retire_and_pause(c, in);
 }
 

@@ -150,7 +150,9 @@ static int step_movs(struct str *s, u64 n, u64 *done)
 	/* A device must not be read for a store that will fault; but the source's
 	 * own fault comes first. */
 	r = cpu_linear(c, s->src, reg_ea(s, R_RSI), s->size, false, &lin);
-	if (!r && c->ops->tlb_fill(c, lin, MEM_R, s->idx) == CPU_FAULT)
+	if (!r && (c->ops->tlb_fill(c, lin, MEM_R, s->idx) == CPU_FAULT ||
+		   ((lin & ~PAGE_MASK) + s->size > PAGE_SIZE &&
+		    c->ops->tlb_fill(c, ALIGN_UP(lin, PAGE_SIZE), MEM_R, s->idx) == CPU_FAULT)))
 		r = CPU_FAULT;
 	if (!r)
 		r = cpu_probe_w(c, S_ES, reg_ea(s, R_RDI), s->size);

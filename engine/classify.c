@@ -87,6 +87,19 @@ static bool uses_class(const struct di *d, ZydisRegisterClass a)
 	return false;
 }
 
+/* SSE without a vector register among the operands. */
+static bool uses_mxcsr_only(ZydisMnemonic m)
+{
+	switch (m) {
+	case ZYDIS_MNEMONIC_LDMXCSR: case ZYDIS_MNEMONIC_STMXCSR:
+	case ZYDIS_MNEMONIC_CVTSS2SI: case ZYDIS_MNEMONIC_CVTTSS2SI:
+	case ZYDIS_MNEMONIC_CVTSD2SI: case ZYDIS_MNEMONIC_CVTTSD2SI:
+		return true;
+	default:
+		return false;
+	}
+}
+
 /* Is the FPU, SSE or AVX state this instruction needs enabled? */
 static bool fpu_allowed(struct translator *t, struct di *d)
 {
@@ -97,14 +110,14 @@ static bool fpu_allowed(struct translator *t, struct di *d)
 		if (uses_class(d, ZYDIS_REGCLASS_XMM) || uses_class(d, ZYDIS_REGCLASS_YMM) ||
 		    zi->meta.isa_ext == ZYDIS_ISA_EXT_AVX)
 			need = MODE_AVX;
-	} else if (zi->meta.isa_ext == ZYDIS_ISA_EXT_X87) {
+	} else if (zi->meta.isa_ext == ZYDIS_ISA_EXT_X87 ||
+		   zi->mnemonic == ZYDIS_MNEMONIC_FISTTP /* came with SSE3 */) {
 		need = MODE_X87;
 		if (zi->mnemonic == ZYDIS_MNEMONIC_FWAIT) {
 			d->fpu = true;
 			return !(t->mode & MODE_FWAIT);
 		}
-	} else if (uses_class(d, ZYDIS_REGCLASS_XMM) || zi->mnemonic == ZYDIS_MNEMONIC_LDMXCSR ||
-		   zi->mnemonic == ZYDIS_MNEMONIC_STMXCSR) {
+	} else if (uses_class(d, ZYDIS_REGCLASS_XMM) || uses_mxcsr_only(zi->mnemonic)) {
 		need = MODE_SSE;
 	} else if (uses_class(d, ZYDIS_REGCLASS_MMX) || zi->meta.isa_ext == ZYDIS_ISA_EXT_MMX) {
 		need = MODE_X87;
@@ -303,6 +316,11 @@ void classify(struct translator *t, struct di *d)
 		break;
 	}
 
+	/* PREFETCH with a register is no NOP on AMD. */
+	if (in->map == 1 && in->opcode == 0x0d && in->mod == 3) {
+		d->cls = CL_UD;
+		return;
+	}
 	switch (zi->meta.category) {
 	case ZYDIS_CATEGORY_NOP: case ZYDIS_CATEGORY_WIDENOP: case ZYDIS_CATEGORY_PREFETCH:
 	case ZYDIS_CATEGORY_PREFETCHWT1: case ZYDIS_CATEGORY_CLFLUSHOPT:

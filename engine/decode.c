@@ -50,6 +50,17 @@ static u8 reg_of(ZydisRegister r)
 int insn_from_zydis(struct insn *in, const ZydisDecodedInstruction *zi,
 		    const ZydisDecodedOperand *op, const u8 *bytes, u32 mode_size)
 {
+	/* raw.rex and raw.vex share their memory; VEX has R and B inverted. */
+	bool vex = zi->encoding == ZYDIS_INSTRUCTION_ENCODING_VEX;
+	u8 r8, b8;
+
+	if (vex) {
+		r8 = zi->raw.vex.R || mode_size != MODE_SIZE64 ? 0 : 8;
+		b8 = zi->raw.vex.B || mode_size != MODE_SIZE64 ? 0 : 8;
+	} else {
+		r8 = (u8)(zi->raw.rex.R << 3);
+		b8 = (u8)(zi->raw.rex.B << 3);
+	}
 	*in = (struct insn){
 		.mnemonic = (u16)zi->mnemonic,
 		.len = zi->length,
@@ -59,12 +70,12 @@ int insn_from_zydis(struct insn *in, const ZydisDecodedInstruction *zi,
 		.opsize = (u8)(zi->operand_width / 8),
 		.has_modrm = zi->attributes & ZYDIS_ATTRIB_HAS_MODRM,
 		.has_rex = zi->attributes & ZYDIS_ATTRIB_HAS_REX,
-		.rex_w = zi->raw.rex.W || zi->raw.vex.W,
+		.rex_w = vex ? zi->raw.vex.W : zi->raw.rex.W,
 		.mod = zi->raw.modrm.mod,
-		.reg = (u8)(zi->raw.modrm.reg | (zi->raw.rex.R << 3)),
-		.rm = (u8)(zi->raw.modrm.rm | (zi->raw.rex.B << 3)),
-		.opreg = (u8)((zi->opcode & 7) | (zi->raw.rex.B << 3)),
-		.vex_l = zi->raw.vex.L,
+		.reg = (u8)(zi->raw.modrm.reg | r8),
+		.rm = (u8)(zi->raw.modrm.rm | b8),
+		.opreg = (u8)((zi->opcode & 7) | b8),
+		.vex_l = vex ? zi->raw.vex.L : 0,
 		.seg = S_DS,
 		.base = INSN_NOREG,
 		.index = INSN_NOREG,
@@ -120,6 +131,13 @@ int insn_from_zydis(struct insn *in, const ZydisDecodedInstruction *zi,
 				(u8)(o->size / 8 > 255 ? 255 : o->size / 8);
 			in->mem_r = !!(o->actions & ZYDIS_OPERAND_ACTION_MASK_READ);
 			in->mem_w = !!(o->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE);
+			/* SIB base 5 with mod 0 is no base also with REX.B or VEX.B set; Zydis 4.0
+			 * forgets that (APM3 table 1-15). */
+			if ((zi->attributes & ZYDIS_ATTRIB_HAS_SIB) && zi->raw.modrm.mod == 0 &&
+			    zi->raw.sib.base == 5) {
+				in->base = INSN_NOREG;
+				in->disp = zi->raw.disp.value;
+			}
 		} else if (o->type == ZYDIS_OPERAND_TYPE_IMMEDIATE) {
 			if (imms++ == 0)
 				in->imm = o->imm.value.u;
@@ -133,10 +151,11 @@ int insn_from_zydis(struct insn *in, const ZydisDecodedInstruction *zi,
 			in->vvvv = reg_of(o->reg.value);
 		}
 	}
-	if (!in->has_mem) { /* segment override still matters to string instructions */
+	if (!in->has_mem) { /* segment override still matters to string instructions, MASKMOV */
 		for (u32 i = 0; i < zi->operand_count; i++)
 			if (op[i].type == ZYDIS_OPERAND_TYPE_MEMORY &&
-			    ZydisRegisterGetId(op[i].mem.base) == R_RSI)
+			    (ZydisRegisterGetId(op[i].mem.base) == R_RSI ||
+			     (in->map & 7) == 1))
 				in->seg = seg_of(op[i].mem.segment);
 	}
 	return 0;
@@ -168,6 +187,9 @@ bool insn_needs_alignment(const struct insn *in)
 {
 	if (!in->has_mem || in->memsize < 16 || in->map == 0)
 		return false;
+	if ((in->map == 2 && in->opcode >= 0xc8 && in->opcode <= 0xcd) ||
+	    (in->map == 3 && in->opcode == 0xcc))
+		return false;	/* SHA: AMD does not check */
 	switch (in->mnemonic) {
 	case ZYDIS_MNEMONIC_MOVUPS: case ZYDIS_MNEMONIC_MOVUPD: case ZYDIS_MNEMONIC_MOVDQU:
 	case ZYDIS_MNEMONIC_LDDQU: case ZYDIS_MNEMONIC_PCMPESTRI: case ZYDIS_MNEMONIC_PCMPESTRM:

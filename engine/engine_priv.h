@@ -285,6 +285,14 @@ void mode_update(struct engine *e);
 int slow_exec(struct engine *e, const struct insn *in);
 int slow_gather(struct engine *e, const struct insn *in);
 int slow_maskmov(struct engine *e, const struct insn *in);
+int slow_vmaskmov(struct engine *e, const struct insn *in);
+static inline bool insn_is_vmaskmov(const struct insn *in)
+{
+	return in->mnemonic == ZYDIS_MNEMONIC_VMASKMOVPS ||
+	       in->mnemonic == ZYDIS_MNEMONIC_VMASKMOVPD ||
+	       in->mnemonic == ZYDIS_MNEMONIC_VPMASKMOVD ||
+	       in->mnemonic == ZYDIS_MNEMONIC_VPMASKMOVQ;
+}
 
 /* run.c */
 struct record *engine_enter(struct engine *e, u8 *code);

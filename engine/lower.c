@@ -21,6 +21,7 @@ struct greg_field {
 	bool high;	/* AH BH CH DH */
 	bool load, store;
 	int host;
+	int home;	/* >= 0: lives in this host register, but the encoding cannot name it */
 };
 
 struct reenc {
@@ -101,8 +102,10 @@ static void collect(struct reenc *x, const struct di *d)
 
 		*f = (struct greg_field){
 			.where = w, .greg = g, .size = size, .high = high,
-			/* Everything but a full write keeps old bits. */
-			.load = size < 4 || (o->actions & (ZYDIS_OPERAND_ACTION_MASK_READ |
+			/* Everything but a full write keeps old bits; BSF and BSR leave the
+			 * register alone when they find nothing. */
+			.load = size < 4 || d->zi.mnemonic == ZYDIS_MNEMONIC_BSF ||
+				d->zi.mnemonic == ZYDIS_MNEMONIC_BSR || (o->actions & (ZYDIS_OPERAND_ACTION_MASK_READ |
 							   ZYDIS_OPERAND_ACTION_CONDWRITE)),
 			.store = wr,
 		};
@@ -110,11 +113,11 @@ static void collect(struct reenc *x, const struct di *d)
 	}
 }
 
-static int pick_spill(u32 used)
+static int pick_spill(u32 used, bool legacy)
 {
 	static const u8 order[] = { H_R8, H_R9, H_R10, H_R11, H_R12, H_RDI, H_RBP, H_RBX, H_RDX, H_RAX };
 
-	for (u32 i = 0; i < ARRAY_SIZE(order); i++)
+	for (u32 i = legacy ? 5 : 0; i < ARRAY_SIZE(order); i++)
 		if (!(used & BIT(order[i])))
 			return order[i];
 	return H_RAX;
@@ -288,6 +291,22 @@ static void emit_bytes(struct translator *t, const struct di *d, const struct re
 	}
 }
 
+static void load_field(struct translator *t, const struct greg_field *f)
+{
+	if (f->home >= 0)
+		mov_rr(t, (u32)f->host, (u32)f->home);
+	else
+		ld_abs(t, (u32)f->host, greg_mem(t, f->greg));
+}
+
+static void store_field(struct translator *t, const struct greg_field *f)
+{
+	if (f->home < 0)
+		st_abs(t, (u32)f->host, greg_mem(t, f->greg));
+	else
+		mov_rr(t, (u32)f->home, (u32)f->host);
+}
+
 /*
  * ptr/off: where the memory operand is (ptr < 0: absolute). keep_ptr: SCR_PTR
  * must survive, a later instruction of the group uses it.
@@ -323,11 +342,18 @@ void emit_compute(struct translator *t, struct di *d, int ptr, s32 off, bool kee
 		struct greg_field *f = &x.f[i];
 
 		f->host = hreg(f->greg);
+		f->home = -1;
 		if (f->greg == R_RCX && d->needs_rcx) {
 			f->host = H_RCX;
 			x.writes_rcx |= f->store;
 			f->store = f->load = false;
 			continue;
+		}
+		/* AH..DH exclude a REX prefix, and with it the upper host registers that
+		 * guest RSP, RSI and RCX live in. */
+		if (x.high && f->host >= 8) {
+			f->home = f->host;
+			f->host = -1;
 		}
 		if (f->host >= 0) {
 			f->store = f->load = false;
@@ -337,7 +363,7 @@ void emit_compute(struct translator *t, struct di *d, int ptr, s32 off, bool kee
 			if (x.f[k].greg == f->greg) {
 				f->host = x.f[k].host;
 				if (f->load && !x.f[k].load)
-					ld_abs(t, (u32)f->host, greg_mem(t, f->greg));
+					load_field(t, f);
 				x.f[k].store |= f->store;
 				f->store = false;
 			}
@@ -348,14 +374,14 @@ void emit_compute(struct translator *t, struct di *d, int ptr, s32 off, bool kee
 		} else if (!(busy & BIT(SCR_PTR)) && !keep_ptr) {
 			f->host = SCR_PTR;
 		} else {
-			f->host = pick_spill(x.used | busy);
+			f->host = pick_spill(x.used | busy, x.high);
 			x.used |= BIT(f->host);
 			st_abs(t, (u32)f->host, &t->e->spill[n_spill]);
 			spill[n_spill++] = f->host;
 		}
 		busy |= BIT(f->host);
 		if (f->load)
-			ld_abs(t, (u32)f->host, greg_mem(t, f->greg));
+			load_field(t, f);
 	}
 
 	if (d->bitop) {
@@ -380,7 +406,7 @@ void emit_compute(struct translator *t, struct di *d, int ptr, s32 off, bool kee
 
 	for (u32 i = 0; i < x.n; i++)
 		if (x.f[i].store)
-			st_abs(t, (u32)x.f[i].host, greg_mem(t, x.f[i].greg));
+			store_field(t, &x.f[i]);
 	if (x.writes_rcx)
 		mov_rr(t, engine_hreg[R_RCX], H_RCX);
 	for (u32 i = 0; i < n_spill; i++)

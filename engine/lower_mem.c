@@ -161,9 +161,9 @@ static s32 check_const(struct translator *t, const struct access *a, u32 len, bo
 	struct cpu *c = t->e->c;
 	u64 addr = (u64)a->disp;
 
-	if (a->addrsize == 4)
-		addr = (u32)addr;
-	if (!t64(t))
+	if (a->addrsize == 2)
+		addr = (u16)addr;
+	if (a->addrsize == 4 || !t64(t))
 		addr = (u32)addr;
 	struct tlb *tlb = &c->tlb[mode_idx(t->mode)];
 	u32 slot = (u32)(addr >> PAGE_SHIFT) & (TLB_SIZE - 1);

@@ -218,12 +218,18 @@ static int handle_tlb(struct engine *e, struct record *r)
 		res = c->ops->tlb_fill(c, a, r->acc, mode_idx(r->unit->mode));
 		if (res == CPU_OK)
 			return TLB_RESUME;
+		/* Elements that the mask leaves out cannot fault. */
+		if (res == CPU_FAULT && !r->grouped && insn_is_vmaskmov(r->insn)) {
+			c->rip = r->rip;
+			res = slow_exec(e, r->insn);
+			return res == CPU_OK ? TLB_DONE : res == CPU_FAULT ? TLB_FAULT : TLB_EXIT;
+		}
 		if (res == CPU_FAULT && !r->grouped) {
 			c->rip = r->rip;
 			/* Alignment is checked before translation (APM2 8.5). */
-			if (insn_needs_alignment(r->insn) && (a & 15))
+			if (insn_needs_alignment(r->insn) && (a & (r->insn->memsize - 1u)))
 				cpu_raise_err(c, EXC_GP, 0);
-			if (c->fault.vector == EXC_GP && r->seg == S_SS)
+			else if (c->fault.vector == EXC_GP && r->seg == S_SS)
 				c->fault.vector = EXC_SS;
 			return TLB_FAULT;
 		}

@@ -52,7 +52,7 @@ bool engine_signal(int sig, void *siginfo, void *ucontext)
 	case EXC_DE: cpu_raise(c, EXC_DE); break;
 	case EXC_UD: cpu_raise(c, EXC_UD); break;
 	case EXC_MF: cpu_raise(c, EXC_MF); break;
-	case EXC_XF: cpu_raise(c, EXC_XF); break;
+	case EXC_XF: cpu_raise(c, c->cr4 & CR4_OSXMMEXCPT ? EXC_XF : EXC_UD); break;
 	case EXC_AC: cpu_raise_err(c, EXC_AC, 0); break;
 	case EXC_GP: case EXC_SS: cpu_raise_err(c, EXC_GP, 0); break;
 	default: cpu_raise(c, ENGINE_HOST_FAULT); break;

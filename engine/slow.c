@@ -197,11 +197,15 @@ static int bounce(struct engine *e, const struct insn *in, bool *exit)
 	u64 lin;
 	int r;
 
+	/* Misalignment is found before a non-canonical stack address is. */
+	if (cpu_in_64(c) && in->seg == S_SS && insn_needs_alignment(in) &&
+	    (insn_ea(c, in) & (n - 1u)))
+		return cpu_raise_err(c, EXC_GP, 0);
 	r = lin_of(c, in->seg, insn_ea(c, in), n, in->mem_w, &lin);
 	if (r)
 		return r;
 	/* The bounce buffer's alignment says nothing about the guest's. */
-	if (insn_needs_alignment(in) && (lin & 15))
+	if (insn_needs_alignment(in) && (lin & (in->memsize - 1u)))
 		return cpu_raise_err(c, EXC_GP, 0);
 	if (in->mem_w) {
 		u8 *host;
@@ -260,6 +264,10 @@ int slow_exec(struct engine *e, const struct insn *in)
 	case ZYDIS_MNEMONIC_VPGATHERDD: case ZYDIS_MNEMONIC_VPGATHERDQ:
 	case ZYDIS_MNEMONIC_VPGATHERQD: case ZYDIS_MNEMONIC_VPGATHERQQ:
 		r = slow_gather(e, in);
+		break;
+	case ZYDIS_MNEMONIC_VMASKMOVPS: case ZYDIS_MNEMONIC_VMASKMOVPD:
+	case ZYDIS_MNEMONIC_VPMASKMOVD: case ZYDIS_MNEMONIC_VPMASKMOVQ:
+		r = slow_vmaskmov(e, in);
 		break;
 	default:
 		r = bounce(e, in, &exit);

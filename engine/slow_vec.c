@@ -86,6 +86,38 @@ int slow_gather(struct engine *e, const struct insn *in)
 	return r;
 }
 
+static u32 x87_top(struct cpu *c)
+{
+	return *(u16 *)(c->xsave + 2) >> 11 & 7;
+}
+
+/* The x87 part of the image is only meaningful when its XSTATE_BV bit is set. */
+static void x87_materialize(struct cpu *c)
+{
+	u64 *bv = (u64 *)(c->xsave + 512);
+
+	if (*bv & 1)
+		return;
+	cpu_zero(c->xsave, 24);
+	cpu_zero(c->xsave + 32, 128);
+	*(u16 *)c->xsave = 0x37f;
+	*bv |= 1;
+}
+
+/* Every MMX instruction but EMMS makes all tags valid and TOP 0 (APM1 5.13). The
+ * image holds registers relative to TOP. */
+static void enter_mmx(struct cpu *c)
+{
+	u32 top = x87_top(c);
+	u8 old[128];
+
+	cpu_copy(old, c->xsave + 32, 128);
+	for (u32 i = 0; i < 8; i++)
+		cpu_copy(c->xsave + 32 + 16 * i, old + 16 * ((i - top) & 7), 16);
+	*(u16 *)(c->xsave + 2) &= (u16)~0x3800;
+	c->xsave[4] = 0xff;
+}
+
 /* MASKMOVQ/MASKMOVDQU: bytes selected by the mask to seg:[rDI]. */
 int slow_maskmov(struct engine *e, const struct insn *in)
 {
@@ -98,8 +130,9 @@ int slow_maskmov(struct engine *e, const struct insn *in)
 
 	engine_fpu_save(c);
 	if (n == 8) {
-		cpu_copy(src, c->xsave + 32 + 16u * (in->reg & 7), 8);
-		cpu_copy(mask, c->xsave + 32 + 16u * (in->rm & 7), 8);
+		x87_materialize(c);
+		cpu_copy(src, c->xsave + 32 + 16u * ((in->reg - x87_top(c)) & 7), 8);
+		cpu_copy(mask, c->xsave + 32 + 16u * ((in->rm - x87_top(c)) & 7), 8);
 	} else {
 		ymm_get(c, in->reg, src);
 		ymm_get(c, in->rm, mask);
@@ -124,6 +157,51 @@ int slow_maskmov(struct engine *e, const struct insn *in)
 			else if (r != CPU_OK)
 				return r;
 		}
+	if (n == 8)
+		enter_mmx(c);
+	insn_retire(c, in);
+	return exit ? CPU_EXIT : CPU_OK;
+}
+
+/* VMASKMOVPx, VPMASKMOVx (APM4): elements whose mask sign bit is set; the others are
+ * neither read nor written, and zero in a loaded register. */
+int slow_vmaskmov(struct engine *e, const struct insn *in)
+{
+	struct cpu *c = e->c;
+	bool wide = in->mnemonic == ZYDIS_MNEMONIC_VMASKMOVPD ||
+		    in->mnemonic == ZYDIS_MNEMONIC_VPMASKMOVQ;
+	u32 esz = wide ? 8 : 4, vl = in->vex_l ? 32 : 16;
+	u64 ea = insn_ea(c, in);
+	u8 v[32], mask[32];
+	bool exit = false;
+
+	engine_fpu_save(c);
+	ymm_get(c, in->vvvv, mask);
+	if (in->mem_w)
+		ymm_get(c, in->reg, v);
+	else
+		cpu_zero(v, 32);
+	/* Permission for all before the first byte is stored. */
+	for (u32 pass = in->mem_w ? 0 : 1; pass < 2; pass++)
+		for (u32 i = 0; i < vl; i += esz) {
+			u64 lin;
+			int r;
+
+			if (!(mask[i + esz - 1] & 0x80))
+				continue;
+			r = c->ops->linear(c, in->seg, ea + i, esz, in->mem_w, &lin);
+			if (r == CPU_OK && !in->mem_w)
+				r = c->ops->mem_read(c, lin, v + i, esz, cpu_mmu_idx(c));
+			else if (r == CPU_OK)
+				r = pass ? c->ops->mem_write(c, lin, v + i, esz, cpu_mmu_idx(c)) :
+					c->ops->mem_probe_w(c, lin, esz, cpu_mmu_idx(c));
+			if (r == CPU_EXIT && in->mem_w && pass)
+				exit = true;
+			else if (r != CPU_OK)
+				return r;
+		}
+	if (!in->mem_w)
+		ymm_put(c, in->reg, v);
 	insn_retire(c, in);
 	return exit ? CPU_EXIT : CPU_OK;
 }

@@ -189,7 +189,7 @@ static void liveness(struct translator *t)
 		live = (live & ~d->fl_kill) | d->fl_read;
 		if (d->cls == CL_EXEC || d->cls == CL_SLOW || d->cls == CL_UD || d->cls == CL_NM)
 			live = FL_ARITH;
-		if (t->e->precise_flags && d->n_acc)
+		if (t->e->precise_flags)
 			live = FL_ARITH;
 		d->live = live;
 	}

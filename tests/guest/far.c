@@ -172,7 +172,7 @@ TEST(popf, "POPF in ring 3 cannot change IOPL, nor IF when IOPL is 0")
 }
 
 /* -- virtual 8086 -- */
-CODE32(v86, "push $0\n push $0\n push $0\n push $0x1000\n push $0x2000\n push $0xfff0\n push $0x23202\n push $0x700\n push $0x1000 + v86_in - v86_b\n"
+CODE32(v86, "push $0\n push $0\n push $0x1000\n push $0\n push $0x2000\n push $0xfff0\n push $0x23202\n push $0x700\n push $0x1000 + v86_in - v86_b\n"
 	" iret\n .code16\n v86_in: mov $0x55, %al\n mov %al, 0x10\n mov $0x2345, %bx\n mov %bx, %es\n mov %cs, %cx\n int3");
 TEST(v86, "IRET to virtual-8086 mode and INT3 out of it")
 {
@@ -180,6 +180,7 @@ TEST(v86, "IRET to virtual-8086 mode and INT3 out of it")
 	struct stop s;
 
 	need_stack_switch32();
+	guest_gate(g, 3, SEL_CODE32, G_STUBS + 3 * 16, 0xe, 3, 0);
 	s = run(g);
 	CHECK_EXC(s, 3, -1);
 	CHECK_EQ(g->ram[0x10010], 0x55);

@@ -56,6 +56,16 @@ TEST(base, "the base is added and wraps at 4 GiB")
 		return;
 	CHECK_STOP(s, ST_DONE);
 }
+CODE32(abs16, "mov $0x5a, %al\n addr16 mov %al, 0xc5c5\n addr16 mov 0xc5c5, %bl" DONE);
+TEST(abs16, "a 16-bit absolute address above 0x7fff in 32-bit code")
+{
+	struct guest *g = guest_with(M_PM32, abs16);
+	struct stop s = run(g);
+
+	CHECK_STOP(s, ST_DONE);
+	CHECK_EQ(g->ram[0xc5c5], 0x5a);
+	CHECK_EQ(s.r.rbx & 0xff, 0x5a);
+}
 CODE32(seg_wrap, "mov %eax, %fs\n mov $3000, %ecx\n 1: mov %fs:(%esi), %eax\n dec %ecx\n jnz 1b" DONE);
 TEST(base_wrap, "base plus offset wraps at 4 GiB")
 {

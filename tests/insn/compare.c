@@ -35,8 +35,12 @@ static u64 error_mask(const struct insn_state *want, bool ring0)
 static bool fault_differs(const struct insn_state *want, const struct insn_state *got, bool ring0,
 			  FILE *f)
 {
-	bool d = word(f, "vector", want->vec, got->vec, ALL);
+	bool d;
 
+	/* A pending x87 exception and a bad address at once: the order is not compared. */
+	if (want->vec == 16 && got->vec >= 12 && got->vec <= 14)
+		return word(f, "rip", want->fault_rip, got->fault_rip, ALL);
+	d = word(f, "vector", want->vec, got->vec, ALL);
 	if (d || want->vec == ALL)
 		return d;
 	d |= word(f, "rip", want->fault_rip, got->fault_rip, ALL);
@@ -95,15 +99,23 @@ static bool vectors_differ(const struct insn_state *want, const struct insn_stat
 }
 
 bool compare_results(const struct gen_case *c, const struct insn_result *want,
-		     const struct insn_result *got, bool ring0, FILE *f)
+		     const struct insn_result *got, bool ring0, bool precise, FILE *f)
 {
 	static const char *const names[16] = {
 		"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", "r8", "r9", "r10", "r11",
 		"r12", "r13", "r14", "r15",
 	};
-	bool fault = want->s.vec != ALL, d = fault_differs(&want->s, &got->s, ring0, f);
+	bool fault = want->s.vec != ALL, d;
 	u64 flags = 0xcd5 & ~(u64)gen_undef(c, want->s.fault_rip, fault);
 
+	/* Some CPUs fault at a masked store whose mask is all zero; what follows it then
+	 * cannot be compared at all. */
+	if (fault && gen_odd_fault(c, want->s.fault_rip))
+		return got->s.fault_rip == want->s.fault_rip && got->s.vec != ALL &&
+		       word(f, "vector", want->s.vec, got->s.vec, ALL);
+	d = fault_differs(&want->s, &got->s, ring0, f);
+	if (fault && !precise)
+		flags &= gen_live(c, want->s.fault_rip) | 0x400;
 	for (u32 i = 0; i < 16; i++)
 		d |= word(f, names[i], want->s.gpr[i], got->s.gpr[i], ALL);
 	d |= word(f, "flags", want->s.rflags, got->s.rflags, flags);

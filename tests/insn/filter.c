@@ -87,6 +87,11 @@ bool filter_allows(const ZydisDecodedInstruction *in, const ZydisDecodedOperand 
 	    !mnemonic_allowed(in->mnemonic) ||
 	    in->attributes & ZYDIS_ATTRIB_IS_PRIVILEGED)
 		return false;
+	/* Some CPUs take F2 and F3 as the condition of LOOPcc: nothing one should rely on. */
+	if (in->mnemonic == ZYDIS_MNEMONIC_LOOPE || in->mnemonic == ZYDIS_MNEMONIC_LOOPNE)
+		for (u32 i = 0; i < in->raw.prefix_count; i++)
+			if ((in->raw.prefixes[i].value & 0xfe) == 0xf2)
+				return false;
 	if (in->mnemonic == ZYDIS_MNEMONIC_CMPXCHG16B && !(o->features >> GF_CX16 & 1))
 		return false;
 	for (u32 i = 0; i < in->operand_count; i++) {

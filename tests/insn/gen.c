@@ -7,6 +7,7 @@
 
 #include <string.h>
 
+#include "engine/cpu.h"
 #include "tests/insn/filter.h"
 
 enum role { ROLE_PTR, ROLE_SMALL, ROLE_ANY };
@@ -431,6 +432,89 @@ static void keep_templates_whole(struct gen_case *c)
 	}
 }
 
+void gen_set_dead(struct gen_case *c, u32 i, bool dead)
+{
+	u8 group = c->insn[i].group;
+
+	c->insn[i].dead = dead;
+	for (u32 k = 0; group && k < c->n; k++)
+		if (c->insn[k].group == group)
+			c->insn[k].dead = dead;
+}
+
+/*
+ * Which flags are undefined where, forwards. A branch makes them only grow. Returns the
+ * first item that reads one, or n.
+ */
+static u32 follow_undefined(struct gen_case *c)
+{
+	u32 first_ill = c->n;
+	bool branched = false;
+	u16 undef = 0;
+
+	c->ill = false;
+	for (u32 i = 0; i < c->n; i++) {
+		struct gen_insn *in = &c->insn[i];
+
+		if (in->dead)
+			continue;
+		in->undef_before = undef;
+		if (in->reads & undef && !c->ill) {
+			c->ill = true;
+			first_ill = i;
+		}
+		if (!branched && !in->may_keep)
+			undef &= (u16)~(in->kills & ~in->leaves);
+		undef |= in->leaves;
+		in->undef_after = undef;
+		branched |= in->fix == FIX_JUMP;
+	}
+	return first_ill;
+}
+
+static bool uses_cl(const ZydisDecodedInstruction *in, const ZydisDecodedOperand *ops)
+{
+	const ZydisDecodedOperand *last = &ops[in->operand_count_visible - 1u];
+
+	return in->meta.category == ZYDIS_CATEGORY_STRINGOP ||
+	       (in->operand_count_visible && last->type == ZYDIS_OPERAND_TYPE_REGISTER &&
+		last->reg.value == ZYDIS_REGISTER_CL);
+}
+
+/* Elements done before the fault, and the address reported, are not architectural. */
+static bool odd_fault(const ZydisDecodedInstruction *in)
+{
+	switch (in->mnemonic) {
+	case ZYDIS_MNEMONIC_MASKMOVQ: case ZYDIS_MNEMONIC_MASKMOVDQU: case ZYDIS_MNEMONIC_VMASKMOVDQU:
+	case ZYDIS_MNEMONIC_VMASKMOVPS: case ZYDIS_MNEMONIC_VMASKMOVPD:
+	case ZYDIS_MNEMONIC_VPMASKMOVD: case ZYDIS_MNEMONIC_VPMASKMOVQ:
+		return true;
+	default:
+		return in->meta.isa_ext == ZYDIS_ISA_EXT_AVX2GATHER;
+	}
+}
+
+static void note_flags(struct gen *g)
+{
+	for (u32 i = 0; i < g->c->n; i++) {
+		struct gen_insn *in = &g->c->insn[i];
+		ZydisDecodedOperand ops[ZYDIS_MAX_OPERAND_COUNT];
+		ZydisDecodedInstruction zi;
+
+		if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(&g->dec, in->bytes, in->len, &zi, ops)) ||
+		    !zi.cpu_flags)
+			continue;
+		in->may_keep = filter_may_keep_flags(&zi) && uses_cl(&zi, ops);
+		in->leaves = (u16)filter_undefined(&zi);
+		in->odd_fault = odd_fault(&zi);
+		in->reads = (u16)(zi.cpu_flags->tested & FL_ARITH);
+		/* A shift by CL may be one by nothing. */
+		if (!in->may_keep)
+			in->kills = (u16)((zi.cpu_flags->modified | zi.cpu_flags->set_0 |
+					   zi.cpu_flags->set_1 | filter_undefined(&zi)) & FL_ARITH);
+	}
+}
+
 void gen_make(struct gen_case *c, u64 seed, const struct gen_options *o)
 {
 	struct gen g = { .rng = seed, .c = c, .o = o };
@@ -449,16 +533,62 @@ void gen_make(struct gen_case *c, u64 seed, const struct gen_options *o)
 			one_random(&g, want - c->n);
 	}
 	keep_templates_whole(c);
+	note_flags(&g);
+	/* Templates do not look what they read. */
+	for (u32 i = follow_undefined(c); i < c->n; i = follow_undefined(c))
+		gen_set_dead(c, i, true);
 }
 
-void gen_set_dead(struct gen_case *c, u32 i, bool dead)
+static bool has_successor(const struct gen_insn *in)
 {
-	u8 group = c->insn[i].group;
+	u8 op = in->bytes[0], field = in->bytes[1] >> 3 & 7;
 
-	c->insn[i].dead = dead;
-	for (u32 k = 0; group && k < c->n; k++)
-		if (c->insn[k].group == group)
-			c->insn[k].dead = dead;
+	/* RET, RET imm16, and jumps and calls through FF /2 and /4. */
+	return op != 0xc3 && op != 0xc2 && !(op == 0xff && (field == 2 || field == 4));
+}
+
+static u16 live_at(const struct gen_case *c, u32 i)
+{
+	while (i < c->n && c->insn[i].dead)
+		i++;
+	return i < c->n ? c->insn[i].live : FL_ARITH;
+}
+
+/* Liveness of flags over the sequence; its end reads them all. */
+static void follow_liveness(struct gen_case *c)
+{
+	for (u32 i = 0; i < c->n; i++)
+		c->insn[i].live = 0;
+	for (u32 round = 0; round < 3; round++)	/* the one backward branch needs a second */
+		for (u32 i = c->n; i-- > 0;) {
+			struct gen_insn *in = &c->insn[i];
+			bool always = in->bytes[0] == 0xe8 || in->bytes[0] == 0xe9 || in->bytes[0] == 0xeb;
+			u16 out = 0;
+
+			if (!has_successor(in))
+				out = FL_ARITH;
+			if (in->fix == FIX_JUMP)
+				out |= live_at(c, in->to);
+			if (in->fix != FIX_JUMP || !always)
+				out |= live_at(c, i + 1);
+			in->live = (u16)((out & ~in->kills) | in->reads);
+		}
+}
+
+bool gen_odd_fault(const struct gen_case *c, u64 rip)
+{
+	for (u32 i = 0; i < c->n; i++)
+		if (!c->insn[i].dead && c->insn[i].addr == rip)
+			return c->insn[i].odd_fault;
+	return false;
+}
+
+u32 gen_live(const struct gen_case *c, u64 rip)
+{
+	for (u32 i = 0; i < c->n; i++)
+		if (!c->insn[i].dead && c->insn[i].addr == rip)
+			return c->insn[i].live;
+	return FL_ARITH;
 }
 
 u32 gen_layout(struct gen_case *c, u8 *out, u64 at, u64 exit_at)
@@ -487,6 +617,8 @@ u32 gen_layout(struct gen_case *c, u8 *out, u64 at, u64 exit_at)
 		}
 		memcpy(out + (in->addr - at), in->bytes, in->len);
 	}
+	follow_liveness(c);
+	follow_undefined(c);
 	memcpy(out + len, "\xff\x25\x00\x00\x00\x00", 6);	/* jmp [rip] */
 	memcpy(out + len + 6, &exit_at, 8);
 	c->in.entry = at;
@@ -514,6 +646,10 @@ void gen_print(const struct gen_case *c, FILE *f)
 {
 	ZydisDisassembledInstruction d;
 
+	for (u32 i = 0; i < 16; i++)
+		fprintf(f, "%s%llx%s", i % 8 ? " " : "#   gpr ", (unsigned long long)c->in.gpr[i],
+			i % 8 == 7 ? "\n" : "");
+	fprintf(f, "#   flags %llx\n", (unsigned long long)c->in.rflags);
 	for (u32 i = 0; i < c->n; i++) {
 		const struct gen_insn *in = &c->insn[i];
 

@@ -17,9 +17,14 @@ struct gen_insn {
 	u8 group;		/* items of one template: removed together; 0 = alone */
 	bool dead;		/* removed by the shrinker */
 	u64 target;		/* FIX_RIPREL */
-	/* Flags that have no defined value when a fault at this item, or the
-	 * end behind it, is seen. */
-	u32 undef_before, undef_after;
+	/* Flags that have no defined value before and after it (gen_layout()). */
+	u16 undef_before, undef_after;
+	u16 leaves;	/* flags it leaves without a defined value */
+	bool may_keep;	/* it may leave all flags alone */
+	bool odd_fault;	/* what of it is done at a fault is up to the CPU */
+	/* Flags the instruction reads, and those it surely overwrites; flags that may
+	 * still be read when it begins. */
+	u16 reads, kills, live;
 	u64 addr;		/* set by gen_layout() */
 };
 
@@ -28,6 +33,7 @@ struct gen_case {
 	u32 n;
 	struct gen_insn insn[SEQ_MAX + 12];
 	struct insn_state in;
+	bool ill;	/* gen_layout(): reads a flag without a defined value */
 };
 
 /* What may be generated: one bit per enum feature below. */
@@ -57,6 +63,13 @@ void gen_make(struct gen_case *c, u64 seed, const struct gen_options *o);
 u32 gen_layout(struct gen_case *c, u8 *out, u64 at, u64 exit_at);
 /* Undefined flags when the case ended (rip = exit) or faulted at rip. */
 u32 gen_undef(const struct gen_case *c, u64 rip, bool fault);
+/*
+ * Flags that matter at a fault at rip. Others are overwritten before anything but the
+ * fault's handler could read them; a translator may leave them out.
+ */
+u32 gen_live(const struct gen_case *c, u64 rip);
+/* A fault at rip: only its vector can be compared. */
+bool gen_odd_fault(const struct gen_case *c, u64 rip);
 /* Remove item i, and those it makes sense with only; or bring them back. */
 void gen_set_dead(struct gen_case *c, u32 i, bool dead);
 void gen_print(const struct gen_case *c, FILE *f);

@@ -24,6 +24,7 @@ struct session {
 	struct oracle oracle;
 	struct oracle twin;	/* --self: the host stands in for the guest */
 	bool self;
+	bool precise;
 	struct subject subject;
 	struct gen_options gen;
 	struct gen_case cases[BATCH];
@@ -101,14 +102,17 @@ static bool differs(struct session *s, const struct gen_case *c)
 {
 	s->cases[0] = *c;
 	load_batch(s, 1);
+	if (s->cases[0].ill)
+		return false;
 	if (run_both(s))
 		return true;
 	return compare_results(&s->cases[0], result_of(s->oracle.arena, 0),
-			       result_of(s->subject.arena, 0), s->gen.ring0, NULL);
+			       result_of(s->subject.arena, 0), s->gen.ring0, s->precise, NULL);
 }
 
 /* Leave out instructions as long as the difference stays; print what is left. */
-static void report(struct session *s, const struct gen_case *found)
+static void report(struct session *s, const struct gen_case *found,
+		   const struct insn_result *want, const struct insn_result *got)
 {
 	struct gen_case c = *found;
 	const char *why;
@@ -124,7 +128,13 @@ static void report(struct session *s, const struct gen_case *found)
 				gen_set_dead(&c, i, false);
 		}
 	} else {
-		printf("# differs only in its batch\n");
+		/* As it was found; nothing can be left out. */
+		printf("# differs only in its batch:\n");
+		gen_print(found, stdout);
+		if (want)
+			compare_results(found, want, got, s->gen.ring0, s->precise, stdout);
+		fflush(stdout);
+		return;
 	}
 	s->cases[0] = c;
 	load_batch(s, 1);
@@ -134,13 +144,14 @@ static void report(struct session *s, const struct gen_case *found)
 		printf("#   %s\n", why);
 	else
 		compare_results(&s->cases[0], result_of(s->oracle.arena, 0),
-				result_of(s->subject.arena, 0), s->gen.ring0, stdout);
+				result_of(s->subject.arena, 0), s->gen.ring0, s->precise, stdout);
 	fflush(stdout);
 }
 
 /* Compare all results of the batch; false when a case differs (and is reported). */
 static bool check_batch(struct session *s, u32 n)
 {
+	static struct insn_result first[2];
 	struct gen_case bad;
 
 	for (u32 i = 0; i < n; i++) {
@@ -148,10 +159,12 @@ static bool check_batch(struct session *s, u32 n)
 
 		s->faults += want->s.vec != ~0ull;
 		if (!compare_results(&s->cases[i], want, result_of(s->subject.arena, i),
-				     s->gen.ring0, NULL))
+				     s->gen.ring0, s->precise, NULL))
 			continue;
 		bad = s->cases[i];
-		report(s, &bad);
+		first[0] = *want;
+		first[1] = *result_of(s->subject.arena, i);
+		report(s, &bad, &first[0], &first[1]);
 		return false;
 	}
 	return true;
@@ -166,7 +179,7 @@ static void find_culprit(struct session *s, u32 n, const char *why)
 
 	printf("# %s\n", why);
 	memcpy(copy, s->cases, sizeof(copy));
-	report(s, &copy[at]);
+	report(s, &copy[at], NULL, NULL);
 }
 
 static bool one_batch(struct session *s, u64 first_seed, u32 n)
@@ -226,9 +239,10 @@ static double now(void)
 static void usage(const char *name)
 {
 	fprintf(stderr,
-		"usage: %s [--count N] [--seed S] [--ring 0|3] [--case SEED] [--keep-going N] [--self 1]\n"
+		"usage: %s [--count N] [--seed S] [--ring 0|3] [--case SEED] [--keep-going N] [--self 1] [--precise 1]\n"
 		"  N instructions (1000000 unless told) as random sequences.\n"
-		"  --self 1 compares the host with itself: no KVM is used.\n",
+		"  --self 1 compares the host with itself: no KVM is used.\n"
+		"  --precise 1 compares all flags at faults and asks standin to keep them.\n",
 		name);
 }
 
@@ -256,6 +270,9 @@ int main(int argc, char **argv)
 			s.gen.ring0 = v == 0;
 		} else if (!strcmp(argv[i], "--keep-going")) {
 			keep = (u32)v;
+		} else if (!strcmp(argv[i], "--precise")) {
+			s.precise = v;
+			setenv("STANDIN_PRECISE_FLAGS", "1", 1);
 		} else if (!strcmp(argv[i], "--self")) {
 			s.self = v;
 		} else if (!strcmp(argv[i], "--case")) {
