@@ -218,6 +218,9 @@ struct engine {
 	u32 n_units, cap_units;
 	struct record fault_rec;
 	struct record miss_rec[2];
+	struct record *fill_rec;	/* last access check that was filled for, only compared */
+	u64 fill_addr;
+	u32 fill_tries;
 	u32 host_mxcsr;
 	u16 host_fcw;
 	bool flush_pending;
