@@ -42,6 +42,11 @@ enum engine_exit {
 /* Run from c->rip until one of the above. Never returns an error. */
 enum engine_exit engine_run(struct cpu *c);
 
+/* ENGINE_EFAULT: the host address that could not be accessed. */
+u64 engine_fault_address(const struct cpu *c);
+/* engine_run() or a callback was left by a jump over its head: be ready to run again. */
+void engine_abandon(struct cpu *c);
+
 /* Any thread: make `c` leave translated code soon. */
 static inline void engine_kick(struct cpu *c)
 {

@@ -217,6 +217,7 @@ struct engine {
 	struct unit **by_addr;	/* in order of code address */
 	u32 n_units, cap_units;
 	struct record fault_rec;
+	u64 fault_address;
 	struct record miss_rec[2];
 	struct record *fill_rec;	/* last access check that was filled for, only compared */
 	u64 fill_addr;

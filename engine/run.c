@@ -378,7 +378,7 @@ resume:
 			engine_fpu_fault(e, r->insn);
 			return ENGINE_FAULT;
 		case REC_FAULT:
-			return c->fault.vector == ENGINE_HOST_FAULT ? ENGINE_EFAULT : ENGINE_FAULT;
+			return ENGINE_FAULT;
 		default:
 			return ENGINE_UNBACKED;
 		}
@@ -395,5 +395,16 @@ enum engine_exit engine_run(struct cpu *c)
 	enum engine_exit x = run(e);
 
 	engine_current = NULL;
+	if (x == ENGINE_FAULT && unlikely(c->fault.vector == ENGINE_HOST_FAULT))
+		x = ENGINE_EFAULT;
 	return x;
+}
+
+u64 engine_fault_address(const struct cpu *c) { return c->engine->fault_address; }
+
+void engine_abandon(struct cpu *c)
+{
+	engine_current = NULL;
+	/* Bytes of a page may be half read or half compared. */
+	c->engine->flush_pending = true;
 }

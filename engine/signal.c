@@ -22,7 +22,6 @@ bool engine_signal(int sig, void *siginfo, void *ucontext)
 	greg_t *g = uc->uc_mcontext.gregs;
 	u64 rip = (u64)g[REG_RIP];
 
-	(void)siginfo;
 	if (!e || rip < (u64)e->mem.rx || rip >= (u64)e->mem.rx + e->mem.size)
 		return false;
 	if (sig != SIGSEGV && sig != SIGBUS && sig != SIGFPE && sig != SIGILL && sig != SIGTRAP)
@@ -55,7 +54,10 @@ bool engine_signal(int sig, void *siginfo, void *ucontext)
 	case EXC_XF: cpu_raise(c, c->cr4 & CR4_OSXMMEXCPT ? EXC_XF : EXC_UD); break;
 	case EXC_AC: cpu_raise_err(c, EXC_AC, 0); break;
 	case EXC_GP: case EXC_SS: cpu_raise_err(c, EXC_GP, 0); break;
-	default: cpu_raise(c, ENGINE_HOST_FAULT); break;
+	default:
+		e->fault_address = (u64)(uintptr_t)((siginfo_t *)siginfo)->si_addr;
+		cpu_raise(c, ENGINE_HOST_FAULT);
+		break;
 	}
 	e->fault_rec.kind = REC_FAULT;
 	g[REG_RCX] = (greg_t)(uintptr_t)&e->fault_rec;

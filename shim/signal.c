@@ -133,7 +133,7 @@ static void trampoline(int sig, siginfo_t *info, void *uc)
 		if ((sig == SIGSEGV || sig == SIGBUS) && user_fault(uc))
 			return;
 		if (atomic_load_explicit(&engine_started, memory_order_relaxed) &&
-		    engine_signal(sig, info, uc)) {
+		    (engine_signal(sig, info, uc) || vcpu_host_fault(sig, info, uc))) {
 			errno = saved;
 			return;
 		}

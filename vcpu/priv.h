@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <signal.h>
 
+#include "base/guard.h"
 #include "base/mem.h"
 #include "mmu/phys.h"
 #include "vcpu/vcpu.h"
@@ -160,6 +161,11 @@ struct vcpu_priv {
 	sigset_t sigmask;
 	_Atomic u32 signal_seen;	/* by vcpu_signal_seen() on the own thread */
 
+	/* Where KVM_RUN ends when guest memory is gone; own thread and its signal handler. */
+	struct guard guard;
+	volatile bool guarded;
+	u64 fault_hva;
+
 	pthread_mutex_t code_lock;	/* over code_queue: written by any thread */
 	u64 code_queue[16];
 	u32 code_queued;		/* > 16: overflow, drop all writes */
@@ -181,6 +187,11 @@ bool vcpu_ready_for_interrupt(struct vcpu *v);	/* kvm_run.ready_for_interrupt_in
 void vcpu_take_nmis(struct vcpu *v);
 bool vcpu_userspace_pic(const struct vcpu *v);	/* ExtINT comes by KVM_INTERRUPT */
 void pv_eoi_sync(struct vcpu *v);
+
+/* -- host_fault.c -- */
+/* KVM_RUN's result for an access to `hva` that failed: -EFAULT. */
+int exit_memory_fault(struct vcpu *v, u64 hva);
+int vcpu_run_guarded(struct vcpu *v, int (*run)(struct vcpu *v));
 
 /* -- exit.c -- */
 int exit_shutdown(struct vcpu *v);

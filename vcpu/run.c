@@ -171,7 +171,7 @@ int vcpu_enter(struct vcpu *v, bool replay)
 		r = left(v);
 		break;
 	case ENGINE_EFAULT:	/* guest memory without a page behind it on the host */
-		r = -EFAULT;
+		r = exit_memory_fault(v, engine_fault_address(c));
 		break;
 	default:	/* ENGINE_UNBACKED: KVM cannot fetch from MMIO either */
 		r = exit_internal_error(v, KVM_INTERNAL_ERROR_EMULATION);
@@ -330,6 +330,7 @@ static void cancelled(void *arg)
 	struct vcpu *v = arg;
 
 	v->c->fpu_live = 0;	/* the registers are gone */
+	v->p->guarded = false;
 	atomic_store(&v->blocked, 0);
 	atomic_store(&v->servicing, 0);
 	atomic_store(&v->in_guest, 0);
@@ -359,7 +360,7 @@ static int __attribute__((noinline)) run_here(struct vcpu *v)
 	}
 	atomic_store(&v->in_guest, 1);
 
-	r = run_unmasked(v);
+	r = vcpu_run_guarded(v, run_unmasked);
 
 	engine_fpu_save(v->c);
 	post_run(v);

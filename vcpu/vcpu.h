@@ -135,6 +135,12 @@ u64 vcpu_tsc_to_ns(void *vcpu, u64 tsc_delta);
  * trampoline that the shim puts before every handler.
  */
 void vcpu_signal_seen(void);
+/*
+ * From the handler of a SIGSEGV or SIGBUS that translated code has not raised: true when
+ * this thread's KVM_RUN touched guest memory that is gone; the context has been changed so
+ * that KVM_RUN fails. Async-signal-safe.
+ */
+bool vcpu_host_fault(int sig, void *siginfo, void *ucontext);
 /* Process-wide, idempotent: engine, callbacks. 0 or -errno. vcpu_create() calls it. */
 int vcpu_init_once(void);
 

@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * tests/guest/memory_gone.c - the program takes memory away from under a slot: KVM_RUN
+ * fails with EFAULT whoever touches it, and goes on when the memory is back.
+ */
+#include <fcntl.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "tests/guest/harness/harness.h"
+
+enum { HOLE = G_FREE + 0x5000, MEMORY_FAULT = 39, CAP_MEMORY_FAULT_INFO = 232 };
+
+static void take(struct guest *g, u64 gpa)
+{
+	if (munmap(g->ram + gpa, 4096))
+		test_die("munmap: %s", strerror(errno));
+}
+
+static void give(struct guest *g, u64 gpa)
+{
+	if (mmap(g->ram + gpa, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED,
+		 -1, 0) == MAP_FAILED)
+		test_die("mmap: %s", strerror(errno));
+}
+
+static void check_gone(const char *what, struct guest *g, struct stop s, u64 gpa)
+{
+	const u64 *info = (const u64 *)(const void *)&cpu0(g)->run->hw;
+
+	if (s.kind != ST_ERROR || s.err != EFAULT) {
+		test_fail(__FILE__, __LINE__, "%s: %s", what, stop_text(&s));
+		return;
+	}
+	if (ioctl(g->vm, KVM_CHECK_EXTENSION, CAP_MEMORY_FAULT_INFO) <= 0)
+		return;
+	CHECK_EQ(cpu0(g)->run->exit_reason, MEMORY_FAULT);
+	CHECK_EQ(info[0], 0);
+	CHECK_EQ(info[1], gpa & ~0xfffull);
+	CHECK_EQ(info[2], 4096);
+}
+
+#define P "mov $0x405000, %edi\n mov $0x405000, %esi\n mov $3, %eax\n"
+CODE64(g_load, P "mov 8(%rdi), %rax" DONE);
+CODE64(g_store, P "mov %rax, 8(%rdi)" DONE);
+CODE64(g_rmw, P "lock; addl $1, (%rdi)" DONE);
+CODE64(g_sse, P "movups 8(%rdi), %xmm0" DONE);
+CODE64(g_cross, P "mov -4(%rdi), %rax" DONE);
+CODE64(g_bounce, P "addq $1, -4(%rdi)" DONE);
+CODE64(g_push, P "lea 0x100(%rdi), %rsp\n push %rax\n pop %rax\n lea -0x5000(%rdi), %rsp" DONE);
+CODE64(g_movs, P "sub $0x800, %esi\n mov $0x200, %ecx\n rep movsq" DONE);
+CODE64(g_back, P "add $0x1000, %edi\n mov $8, %ecx\n std\n rep stosb\n cld" DONE);
+CODE64(g_jump, P "jmp *%rdi");
+CODE64(g_xsave, P "fxsave (%rdi)" DONE);
+CODE64(g_live, P "pcmpeqd %xmm5, %xmm5\n movq (%rdi), %xmm6\n fxsave 0x100(%rdi)\n"
+	" paddq %xmm5, %xmm6\n movq %xmm6, %rbx" DONE);
+TEST(gone, "EFAULT for every kind of access, and on again")
+{
+#define ROW(name) { #name, name##_b, name##_e }
+	static const struct {
+		const char *name;
+		const u8 *b, *e;
+	} rows[] = {
+		ROW(g_load), ROW(g_store), ROW(g_rmw), ROW(g_sse), ROW(g_cross), ROW(g_bounce),
+		ROW(g_push), ROW(g_movs), ROW(g_back), ROW(g_jump), ROW(g_xsave), ROW(g_live),
+	};
+
+	for (u32 i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct guest *g = guest_with_code(M_LONG, rows[i].b, (u32)(rows[i].e - rows[i].b));
+		struct stop s;
+
+		take(g, HOLE);
+		check_gone(rows[i].name, g, run(g), HOLE);
+		check_gone(rows[i].name, g, run(g), HOLE);
+		give(g, HOLE);
+		memcpy(g->ram + HOLE, "\xe6\xf0", 2);	/* out %al, $0xf0: done */
+		s = run(g);
+		if (s.kind != ST_DONE)
+			test_fail(__FILE__, __LINE__, "%s again: %s", rows[i].name, stop_text(&s));
+		guest_free(g);
+	}
+}
+CODE64(g_warm, "mov $3000, %ecx\n mov $0x405000, %edi\n xor %eax, %eax\n 1: add (%rdi), %rax\n"
+	" dec %ecx\n jnz 1b\n in $0x40, %al\n w_at: mov 8(%rdi), %rbx" DONE);
+LABEL(w_at);
+TEST(warm, "a page that translated code has used before")
+{
+	struct guest *g = guest_with(M_LONG, g_warm);
+	struct stop s = run(g);
+
+	CHECK_STOP(s, ST_IN);
+	cpu_answer(cpu0(g), 7);
+	take(g, HOLE);
+	s = run(g);
+	check_gone("warm", g, s, HOLE);
+	CHECK_EQ(cpu_regs(cpu0(g)).rip, AT(g_warm, w_at));
+	give(g, HOLE);
+	*g64(g, HOLE + 8) = 0x1234;
+	s = run(g);
+	CHECK_STOP(s, ST_DONE);
+	CHECK_EQ(s.r.rbx, 0x1234);
+}
+TEST(readonly, "the program's mapping is read-only, the slot is not")
+{
+	struct guest *g = guest_with(M_LONG, g_store);
+	struct stop s;
+
+	if (mprotect(g->ram + HOLE, 4096, PROT_READ))
+		test_die("mprotect: %s", strerror(errno));
+	s = run(g);
+	check_gone("read-only", g, s, HOLE);
+}
+TEST(tables, "the page tables are gone")
+{
+	struct guest *g = guest_with(M_LONG, g_load);
+	u64 cr3 = cpu_sregs(cpu0(g)).cr3;
+
+	take(g, cr3);
+	check_gone("CR3", g, run(g), cr3);
+}
+CODE64(g_int, P "mov %rdi, %rsp\n add $0x200, %rsp\n ud2");
+TEST(frame, "the stack of an exception, and the IDT, are gone")
+{
+	struct guest *g = guest_with(M_LONG, g_int);
+	struct stop s;
+
+	take(g, HOLE);
+	check_gone("frame", g, run(g), HOLE);
+	guest_free(g);
+	g = guest_with(M_LONG, g_int);
+	take(g, G_IDT);
+	s = run(g);
+	check_gone("IDT", g, s, G_IDT);
+}
+TEST(shrunk, "a file behind the memory has become shorter (SIGBUS)")
+{
+	struct guest *g = guest_with(M_LONG, g_movs);
+	int fd = memfd_create("ram", 0);
+	struct stop s;
+
+	if (fd < 0 || ftruncate(fd, 4096))
+		test_die("memfd: %s", strerror(errno));
+	if (mmap(g->ram + HOLE, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0) ==
+	    MAP_FAILED || ftruncate(fd, 0))
+		test_die("mmap: %s", strerror(errno));
+	s = run(g);
+	check_gone("SIGBUS", g, s, HOLE);
+	guest_free(g);
+	close(fd);
+}

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * vcpu/host_fault.c - the VMM's memory behind a slot cannot be accessed: unmapped, without
+ * the right, or a file that has become shorter. KVM_RUN is -EFAULT, with the address in
+ * kvm_run.memory_fault (KVM_CAP_MEMORY_FAULT_INFO).
+ *
+ * The access may be translated code's (ENGINE_EFAULT) or any C function's below
+ * KVM_RUN: injection, page walks, string instructions, fetching code. For the latter the
+ * whole KVM_RUN is abandoned at its guard; no lock is held where guest memory is touched.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <ucontext.h>
+
+#include "mmu/mmu.h"
+#include "vcpu/priv.h"
+
+/* Newer than the oldest headers we build with. */
+enum { EXIT_MEMORY_FAULT = 39 };
+
+static bool host_to_gpa(const struct vcpu *v, u64 hva, u64 *gpa)
+{
+	const struct phys_map *m = v->phys ?
+		atomic_load_explicit(&v->phys->map, memory_order_acquire) : NULL;
+
+	for (u32 i = 0; m && i < m->n; i++) {
+		const struct phys_slot *s = &m->slot[i];
+		u64 off = hva - (u64)(uintptr_t)s->hva;
+
+		if (off < s->size) {
+			*gpa = s->gpa + off;
+			return true;
+		}
+	}
+	return false;
+}
+
+int exit_memory_fault(struct vcpu *v, u64 hva)
+{
+	/* flags, gpa and size, where struct kvm_run has its union. */
+	u64 *info = (u64 *)(void *)&v->run->hw;
+	u64 gpa;
+
+	if (host_to_gpa(v, hva, &gpa)) {
+		v->run->exit_reason = EXIT_MEMORY_FAULT;
+		info[0] = 0;
+		info[1] = gpa & PAGE_MASK;
+		info[2] = PAGE_SIZE;
+	}
+	return -EFAULT;
+}
+
+bool vcpu_host_fault(int sig, void *siginfo, void *ucontext)
+{
+	struct vcpu *v = vcpu_current();
+	const siginfo_t *si = siginfo;
+	u64 gpa;
+
+	/* A signal that somebody sent is not ours. */
+	if (!v || !v->p->guarded || (sig != SIGSEGV && sig != SIGBUS) || si->si_code <= 0)
+		return false;
+	if (!host_to_gpa(v, (u64)(uintptr_t)si->si_addr, &gpa))
+		return false;
+	v->p->guarded = false;
+	v->p->fault_hva = (u64)(uintptr_t)si->si_addr;
+	guard_land(&v->p->guard, ucontext);
+	return true;
+}
+
+int vcpu_run_guarded(struct vcpu *v, int (*run)(struct vcpu *v))
+{
+	struct vcpu_priv *p = v->p;
+	int r;
+
+	if (guard_set(&p->guard)) {
+		engine_abandon(v->c);
+		mmu_flush(v->c, true);
+		atomic_store(&v->servicing, 0);
+		p->insn = NULL;
+		p->user_exit = false;
+		return exit_memory_fault(v, p->fault_hva);
+	}
+	p->guarded = true;
+	r = run(v);
+	p->guarded = false;
+	return r;
+}
