@@ -76,6 +76,7 @@ int vcpu_run_guarded(struct vcpu *v, int (*run)(struct vcpu *v))
 		engine_abandon(v->c);
 		mmu_flush(v->c, true);
 		atomic_store(&v->servicing, 0);
+		vcpu_undeliver(v);
 		p->insn = NULL;
 		p->user_exit = false;
 		return exit_memory_fault(v, p->fault_hva);

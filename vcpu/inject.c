@@ -36,12 +36,17 @@ static bool deliver(struct vcpu *v, struct cpu_event e)
 {
 	struct cpu *c = v->c;
 	u32 rounds = 0;
+	int r;
 
 	for (;;) {
 		struct cpu_fault f;
 		int merged = 0;
 
-		switch (cpu_deliver(c, &e)) {
+		v->p->event = e;
+		v->p->delivering = true;
+		r = cpu_deliver(c, &e);
+		v->p->delivering = false;
+		switch (r) {
 		case CPU_OK:
 			return true;
 		case CPU_EXIT:	/* the stack or a table is not memory */
@@ -168,6 +173,31 @@ bool vcpu_ready_for_interrupt(struct vcpu *v)
 	if (!v->lapic)
 		return true;
 	return ev->ext_vector < 0 && lapic_accepts_extint(v->lapic);
+}
+
+void vcpu_undeliver(struct vcpu *v)
+{
+	struct vcpu_events *ev = &v->p->ev;
+	const struct cpu_event *e = &v->p->event;
+
+	if (!v->p->delivering)
+		return;
+	v->p->delivering = false;
+	switch (e->kind) {
+	case EV_INTR: case EV_SOFT_INT:
+		ev->intr_injected = true;
+		ev->intr_soft = e->kind == EV_SOFT_INT;
+		ev->intr_vector = e->vector;
+		break;
+	case EV_NMI:
+		ev->nmi_injected = true;
+		break;
+	default:
+		vcpu_queue_exception(v, &(struct cpu_fault){
+			.vector = e->vector, .has_error = e->has_error, .error = e->error,
+			.payload = e->payload });
+		break;
+	}
 }
 
 /* -- paravirtual EOI (facts 6.5) -- */

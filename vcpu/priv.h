@@ -164,6 +164,8 @@ struct vcpu_priv {
 	/* Where KVM_RUN ends when guest memory is gone; own thread and its signal handler. */
 	struct guard guard;
 	volatile bool guarded;
+	bool delivering;	/* cpu_deliver() is at work on ... */
+	struct cpu_event event;
 	u64 fault_hva;
 
 	pthread_mutex_t code_lock;	/* over code_queue: written by any thread */
@@ -187,6 +189,8 @@ bool vcpu_ready_for_interrupt(struct vcpu *v);	/* kvm_run.ready_for_interrupt_in
 void vcpu_take_nmis(struct vcpu *v);
 bool vcpu_userspace_pic(const struct vcpu *v);	/* ExtINT comes by KVM_INTERRUPT */
 void pv_eoi_sync(struct vcpu *v);
+/* Delivery was abandoned half way (nothing is committed): let the event wait again. */
+void vcpu_undeliver(struct vcpu *v);
 
 /* -- host_fault.c -- */
 /* KVM_RUN's result for an access to `hva` that failed: -EFAULT. */

@@ -330,7 +330,7 @@ static void cancelled(void *arg)
 	struct vcpu *v = arg;
 
 	v->c->fpu_live = 0;	/* the registers are gone */
-	v->p->guarded = false;
+	v->p->guarded = v->p->delivering = false;
 	atomic_store(&v->blocked, 0);
 	atomic_store(&v->servicing, 0);
 	atomic_store(&v->in_guest, 0);

@@ -127,11 +127,33 @@ TEST(frame, "the stack of an exception, and the IDT, are gone")
 
 	take(g, HOLE);
 	check_gone("frame", g, run(g), HOLE);
+	give(g, HOLE);
+	s = run(g);
+	CHECK_EXC(s, 6, -1);
 	guest_free(g);
 	g = guest_with(M_LONG, g_int);
 	take(g, G_IDT);
 	s = run(g);
 	check_gone("IDT", g, s, G_IDT);
+}
+CODE64(g_wait, "mov $0x405200, %esp\n sti\n nop\n 1: jmp 1b");
+TEST(interrupt, "an interrupt that could not be delivered is not lost")
+{
+	struct guest *g = guest_with(M_LONG, g_wait);
+	struct stop s;
+
+	take(g, HOLE);
+	WITH_REGS(cpu0(g), r) {
+		r.rsp = HOLE + 0x200;
+		r.rflags |= 0x200;
+	}
+	cpu_interrupt(cpu0(g), 0x45);
+	check_gone("interrupt", g, run(g), HOLE);
+	check_gone("interrupt", g, run(g), HOLE);
+	give(g, HOLE);
+	s = run(g);
+	CHECK_EXC(s, 0x45, -1);
+	CHECK_EQ(s.rip, G_CODE);
 }
 TEST(shrunk, "a file behind the memory has become shorter (SIGBUS)")
 {
