@@ -262,6 +262,23 @@ static int handle_tlb(struct engine *e, struct record *r)
 	return res == CPU_OK ? TLB_DONE : res == CPU_FAULT ? TLB_FAULT : TLB_EXIT;
 }
 
+/* A memory operand has faulted: a waiting x87 instruction looks for an unmasked exception
+ * of its predecessor first (APM2 8.5, "x87 floating-point exception pending"). */
+static void prefer_mf(struct engine *e, const struct insn *in)
+{
+	struct cpu *c = e->c;
+	u32 ext = in->reg & 7;
+
+	if (in->map || (in->opcode & 0xf8) != 0xd8)
+		return;
+	/* FNSTENV, FNSTCW, FNSAVE and FNSTSW do not wait. */
+	if ((in->opcode == 0xd9 || in->opcode == 0xdd) && ext >= 6)
+		return;
+	engine_fpu_save(c);
+	if ((*(u64 *)(c->xsave + 512) & 1) && (*(u16 *)(c->xsave + 2) & 0x80))
+		cpu_raise(c, EXC_MF);
+}
+
 static enum engine_exit run(struct engine *e)
 {
 	struct cpu *c = e->c;
@@ -344,6 +361,7 @@ resume:
 					c->shadow_sti = 1;
 				continue;
 			case TLB_FAULT:
+				prefer_mf(e, r->insn);
 				return ENGINE_FAULT;
 			case TLB_EXIT:
 				return ENGINE_EXIT;

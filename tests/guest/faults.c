@@ -277,6 +277,30 @@ TEST(mf, "#MF comes with the next waiting x87 instruction")
 	CHECK_EQ(s.rip, AT(mf, mf_next));
 	CHECK_EQ(s.r.rax, 1);
 }
+#define MF_PENDING "fninit\n movw $0x37b, (%rdi)\n fldcw (%rdi)\n fld1\n fldz\n" \
+	" .byte 0xde, 0xf9\n mov $0x80000000, %esi\n mov %esi, %esi\n"
+CODE64(mf_mem, MF_PENDING "mf_at: fldl (%rsi)" DONE);
+CODE64(mf_not, MF_PENDING "mf_at2: fnstcw (%rsi)" DONE);
+LABEL(mf_at);
+LABEL(mf_at2);
+TEST(mf_mem, "and before that instruction's page fault, unless it does not wait")
+{
+	struct guest *g = guest_with(M_LONG, mf_mem);
+	struct stop s;
+
+	WITH_REGS(cpu0(g), r) r.rdi = G_DATA;
+	WITH_SREGS(cpu0(g), sr) sr.cr0 |= 0x20;
+	s = run(g);
+	CHECK_EXC(s, 16, -1);
+	CHECK_EQ(s.rip, AT(mf_mem, mf_at));
+	guest_free(g);
+	g = guest_with(M_LONG, mf_not);
+	WITH_REGS(cpu0(g), r) r.rdi = G_DATA;
+	WITH_SREGS(cpu0(g), sr) sr.cr0 |= 0x20;
+	s = run(g);
+	CHECK_EXC(s, 14, -1);
+	CHECK_EQ(s.rip, AT(mf_not, mf_at2));
+}
 CODE64(xf, "movl $0x1d80, (%rdi)\n ldmxcsr (%rdi)\n xorps %xmm1, %xmm1\n movaps %xmm0, %xmm2\n"
 	" xf_at: divss %xmm1, %xmm0" DONE);
 LABEL(xf_at);
