@@ -159,6 +159,8 @@ struct tlb_entry {
 };
 #define TLB_BITS 12
 #define TLB_SIZE (1u << TLB_BITS)
+#define IO_TLB_SIZE 8
+_Static_assert(TLB_SIZE / 64 <= 64, "tlb_used_words has one bit a word");
 #define TLB_ARRAYS (MMU_IDX_COUNT * 2)
 static inline u64 tlb_empty_tag(u32 slot)
 {
@@ -277,6 +279,16 @@ struct cpu {
 	 * (idx * 2 + write): holds a [global] mapping; was cut from a large page. */
 	u64 tlb_used[2][TLB_ARRAYS][TLB_SIZE / 64];
 	u64 tlb_large[TLB_ARRAYS][TLB_SIZE / 64];
+	/* One bit per word of tlb_used that may be non-zero. */
+	u64 tlb_used_words[2][TLB_ARRAYS];
+	/* Addresses of the large pages behind tlb_large, per address half. */
+	u64 tlb_large_lo[2], tlb_large_hi[2];
+	/* Translations of pages that are not memory, so that devices cost no walk. */
+	struct mmu_io_entry {
+		u64 tag;	/* page | acc; ~0 = empty */
+		u64 gpa;
+		u8 idx;
+	} io_tlb[IO_TLB_SIZE];
 	u64 tlb_large_size;	/* biggest page behind tlb_large; 0 = none */
 	/* Range of the large pages code was fetched from, per address half. */
 	u64 tlb_xbase[2], tlb_xmask[2];

@@ -129,7 +129,7 @@ struct unit {
 	u32 *host_off;
 	u16 *guest_off;
 	u16 *spilled;	/* host registers in engine.spill at that instruction, 0xff = none */
-	u32 live_in;	/* arithmetic flags read before written */
+	u16 peek_lo, peek_hi;	/* bytes of the page looked at to find dead flags */
 };
 
 /* What this vCPU has translated of one physical page. */

@@ -114,9 +114,18 @@ static int decode_unit(struct translator *t)
 	return 0;
 }
 
+static void note_peek(struct unit *u, u32 from, u32 to)
+{
+	if (u->peek_hi == 0 || from < u->peek_lo)
+		u->peek_lo = (u16)from;
+	if (to > u->peek_hi)
+		u->peek_hi = (u16)to;
+}
+
 /*
- * Flags that may be read at a direct target before they are overwritten. Only
- * looks where it is cheap: a known unit, or a few instructions of this page.
+ * Flags that may be read at a direct target before they are overwritten, from a
+ * few instructions of this page. The bytes looked at are noted: when they change,
+ * this unit must go too.
  */
 static u32 target_live(struct translator *t, u64 rip)
 {
@@ -130,10 +139,6 @@ static u32 target_live(struct translator *t, u64 rip)
 	if (lin == u->lin)
 		return FL_ARITH;
 
-	struct unit *known = cache_lookup(t->e, u->cp, lin, t->cs_base, t->mode & MODE_CPU);
-
-	if (known)
-		return known->live_in;
 	u32 off = (u32)(lin & ~PAGE_MASK);
 
 	for (u32 k = 0; k < 4 && live; k++) {
@@ -152,6 +157,7 @@ static u32 target_live(struct translator *t, u64 rip)
 		need |= d->fl_read & live;
 		live &= ~d->fl_kill;
 		off += d->in.len;
+		note_peek(u, off - d->in.len, off);
 	}
 	return need | live;
 }
@@ -193,7 +199,6 @@ static void liveness(struct translator *t)
 			live = FL_ARITH;
 		d->live = live;
 	}
-	t->u->live_in = live;
 }
 
 /* -- grouping: one check for accesses off the same base and index -- */

@@ -104,10 +104,15 @@ int mmu_resolve(struct cpu *c, u64 gva, enum mem_access acc, enum mmu_idx idx,
 {
 	const struct phys_slot *s;
 	struct mmu_walk w;
+	struct mmu_io_entry *io = &c->io_tlb[(gva >> PAGE_SHIFT) % IO_TLB_SIZE];
 	u8 *page;
 	bool write;
 	int r;
 
+	if (io->tag == ((gva & PAGE_MASK) | acc) && io->idx == idx) {
+		*t = (struct mmu_target){ .gpa = io->gpa + (gva & ~PAGE_MASK), .page_size = PAGE_SIZE };
+		return CPU_OK;
+	}
 	r = mmu_translate(c, gva, acc, idx, &w);
 	if (unlikely(r))
 		return r;
@@ -115,8 +120,12 @@ int mmu_resolve(struct cpu *c, u64 gva, enum mem_access acc, enum mmu_idx idx,
 	*t = (struct mmu_target){
 		.gpa = w.gpa, .slot = s, .global = w.global, .page_size = w.page_size,
 	};
-	if (unlikely(!s))
+	if (unlikely(!s)) {
+		if (acc != MEM_X)
+			*io = (struct mmu_io_entry){ .tag = (gva & PAGE_MASK) | acc,
+						     .gpa = w.gpa & PAGE_MASK, .idx = (u8)idx };
 		return CPU_OK;
+	}
 	if (acc == MEM_W) {
 		if (unlikely(s->flags & PHYS_READONLY))
 			return CPU_OK;

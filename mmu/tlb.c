@@ -33,7 +33,15 @@ void tlb_install(struct cpu *c, enum mmu_idx idx, bool write, u64 gva, u8 *host,
 	e->host = (u64)(uintptr_t)host;
 	c->tlb_used[w->global][a][slot / 64] |= bit;
 	c->tlb_used[!w->global][a][slot / 64] &= ~bit;
+	c->tlb_used_words[w->global][a] |= BIT64(slot / 64);
 	if (w->page_size > PAGE_SIZE) {
+		u32 h = gva >> 63;
+		u64 lo = gva & ~(w->page_size - 1), hi = lo + (w->page_size - 1);
+
+		if (lo < c->tlb_large_lo[h])
+			c->tlb_large_lo[h] = lo;
+		if (hi > c->tlb_large_hi[h])
+			c->tlb_large_hi[h] = hi;
 		c->tlb_large[a][slot / 64] |= bit;
 		if (w->page_size > c->tlb_large_size)
 			c->tlb_large_size = w->page_size;
@@ -56,6 +64,8 @@ static void drop_pwc(struct cpu *c)
 {
 	for (u32 i = 0; i < PWC_SIZE; i++)
 		c->pwc[i].tag = ~0ull;
+	for (u32 i = 0; i < IO_TLB_SIZE; i++)
+		c->io_tlb[i].tag = ~0ull;
 }
 
 static void drop_used(struct cpu *c, bool global)
@@ -63,13 +73,14 @@ static void drop_used(struct cpu *c, bool global)
 	for (u32 a = 0; a < TLB_ARRAYS; a++) {
 		u64 *used = c->tlb_used[global][a];
 
-		for (u32 i = 0; i < TLB_SIZE / 64; i++) {
-			if (!used[i])
-				continue;
+		for (u64 words = c->tlb_used_words[global][a]; words; words &= words - 1) {
+			u32 i = (u32)__builtin_ctzll(words);
+
 			drop_bits(array(c, a), i, used[i]);
 			c->tlb_large[a][i] &= ~used[i];
 			used[i] = 0;
 		}
+		c->tlb_used_words[global][a] = 0;
 	}
 }
 
@@ -81,14 +92,23 @@ static void forget_large_code(struct cpu *c)
 	}
 }
 
+static void forget_large(struct cpu *c)
+{
+	c->tlb_large_size = 0;
+	for (u32 h = 0; h < 2; h++) {
+		c->tlb_large_lo[h] = ~0ull;
+		c->tlb_large_hi[h] = 0;
+	}
+	forget_large_code(c);
+}
+
 void mmu_flush(struct cpu *c, bool global)
 {
 	drop_used(c, false);
 	drop_pwc(c);
 	if (global) {
 		drop_used(c, true);
-		c->tlb_large_size = 0;
-		forget_large_code(c);
+		forget_large(c);
 	}
 	engine_itlb_flush(c, global);
 }
@@ -111,7 +131,11 @@ static void drop_large(struct cpu *c, u64 gva)
 	for (u32 a = 0; a < TLB_ARRAYS; a++) {
 		struct tlb_entry *e = array(c, a);
 
-		for (u32 i = 0; i < TLB_SIZE / 64; i++) {
+		u64 words = c->tlb_used_words[0][a] | c->tlb_used_words[1][a];
+
+		for (; words; words &= words - 1) {
+			u32 i = (u32)__builtin_ctzll(words);
+
 			for (u64 bits = c->tlb_large[a][i]; bits; bits &= bits - 1) {
 				u32 slot = i * 64 + (u32)__builtin_ctzll(bits);
 
@@ -127,7 +151,7 @@ void mmu_invlpg(struct cpu *c, u64 gva)
 	u32 half = gva >> 63;
 
 	tlb_drop_page(c, gva);
-	if (c->tlb_large_size)
+	if (gva >= c->tlb_large_lo[half] && gva <= c->tlb_large_hi[half])
 		drop_large(c, gva);
 	/* INVLPG drops upper-level entries too (APM2 5.5.2, EFER.TCE clear). */
 	drop_pwc(c);
@@ -144,7 +168,10 @@ static bool drop_writes(struct cpu *c, u64 host, bool all)
 	for (u32 a = 1; a < TLB_ARRAYS; a += 2) {
 		struct tlb_entry *e = array(c, a);
 
-		for (u32 i = 0; i < TLB_SIZE / 64; i++) {
+		u64 words = c->tlb_used_words[0][a] | c->tlb_used_words[1][a];
+
+		for (; words; words &= words - 1) {
+			u32 i = (u32)__builtin_ctzll(words);
 			u64 bits = c->tlb_used[0][a][i] | c->tlb_used[1][a][i];
 
 			if (all) {
@@ -173,6 +200,16 @@ bool mmu_drop_writes(struct cpu *c, u64 gpa)
 	return s && drop_writes(c, (u64)(uintptr_t)(s->hva + ((gpa & PAGE_MASK) - s->gpa)), false);
 }
 
+/* The page became code while it could still be written here: whoever translated it
+ * may have read bytes that have changed since. */
+void mmu_drop_code_writes(struct cpu *c, u64 gpa)
+{
+	struct phys *p = c->phys;
+
+	if (mmu_drop_writes(c, gpa) && p->ops && p->ops->code_written)
+		p->ops->code_written(p->owner, gpa, PAGE_SIZE, c->index);
+}
+
 void mmu_drop_all_writes(struct cpu *c)
 {
 	drop_writes(c, 0, true);
@@ -186,7 +223,7 @@ void mmu_code_page(struct cpu *c, u64 gpa, bool get)
 	}
 	/* Counted first: from here on no fill installs a write entry again. */
 	phys_code_get(c->phys, gpa, c->index);
-	mmu_drop_writes(c, gpa);
+	mmu_drop_code_writes(c, gpa);
 }
 
 void mmu_tlb_init(struct cpu *c)
@@ -199,7 +236,8 @@ void mmu_tlb_init(struct cpu *c)
 		for (u32 i = 0; i < TLB_SIZE / 64; i++)
 			c->tlb_used[0][a][i] = c->tlb_used[1][a][i] = c->tlb_large[a][i] = 0;
 	}
-	c->tlb_large_size = 0;
-	forget_large_code(c);
+	for (u32 a = 0; a < TLB_ARRAYS; a++)
+		c->tlb_used_words[0][a] = c->tlb_used_words[1][a] = 0;
+	forget_large(c);
 	drop_pwc(c);
 }
