@@ -56,12 +56,25 @@ int cpu_linear(struct cpu *c, enum cpu_sreg s, u64 ea, u32 len, bool write, u64 
 	return CPU_OK;
 }
 
-int cpu_read(struct cpu *c, enum cpu_sreg s, u64 ea, void *buf, u32 len)
+/* Alignment of an operand that is one number; images have none. */
+static u32 number_mask(u32 len)
+{
+	return len == 2 || len == 4 || len == 8 ? len - 1 : 0;
+}
+
+int cpu_read_aligned(struct cpu *c, enum cpu_sreg s, u64 ea, void *buf, u32 len, u32 align)
 {
 	u64 lin;
 	int r = cpu_linear(c, s, ea, len, false, &lin);
 
+	if (!r)
+		r = cpu_align(c, lin, align - 1);
 	return r ? r : c->ops->mem_read(c, lin, buf, len, cpu_mmu_idx(c));
+}
+
+int cpu_read(struct cpu *c, enum cpu_sreg s, u64 ea, void *buf, u32 len)
+{
+	return cpu_read_aligned(c, s, ea, buf, len, number_mask(len) + 1);
 }
 
 int cpu_write(struct cpu *c, enum cpu_sreg s, u64 ea, const void *buf, u32 len)
@@ -69,6 +82,8 @@ int cpu_write(struct cpu *c, enum cpu_sreg s, u64 ea, const void *buf, u32 len)
 	u64 lin;
 	int r = cpu_linear(c, s, ea, len, true, &lin);
 
+	if (!r)
+		r = cpu_align(c, lin, number_mask(len));
 	return r ? r : c->ops->mem_write(c, lin, buf, len, cpu_mmu_idx(c));
 }
 
@@ -77,6 +92,8 @@ int cpu_probe_w(struct cpu *c, enum cpu_sreg s, u64 ea, u32 len)
 	u64 lin;
 	int r = cpu_linear(c, s, ea, len, true, &lin);
 
+	if (!r)
+		r = cpu_align(c, lin, number_mask(len));
 	return r ? r : c->ops->mem_probe_w(c, lin, len, cpu_mmu_idx(c));
 }
 
@@ -164,6 +181,8 @@ int cpu_span(struct cpu *c, enum cpu_sreg s, u64 ea, u32 size, u32 addrsize, boo
 	u64 off, room, whole, unused;
 	int r = cpu_linear(c, s, ea, size, write, lin);
 
+	if (!r)
+		r = cpu_align(c, *lin, size - 1);
 	if (r)
 		return r;
 	off = *lin & ~PAGE_MASK;

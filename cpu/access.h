@@ -19,9 +19,12 @@
  */
 int cpu_linear(struct cpu *c, enum cpu_sreg s, u64 ea, u32 len, bool write, u64 *lin);
 
-/* Read / write len (<= 4096) bytes at s:ea. CPU_EXIT as in cpu_ops: from a
+/* Read / write len (<= 4096) bytes at s:ea. 2, 4 and 8 bytes are subject to the
+ * alignment check (APM2 8.2.18). CPU_EXIT as in cpu_ops: from a
  * read, run the instruction again later; from a write, finish it, then leave. */
 int cpu_read(struct cpu *c, enum cpu_sreg s, u64 ea, void *buf, u32 len);
+/* The same for an operand of several numbers: `align` is the biggest one's size. */
+int cpu_read_aligned(struct cpu *c, enum cpu_sreg s, u64 ea, void *buf, u32 len, u32 align);
 int cpu_write(struct cpu *c, enum cpu_sreg s, u64 ea, const void *buf, u32 len);
 /* Would the write fault? Stores nothing. */
 int cpu_probe_w(struct cpu *c, enum cpu_sreg s, u64 ea, u32 len);

@@ -234,7 +234,7 @@ static int far_transfer(struct cpu *c, const struct insn *in, bool call)
 	if (in->has_mem) {
 		u8 buf[10];
 
-		r = cpu_read(c, in->seg, insn_ea(c, in), buf, p.size + 2);
+		r = cpu_read_aligned(c, in->seg, insn_ea(c, in), buf, p.size + 2, p.size);
 		if (r)
 			return r;
 		for (u32 i = 0; i < p.size; i++)

@@ -187,7 +187,7 @@ static int bound(struct cpu *c, const struct insn *in)
 		s32 l[2];
 	} b;
 	bool inside;
-	int r = cpu_read(c, in->seg, insn_ea(c, in), &b, in->opsize * 2);
+	int r = cpu_read_aligned(c, in->seg, insn_ea(c, in), &b, in->opsize * 2, in->opsize);
 
 	if (r)
 		return r;

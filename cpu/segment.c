@@ -269,7 +269,7 @@ int exec_load_far(struct cpu *c, const struct insn *in)
 	}
 	if (!in->has_mem)
 		return cpu_raise(c, EXC_UD);
-	r = cpu_read(c, in->seg, insn_ea(c, in), buf, size + 2);
+	r = cpu_read_aligned(c, in->seg, insn_ea(c, in), buf, size + 2, size);
 	if (r)
 		return r;
 	for (u32 i = 0; i < size; i++)

@@ -150,6 +150,8 @@ static int step_movs(struct str *s, u64 n, u64 *done)
 	/* A device must not be read for a store that will fault; but the source's
 	 * own fault comes first. */
 	r = cpu_linear(c, s->src, reg_ea(s, R_RSI), s->size, false, &lin);
+	if (!r)
+		r = cpu_align(c, lin, s->size - 1);
 	if (!r && (c->ops->tlb_fill(c, lin, MEM_R, s->idx) == CPU_FAULT ||
 		   ((lin & ~PAGE_MASK) + s->size > PAGE_SIZE &&
 		    c->ops->tlb_fill(c, ALIGN_UP(lin, PAGE_SIZE), MEM_R, s->idx) == CPU_FAULT)))

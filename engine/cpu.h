@@ -331,4 +331,17 @@ static inline int cpu_raise_err(struct cpu *c, u8 vector, u32 error)
 	return CPU_FAULT;
 }
 
+/* Data references of this CPU must be aligned now (APM2 8.2.18). */
+static inline bool cpu_align_checked(const struct cpu *c)
+{
+	return c->cpl == 3 && (c->rflags & FL_AC) && (c->cr0 & CR0_AM);
+}
+/* CPU_OK or #AC(0) for a reference to `lin` of a type that `mask` + 1 aligns. */
+static inline int cpu_align(struct cpu *c, u64 lin, u32 mask)
+{
+	if (likely(!(lin & mask) || !cpu_align_checked(c)))
+		return CPU_OK;
+	return cpu_raise_err(c, EXC_AC, 0);
+}
+
 #endif

@@ -204,6 +204,20 @@ bool insn_needs_alignment(const struct insn *in)
 	}
 }
 
+u32 insn_align_mask(const struct insn *in, u32 size)
+{
+	/* What has an alignment of its own raises #GP; elements under a mask have none. */
+	if (insn_needs_alignment(in) || insn_is_vmaskmov(in))
+		return 0;
+	switch (size) {
+	case 2: case 4: case 8: case 16: return size - 1;
+	case 10: case 32: return 7;	/* as measured: the parts' alignment */
+	case 14: case 94: return 1;	/* x87 environment and state, 16-bit form */
+	case 28: case 108: return 3;
+	default: return 0;
+	}
+}
+
 /* Bytes by which a bit offset moves an operand of `size` bytes. */
 s64 insn_bit_displacement(u64 offset, u32 size)
 {

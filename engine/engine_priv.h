@@ -44,11 +44,12 @@ enum {
 	MODE_CPL0 = 1 << 9,
 	MODE_FWAIT = 1 << 10,	/* WAIT raises #NM */
 	MODE_CSBASE = 1 << 11,	/* cs_base != 0 */
-	MODE_CPU = 0xfff,	/* all of the above come from the CPU state */
+	MODE_ALIGN = 1 << 12,	/* misaligned data references raise #AC */
+	MODE_CPU = 0x1fff,	/* all of the above come from the CPU state */
 	/* flavours of a unit */
-	MODE_NOGROUP = 1 << 12,	/* every access checked on its own */
-	MODE_BOUNCE = 1 << 13,	/* one instruction, memory operand in the bounce buffer */
-	MODE_STEP = 1 << 14,	/* one instruction */
+	MODE_NOGROUP = 1 << 13,	/* every access checked on its own */
+	MODE_BOUNCE = 1 << 14,	/* one instruction, memory operand in the bounce buffer */
+	MODE_STEP = 1 << 15,	/* one instruction */
 };
 static inline u32 mode_bytes(u32 mode) { return 2u << (mode & MODE_SIZE); }
 static inline enum mmu_idx mode_idx(u32 mode)
@@ -217,6 +218,9 @@ struct engine {
 	u32 n_units, cap_units;
 	struct record fault_rec;
 	struct record miss_rec[2];
+	struct record *fill_rec;	/* last access check that was filled for, only compared */
+	u64 fill_addr;
+	u32 fill_tries;
 	u32 host_mxcsr;
 	u16 host_fcw;
 	bool flush_pending;

@@ -59,6 +59,9 @@ bool insn_is_bitstring(const struct insn *in);
 /* 16-byte operand that must be aligned: legacy SSE except the unaligned moves, the
  * aligned VEX moves, CMPXCHG16B (APM1 4.3.2, 4.6.3). VEX 32-byte forms: 32. */
 bool insn_needs_alignment(const struct insn *in);
+/* Address bits that must be zero in an operand of `size` bytes while alignment is
+ * checked (APM2 8.2.18); 0: never #AC. */
+u32 insn_align_mask(const struct insn *in, u32 size);
 /* Effective address (offset within the segment, masked to the address size). */
 u64 insn_ea(const struct cpu *c, const struct insn *in);
 

@@ -156,7 +156,7 @@ static struct record *tlb_record(struct translator *t, const struct access *a, u
 
 /* SCR_PTR := host pointer of the access; returns what must be added to it. */
 static s32 check_const(struct translator *t, const struct access *a, u32 len, bool write,
-		       struct record *r, bool save_flags)
+		       u32 align, struct record *r, bool save_flags)
 {
 	struct cpu *c = t->e->c;
 	u64 addr = (u64)a->disp;
@@ -171,7 +171,7 @@ static s32 check_const(struct translator *t, const struct access *a, u32 len, bo
 	u64 page = addr & PAGE_MASK;
 	u32 off = (u32)(addr & ~PAGE_MASK);
 
-	if (off + len > PAGE_SIZE) {
+	if (off + len > PAGE_SIZE || (addr & align)) {
 		add_cold(t, jmp32(t), r, save_flags);
 		return 0;
 	}
@@ -203,11 +203,13 @@ s32 emit_check(struct translator *t, const struct access *a0, u32 len, bool writ
 
 	if (!r)
 		return 0;
+	u32 align = t->mode & MODE_ALIGN ? insn_align_mask(in, len) : 0;
+
 	if (save_flags)
 		emit_flags_save(t, a->base == R_RAX || a->index == R_RAX || a->bitreg == R_RAX);
 
 	if (access_const(t, a)) {
-		off = check_const(t, a, len, write, r, save_flags);
+		off = check_const(t, a, len, write, align, r, save_flags);
 	} else {
 		struct tlb *tlb = &t->e->c->tlb[mode_idx(t->mode)];
 		struct tlb_entry *te = write ? tlb->w : tlb->r;
@@ -217,6 +219,10 @@ s32 emit_check(struct translator *t, const struct access *a0, u32 len, bool writ
 
 		if (fail)
 			add_cold(t, fail, r, save_flags);
+		if (unlikely(align)) {
+			b3(t, 0xf6, 0xc0 | SCR_PTR, align);	/* test cl, align */
+			add_cold(t, jcc32(t, CC_NE), r, save_flags);
+		}
 		/* rorx esi, ecx, 8: page number lands at the slot's byte offset */
 		b3(t, 0xc4, 0xe3, 0x7b);
 		b3(t, 0xf0, 0xc0 | SCR_TMP << 3 | SCR_PTR, 8);

@@ -41,6 +41,8 @@ void mode_update(struct engine *e)
 	m |= (u32)cpu_mmu_idx(c) << MODE_IDX_SHIFT;
 	if (c->cpl == 0)
 		m |= MODE_CPL0;
+	if (unlikely(cpu_align_checked(c)))
+		m |= MODE_ALIGN;
 
 	bool nm = c->cr0 & (CR0_EM | CR0_TS);
 

@@ -187,6 +187,24 @@ int engine_fpu_fault(struct engine *e, const struct insn *in)
 
 enum { TLB_RESUME, TLB_NOGROUP, TLB_DONE, TLB_FAULT, TLB_EXIT };
 
+/* The check and the fill must agree on what a hit is. Should they ever not, an access that
+ * was filled for this often is done by C. */
+#define FILL_TRIES 4
+
+static bool fill_futile(struct engine *e, struct record *r, u64 a)
+{
+	if (likely(e->fill_rec != r || e->fill_addr != a)) {
+		e->fill_rec = r;
+		e->fill_addr = a;
+		e->fill_tries = 0;
+		return false;
+	}
+	if (++e->fill_tries < FILL_TRIES)
+		return false;
+	e->fill_tries = 0;
+	return true;
+}
+
 static int handle_tlb(struct engine *e, struct record *r)
 {
 	struct cpu *c = e->c;
@@ -214,9 +232,12 @@ static int handle_tlb(struct engine *e, struct record *r)
 			slow = true;
 		a = (u32)(a + c->seg[r->seg].base);
 	}
+	/* Misaligned: slow_exec() raises #AC, or what comes before it. */
+	if (unlikely(r->unit->mode & MODE_ALIGN) && (a & insn_align_mask(r->insn, r->len)))
+		slow = true;
 	if (!slow && (a & ~PAGE_MASK) + r->len <= PAGE_SIZE) {
 		res = c->ops->tlb_fill(c, a, r->acc, mode_idx(r->unit->mode));
-		if (res == CPU_OK)
+		if (res == CPU_OK && !fill_futile(e, r, a))
 			return TLB_RESUME;
 		/* Elements that the mask leaves out cannot fault. */
 		if (res == CPU_FAULT && !r->grouped && insn_is_vmaskmov(r->insn)) {
@@ -309,6 +330,12 @@ resume:
 		case REC_TLB:
 			switch (handle_tlb(e, r)) {
 			case TLB_RESUME:
+				/* All registers are as before the instruction at r->rip. */
+				if (!shadow &&
+				    atomic_load_explicit(&c->poll, memory_order_relaxed)) {
+					c->rip = r->rip;
+					continue;
+				}
 				at = r->resume;
 				goto resume;
 			case TLB_NOGROUP:

@@ -19,6 +19,8 @@ static int seg_read(struct cpu *c, u8 seg, u64 ea, void *buf, u32 len)
 	u64 lin;
 	int r = lin_of(c, seg, ea, len, false, &lin);
 
+	if (!r)
+		r = cpu_align(c, lin, len - 1);
 	return r ? r : c->ops->mem_read(c, lin, buf, len, cpu_mmu_idx(c));
 }
 
@@ -28,6 +30,8 @@ static int seg_write(struct cpu *c, u8 seg, u64 ea, const void *buf, u32 len, bo
 	u64 lin;
 	int r = lin_of(c, seg, ea, len, true, &lin);
 
+	if (!r)
+		r = cpu_align(c, lin, len - 1);
 	if (r)
 		return r;
 	r = c->ops->mem_write(c, lin, buf, len, cpu_mmu_idx(c));
@@ -207,6 +211,9 @@ static int bounce(struct engine *e, const struct insn *in, bool *exit)
 	/* The bounce buffer's alignment says nothing about the guest's. */
 	if (insn_needs_alignment(in) && (lin & (in->memsize - 1u)))
 		return cpu_raise_err(c, EXC_GP, 0);
+	r = cpu_align(c, lin, insn_align_mask(in, n));
+	if (r)
+		return r;
 	if (in->mem_w) {
 		u8 *host;
 		u64 gpa;

@@ -149,6 +149,9 @@ int slow_maskmov(struct engine *e, const struct insn *in)
 			if (!(mask[i] & 0x80))
 				continue;
 			r = c->ops->linear(c, seg, ea + i, 1, true, &lin);
+			/* MASKMOVDQU is a store of dwords for this (measured). */
+			if (r == CPU_OK)
+				r = cpu_align(c, lin - i, n == 8 ? 7 : 3);
 			if (r == CPU_OK)
 				r = pass ? c->ops->mem_write(c, lin, &src[i], 1, cpu_mmu_idx(c)) :
 					c->ops->mem_probe_w(c, lin, 1, cpu_mmu_idx(c));

@@ -9,7 +9,8 @@
 #include "base/mem.h"
 #include "engine/emit.h"
 
-#define UNIT_MAX_HOT (UNIT_MAX_INSNS * 160u + 512)
+/* PUSH of memory through non-flat segments has two checks with the flags saved around each. */
+#define UNIT_MAX_HOT (UNIT_MAX_INSNS * 400u + 512)
 #define UNIT_MAX_COLD (MAX_COLD * 48u)
 #define GROUP_SPAN 1024
 
@@ -544,7 +545,8 @@ struct unit *translate(struct engine *e, struct cpage *cp, u64 rip, u64 cs_base,
 		return NULL;
 
 	liveness(t);
-	if (!(mode & (MODE_NOGROUP | MODE_BOUNCE | MODE_STEP)) && !e->no_group)
+	if (!(mode & (MODE_ALIGN | MODE_NOGROUP | MODE_BOUNCE | MODE_STEP)) &&
+	    !e->no_group)
 		make_groups(t);
 	else
 		for (u32 i = 0; i < t->n; i++)

@@ -312,17 +312,140 @@ TEST(xf, "an unmasked SSE exception is #XF, without OSXMMEXCPT #UD")
 	CHECK_STOP(s, ST_DONE);
 }
 CODE64(ac, "mov 1(%rdi), %eax" DONE3);
-TEST(ac, "misaligned data with AM and AC in ring 3 is #AC(0)")
+static struct guest *ac_guest(enum mode m, const u8 *p, u32 n, bool am, bool ac)
 {
-	struct guest *g = guest_with(M_LONG, ac);
-	struct stop s;
+	struct guest *g = guest_with_code(m, p, n);
 
 	cpu_ring3(cpu0(g), G_CODE);
-	WITH_SREGS(cpu0(g), sr) sr.cr0 |= 1u << 18;
+	WITH_SREGS(cpu0(g), sr) sr.cr0 = (sr.cr0 & ~BIT64(18)) | (am ? BIT64(18) : 0);
+	WITH_REGS(cpu0(g), r) {
+		r.rdi = G_DATA;
+		r.rsi = G_DATA + 0x100;
+		r.rflags |= ac ? 1u << 18 : 0;
+	}
+	return g;
+}
+#define AC_GUEST(m, snip, am, ac) ac_guest(m, snip##_b, (u32)LEN(snip), am, ac)
+TEST(ac, "misaligned data with AM and AC in ring 3 is #AC(0)")
+{
+	struct guest *g = AC_GUEST(M_LONG, ac, true, true);
+	struct stop s = run(g);
+
+	CHECK_EXC(s, 17, 0);
+	CHECK_EQ(s.rip, G_CODE);
+	guest_free(g);
+	g = AC_GUEST(M_LONG, ac, true, false);
+	s = run(g);
+	CHECK_EXC(s, VEC_DONE3, -1);
+	guest_free(g);
+	g = AC_GUEST(M_LONG, ac, false, true);
+	s = run(g);
+	CHECK_EXC(s, VEC_DONE3, -1);
+}
+CODE64(ac_ring0, "mov 1(%rdi), %eax" DONE);
+TEST(ac_ring0, "and in ring 0 nothing")
+{
+	struct guest *g = guest_with(M_LONG, ac_ring0);
+	struct stop s;
+
+	WITH_SREGS(cpu0(g), sr) sr.cr0 |= BIT64(18);
 	WITH_REGS(cpu0(g), r) {
 		r.rdi = G_DATA;
 		r.rflags |= 1u << 18;
 	}
 	s = run(g);
+	CHECK_STOP(s, ST_DONE);
+}
+CODE64(ac_a8, "mov 1(%rdi), %al\n movzbl 3(%rdi), %eax" DONE3);
+CODE64(ac_a16, "mov 2(%rdi), %ax\n pushw %ax\n popw %ax" DONE3);
+CODE64(ac_a64, "push %rax\n pop %rax\n mov 8(%rdi), %rax\n cmpxchg8b 16(%rdi)" DONE3);
+CODE64(ac_a_ld, "fldt 8(%rdi)\n fstpt 24(%rdi)\n fnstenv 36(%rdi)\n fldenv 36(%rdi)" DONE3);
+CODE64(ac_a_rep, "lea 1(%rdi), %rdi\n mov $9, %ecx\n rep movsb" DONE3);
+CODE64(ac_a_repq, "mov $9, %ecx\n rep movsq\n rep stosl" DONE3);
+CODE64(ac_a_rep0, "lea 1(%rdi), %rdi\n xor %ecx, %ecx\n rep movsq" DONE3);
+CODE64(ac_a_lea, "lea 1(%rdi), %rax\n nopl 1(%rdi)\n prefetcht0 1(%rdi)" DONE3);
+CODE64(ac_a_abs, "mov 0x10004, %eax" DONE3);
+CODE64(ac_m16, "mov 1(%rdi), %ax" DONE3);
+CODE64(ac_m64, "mov 4(%rdi), %rax" DONE3);
+CODE64(ac_m_st, "mov %eax, 2(%rdi)" DONE3);
+CODE64(ac_m_rmw, "addl $1, 2(%rdi)" DONE3);
+CODE64(ac_m_lock, "lock; incq 4(%rdi)" DONE3);
+CODE64(ac_m_cx8, "cmpxchg8b 4(%rdi)" DONE3);
+CODE64(ac_m_bt, "bt %rax, 4(%rdi)" DONE3);
+CODE64(ac_m_sse, "movss 1(%rdi), %xmm0" DONE3);
+CODE64(ac_m_sd, "movsd 4(%rdi), %xmm0" DONE3);
+CODE64(ac_m_ups, "movups 8(%rdi), %xmm0" DONE3);
+CODE64(ac_m_ld, "fldt 4(%rdi)" DONE3);
+CODE64(ac_m_env, "fnstenv 2(%rdi)" DONE3);
+CODE64(ac_m_movs, "inc %rsi\n ac_at1: movsl" DONE3);
+CODE64(ac_m_stos, "inc %rdi\n mov $4, %ecx\n rep stosl" DONE3);
+CODE64(ac_m_cmps, "inc %rdi\n cmpsw" DONE3);
+CODE64(ac_m_abs, "mov 0x10001, %eax" DONE3);
+CODE64(ac_m_cross, "mov 4094(%rdi), %eax" DONE3);
+CODE64(ac_m_sreg, "mov 1(%rdi), %ds" DONE3);
+CODE64(ac_m_jmp, "jmp *1(%rdi)" DONE3);
+CODE64(ac_m_unmapped, "mov $0x40000001, %edi\n mov (%rdi), %eax" DONE3);
+CODE64(ac_m_push, "lea 0x204(%rdi), %rsp\n push %rax" DONE3);
+CODE64(ac_m_pop, "lea 0x204(%rdi), %rsp\n pop %rax" DONE3);
+CODE64(ac_m_pushf, "lea 0x204(%rdi), %rsp\n pushf" DONE3);
+CODE64(ac_m_call, "lea 0x204(%rdi), %rsp\n call 1f\n 1:" DONE3);
+CODE64(ac_m_enter, "lea 0x204(%rdi), %rsp\n enter $0, $0" DONE3);
+CODE64(ac_nc, "bts $63, %rdi\n mov 1(%rdi), %eax" DONE3);
+CODE64(ac_aps, "movaps 8(%rdi), %xmm0" DONE3);
+TEST(ac_kinds, "which types are checked, and what comes first")
+{
+#define ROW(name, vec, e) { #name, name##_b, name##_e, vec, e }
+	static const struct {
+		const char *name;
+		const u8 *b, *e;
+		int vec, err;
+	} rows[] = {
+		ROW(ac_a8, VEC_DONE3, -1), ROW(ac_a16, VEC_DONE3, -1), ROW(ac_a64, VEC_DONE3, -1),
+		ROW(ac_a_ld, VEC_DONE3, -1), ROW(ac_a_rep, VEC_DONE3, -1),
+		ROW(ac_a_repq, VEC_DONE3, -1), ROW(ac_a_rep0, VEC_DONE3, -1),
+		ROW(ac_a_lea, VEC_DONE3, -1), ROW(ac_a_abs, VEC_DONE3, -1),
+		ROW(ac_m16, 17, 0), ROW(ac_m64, 17, 0), ROW(ac_m_st, 17, 0), ROW(ac_m_rmw, 17, 0),
+		ROW(ac_m_lock, 17, 0), ROW(ac_m_cx8, 17, 0), ROW(ac_m_bt, 17, 0),
+		ROW(ac_m_sse, 17, 0), ROW(ac_m_sd, 17, 0), ROW(ac_m_ups, 17, 0),
+		ROW(ac_m_ld, 17, 0), ROW(ac_m_env, 17, 0), ROW(ac_m_movs, 17, 0),
+		ROW(ac_m_stos, 17, 0), ROW(ac_m_cmps, 17, 0), ROW(ac_m_abs, 17, 0),
+		ROW(ac_m_cross, 17, 0), ROW(ac_m_sreg, 17, 0), ROW(ac_m_jmp, 17, 0),
+		ROW(ac_m_unmapped, 17, 0), ROW(ac_m_push, 17, 0), ROW(ac_m_pop, 17, 0),
+		ROW(ac_m_pushf, 17, 0), ROW(ac_m_call, 17, 0), ROW(ac_m_enter, 17, 0),
+		ROW(ac_nc, 13, 0), ROW(ac_aps, 13, 0),
+	};
+
+	for (u32 i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct guest *g = ac_guest(M_LONG, rows[i].b, (u32)(rows[i].e - rows[i].b), true, true);
+		struct stop s = run(g);
+
+		if (s.kind != ST_EXC || s.vec != rows[i].vec || (rows[i].err >= 0 && s.err))
+			test_fail(__FILE__, __LINE__, "%s: %s", rows[i].name, stop_text(&s));
+		guest_free(g);
+	}
+}
+CODE64(ac_warm, "mov $3000, %ecx\n xor %ebx, %ebx\n 1: mov (%rdi), %eax\n add 4(%rdi), %eax\n"
+	" movq $7, 8(%rdi)\n stc\n adc $0, %ebx\n ac_w: mov (%rdi), %edx\n dec %ecx\n jnz 1b\n"
+	" pushf\n orl $0x40000, (%rsp)\n popf\n inc %ecx\n test $1, %dil\n jnz 1b\n"
+	" stc\n ac_pre: mov %ebx, 12(%rdi)\n adc $0, %ebx\n inc %rdi\n jmp 1b\n");
+TEST(ac_popf, "POPF switches it on under warm code, flags survive the checks")
+{
+	struct guest *g = AC_GUEST(M_LONG, ac_warm, true, false);
+	struct stop s = run(g);
+
 	CHECK_EXC(s, 17, 0);
+	CHECK_EQ(s.r.rdi, G_DATA + 1);
+	CHECK_EQ(s.r.rbx, 3001);
+	CHECK_EQ(s.r.rcx, 1);
+	CHECK_EQ(*g32(g, G_DATA + 12), 3000);
+}
+CODE32(ac32, "mov (%edi), %eax\n mov %ds, %ecx\n push %ecx\n pop %es\n ac32_at: mov %es:2(%edi), %eax" DONE3);
+LABEL(ac32_at);
+TEST(ac32, "the same in 32-bit code")
+{
+	struct guest *g = AC_GUEST(M_PG32, ac32, true, true);
+	struct stop s = run(g);
+
+	CHECK_EXC(s, 17, 0);
+	CHECK_EQ(s.rip, AT(ac32, ac32_at));
 }

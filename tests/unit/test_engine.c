@@ -17,6 +17,10 @@
 static u8 *mem;
 static u8 code_pages[MEM_SIZE >> 12];
 
+/* What fill does instead of its work: claim success, or ask for the CPU as well. */
+static enum { FILL, FILL_LIE, FILL_KICK } fill_how;
+static u32 fills;
+
 static int t_fill(struct cpu *c, u64 gva, enum mem_access acc, enum mmu_idx idx)
 {
 	u32 slot = (u32)(gva >> 12) & (TLB_SIZE - 1);
@@ -27,6 +31,11 @@ static int t_fill(struct cpu *c, u64 gva, enum mem_access acc, enum mmu_idx idx)
 	}
 	if (acc == MEM_W && code_pages[gva >> 12])
 		return CPU_EXIT;
+	fills++;
+	if (fill_how == FILL_LIE)
+		return CPU_OK;
+	if (fill_how == FILL_KICK)
+		engine_kick(c);
 	struct tlb_entry *e = acc == MEM_W ? &c->tlb[idx].w[slot] : &c->tlb[idx].r[slot];
 
 	e->tag = gva & PAGE_MASK;
@@ -317,6 +326,42 @@ static void test_single_step(void **s)
 	engine_cpu_destroy(c);
 }
 
+CODE(c_fill, "mov $0x3000,%edi; mov $5,%eax; mov %rax,(%rdi); add 8(%rdi),%rax; add (%rdi),%rax; mov %rax,0x4000;"
+	     "push 0x4000; pop %rbx; hlt");
+/* Fill and check that disagree must not make a loop nobody can leave. */
+static void test_fill_that_does_not_help(void **s)
+{
+	struct cpu *c = cpu64();
+
+	load(c_fill, (size_t)(c_fill_end - c_fill));
+	fill_how = FILL_LIE;
+	fills = 0;
+	go(c);
+	fill_how = FILL;
+	assert_int_equal(c->gpr[R_RBX], 10);
+	assert_int_equal(c->gpr[R_RSP], 0x80000);
+	assert_true(fills < 64);
+	engine_cpu_destroy(c);
+}
+static void test_poll_at_a_fill(void **s)
+{
+	struct cpu *c = cpu64();
+	u32 polls = 0;
+
+	load(c_fill, (size_t)(c_fill_end - c_fill));
+	fill_how = FILL_KICK;
+	fills = 0;
+	while (engine_run(c) == ENGINE_POLL) {
+		polls++;
+		assert_true(c->rip > 0x1000 && c->rip < 0x1000 + (u64)(c_fill_end - c_fill));
+	}
+	fill_how = FILL;
+	assert_int_equal(polls, fills);
+	assert_int_equal(c->gpr[R_RBX], 10);
+	assert_int_equal(c->gpr[R_RSP], 0x80000);
+	engine_cpu_destroy(c);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -334,6 +379,8 @@ int main(void)
 		cmocka_unit_test(test_dead_flags_come_alive_when_code_changes),
 		cmocka_unit_test(test_poll_leaves_a_loop),
 		cmocka_unit_test(test_single_step),
+		cmocka_unit_test(test_fill_that_does_not_help),
+		cmocka_unit_test(test_poll_at_a_fill),
 	};
 
 	mem = mmap(NULL, MEM_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
