@@ -194,6 +194,7 @@ struct engine {
 	u64 tmp, tmp2;
 	u64 bounce_ptr;
 	u32 jc_mask;
+	u8 cli_table[256];	/* second byte of RFLAGS with IF cleared */
 	u64 bit_mask[3];	/* 15, 31, 63: flag-free AND through PEXT */
 	u32 exit_flags;	/* LAHF in bits 8-15, OF in bit 0 */
 	struct seg_lim lim[6];

@@ -436,6 +436,27 @@ static void emit_insn(struct translator *t, u32 i)
 	case CL_PUSH_REG: case CL_PUSH_IMM: case CL_PUSH_MEM: case CL_POP_REG: case CL_LEAVE:
 		emit_stack(t, d, i);
 		break;
+	case CL_SWAPGS: { /* no flags change, and none may be used up */
+		struct cpu *c = t->e->c;
+
+		ld_abs(t, SCR_PTR, &c->seg[S_GS].base);
+		ld_abs(t, SCR_TMP, &c->kernel_gs_base);
+		st_abs(t, SCR_PTR, &c->kernel_gs_base);
+		st_abs(t, SCR_TMP, &c->seg[S_GS].base);
+		break;
+	}
+	case CL_CLI: {
+		u8 *fl = (u8 *)&t->e->c->rflags + 1;
+
+		b3(t, 0x0f, 0xb6, 0x0c);	/* movzx ecx, byte [rflags + 1] */
+		b1(t, 0x25);
+		d4(t, lo32(fl));
+		b2(t, 0x8a, 0x89);		/* mov cl, [rcx + cli_table] */
+		d4(t, lo32(t->e->cli_table));
+		b3(t, 0x88, 0x0c, 0x25);	/* mov [rflags + 1], cl */
+		d4(t, lo32(fl));
+		break;
+	}
 	case CL_EXEC:
 		emit_exit(t, REC_EXEC, d->rip, keep_insn(t, d));
 		break;
