@@ -301,7 +301,8 @@ static void kill_range(struct engine *e, struct ppage *pp, u32 from, u32 to)
 			u32 off = (u32)(u->lin & ~PAGE_MASK);
 
 			next = u->page_next;
-			if (off < to && off + u->len > from)
+			if ((off < to && off + u->len > from) ||
+			    (u->peek_lo < to && u->peek_hi > from))
 				cache_kill_unit(e, u);
 		}
 		for (struct unit *u = cp->units2; u; u = next) {

@@ -295,6 +295,16 @@ void classify(struct translator *t, struct di *d)
 		d->cls = CL_LEAVE;
 		add_stack_access(t, d, R_RBP, 0, in->opsize, false);
 		return;
+	case ZYDIS_MNEMONIC_SWAPGS:
+	case ZYDIS_MNEMONIC_CLI:
+		/* Frequent in kernels and plain at CPL 0; the rest is C's. */
+		d->cls = CL_EXEC;
+		if ((t->mode & MODE_CPL0) && !(t->mode & MODE_STEP) &&
+		    (zi->mnemonic == ZYDIS_MNEMONIC_CLI || t64(t))) {
+			d->cls = zi->mnemonic == ZYDIS_MNEMONIC_CLI ? CL_CLI : CL_SWAPGS;
+			d->needs_rcx = true;
+		}
+		return;
 	case ZYDIS_MNEMONIC_LEA:
 		d->cls = d->op[1].type == ZYDIS_OPERAND_TYPE_MEMORY ? CL_LEA : CL_UD;
 		return;

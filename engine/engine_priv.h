@@ -130,7 +130,7 @@ struct unit {
 	u32 *host_off;
 	u16 *guest_off;
 	u16 *spilled;	/* host registers in engine.spill at that instruction, 0xff = none */
-	u32 live_in;	/* arithmetic flags read before written */
+	u16 peek_lo, peek_hi;	/* bytes of the page looked at to find dead flags */
 };
 
 /* What this vCPU has translated of one physical page. */
@@ -194,6 +194,7 @@ struct engine {
 	u64 tmp, tmp2;
 	u64 bounce_ptr;
 	u32 jc_mask;
+	u8 cli_table[256];	/* second byte of RFLAGS with IF cleared */
 	u64 bit_mask[3];	/* 15, 31, 63: flag-free AND through PEXT */
 	u32 exit_flags;	/* LAHF in bits 8-15, OF in bit 0 */
 	struct seg_lim lim[6];

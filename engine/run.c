@@ -282,7 +282,7 @@ static void prefer_mf(struct engine *e, const struct insn *in)
 static enum engine_exit run(struct engine *e)
 {
 	struct cpu *c = e->c;
-	bool nogroup = false;
+	bool nogroup = false, find = true;
 	struct unit *u;
 	struct record *r;
 	u8 *at;
@@ -311,6 +311,13 @@ static enum engine_exit run(struct engine *e)
 		else if (nogroup)
 			mode |= MODE_NOGROUP;
 		nogroup = false;
+		/* The jump cache knows most targets; its entries check themselves. */
+		if (!find && mode == e->mode) {
+			at = *engine_jc_slot(e, mode, c->rip);
+			if (likely(at != e->stub_ind_miss))
+				goto resume;
+		}
+		find = false;
 		res = engine_find_unit(e, mode, &u);
 		if (unlikely(res))
 			return res == CPU_FAULT ? ENGINE_FAULT : ENGINE_UNBACKED;
@@ -338,8 +345,12 @@ resume:
 			goto resume;
 		}
 		case REC_INDIRECT:
+			find = true;
 			break;
 		case REC_ENTRY:
+			find = true;
+			c->rip = r->rip;
+			break;
 		case REC_STEPPED:
 		case REC_POLL:
 			c->rip = r->rip;

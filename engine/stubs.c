@@ -37,6 +37,7 @@ int stubs_emit(struct engine *e)
 	for (u8 g = 0; g < 16; g++)
 		if (hreg(g) >= 0)
 			ld_abs(t, (u32)hreg(g), &c->gpr[g]);
+	ld_abs(t, H_RCX, &c->rip);		/* an e_ind entry compares it */
 	b3(t, 0xff, 0x24, 0x25);		/* jmp [tmp2] */
 	d4(t, lo32(&e->tmp2));
 
@@ -72,6 +73,8 @@ int stubs_emit(struct engine *e)
 	e->mem.cold_start = e->mem.cold = e->mem.hot_end;
 	e->mem.cold_end = e->mem.rx + e->mem.size;
 	e->jc_mask = (JC_SIZE - 1) << 1;
+	for (u32 i = 0; i < 256; i++)
+		e->cli_table[i] = (u8)(i & ~(FL_IF >> 8));
 	e->bit_mask[0] = 15;
 	e->bit_mask[1] = 31;
 	e->bit_mask[2] = 63;

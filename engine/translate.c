@@ -115,9 +115,18 @@ static int decode_unit(struct translator *t)
 	return 0;
 }
 
+static void note_peek(struct unit *u, u32 from, u32 to)
+{
+	if (u->peek_hi == 0 || from < u->peek_lo)
+		u->peek_lo = (u16)from;
+	if (to > u->peek_hi)
+		u->peek_hi = (u16)to;
+}
+
 /*
- * Flags that may be read at a direct target before they are overwritten. Only
- * looks where it is cheap: a known unit, or a few instructions of this page.
+ * Flags that may be read at a direct target before they are overwritten, from a
+ * few instructions of this page. The bytes looked at are noted: when they change,
+ * this unit must go too.
  */
 static u32 target_live(struct translator *t, u64 rip)
 {
@@ -131,10 +140,6 @@ static u32 target_live(struct translator *t, u64 rip)
 	if (lin == u->lin)
 		return FL_ARITH;
 
-	struct unit *known = cache_lookup(t->e, u->cp, lin, t->cs_base, t->mode & MODE_CPU);
-
-	if (known)
-		return known->live_in;
 	u32 off = (u32)(lin & ~PAGE_MASK);
 
 	for (u32 k = 0; k < 4 && live; k++) {
@@ -153,6 +158,7 @@ static u32 target_live(struct translator *t, u64 rip)
 		need |= d->fl_read & live;
 		live &= ~d->fl_kill;
 		off += d->in.len;
+		note_peek(u, off - d->in.len, off);
 	}
 	return need | live;
 }
@@ -194,7 +200,6 @@ static void liveness(struct translator *t)
 			live = FL_ARITH;
 		d->live = live;
 	}
-	t->u->live_in = live;
 }
 
 /* -- grouping: one check for accesses off the same base and index -- */
@@ -431,6 +436,27 @@ static void emit_insn(struct translator *t, u32 i)
 	case CL_PUSH_REG: case CL_PUSH_IMM: case CL_PUSH_MEM: case CL_POP_REG: case CL_LEAVE:
 		emit_stack(t, d, i);
 		break;
+	case CL_SWAPGS: { /* no flags change, and none may be used up */
+		struct cpu *c = t->e->c;
+
+		ld_abs(t, SCR_PTR, &c->seg[S_GS].base);
+		ld_abs(t, SCR_TMP, &c->kernel_gs_base);
+		st_abs(t, SCR_PTR, &c->kernel_gs_base);
+		st_abs(t, SCR_TMP, &c->seg[S_GS].base);
+		break;
+	}
+	case CL_CLI: {
+		u8 *fl = (u8 *)&t->e->c->rflags + 1;
+
+		b3(t, 0x0f, 0xb6, 0x0c);	/* movzx ecx, byte [rflags + 1] */
+		b1(t, 0x25);
+		d4(t, lo32(fl));
+		b2(t, 0x8a, 0x89);		/* mov cl, [rcx + cli_table] */
+		d4(t, lo32(t->e->cli_table));
+		b3(t, 0x88, 0x0c, 0x25);	/* mov [rflags + 1], cl */
+		d4(t, lo32(fl));
+		break;
+	}
 	case CL_EXEC:
 		emit_exit(t, REC_EXEC, d->rip, keep_insn(t, d));
 		break;

@@ -14,6 +14,7 @@ enum insn_class {
 	CL_PUSH_REG, CL_PUSH_IMM, CL_PUSH_MEM, CL_POP_REG, CL_LEAVE,
 	CL_JCC, CL_JMP, CL_JMP_IND, CL_CALL, CL_CALL_IND, CL_RET,
 	CL_LOOP, CL_JCXZ,
+	CL_SWAPGS, CL_CLI,	/* at CPL 0 */
 	CL_EXEC,	/* C handler of the layer above */
 	CL_SLOW,	/* slow_exec() */
 	CL_UD,

@@ -60,6 +60,8 @@ void mmu_invlpg(struct cpu *c, u64 gva);
 /* Drop write entries whose host page backs this guest page (it now holds code
  * or is dirty-logged). True: there was one. */
 bool mmu_drop_writes(struct cpu *c, u64 gpa);
+/* The same for a page another CPU made code: reports that it may have been written. */
+void mmu_drop_code_writes(struct cpu *c, u64 gpa);
 void mmu_drop_all_writes(struct cpu *c);
 /* cpu_ops.code_page. On get, call it before the bytes are read for translation. */
 void mmu_code_page(struct cpu *c, u64 gpa, bool get);

@@ -200,6 +200,16 @@ bool mmu_drop_writes(struct cpu *c, u64 gpa)
 	return s && drop_writes(c, (u64)(uintptr_t)(s->hva + ((gpa & PAGE_MASK) - s->gpa)), false);
 }
 
+/* The page became code while it could still be written here: whoever translated it
+ * may have read bytes that have changed since. */
+void mmu_drop_code_writes(struct cpu *c, u64 gpa)
+{
+	struct phys *p = c->phys;
+
+	if (mmu_drop_writes(c, gpa) && p->ops && p->ops->code_written)
+		p->ops->code_written(p->owner, gpa, PAGE_SIZE, c->index);
+}
+
 void mmu_drop_all_writes(struct cpu *c)
 {
 	drop_writes(c, 0, true);
@@ -213,7 +223,7 @@ void mmu_code_page(struct cpu *c, u64 gpa, bool get)
 	}
 	/* Counted first: from here on no fill installs a write entry again. */
 	phys_code_get(c->phys, gpa, c->index);
-	mmu_drop_writes(c, gpa);
+	mmu_drop_code_writes(c, gpa);
 }
 
 void mmu_tlb_init(struct cpu *c)

@@ -174,10 +174,14 @@ void vcpu_flush_requests(struct vcpu *v)
 			req |= BIT64(VREQ_WRITES_FLUSH);
 		else
 			for (i = 0; i < n; i++)
-				mmu_drop_writes(c, q[i]);
+				mmu_drop_code_writes(c, q[i]);
 	}
-	if (req & BIT64(VREQ_WRITES_FLUSH))
+	if (req & BIT64(VREQ_WRITES_FLUSH)) {
 		mmu_drop_all_writes(c);
+		/* Code pages may have been among them, written since they became that. */
+		if (req & BIT64(VREQ_CODE_PAGES) && v->phys->ops)
+			v->phys->ops->code_written(v->phys->owner, 0, 0, c->index);
+	}
 	if (req & BIT64(VREQ_CODE_SUSPECT))
 		engine_code_suspect(c);
 	atomic_store(&v->servicing, 0);

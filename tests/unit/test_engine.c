@@ -288,6 +288,19 @@ static void test_flags_survive_a_return(void **s)
 	assert_int_equal(c->gpr[R_RBX], 50);
 	engine_cpu_destroy(c);
 }
+/* The flags looked dead because of code elsewhere in the page, which then changes. */
+CODE(c_peek, "mov $3,%ebp; mov $0x9090c031,%ecx; xor %eax,%eax; 1: stc; mov 0x3000,%rdx; jmp 2f; .skip 8; 2: xor %eax,%eax; nop; nop;"
+	     "mov %ecx,2b-c_peek+0x1000; mov $0x9000d083,%ecx; dec %ebp; jnz 1b; hlt");
+
+static void test_dead_flags_come_alive_when_code_changes(void **s)
+{
+	struct cpu *c = cpu64();
+
+	load(c_peek, (size_t)(c_peek_end - c_peek));
+	go(c);
+	assert_int_equal(c->gpr[R_RAX], 1);
+	engine_cpu_destroy(c);
+}
 static void test_poll_leaves_a_loop(void **s)
 {
 	struct cpu *c = cpu64();
@@ -363,6 +376,7 @@ int main(void)
 		cmocka_unit_test(test_loop_insn_and_cl),
 		cmocka_unit_test(test_indirect),
 		cmocka_unit_test(test_flags_survive_a_return),
+		cmocka_unit_test(test_dead_flags_come_alive_when_code_changes),
 		cmocka_unit_test(test_poll_leaves_a_loop),
 		cmocka_unit_test(test_single_step),
 		cmocka_unit_test(test_fill_that_does_not_help),
