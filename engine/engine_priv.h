@@ -226,6 +226,8 @@ struct engine {
 	u32 host_mxcsr;
 	u16 host_fcw;
 	bool flush_pending;
+	struct record *replay;	/* see run.c */
+	u64 replay_gen;
 	bool max1;		/* STANDIN_UNIT=1: one instruction a unit (debugging aid) */
 	bool no_group;		/* STANDIN_GROUP=0 */
 	bool precise_flags;	/* keep flags that are dead exact at faults too */

@@ -279,6 +279,29 @@ static void prefer_mf(struct engine *e, const struct insn *in)
 		cpu_raise(c, EXC_MF);
 }
 
+/*
+ * The instruction whose slow path left the engine last is to run again, alone:
+ * go straight to it, if its unit survived whatever happened in between.
+ */
+static bool replay(struct engine *e, enum engine_exit *x)
+{
+	struct cpu *c = e->c;
+	struct record *r = e->replay;
+	struct cpage *cp;
+	int res;
+
+	e->replay = NULL;
+	if (e->replay_gen != e->stat_flushes || r->rip != c->rip || r->unit->cp2 ||
+	    ((r->unit->mode ^ e->mode) & MODE_CPU) || r->unit->cs_base != e->cs_base)
+		return false;
+	/* Looking the page up compares its bytes, which may kill the unit. */
+	if (itlb_get(e, r->unit->lin, &cp) || r->unit->dead || cp != r->unit->cp)
+		return false;
+	res = slow_exec(e, r->insn);
+	*x = res == CPU_OK ? ENGINE_STEP : res == CPU_FAULT ? ENGINE_FAULT : ENGINE_EXIT;
+	return true;
+}
+
 static enum engine_exit run(struct engine *e)
 {
 	struct cpu *c = e->c;
@@ -304,6 +327,14 @@ static enum engine_exit run(struct engine *e)
 			atomic_thread_fence(memory_order_seq_cst);
 			return ENGINE_POLL;
 		}
+		if (e->replay && step && !shadow) {
+			enum engine_exit x;
+
+			if (replay(e, &x))
+				return x;
+		}
+		e->replay = NULL;
+
 		u32 mode = e->mode;
 
 		if (step)
@@ -375,6 +406,9 @@ resume:
 				prefer_mf(e, r->insn);
 				return ENGINE_FAULT;
 			case TLB_EXIT:
+				/* Likely a device read: the same instruction comes again. */
+				e->replay = r;
+				e->replay_gen = e->stat_flushes;
 				return ENGINE_EXIT;
 			}
 			break;
