@@ -232,7 +232,7 @@ int verb_doctor(int argc, char **argv)
 	cpu_features();
 	code_cache();
 	need(low_memory(), "address space below 2 GiB", "64 MiB in one piece");
-	wish(uffd(), "userfaultfd", "writes by the VMM into guest code are noticed faster with it");
+	wish(uffd(), "userfaultfd", "present; not used yet");
 	limits();
 	printf("%s\n", failed ? "standin cannot run here." : "standin can run here.");
 	return failed ? 1 : 0;
