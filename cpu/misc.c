@@ -4,6 +4,7 @@
 
 #include "cpu/access.h"
 #include "cpu/exec_priv.h"
+#include "engine/engine.h"
 #include "mmu/mmu.h"
 
 static int gp0(struct cpu *c)
@@ -20,6 +21,9 @@ int exec_cpuid(struct cpu *c, const struct insn *in)
 {
 	u32 out[4];
 
+	/* CPUID serialises: code that somebody outside has written, and this CPU was told
+	 * of through memory, is executed as written from here on (APM2 7.6.1, 7.6.4). */
+	engine_code_suspect(c);
 	cpu_hooks->cpuid(c, c->gpr[R_RAX], c->gpr[R_RCX], out);
 	set32(c, R_RAX, out[0]);
 	set32(c, R_RBX, out[1]);

@@ -177,6 +177,26 @@ TEST(vmm_thread, "a thread of the VMM writes code, then a flag the guest polls")
 	CHECK_EQ(s.r.rax, 2);
 }
 
+CODE64(poll_warm, "call *%rdi\n 1: mov (%rsi), %eax\n pause\n test %eax, %eax\n jz 1b\n cpuid\n"
+       "call *%rdi" DONE);
+TEST(vmm_thread_warm, "a thread of the VMM writes code that ran in the same KVM_RUN, then a flag")
+{
+	struct guest *g = guest_with(M_LONG, poll_warm);
+	pthread_t t;
+	struct stop s;
+
+	guest_write(g, 0x300000, fn_one, 6);
+	WITH_REGS(cpu0(g), r) {
+		r.rdi = 0x300000;
+		r.rsi = G_DATA;
+	}
+	pthread_create(&t, NULL, late_writer, g);
+	s = run(g);
+	pthread_join(t, NULL);
+	CHECK_STOP(s, ST_DONE);
+	CHECK_EQ(s.r.rax, 2);
+}
+
 /* -- another vCPU -- */
 CODE64(cross_wait, "1: call *%rdi\n mov (%rsi), %ecx\n test %ecx, %ecx\n jz 1b\n cpuid\n mov $3000, %ebp\n 2: call *%rdi\n dec %ebp\n jnz 2b" DONE);
 CODE64(cross_write, "mov $2000000, %ecx\n 1: pause\n dec %ecx\n jnz 1b\n movl $2, 1(%rdi)\n mfence\n movl $1, (%rsi)" DONE);
