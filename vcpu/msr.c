@@ -515,8 +515,10 @@ WR(pv_eoi)
 		if (r)
 			return -EINVAL;
 	}
+	/* An EOI the guest made through the old byte must not be lost with it. */
+	if (v->p->pv_eoi_pending)
+		pv_eoi_sync(v);
 	v->p->msr.pv_eoi = val;
-	v->p->pv_eoi_pending = false;
 	return 0;
 }
 

@@ -10,6 +10,7 @@ import threading
 import vm
 
 DISK = 8 << 20
+LIMIT = int(os.environ.get('LIMIT', '120'))  # seconds for one guest
 
 
 def tail(path, count=12):
@@ -52,7 +53,7 @@ def boot(machine, irqchip, smp, flavour):
     target = vm.disk(name + '.b', DISK, False)
     argv = vm.command(machine=machine, irqchip=irqchip, smp=smp, flavour=flavour,
                       do='info,blk,copy,busy,off', disks=(source, target), quiet=False)
-    r = vm.run(argv, name, timeout=180)
+    r = vm.run(argv, name, timeout=LIMIT)
     want = vm.sha256(source)
     copied = vm.sha256(target)
     os.unlink(source)
@@ -101,7 +102,7 @@ def net(machine, irqchip):
         url = f'http://10.0.2.2:{server.server_address[1]}/{os.path.basename(payload)}'
         argv = vm.command(machine=machine, irqchip=irqchip, smp=2, do='net,off', net=True,
                           url=url, quiet=False)
-        r = vm.run(argv, name, timeout=120)
+        r = vm.run(argv, name, timeout=LIMIT)
     finally:
         server.shutdown()
         server.server_close()
@@ -122,7 +123,7 @@ def reboot(machine, irqchip, smp):
     disks = vm.disk(name + '.a', 1 << 20, True), vm.disk(name + '.b', 1 << 20, False)
     argv = vm.command(machine=machine, irqchip=irqchip, smp=smp, do='reboot,info,off', disks=disks,
                       quiet=False)
-    r = vm.run(argv, name, timeout=180)
+    r = vm.run(argv, name, timeout=LIMIT)
     for path in disks:
         os.unlink(path)
     if not r.ok:
