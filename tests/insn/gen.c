@@ -504,7 +504,9 @@ static void note_flags(struct gen *g)
 		if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(&g->dec, in->bytes, in->len, &zi, ops)) ||
 		    !zi.cpu_flags)
 			continue;
-		in->may_keep = filter_may_keep_flags(&zi) && uses_cl(&zi, ops);
+		in->may_keep = filter_may_keep_flags(&zi) &&
+			       (uses_cl(&zi, ops) ||
+				(zi.raw.imm[0].size && !(zi.raw.imm[0].value.u & 31)));
 		in->leaves = (u16)filter_undefined(&zi);
 		in->odd_fault = odd_fault(&zi);
 		in->reads = (u16)(zi.cpu_flags->tested & FL_ARITH);
