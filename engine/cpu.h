@@ -157,7 +157,7 @@ struct tlb_entry {
 	u64 tag;
 	u64 host;
 };
-#define TLB_BITS 10
+#define TLB_BITS 12
 #define TLB_SIZE (1u << TLB_BITS)
 #define TLB_ARRAYS (MMU_IDX_COUNT * 2)
 static inline u64 tlb_empty_tag(u32 slot)

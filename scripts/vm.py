@@ -89,7 +89,7 @@ def command(machine='microvm', irqchip='on', smp=1, flavour='cloud', accel=ACCEL
             cpu='max', extra=()):
     """The whole command line. machine: microvm or q35."""
     bus = 'device' if machine == 'microvm' else 'pci'
-    options = 'acpi=on' if machine == 'microvm' else ''
+    options = 'acpi=on,rtc=on' if machine == 'microvm' else ''
     # With ACPI, microvm's virtio interrupts are those of a second I/O APIC inside QEMU, which
     # hears of EOIs only in split mode: KVM_EXIT_IOAPIC_EOI does not exist with a full irqchip.
     if machine == 'microvm' and irqchip == 'on' and accel != 'tcg':

@@ -151,7 +151,7 @@ static void *late_writer(void *p)
 
 	usleep(100000);
 	guest_write(g, 0x300000, fn_two, 6);
-	__atomic_store_n(g32(g, G_DATA), 1, __ATOMIC_RELEASE);
+	__atomic_store_n((u32 *)g32(g, G_DATA), 1, __ATOMIC_RELEASE);
 	return NULL;
 }
 TEST(vmm_thread, "a thread of the VMM writes code, then a flag the guest polls")

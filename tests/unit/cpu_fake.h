@@ -6,6 +6,7 @@
 #ifndef TESTS_CPU_FAKE_H
 #define TESTS_CPU_FAKE_H
 
+#include <errno.h>
 #include <stdarg.h>
 #include <setjmp.h>
 #include <stdint.h>
@@ -105,9 +106,11 @@ static const struct cpu_hooks fake_hooks = {
 
 static struct cpu *fake_cpu(void)
 {
-	struct cpu *c = aligned_alloc(64, ALIGN_UP(sizeof(*c), 64));
+	/* With its engine: a change of paging or of a mode tells the engine too. */
+	struct cpu *c = engine_cpu_create();
 
-	memset(c, 0, sizeof(*c));
+	if (!c)
+		fail_msg("engine_cpu_create: %s", strerror(errno));
 	memset(fake_mem, 0, sizeof(fake_mem));
 	fake_absent = ~0ull;
 	fake_window = fake_iret = 0;
@@ -136,6 +139,8 @@ static struct cpu *fake_cpu(void)
 	gdt_set(DATA_NP, mkdesc(0, 0xfffff, 0x13 | A_32));
 	return c;
 }
+
+static void fake_free(struct cpu *c) { engine_cpu_destroy(c); }
 
 static void fake_seg(struct cpu *c, enum cpu_sreg s, u16 sel)
 {
@@ -198,37 +203,5 @@ static inline void expect_fault(const struct cpu *c, int r, u8 vec, u32 err)
 	assert_int_equal(c->fault.vector, vec);
 	assert_int_equal(c->fault.error, err);
 }
-
-/* -- stand-ins for layers that may not be linked yet -- */
-#define WEAK __attribute__((weak))
-WEAK void engine_fpu_save(struct cpu *c) { }
-WEAK void engine_itlb_flush(struct cpu *c, bool global) { }
-WEAK void engine_itlb_flush_page(struct cpu *c, u64 gva) { }
-WEAK void engine_code_written(struct cpu *c, u64 gpa, u32 len) { }
-WEAK u64 insn_ea(const struct cpu *c, const struct insn *in)
-{
-	return (in->base < 16 ? c->gpr[in->base] : 0) + in->disp;
-}
-WEAK void insn_retire(struct cpu *c, const struct insn *in)
-{
-	c->rip += in->len;
-}
-WEAK u64 insn_reg(const struct cpu *c, u8 r, u32 size)
-{
-	return size == 8 ? c->gpr[r] : c->gpr[r] & ((1ull << size * 8) - 1);
-}
-WEAK void insn_set_reg(struct cpu *c, u8 r, u32 size, u64 v)
-{
-	if (size == 2)
-		c->gpr[r] = (c->gpr[r] & ~0xffffull) | (v & 0xffff);
-	else
-		c->gpr[r] = size == 4 ? (u32)v : v;
-}
-WEAK u8 insn_reg8(const struct cpu *c, const struct insn *in, u8 r) { return c->gpr[r]; }
-WEAK void insn_set_reg8(struct cpu *c, const struct insn *in, u8 r, u8 v) { c->gpr[r] = v; }
-WEAK int cpu_exec_string(struct cpu *c, const struct insn *in) { return CPU_OK; }
-WEAK int cpu_exec_io(struct cpu *c, const struct insn *in) { return CPU_OK; }
-WEAK int cpu_exec_xsave(struct cpu *c, const struct insn *in) { return CPU_OK; }
-WEAK int cpu_exec_legacy(struct cpu *c, const struct insn *in) { return CPU_OK; }
 
 #endif

@@ -50,7 +50,7 @@ static void real_int_iret(void **state)
 	/* Outside the IVT. */
 	c->idtr.limit = 0x7f;
 	expect_fault(c, cpu_exec(c, &in), EXC_GP, 0x21 * 8 + 2);
-	free(c);
+	fake_free(c);
 }
 
 static void long_page_fault(void **state)
@@ -90,7 +90,7 @@ static void long_page_fault(void **state)
 	assert_int_equal(c->seg[S_SS].sel, DATA3);
 	assert_int_equal(c->gpr[R_RSP], 0x7fffffffe123);
 	assert_int_equal(c->rflags, FL_IF | FL_ZF | FL_FIXED | FL_RF);
-	free(c);
+	fake_free(c);
 }
 
 static void long_ist(void **state)
@@ -115,7 +115,7 @@ static void long_ist(void **state)
 	assert_int_equal(cpu_deliver(c, &e), CPU_OK);
 	assert_int_equal(c->gpr[R_RSP], 0x9ab0 - 40);
 	assert_int_equal(peek(0x9ab0 - 16, 8), 0x9abc);
-	free(c);
+	fake_free(c);
 }
 
 /* Errors on the way: which exception, with which code. */
@@ -162,7 +162,7 @@ static void gate_errors(void **state)
 			assert_int_equal(c->cpl, 3);
 			assert_int_equal(c->gpr[R_RSP], STK3);
 		}
-		free(c);
+		fake_free(c);
 	}
 }
 
@@ -202,7 +202,7 @@ static void legacy_inner(void **state)
 	expect_fault(c, cpu_deliver(c, &e), EXC_TS, (DATA3 & ~3) | 1);
 	poke(TSS + 8, 0, 4);
 	expect_fault(c, cpu_deliver(c, &e), EXC_TS, 1);
-	free(c);
+	fake_free(c);
 }
 
 static void v86_round_trip(void **state)
@@ -245,7 +245,7 @@ static void v86_round_trip(void **state)
 
 	in.imm = 0x20;
 	expect_fault(c, cpu_exec(c, &in), EXC_GP, 0);
-	free(c);
+	fake_free(c);
 }
 
 static void debug_exception(void **state)
@@ -263,7 +263,7 @@ static void debug_exception(void **state)
 	assert_int_equal(c->dr7, 0x400);
 	assert_int_equal(peek(c->gpr[R_RSP] + 16, 8) & (FL_RF | FL_TF), FL_TF);
 	assert_int_equal(c->rflags & FL_TF, 0);
-	free(c);
+	fake_free(c);
 }
 
 static void nested_page_fault(void **state)
@@ -285,7 +285,7 @@ static void nested_page_fault(void **state)
 	/* A TSS too short is #TS. */
 	c->seg[S_TR].limit = 8;
 	expect_fault(c, cpu_deliver(c, &e), EXC_TS, SEL_TSS | 1);
-	free(c);
+	fake_free(c);
 }
 
 static void merging(void **state)
@@ -335,7 +335,7 @@ static void task_gate_event(void **state)
 	assert_int_equal(c->seg[S_TR].sel, SEL_TSS);
 	assert_int_equal(gdt_type(SEL_TSS2), 9);
 	assert_int_equal(peek(TSS2 + 0x24, 4) & FL_NT, 0);
-	free(c);
+	fake_free(c);
 }
 
 int main(void)

@@ -34,7 +34,7 @@ static void dispatch(void **state)
 	assert_int_equal(c->rip, 0x6002);
 	assert_int_equal(c->gpr[R_RBX], 0);
 	assert_int_equal(c->rflags & FL_RF, 0);
-	free(c);
+	fake_free(c);
 }
 
 /* What POPFD of all ones, and of zero, changes. */
@@ -68,7 +68,7 @@ static void popf_rules(void **state)
 				 (u64)row[i].iopl << FL_IOPL_SHIFT);
 		assert_int_equal(c->gpr[R_RSP], row[i].size16 ? 0x9002 : 0x9004);
 		assert_int_equal(fake_window, 1);	/* TF at least */
-		free(c);
+		fake_free(c);
 	}
 }
 
@@ -106,7 +106,7 @@ static void v86_flags(void **state)
 	poke(0x9100, FL_IF, 2);
 	expect_fault(c, cpu_exec(c, &in), EXC_GP, 0);
 	assert_int_equal(c->gpr[R_RSP], 0x100);
-	free(c);
+	fake_free(c);
 }
 
 static void interrupt_flag(void **state)
@@ -130,7 +130,7 @@ static void interrupt_flag(void **state)
 	assert_true(c->rflags & FL_VIF);
 	in = mkinsn(c, M(CLAC), 0xca);
 	expect_fault(c, cpu_exec(c, &in), EXC_UD, 0);
-	free(c);
+	fake_free(c);
 }
 
 static int mov_cr(struct cpu *c, u32 cr, u64 v)
@@ -193,7 +193,7 @@ static void cr_rules(void **state)
 		c->cpl = 3;
 		if (row[i].vec != EXC_UD)
 			expect_fault(c, mov_cr(c, row[i].cr, row[i].v), EXC_GP, 0);
-		free(c);
+		fake_free(c);
 	}
 }
 
@@ -223,7 +223,7 @@ static void long_mode_switch(void **state)
 	expect_fault(c, cpu_set_xcr0(c, 5), EXC_GP, 0);
 	expect_fault(c, cpu_set_xcr0(c, 15), EXC_GP, 0);
 	assert_int_equal(cpu_set_xcr0(c, 7), CPU_OK);
-	free(c);
+	fake_free(c);
 }
 
 static void debug_registers(void **state)
@@ -249,7 +249,7 @@ static void debug_registers(void **state)
 	/* GD is set now. */
 	expect_fault(c, cpu_exec(c, &in), EXC_DB, 0);
 	assert_int_equal(c->fault.payload, BIT64(13));
-	free(c);
+	fake_free(c);
 }
 
 static int mov_to_sreg(struct cpu *c, u32 s, u16 sel)
@@ -301,7 +301,7 @@ static void segment_loads(void **state)
 			assert_int_equal(c->rip, 0x6000);
 			assert_int_equal(c->shadow_ss, 0);
 		}
-		free(c);
+		fake_free(c);
 	}
 }
 
@@ -315,7 +315,7 @@ static void accessed_bit(void **state)
 	assert_int_equal(gdt_type(DATA0), 3);
 	assert_int_equal(c->seg[S_ES].base, 0x1234);
 	assert_int_equal(c->seg[S_ES].limit, 0xffffffff);
-	free(c);
+	fake_free(c);
 }
 
 static void unreal_mode(void **state)
@@ -328,7 +328,7 @@ static void unreal_mode(void **state)
 	assert_int_equal(mov_to_sreg(c, S_DS, 0x1234), CPU_OK);
 	assert_int_equal(c->seg[S_DS].base, 0x12340);
 	assert_int_equal(c->seg[S_DS].limit, 0xffffffff);
-	free(c);
+	fake_free(c);
 }
 
 static void pop_sreg_restores_rsp(void **state)
@@ -350,7 +350,7 @@ static void pop_sreg_restores_rsp(void **state)
 	in = mkinsn(c, M(PUSH), 0x0e);
 	assert_int_equal(cpu_exec(c, &in), CPU_OK);
 	assert_int_equal(peek(0x9000, 4), CODE0);
-	free(c);
+	fake_free(c);
 }
 
 static void tables(void **state)
@@ -390,7 +390,7 @@ static void tables(void **state)
 	assert_int_equal(peek(0x8102, 8), IDT);
 	c->cr4 |= CR4_UMIP;
 	expect_fault(c, cpu_exec(c, &in), EXC_GP, 0);
-	free(c);
+	fake_free(c);
 }
 
 static void lar_lsl(void **state)
@@ -427,7 +427,7 @@ static void lar_lsl(void **state)
 		assert_int_equal(cpu_exec(c, &in), CPU_OK);
 		assert_int_equal(!!(c->rflags & FL_ZF), row[i].ok);
 		assert_int_equal(c->gpr[R_RBX], row[i].ok ? row[i].v : 0);
-		free(c);
+		fake_free(c);
 	}
 }
 
@@ -462,7 +462,7 @@ static void bases(void **state)
 	assert_int_equal(cpu_exec(c, &in), CPU_OK);
 	c->cr4 |= CR4_TSD;
 	expect_fault(c, cpu_exec(c, &in), EXC_GP, 0);
-	free(c);
+	fake_free(c);
 }
 
 static void reset_state(void **state)
@@ -484,7 +484,7 @@ static void reset_state(void **state)
 	/* The first far jump leaves the reset base. */
 	cpu_load_seg_real(c, S_CS, 0xf000);
 	assert_int_equal(c->seg[S_CS].base, 0xf0000);
-	free(c);
+	fake_free(c);
 }
 
 int main(void)

@@ -35,7 +35,7 @@ static void real_far(void **state)
 	assert_int_equal(far_ret(c, 0), CPU_OK);
 	assert_int_equal(c->rip, 0x17);
 	assert_int_equal(c->gpr[R_RSP], 0x100);
-	free(c);
+	fake_free(c);
 }
 
 /* Entering protected mode: far JMP right after PE is set. */
@@ -56,7 +56,7 @@ static void enter_protected(void **state)
 	assert_int_equal(cpu_exec(c, &in), CPU_OK);
 	assert_int_equal(c->rip, 0x16000);
 	assert_int_equal(c->seg[S_CS].attr, A_CODE | A_32);
-	free(c);
+	fake_free(c);
 }
 
 static void call_gate(void **state)
@@ -94,7 +94,7 @@ static void call_gate(void **state)
 	expect_fault(c, far_direct(c, false, GATE | 3, 0), EXC_GP, CODE0);
 	gdt_set(GATE, mkgate(CODE0, 0x7123, 0xc, 0, 2));
 	expect_fault(c, far_direct(c, true, GATE | 3, 0), EXC_GP, GATE);
-	free(c);
+	fake_free(c);
 }
 
 static void long_call_gate(void **state)
@@ -134,7 +134,7 @@ static void long_call_gate(void **state)
 	in.reg = 3;
 	in.disp = 0x8000;
 	expect_fault(c, cpu_exec(c, &in), EXC_GP, CODE0);
-	free(c);
+	fake_free(c);
 }
 
 static void far_code_rules(void **state)
@@ -170,7 +170,7 @@ static void far_code_rules(void **state)
 			expect_fault(c, r, row[i].vec, row[i].err);
 			assert_int_equal(c->rip, 0x6000);
 		}
-		free(c);
+		fake_free(c);
 	}
 }
 
@@ -225,7 +225,7 @@ static void syscall_long(void **state)
 	expect_fault(c, cpu_exec(c, &in), EXC_UD, 0);
 	in = mkinsn(c, M(SYSENTER), 0x34);
 	expect_fault(c, cpu_exec(c, &in), EXC_UD, 0);
-	free(c);
+	fake_free(c);
 }
 
 static void sysenter_legacy(void **state)
@@ -253,7 +253,7 @@ static void sysenter_legacy(void **state)
 	assert_int_equal(c->seg[S_CS].sel, (CODE0 + 16) | 3);
 	assert_int_equal(c->seg[S_SS].sel, (CODE0 + 24) | 3);
 	assert_int_equal(c->gpr[R_RSP], STK3);
-	free(c);
+	fake_free(c);
 }
 
 static void fill_tss2(void)
@@ -298,7 +298,7 @@ static void task_switch(void **state)
 	assert_int_equal(c->seg[S_TR].sel, SEL_TSS2);
 	assert_int_equal(c->rip, 0x7707);
 	assert_int_equal(gdt_type(SEL_TSS), 9);
-	free(c);
+	fake_free(c);
 }
 
 static void task_switch_errors(void **state)
@@ -318,7 +318,7 @@ static void task_switch_errors(void **state)
 	expect_fault(c, far_direct(c, false, SEL_TSS2, 0), EXC_TS, DATA3 & ~3);
 	assert_int_equal(c->rip, 0x7700);
 	assert_int_equal(c->seg[S_TR].sel, SEL_TSS2);
-	free(c);
+	fake_free(c);
 
 	/* T bit: debug trap in the new task. */
 	c = fake_cpu();
@@ -328,7 +328,7 @@ static void task_switch_errors(void **state)
 	expect_fault(c, far_direct(c, false, SEL_TSS2, 0), EXC_DB, 0);
 	assert_int_equal(c->fault.payload, BIT64(15));
 	assert_int_equal(c->rip, 0x7700);
-	free(c);
+	fake_free(c);
 }
 
 static void iretq_rules(void **state)
@@ -373,7 +373,7 @@ static void iretq_rules(void **state)
 			assert_int_equal(c->rip, 0x6000);
 			assert_int_equal(fake_iret, 0);
 		}
-		free(c);
+		fake_free(c);
 	}
 }
 

@@ -296,7 +296,7 @@ static void test_compare(void **state)
 	assert_int_equal(c->gpr[R_RSI], GVA + 4196);
 	assert_int_equal(c->rflags & (FL_ZF | FL_CF | FL_SF), FL_CF | FL_SF);
 	/* a 4-byte element over the page end, backwards */
-	*(u32 *)(m + 4094) = 0x12345678;
+	memcpy(m + 4094, &(u32){ 0x12345678 }, 4);
 	c->gpr[R_RAX] = 0x12345678;
 	c->rflags |= FL_DF;
 	regs(0, GVA + 4094 + 40, 100);
@@ -458,8 +458,8 @@ static void test_pio_string(void **state)
 	regs(0, GVA + 4094, 2);
 	assert_int_equal(cpu_exec_io(c, I(8, "\xf3\x6d")), CPU_OK);
 	assert_int_equal(c->gpr[R_RDI], GVA + 4086);
-	assert_int_equal(*(u32 *)(rig.ram + 0x10000 + 4094), 0x03020100);
-	assert_int_equal(*(u32 *)(rig.ram + 0x10000 + 4090), 0x07060504);
+	assert_memory_equal(rig.ram + 0x10000 + 4094, &(u32){ 0x03020100 }, 4);
+	assert_memory_equal(rig.ram + 0x10000 + 4090, &(u32){ 0x07060504 }, 4);
 	/* count 0 */
 	regs(0, 0, 0);
 	assert_int_equal(cpu_exec_io(c, I(8, "\xf3\x6c")), CPU_OK);

@@ -119,7 +119,7 @@ static void strings(void **state)
 		assert_int_equal(run(), 0);
 		assert_int_equal(reason(), KVM_EXIT_IO);
 		assert_int_equal(R.v->run->io.direction, KVM_EXIT_IO_OUT);
-		assert_memory_equal(R.v->pio_data, "abcd" + done, R.v->run->io.count);
+		assert_memory_equal(R.v->pio_data, &"abcd"[done], R.v->run->io.count);
 		done += R.v->run->io.count;
 		/* OUTS shows the state after the instruction. */
 		assert_int_equal(regs().rcx & 0xffff, 4 - done);
@@ -133,7 +133,7 @@ static void strings(void **state)
 		assert_int_equal(R.v->run->io.direction, KVM_EXIT_IO_IN);
 		assert_int_equal(rig_rip(), 0x1011);
 		n = R.v->run->io.count;
-		memcpy(R.v->pio_data, "wxyz" + done, n);
+		memcpy(R.v->pio_data, &"wxyz"[done], n);
 		done += n;
 	}
 	assert_int_equal(run(), 0);

@@ -166,9 +166,13 @@ void guest_write(struct guest *g, u64 gpa, const void *p, u32 n);
 /* New guest with a snippet at G_CODE. */
 #define guest_with(m, snip) guest_with_code(m, snip##_b, (u32)(snip##_e - snip##_b))
 struct guest *guest_with_code(enum mode m, const void *p, u32 n);
-static inline u32 *g32(struct guest *g, u64 gpa) { return (u32 *)(void *)(g->ram + gpa); }
-static inline u16 *g16(struct guest *g, u64 gpa) { return (u16 *)(void *)(g->ram + gpa); }
-static inline u64 *g64(struct guest *g, u64 gpa) { return (u64 *)(void *)(g->ram + gpa); }
+/* A guest's structures need not be aligned (a TSS's RSP0 is not). */
+typedef u16 __attribute__((aligned(1))) g_u16;
+typedef u32 __attribute__((aligned(1))) g_u32;
+typedef u64 __attribute__((aligned(1))) g_u64;
+static inline g_u32 *g32(struct guest *g, u64 gpa) { return (g_u32 *)(void *)(g->ram + gpa); }
+static inline g_u16 *g16(struct guest *g, u64 gpa) { return (g_u16 *)(void *)(g->ram + gpa); }
+static inline g_u64 *g64(struct guest *g, u64 gpa) { return (g_u64 *)(void *)(g->ram + gpa); }
 
 /* -- registers of a vCPU (cpu 0 when given a guest) -- */
 struct kvm_regs cpu_regs(struct guest_cpu *c);
