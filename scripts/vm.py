@@ -17,6 +17,8 @@ import time
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BUILD = os.environ.get('BUILD', os.path.join(TOP, 'build'))
+# Whoever ends us ends our guests too: SystemExit passes through the handlers below.
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 CACHE = os.environ.get('STANDIN_CACHE') or os.path.join(
     os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache'), 'standin')
 WORK = os.path.join(BUILD, 'vm')
@@ -215,31 +217,35 @@ def run(argv, name, timeout=120, accel=ACCEL, echo=None, env=None):
                              stderr=subprocess.STDOUT, env=environ, start_new_session=True)
         pending = b''
         inspected = False
-        while True:
-            left = start + timeout - time.monotonic()
-            if left <= 0:
-                r.timed_out = True
-                break
-            if not select.select([p.stdout], [], [], left)[0]:
-                continue
-            data = os.read(p.stdout.fileno(), 65536)
-            if not data:
-                break
-            now = time.monotonic() - start
-            log.write(data)
-            log.flush()
-            pending += data
-            *lines, pending = pending.split(b'\n')
-            for line in lines:
-                text = line.decode('utf-8', 'replace').rstrip('\r')
-                mark = MARK.search(text)
-                if mark:
-                    r.marks.append((now, mark.group(1), mark.group(2).strip()))
-                elif echo:
-                    echo(text)
-                if mark and not inspected:
-                    inspected = True
-                    inspect(p.pid, r)
+        try:
+            while True:
+                left = start + timeout - time.monotonic()
+                if left <= 0:
+                    r.timed_out = True
+                    break
+                if not select.select([p.stdout], [], [], left)[0]:
+                    continue
+                data = os.read(p.stdout.fileno(), 65536)
+                if not data:
+                    break
+                now = time.monotonic() - start
+                log.write(data)
+                log.flush()
+                pending += data
+                *lines, pending = pending.split(b'\n')
+                for line in lines:
+                    text = line.decode('utf-8', 'replace').rstrip('\r')
+                    mark = MARK.search(text)
+                    if mark:
+                        r.marks.append((now, mark.group(1), mark.group(2).strip()))
+                    elif echo:
+                        echo(text)
+                    if mark and not inspected:
+                        inspected = True
+                        inspect(p.pid, r)
+        except BaseException:
+            os.killpg(p.pid, signal.SIGKILL)
+            raise
         if r.timed_out:
             inspect(p.pid, r)
         stop(p)
