@@ -94,7 +94,7 @@ void cache_destroy(struct engine *e)
 	e->by_addr = NULL;
 }
 
-static void jc_reset(struct engine *e, u32 idx)
+void cache_jc_reset(struct engine *e, u32 idx)
 {
 	for (u32 i = 0; i < JC_SIZE; i++)
 		e->jc[idx][i] = e->stub_ind_miss;
@@ -112,7 +112,7 @@ void cache_flush(struct engine *e)
 			e->itlb[i][s] = (struct itlb_slot){ .tag = ~0ull };
 	cpu_zero(e->itlb_filled, sizeof(e->itlb_filled));
 	for (u32 i = 0; i < MMU_IDX_COUNT; i++)
-		jc_reset(e, i);
+		cache_jc_reset(e, i);
 	e->mem.hot = e->mem.hot_start;
 	e->mem.cold = e->mem.cold_start;
 	e->stat_flushes++;

@@ -90,7 +90,6 @@ struct record {
 	u8 kind;
 	u8 acc;		/* REC_TLB: enum mem_access */
 	bool grouped;	/* REC_TLB: more than the instruction at rip is covered */
-	bool hoisted;
 	u32 len;	/* REC_TLB: bytes */
 	u64 rip;	/* of the instruction (REC_LINK: the target) */
 	u8 *resume;	/* REC_TLB, REC_FPU: try again here */
@@ -219,7 +218,7 @@ struct engine {
 	u32 n_units, cap_units;
 	struct record fault_rec;
 	u64 fault_address;
-	struct record miss_rec[2];
+	struct record miss_rec;
 	struct record *fill_rec;	/* last access check that was filled for, only compared */
 	u64 fill_addr;
 	u32 fill_tries;
@@ -236,13 +235,9 @@ struct engine {
 	struct record *(*enter)(u8 *code);
 	u8 *stub_exit;	/* rcx = record */
 	u8 *stub_ind_miss; /* rcx = guest RIP */
-	struct unit *no_unit;
 	struct translator *tr;
-	struct insn step_insn;
 	u64 stat_units, stat_flushes, stat_exits[16];
 };
-
-struct engine *engine_of(struct cpu *c);
 
 /* decode.c */
 int insn_from_zydis(struct insn *in, const ZydisDecodedInstruction *zi,
@@ -260,6 +255,7 @@ void cache_kill_unit(struct engine *e, struct unit *u);
 struct cpage *cache_cpage(struct engine *e, u64 lin, const struct fetch_page *fp);
 void cache_fetch_lines(struct engine *e, struct ppage *pp, u32 off, u32 len);
 void cache_validate(struct engine *e, struct ppage *pp);
+void cache_jc_reset(struct engine *e, u32 idx);
 u8 **engine_jc_slot(struct engine *e, u32 mode, u64 rip);
 struct itlb_slot *itlb_slot(struct engine *e, u32 user, u64 lin);
 void engine_fpu_load(struct cpu *c);

@@ -76,7 +76,6 @@ void mode_update(struct engine *e)
 	if (e->jc_mode[k] != m || e->jc_csbase[k] != e->cs_base) {
 		e->jc_mode[k] = m;
 		e->jc_csbase[k] = e->cs_base;
-		for (u32 i = 0; i < JC_SIZE; i++)
-			e->jc[k][i] = e->stub_ind_miss;
+		cache_jc_reset(e, k);
 	}
 }

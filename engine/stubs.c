@@ -43,8 +43,8 @@ int stubs_emit(struct engine *e)
 
 	/* indirect miss: the RIP is in its place already */
 	e->stub_ind_miss = rx_of(t, t->p);
-	mov_ri(t, H_RCX, (u64)(uintptr_t)&e->miss_rec[0]);
-	e->miss_rec[0].kind = REC_INDIRECT;
+	mov_ri(t, H_RCX, (u64)(uintptr_t)&e->miss_rec);
+	e->miss_rec.kind = REC_INDIRECT;
 
 	/* exit: rcx = record */
 	e->stub_exit = rx_of(t, t->p);
