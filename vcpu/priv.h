@@ -196,6 +196,9 @@ void vcpu_undeliver(struct vcpu *v);
 /* KVM_RUN's result for an access to `hva` that failed: -EFAULT. */
 int exit_memory_fault(struct vcpu *v, u64 hva);
 int vcpu_run_guarded(struct vcpu *v, int (*run)(struct vcpu *v));
+/* For ioctls: fn may use guest memory by linear address or by page walks, and may be abandoned
+ * there: -EFAULT. It must hold no lock then. phys_read() and phys_write() need none of this. */
+int vcpu_mem_do(struct vcpu *v, int (*fn)(struct vcpu *v, void *arg), void *arg);
 
 /* -- exit.c -- */
 int exit_shutdown(struct vcpu *v);
