@@ -18,6 +18,8 @@ int abi_open(int open_flags);
 long abi_ioctl(struct handle *h, unsigned long request, unsigned long arg);
 /* The fd and offset that hold the coalesced ring page of this vCPU's VM, -1: none. */
 int abi_ring_fd(struct handle *h);
+/* 0, or -EINVAL: KVM refuses to map [off, off + len) of this fd in that way. */
+int abi_map_check(struct handle *h, int prot, int flags, u64 off, u64 len);
 
 /* -- between the files of abi/ -- */
 long sys_ioctl(struct handle *h, u32 code, unsigned long arg);

@@ -76,6 +76,7 @@
 	X(SIGNAL_MSI, 0x4020aea5, IN, struct kvm_msi, vm_signal_msi) \
 	X(CLEAR_DIRTY_LOG, 0xc018aec0, IN, struct kvm_clear_dirty_log, vm_clear_dirty_log) \
 	X(X86_SET_MSR_FILTER, 0x4188aec6, IN, struct kvm_msr_filter, vm_set_msr_filter) \
+	X(RESET_DIRTY_RINGS, 0x0000aec7, NONE, void, vm_reset_dirty_rings) \
 	X(GET_STATS_FD, 0x0000aece, NONE, void, vmi_stats_fd) \
 	X(CREATE_DEVICE, 0xc00caee0, IO, struct kvm_create_device, vmi_create_device)
 

@@ -2,6 +2,7 @@
 /* abi/sys.c - ioctls of the system fd, and the entry points of abi.h. */
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "abi/abi.h"
@@ -189,6 +190,14 @@ long abi_ioctl(struct handle *h, unsigned long request, unsigned long arg)
 	if (unlikely(log_threshold >= LOG_info) && r < 0 && r != -EINTR && r != -EAGAIN)
 		log_info("%s ioctl %#x arg %#lx: errno %ld", kind[h->kind], code, arg, -r);
 	return r;
+}
+
+int abi_map_check(struct handle *h, int prot, int flags, u64 off, u64 len)
+{
+	if (h->kind != HANDLE_VCPU || vm_dirty_ring_map_ok(h->vm, off, len, prot & PROT_EXEC,
+							     (flags & MAP_TYPE) != MAP_PRIVATE))
+		return 0;
+	return -EINVAL;
 }
 
 int abi_ring_fd(struct handle *h)

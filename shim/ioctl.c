@@ -64,6 +64,12 @@ static void *map_ring(void *p, size_t len, int prot, int flags, int fd, off_t of
 
 	if (!h)
 		return p;
+	if (abi_map_check(h, prot, flags, (u64)off, len)) {
+		munmap(p, len);
+		handle_put(h);
+		errno = EINVAL;
+		return MAP_FAILED;
+	}
 	ring_fd = abi_ring_fd(h);
 	if (ring_fd >= 0 && (flags & MAP_TYPE) != MAP_PRIVATE && off <= ring &&
 	    off + (off_t)len > ring &&

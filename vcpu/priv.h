@@ -160,6 +160,8 @@ struct vcpu_priv {
 	bool sigmask_set;
 	sigset_t sigmask;
 	_Atomic u32 signal_seen;	/* by vcpu_signal_seen() on the own thread */
+	_Atomic u64 held;	/* signals to be left pending; own thread and its handlers */
+	u64 held_prepared;
 
 	/* Where KVM_RUN ends when guest memory is gone; own thread and its signal handler. */
 	struct guard guard;

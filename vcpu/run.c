@@ -310,6 +310,22 @@ static void swap_mask(const sigset_t *set, sigset_t *old)
 	syscall(SYS_rt_sigprocmask, SIG_SETMASK, set, old, 8);
 }
 
+/* Which signals are to be left pending because only the mask of the call opens them. */
+static void hold_signals(struct vcpu *v)
+{
+	struct vcpu_priv *p = v->p;
+	u64 now = 0, mask, held;
+
+	syscall(SYS_rt_sigprocmask, SIG_SETMASK, NULL, &now, 8);
+	__builtin_memcpy(&mask, &p->sigmask, sizeof(mask));
+	held = now & ~mask;
+	if (unlikely(held & ~p->held_prepared) && vcpu_signals_prepare) {
+		vcpu_signals_prepare(held & ~p->held_prepared);
+		p->held_prepared |= held;
+	}
+	atomic_store(&p->held, held);
+}
+
 /* A signal that KVM_SET_SIGNAL_MASK unblocks is pending already: KVM returns at once and
  * leaves it pending for the program to collect. */
 static bool mask_has_pending(const sigset_t *mask)
@@ -331,6 +347,7 @@ static void cancelled(void *arg)
 
 	v->c->fpu_live = 0;	/* the registers are gone */
 	v->p->guarded = v->p->delivering = false;
+	atomic_store(&v->p->held, 0);
 	atomic_store(&v->blocked, 0);
 	atomic_store(&v->servicing, 0);
 	atomic_store(&v->in_guest, 0);
@@ -353,10 +370,12 @@ static int __attribute__((noinline)) run_here(struct vcpu *v)
 	vcpu_set_current(v);
 	if (unlikely(p->sigmask_set)) {
 		masked = !mask_has_pending(&p->sigmask);
-		if (masked)
+		if (masked) {
+			hold_signals(v);
 			swap_mask(&p->sigmask, &saved);
-		else
+		} else {
 			atomic_store(&p->signal_seen, 1);
+		}
 	}
 	atomic_store(&v->in_guest, 1);
 
@@ -365,8 +384,10 @@ static int __attribute__((noinline)) run_here(struct vcpu *v)
 	engine_fpu_save(v->c);
 	post_run(v);
 	atomic_store_explicit(&v->in_guest, 0, memory_order_release);
-	if (unlikely(masked))
+	if (unlikely(masked)) {
 		swap_mask(&saved, NULL);
+		atomic_store(&p->held, 0);
+	}
 	vcpu_set_current(NULL);
 	atomic_store_explicit(&v->tid, 0, memory_order_relaxed);
 	return r;

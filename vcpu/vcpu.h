@@ -125,6 +125,8 @@ void vcpu_request(struct vcpu *v, enum vcpu_request r);	/* set + kick + wake fro
 void vcpu_request_wait(struct vcpu *v, enum vcpu_request r);
 void vcpu_code_page(struct vcpu *v, u64 gpa);		/* queue a page for VREQ_CODE_PAGES */
 void vcpu_kick(struct vcpu *v);
+/* The vCPU for which this thread is using guest memory: KVM_RUN or a state ioctl. NULL: none. */
+struct vcpu *vcpu_touching(void);
 /* irq_ops of the interrupt library, its vCPU side. */
 void vcpu_irq_wake(void *vcpu, enum irq_wake why);
 u64 vcpu_tsc_now(void *vcpu);
@@ -135,6 +137,14 @@ u64 vcpu_tsc_to_ns(void *vcpu, u64 tsc_delta);
  * trampoline that the shim puts before every handler.
  */
 void vcpu_signal_seen(void);
+/*
+ * Signals that the thread blocks and KVM_SET_SIGNAL_MASK opens end KVM_RUN without being
+ * delivered: they are still pending when it returns. hold: such a signal has come; the
+ * trampoline blocks it again and sends it back. prepare, set by the shim at start: these
+ * signals may come, see to it that they meet the trampoline whatever their disposition is.
+ */
+bool vcpu_signal_hold(int sig);
+extern void (*vcpu_signals_prepare)(u64 set);
 /*
  * From the handler of a SIGSEGV or SIGBUS that translated code has not raised: true when
  * this thread's KVM_RUN touched guest memory that is gone; the context has been changed so

@@ -96,7 +96,8 @@ static int dirty_alloc(struct vm *vm, struct vm_slot *s)
 	s->s.dirty = pages_alloc(s->dirty_bytes);
 	if (!s->s.dirty)
 		return -ENOMEM;
-	if (vm->manual_dirty & KVM_DIRTY_LOG_INITIALLY_SET) {
+	/* With a ring the bits mean "in the ring", and nothing is. */
+	if ((vm->manual_dirty & KVM_DIRTY_LOG_INITIALLY_SET) && !vm->ring_bytes) {
 		memset((void *)s->s.dirty, 0xff, s->dirty_bytes);
 		if (pages % 64)
 			s->s.dirty[words - 1] = BIT64(pages % 64) - 1;

@@ -80,6 +80,7 @@ static void vcpu_free(struct vm_vcpu *vv)
 	if (vv->v)
 		vcpu_destroy(vv->v);
 	stats_unmap(vv->stats, &vv->plain_stats, vv->stats_fd);
+	vm_dirty_ring_detach(vv);
 	free(vv);
 }
 
@@ -160,6 +161,8 @@ int vm_vcpu_create(struct vm *vm, u32 id, int run_fd, struct vm_vcpu **out)
 	vv->stats = &vv->plain_stats;
 	vv->stats_fd = -1;
 	r = vm_coalesced_attach(vm, run_fd);
+	if (!r)
+		r = vm_dirty_ring_attach(vv, run_fd);
 	if (r)
 		goto fail;
 	vm->cfg.bsp_id = vm->bsp_id;

@@ -57,6 +57,21 @@ struct vcpu_stats {
 };
 #define vm_count(s, field) atomic_fetch_add_explicit(&(s)->field, 1, memory_order_relaxed)
 
+/* A vCPU's dirty ring (vm/dirty_ring.c). */
+#define VM_RING_OVERFLOW 4096
+struct vm_dirty_ring {
+	struct kvm_dirty_gfn *gfn;	/* shared with user space; NULL: no ring */
+	u32 size;			/* entries, a power of two */
+	_Atomic u32 dirty;		/* next to fill; lock */
+	_Atomic u32 reset;		/* next to be reset; slots_lock */
+	pthread_mutex_t lock;		/* over filling and overflow */
+	_Atomic u32 overflowed;
+	struct {
+		u32 slot;
+		u64 page;
+	} *overflow;
+};
+
 /* A vCPU as its VM sees it. Made once, freed with the VM. */
 struct vm_vcpu {
 	struct vcpu *v;
@@ -67,6 +82,7 @@ struct vm_vcpu {
 	struct vcpu_stats *_Atomic stats;
 	int stats_fd;		/* memfd behind stats, -1 = plain memory; vCPU lock */
 	struct vcpu_stats plain_stats;
+	struct vm_dirty_ring ring;
 };
 
 struct vm {
@@ -84,6 +100,7 @@ struct vm {
 	} retired;
 	u64 slot_pages;			/* slots_lock */
 	u32 manual_dirty;		/* slots_lock: KVM_DIRTY_LOG_* of the capability */
+	u32 ring_bytes;			/* of a dirty ring, 0 = bitmaps; lock, before vCPUs */
 
 	_Atomic u32 nr_vcpus;		/* entries of vcpus[]; grows under lock */
 	_Atomic(struct vm_vcpu *) vcpus[VM_MAX_VCPUS];
@@ -150,6 +167,17 @@ void vm_memory_destroy(struct vm *vm);
 struct vm_slot *vm_slot_find(struct vm *vm, u32 id);	/* slots_lock */
 int vm_get_dirty_log(struct vm *vm, const struct kvm_dirty_log *d);
 int vm_clear_dirty_log(struct vm *vm, const struct kvm_clear_dirty_log *d);
+
+/* -- dirty_ring.c, guest.c -- */
+int vm_dirty_ring_enable(struct vm *vm, u64 bytes);
+int vm_reset_dirty_rings(struct vm *vm);
+int vm_dirty_ring_attach(struct vm_vcpu *vv, int run_fd);
+void vm_dirty_ring_detach(struct vm_vcpu *vv);
+void vm_dirty_ring_refill(struct vm_dirty_ring *r);
+bool vm_dirty_ring_soft_full(const struct vm_dirty_ring *r);
+/* May the pages [off, off + len) of a vCPU fd be mapped so? */
+bool vm_dirty_ring_map_ok(const struct vm *vm, u64 off, u64 len, bool exec, bool shared);
+size_t vm_vcpu_fd_bytes(const struct vm *vm);
 
 /* -- guest.c: callbacks that run inside the guest, vector state live -- */
 extern const struct phys_ops vm_phys_ops;

@@ -178,19 +178,29 @@ RULE(run_signal_hlt, "5.7", "HLT with an in-kernel LAPIC blocks in KVM_RUN; a si
 	EQ(regs().rip, CODE + 2);
 }
 
+static void *send_usr2(void *arg)
+{
+	const pthread_t *to = arg;
+
+	usleep(50000);
+	pthread_kill(*to, SIGUSR2);
+	return NULL;
+}
+
 RULE(run_signal_mask, "5.7", "KVM_SET_SIGNAL_MASK is in force for the call only")
 {
 	struct {
 		u32 len;
 		u8 set[8];
 	} mask = { .len = 8 };
+	pthread_t t, self = pthread_self();
 	sigset_t block, pending;
 
 	machine(0);
-	catch(SIGALRM);
 	catch(SIGUSR1);
 	sigemptyset(&block);
 	sigaddset(&block, SIGUSR1);
+	sigaddset(&block, SIGUSR2);
 	sigprocmask(SIG_BLOCK, &block, NULL);
 	LOAD(0xeb, 0xfe);
 	/* Blocked in the thread, open in KVM_RUN: ends it, and is still pending after. */
@@ -199,6 +209,16 @@ RULE(run_signal_mask, "5.7", "KVM_SET_SIGNAL_MASK is in force for the call only"
 	EQ(run(), -EINTR);
 	sigpending(&pending);
 	EQ(sigismember(&pending, SIGUSR1), 1);
+	sigemptyset(&block);
+	sigaddset(&block, SIGUSR1);
+	EQ(sigwaitinfo(&block, NULL), SIGUSR1);
+	/* The same while the guest runs, with a signal whose default action kills. */
+	MUST(!pthread_create(&t, NULL, send_usr2, &self));
+	EQ(run(), -EINTR);
+	EQ(m.run->exit_reason, KVM_EXIT_INTR);
+	sigpending(&pending);
+	EQ(sigismember(&pending, SIGUSR2), 1);
+	raise(SIGUSR1);
 	/* Without the mask the pending signal does not count. */
 	IS(ioctl(m.cpu, KVM_SET_SIGNAL_MASK, NULL), 0);
 	LOAD(0xf4);

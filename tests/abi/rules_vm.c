@@ -548,3 +548,116 @@ RULE(stats_fds, "5.1", "GET_STATS_FD: header, id, descriptors, data; read-only; 
 	stats_rule(m.vm, vm);
 	stats_rule(m.cpu, vcpu);
 }
+
+/* -- dirty rings -- */
+
+RULE(ring_enable, "5.4", "DIRTY_LOG_RING: power of two, >= 4096; > 1 MiB E2BIG; once, before vCPUs")
+{
+	machine(M_NO_CPU);
+	NEED(cap(m.vm, 223), "no dirty ring");
+	IS(ioctl(m.vm, KVM_RESET_DIRTY_RINGS, 0), -EINVAL);
+	IS(enable(m.vm, 223, 0), -EINVAL);
+	IS(enable(m.vm, 223, 12288), -EINVAL);
+	IS(enable(m.vm, 223, 2048), -EINVAL);
+	IS(enable(m.vm, 223, 1u << 21), -E2BIG);
+	IS(enable(m.vm, 223, 4096), 0);
+	IS(enable(m.vm, 223, 4096), -EINVAL);
+	IS(ioctl(m.vm, KVM_RESET_DIRTY_RINGS, 0), 0);
+	machine(0);
+	IS(enable(m.vm, 223, 4096), -EINVAL);
+}
+
+RULE(ring_map, "5.6", "ring pages: mapped read-write shared; private or PROT_EXEC EINVAL")
+{
+	const off_t at = 64 * 4096;
+
+	machine(M_NO_CPU);
+	NEED(cap(m.vm, 223), "no dirty ring");
+	IS(enable(m.vm, 223, 4096), 0);
+	m.cpu = ioctl(m.vm, KVM_CREATE_VCPU, 0);
+	IS((long)mmap(NULL, 4096, PROT_READ, MAP_PRIVATE, m.cpu, at), -EINVAL);
+	IS((long)mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_SHARED, m.cpu, at), -EINVAL);
+	TRUE(mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, m.cpu, at) != MAP_FAILED);
+	TRUE(mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, m.cpu, 0) != MAP_FAILED);
+}
+
+RULE(ring_entries, "5.6", "a dirtied page is an entry once; RESET_DIRTY_RINGS counts harvested ones")
+{
+	struct kvm_dirty_gfn *g;
+	u64 map;
+
+	machine(M_NO_CPU);
+	NEED(cap(m.vm, 223), "no dirty ring");
+	IS(enable(m.vm, 223, 4096), 0);
+	m.cpu = ioctl(m.vm, KVM_CREATE_VCPU, 0);
+	m.run = map_run(m.cpu);
+	g = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, m.cpu, 64 * 4096);
+	MUST(g != MAP_FAILED);
+	MUST(!slot(m.vm, 0, KVM_MEM_LOG_DIRTY_PAGES, 0, RAM, m.ram));
+	IS(get_log(0, &map), -ENXIO);
+	IS(clear_log(0, 32, &map), -ENXIO);
+	for (u32 round = 0; round < 100; round++) {
+		u32 a = round * 2, b = a + 1;
+
+		load(two_writes, sizeof(two_writes));
+		EQ(run(), KVM_EXIT_HLT);
+		load(two_writes, sizeof(two_writes));
+		EQ(run(), KVM_EXIT_HLT);
+		EQ(g[a % 256].flags, 1);
+		EQ(g[a % 256].offset, 4);
+		EQ(g[b % 256].flags, 1);
+		EQ(g[b % 256].offset, 6);
+		EQ(g[b % 256].slot, 0);
+		EQ(g[(a + 2) % 256].flags, 0);
+		IS(ioctl(m.vm, KVM_RESET_DIRTY_RINGS, 0), 0);
+		g[a % 256].flags = 3;
+		IS(ioctl(m.vm, KVM_RESET_DIRTY_RINGS, 0), 1);
+		EQ(g[a % 256].flags, 0);
+		g[b % 256].flags = 3;
+		IS(ioctl(m.vm, KVM_RESET_DIRTY_RINGS, 0), 1);
+	}
+}
+
+RULE(ring_full, "5.6", "soft-full, 64 in reserve: exit 31 at every entry until it is harvested")
+{
+	struct kvm_dirty_gfn *g;
+	u8 *h, seen[400] = { 0 };
+	u32 n = 0, rounds = 0;
+	long r;
+
+	machine(M_NO_CPU);
+	NEED(cap(m.vm, 223), "no dirty ring");
+	IS(enable(m.vm, 223, 4096), 0);
+	m.cpu = ioctl(m.vm, KVM_CREATE_VCPU, 0);
+	m.run = map_run(m.cpu);
+	MUST(!set_cpuid(m.cpu));
+	g = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, m.cpu, 64 * 4096);
+	h = mmap(NULL, 400 * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	MUST(!slot(m.vm, 1, KVM_MEM_LOG_DIRTY_PAGES, 1u << 20, 400 * 4096, h));
+	LOAD(0xf4);
+	MUST(!enter64());
+	/* 1: mov [rbx],al; add rbx,0x1000; dec ecx; jnz 1b; hlt */
+	memcpy(m.ram + CODE, "\x88\x03\x48\x81\xc3\x00\x10\x00\x00\xff\xc9\x75\xf3\xf4", 14);
+	set_regs(&(struct kvm_regs){ .rip = CODE, .rflags = 2, .rbx = 1u << 20, .rcx = 400 });
+	EQ(run(), KVM_EXIT_DIRTY_RING_FULL);
+	EQ(run(), KVM_EXIT_DIRTY_RING_FULL);
+	TRUE(g[191].flags == 1);
+	/* A page may come twice: its entry is made before the store is, and an exit may lie between. */
+	do {
+		u32 got = 0;
+
+		r = rounds ? run() : KVM_EXIT_DIRTY_RING_FULL;
+		for (u32 i = 0; i < 256; i++) {
+			if (g[i].flags != 1)
+				continue;
+			MUST(g[i].slot == 1 && g[i].offset < 400);
+			n += !seen[g[i].offset];
+			seen[g[i].offset] = 1;
+			g[i].flags = 3;
+			got++;
+		}
+		IS(ioctl(m.vm, KVM_RESET_DIRTY_RINGS, 0), got);
+	} while (r == KVM_EXIT_DIRTY_RING_FULL && ++rounds < 10);
+	EQ(r, KVM_EXIT_HLT);
+	EQ(n, 400);
+}
