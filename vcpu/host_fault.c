@@ -81,6 +81,7 @@ int vcpu_run_guarded(struct vcpu *v, int (*run)(struct vcpu *v))
 		atomic_store(&v->servicing, 0);
 		vcpu_undeliver(v);
 		p->insn = NULL;
+		v->c->accessing = NULL;
 		p->user_exit = false;
 		return exit_memory_fault(v, p->fault_hva);
 	}

@@ -99,14 +99,23 @@ static int read_piece(struct cpu *c, u64 gpa, void *buf, u32 len)
 	return CPU_EXIT;
 }
 
+int mmio_probe(struct cpu *c)
+{
+	return likely(!c->accessing || insn_emulable(c->accessing)) ? CPU_OK :
+								      exit_not_emulable(c->owner);
+}
+
 int mmio_read(struct cpu *c, u64 gpa, void *buf, u32 len)
 {
+	int r = mmio_probe(c);
 	u8 *p = buf;
 
+	if (unlikely(r))
+		return r;
 	while (len) {
 		u32 n = len < 8 ? len : 8;
-		int r = read_piece(c, gpa, p, n);
 
+		r = read_piece(c, gpa, p, n);
 		if (r != CPU_OK)
 			return r;
 		gpa += n;

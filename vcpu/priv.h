@@ -206,6 +206,8 @@ int vcpu_mem_do(struct vcpu *v, int (*fn)(struct vcpu *v, void *arg), void *arg)
 int exit_shutdown(struct vcpu *v);
 int exit_debug(struct vcpu *v, u32 exception, u64 pc, u64 dr6, u64 dr7);
 int exit_internal_error(struct vcpu *v, u32 suberror);
+/* KVM's emulator does not know the instruction at RIP. CPU_FAULT or CPU_EXIT. */
+int exit_not_emulable(struct vcpu *v);
 /* The instruction that caused an exit is complete: RIP := next, shadows end. RUN_EXIT when single
  * stepping makes an exit of it. */
 int vcpu_retire(struct vcpu *v, u64 next_rip);
@@ -237,9 +239,13 @@ int mmio_complete(struct vcpu *v);
 int mmio_emit_write(struct vcpu *v);	/* RUN_EXIT: an exit is prepared */
 int mmio_read(struct cpu *c, u64 gpa, void *buf, u32 len);
 int mmio_write(struct cpu *c, u64 gpa, const void *buf, u32 len);
+int mmio_probe(struct cpu *c);
 int pio_complete(struct vcpu *v);
 int pio_in(struct cpu *c, const struct insn *in, u16 port, u32 size, void *buf, u32 *count);
 int pio_out(struct cpu *c, const struct insn *in, u16 port, u32 size, const void *buf, u32 *count);
+
+/* -- emulable.c -- */
+bool insn_emulable(const struct insn *in);
 
 /* -- debug.c -- */
 int debug_exec(struct cpu *c, const struct insn *in);	/* CPU_OK: go on with cpu_exec */

@@ -760,3 +760,26 @@ RULE(memory_gone, "5.5", "memory of a slot that is unmapped: KVM_RUN EFAULT, exi
 	EQ(m.run->exit_reason, 39);
 	EQ(regs().rip, CODE + 5);
 }
+
+RULE(emulation_failure_default, "5.5", "without the capability: the exit at CPL 0, and #UD is queued")
+{
+	struct kvm_vcpu_events e;
+
+	machine(M_CPUID);
+	MUST(!enter64());
+	/* fstps [rbx]: refused before the register stack has changed */
+	memcpy(m.ram + CODE, "\xd9\x1b\xf4", 3);
+	set_regs(&(struct kvm_regs){ .rip = CODE, .rflags = 2, .rbx = NOWHERE });
+	EQ(run(), KVM_EXIT_INTERNAL_ERROR);
+	EQ(m.run->internal.suberror, KVM_INTERNAL_ERROR_EMULATION);
+	MUST(!ioctl(m.cpu, KVM_GET_VCPU_EVENTS, &e));
+	EQ(e.exception.injected | e.exception.pending, 1);
+	EQ(e.exception.nr, 6);
+	/* fnstcw [rbx] is known */
+	memcpy(m.ram + CODE, "\xd9\x3b\xf4", 3);
+	MUST(!ioctl(m.cpu, KVM_SET_VCPU_EVENTS, &(struct kvm_vcpu_events){ 0 }));
+	set_regs(&(struct kvm_regs){ .rip = CODE, .rflags = 2, .rbx = NOWHERE });
+	EQ(run(), KVM_EXIT_MMIO);
+	EQ(m.run->mmio.is_write, 1);
+	EQ(run(), KVM_EXIT_HLT);
+}
