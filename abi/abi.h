@@ -18,6 +18,8 @@ int abi_open(int open_flags);
 long abi_ioctl(struct handle *h, unsigned long request, unsigned long arg);
 /* The fd and offset that hold the coalesced ring page of this vCPU's VM, -1: none. */
 int abi_ring_fd(struct handle *h);
+/* AVIC is modelled (kvm_amd's parameter of that name). */
+bool abi_avic(void);
 
 /* -- between the files of abi/ -- */
 long sys_ioctl(struct handle *h, u32 code, unsigned long arg);

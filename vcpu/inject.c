@@ -6,6 +6,7 @@
  * interrupt. Delivery is done at once by cpu_deliver(), so that nothing stays
  * "injected" behind our back.
  */
+#include "irq/apicv.h"
 #include "irq/irqchip.h"
 #include "irq/lapic.h"
 #include "mmu/phys.h"
@@ -307,6 +308,17 @@ static bool deliver_pending_exception(struct vcpu *v)
 	return vcpu_deliver_fault(v, &f);
 }
 
+/* AVIC needs no window for the vectors of the APIC, only for the PIC's (facts 3.2, 3.8). */
+static void irq_window(struct vcpu *v, bool on)
+{
+	if (apicv_irq_window(v->lapic) == on ||
+	    (on && apicv_active(v->lapic) && !extint(v)) ||
+	    !apicv_count_irq_window(v->lapic, on))
+		return;
+	engine_fpu_save(v->c);
+	apicv_eval_irq_window(v->lapic);
+}
+
 bool vcpu_inject(struct vcpu *v)
 {
 	struct vcpu_priv *p = v->p;
@@ -346,7 +358,8 @@ bool vcpu_inject(struct vcpu *v)
 		if (!vcpu_interrupt_allowed(v)) {
 			if (c->rflags & FL_IF)
 				p->step_shadow = true;
-			break;	/* otherwise hooks.window() looks again */
+			irq_window(v, true);
+			return true;	/* hooks.window() looks again */
 		}
 		vec = take_interrupt(v);
 		if (vec < 0)
@@ -357,5 +370,7 @@ bool vcpu_inject(struct vcpu *v)
 		if (p->user_exit || p->pv_eoi_pending)
 			break;
 	}
+	if (unlikely(apicv_irq_window(v->lapic)) && !vcpu_has_interrupt(v))
+		irq_window(v, false);
 	return true;
 }
