@@ -118,10 +118,17 @@ enum cpu_vector {
 
 enum { PF_P = 1, PF_W = 2, PF_U = 4, PF_RSVD = 8, PF_I = 16 };
 
+/* Not an exception of the guest: a nested page fault (APM2 15.25.6), which only happens in L2.
+ * payload is the L2-physical address, info what goes into EXITINFO1. */
+#define EXC_NPF 0xfe
+#define NPF_FINAL BIT64(32)	/* on the guest's final address */
+#define NPF_TABLE BIT64(33)	/* on an access to the guest's page tables */
+
 /* An exception raised by an instruction; rip is still at that instruction
  * for faults, after it for traps. */
 struct cpu_fault {
-	u64 payload;	/* #PF: CR2; #DB: the DR6 bits to set */
+	u64 payload;	/* #PF: CR2; #DB: the DR6 bits to set; EXC_NPF: address */
+	u64 info;	/* EXC_NPF: EXITINFO1 */
 	u32 error;
 	u8 vector;
 	bool has_error;
@@ -145,7 +152,20 @@ enum mmu_idx {
 	MMU_KERNEL,	/* CPL < 3 (SMAP enforced when CR4.SMAP) */
 	MMU_USER,	/* CPL 3 */
 	MMU_KERNEL_AC,	/* CPL < 3, EFLAGS.AC set: SMAP overridden */
-	MMU_IDX_COUNT,
+	MMU_L2,		/* the same three of a nested guest: add this to the above */
+	MMU_IDX_COUNT = MMU_L2,	/* L2 shares them until its own TLB is there */
+};
+
+/*
+ * Instructions that the engine may do without C. A nested hypervisor that intercepts or
+ * virtualizes one has its bit in c->l2_inline while L2 runs: then it goes to cpu_ops.exec.
+ * Instructions not named here always do.
+ */
+enum l2_inline {
+	L2I_CLI = BIT(0), L2I_STI = BIT(1), L2I_PUSHF = BIT(2), L2I_POPF = BIT(3),
+	L2I_IRET = BIT(4), L2I_RDTSC = BIT(5), L2I_RDTSCP = BIT(6), L2I_PAUSE = BIT(7),
+	L2I_CR8 = BIT(8),	/* MOV to and from CR8 */
+	L2I_MSR = BIT(9),	/* RDMSR, WRMSR of any MSR */
 };
 
 /*
@@ -246,6 +266,9 @@ struct cpu {
 	u8 cpl;
 	u8 halted;	/* HLT executed; cleared by whoever wakes it */
 	u8 single_step;	/* run one instruction per engine_run() call */
+	u8 in_l2;	/* a nested guest runs; mmu_enter_guest(), mmu_leave_guest() */
+	u32 l2_inline;	/* enum l2_inline: left to C while in_l2; cpu_mode_changed() after a
+			 * change */
 	u64 tsc_offset;	/* guest TSC = host TSC (scaled) + offset */
 	u64 tsc_ratio;	/* 32.32 fixed point; 1 << 32 = unscaled */
 
