@@ -107,12 +107,10 @@ void cache_flush(struct engine *e)
 	cpu_zero(e->hash, sizeof(*e->hash) << UNIT_HASH_BITS);
 	e->n_units = 0;
 	e->next_token = 1;
-	for (u32 i = 0; i < 2; i++)
-		for (u32 s = 0; s < ITLB_SIZE; s++)
-			e->itlb[i][s] = (struct itlb_slot){ .tag = ~0ull };
-	cpu_zero(e->itlb_filled, sizeof(e->itlb_filled));
+	itlb_reset(e);
 	for (u32 i = 0; i < MMU_IDX_COUNT; i++)
-		cache_jc_reset(e, i);
+		if (e->jc_mode[i] != ~0u)
+			cache_jc_reset(e, i);
 	e->mem.hot = e->mem.hot_start;
 	e->mem.cold = e->mem.cold_start;
 	e->stat_flushes++;

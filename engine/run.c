@@ -77,9 +77,8 @@ struct cpu *engine_cpu_create(void)
 		errno = -err;
 		return NULL;
 	}
-	for (u32 i = 0; i < MMU_IDX_COUNT; i++)
-		for (u32 s = 0; s < TLB_SIZE; s++)
-			c->tlb[i].r[s].tag = c->tlb[i].w[s].tag = tlb_empty_tag(s);
+	for (u32 i = 0; i < MMU_IDX_COUNT; i++)	/* the rest is zero: empty */
+		c->tlb[i].r[0].tag = c->tlb[i].w[0].tag = tlb_empty_tag(0);
 	cache_flush(e);
 	return c;
 }
