@@ -18,6 +18,7 @@
 
 #include <stdatomic.h>
 
+#include "base/exceptions.h"
 #include "base/types.h"
 
 /* Register numbers are the encoding's own (APM3 1.4). */
@@ -108,13 +109,6 @@ enum {
 #define EFER_SVME BIT64(12)
 #define EFER_FFXSR BIT64(14)
 #define EFER_TCE BIT64(15)
-
-enum cpu_vector {
-	EXC_DE = 0, EXC_DB = 1, EXC_NMI = 2, EXC_BP = 3, EXC_OF = 4,
-	EXC_BR = 5, EXC_UD = 6, EXC_NM = 7, EXC_DF = 8, EXC_TS = 10,
-	EXC_NP = 11, EXC_SS = 12, EXC_GP = 13, EXC_PF = 14, EXC_MF = 16,
-	EXC_AC = 17, EXC_MC = 18, EXC_XF = 19, EXC_CP = 21,
-};
 
 enum { PF_P = 1, PF_W = 2, PF_U = 4, PF_RSVD = 8, PF_I = 16 };
 
