@@ -49,6 +49,8 @@ enum cpu_vector {
 	CPU_EXCEPTIONS(X)
 #undef X
 	EXC_NMI = 2,	/* an interrupt with a vector of its own */
+	/* Not a vector: L2's access failed in L1's nested page tables (APM2 15.25.6). */
+	EXC_NPF = 0x40,
 };
 
 /* Bit n: vector n ... */
