@@ -18,6 +18,7 @@
 
 #include <stdatomic.h>
 
+#include "base/exceptions.h"
 #include "base/types.h"
 
 /* Register numbers are the encoding's own (APM3 1.4). */
@@ -109,19 +110,17 @@ enum {
 #define EFER_FFXSR BIT64(14)
 #define EFER_TCE BIT64(15)
 
-enum cpu_vector {
-	EXC_DE = 0, EXC_DB = 1, EXC_NMI = 2, EXC_BP = 3, EXC_OF = 4,
-	EXC_BR = 5, EXC_UD = 6, EXC_NM = 7, EXC_DF = 8, EXC_TS = 10,
-	EXC_NP = 11, EXC_SS = 12, EXC_GP = 13, EXC_PF = 14, EXC_MF = 16,
-	EXC_AC = 17, EXC_MC = 18, EXC_XF = 19, EXC_CP = 21,
-};
-
 enum { PF_P = 1, PF_W = 2, PF_U = 4, PF_RSVD = 8, PF_I = 16 };
+
+/* EXITINFO1 of a nested page fault: the above and */
+#define NPF_FINAL BIT64(32)	/* on the guest's final address */
+#define NPF_TABLE BIT64(33)	/* on an access to the guest's page tables */
 
 /* An exception raised by an instruction; rip is still at that instruction
  * for faults, after it for traps. */
 struct cpu_fault {
-	u64 payload;	/* #PF: CR2; #DB: the DR6 bits to set */
+	u64 payload;	/* #PF: CR2; #DB: the DR6 bits to set; NPF: guest-physical address */
+	u64 info;	/* NPF: EXITINFO1 */
 	u32 error;
 	u8 vector;
 	bool has_error;
@@ -145,8 +144,10 @@ enum mmu_idx {
 	MMU_KERNEL,	/* CPL < 3 (SMAP enforced when CR4.SMAP) */
 	MMU_USER,	/* CPL 3 */
 	MMU_KERNEL_AC,	/* CPL < 3, EFLAGS.AC set: SMAP overridden */
-	MMU_IDX_COUNT,
+	MMU_L2,		/* the same three of a nested guest: add this to the above */
+	MMU_IDX_COUNT = MMU_L2,	/* L2 shares them until its own TLB is there */
 };
+
 
 /*
  * tag: linear page address. host: host address of that page. A lookup of
@@ -183,9 +184,20 @@ struct mmu_pwc {
 };
 #define PWC_SIZE 16
 
+/*
+ * Instructions that translated code may do by itself unless L1 intercepts them or what
+ * they change is virtual in L2: bits of cpu.l2_inline, set by svm/ before L2 is entered.
+ */
+enum cpu_l2_insn {
+	L2_PUSHF = BIT(0), L2_POPF = BIT(1), L2_IRET = BIT(2), L2_INT = BIT(3),
+	L2_RDTSC = BIT(4), L2_RDTSCP = BIT(5), L2_CLI = BIT(6), L2_STI = BIT(7),
+	L2_PAUSE = BIT(8), L2_CPUID = BIT(9), L2_HLT = BIT(10), L2_SWAPGS = BIT(11),
+};
+
 struct insn;
 struct cpu;
 struct engine;
+struct svm;
 struct phys;
 struct fetch_page;
 
@@ -247,6 +259,9 @@ struct cpu {
 	u8 cpl;
 	u8 halted;	/* HLT executed; cleared by whoever wakes it */
 	u8 single_step;	/* run one instruction per engine_run() call */
+	u8 in_l2;	/* SVM guest mode (APM2 15.5); set and cleared with mmu_enter_guest()
+			 * and mmu_leave_guest() */
+	u32 l2_inline;	/* enum cpu_l2_insn: left to C in L2. Meaningful while in_l2. */
 	u64 tsc_offset;	/* guest TSC = host TSC (scaled) + offset */
 	u64 tsc_ratio;	/* 32.32 fixed point; 1 << 32 = unscaled */
 
@@ -258,6 +273,7 @@ struct cpu {
 	u64 star, lstar, cstar, sfmask, kernel_gs_base;
 	u64 sysenter_cs, sysenter_esp, sysenter_eip;
 	u64 tsc_aux, pat, debugctl;
+	u64 lbr[4];		/* branch from, to, exception from, to (APM2 13.1.1.6) */
 	u64 pdpte[4];		/* PAE: loaded with CR3 (APM2 5.2.3) */
 
 	struct cpu_fault fault;
@@ -274,6 +290,7 @@ struct cpu {
 	void *owner;		/* struct vcpu of the layer above */
 	struct engine *engine;
 	struct phys *phys;	/* guest-physical map of the VM */
+	struct svm *svm;	/* nested virtualisation; always there */
 	u32 index;		/* dense number inside the VM, 0.. */
 
 	/* TLB bookkeeping, mmu/ only. One bit per TLB entry, by array
