@@ -18,6 +18,7 @@
 
 #include <stdatomic.h>
 
+#include "base/exceptions.h"
 #include "base/types.h"
 
 /* Register numbers are the encoding's own (APM3 1.4). */
@@ -109,15 +110,6 @@ enum {
 #define EFER_FFXSR BIT64(14)
 #define EFER_TCE BIT64(15)
 
-enum cpu_vector {
-	EXC_DE = 0, EXC_DB = 1, EXC_NMI = 2, EXC_BP = 3, EXC_OF = 4,
-	EXC_BR = 5, EXC_UD = 6, EXC_NM = 7, EXC_DF = 8, EXC_TS = 10,
-	EXC_NP = 11, EXC_SS = 12, EXC_GP = 13, EXC_PF = 14, EXC_MF = 16,
-	EXC_AC = 17, EXC_MC = 18, EXC_XF = 19, EXC_CP = 21,
-	/* Not a vector: L2's access failed in L1's nested page tables (APM2 15.25.6). */
-	EXC_NPF = 0x40,
-};
-
 enum { PF_P = 1, PF_W = 2, PF_U = 4, PF_RSVD = 8, PF_I = 16 };
 
 /* EXITINFO1 of a nested page fault: the above and */
@@ -159,8 +151,8 @@ enum mmu_idx {
 /*
  * tag: linear page address. host: host address of that page. A lookup of
  * address A in slot (A >> 12) % TLB_SIZE hits when A - tag <= 4096 - size.
- * No address of slot i can hit the tag of an empty one. It is 0 but for slot 0, so that
- * a zeroed TLB needs one store to be empty.
+ * An empty slot's tag is 0, which no address outside the first page can hit, so a zeroed TLB
+ * is empty and costs no memory; the first page's own slot 0 has the tag of another page.
  */
 struct tlb_entry {
 	u64 tag;

@@ -71,6 +71,7 @@ static inline u32 itlb_class(enum mmu_idx idx)
 #define ITLB_SIZE (1u << ITLB_BITS)
 #define JC_BITS 11
 #define JC_SIZE (1u << JC_BITS)
+#define JC_UNUSED (~0u)
 #define UNIT_HASH_BITS 15
 #define CPAGE_HASH_BITS 12
 #define CODE_LINE_SHIFT 6	/* validation granule: 64 bytes */
@@ -171,7 +172,7 @@ struct cpage {
 struct itlb_slot {
 	u64 token;	/* compared by translated code; 0 = must ask C */
 	u32 global;
-	u64 tag;	/* linear page, ~0 = empty */
+	u64 tag;	/* linear page | 1, 0 = empty */
 	struct cpage *cp;
 };
 
@@ -214,7 +215,7 @@ struct engine {
 	struct cpu *c;
 	u32 mode;
 	u64 cs_base;
-	u32 jc_mode[MMU_IDX_COUNT];	/* ~0: jump cache never used */
+	u32 jc_mode[MMU_IDX_COUNT];	/* JC_UNUSED: jc[] of that index is not filled in yet */
 	u64 jc_csbase[MMU_IDX_COUNT];
 	u32 next_token;
 	u32 suspect_gen;
@@ -267,7 +268,6 @@ void cache_validate(struct engine *e, struct ppage *pp);
 void cache_jc_reset(struct engine *e, u32 idx);
 u8 **engine_jc_slot(struct engine *e, u32 mode, u64 rip);
 struct itlb_slot *itlb_slot(struct engine *e, u32 class, u64 lin);
-void itlb_reset(struct engine *e);
 void engine_fpu_load(struct cpu *c);
 struct unit *cache_unit_at(struct engine *e, u64 host_rip);
 void *arena_alloc(struct arena *a, size_t n);

@@ -18,7 +18,7 @@ int itlb_get(struct engine *e, u64 lin, struct cpage **cp)
 	u32 k = itlb_class(cpu_mmu_idx(c));
 	struct itlb_slot *s = itlb_slot(e, k, lin);
 
-	if (likely(s->tag == (lin & PAGE_MASK))) {
+	if (likely(s->tag == ((lin & PAGE_MASK) | 1))) {
 		if (unlikely(!s->token)) {
 			cache_validate(e, s->cp->pp);
 			s->token = s->cp->token;
@@ -34,7 +34,7 @@ int itlb_get(struct engine *e, u64 lin, struct cpage **cp)
 		return r;
 	if (!fp.host)
 		return CPU_EXIT;
-	s->tag = ~0ull;
+	s->tag = 0;
 	s->token = 0;
 	*cp = cache_cpage(e, lin, &fp);
 	if (!*cp)
@@ -42,23 +42,12 @@ int itlb_get(struct engine *e, u64 lin, struct cpage **cp)
 	cache_validate(e, (*cp)->pp);
 	u32 i = (u32)(s - e->itlb[k]);
 
-	s->tag = lin & PAGE_MASK;
+	s->tag = (lin & PAGE_MASK) | 1;
 	s->cp = *cp;
 	s->global = fp.global;
 	s->token = (*cp)->token;
 	e->itlb_filled[k][i / 64] |= BIT64(i % 64);
 	return CPU_OK;
-}
-
-/* Slots that were never filled are zero, which only slot 0 could take for a page. */
-void itlb_reset(struct engine *e)
-{
-	for (u32 k = 0; k < ITLB_CLASSES; k++) {
-		e->itlb[k][0].tag = ~0ull;
-		e->itlb[k][0].token = 0;
-	}
-	engine_itlb_flush(e->c, false, true);
-	engine_itlb_flush(e->c, true, true);
 }
 
 void engine_itlb_flush(struct cpu *c, bool l2, bool global)
@@ -78,7 +67,7 @@ void engine_itlb_flush(struct cpu *c, bool l2, bool global)
 					continue;
 				}
 				s->token = 0;
-				s->tag = ~0ull;
+				s->tag = 0;
 			}
 			e->itlb_filled[k][w] = keep;
 		}
@@ -89,9 +78,9 @@ void engine_itlb_flush_page(struct cpu *c, bool l2, u64 gva)
 	for (u32 k = l2 ? 2 : 0; k < (l2 ? 4 : 2); k++) {
 		struct itlb_slot *s = itlb_slot(c->engine, k, gva);
 
-		if (s->tag == (gva & PAGE_MASK)) {
+		if (s->tag == ((gva & PAGE_MASK) | 1)) {
 			s->token = 0;
-			s->tag = ~0ull;
+			s->tag = 0;
 		}
 	}
 }

@@ -259,13 +259,15 @@ void mmu_code_page(struct cpu *c, u64 gpa, bool get)
 	mmu_drop_code_writes(c, gpa);
 }
 
-/* *c was zeroed; pages of a TLB that is never used stay untouched. */
+/* *c is zeroed, or has been through here before. */
 void mmu_tlb_init(struct cpu *c)
 {
-	for (u32 a = 0; a < TLB_ARRAYS; a++)
-		array(c, a)[0].tag = tlb_empty_tag(0);
 	for (u32 l2 = 0; l2 < 2; l2++) {
+		drop_used(c, l2, false);
+		drop_used(c, l2, true);
 		forget_large(&c->mmu[l2]);
 		drop_pwc(c, l2);
 	}
+	for (u32 a = 0; a < TLB_ARRAYS; a++)
+		array(c, a)[0].tag = tlb_empty_tag(0);
 }
