@@ -35,7 +35,7 @@ _Static_assert(TRACE_EVENT_COUNT <= 64, "events are bits of a u64");
 #define TRACE_MAGIC	0x31656361727473ull	/* "strace1" of this layout */
 #define TRACE_MAX_ARGS	5
 #define TRACE_MAX_VMS	128
-#define TRACE_RING	65536	/* records; a power of two */
+#define TRACE_RING	262144	/* records; a power of two */
 #define TRACE_REASONS	16	/* apicv inhibit bits */
 
 struct trace_record {

@@ -152,7 +152,8 @@ enum mmu_idx {
 /*
  * tag: linear page address. host: host address of that page. A lookup of
  * address A in slot (A >> 12) % TLB_SIZE hits when A - tag <= 4096 - size.
- * An empty slot i has tag (i ^ 1) << 12, which no address in slot i can hit.
+ * An empty slot's tag is 0, which no address outside the first page can hit, so a zeroed TLB
+ * is empty and costs no memory; the first page's own slot 0 has the tag of another page.
  */
 struct tlb_entry {
 	u64 tag;
@@ -165,7 +166,7 @@ _Static_assert(TLB_SIZE / 64 <= 64, "tlb_used_words has one bit a word");
 #define TLB_ARRAYS (MMU_IDX_COUNT * 2)
 static inline u64 tlb_empty_tag(u32 slot)
 {
-	return (u64)(slot ^ 1u) << PAGE_SHIFT;
+	return slot ? 0 : PAGE_SIZE;
 }
 
 struct tlb {

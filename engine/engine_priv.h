@@ -62,6 +62,7 @@ static inline enum mmu_idx mode_idx(u32 mode)
 #define ITLB_SIZE (1u << ITLB_BITS)
 #define JC_BITS 11
 #define JC_SIZE (1u << JC_BITS)
+#define JC_UNUSED (~0u)
 #define UNIT_HASH_BITS 15
 #define CPAGE_HASH_BITS 12
 #define CODE_LINE_SHIFT 6	/* validation granule: 64 bytes */
@@ -162,7 +163,7 @@ struct cpage {
 struct itlb_slot {
 	u64 token;	/* compared by translated code; 0 = must ask C */
 	u32 global;
-	u64 tag;	/* linear page, ~0 = empty */
+	u64 tag;	/* linear page | 1, 0 = empty */
 	struct cpage *cp;
 };
 
@@ -205,7 +206,7 @@ struct engine {
 	struct cpu *c;
 	u32 mode;
 	u64 cs_base;
-	u32 jc_mode[MMU_IDX_COUNT];
+	u32 jc_mode[MMU_IDX_COUNT];	/* JC_UNUSED: jc[] of that index is not filled in yet */
 	u64 jc_csbase[MMU_IDX_COUNT];
 	u32 next_token;
 	u32 suspect_gen;

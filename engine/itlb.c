@@ -20,7 +20,7 @@ int itlb_get(struct engine *e, u64 lin, struct cpage **cp)
 	u32 k = itlb_class(c);
 	struct itlb_slot *s = itlb_slot(e, k, lin);
 
-	if (likely(s->tag == (lin & PAGE_MASK))) {
+	if (likely(s->tag == ((lin & PAGE_MASK) | 1))) {
 		if (unlikely(!s->token)) {
 			cache_validate(e, s->cp->pp);
 			s->token = s->cp->token;
@@ -36,7 +36,7 @@ int itlb_get(struct engine *e, u64 lin, struct cpage **cp)
 		return r;
 	if (!fp.host)
 		return CPU_EXIT;
-	s->tag = ~0ull;
+	s->tag = 0;
 	s->token = 0;
 	*cp = cache_cpage(e, lin, &fp);
 	if (!*cp)
@@ -44,7 +44,7 @@ int itlb_get(struct engine *e, u64 lin, struct cpage **cp)
 	cache_validate(e, (*cp)->pp);
 	u32 i = (u32)(s - e->itlb[k]);
 
-	s->tag = lin & PAGE_MASK;
+	s->tag = (lin & PAGE_MASK) | 1;
 	s->cp = *cp;
 	s->global = fp.global;
 	s->token = (*cp)->token;
@@ -69,7 +69,7 @@ void engine_itlb_flush(struct cpu *c, bool global)
 					continue;
 				}
 				s->token = 0;
-				s->tag = ~0ull;
+				s->tag = 0;
 			}
 			e->itlb_filled[k][w] = keep;
 		}
@@ -80,9 +80,9 @@ void engine_itlb_flush_page(struct cpu *c, u64 gva)
 	for (u32 k = 0; k < 2; k++) {
 		struct itlb_slot *s = itlb_slot(c->engine, k, gva);
 
-		if (s->tag == (gva & PAGE_MASK)) {
+		if (s->tag == ((gva & PAGE_MASK) | 1)) {
 			s->token = 0;
-			s->tag = ~0ull;
+			s->tag = 0;
 		}
 	}
 }

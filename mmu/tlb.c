@@ -226,18 +226,13 @@ void mmu_code_page(struct cpu *c, u64 gpa, bool get)
 	mmu_drop_code_writes(c, gpa);
 }
 
+/* *c is zeroed, or has been through here before. */
 void mmu_tlb_init(struct cpu *c)
 {
-	for (u32 a = 0; a < TLB_ARRAYS; a++) {
-		struct tlb_entry *e = array(c, a);
-
-		for (u32 slot = 0; slot < TLB_SIZE; slot++)
-			e[slot] = (struct tlb_entry){ .tag = tlb_empty_tag(slot) };
-		for (u32 i = 0; i < TLB_SIZE / 64; i++)
-			c->tlb_used[0][a][i] = c->tlb_used[1][a][i] = c->tlb_large[a][i] = 0;
-	}
+	drop_used(c, false);
+	drop_used(c, true);
 	for (u32 a = 0; a < TLB_ARRAYS; a++)
-		c->tlb_used_words[0][a] = c->tlb_used_words[1][a] = 0;
+		array(c, a)[0].tag = tlb_empty_tag(0);
 	forget_large(c);
 	drop_pwc(c);
 }
