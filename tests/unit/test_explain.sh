@@ -3,7 +3,7 @@
 # tests/unit/test_explain.sh - `standin explain vmcb`: golden outputs and exit codes.
 # usage: test_explain.sh STANDIN
 set -u
-standin=$1
+standin=$(realpath "$1") || exit 1
 dir=$(mktemp -d) || exit 1
 trap 'rm -rf "$dir"' EXIT
 cd "$dir" || exit 1
