@@ -112,9 +112,8 @@ static const struct kvm_cpuid_entry2 *out_of_range(const struct vcpu *v, u32 lea
 	return cpuid_find(v, basic->eax, sub);
 }
 
-void cpuid_hook(struct cpu *c, u32 leaf, u32 sub, u32 out[4])
+static void look_up(const struct vcpu *v, u32 leaf, u32 sub, u32 out[4])
 {
-	const struct vcpu *v = c->owner;
 	const struct kvm_cpuid_entry2 *e = cpuid_find(v, leaf, sub);
 	struct kvm_cpuid_entry2 t;
 
@@ -138,6 +137,15 @@ void cpuid_hook(struct cpu *c, u32 leaf, u32 sub, u32 out[4])
 			out[CPUID_EDX] = e->edx;
 		}
 	}
+}
+
+void cpuid_hook(struct cpu *c, u32 leaf, u32 sub, u32 out[4])
+{
+	const struct vcpu *v = c->owner;
+
+	look_up(v, leaf, sub, out);
+	vcpu_trace(kvm_cpuid, v, leaf, out[CPUID_EAX], out[CPUID_EBX], out[CPUID_ECX],
+		   out[CPUID_EDX]);
 }
 
 /* Fill in what other layers read from struct cpu. */

@@ -97,6 +97,7 @@ int hypercall_hook(struct cpu *c, const struct insn *in)
 			a[i] = (u32)a[i];
 	}
 	engine_fpu_save(c);
+	vcpu_trace(kvm_hypercall, v, nr, a[0], a[1], a[2], a[3]);
 	if (c->cpl) {
 		ret = -KVM_EPERM;
 		goto done;

@@ -32,6 +32,21 @@ static struct cpu_event exception_event(struct cpu *c, const struct cpu_fault *f
 	};
 }
 
+static void trace_event(struct vcpu *v, const struct cpu_event *e)
+{
+	switch (e->kind) {
+	case EV_INTR: case EV_SOFT_INT:
+		vcpu_trace(kvm_inj_virq, v, e->vector, e->kind == EV_SOFT_INT);
+		break;
+	case EV_NMI:
+		vcpu_trace(kvm_inj_nmi, v);
+		break;
+	default:
+		vcpu_trace(kvm_inj_exception, v, e->vector, e->has_error, e->error);
+		break;
+	}
+}
+
 /* Deliver, and whatever delivery itself raises. False: triple fault. */
 static bool deliver(struct vcpu *v, struct cpu_event e)
 {
@@ -42,6 +57,9 @@ static bool deliver(struct vcpu *v, struct cpu_event e)
 	for (;;) {
 		struct cpu_fault f;
 		int merged = 0;
+
+		if (unlikely(trace_any()))
+			trace_event(v, &e);
 
 		v->p->event = e;
 		v->p->delivering = true;

@@ -236,7 +236,7 @@ WR(efer)
 	c->efer = (val & ~EFER_LMA) | (old & EFER_LMA);
 	if (c->efer != old) {
 		cpu_mode_changed(c);
-		mmu_flush(c, true);
+		mmu_flush_all(c);
 	}
 	return 0;
 }
@@ -662,6 +662,7 @@ int msr_hook_read(struct cpu *c, u32 msr, u64 *val)
 		engine_fpu_save(c);
 	if (!filtered(v, msr, false))
 		r = msr_read(v, msr, val, false);
+	vcpu_trace(kvm_msr, v, 0, msr, r ? 0 : *val, r != 0);
 	return likely(!r) ? CPU_OK : refuse(v, msr, 0, false, r);
 }
 
@@ -680,6 +681,7 @@ int msr_hook_write(struct cpu *c, u32 msr, u64 val)
 		engine_fpu_save(c);
 	if (!filtered(v, msr, true))
 		r = msr_write(v, msr, val, false);
+	vcpu_trace(kvm_msr, v, 1, msr, val, r != 0);
 	return likely(!r) ? CPU_OK : refuse(v, msr, val, true, r);
 }
 

@@ -13,6 +13,7 @@
 #include "base/guard.h"
 #include "base/mem.h"
 #include "mmu/phys.h"
+#include "base/trace.h"
 #include "vcpu/vcpu.h"
 
 /* -- events waiting for delivery -- */
@@ -302,5 +303,8 @@ static inline u64 tsc_scale(u64 tsc, u64 ratio)
 }
 
 static inline struct vcpu *cpu_vcpu(const struct cpu *c) { return c->owner; }
+
+/* A trace point of a vCPU (base/trace_events.h). */
+#define vcpu_trace(name, v, ...) trace(name, (v)->cfg->trace_vm, (s32)(v)->id, ##__VA_ARGS__)
 
 #endif
