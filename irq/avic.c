@@ -275,8 +275,8 @@ enum avic_outcome avic_write(struct avic_hw *hw, u32 offset, u32 v, struct avic_
 		return avic_ipi(hw, v, apic_get(hw->page, APIC_ICR2) >> 24, x);
 	case APIC_SELF_IPI:
 		return avic_ipi(hw, (v & 0xff) | APIC_TO_SELF << 18, 0, x);
-	default:	/* ICR high */
-		apic_put(hw->page, offset, v & 0xff000000);
+	default:	/* ICR high, with the reserved bits */
+		apic_put(hw->page, offset, v);
 		return AVIC_DONE;
 	}
 }

@@ -287,7 +287,7 @@ static int avic_guest_write(struct lapic *l, u32 offset, u32 v)
 	case APIC_ICR2:
 		if (l->hw.x2apic)
 			break;
-		lapic_put(l, APIC_ICR2, v & 0xff000000);
+		lapic_put(l, APIC_ICR2, v);
 		return 0;
 	case APIC_SELF_IPI:
 		if (!l->hw.x2apic || v & ~0xffu)

@@ -157,9 +157,11 @@ static int write_icr(struct lapic *l, u32 offset, u32 v)
 	return 0;
 }
 
+/* A CPU with AVIC keeps the reserved bits of ICR high, others drop them. So do we, accelerated or
+ * not: that must not be visible. */
 static int write_icr2(struct lapic *l, u32 offset, u32 v)
 {
-	lapic_put(l, APIC_ICR2, v & 0xff000000);
+	lapic_put(l, APIC_ICR2, l->chip->avic_kind == AVIC_KIND_NONE ? v & 0xff000000 : v);
 	return 0;
 }
 
