@@ -286,23 +286,14 @@ u32 cpu_event_info(const struct cpu_event *e)
 	return BIT(31) | (u32)type[e->kind] << 8 | (e->has_error ? BIT(11) : 0) | e->vector;
 }
 
-static bool contributory(u8 v)
-{
-	switch (v) {
-	case EXC_DE: case EXC_TS: case EXC_NP: case EXC_SS: case EXC_GP: case EXC_CP:
-		return true;
-	}
-	return false;
-}
-
 /* APM2 8.2.9, table 8-3. */
 int cpu_merge_faults(u8 first, u8 second)
 {
 	if (first == EXC_DF)
 		return -1;
-	if (contributory(first) && contributory(second))
+	if (exc_contributory(first) && exc_contributory(second))
 		return EXC_DF;
-	if (first == EXC_PF && (second == EXC_PF || contributory(second)))
+	if (first == EXC_PF && (second == EXC_PF || exc_contributory(second)))
 		return EXC_DF;
 	return 0;
 }

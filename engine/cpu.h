@@ -18,6 +18,7 @@
 
 #include <stdatomic.h>
 
+#include "base/exceptions.h"
 #include "base/types.h"
 
 /* Register numbers are the encoding's own (APM3 1.4). */
@@ -109,16 +110,11 @@ enum {
 #define EFER_FFXSR BIT64(14)
 #define EFER_TCE BIT64(15)
 
-enum cpu_vector {
-	EXC_DE = 0, EXC_DB = 1, EXC_NMI = 2, EXC_BP = 3, EXC_OF = 4,
-	EXC_BR = 5, EXC_UD = 6, EXC_NM = 7, EXC_DF = 8, EXC_TS = 10,
-	EXC_NP = 11, EXC_SS = 12, EXC_GP = 13, EXC_PF = 14, EXC_MF = 16,
-	EXC_AC = 17, EXC_MC = 18, EXC_XF = 19, EXC_CP = 21,
-	/* Not a vector: L2's access failed in L1's nested page tables (APM2 15.25.6). */
-	EXC_NPF = 0x40,
-};
-
 enum { PF_P = 1, PF_W = 2, PF_U = 4, PF_RSVD = 8, PF_I = 16 };
+
+/* EXITINFO1 of a nested page fault: the above and */
+#define NPF_FINAL BIT64(32)	/* on the guest's final address */
+#define NPF_TABLE BIT64(33)	/* on an access to the guest's page tables */
 
 /* An exception raised by an instruction; rip is still at that instruction
  * for faults, after it for traps. */
@@ -150,8 +146,10 @@ enum mmu_idx {
 	MMU_KERNEL,	/* CPL < 3 (SMAP enforced when CR4.SMAP) */
 	MMU_USER,	/* CPL 3 */
 	MMU_KERNEL_AC,	/* CPL < 3, EFLAGS.AC set: SMAP overridden */
-	MMU_IDX_COUNT,
+	MMU_L2,		/* the same three of a nested guest: add this to the above */
+	MMU_IDX_COUNT = MMU_L2,	/* L2 shares them until its own TLB is there */
 };
+
 
 /*
  * tag: linear page address. host: host address of that page. A lookup of
@@ -264,7 +262,8 @@ struct cpu {
 	u8 cpl;
 	u8 halted;	/* HLT executed; cleared by whoever wakes it */
 	u8 single_step;	/* run one instruction per engine_run() call */
-	u8 in_l2;	/* SVM guest mode (APM2 15.5); written by svm/ only */
+	u8 in_l2;	/* SVM guest mode (APM2 15.5); set and cleared with mmu_enter_guest()
+			 * and mmu_leave_guest() */
 	u32 l2_inline;	/* enum cpu_l2_insn: left to C in L2. Meaningful while in_l2. */
 	u64 shadow_rip;
 	u64 tsc_offset;	/* guest TSC = host TSC (scaled) + offset */

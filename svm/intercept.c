@@ -220,11 +220,23 @@ static bool pause_insn(struct cpu *c, const struct insn *in, int *res)
 /* The other maker's hypercall is #UD here, unless the VM repairs it (quirk). */
 static bool vmcall(struct cpu *c, const struct insn *in, int *res)
 {
+	u64 rip = c->rip, next;
+
+	insn_retire(c, in);
+	next = c->rip;
+	c->rip = rip;
+	/* The repair may throw the translation away, and `in` with it. */
 	if (svm_intercepts(c, SVM_I_EXCP + EXC_UD) || !c->svm->ops->fix_hypercall(c)) {
 		*res = cpu_raise(c, EXC_UD);
 		return true;
 	}
-	return exits(c, in, SVM_I_VMMCALL, 0, res);
+	/* Not intercepted: it is executed again, as a VMMCALL. */
+	*res = CPU_OK;
+	if (svm_intercepts(c, SVM_I_VMMCALL)) {
+		c->svm->exit_next_rip = next;
+		*res = svm_vmexit(c, SVM_EXIT_VMMCALL, 0, 0);
+	}
+	return true;
 }
 
 static bool rdtscp(struct cpu *c, const struct insn *in, int *res)

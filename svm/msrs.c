@@ -86,20 +86,23 @@ int svm_msr_write(struct cpu *c, u32 msr, u64 val, bool host)
 	return -ENOENT;
 }
 
-int svm_efer_write(struct cpu *c, u64 efer)
+int svm_efer_check(const struct cpu *c, u64 efer)
 {
-	struct svm *s = c->svm;
-	u64 changed = (c->efer ^ efer) & EFER_SVME;
-
-	if (likely(!changed))
-		return 0;
-	if (efer & EFER_SVME)
-		return s->msr.vm_cr & VM_CR_SVMDIS ? -EINVAL : 0;
-	/* APM2 15.4: undefined for a running guest; there is nobody left to go back to. */
-	if (c->in_l2)
-		return 1;
-	s->gif = true;
+	/* APM2 15.30.1: with SVMDIS, SVME must be zero. */
+	if ((efer & ~c->efer & EFER_SVME) && (c->svm->msr.vm_cr & VM_CR_SVMDIS))
+		return -EINVAL;
 	return 0;
+}
+
+void svm_efer_changed(struct cpu *c)
+{
+	if (c->efer & EFER_SVME)
+		return;
+	/* APM2 15.4 leaves it undefined for a running guest: nobody is left to go back to. */
+	if (c->in_l2)
+		c->svm->ops->triple_fault(c);
+	else
+		c->svm->gif = true;
 }
 
 void svm_efer_forced(struct cpu *c, u64 efer)

@@ -144,9 +144,11 @@ void svm_write_vtpr(struct cpu *c, u64 v);
 /* -- MSRs (svm/msrs.c): 0, -EINVAL (#GP), -ENOENT (not one of ours) -- */
 int svm_msr_read(const struct cpu *c, u32 msr, u64 *val, bool host);
 int svm_msr_write(struct cpu *c, u32 msr, u64 val, bool host);
-/* EFER.SVME changes by a guest's write: 0, -EINVAL, or 1: shutdown (APM2 15.5). */
-int svm_efer_write(struct cpu *c, u64 efer);
-/* The same by user space. */
+/* May the guest write this EFER (as far as SVME goes)? 0 or -EINVAL. */
+int svm_efer_check(const struct cpu *c, u64 efer);
+/* EFER.SVME has been changed by the guest. */
+void svm_efer_changed(struct cpu *c);
+/* User space is about to set EFER. */
 void svm_efer_forced(struct cpu *c, u64 efer);
 
 #endif

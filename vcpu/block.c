@@ -53,6 +53,7 @@ static void wake_up(struct vcpu *v)
 
 int vcpu_block(struct vcpu *v)
 {
+	u64 since = trace_watched(TRACE_kvm_vcpu_wakeup) ? tsc_host() : 0;
 	int r;
 
 	engine_fpu_save(v->c);
@@ -90,6 +91,8 @@ int vcpu_block(struct vcpu *v)
 		}
 	}
 	atomic_store(&v->blocked, 0);
+	if (since)
+		vcpu_trace(kvm_vcpu_wakeup, v, tsc_host_to_ns(tsc_host() - since));
 	atomic_store(&v->in_guest, 1);
 	vcpu_flush_requests(v);
 	return r;

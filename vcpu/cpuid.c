@@ -112,9 +112,8 @@ static const struct kvm_cpuid_entry2 *out_of_range(const struct vcpu *v, u32 lea
 	return cpuid_find(v, basic->eax, sub);
 }
 
-void cpuid_hook(struct cpu *c, u32 leaf, u32 sub, u32 out[4])
+static void look_up(const struct vcpu *v, u32 leaf, u32 sub, u32 out[4])
 {
-	const struct vcpu *v = c->owner;
 	const struct kvm_cpuid_entry2 *e = cpuid_find(v, leaf, sub);
 	struct kvm_cpuid_entry2 t;
 
@@ -138,6 +137,15 @@ void cpuid_hook(struct cpu *c, u32 leaf, u32 sub, u32 out[4])
 			out[CPUID_EDX] = e->edx;
 		}
 	}
+}
+
+void cpuid_hook(struct cpu *c, u32 leaf, u32 sub, u32 out[4])
+{
+	const struct vcpu *v = c->owner;
+
+	look_up(v, leaf, sub, out);
+	vcpu_trace(kvm_cpuid, v, leaf, out[CPUID_EAX], out[CPUID_EBX], out[CPUID_ECX],
+		   out[CPUID_EDX]);
 }
 
 /* Fill in what other layers read from struct cpu. */
@@ -171,7 +179,7 @@ static void derive(struct vcpu *v)
 		       (xcr0_host_supported() & 4 ? CR4_OSXSAVE : 0);
 	c->cr4_reserved = ~cr4;
 	efer = EFER_SCE | (c->has_lm ? EFER_LME | EFER_LMA : 0) | (c->has_nx ? EFER_NX : 0) |
-	       (HAS(AUTO_IBRS) ? BIT64(21) : 0);
+	       (HAS(AUTO_IBRS) ? BIT64(21) : 0) | (HAS(SVM) ? EFER_SVME : 0);
 	c->efer_reserved = ~efer;
 #undef HAS
 
@@ -187,6 +195,7 @@ static void derive(struct vcpu *v)
 			  (e->ebx == 0x6f677948);	/* "Auth...", "Hygo..." */
 	e = cpuid_find(v, 0x40000001, 0);
 	v->p->cpuid.pv_features = e ? e->eax : 0;
+	nested_caps(v);
 }
 
 void cpuid_update_dynamic(struct vcpu *v)

@@ -141,16 +141,35 @@ static int left(struct vcpu *v)
 	return exit_internal_error(v, KVM_INTERNAL_ERROR_EMULATION);
 }
 
+static void trace_exit(struct vcpu *v, enum engine_exit why)
+{
+	/* In the order of TRACE_ENUMS' exit. */
+	static const u8 number[] = {
+		[ENGINE_POLL] = 0, [ENGINE_FAULT] = 1, [ENGINE_EXIT] = 2, [ENGINE_STEP] = 3,
+		[ENGINE_UNBACKED] = 4, [ENGINE_EFAULT] = 5,
+	};
+	const struct cpu *c = v->c;
+	bool exception = why == ENGINE_FAULT;
+
+	vcpu_trace(kvm_exit, v, number[why], c->rip, exception ? c->fault.vector : 0,
+		   exception ? c->fault.error : 0);
+}
+
 int vcpu_enter(struct vcpu *v, bool replay)
 {
 	struct vcpu_priv *p = v->p;
 	struct cpu *c = v->c;
 	bool tf = c->rflags & FL_TF, rf = c->rflags & FL_RF;
 	bool debug = debug_wants_step(v);
+	enum engine_exit why;
 	int r;
 
 	c->single_step = replay || tf || debug || p->step_shadow;
-	switch (engine_run(c)) {
+	vcpu_trace(kvm_entry, v, c->rip);
+	why = engine_run(c);
+	if (unlikely(trace_any()))
+		trace_exit(v, why);
+	switch (why) {
 	case ENGINE_POLL:
 		r = replay ? RUN_POLL : RUN_AGAIN;
 		break;
@@ -364,6 +383,7 @@ static int __attribute__((noinline)) run_here(struct vcpu *v)
 
 	engine_fpu_save(v->c);
 	post_run(v);
+	vcpu_trace(kvm_userspace_exit, v, v->run->exit_reason, (u64)(s64)r);
 	atomic_store_explicit(&v->in_guest, 0, memory_order_release);
 	if (unlikely(masked))
 		swap_mask(&saved, NULL);
