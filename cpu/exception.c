@@ -265,7 +265,8 @@ int cpu_deliver(struct cpu *c, const struct cpu_event *e)
 		.e = e,
 		.rip = is_soft(e) ? e->next_rip : c->rip,
 		.rflags = c->rflags,
-		.ext = e->kind != EV_SOFT_INT && e->kind != EV_SOFT_EXC,
+		/* External to the program: not its instructions, not their exceptions. */
+		.ext = e->kind == EV_INTR || e->kind == EV_NMI || e->kind == EV_PRIV_SOFT,
 	};
 
 	apply_payload(c, e);
