@@ -245,7 +245,7 @@ WR(efer)
 	c->efer = (val & ~EFER_LMA) | (c->efer & EFER_LMA);
 	if (c->efer != old) {
 		cpu_mode_changed(c);
-		mmu_flush(c, true);
+		mmu_flush_all(c);
 	}
 	return 0;
 }

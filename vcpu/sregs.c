@@ -141,7 +141,7 @@ static int set_common(struct vcpu *v, const struct kvm_sregs2 *s, bool load_pdpt
 		c->cpl = s->ss.dpl & 3;
 	cpu_mode_changed(c);
 	vcpu_mem_begin(v);
-	mmu_flush(c, true);
+	mmu_flush_all(c);
 	if (load_pdptes && pae_paging(c->cr0, c->cr4, c->efer))
 		mmu_load_pdptes(c, c->cr3);	/* bad ones fault when they are used */
 	vcpu_mem_end(v);

@@ -157,7 +157,7 @@ void vcpu_flush_requests(struct vcpu *v)
 	atomic_store(&v->servicing, 1);
 	req = atomic_fetch_and(&v->requests, ~FLUSHES) & FLUSHES;
 	if (req & BIT64(VREQ_TLB_FLUSH)) {
-		mmu_flush(c, true);
+		mmu_flush_all(c);
 		engine_code_suspect(c);
 	}
 	if (req & BIT64(VREQ_CODE_PAGES)) {
