@@ -180,6 +180,12 @@ static void load_hw(struct lapic *l)
 	l->hw.max_index = l->hw.x2apic || t->max_index < 0xfe ? t->max_index : 0xfe;
 }
 
+static void set_ops(struct lapic *l, const struct lapic_ops *ops)
+{
+	atomic_store_explicit(&l->ops, ops, memory_order_release);
+	l->fast.apicv_active = ops == &lapic_avic_ops;
+}
+
 static void follow(struct lapic *l, u32 inhibits)
 {
 	const struct lapic_ops *ops = wanted(l, inhibits);
@@ -187,8 +193,7 @@ static void follow(struct lapic *l, u32 inhibits)
 	load_hw(l);
 	if (ops == lapic_ops(l))
 		return;
-	atomic_store(&l->ops, ops);
-	l->fast.apicv_active = ops == &lapic_avic_ops;
+	set_ops(l, ops);
 	lapic_count(l, apicv_updates);
 	lapic_refresh_hint(l);
 	/* What is pending must be looked at anew by whoever now delivers it. */
@@ -215,7 +220,8 @@ void apicv_set_nested(struct lapic *l, bool in_l2)
 	if (l->in_l2 == in_l2)
 		return;
 	l->in_l2 = in_l2;
-	apicv_refresh(l);
+	/* On the path of VMRUN: nobody needs to look at IRR because of it. */
+	set_ops(l, wanted(l, atomic_load(&l->chip->inhibits)));
 }
 
 bool apicv_active(struct lapic *l)

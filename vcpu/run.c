@@ -105,6 +105,8 @@ static int service(struct vcpu *v)
  * its request pending. */
 static void check_apicv(struct vcpu *v)
 {
+	/* Guest mode may have been entered or left by an ioctl. */
+	apicv_set_nested(v->lapic, v->c->in_l2);
 	if (likely(apicv_consistent(v->lapic)) ||
 	    atomic_load(&v->requests) & BIT64(VREQ_APICV_UPDATE))
 		return;
