@@ -35,11 +35,13 @@ struct rig {
 static u64 rig_now;		/* ns */
 /* Every test is run on the software APIC and with AVIC active: rig_run(). */
 static enum avic_kind rig_kind = AVIC_KIND_X2AVIC_EXT;
-#define rig_run(tests) \
-	((rig_kind = AVIC_KIND_NONE, \
-	  cmocka_run_group_tests_name("software", tests, NULL, NULL)) | \
-	 (rig_kind = AVIC_KIND_X2AVIC_EXT, \
-	  cmocka_run_group_tests_name("AVIC", tests, NULL, NULL)))
+#define rig_run(tests) ({ \
+	int failed_; \
+	rig_kind = AVIC_KIND_NONE; \
+	failed_ = cmocka_run_group_tests_name("software", tests, NULL, NULL); \
+	rig_kind = AVIC_KIND_X2AVIC_EXT; \
+	failed_ + cmocka_run_group_tests_name("AVIC", tests, NULL, NULL); \
+})
 
 static u64 rig_now_ns(void *vm)
 {

@@ -242,7 +242,8 @@ static void xapic_icr(void **state)
 	struct lapic *l = r->cpu[0].l;
 
 	rig_write(l, APIC_ICR2, 0x02ffffff);
-	assert_int_equal(rig_read(l, APIC_ICR2), 0x02000000);
+	/* A CPU with AVIC keeps the reserved bits. */
+	assert_int_equal(rig_read(l, APIC_ICR2), rig_kind ? 0x02ffffff : 0x02000000);
 	rig_write(l, APIC_ICR, 0x4041 | ICR_BUSY);
 	assert_int_equal(rig_read(l, APIC_ICR), 0x4041);
 	assert_true(lapic_test(r->cpu[2].l, APIC_IRR, 0x41));
