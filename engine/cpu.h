@@ -122,6 +122,8 @@ struct cpu_fault {
 	u64 payload;	/* #PF: CR2; #DB: the DR6 bits to set; NPF: guest-physical address */
 	u64 info;	/* NPF: EXITINFO1 */
 	u32 error;
+	/* Raised while a software interrupt was delivered: which, as EXITINTINFO has it. */
+	u32 during;
 	u8 vector;
 	bool has_error;
 };
@@ -281,12 +283,15 @@ struct cpu {
 	/* Instruction-boundary blocks (APM2 8.1.4): after STI, after MOV SS. */
 	u8 shadow_sti;
 	u8 shadow_ss;
+	/* The engine has taken a shadow away for the instruction at shadow_rip. */
+	u8 shadow_left;
 	u8 cpl;
 	u8 halted;	/* HLT executed; cleared by whoever wakes it */
 	u8 single_step;	/* run one instruction per engine_run() call */
 	u8 in_l2;	/* SVM guest mode (APM2 15.5); set and cleared with mmu_enter_guest()
 			 * and mmu_leave_guest() */
 	u32 l2_inline;	/* enum cpu_l2_insn: left to C in L2. Meaningful while in_l2. */
+	u64 shadow_rip;
 	u64 tsc_offset;	/* guest TSC = host TSC (scaled) + offset */
 	u64 tsc_ratio;	/* 32.32 fixed point; 1 << 32 = unscaled */
 
