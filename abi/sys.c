@@ -2,7 +2,6 @@
 /* abi/sys.c - ioctls of the system fd, and the entry points of abi.h. */
 #include <fcntl.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "abi/abi.h"
@@ -192,14 +191,6 @@ long abi_ioctl(struct handle *h, unsigned long request, unsigned long arg)
 	return r;
 }
 
-int abi_map_check(struct handle *h, int prot, int flags, u64 off, u64 len)
-{
-	if (h->kind != HANDLE_VCPU || vm_dirty_ring_map_ok(h->vm, off, len, prot & PROT_EXEC,
-							     (flags & MAP_TYPE) != MAP_PRIVATE))
-		return 0;
-	return -EINVAL;
-}
-
 int abi_ring_fd(struct handle *h)
 {
 	struct vm_vcpu *vv;
@@ -210,4 +201,9 @@ int abi_ring_fd(struct handle *h)
 	if (!vv || !vv->index)
 		return -1;
 	return h->vm->ring_fd;
+}
+
+bool abi_avic(void)
+{
+	return vm_avic_kind() != AVIC_KIND_NONE;
 }

@@ -77,7 +77,7 @@ int vcpu_run_guarded(struct vcpu *v, int (*run)(struct vcpu *v))
 
 	if (guard_set(&p->guard)) {
 		engine_abandon(v->c);
-		mmu_flush(v->c, true);
+		mmu_flush_all(v->c);
 		atomic_store(&v->servicing, 0);
 		vcpu_undeliver(v);
 		p->insn = NULL;
@@ -101,7 +101,7 @@ int vcpu_mem_do(struct vcpu *v, int (*fn)(struct vcpu *v, void *arg), void *arg)
 		return fn(v, arg);
 	vcpu_mem_begin(v);
 	if (guard_set(&p->guard)) {
-		mmu_flush(v->c, true);
+		mmu_flush_all(v->c);
 		atomic_store(&v->servicing, 0);
 		r = -EFAULT;
 	} else {

@@ -124,6 +124,7 @@ static int set_common(struct vcpu *v, const struct kvm_sregs2 *s, bool load_pdpt
 	if (vcpu_set_apic_base(v, s->apic_base, true))
 		return -EINVAL;
 
+	svm_efer_forced(c, s->efer);
 	c->idtr = (struct cpu_dtr){ .base = s->idt.base, .limit = s->idt.limit };
 	c->gdtr = (struct cpu_dtr){ .base = s->gdt.base, .limit = s->gdt.limit };
 	c->cr2 = s->cr2;
@@ -145,7 +146,7 @@ static int set_common(struct vcpu *v, const struct kvm_sregs2 *s, bool load_pdpt
 	else
 		c->cpl = s->ss.dpl & 3;
 	cpu_mode_changed(c);
-	mmu_flush(c, true);
+	mmu_flush_all(c);
 	/* Bad ones fault when they are used. */
 	if (load_pdptes && pae_paging(c->cr0, c->cr4, c->efer))
 		vcpu_mem_do(v, load, NULL);
