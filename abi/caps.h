@@ -41,6 +41,7 @@
 	X(USER_MEMORY2, 231, 1) \
 	X(MEMORY_FAULT_INFO, 232, 1) \
 	X(VM_TYPES, 235, 1) \
+	X(PRE_FAULT_MEMORY, 236, 1) \
 	/* interrupts */ \
 	X(IRQCHIP, 0, 1) \
 	X(HLT, 1, 1) \

@@ -103,6 +103,8 @@
 	X(GET_MP_STATE, 0x8004ae98, OUT, struct kvm_mp_state, vci_get_mp_state) \
 	X(SET_MP_STATE, 0x4004ae99, IN, struct kvm_mp_state, vci_set_mp_state) \
 	X(NMI, 0x0000ae9a, NONE, void, vci_nmi) \
+	X(SMI, 0x0000aeb7, NONE, void, vci_smi) \
+	X(PRE_FAULT_MEMORY, 0xc040aed5, RAW, void, vci_pre_fault) \
 	X(SET_GUEST_DEBUG, 0x4048ae9b, IN, struct kvm_guest_debug, vci_set_debug) \
 	X(X86_SETUP_MCE, 0x4008ae9c, IN, u64, vci_setup_mce) \
 	X(X86_SET_MCE, 0x4040ae9e, IN, struct kvm_x86_mce, vci_set_mce) \

@@ -65,6 +65,7 @@ int exit_not_emulable(struct vcpu *v)
 			return cpu_raise(c, EXC_UD);
 		vcpu_queue_exception(v, &f);
 	}
+	vcpu_count(v, insn_emulation_fail);
 	exit_internal_error(v, KVM_INTERNAL_ERROR_EMULATION);
 	v->p->user_exit = true;
 	return CPU_EXIT;

@@ -19,8 +19,10 @@ static int device_read(struct vcpu *v, u64 gpa, void *buf, u32 len)
 	engine_fpu_save(v->c);
 	if (v->lapic && (gpa & PAGE_MASK) == (lapic_get_base(v->lapic) & PAGE_MASK)) {
 		r = lapic_mmio_read(v->lapic, (u32)(gpa & ~PAGE_MASK), buf, len);
-		if (!r)
+		if (!r) {
+			tpr_accessed(v, (u32)(gpa & ~PAGE_MASK), false);
 			return 0;
+		}
 	}
 	return v->vm_ops->mmio_read ? v->vm_ops->mmio_read(v->vm, v, gpa, buf, len) : -ENOENT;
 }
@@ -32,8 +34,10 @@ static int device_write(struct vcpu *v, u64 gpa, const void *buf, u32 len)
 	engine_fpu_save(v->c);
 	if (v->lapic && (gpa & PAGE_MASK) == (lapic_get_base(v->lapic) & PAGE_MASK)) {
 		r = lapic_mmio_write(v->lapic, (u32)(gpa & ~PAGE_MASK), buf, len);
-		if (!r)
+		if (!r) {
+			tpr_accessed(v, (u32)(gpa & ~PAGE_MASK), true);
 			return 0;
+		}
 	}
 	return v->vm_ops->mmio_write ? v->vm_ops->mmio_write(v->vm, v, gpa, buf, len) : -ENOENT;
 }
@@ -42,6 +46,7 @@ static void user_exit(struct vcpu *v, const struct mmio_frag *f, bool write)
 {
 	struct kvm_run *run = v->run;
 
+	vcpu_count(v, mmio_exits);
 	run->exit_reason = KVM_EXIT_MMIO;
 	run->mmio.phys_addr = f->gpa;
 	run->mmio.len = f->len;

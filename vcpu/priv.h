@@ -148,6 +148,8 @@ struct vcpu_priv {
 	bool pv_unhalted;
 	bool user_exit;		/* run->exit_reason is set; KVM_RUN returns 0 */
 	bool set_tpr_exit;
+	bool tpr_reporting;	/* KVM_TPR_ACCESS_REPORTING */
+	u64 vapic;		/* KVM_SET_VAPIC_ADDR, 0 = none */
 	bool step_shadow;	/* an event waits for the end of an STI or MOV SS shadow */
 	bool pv_eoi_pending;	/* the guest may have taken the PV EOI short cut */
 	bool ran;		/* KVM_RUN was called: CPUID is frozen */
@@ -247,6 +249,11 @@ int mmio_probe(struct cpu *c);
 int pio_complete(struct vcpu *v);
 int pio_in(struct cpu *c, const struct insn *in, u16 port, u32 size, void *buf, u32 *count);
 int pio_out(struct cpu *c, const struct insn *in, u16 port, u32 size, const void *buf, u32 *count);
+
+/* -- vapic.c -- */
+void tpr_accessed(struct vcpu *v, u32 offset, bool write);
+void vapic_store(struct vcpu *v);
+void vapic_load(struct vcpu *v);
 
 /* -- emulable.c -- */
 bool insn_emulable(const struct insn *in);

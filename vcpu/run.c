@@ -60,6 +60,10 @@ static int service(struct vcpu *v)
 		run->exit_reason = KVM_EXIT_DIRTY_RING_FULL;
 		return RUN_EXIT;
 	}
+	if (take(v, VREQ_REPORT_TPR)) {
+		run->exit_reason = KVM_EXIT_TPR_ACCESS;
+		return RUN_EXIT;
+	}
 	if (take(v, VREQ_CLOCK_UPDATE))
 		kvmclock_update(v);
 	if (take(v, VREQ_TRIPLE_FAULT) || v->p->ev.triple_fault) {
@@ -89,6 +93,7 @@ static int service(struct vcpu *v)
 	    lapic_take_events(v->lapic, LAPIC_EV_UNHALT, NULL))
 		v->p->pv_unhalted = true;
 	if (take(v, VREQ_EVENT) && v->lapic) {
+		vcpu_count(v, req_event);
 		lapic_poll_timer(v->lapic);
 		/* Fired early: the VM's timer has forgotten the deadline, we have not. */
 		if (v->p->armed_ns && lapic_next_event_ns(v->lapic) == v->p->armed_ns)
@@ -185,7 +190,12 @@ int vcpu_enter(struct vcpu *v, bool replay)
 
 	c->single_step = replay || tf || debug || p->step_shadow;
 	vcpu_trace(kvm_entry, v, c->rip);
+	if (unlikely(p->vapic))
+		vapic_store(v);
+	vcpu_count(v, exits);
 	why = engine_run(c);
+	if (unlikely(p->vapic))
+		vapic_load(v);
 	if (unlikely(trace_any()))
 		trace_exit(v, why);
 	switch (why) {
@@ -256,6 +266,7 @@ static int loop(struct vcpu *v)
 		}
 		if (vcpu_signal_pending(v)) {
 			run->exit_reason = KVM_EXIT_INTR;
+			vcpu_count(v, signal_exits);
 			r = -EINTR;
 			break;
 		}
@@ -277,6 +288,7 @@ static int loop(struct vcpu *v)
 		if (unlikely(run->request_interrupt_window) && vcpu_userspace_pic(v) &&
 		    vcpu_ready_for_interrupt(v)) {
 			run->exit_reason = KVM_EXIT_IRQ_WINDOW_OPEN;
+			vcpu_count(v, request_irq_exits);
 			r = RUN_EXIT;
 			break;
 		}
@@ -430,6 +442,7 @@ static int __attribute__((noinline)) run_here(struct vcpu *v)
 		lapic_put_away(v->lapic);
 
 	engine_fpu_save(v->c);
+	vcpu_count(v, host_state_reload);
 	post_run(v);
 	vcpu_trace(kvm_userspace_exit, v, v->run->exit_reason, (u64)(s64)r);
 	atomic_store_explicit(&v->in_guest, 0, memory_order_release);

@@ -70,6 +70,7 @@ int vcpu_create(struct vcpu **out, u32 id, u32 index, int run_fd, void *vm,
 		goto fail;
 	}
 	v->run = run;
+	v->stats = &v->plain_stats;
 	v->pio_data = (u8 *)run + PAGE_SIZE;
 	v->id = id;
 	v->vm = vm;
@@ -165,6 +166,7 @@ void vcpu_flush_requests(struct vcpu *v)
 	atomic_store(&v->servicing, 1);
 	req = atomic_fetch_and(&v->requests, ~FLUSHES) & FLUSHES;
 	if (req & BIT64(VREQ_TLB_FLUSH)) {
+		vcpu_count(v, tlb_flush);
 		mmu_flush_all(c);
 		engine_code_suspect(c);
 	}

@@ -14,6 +14,7 @@
 #include "cpu/sys.h"
 #include "engine/engine.h"
 #include "irq/irq.h"
+#include "vcpu/stats.h"
 
 struct vcpu;
 
@@ -28,6 +29,7 @@ struct vcpu;
 	X(STEAL_UPDATE) X(VM_DEAD) X(EXIT_PARK) \
 	X(APIC_EVENT)	/* INIT or SIPI arrived at the LAPIC */ \
 	X(TIMER)	/* lapic_next_event_ns() changed */ \
+	X(REPORT_TPR)	/* KVM_EXIT_TPR_ACCESS is prepared */ \
 	X(DIRTY_FULL)	/* the vCPU's dirty ring is soft-full: ask vm_ops->dirty_ring_full */
 enum vcpu_request {
 #define X(n) VREQ_##n,
@@ -107,6 +109,8 @@ struct vcpu {
 	_Atomic u32 wake_seq;		/* futex word for blocking (HLT, wait-for-SIPI) */
 	_Atomic u32 blocked;		/* the owner sleeps, or is about to, on wake_seq */
 	_Atomic int tid;		/* thread inside KVM_RUN, 0 = none */
+	struct vcpu_stats *_Atomic stats;	/* moved under the lock */
+	struct vcpu_stats plain_stats;
 
 	struct vcpu_priv *p;		/* vcpu_priv.h: events, cpuid, msrs, pio/mmio fragments, debug */
 };
@@ -191,6 +195,8 @@ u32 vcpu_get_tsc_khz(struct vcpu *v);
 int vcpu_get_tsc_offset(struct vcpu *v, u64 *off);
 int vcpu_set_tsc_offset(struct vcpu *v, u64 off);
 int vcpu_kvmclock_ctrl(struct vcpu *v);
+int vcpu_set_vapic(struct vcpu *v, u64 gpa);
+void vcpu_set_tpr_reporting(struct vcpu *v, bool on);
 int vcpu_setup_mce(struct vcpu *v, u64 mcg_cap);
 int vcpu_set_mce(struct vcpu *v, const struct kvm_x86_mce *m);
 int vcpu_enable_cap(struct vcpu *v, const struct kvm_enable_cap *cap);

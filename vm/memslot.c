@@ -77,6 +77,7 @@ static void map_publish(struct vm *vm, struct phys_map *m)
 	qsort(m->slot, m->n, sizeof(m->slot[0]), by_gpa);
 	vm->retired.map = atomic_exchange(&vm->phys.map, m);
 	vm_count(vm->stats, remote_tlb_flush);
+	vm_count(vm->stats, remote_tlb_flush_requests);
 	vm_request_all(vm, VREQ_TLB_FLUSH, true);
 }
 

@@ -2,7 +2,7 @@
 /*
  * tests/abi/main.c - runs the rules: TAP, or a report for a kernel that is not standin.
  *
- *   abi_rules [--report] [--list] [NAME...]
+ *   abi_rules [--report] [--list] [--ioctls] [NAME...]
  *
  * The node is $KVM_NODE, else $STANDIN_NODE, else /dev/kvm. With --report a difference does
  * not fail: each is named, with what the facts say about it.
@@ -13,7 +13,7 @@
 #include <sys/utsname.h>
 #include <sys/wait.h>
 
-#include "tests/abi/abi.h"
+#include "tests/abi/coverage.h"
 
 enum { SECONDS = 20, SKIP_CODE = 77, BROKEN_CODE = 78 };
 
@@ -163,8 +163,14 @@ int main(int argc, char **argv)
 			for (struct rule *r = rules; r; r = r->next)
 				printf("%-28s %-4s %s\n", r->name, r->section, r->text);
 			return 0;
+		} else if (!strcmp(argv[i], "--ioctls")) {
+			for (u32 j = 0; j < coverage_rows; j++)
+				printf("%-7s %-28s %-22s %-22s %s\n", coverage[j].fd, coverage[j].name,
+				       coverage[j].success->name, coverage[j].refusal->name,
+				       coverage[j].round_trip->name);
+			return 0;
 		} else {
-			fprintf(stderr, "usage: abi_rules [--report] [--list] [NAME...]\n");
+			fprintf(stderr, "usage: abi_rules [--report] [--list] [--ioctls] [NAME...]\n");
 			return 2;
 		}
 	}

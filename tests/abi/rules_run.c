@@ -650,10 +650,11 @@ RULE(tpr_access_exit, "5.5", "TPR access reporting: exit 12 with RIP and directi
 	memcpy(m.ram + CODE, "\x89\x83\x80\0\0\0\x8b\x83\x80\0\0\0\x8b\x43\x20\xe6\x10\xf4", 18);
 	set_regs(&(struct kvm_regs){ .rip = CODE, .rflags = 2, .rbx = 0xfee00000, .rax = 0x30 });
 	EQ(run(), KVM_EXIT_TPR_ACCESS);
-	EQ(m.run->tpr_access.rip, CODE + 6);
+	EQ(m.run->tpr_access.rip, CODE);	/* of the instruction */
 	EQ(m.run->tpr_access.is_write, 1);
+	EQ(regs().rip, CODE + 6);
 	EQ(run(), KVM_EXIT_TPR_ACCESS);
-	EQ(m.run->tpr_access.rip, CODE + 12);
+	EQ(m.run->tpr_access.rip, CODE + 6);
 	EQ(m.run->tpr_access.is_write, 0);
 	EQ(regs().rax, 0x30);
 	EQ(run(), KVM_EXIT_IO);
@@ -782,4 +783,23 @@ RULE(emulation_failure_default, "5.5", "without the capability: the exit at CPL 
 	EQ(run(), KVM_EXIT_MMIO);
 	EQ(m.run->mmio.is_write, 1);
 	EQ(run(), KVM_EXIT_HLT);
+}
+
+RULE(vapic_page, "5.1", "SET_VAPIC_ADDR: the page shows the TPR before entry and sets it after exit")
+{
+	struct kvm_vapic_addr a = { .vapic_addr = DATA };
+	struct kvm_lapic_state l;
+
+	machine(M_IRQCHIP);
+	IS(ioctl(m.cpu, KVM_SET_VAPIC_ADDR, &a), 0);
+	MUST(!ioctl(m.cpu, KVM_GET_LAPIC, &l));
+	l.regs[0x80] = 0x20;
+	MUST(!ioctl(m.cpu, KVM_SET_LAPIC, &l));
+	/* mov al,[0x4000]; out 0x10,al; mov byte [0x4000],0x50; out 0x11,al */
+	LOAD(0xa0, 0x00, 0x40, 0xe6, 0x10, 0xc6, 0x06, 0x00, 0x40, 0x50, 0xe6, 0x11, 0xf4);
+	EQ(run(), KVM_EXIT_IO);
+	EQ(regs().rax & 0xff, 0x20);
+	EQ(run(), KVM_EXIT_IO);
+	MUST(!ioctl(m.cpu, KVM_GET_LAPIC, &l));
+	EQ((u8)l.regs[0x80], 0x50);
 }

@@ -599,3 +599,36 @@ RULE(x2apic_api, "2.3", "X2APIC_API: bits outside EINVAL; enable and disable tog
 	NEED(cap(m.vm, KVM_CAP_X2APIC_API) == 0xf, "before 7.0");
 	IS(enable(m.vm, KVM_CAP_X2APIC_API, 0xc), -EINVAL);
 }
+
+RULE(nested_state, "4.13", "GET/SET_NESTED_STATE: size too small, unknown flags or format refused; round trip")
+{
+	struct kvm_nested_state *s = calloc(1, 8192);
+	u64 v;
+
+	machine(M_CPUID);
+	MUST(s);
+	s->size = 128;
+	if (!cap(m.sys, KVM_CAP_NESTED_STATE)) {
+		IS(ioctl(m.cpu, KVM_GET_NESTED_STATE, s), -EINVAL);
+		IS(ioctl(m.cpu, KVM_SET_NESTED_STATE, s), -EINVAL);
+		return;
+	}
+	IS(ioctl(m.cpu, KVM_GET_NESTED_STATE, BAD), -EFAULT);
+	IS(ioctl(m.cpu, KVM_SET_NESTED_STATE, BAD), -EFAULT);
+	s->size = 8;
+	IS(ioctl(m.cpu, KVM_GET_NESTED_STATE, s), -E2BIG);
+	TRUE(s->size >= 128);
+	s->size = 8192;
+	IS(ioctl(m.cpu, KVM_GET_NESTED_STATE, s), 0);
+	TRUE(s->size >= 128 && s->size <= 8192);
+	NEED(get_msr(m.cpu, 0xc0010114, &v) == 1 && s->format == 1, "not an AMD guest");
+	IS(ioctl(m.cpu, KVM_SET_NESTED_STATE, s), 0);
+	s->flags = 0x8000;
+	IS(ioctl(m.cpu, KVM_SET_NESTED_STATE, s), -EINVAL);
+	s->flags = 0;
+	s->format = 0;
+	IS(ioctl(m.cpu, KVM_SET_NESTED_STATE, s), -EINVAL);
+	s->format = 1;
+	s->size = 64;
+	IS(ioctl(m.cpu, KVM_SET_NESTED_STATE, s), -EINVAL);
+}

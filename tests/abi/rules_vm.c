@@ -661,3 +661,27 @@ RULE(ring_full, "5.6", "soft-full, 64 in reserve: exit 31 at every entry until i
 	EQ(r, KVM_EXIT_HLT);
 	EQ(n, 400);
 }
+
+RULE(msr_filter_works, "5.2", "a denied MSR: #GP, or exit with reason FILTER; 0x800-0x8ff never; replaced whole")
+{
+	static u8 bits[1];	/* 0: denied */
+	struct kvm_msr_filter f = { .ranges[0] = { .flags = 3, .nmsrs = 1, .base = 0x174,
+						   .bitmap = bits } };
+
+	machine(M_CPUID);
+	IS(enable(m.vm, KVM_CAP_X86_USER_SPACE_MSR, KVM_MSR_EXIT_REASON_FILTER), 0);
+	IS(ioctl(m.vm, KVM_X86_SET_MSR_FILTER, &f), 0);
+	MUST(!enter64());
+	memcpy(m.ram + CODE, "\x0f\x32\xf4", 3);
+	set_regs(&(struct kvm_regs){ .rip = CODE, .rflags = 2, .rcx = 0x174 });
+	EQ(run(), KVM_EXIT_X86_RDMSR);
+	EQ(m.run->msr.reason, KVM_MSR_EXIT_REASON_FILTER);
+	m.run->msr.data = 0x99;
+	EQ(run(), KVM_EXIT_HLT);
+	EQ(regs().rax, 0x99);
+	memset(&f, 0, sizeof(f));
+	IS(ioctl(m.vm, KVM_X86_SET_MSR_FILTER, &f), 0);
+	set_regs(&(struct kvm_regs){ .rip = CODE, .rflags = 2, .rcx = 0x174 });
+	EQ(run(), KVM_EXIT_HLT);
+	EQ(regs().rax, 0);
+}
