@@ -9,6 +9,7 @@ import vm
 from echo import Echo
 
 DISK = 16 << 20
+NET_THREADS = 2     # as in pulse.c
 MINUTES = float(os.environ.get('LOAD_MINUTES', '10'))
 
 
