@@ -16,8 +16,19 @@ struct vm_vcpu;
 int abi_open(int open_flags);
 /* An ioctl of type 0xAE on a handle. */
 long abi_ioctl(struct handle *h, unsigned long request, unsigned long arg);
-/* The fd and offset that hold the coalesced ring page of this vCPU's VM, -1: none. */
-int abi_ring_fd(struct handle *h);
+/* Once per process, before the first abi_open(): 0 or -errno. */
+int abi_start(void);
+/* A request is about to be made: faults must be deliverable on this thread. */
+void abi_thread_ready(void);
+/* From a handler of SIGSEGV, SIGBUS, SIGFPE, SIGILL or SIGTRAP: true when the signal was ours and
+ * has been dealt with. Async-signal-safe, as is the next. */
+bool abi_fault(int sig, void *siginfo, void *ucontext);
+/* A signal handler of the program is about to run: end this thread's KVM_RUN. */
+void abi_signal_seen(void);
+/* The program has mapped h's descriptor at p: put in what is not the descriptor's own. */
+int abi_mapped(struct handle *h, void *p, size_t len, int prot, int flags, off_t off);
+/* AVIC is modelled (kvm_amd's parameter of that name). */
+bool abi_avic(void);
 
 /* -- between the files of abi/ -- */
 long sys_ioctl(struct handle *h, u32 code, unsigned long arg);
@@ -28,5 +39,7 @@ const char *cap_name(unsigned long nr);
 int vm_enable_cap(struct vm *vm, const struct kvm_enable_cap *cap);
 int stats_vm_fd(struct vm *vm);
 int stats_vcpu_fd(struct vm_vcpu *vv);
+/* The fd that holds the coalesced ring page of this vCPU's VM, -1: none, or its own. */
+int abi_ring_fd(struct handle *h);
 
 #endif

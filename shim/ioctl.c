@@ -5,17 +5,24 @@
  */
 #include "shim/shim.h"
 
+#include <linux/kvm.h>
 #include <stdarg.h>
 
 #include "abi/abi.h"
-#include "vm/kvm_uapi.h"
 
 static int ioctl_ours(struct handle *h, unsigned long request, unsigned long arg)
 {
-	long r;
+	static _Thread_local bool ready __attribute__((tls_model("initial-exec")));
+	long r = 0;
 
-	shim_thread_ready();
-	r = abi_ioctl(h, request, arg);
+	/* A system fd that came through exec or a socket is used without any open(). */
+	if (unlikely(!ready)) {
+		r = shim_engine_start();
+		abi_thread_ready();
+		ready = !r;
+	}
+	if (likely(!r))
+		r = abi_ioctl(h, request, arg);
 	handle_put(h);
 	return (int)shim_ret(r);
 }
@@ -55,20 +62,13 @@ EXPORT int ioctl(int fd, unsigned long request, ...)
 	return unlikely(r < 0) ? ioctl_failed(fd, r) : r;
 }
 
-/* The coalesced ring belongs to the VM: every vCPU's page 2 shows the same memory. */
-static void *map_ring(void *p, size_t len, int prot, int flags, int fd, off_t off)
+static void *mapped(void *p, size_t len, int prot, int flags, int fd, off_t off)
 {
-	const off_t ring = (off_t)(VM_COALESCED_PAGE * PAGE_SIZE);
 	struct handle *h = handle_peek(fd);
-	int ring_fd;
 
 	if (!h)
 		return p;
-	ring_fd = abi_ring_fd(h);
-	if (ring_fd >= 0 && (flags & MAP_TYPE) != MAP_PRIVATE && off <= ring &&
-	    off + (off_t)len > ring &&
-	    NEXT(mmap)((u8 *)p + (ring - off), PAGE_SIZE, prot, MAP_SHARED | MAP_FIXED, ring_fd,
-		       ring) == MAP_FAILED) {
+	if (abi_mapped(h, p, len, prot, flags, off)) {
 		munmap(p, len);
 		p = MAP_FAILED;
 	}
@@ -82,7 +82,7 @@ EXPORT void *mmap(void *addr, size_t len, int prot, int flags, int fd, off_t off
 
 	if (fd < 0 || p == MAP_FAILED || (flags & MAP_ANONYMOUS))
 		return p;
-	return map_ring(p, len, prot, flags, fd, off);
+	return mapped(p, len, prot, flags, fd, off);
 }
 
 EXPORT void *mmap64(void *addr, size_t len, int prot, int flags, int fd, off64_t off)

@@ -7,31 +7,34 @@
 #include <sys/sysmacros.h>
 
 #include "abi/abi.h"
-#include "base/log.h"
-#include "vcpu/vcpu.h"
 
 static int start_result;
 
 static void start_once(void)
 {
-	start_result = vcpu_init_once();
-	if (start_result)
-		log_error("cannot run guests on this host (errno %d); see `standin doctor`",
-			  -start_result);
-	else
+	start_result = abi_start();
+	if (!start_result)
 		shim_signals_start();
+}
+
+int shim_engine_start(void)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+	pthread_once(&once, start_once);
+	return start_result;
 }
 
 int shim_open_node(int flags)
 {
-	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	int r;
 
 	if ((flags & O_CREAT) && (flags & O_EXCL))
 		return -EEXIST;
 	if (flags & O_DIRECTORY)
 		return -ENOTDIR;
-	pthread_once(&once, start_once);
-	return start_result ? start_result : abi_open(flags);
+	r = shim_engine_start();
+	return r ? r : abi_open(flags);
 }
 
 /* A path that reached the real device by another name (a symbolic link, a bind mount)

@@ -87,6 +87,8 @@ bool shim_is_node(int dir, const char *path);
 const char *shim_node(void);
 bool shim_node_is_default(void);
 int shim_open_node(int flags);		/* fd or -errno */
+/* Before the first request of any kind: 0 or -errno. Idempotent. */
+int shim_engine_start(void);
 /* A parameter of a KVM module below /sys/module: fd, -errno, or -ENOSYS when the path is none. */
 int shim_open_param(const char *path, int flags);
 
@@ -94,7 +96,5 @@ int shim_open_param(const char *path, int flags);
  * node on; the program's own handlers are called behind ours. */
 void shim_signals_init(void);
 void shim_signals_start(void);
-/* Faults must be deliverable on a thread that enters the guest. */
-void shim_thread_ready(void);
 
 #endif

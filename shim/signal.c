@@ -4,7 +4,7 @@
  *
  * Two reasons. KVM_RUN has to return when a signal has been delivered to its thread,
  * which in user space nobody can see but the handler: the trampoline tells
- * vcpu_signal_seen(). And five signals may be raised by translated code or by a copy of an
+ * abi_signal_seen(). And five signals may be raised by translated code or by a copy of an
  * ioctl argument: they are offered to their owners first.
  *
  * sigaction() shows the program its own handlers. Protocol of struct state: writers hold
@@ -15,14 +15,12 @@
  */
 #include "shim/shim.h"
 
+#include <pthread.h>
 #include <string.h>
 #include <sys/syscall.h>
 
-#include "abi/handle.h"
+#include "abi/abi.h"
 #include "base/log.h"
-#include "base/user.h"
-#include "engine/engine.h"
-#include "vcpu/vcpu.h"
 
 #define SIGNALS 65
 
@@ -130,15 +128,13 @@ static void trampoline(int sig, siginfo_t *info, void *uc)
 	int saved = errno;
 
 	if (is_engine_signal(sig)) {
-		if ((sig == SIGSEGV || sig == SIGBUS) && user_fault(uc))
-			return;
 		if (atomic_load_explicit(&engine_started, memory_order_relaxed) &&
-		    (engine_signal(sig, info, uc) || vcpu_host_fault(sig, info, uc))) {
+		    abi_fault(sig, info, uc)) {
 			errno = saved;
 			return;
 		}
 	}
-	vcpu_signal_seen();
+	abi_signal_seen();
 	get_view(s, &a);
 	if (!is_handler(&a)) {
 		if (is_engine_signal(sig))
@@ -337,21 +333,4 @@ void shim_signals_start(void)
 	for (size_t i = 0; i < ARRAY_SIZE(sigs); i++)
 		if (sigaction(sigs[i], NULL, &a) || sigaction(sigs[i], &a, NULL))
 			log_error("signal %d cannot be taken over", sigs[i]);
-}
-
-void shim_thread_ready(void)
-{
-	static _Thread_local bool ready __attribute__((tls_model("initial-exec")));
-	sigset_t set;
-
-	if (likely(ready))
-		return;
-	ready = true;
-	sigemptyset(&set);
-	sigaddset(&set, SIGSEGV);
-	sigaddset(&set, SIGBUS);
-	sigaddset(&set, SIGFPE);
-	sigaddset(&set, SIGILL);
-	sigaddset(&set, SIGTRAP);
-	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
 }

@@ -64,6 +64,14 @@ static struct mmio_frag *replayed(struct vcpu_mmio *m, u64 gpa, u32 len)
 	return NULL;
 }
 
+static u64 frag_value(const struct mmio_frag *f)
+{
+	u64 val = 0;
+
+	cpu_copy(&val, f->data, f->len);
+	return val;
+}
+
 /* At most 8 bytes. CPU_OK or CPU_EXIT. */
 static int read_piece(struct cpu *c, u64 gpa, void *buf, u32 len)
 {
@@ -91,8 +99,10 @@ static int read_piece(struct cpu *c, u64 gpa, void *buf, u32 len)
 	m->replay = m->reads;
 	if (!r) {
 		cpu_copy(buf, f->data, len);
+		vcpu_trace(kvm_mmio, v, 1, len, gpa, frag_value(f));
 		return CPU_OK;
 	}
+	vcpu_trace(kvm_mmio, v, 0, len, gpa, 0);
 	user_exit(v, f, false);
 	vcpu_pend(v, PEND_MMIO_READ, NULL);
 	v->p->user_exit = true;
@@ -126,6 +136,12 @@ int mmio_write(struct cpu *c, u64 gpa, const void *buf, u32 len)
 	while (len) {
 		u32 n = len < 8 ? len : 8;
 
+		if (trace_watched(TRACE_kvm_mmio)) {
+			u64 val = 0;
+
+			cpu_copy(&val, p, n);
+			vcpu_trace(kvm_mmio, v, 2, n, gpa, val);
+		}
 		/* Order is kept: once something is queued, all later pieces queue too. */
 		if (m->writes > m->written || device_write(v, gpa, p, n)) {
 			struct mmio_frag *f;
@@ -182,6 +198,7 @@ int mmio_complete(struct vcpu *v)
 	f = &m->read[m->reads - 1];
 	cpu_copy(f->data, v->run->mmio.data, sizeof(f->data));
 	f->done = true;
+	vcpu_trace(kvm_mmio, v, 1, f->len, f->gpa, frag_value(f));
 	m->replay = 0;
 	do {
 		atomic_store(&v->c->poll, 0);

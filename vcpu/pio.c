@@ -51,6 +51,7 @@ int pio_in(struct cpu *c, const struct insn *in, u16 port, u32 size, void *buf, 
 	}
 	if (*count > PAGE_SIZE / size)
 		*count = PAGE_SIZE / size;
+	vcpu_trace(kvm_pio, v, 0, port, size, *count);
 	if (v->vm_ops->pio_read) {
 		engine_fpu_save(c);
 		for (i = 0; i < *count; i++)
@@ -76,6 +77,7 @@ int pio_out(struct cpu *c, const struct insn *in, u16 port, u32 size, const void
 
 	if (*count > PAGE_SIZE / size)
 		*count = PAGE_SIZE / size;
+	vcpu_trace(kvm_pio, v, 1, port, size, *count);
 	if (v->vm_ops->pio_write) {
 		engine_fpu_save(c);
 		for (i = 0; i < *count; i++)

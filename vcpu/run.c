@@ -9,6 +9,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/log.h"
+#include "irq/apicv.h"
 #include "irq/lapic.h"
 #include "vcpu/priv.h"
 
@@ -79,7 +81,8 @@ static int service(struct vcpu *v)
 	if (take(v, VREQ_SCAN_IOAPIC) && v->lapic)
 		lapic_scan(v->lapic);
 	take(v, VREQ_LOAD_EOI_EXITMAP);
-	take(v, VREQ_APICV_UPDATE);
+	if (take(v, VREQ_APICV_UPDATE) && v->lapic)
+		apicv_update(v->lapic);
 	if (take(v, VREQ_TIMER))
 		rearm_timer(v);
 	if (take(v, VREQ_UNBLOCK) && v->lapic &&
@@ -96,6 +99,22 @@ static int service(struct vcpu *v)
 		vcpu_apic_events(v);
 	take(v, VREQ_EXIT_PARK);
 	return RUN_AGAIN;
+}
+
+/* Every entry: requests come before the mask they announce, so a mask that is not followed has
+ * its request pending. */
+static void check_apicv(struct vcpu *v)
+{
+	/* Guest mode may have been entered or left by an ioctl. */
+	apicv_set_nested(v->lapic, v->c->in_l2);
+	if (likely(apicv_consistent(v->lapic)) ||
+	    atomic_load(&v->requests) & BIT64(VREQ_APICV_UPDATE))
+		return;
+	engine_fpu_save(v->c);
+	if (!apicv_broken(v->cfg->irq))
+		log_error("vCPU %u enters the guest with APIC acceleration that its VM forbids",
+			  v->id);
+	apicv_report_broken(v->cfg->irq);
 }
 
 /* c->fault came out of the guest: a debugger's business, or the guest's. */
@@ -141,16 +160,35 @@ static int left(struct vcpu *v)
 	return exit_internal_error(v, KVM_INTERNAL_ERROR_EMULATION);
 }
 
+static void trace_exit(struct vcpu *v, enum engine_exit why)
+{
+	/* In the order of TRACE_ENUMS' exit. */
+	static const u8 number[] = {
+		[ENGINE_POLL] = 0, [ENGINE_FAULT] = 1, [ENGINE_EXIT] = 2, [ENGINE_STEP] = 3,
+		[ENGINE_UNBACKED] = 4, [ENGINE_EFAULT] = 5,
+	};
+	const struct cpu *c = v->c;
+	bool exception = why == ENGINE_FAULT;
+
+	vcpu_trace(kvm_exit, v, number[why], c->rip, exception ? c->fault.vector : 0,
+		   exception ? c->fault.error : 0);
+}
+
 int vcpu_enter(struct vcpu *v, bool replay)
 {
 	struct vcpu_priv *p = v->p;
 	struct cpu *c = v->c;
 	bool tf = c->rflags & FL_TF, rf = c->rflags & FL_RF;
 	bool debug = debug_wants_step(v);
+	enum engine_exit why;
 	int r;
 
 	c->single_step = replay || tf || debug || p->step_shadow;
-	switch (engine_run(c)) {
+	vcpu_trace(kvm_entry, v, c->rip);
+	why = engine_run(c);
+	if (unlikely(trace_any()))
+		trace_exit(v, why);
+	switch (why) {
 	case ENGINE_POLL:
 		r = replay ? RUN_POLL : RUN_AGAIN;
 		break;
@@ -221,10 +259,13 @@ static int loop(struct vcpu *v)
 			r = -EINTR;
 			break;
 		}
-		if (likely(runnable(v)))
+		if (likely(runnable(v))) {
+			if (v->lapic && v->cfg->irq)
+				check_apicv(v);
 			r = guest(v);
-		else
+		} else {
 			r = vcpu_block(v);
+		}
 		if (r != RUN_AGAIN)
 			break;
 		if (unlikely(p->set_tpr_exit)) {
@@ -331,6 +372,8 @@ static void cancelled(void *arg)
 
 	v->c->fpu_live = 0;	/* the registers are gone */
 	v->p->guarded = v->p->delivering = false;
+	if (v->lapic)
+		lapic_put_away(v->lapic);
 	atomic_store(&v->blocked, 0);
 	atomic_store(&v->servicing, 0);
 	atomic_store(&v->in_guest, 0);
@@ -359,11 +402,17 @@ static int __attribute__((noinline)) run_here(struct vcpu *v)
 			atomic_store(&p->signal_seen, 1);
 	}
 	atomic_store(&v->in_guest, 1);
+	if (v->lapic)
+		lapic_load(v->lapic);
 
 	r = vcpu_run_guarded(v, run_unmasked);
 
+	if (v->lapic)
+		lapic_put_away(v->lapic);
+
 	engine_fpu_save(v->c);
 	post_run(v);
+	vcpu_trace(kvm_userspace_exit, v, v->run->exit_reason, (u64)(s64)r);
 	atomic_store_explicit(&v->in_guest, 0, memory_order_release);
 	if (unlikely(masked))
 		swap_mask(&saved, NULL);

@@ -86,6 +86,7 @@ struct vcpu_vm_config {
 	u64 tsc_offset;		/* guest TSC - scaled host TSC for new vCPUs, without tsc_sync */
 	struct vcpu_tsc_sync *tsc_sync;	/* NULL: vCPUs are not kept together */
 	struct irqchip *irq;	/* NULL without irqchip */
+	u16 trace_vm;		/* the VM in trace records */
 };
 
 struct vcpu {

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/trace.h"
 #include "irq/lapic.h"
 
 int vm_create(struct vm **out)
@@ -33,9 +34,12 @@ int vm_create(struct vm **out)
 	atomic_store(&vm->phys.map, map);
 	vm->stats = &vm->plain_stats;
 	vm->stats_fd = -1;
+	vm_apicv_init(vm);
 	vm->ring_fd = -1;
 	vm->serial = atomic_fetch_add(&serial, 1) + 1;
 	vm->cfg.tsc_khz = tsc_host_khz();
+	trace_init(vm->cfg.tsc_khz);
+	vm->cfg.trace_vm = trace_vm_add(vm->serial);
 	vm->cfg.apic_bus_ns = 1;
 	/* The guest's TSC starts at 0 with the VM, and so does its clock. */
 	vm->cfg.tsc_offset = -__builtin_ia32_rdtsc();
@@ -86,6 +90,7 @@ static void vcpu_free(struct vm_vcpu *vv)
 static void vm_destroy(struct vm *vm)
 {
 	log_info("vm%u: destroyed", vm->serial);
+	trace_vm_remove(vm->cfg.trace_vm);
 	vm_release(vm);
 	vm_timer_destroy(vm);
 	for (u32 i = 0, n = atomic_load(&vm->nr_vcpus); i < n; i++)
@@ -177,6 +182,7 @@ int vm_vcpu_create(struct vm *vm, u32 id, int run_fd, struct vm_vcpu **out)
 	}
 	atomic_store(&vm->vcpus[index], vv);
 	atomic_store(&vm->nr_vcpus, index + 1);
+	atomic_store(&trace_vm_get(vm->cfg.trace_vm)->nr_vcpus, index + 1);
 	log_debug("vm%u: vCPU id %u index %u", vm->serial, id, index);
 	*out = vv;
 	return 0;

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: MIT */
+/* abi/start.c - start-up, signals and mappings: what both doors (shim/, lib/) need. */
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/mman.h>
+
+#include "abi/abi.h"
+#include "base/log.h"
+#include "base/user.h"
+#include "vm/vm.h"
+
+int abi_start(void)
+{
+	int r = vcpu_init_once();
+
+	if (r)
+		log_error("cannot run guests on this host (errno %d); see `standin doctor`", -r);
+	return r;
+}
+
+bool abi_fault(int sig, void *siginfo, void *ucontext)
+{
+	if ((sig == SIGSEGV || sig == SIGBUS) && user_fault(ucontext))
+		return true;
+	return engine_signal(sig, siginfo, ucontext) || vcpu_host_fault(sig, siginfo, ucontext);
+}
+
+void abi_signal_seen(void)
+{
+	vcpu_signal_seen();
+}
+
+void abi_thread_ready(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGSEGV);
+	sigaddset(&set, SIGBUS);
+	sigaddset(&set, SIGFPE);
+	sigaddset(&set, SIGILL);
+	sigaddset(&set, SIGTRAP);
+	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+}
+
+/* The coalesced ring belongs to the VM: every vCPU's page 2 shows the same memory. */
+int abi_mapped(struct handle *h, void *p, size_t len, int prot, int flags, off_t off)
+{
+	const off_t ring = (off_t)(VM_COALESCED_PAGE * PAGE_SIZE);
+	int fd = abi_ring_fd(h);
+
+	if (fd < 0 || (flags & MAP_TYPE) == MAP_PRIVATE || off > ring || off + (off_t)len <= ring)
+		return 0;
+	return mmap((u8 *)p + (ring - off), PAGE_SIZE, prot, MAP_SHARED | MAP_FIXED, fd,
+		    ring) == MAP_FAILED ? -errno : 0;
+}
