@@ -46,15 +46,17 @@ static const struct trace_area *find(void)
 bool area_inhibits(u32 *mask)
 {
 	static const struct trace_area *a;
-	u32 n;
+	const struct trace_vm *newest = NULL;
 
 	if (!a)
 		a = find();
 	if (!a)
 		return false;
-	n = atomic_load(&a->nr_vms);
-	if (!n)
-		return false;
-	*mask = atomic_load(&a->vms[n - 1].inhibits);
-	return true;
+	for (u32 i = 0; i < atomic_load(&a->nr_vms); i++)
+		if (atomic_load(&a->vms[i].alive) == TRACE_VM_LIVE && a->vms[i].pid == getpid() &&
+		    (!newest || a->vms[i].serial > newest->serial))
+			newest = &a->vms[i];
+	if (newest)
+		*mask = atomic_load(&newest->inhibits);
+	return newest;
 }
