@@ -108,6 +108,28 @@ u64 lapic_next_event_ns(struct lapic *l);	/* [any] [lock-free] absolute; 0 = non
  * it compares now_ns with the deadline. */
 void lapic_poll_timer(struct lapic *l);
 
+/* -- acceleration (irq/apicv.h, irq/avic.h) -- */
+/* [owner] [lock-free] The vCPU is about to run the guest; has stopped doing so, or is about to
+ * sleep: then look at lapic_pending_vector() once more before sleeping (facts 3.8). */
+void lapic_load(struct lapic *l);
+void lapic_put_away(struct lapic *l);
+
+/* Counters; relaxed atomics, read by anyone. */
+#define LAPIC_STATS(X) \
+	X(accepted, "interrupts that reached this APIC") \
+	X(eoi, "EOIs served by software") \
+	X(eoi_accelerated, "EOIs served on the register page (calls only, not inline ones)") \
+	X(ipi, "IPIs sent by software") \
+	X(ipi_accelerated, "IPIs sent through the AVIC tables") \
+	X(ipi_incomplete, "IPIs that the AVIC tables could not complete") \
+	X(apicv_updates, "changes between software APIC and AVIC")
+struct lapic_stats {
+#define X(n, d) _Atomic u64 n;
+	LAPIC_STATS(X)
+#undef X
+};
+const struct lapic_stats *lapic_stats(struct lapic *l);
+
 u32 lapic_id(struct lapic *l);
 void *lapic_vcpu(struct lapic *l);
 
