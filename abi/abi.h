@@ -25,6 +25,8 @@ bool abi_fault(int sig, void *siginfo, void *ucontext);
 void abi_signal_seen(void);
 /* The program has mapped h's descriptor at p: put in what is not the descriptor's own. */
 int abi_mapped(struct handle *h, void *p, size_t len, int prot, int flags, off_t off);
+/* AVIC is modelled (kvm_amd's parameter of that name). */
+bool abi_avic(void);
 
 /* -- between the files of abi/ -- */
 long sys_ioctl(struct handle *h, u32 code, unsigned long arg);

@@ -68,8 +68,11 @@ int cache_init(struct engine *e)
 	return 0;
 }
 
+/* Memory that was never written stays untouched: an idle vCPU costs next to nothing. */
 static void ppages_release(struct engine *e)
 {
+	if (!e->arena.head)
+		return;
 	for (u32 i = 0; i < 1u << CPAGE_HASH_BITS; i++) {
 		for (struct ppage *pp = e->ppages[i]; pp; pp = pp->hash_next)
 			if (pp->ref)
@@ -104,15 +107,15 @@ void cache_flush(struct engine *e)
 {
 	ppages_release(e);
 	arena_free(&e->arena);
-	cpu_zero(e->hash, sizeof(*e->hash) << UNIT_HASH_BITS);
+	if (e->n_units)
+		cpu_zero(e->hash, sizeof(*e->hash) << UNIT_HASH_BITS);
 	e->n_units = 0;
 	e->next_token = 1;
-	for (u32 i = 0; i < 2; i++)
-		for (u32 s = 0; s < ITLB_SIZE; s++)
-			e->itlb[i][s] = (struct itlb_slot){ .tag = ~0ull };
-	cpu_zero(e->itlb_filled, sizeof(e->itlb_filled));
+	engine_itlb_flush(e->c, false, true);
+	engine_itlb_flush(e->c, true, true);
 	for (u32 i = 0; i < MMU_IDX_COUNT; i++)
-		cache_jc_reset(e, i);
+		if (e->jc_mode[i] != JC_UNUSED)
+			cache_jc_reset(e, i);
 	e->mem.hot = e->mem.hot_start;
 	e->mem.cold = e->mem.cold_start;
 	e->stat_flushes++;

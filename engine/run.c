@@ -61,7 +61,7 @@ struct cpu *engine_cpu_create(void)
 	c->mode_stale = 1;
 	e->c = c;
 	for (u32 i = 0; i < MMU_IDX_COUNT; i++)
-		e->jc_mode[i] = ~0u;
+		e->jc_mode[i] = JC_UNUSED;
 	e->precise_flags = getenv("STANDIN_PRECISE_FLAGS") != NULL;
 	e->max1 = getenv("STANDIN_UNIT") != NULL;
 	e->no_group = getenv("STANDIN_GROUP") != NULL;
@@ -78,8 +78,7 @@ struct cpu *engine_cpu_create(void)
 		return NULL;
 	}
 	for (u32 i = 0; i < MMU_IDX_COUNT; i++)
-		for (u32 s = 0; s < TLB_SIZE; s++)
-			c->tlb[i].r[s].tag = c->tlb[i].w[s].tag = tlb_empty_tag(s);
+		c->tlb[i].r[0].tag = c->tlb[i].w[0].tag = tlb_empty_tag(0);
 	cache_flush(e);
 	return c;
 }
@@ -352,8 +351,11 @@ static enum engine_exit run(struct engine *e)
 		res = engine_find_unit(e, mode, &u);
 		if (unlikely(res))
 			return res == CPU_FAULT ? ENGINE_FAULT : ENGINE_UNBACKED;
-		if (shadow)
+		if (shadow) {
 			c->shadow_sti = c->shadow_ss = 0;
+			c->shadow_left = 1;
+			c->shadow_rip = c->rip;
+		}
 		at = u->e_body;
 resume:
 		r = engine_enter(e, at);
@@ -455,6 +457,7 @@ enum engine_exit engine_run(struct cpu *c)
 	struct engine *e = c->engine;
 
 	engine_current = e;
+	c->shadow_left = 0;
 	enum engine_exit x = run(e);
 
 	engine_current = NULL;

@@ -5,6 +5,9 @@
  * An AMD CPU of family 19h, the same on every host; only instructions that the
  * host has to execute depend on it.
  */
+#include <pthread.h>
+#include <stdlib.h>
+
 #include "vcpu/cpuid.h"
 #include "vcpu/priv.h"
 
@@ -59,7 +62,7 @@ static const struct kvm_cpuid_entry2 base[] = {
 	{ 0x80000007, 0, 0, 0, 0, 0, 0, { 0 } },
 	{ 0x80000008, 0, 0, 48 | 48 << 8, 0, 0, 0, { 0 } },
 	{ 0x80000009, 0, 0, 0, 0, 0, 0, { 0 } },
-	{ 0x8000000a, 0, 0, 0, 0, 0, 0, { 0 } },
+	{ 0x8000000a, 0, 0, 1 /* revision */, 8 /* ASIDs */, 0, 0, { 0 } },
 	{ 0x80000019, 0, 0, 0xf040f040, 0xf0400000, 0, 0, { 0 } },
 	{ 0x8000001a, 0, 0, 6, 0, 0, 0, { 0 } },
 	/* type, level; ways-1, line-1; sets-1 (APM3 E.4.15) */
@@ -79,13 +82,18 @@ void cpuid_host(u32 leaf, u32 sub, u32 out[4])
 
 u64 xcr0_host_supported(void)
 {
-	u32 r[4], lo, hi;
+	static _Atomic u64 known;
+	u64 v = atomic_load_explicit(&known, memory_order_relaxed);
+	u32 r[4], lo = 0, hi;
 
+	if (v)
+		return v;
 	cpuid_host(1, 0, r);
-	if (!(r[CPUID_ECX] & BIT(27)))
-		return 3;
-	__asm__ volatile("xgetbv" : "=a"(lo), "=d"(hi) : "c"(0));
-	return (lo & 7) | 3;
+	if (r[CPUID_ECX] & BIT(27))
+		__asm__ volatile("xgetbv" : "=a"(lo), "=d"(hi) : "c"(0));
+	v = (lo & 7) | 3;
+	atomic_store_explicit(&known, v, memory_order_relaxed);
+	return v;
 }
 
 u32 xsave_size(u64 xcr0)
@@ -93,19 +101,30 @@ u32 xsave_size(u64 xcr0)
 	return xcr0 & 4 ? 576 + 256 : 576;
 }
 
-static bool host_offers(const struct cpuid_feature_row *f)
+/* CPUID traps on a virtual host, at a cost of microseconds: ask once for each leaf. */
+struct host_leaf {
+	u32 leaf, sub;
+	u32 r[4];
+	bool valid;
+};
+
+static bool host_offers(const struct cpuid_feature_row *f, struct host_leaf *h)
 {
 	u32 r[4];
 
 	if (f->host == CPUID_N)
 		return true;
+	if (f->host == CPUID_O)	/* 5-level paging costs time, and guests use what they see */
+		return getenv("STANDIN_LA57") != NULL;
 	if (f->host == CPUID_V && !(xcr0_host_supported() & 4))
 		return false;
-	cpuid_host(f->leaf & 0x80000000u, 0, r);
-	if (f->leaf > r[0])
-		return false;
-	cpuid_host(f->leaf, f->sub, r);
-	return r[f->reg] & BIT(f->bit);
+	if (!h->valid || h->leaf != f->leaf || h->sub != f->sub) {
+		*h = (struct host_leaf){ .leaf = f->leaf, .sub = f->sub, .valid = true };
+		cpuid_host(f->leaf & 0x80000000u, 0, r);
+		if (f->leaf <= r[0])
+			cpuid_host(f->leaf, f->sub, h->r);
+	}
+	return h->r[f->reg] & BIT(f->bit);
 }
 
 static u32 *reg(struct kvm_cpuid_entry2 *e, u32 r)
@@ -129,6 +148,9 @@ static void derive(struct kvm_cpuid_entry2 *e)
 	struct kvm_cpuid_entry2 *l1 = find(e, 1, 0), *ld = find(e, 0xd, 0);
 	u64 xcr0 = xcr0_host_supported();
 
+	/* Linear address width (APM3 E.4.7). */
+	if (find(e, 7, 0)->ecx & BIT(16))
+		find(e, 0x80000008, 0)->eax = 48 | 57 << 8;
 	/* APM3 E.4.2: Fn8000_0001 EDX repeats these bits of Fn0000_0001 EDX. */
 	find(e, 0x80000001, 0)->edx |= l1->edx & 0x0183f3ff;
 	if (!(l1->ecx & BIT(26)))
@@ -140,20 +162,33 @@ static void derive(struct kvm_cpuid_entry2 *e)
 		find(e, 0xd, 2)->eax = find(e, 0xd, 2)->ebx = 0;
 }
 
-int cpuid_supported(struct kvm_cpuid_entry2 *e, u32 *n)
+static struct kvm_cpuid_entry2 supported[ARRAY_SIZE(base)];	/* once */
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static void make_supported(void)
 {
-	if (*n < ARRAY_SIZE(base))
-		return -E2BIG;
+	struct kvm_cpuid_entry2 *e = supported;
+	struct host_leaf h = { 0 };
+
 	for (u32 i = 0; i < ARRAY_SIZE(base); i++)
 		e[i] = base[i];
 	for (u32 i = 0; i < CPUID_F_COUNT; i++) {
 		const struct cpuid_feature_row *f = &cpuid_feature_rows[i];
 		struct kvm_cpuid_entry2 *at = find(e, f->leaf, f->sub);
 
-		if (at && host_offers(f))
+		if (at && host_offers(f, &h))
 			*reg(at, f->reg) |= BIT(f->bit);
 	}
 	derive(e);
+}
+
+int cpuid_supported(struct kvm_cpuid_entry2 *e, u32 *n)
+{
+	if (*n < ARRAY_SIZE(base))
+		return -E2BIG;
+	pthread_once(&once, make_supported);
+	for (u32 i = 0; i < ARRAY_SIZE(base); i++)
+		e[i] = supported[i];
 	*n = ARRAY_SIZE(base);
 	return 0;
 }

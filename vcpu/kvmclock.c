@@ -73,7 +73,7 @@ static void write_time(struct vcpu *v)
 		ns = v->vm_ops->clock_ns ? v->vm_ops->clock_ns(v->vm) : tsc_host_to_ns(tsc);
 	}
 	t = (struct time_info){
-		.tsc_timestamp = tsc_scale(tsc, v->c->tsc_ratio) + v->c->tsc_offset,
+		.tsc_timestamp = tsc_scale(tsc, tsc_ratio(v)) + tsc_offset(v),
 		.system_time = ns,
 		/* The guest clears GUEST_STOPPED itself when it has seen it. */
 		.flags = (u8)((stable ? TIME_TSC_STABLE : 0) | (old.flags & TIME_GUEST_STOPPED) |
@@ -98,10 +98,18 @@ void kvmclock_update(struct vcpu *v)
 	vcpu_mem_end(v);
 }
 
-int kvmclock_set_system_time(struct vcpu *v, u64 val)
+/*
+ * The guest finds the page written after its WRMSR. User space's write takes effect with the next
+ * KVM_RUN, as in KVM: on the target of a migration the MSR comes before KVM_SET_CLOCK, and memory
+ * must not change while the vCPU stands still.
+ */
+int kvmclock_set_system_time(struct vcpu *v, u64 val, bool host)
 {
 	v->p->msr.system_time = val;
-	kvmclock_update(v);
+	if (host)
+		vcpu_request(v, VREQ_CLOCK_UPDATE);
+	else
+		kvmclock_update(v);
 	return 0;
 }
 

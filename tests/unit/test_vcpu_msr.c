@@ -92,7 +92,20 @@ static void validity(void **state)
 		{ 0x12345678, 0, false, false },
 		{ 0xc0000080, EFER_SCE | EFER_NX, true, true },
 		{ 0xc0000080, BIT64(40), false, false },
-		{ 0xc0000080, EFER_SVME, true, false },
+		{ 0xc0000080, EFER_SVME, true, true },
+		/* SVM (facts 4.12): with SVME on, SVMDIS is refused */
+		{ 0xc0010114, 0x10, false, false },
+		{ 0xc0010114, 0x20, false, false },
+		{ 0xc0010114, 0x8, true, true },
+		{ 0xc0010115, ~0ull, true, true },
+		{ 0xc0010117, 0x5000, true, true },
+		{ 0xc0010117, 0x5001, true, false },
+		{ 0xc0010117, BIT64(48), true, false },
+		{ 0xc0000104, BIT64(39), true, true },
+		{ 0xc0000104, BIT64(40), false, false },
+		{ 0xc0000080, EFER_SCE, true, true },
+		/* once SVM is disabled it stays so */
+		{ 0xc0010114, 0x10, true, true },
 	};
 
 	rig_cpuid();
@@ -104,6 +117,9 @@ static void validity(void **state)
 			fail_msg("MSR %x value %llx: user space %d, guest %d", rows[i].msr,
 				 (unsigned long long)rows[i].val, host, guest);
 	}
+	/* APM2 15.30.1: SVME must stay clear then. */
+	assert_false(guest_write(0xc0000080, EFER_SCE | EFER_SVME));
+	assert_true(guest_write(0xc0000080, EFER_SCE));
 }
 
 static void faults_are_gp(void **state)
@@ -227,6 +243,10 @@ static void kvmclock_page(void **state)
 
 	assert_int_equal(vcpu_kvmclock_ctrl(R.v), -EINVAL);
 	assert_int_equal(vcpu_set_msr(R.v, 0x4b564d01, val), 0);
+	/* User space's write does not touch memory while the vCPU stands still. */
+	assert_int_equal(t->version, 0);
+	assert_true(atomic_load(&R.v->requests) & BIT64(VREQ_CLOCK_UPDATE));
+	kvmclock_update(R.v);
 	assert_int_equal(t->version & 1, 0);
 	assert_true(t->version > 0);
 	assert_int_equal(t->ns, 1000);
@@ -239,6 +259,10 @@ static void kvmclock_page(void **state)
 	assert_int_equal(vcpu_kvmclock_ctrl(R.v), 0);
 	kvmclock_update(R.v);
 	assert_int_equal(t->flags & 2, 2);
+	/* The guest's own write does, at once. */
+	t->version = 0;
+	assert_true(guest_write(0x4b564d01, val));
+	assert_true(t->version > 0);
 	vcpu_set_msr(R.v, 0x4b564d00, 0x6000);
 	assert_int_equal(wall[0], 2);
 	assert_true(wall[1] > 1600000000);

@@ -141,7 +141,9 @@ struct stop {
 };
 
 /* -- life cycle; failures end the test -- */
-#define GUEST_IRQCHIP 1
+#define GUEST_IRQCHIP 1		/* all interrupt controllers in the kernel */
+#define GUEST_SPLIT 2		/* local APICs only; 24 GSIs are user space's I/O APIC */
+#define GUEST_X2APIC_API(bits) ((bits) << 8)	/* KVM_CAP_X2APIC_API, before the vCPU */
 struct guest *guest_new_flags(enum mode m, u32 flags);
 static inline struct guest *guest_new(enum mode m)
 {

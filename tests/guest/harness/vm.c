@@ -42,6 +42,15 @@ struct guest_cpu *guest_add_cpu(struct guest *g)
 	return c;
 }
 
+static void enable_cap(struct guest *g, u32 cap, u64 arg)
+{
+	struct kvm_enable_cap e = { .cap = cap, .args = { arg } };
+
+	if (ioctl(g->vm, KVM_ENABLE_CAP, &e))
+		test_die("capability %u with %llu: %s", cap, (unsigned long long)arg,
+			 strerror(errno));
+}
+
 struct guest *guest_new_flags(enum mode m, u32 flags)
 {
 	struct guest *g = calloc(1, sizeof(*g));
@@ -75,6 +84,10 @@ struct guest *guest_new_flags(enum mode m, u32 flags)
 		test_die("KVM_SET_TSS_ADDR: %s", strerror(errno));
 	if (g->irqchip && ioctl(g->vm, KVM_CREATE_IRQCHIP, 0))
 		test_die("KVM_CREATE_IRQCHIP: %s", strerror(errno));
+	if (flags & GUEST_SPLIT)
+		enable_cap(g, KVM_CAP_SPLIT_IRQCHIP, 24);
+	if (flags >> 8)
+		enable_cap(g, KVM_CAP_X2APIC_API, flags >> 8);
 	g->cpuid = kvm_supported_cpuid(g->sys);
 	if (!g->cpuid)
 		test_die("KVM_GET_SUPPORTED_CPUID: %s", strerror(errno));

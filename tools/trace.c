@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * tools/trace.c - standin trace: record a program, or a process that is running already.
+ * BASE.txt is in the layout of ftrace's trace file, BASE.json opens in Perfetto.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "tools/standin.h"
+#include "tools/trace_spans.h"
+
+static volatile sig_atomic_t interrupted;
+
+static void on_signal(int sig)
+{
+	interrupted = sig;
+}
+
+struct session {
+	struct trace_reader rd;
+	struct spans *spans;
+	FILE *text;
+	u64 records, last_ns;
+};
+
+static void drain(struct session *s)
+{
+	struct trace_record r;
+
+	while (trace_read(&s->rd, &r)) {
+		u64 ns = trace_ns(s->rd.area, r.tsc);
+
+		trace_text_line(s->text, s->rd.area, &r);
+		spans_record(s->spans, &r);
+		s->records++;
+		if (ns > s->last_ns)
+			s->last_ns = ns;
+	}
+}
+
+static FILE *create(const char *base, const char *suffix)
+{
+	char path[4096];
+	FILE *f;
+
+	if (snprintf(path, sizeof(path), "%s%s", base, suffix) >= (int)sizeof(path)) {
+		fprintf(stderr, "standin: trace: the name is too long\n");
+		return NULL;
+	}
+	f = fopen(path, "we");
+	if (!f)
+		fprintf(stderr, "standin: %s: %s\n", path, strerror(errno));
+	return f;
+}
+
+static void watch(struct trace_area *a, u64 events)
+{
+	atomic_store(&a->recorded, events);
+	atomic_store(&a->watched, events | atomic_load(&a->counted));
+}
+
+static void pause_ms(long ms)
+{
+	struct timespec t = { 0, ms * 1000000 };
+
+	nanosleep(&t, NULL);
+}
+
+/* The program as a child. -1 + message. */
+static pid_t start(char **argv, const char *area)
+{
+	pid_t pid;
+
+	if (preload_env() || setenv("STANDIN_TRACE", area, 1))
+		return -1;
+	fflush(NULL);
+	pid = fork();
+	if (pid < 0)
+		fprintf(stderr, "standin: fork: %s\n", strerror(errno));
+	if (!pid) {
+		execvp(argv[0], argv);
+		fprintf(stderr, "standin: %s: %s\n", argv[0], strerror(errno));
+		_exit(errno == ENOENT ? 127 : 126);
+	}
+	return pid;
+}
+
+static double now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+/* Until the child ends, the process is gone, or time is up. The child's wait status. */
+static int follow(struct session *s, pid_t child, int pid, double seconds)
+{
+	double until = seconds > 0 ? now() + seconds : 0;
+	int status = 0;
+
+	for (;;) {
+		drain(s);
+		if (child > 0 && waitpid(child, &status, WNOHANG) == child)
+			return status;
+		if (!child && (interrupted || (kill(pid, 0) && errno == ESRCH)))
+			return 0;
+		if (until && now() >= until) {
+			if (child > 0) {
+				kill(child, SIGTERM);
+				waitpid(child, &status, 0);
+			}
+			return status;
+		}
+		pause_ms(5);
+	}
+}
+
+int verb_trace(int argc, char **argv)
+{
+	const char *base = "standin-trace", *events = NULL;
+	struct session s = { 0 };
+	struct sigaction sa = { .sa_handler = on_signal };
+	char path[256] = "";
+	FILE *json = NULL;
+	double seconds = 0;
+	int pid = 0, at = 1, status = 0;
+	pid_t child = 0;
+	u64 mask;
+
+	for (; at < argc && argv[at][0] == '-'; at++) {
+		if (!strcmp(argv[at], "--")) {
+			at++;
+			break;
+		}
+		if (at + 1 >= argc)
+			return usage("trace: an option lacks its value");
+		if (!strcmp(argv[at], "-o"))
+			base = argv[++at];
+		else if (!strcmp(argv[at], "-e"))
+			events = argv[++at];
+		else if (!strcmp(argv[at], "-p"))
+			pid = atoi(argv[++at]);
+		else if (!strcmp(argv[at], "-t"))
+			seconds = atof(argv[++at]);
+		else
+			return usage("trace: unknown option");
+	}
+	if (!pid == (at >= argc))
+		return usage("trace: give a program or -p PID");
+	mask = area_events(events);
+	if (!mask)
+		return usage("trace: -e matches no event");
+	s.rd.area = pid ? area_of_pid(pid) : area_make(path, sizeof(path));
+	if (!s.rd.area)
+		return 1;
+	s.text = create(base, ".txt");
+	json = create(base, ".json");
+	s.spans = json ? spans_begin(json, s.rd.area) : NULL;
+	if (!s.text || !s.spans) {
+		status = 1 << 8;
+		goto out;
+	}
+	trace_text_head(s.text);
+	s.rd.next = atomic_load(&s.rd.area->head);
+	watch(s.rd.area, mask);
+	/* The program decides what a ^C means; we stay to write down how it ended. */
+	sigaction(SIGINT, &sa, NULL);
+	sigaction(SIGTERM, &sa, NULL);
+	if (!pid) {
+		child = start(argv + at, path);
+		if (child < 0) {
+			status = 1 << 8;
+			goto out;
+		}
+	}
+	status = follow(&s, child, pid, seconds);
+	watch(s.rd.area, 0);
+	drain(&s);
+	spans_end(s.spans, s.last_ns);
+	fprintf(stderr, "standin: %llu events", (unsigned long long)s.records);
+	if (s.rd.lost)
+		fprintf(stderr, ", %llu lost (choose fewer with -e)", (unsigned long long)s.rd.lost);
+	fprintf(stderr, "; %s.txt, and %s.json for https://ui.perfetto.dev\n", base, base);
+	if (s.records)
+		spans_report(s.spans, stderr);
+out:
+	if (s.text && fclose(s.text))
+		fprintf(stderr, "standin: %s.txt: %s\n", base, strerror(errno));
+	if (json && fclose(json))
+		fprintf(stderr, "standin: %s.json: %s\n", base, strerror(errno));
+	if (s.spans)
+		spans_free(s.spans);
+	area_close(s.rd.area);
+	if (*path)
+		unlink(path);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
