@@ -25,13 +25,14 @@
 	X("kvm/parameters/report_ignored_msrs", "Y\n") \
 	X("kvm/parameters/tdp_mmu", "N\n") \
 	X("kvm_amd/parameters/avic", "N\n") \
-	X("kvm_amd/parameters/nested", "0\n") \
+	X("kvm_amd/parameters/nested", "1\n") \
 	X("kvm_amd/parameters/npt", "Y\n") \
 	X("kvm_amd/parameters/nrips", "1\n") \
 	X("kvm_amd/parameters/sev", "N\n") \
 	X("kvm_amd/parameters/sev_es", "N\n") \
-	X("kvm_amd/parameters/vgif", "0\n") \
-	X("kvm_amd/parameters/vls", "0\n") \
+	X("kvm_amd/parameters/vgif", "1\n") \
+	X("kvm_amd/parameters/vls", "1\n") \
+	X("kvm_amd/parameters/vnmi", "Y\n") \
 	/* Programs go by the host's vendor: the same answer about paging on an Intel host. */ \
 	X("kvm_intel/parameters/ept", "Y\n")
 

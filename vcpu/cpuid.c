@@ -179,7 +179,7 @@ static void derive(struct vcpu *v)
 		       (xcr0_host_supported() & 4 ? CR4_OSXSAVE : 0);
 	c->cr4_reserved = ~cr4;
 	efer = EFER_SCE | (c->has_lm ? EFER_LME | EFER_LMA : 0) | (c->has_nx ? EFER_NX : 0) |
-	       (HAS(AUTO_IBRS) ? BIT64(21) : 0);
+	       (HAS(AUTO_IBRS) ? BIT64(21) : 0) | (HAS(SVM) ? EFER_SVME : 0);
 	c->efer_reserved = ~efer;
 #undef HAS
 
@@ -195,6 +195,7 @@ static void derive(struct vcpu *v)
 			  (e->ebx == 0x6f677948);	/* "Auth...", "Hygo..." */
 	e = cpuid_find(v, 0x40000001, 0);
 	v->p->cpuid.pv_features = e ? e->eax : 0;
+	nested_caps(v);
 }
 
 void cpuid_update_dynamic(struct vcpu *v)

@@ -75,6 +75,7 @@ enum cpuid_host { CPUID_N, CPUID_H, CPUID_V };
 	X(XSAVEOPT,	0xd, 1, EAX, 0, H) \
 	X(XSAVEC,	0xd, 1, EAX, 1, H) \
 	X(LAHF_LM,	0x80000001, 0, ECX, 0, N) \
+	X(SVM,		0x80000001, 0, ECX, 2, N) \
 	X(CR8_LEGACY,	0x80000001, 0, ECX, 4, N) \
 	X(LZCNT,	0x80000001, 0, ECX, 5, H) \
 	X(SSE4A,	0x80000001, 0, ECX, 6, H) \
@@ -94,6 +95,19 @@ enum cpuid_host { CPUID_N, CPUID_H, CPUID_V };
 	 * retpolines are the one code pattern that a translator is slow at. */ \
 	X(SSB_NO,	0x80000008, 0, EBX, 26, N) \
 	X(BTC_NO,	0x80000008, 0, EBX, 29, N) \
+	/* What of SVM a nested hypervisor gets (facts 4.1). */ \
+	X(SVM_NPT,	0x8000000a, 0, EDX, 0, N) \
+	X(SVM_LBRV,	0x8000000a, 0, EDX, 1, N) \
+	X(SVM_NRIPS,	0x8000000a, 0, EDX, 3, N) \
+	X(SVM_TSC_RATE,	0x8000000a, 0, EDX, 4, N) \
+	X(SVM_CLEAN,	0x8000000a, 0, EDX, 5, N) \
+	X(SVM_FLUSHBYASID, 0x8000000a, 0, EDX, 6, N) \
+	X(SVM_PAUSEFILTER, 0x8000000a, 0, EDX, 10, N) \
+	X(SVM_PFTHRESHOLD, 0x8000000a, 0, EDX, 12, N) \
+	X(SVM_VLS,	0x8000000a, 0, EDX, 15, N) \
+	X(SVM_VGIF,	0x8000000a, 0, EDX, 16, N) \
+	X(SVM_VNMI,	0x8000000a, 0, EDX, 25, N) \
+	X(SVM_ADDR_CHK,	0x8000000a, 0, EDX, 28, N) \
 	X(LFENCE_SERIAL, 0x80000021, 0, EAX, 2, N) \
 	X(AUTO_IBRS,	0x80000021, 0, EAX, 8, N) \
 	X(SRSO_NO,	0x80000021, 0, EAX, 29, N) \

@@ -75,6 +75,7 @@ int vcpu_create(struct vcpu **out, u32 id, u32 index, int run_fd, void *vm,
 	v->c->phys = phys;
 	v->c->index = index;
 	v->c->ops = &vcpu_cpu_ops;
+	nested_init(v);
 	mmu_tlb_init(v->c);
 	cpu_reset(v->c, false);
 	v->p->ev.ext_vector = -1;
@@ -156,7 +157,7 @@ void vcpu_flush_requests(struct vcpu *v)
 	atomic_store(&v->servicing, 1);
 	req = atomic_fetch_and(&v->requests, ~FLUSHES) & FLUSHES;
 	if (req & BIT64(VREQ_TLB_FLUSH)) {
-		mmu_flush(c, true);
+		mmu_flush_all(c);
 		engine_code_suspect(c);
 	}
 	if (req & BIT64(VREQ_CODE_PAGES)) {
