@@ -102,7 +102,23 @@ int cpu_set_cr3(struct cpu *c, u64 v);
 int cpu_set_cr4(struct cpu *c, u64 v);
 int cpu_set_efer(struct cpu *c, u64 v);
 int cpu_set_xcr0(struct cpu *c, u64 v);
-bool cpu_canonical(const struct cpu *c, u64 va);
+/* An address that is used now, and a base that is only stored (MSRs, descriptor tables, segment
+ * bases): the latter may be as wide as the CPU can at all (APM2 5.3.1). */
+static inline u64 cpu_sign_extend(u64 va, bool la57)
+{
+	u32 sh = la57 ? 7 : 16;
+
+	return (u64)((s64)(va << sh) >> sh);
+}
+static inline bool cpu_canonical(const struct cpu *c, u64 va)
+{
+	return cpu_sign_extend(va, c->cr4 & CR4_LA57) == va;
+}
+static inline bool cpu_has_la57(const struct cpu *c) { return !(c->cr4_reserved & CR4_LA57); }
+static inline bool cpu_canonical_base(const struct cpu *c, u64 va)
+{
+	return cpu_sign_extend(va, cpu_has_la57(c)) == va;
+}
 
 /* Guest TSC now. */
 u64 cpu_rdtsc(const struct cpu *c);

@@ -68,6 +68,8 @@ int lapic_pending_vector(struct lapic *l);
 int lapic_ack(struct lapic *l);
 /* [owner] EOI: what a write of register 0xB0 does (also for PV EOI). */
 void lapic_eoi(struct lapic *l);
+/* [owner] The same, which the guest did by clearing its PV EOI bit (facts 6.5). */
+void lapic_pv_eoi(struct lapic *l);
 /* [owner] [lock-free] PV EOI may be offered for the vector just acknowledged (facts 6.5). */
 bool lapic_pv_eoi_ok(struct lapic *l);
 /* [any] [lock-free] the PIC's ExtINT reaches this vCPU (virtual wire or APIC disabled). */
@@ -107,6 +109,28 @@ u64 lapic_next_event_ns(struct lapic *l);	/* [any] [lock-free] absolute; 0 = non
 /* [owner] fire what is due, before guest entry and after wake-ups. Cheap when nothing is:
  * it compares now_ns with the deadline. */
 void lapic_poll_timer(struct lapic *l);
+
+/* -- acceleration (irq/apicv.h, irq/avic.h) -- */
+/* [owner] [lock-free] The vCPU is about to run the guest; has stopped doing so, or is about to
+ * sleep: then look at lapic_pending_vector() once more before sleeping (facts 3.8). */
+void lapic_load(struct lapic *l);
+void lapic_put_away(struct lapic *l);
+
+/* Counters; relaxed atomics, read by anyone. */
+#define LAPIC_STATS(X) \
+	X(accepted, "interrupts that reached this APIC") \
+	X(eoi, "EOIs served by software") \
+	X(eoi_accelerated, "EOIs served on the register page (calls only, not inline ones)") \
+	X(ipi, "IPIs sent by software") \
+	X(ipi_accelerated, "IPIs sent through the AVIC tables") \
+	X(ipi_incomplete, "IPIs that the AVIC tables could not complete") \
+	X(apicv_updates, "changes between software APIC and AVIC")
+struct lapic_stats {
+#define X(n, d) _Atomic u64 n;
+	LAPIC_STATS(X)
+#undef X
+};
+const struct lapic_stats *lapic_stats(struct lapic *l);
 
 u32 lapic_id(struct lapic *l);
 void *lapic_vcpu(struct lapic *l);

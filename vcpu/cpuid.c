@@ -172,7 +172,8 @@ static void derive(struct vcpu *v)
 	      CR4_PCE | CR4_OSFXSR | CR4_OSXMMEXCPT;
 	cr4 |= (c->has_umip ? CR4_UMIP : 0) | (c->has_fsgsbase ? CR4_FSGSBASE : 0) |
 	       (c->has_pcid ? CR4_PCIDE : 0) | (c->has_xsave ? CR4_OSXSAVE : 0) |
-	       (c->has_smep ? CR4_SMEP : 0) | (c->has_smap ? CR4_SMAP : 0);
+	       (c->has_smep ? CR4_SMEP : 0) | (c->has_smap ? CR4_SMAP : 0) |
+	       (HAS(LA57) ? CR4_LA57 : 0);
 	/* KVM_SET_SREGS before any KVM_SET_CPUID2: whatever some CPUID could allow. */
 	if (!v->p->cpuid.set)
 		cr4 |= CR4_UMIP | CR4_FSGSBASE | CR4_PCIDE | CR4_SMEP | CR4_SMAP |

@@ -4,7 +4,8 @@
  *
  * Row: name, leaf, sub-leaf, register, bit, host requirement. H: offered when the
  * host's CPUID has the same bit, because its instructions run on the host. V: the same, and
- * the host's XCR0 must have AVX. N: ours alone, offered everywhere.
+ * the host's XCR0 must have AVX. N: ours alone, offered everywhere. O: the same, when
+ * the environment asks for it (docs/engine.md).
  */
 #ifndef VCPU_CPUID_H
 #define VCPU_CPUID_H
@@ -12,7 +13,7 @@
 #include "vcpu/vcpu.h"
 
 enum cpuid_reg { CPUID_EAX, CPUID_EBX, CPUID_ECX, CPUID_EDX };
-enum cpuid_host { CPUID_N, CPUID_H, CPUID_V };
+enum cpuid_host { CPUID_N, CPUID_H, CPUID_V, CPUID_O };
 
 #define CPUID_FEATURES(X) \
 	X(FPU,		1, 0, EDX, 0, N) \
@@ -70,6 +71,7 @@ enum cpuid_host { CPUID_N, CPUID_H, CPUID_V };
 	X(CLFLUSHOPT,	7, 0, EBX, 23, H) \
 	X(SHA,		7, 0, EBX, 29, H) \
 	X(UMIP,		7, 0, ECX, 2, N) \
+	X(LA57,		7, 0, ECX, 16, O) \
 	X(RDPID,	7, 0, ECX, 22, N) \
 	X(FSRM,		7, 0, EDX, 4, H) \
 	X(XSAVEOPT,	0xd, 1, EAX, 0, H) \

@@ -6,6 +6,7 @@
  * every access of a watched page (mmu_set_watch). That is slow and exact; nothing is
  * paid when no breakpoint is armed.
  */
+#include "irq/apicv.h"
 #include "mmu/mmu.h"
 #include "vcpu/priv.h"
 
@@ -143,6 +144,9 @@ int vcpu_set_guest_debug(struct vcpu *v, const struct kvm_guest_debug *g)
 	}
 	d->stale = true;
 	v->c->watch_hit = 0;
+	if (v->lapic)
+		apicv_vcpu_reason(v->lapic, APICV_INHIBIT_BLOCKIRQ,
+				  d->control & KVM_GUESTDBG_BLOCKIRQ);
 	return 0;
 }
 

@@ -6,6 +6,7 @@
  * interrupt. Delivery is done at once by cpu_deliver(), so that nothing stays
  * "injected" behind our back.
  */
+#include "irq/apicv.h"
 #include "irq/irqchip.h"
 #include "irq/lapic.h"
 #include "mmu/phys.h"
@@ -267,7 +268,7 @@ void pv_eoi_sync(struct vcpu *v)
 	if (!v->lapic || phys_read(v->phys, gpa, &byte, 1))
 		return;
 	if (!(byte & 1)) {
-		lapic_eoi(v->lapic);
+		lapic_pv_eoi(v->lapic);
 		return;
 	}
 	byte &= (u8)~1;
@@ -362,6 +363,17 @@ static bool deliver_pending_exception(struct vcpu *v)
 	return vcpu_deliver_fault(v, &f);
 }
 
+/* AVIC needs no window for the vectors of the APIC, only for the PIC's (facts 3.2, 3.8). */
+static void irq_window(struct vcpu *v, bool on)
+{
+	if (apicv_irq_window(v->lapic) == on ||
+	    (on && (v->c->in_l2 || (apicv_active(v->lapic) && !extint(v)))) ||
+	    !apicv_count_irq_window(v->lapic, on))
+		return;
+	engine_fpu_save(v->c);
+	apicv_eval_irq_window(v->lapic);
+}
+
 /* What L1 has given L2 to take by itself (APM2 15.21). */
 static bool inject_virtual(struct vcpu *v)
 {
@@ -409,7 +421,8 @@ static bool inject_interrupts(struct vcpu *v)
 		if (!vcpu_interrupt_allowed(v)) {
 			if (svm_host_if(c) && svm_gif(c))
 				p->step_shadow = true;
-			break;	/* otherwise hooks.window() looks again */
+			irq_window(v, true);
+			return true;	/* hooks.window() looks again */
 		}
 		if (unlikely(c->in_l2) && svm_intercepts(c, SVM_I_INTR)) {
 			vcpu_trace(kvm_nested_intr_vmexit, v, c->rip);
@@ -425,6 +438,8 @@ static bool inject_interrupts(struct vcpu *v)
 		if (p->user_exit || p->pv_eoi_pending)
 			break;
 	}
+	if (unlikely(apicv_irq_window(v->lapic)) && (c->in_l2 || !vcpu_has_interrupt(v)))
+		irq_window(v, false);
 	return true;
 }
 

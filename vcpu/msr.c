@@ -62,7 +62,7 @@ WR(cpu)
  * what translated code has baked in. */
 WR(cpu_canon)
 {
-	if ((s64)(val << 16) >> 16 != (s64)val)
+	if (!cpu_canonical_base(v->c, val))
 		return -EINVAL;
 	*cpu_field(v, row) = val;
 	if (msr == 0xc0000100 || msr == 0xc0000101)
@@ -70,10 +70,10 @@ WR(cpu_canon)
 	return 0;
 }
 
-/* SYSENTER_ESP/EIP have no such check on AMD: the bits above 47 follow bit 47. */
+/* SYSENTER_ESP/EIP have no such check on AMD: the bits above the width follow its top one. */
 WR(cpu_addr)
 {
-	*cpu_field(v, row) = (u64)((s64)(val << 16) >> 16);
+	*cpu_field(v, row) = cpu_sign_extend(val, cpu_has_la57(v->c));
 	return 0;
 }
 
@@ -525,7 +525,7 @@ WR(system_time)
 {
 	if (!pv_has(v, row->arg))
 		return -EINVAL;
-	return kvmclock_set_system_time(v, val);
+	return kvmclock_set_system_time(v, val, host);
 }
 
 WR(steal)

@@ -3,6 +3,7 @@
  * vcpu/nested.c - what svm/ asks of a vCPU, and the vCPU of svm/: events across VMRUN and
  * #VMEXIT, CPUID, task switches.
  */
+#include "irq/apicv.h"
 #include "irq/lapic.h"
 #include "vcpu/cpuid.h"
 #include "vcpu/priv.h"
@@ -54,6 +55,8 @@ static bool entered(struct cpu *c)
 	struct svm *s = c->svm;
 
 	v->p->stuck = 0;
+	if (v->lapic)
+		apicv_set_nested(v->lapic, true);
 	vcpu_trace(kvm_nested_vmenter, v, s->l1.rip, s->vmcb_pa, c->rip, s->ctl.int_ctl,
 		   s->ctl.event_inj);
 	if (s->ctl.event_inj & SVM_EVENT_VALID) {
@@ -72,6 +75,8 @@ static void left(struct cpu *c, bool trap)
 	struct vcpu_events *ev = &v->p->ev;
 
 	v->p->stuck = 0;
+	if (v->lapic)
+		apicv_set_nested(v->lapic, false);
 	ev->exc = (struct vcpu_exception){ 0 };
 	ev->nmi_injected = ev->intr_injected = ev->intr_soft = false;
 	if (vcpu_mp(v) == KVM_MP_STATE_HALTED)
@@ -166,4 +171,6 @@ void nested_init(struct vcpu *v)
 {
 	v->c->svm = &v->p->svm;
 	svm_init(v->c->svm, &ops);
+	v->c->svm->trace_vm = v->cfg->trace_vm;
+	v->c->svm->trace_vcpu = (s16)v->id;
 }

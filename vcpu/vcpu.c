@@ -280,6 +280,9 @@ void vcpu_irq_wake(void *vcpu, enum irq_wake why)
 	case IRQ_WAKE_EVENT:
 		vcpu_request(v, VREQ_EVENT);
 		break;
+	case IRQ_WAKE_DOORBELL:	/* it runs: leaving translated code makes it look */
+		engine_kick(v->c);
+		break;
 	}
 }
 
