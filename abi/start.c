@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* abi/start.c - start-up, signals and mappings: what both doors (shim/, lib/) need. */
 #include <errno.h>
-#include <pthread.h>
 #include <signal.h>
 #include <sys/mman.h>
 
@@ -39,19 +38,6 @@ bool abi_signal_hold(int sig)
 void abi_set_signals_prepare(void (*fn)(u64 set))
 {
 	vcpu_signals_prepare = fn;
-}
-
-void abi_thread_ready(void)
-{
-	sigset_t set;
-
-	sigemptyset(&set);
-	sigaddset(&set, SIGSEGV);
-	sigaddset(&set, SIGBUS);
-	sigaddset(&set, SIGFPE);
-	sigaddset(&set, SIGILL);
-	sigaddset(&set, SIGTRAP);
-	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
 }
 
 /* The coalesced ring belongs to the VM: every vCPU's page 2 shows the same memory. */

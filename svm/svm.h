@@ -69,6 +69,8 @@ struct svm {
 	u32 exit_int_info, exit_int_info_err;	/* event in delivery; 0 = none */
 	u64 exit_next_rip;
 	u64 stat_entries, stat_exits, stat_refused;
+	u16 trace_vm;			/* of trace records */
+	s16 trace_vcpu;
 };
 
 void svm_init(struct svm *s, const struct svm_ops *ops);
@@ -119,7 +121,7 @@ void svm_leave(struct cpu *c);
 /* L2's registers are in place, s->ctl and s->l1 too: go on as after VMRUN (restoring a state). The
  * MMU part is done by svm_finish_resume() at the next KVM_RUN; 0 or -EINVAL there. */
 void svm_resume(struct cpu *c);
-int svm_finish_resume(struct cpu *c);
+int svm_finish_resume(struct cpu *c, bool load_pdptes);
 /* L2's TSC changed with L1's. */
 void svm_tsc_changed(struct cpu *c);
 
