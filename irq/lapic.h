@@ -56,6 +56,17 @@ u64 lapic_get_tsc_deadline(struct lapic *l);
 void lapic_set_tsc_deadline(struct lapic *l, u64 v);
 void lapic_tsc_changed(struct lapic *l);	/* TSC offset or rate changed: re-arm */
 
+/*
+ * What acceleration does without an exit (irq/lapic_fast.c); [owner], vector state may be live.
+ * The caller has checked that acceleration is active for this APIC, and its mode. false: take
+ * the full access instead; nothing has been done.
+ */
+bool lapic_fast_mmio_write(struct lapic *l, u32 offset, u32 v);
+bool lapic_fast_mmio_read(struct lapic *l, u32 offset, u32 *v);
+bool lapic_fast_msr_write(struct lapic *l, u32 msr, u64 v);
+bool lapic_fast_msr_read(struct lapic *l, u32 msr, u32 *v);
+void lapic_fast_set_tpr(struct lapic *l, u8 cr8);
+
 /* KVM_GET/SET_LAPIC. x2apic_32bit_ids: KVM_X2APIC_API_USE_32BIT_IDS. 0 or -EINVAL. */
 int lapic_get_state(struct lapic *l, u8 page[LAPIC_STATE_SIZE], bool x2apic_32bit_ids);
 int lapic_set_state(struct lapic *l, const u8 page[LAPIC_STATE_SIZE], bool x2apic_32bit_ids);

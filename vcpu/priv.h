@@ -152,6 +152,7 @@ struct vcpu_priv {
 	bool enforce_pv;	/* KVM_CAP_ENFORCE_PV_FEATURE_CPUID */
 	u8 stuck;		/* exits in a row without a reason */
 	u64 stuck_rip;
+	bool fast_msr, fast_tpr;	/* apic_fast.c: short cuts that are open */
 	u64 cr8;		/* without LAPIC */
 	u64 apic_base;		/* without LAPIC */
 	u32 tsc_khz;
@@ -236,6 +237,11 @@ int mmio_write(struct cpu *c, u64 gpa, const void *buf, u32 len);
 int pio_complete(struct vcpu *v);
 int pio_in(struct cpu *c, const struct insn *in, u16 port, u32 size, void *buf, u32 *count);
 int pio_out(struct cpu *c, const struct insn *in, u16 port, u32 size, const void *buf, u32 *count);
+
+/* -- apic_fast.c -- */
+/* Which short cuts are open now. After anything that may have changed it: APIC base and mode,
+ * inhibits, debugging, L1 and L2. */
+void vcpu_apic_fast_update(struct vcpu *v);
 
 /* -- debug.c -- */
 int debug_exec(struct cpu *c, const struct insn *in);	/* CPU_OK: go on with cpu_exec */

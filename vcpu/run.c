@@ -95,6 +95,7 @@ static int service(struct vcpu *v)
 	if (take(v, VREQ_APIC_EVENT))
 		vcpu_apic_events(v);
 	take(v, VREQ_EXIT_PARK);
+	vcpu_apic_fast_update(v);
 	return RUN_AGAIN;
 }
 
@@ -294,6 +295,7 @@ static int run_unmasked(struct vcpu *v)
 	}
 	if (!v->lapic && run->cr8 != p->cr8 && vcpu_set_cr8(v, run->cr8))
 		return -EINVAL;
+	vcpu_apic_fast_update(v);
 	/* The program may have written guest memory behind us, code included. */
 	engine_code_suspect(v->c);
 	if (p->pend != PEND_NONE || p->mmio.written < p->mmio.writes) {

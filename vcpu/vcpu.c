@@ -75,6 +75,7 @@ int vcpu_create(struct vcpu **out, u32 id, u32 index, int run_fd, void *vm,
 	v->c->phys = phys;
 	v->c->index = index;
 	v->c->ops = &vcpu_cpu_ops;
+	engine_set_apic(v->c, &vcpu_apic_ops);
 	mmu_tlb_init(v->c);
 	cpu_reset(v->c, false);
 	v->p->ev.ext_vector = -1;
