@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <signal.h>
 
+#include "base/futex.h"
 #include "base/guard.h"
 #include "base/mem.h"
 #include "mmu/phys.h"
@@ -156,6 +157,7 @@ struct vcpu_priv {
 	u64 cr8;		/* without LAPIC */
 	u64 apic_base;		/* without LAPIC */
 	u32 tsc_khz;
+	struct sleeper sleeper;	/* of vcpu_block() */
 	u64 armed_ns;		/* deadline given to vm_ops->arm_timer */
 	u64 pauses;
 
