@@ -28,6 +28,11 @@ void abi_signal_seen(void);
 /* The program has mapped h's descriptor at p: put in what is not the descriptor's own. */
 int abi_mapped(struct handle *h, void *p, size_t len, int prot, int flags, off_t off);
 
+/* vm_irqfd_written() and vm_irqfd_closed() of vm/vm.h. */
+bool abi_irqfd_maybe(int fd);	/* a quick look, without promise */
+bool abi_irqfd_written(int fd);
+void abi_irqfd_closed(u32 first, u32 last);
+
 /* -- between the files of abi/ -- */
 long sys_ioctl(struct handle *h, u32 code, unsigned long arg);
 long vm_ioctl(struct vm *vm, u32 code, unsigned long arg);

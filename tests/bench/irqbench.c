@@ -86,7 +86,7 @@ GUEST(sender, ENABLE "movl $0x01000000, 0x310(%rdi)\nxor %r12d, %r12d\n"
 	      "2: cmp %r12, 16(%rsi)\njne 2b\n"
 	      TSC_RAX "sub (%rsi), %rax\nmov %rax, 32(%rsi,%r12,8)\n"
 	      "cmp %rbx, %r12\njb 1b\n" DONE);
-/* R13 selects what is stored: the latency replaces the sender's round trip later. */
+/* One-way latencies go behind the sender's round trips: sample[10000] on. */
 GUEST(spinner, ENABLE "sti\n1: jmp 1b\n");
 GUEST(sleeper, ENABLE "1: sti\nhlt\njmp 1b\n");
 GUEST(receive_handler, TSC_RAX "mov %rax, 8(%rsi)\n" EOI "incq 16(%rsi)\niretq\n");
@@ -297,20 +297,39 @@ static void run_to_end(int i)
 	_exit(1);
 }
 
+/* Sender and receiver on CPUs of their own, so that neither waits for a time slice. */
+static void pin(int cpu)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	if (sysconf(_SC_NPROCESSORS_ONLN) > 1)
+		sched_setaffinity(0, sizeof(set), &set);
+}
+
+static void *pinned_thread(void *arg)
+{
+	pin(0);
+	run_to_end((int)(intptr_t)arg);
+	return NULL;
+}
+
 static void *vcpu_thread(void *arg)
 {
 	run_to_end((int)(intptr_t)arg);
 	return NULL;
 }
 
-static void start_thread(int i)
+static void start_thread(int i, int pinned)
 {
 	pthread_attr_t a;
 	int r;
 
 	pthread_attr_init(&a);
 	pthread_attr_setstacksize(&a, 128 << 10);
-	r = pthread_create(&vcpus[i].thread, &a, vcpu_thread, (void *)(intptr_t)i);
+	r = pthread_create(&vcpus[i].thread, &a, pinned ? pinned_thread : vcpu_thread,
+			   (void *)(intptr_t)i);
 	if (r) {
 		errno = r;
 		die("pthread_create");
@@ -405,7 +424,8 @@ static void ipi(const char *suffix, int asleep, long n)
 	start(1, 1, receiver, 0, 0, 0);
 	start(0, 0, (struct program){ guest_sender, guest_sender_end, 0, 0 }, 0, n,
 	      (asleep ? 50000 : 2000) * tsc_per_ns);
-	start_thread(1);
+	start_thread(1, 1);
+	pin(1);
 	usleep(20000);
 	run_to_end(0);
 	print_latency(way, suffix, shared->sample + 10000, n);
@@ -450,7 +470,8 @@ static void irqfd(const char *name, const char *suffix, int asleep, int behind, 
 	attr.addr = (uintptr_t)&offset;
 	must(vcpus[0].fd, KVM_GET_DEVICE_ATTR, &attr, "KVM_VCPU_TSC_OFFSET");
 	must(vm, KVM_IRQFD, &irqfd, "KVM_IRQFD");
-	start_thread(0);
+	start_thread(0, 1);
+	pin(1);
 	usleep(20000);
 	for (long i = 0; i < n; i++) {
 		struct timespec rest = { .tv_nsec = 50000 };
@@ -492,7 +513,7 @@ static void many(int n)
 	}
 	t = now_ns();
 	for (int i = 1; i < n; i++)
-		start_thread(i);
+		start_thread(i, 0);
 	run_to_end(0);		/* includes waiting for all to be up, so it is thrown away */
 	printf("%d-vcpus-start %.1f ms\n", n, (now_ns() - t) / 1e6);
 	for (int k = 0; k < 20; k++) {
