@@ -27,6 +27,8 @@ bool abi_fault(int sig, void *siginfo, void *ucontext);
 void abi_signal_seen(void);
 /* The program has mapped h's descriptor at p: put in what is not the descriptor's own. */
 int abi_mapped(struct handle *h, void *p, size_t len, int prot, int flags, off_t off);
+/* AVIC is modelled (kvm_amd's parameter of that name). */
+bool abi_avic(void);
 
 /* vm_irqfd_written() and vm_irqfd_closed() of vm/vm.h. */
 bool abi_irqfd_maybe(int fd);	/* a quick look, without promise */

@@ -202,3 +202,8 @@ int abi_ring_fd(struct handle *h)
 		return -1;
 	return h->vm->ring_fd;
 }
+
+bool abi_avic(void)
+{
+	return vm_avic_kind() != AVIC_KIND_NONE;
+}

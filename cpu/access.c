@@ -1,15 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* cpu/access.c - segmentation, segment-relative memory and the stack. */
 #include "cpu/access.h"
+#include "cpu/sys.h"
 
 static int segment_fault(struct cpu *c, enum cpu_sreg s)
 {
 	return cpu_raise_err(c, s == S_SS ? EXC_SS : EXC_GP, 0);
-}
-
-static bool canonical(u64 a)
-{
-	return (u64)((s64)(a << 16) >> 16) == a;
 }
 
 /* APM2 4.7: a code segment is never writable, a data segment always readable.
@@ -45,7 +41,7 @@ int cpu_linear(struct cpu *c, enum cpu_sreg s, u64 ea, u32 len, bool write, u64 
 	if (cpu_in_64(c)) {
 		u64 a = s == S_FS || s == S_GS ? seg->base + ea : ea;
 
-		if (unlikely(!canonical(a) || !canonical(a + (len ? len - 1 : 0))))
+		if (unlikely(!cpu_canonical(c, a) || !cpu_canonical(c, a + (len ? len - 1 : 0))))
 			return segment_fault(c, s);
 		*lin = a;
 		return CPU_OK;

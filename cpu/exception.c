@@ -192,6 +192,7 @@ static int deliver_task(struct cpu *c, const struct delivery *d, const struct de
 	struct task_switch t = {
 		.sel = gate_sel(gate), .why = TASK_EVENT, .ext = d->ext, .rip = d->rip,
 		.has_error = d->e->has_error, .error = d->e->error,
+		.event = cpu_event_info(d->e),
 	};
 	int r = cpu_task_switch(c, &t);
 
@@ -264,7 +265,8 @@ int cpu_deliver(struct cpu *c, const struct cpu_event *e)
 		.e = e,
 		.rip = is_soft(e) ? e->next_rip : c->rip,
 		.rflags = c->rflags,
-		.ext = e->kind != EV_SOFT_INT && e->kind != EV_SOFT_EXC,
+		/* External to the program: not its instructions, not their exceptions. */
+		.ext = e->kind == EV_INTR || e->kind == EV_NMI || e->kind == EV_PRIV_SOFT,
 	};
 
 	apply_payload(c, e);
@@ -273,6 +275,16 @@ int cpu_deliver(struct cpu *c, const struct cpu_event *e)
 	if (cpu_real_mode(c))
 		return deliver_real(c, &d);
 	return deliver_protected(c, &d);
+}
+
+u32 cpu_event_info(const struct cpu_event *e)
+{
+	static const u8 type[] = {
+		[EV_INTR] = 0, [EV_NMI] = 2, [EV_EXCEPTION] = 3, [EV_SOFT_INT] = 4,
+		[EV_SOFT_EXC] = 3, [EV_PRIV_SOFT] = 3,
+	};
+
+	return BIT(31) | (u32)type[e->kind] << 8 | (e->has_error ? BIT(11) : 0) | e->vector;
 }
 
 /* APM2 8.2.9, table 8-3. */
@@ -298,6 +310,8 @@ static int soft(struct cpu *c, const struct insn *in, u8 vector, u8 kind)
 	/* The gate has cleared TF: no single-step trap follows (APM2 13.1.4). */
 	if (r == CPU_OK && tf)
 		c->single_step = 0;
+	if (r == CPU_FAULT)
+		c->fault.during = cpu_event_info(&e);
 	return r;
 }
 

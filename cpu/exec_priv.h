@@ -166,14 +166,14 @@ void seg_drop_inner(struct cpu *c);
 int ldtr_prepare(struct cpu *c, u16 sel, u8 vec, struct cpu_seg *out);
 
 /* -- tasks (cpu/task.c) -- */
-enum task_why { TASK_JMP, TASK_CALL, TASK_IRET, TASK_EVENT };
 struct task_switch {
 	u16 sel;
-	u8 why;		/* enum task_why */
+	u8 why;		/* enum cpu_task_why */
 	u8 ext;
 	bool has_error;	/* push `error` on the new stack */
 	u32 error;
 	u64 rip;	/* saved in the old TSS */
+	u32 event;	/* TASK_EVENT: which, cpu_event_info() */
 };
 int cpu_task_switch(struct cpu *c, const struct task_switch *t);
 

@@ -135,7 +135,7 @@ int exec_invpcid(struct cpu *c, const struct insn *in)
 	if (type <= SINGLE && d[0] && !(c->cr4 & CR4_PCIDE))
 		return gp0(c);
 	if (type == ADDRESS) {
-		if (!cpu_canonical(c, d[1]))
+		if (!cpu_canonical_base(c, d[1]))
 			return gp0(c);
 		mmu_invlpg(c, d[1]);
 	} else {
@@ -210,7 +210,7 @@ int exec_fsgsbase(struct cpu *c, const struct insn *in)
 		return CPU_OK;
 	}
 	v = insn_reg(c, in->rm, in->rex_w ? 8 : 4);
-	if (!cpu_canonical(c, v))
+	if (!cpu_canonical_base(c, v))
 		return gp0(c);
 	c->seg[s].base = v;
 	cpu_mode_changed(c);

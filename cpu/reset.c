@@ -76,5 +76,5 @@ void cpu_reset(struct cpu *c, bool init)
 	c->halted = 0;
 	c->shadow_sti = c->shadow_ss = 0;
 	cpu_mode_changed(c);
-	mmu_flush(c, true);
+	mmu_flush_all(c);
 }

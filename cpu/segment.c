@@ -5,13 +5,6 @@
 #include "cpu/access.h"
 #include "cpu/exec_priv.h"
 
-bool cpu_canonical(const struct cpu *c, u64 va)
-{
-	u32 sh = c->cr4 & CR4_LA57 ? 7 : 16;
-
-	return (u64)((s64)(va << sh) >> sh) == va;
-}
-
 /* P clear marks it unusable; DPL follows the CPL so that SS.DPL = CPL always holds. */
 void seg_set_null(struct cpu_seg *s, u16 sel, u32 cpl)
 {

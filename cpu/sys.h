@@ -9,6 +9,15 @@
 #include "engine/cpu.h"
 #include "engine/insn.h"
 
+enum cpu_task_why { TASK_JMP, TASK_CALL, TASK_IRET, TASK_EVENT };
+struct cpu_task {
+	u16 sel;
+	u8 why;		/* enum cpu_task_why */
+	bool has_error;
+	u32 error;
+	u32 event;	/* TASK_EVENT: which, cpu_event_info() */
+};
+
 /* What the virtual CPU asks of vcpu/. Set once, process-wide. */
 struct cpu_hooks {
 	/* RDMSR/WRMSR after the CPL check. CPU_FAULT with #GP(0), or CPU_EXIT (the
@@ -46,6 +55,9 @@ struct cpu_hooks {
 	/* Optional. INT3 (3) or INT1 (1) is about to be delivered, RIP still at it: CPU_OK
 	 * lets the guest have it, CPU_EXIT when a debugger took it. */
 	int (*breakpoint)(struct cpu *c, u8 vector);
+	/* Optional. A task switch is about to happen, its TSS is good: CPU_OK, or what to return
+	 * instead (SVM's intercept). */
+	int (*task_switch)(struct cpu *c, const struct cpu_task *t);
 	/* DR0-DR3 or DR7 changed while breakpoints were or are enabled. Default: put the
 	 * guest's data breakpoints in force (mmu_set_watch). */
 	void (*debug_changed)(struct cpu *c);
@@ -74,6 +86,8 @@ struct cpu_event {
  * the caller merges it (#DF, triple fault). CPU_EXIT: needs user space (stack in MMIO: not supported, treat as is).
  */
 int cpu_deliver(struct cpu *c, const struct cpu_event *e);
+/* The event as EXITINTINFO shows it (APM2 15.7.2). */
+u32 cpu_event_info(const struct cpu_event *e);
 /* Merge rule of APM2 8.2.9: 0 = handle second serially, EXC_DF, or -1 = shutdown. */
 int cpu_merge_faults(u8 first, u8 second);
 
@@ -88,7 +102,23 @@ int cpu_set_cr3(struct cpu *c, u64 v);
 int cpu_set_cr4(struct cpu *c, u64 v);
 int cpu_set_efer(struct cpu *c, u64 v);
 int cpu_set_xcr0(struct cpu *c, u64 v);
-bool cpu_canonical(const struct cpu *c, u64 va);
+/* An address that is used now, and a base that is only stored (MSRs, descriptor tables, segment
+ * bases): the latter may be as wide as the CPU can at all (APM2 5.3.1). */
+static inline u64 cpu_sign_extend(u64 va, bool la57)
+{
+	u32 sh = la57 ? 7 : 16;
+
+	return (u64)((s64)(va << sh) >> sh);
+}
+static inline bool cpu_canonical(const struct cpu *c, u64 va)
+{
+	return cpu_sign_extend(va, c->cr4 & CR4_LA57) == va;
+}
+static inline bool cpu_has_la57(const struct cpu *c) { return !(c->cr4_reserved & CR4_LA57); }
+static inline bool cpu_canonical_base(const struct cpu *c, u64 va)
+{
+	return cpu_sign_extend(va, cpu_has_la57(c)) == va;
+}
 
 /* Guest TSC now. */
 u64 cpu_rdtsc(const struct cpu *c);

@@ -28,7 +28,7 @@ static int load_dtr(struct cpu *c, const struct insn *in, struct cpu_dtr *t)
 	if (r)
 		return r;
 	if (in->mode == 8) {
-		if (!cpu_canonical(c, v.base))
+		if (!cpu_canonical_base(c, v.base))
 			return gp0(c);
 	} else if (in->opsize == 2) {
 		/* 24-bit base with 16-bit operands (APM3 LGDT). */
@@ -88,7 +88,7 @@ static int system_to_seg(struct cpu *c, struct desc *d, u16 sel, u8 vec, struct 
 
 		if (r)
 			return r;
-		if (!cpu_canonical(c, desc_base(d)))
+		if (!cpu_canonical_base(c, desc_base(d)))
 			return cpu_raise_err(c, vec, sel_error(sel, 0));
 	}
 	desc_to_seg(d, sel, out);

@@ -232,6 +232,15 @@ int cpu_task_switch(struct cpu *c, const struct task_switch *t)
 	r = check_tss(c, t, &nd);
 	if (r)
 		return r;
+	if (unlikely(c->in_l2)) {
+		struct cpu_task task = { .sel = t->sel, .why = t->why,
+					 .has_error = t->has_error, .error = t->error,
+					 .event = t->event };
+
+		r = cpu_hooks->task_switch ? cpu_hooks->task_switch(c, &task) : CPU_OK;
+		if (r)
+			return r;
+	}
 	is32 = desc_type(&nd) & DT_32;
 	r = load_new(c, desc_base(&nd), is32, &n);
 	if (r)

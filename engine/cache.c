@@ -111,7 +111,8 @@ void cache_flush(struct engine *e)
 		cpu_zero(e->hash, sizeof(*e->hash) << UNIT_HASH_BITS);
 	e->n_units = 0;
 	e->next_token = 1;
-	engine_itlb_flush(e->c, true);
+	engine_itlb_flush(e->c, false, true);
+	engine_itlb_flush(e->c, true, true);
 	for (u32 i = 0; i < MMU_IDX_COUNT; i++)
 		if (e->jc_mode[i] != JC_UNUSED)
 			cache_jc_reset(e, i);

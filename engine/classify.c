@@ -316,6 +316,8 @@ void classify(struct translator *t, struct di *d)
 	case ZYDIS_MNEMONIC_CLI:
 		/* Frequent in kernels and plain at CPL 0; the rest is C's. */
 		d->cls = CL_EXEC;
+		if (zi->mnemonic == ZYDIS_MNEMONIC_CLI && (t->mode & MODE_CLI_C))
+			return;
 		if ((t->mode & MODE_CPL0) && !(t->mode & MODE_STEP) &&
 		    (zi->mnemonic == ZYDIS_MNEMONIC_CLI || t64(t))) {
 			d->cls = zi->mnemonic == ZYDIS_MNEMONIC_CLI ? CL_CLI : CL_SWAPGS;

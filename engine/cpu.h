@@ -122,6 +122,8 @@ struct cpu_fault {
 	u64 payload;	/* #PF: CR2; #DB: the DR6 bits to set; NPF: guest-physical address */
 	u64 info;	/* NPF: EXITINFO1 */
 	u32 error;
+	/* Raised while a software interrupt was delivered: which, as EXITINTINFO has it. */
+	u32 during;
 	u8 vector;
 	bool has_error;
 };
@@ -145,9 +147,8 @@ enum mmu_idx {
 	MMU_USER,	/* CPL 3 */
 	MMU_KERNEL_AC,	/* CPL < 3, EFLAGS.AC set: SMAP overridden */
 	MMU_L2,		/* the same three of a nested guest: add this to the above */
-	MMU_IDX_COUNT = MMU_L2,	/* L2 shares them until its own TLB is there */
+	MMU_IDX_COUNT = 2 * MMU_L2,
 };
-
 
 /*
  * tag: linear page address. host: host address of that page. A lookup of
@@ -183,6 +184,32 @@ struct mmu_pwc {
 	u64 gpa;	/* of the table */
 };
 #define PWC_SIZE 16
+
+/* What L1 and L2 each have of the MMU, beside their TLB arrays. mmu/ only. */
+struct mmu_ctx {
+	/* Addresses of the large pages behind tlb_large, per address half. */
+	u64 large_lo[2], large_hi[2];
+	u64 large_size;		/* biggest page behind tlb_large; 0 = none */
+	/* Range of the large pages code was fetched from, per address half. */
+	u64 xbase[2], xmask[2];
+	struct mmu_pwc pwc[PWC_SIZE];
+};
+
+/* Nested translation: whose L2's TLB is, and the walk cache of the nested tables. mmu/ only. */
+struct mmu_l2 {
+	u32 asid;	/* 0: nobody's */
+	u8 np, mode;	/* nested paging; enum npt_mode */
+	bool nx, smep;	/* of the host */
+	u64 ncr3;
+	u64 cr0, cr3, cr4, efer;	/* L2's own that its TLB was filled under */
+	struct mmu_npwc {
+		u64 tag;	/* gpa >> 21; ~0 = empty */
+		u64 *p;		/* last-level table, or (large) the entry of a 2 MiB page */
+		u64 rights;	/* of the levels above */
+		u64 gpa;	/* of *p, in L1's space */
+		bool large;
+	} npwc[PWC_SIZE];
+};
 
 /*
  * Instructions that translated code may do by itself unless L1 intercepts them or what
@@ -279,12 +306,15 @@ struct cpu {
 	/* Instruction-boundary blocks (APM2 8.1.4): after STI, after MOV SS. */
 	u8 shadow_sti;
 	u8 shadow_ss;
+	/* The engine has taken a shadow away for the instruction at shadow_rip. */
+	u8 shadow_left;
 	u8 cpl;
 	u8 halted;	/* HLT executed; cleared by whoever wakes it */
 	u8 single_step;	/* run one instruction per engine_run() call */
 	u8 in_l2;	/* SVM guest mode (APM2 15.5); set and cleared with mmu_enter_guest()
 			 * and mmu_leave_guest() */
 	u32 l2_inline;	/* enum cpu_l2_insn: left to C in L2. Meaningful while in_l2. */
+	u64 shadow_rip;
 	u64 tsc_offset;	/* guest TSC = host TSC (scaled) + offset */
 	u64 tsc_ratio;	/* 32.32 fixed point; 1 << 32 = unscaled */
 
@@ -325,18 +355,14 @@ struct cpu {
 	u64 tlb_large[TLB_ARRAYS][TLB_SIZE / 64];
 	/* One bit per word of tlb_used that may be non-zero. */
 	u64 tlb_used_words[2][TLB_ARRAYS];
-	/* Addresses of the large pages behind tlb_large, per address half. */
-	u64 tlb_large_lo[2], tlb_large_hi[2];
+	struct mmu_ctx mmu[2];	/* by in_l2 */
+	struct mmu_l2 l2;
 	/* Translations of pages that are not memory, so that devices cost no walk. */
 	struct mmu_io_entry {
 		u64 tag;	/* page | acc; ~0 = empty */
 		u64 gpa;
 		u8 idx;
 	} io_tlb[IO_TLB_SIZE];
-	u64 tlb_large_size;	/* biggest page behind tlb_large; 0 = none */
-	/* Range of the large pages code was fetched from, per address half. */
-	u64 tlb_xbase[2], tlb_xmask[2];
-	struct mmu_pwc pwc[PWC_SIZE];
 	u32 phys_hint[2];	/* last slot hit: page tables, data */
 	/* Data watchpoints in force (DR7 layout; 0 = none), see mmu_set_watch(),
 	 * and the DR6 bits of those hit since the owner last cleared them. */
@@ -357,9 +383,15 @@ static inline bool cpu_v86(const struct cpu *c)
 {
 	return (c->cr0 & CR0_PE) && (c->rflags & FL_VM);
 }
+/* The TLB for a privilege in the current guest mode; idx may be of that mode already. */
+static inline enum mmu_idx cpu_idx_here(const struct cpu *c, enum mmu_idx idx)
+{
+	return c->in_l2 && idx < MMU_L2 ? idx + MMU_L2 : idx;
+}
 static inline enum mmu_idx cpu_mmu_idx(const struct cpu *c)
 {
-	return c->cpl == 3 ? MMU_USER : (c->rflags & FL_AC) ? MMU_KERNEL_AC : MMU_KERNEL;
+	return cpu_idx_here(c, c->cpl == 3 ? MMU_USER :
+			    (c->rflags & FL_AC) ? MMU_KERNEL_AC : MMU_KERNEL);
 }
 static inline void cpu_mode_changed(struct cpu *c) { c->mode_stale = 1; }
 

@@ -61,10 +61,10 @@ void engine_set_apic(struct cpu *c, const struct cpu_apic_ops *ops);
 void engine_fpu_save(struct cpu *c);
 
 /* -- called by mmu/ -- */
-/* Linear-to-physical mappings may have changed: forget execute translations.
- * global: also those marked global. */
-void engine_itlb_flush(struct cpu *c, bool global);
-void engine_itlb_flush_page(struct cpu *c, u64 gva);
+/* Linear-to-physical mappings of L1 or L2 may have changed: forget execute
+ * translations. global: also those marked global. */
+void engine_itlb_flush(struct cpu *c, bool l2, bool global);
+void engine_itlb_flush_page(struct cpu *c, bool l2, u64 gva);
 /* Guest-physical bytes were written by this CPU's slow path, or (other CPUs,
  * the VMM) may have been: drop blocks made from [gpa, gpa+len). */
 void engine_code_written(struct cpu *c, u64 gpa, u32 len);

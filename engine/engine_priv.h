@@ -35,26 +35,35 @@ extern const u8 engine_hreg[16];
 enum {
 	MODE_SIZE = 0x3,	/* 0: 16-bit, 1: 32-bit, 2: 64-bit code */
 	MODE_SIZE16 = 0, MODE_SIZE32 = 1, MODE_SIZE64 = 2,
-	MODE_IDX_SHIFT = 2, MODE_IDX = 0x3 << 2,	/* enum mmu_idx */
-	MODE_FLAT = 1 << 4,	/* DS ES SS: base 0, 4 GiB, writable */
-	MODE_SS32 = 1 << 5,	/* 32-bit stack pointer */
-	MODE_X87 = 1 << 6,	/* x87/MMX usable */
-	MODE_SSE = 1 << 7,
-	MODE_AVX = 1 << 8,
-	MODE_CPL0 = 1 << 9,
-	MODE_FWAIT = 1 << 10,	/* WAIT raises #NM */
-	MODE_CSBASE = 1 << 11,	/* cs_base != 0 */
-	MODE_ALIGN = 1 << 12,	/* misaligned data references raise #AC */
-	MODE_CPU = 0x1fff,	/* all of the above come from the CPU state */
+	MODE_IDX_SHIFT = 2, MODE_IDX = 0x7 << 2,	/* enum mmu_idx; tells L1 from L2 too */
+	MODE_FLAT = 1 << 5,	/* DS ES SS: base 0, 4 GiB, writable */
+	MODE_SS32 = 1 << 6,	/* 32-bit stack pointer */
+	MODE_X87 = 1 << 7,	/* x87/MMX usable */
+	MODE_SSE = 1 << 8,
+	MODE_AVX = 1 << 9,
+	MODE_CPL0 = 1 << 10,
+	MODE_FWAIT = 1 << 11,	/* WAIT raises #NM */
+	MODE_CSBASE = 1 << 12,	/* cs_base != 0 */
+	MODE_ALIGN = 1 << 13,	/* misaligned data references raise #AC */
+	MODE_LA57 = 1 << 14,	/* addresses may differ by more than 2^48 */
+	MODE_CLI_C = 1 << 15,	/* L2: CLI is L1's business */
+	MODE_CPU = 0xffff,	/* all of the above come from the CPU state */
 	/* flavours of a unit */
-	MODE_NOGROUP = 1 << 13,	/* every access checked on its own */
-	MODE_BOUNCE = 1 << 14,	/* one instruction, memory operand in the bounce buffer */
-	MODE_STEP = 1 << 15,	/* one instruction */
+	MODE_NOGROUP = 1 << 16,	/* every access checked on its own */
+	MODE_BOUNCE = 1 << 17,	/* one instruction, memory operand in the bounce buffer */
+	MODE_STEP = 1 << 18,	/* one instruction */
 };
 static inline u32 mode_bytes(u32 mode) { return 2u << (mode & MODE_SIZE); }
 static inline enum mmu_idx mode_idx(u32 mode)
 {
 	return (enum mmu_idx)((mode & MODE_IDX) >> MODE_IDX_SHIFT);
+}
+
+/* Execute translations are kept apart by guest mode and CPL 3. */
+#define ITLB_CLASSES 4
+static inline u32 itlb_class(enum mmu_idx idx)
+{
+	return (idx >= MMU_L2 ? 2 : 0) + (idx % MMU_L2 == MMU_USER);
 }
 
 #define UNIT_MAX_INSNS 48
@@ -205,7 +214,7 @@ struct engine {
 	struct cpu_apic_ops apic_fn;
 	struct seg_lim lim[6];
 	u8 *jc[MMU_IDX_COUNT][JC_SIZE];
-	struct itlb_slot itlb[2][ITLB_SIZE];	/* kernel, user */
+	struct itlb_slot itlb[ITLB_CLASSES][ITLB_SIZE];
 	u8 bounce[1024] __attribute__((aligned(64)));
 
 	/* -- C only -- */
@@ -237,7 +246,7 @@ struct engine {
 	bool max1;		/* STANDIN_UNIT=1: one instruction a unit (debugging aid) */
 	bool no_group;		/* STANDIN_GROUP=0 */
 	bool precise_flags;	/* keep flags that are dead exact at faults too */
-	u64 itlb_filled[2][ITLB_SIZE / 64];
+	u64 itlb_filled[ITLB_CLASSES][ITLB_SIZE / 64];
 	/* fixed stubs */
 	struct record *(*enter)(u8 *code);
 	u8 *stub_exit;	/* rcx = record */
@@ -266,7 +275,7 @@ void cache_fetch_lines(struct engine *e, struct ppage *pp, u32 off, u32 len);
 void cache_validate(struct engine *e, struct ppage *pp);
 void cache_jc_reset(struct engine *e, u32 idx);
 u8 **engine_jc_slot(struct engine *e, u32 mode, u64 rip);
-struct itlb_slot *itlb_slot(struct engine *e, u32 user, u64 lin);
+struct itlb_slot *itlb_slot(struct engine *e, u32 class, u64 lin);
 void engine_fpu_load(struct cpu *c);
 struct unit *cache_unit_at(struct engine *e, u64 host_rip);
 void *arena_alloc(struct arena *a, size_t n);

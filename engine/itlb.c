@@ -7,17 +7,15 @@
  */
 #include "engine/engine_priv.h"
 
-static u32 itlb_class(const struct cpu *c) { return c->cpl == 3; }
-
-struct itlb_slot *itlb_slot(struct engine *e, u32 user, u64 lin)
+struct itlb_slot *itlb_slot(struct engine *e, u32 class, u64 lin)
 {
-	return &e->itlb[user][(lin >> PAGE_SHIFT) & (ITLB_SIZE - 1)];
+	return &e->itlb[class][(lin >> PAGE_SHIFT) & (ITLB_SIZE - 1)];
 }
 
 int itlb_get(struct engine *e, u64 lin, struct cpage **cp)
 {
 	struct cpu *c = e->c;
-	u32 k = itlb_class(c);
+	u32 k = itlb_class(cpu_mmu_idx(c));
 	struct itlb_slot *s = itlb_slot(e, k, lin);
 
 	if (likely(s->tag == ((lin & PAGE_MASK) | 1))) {
@@ -52,11 +50,11 @@ int itlb_get(struct engine *e, u64 lin, struct cpage **cp)
 	return CPU_OK;
 }
 
-void engine_itlb_flush(struct cpu *c, bool global)
+void engine_itlb_flush(struct cpu *c, bool l2, bool global)
 {
 	struct engine *e = c->engine;
 
-	for (u32 k = 0; k < 2; k++)
+	for (u32 k = l2 ? 2 : 0; k < (l2 ? 4 : 2); k++)
 		for (u32 w = 0; w < ITLB_SIZE / 64; w++) {
 			u64 keep = 0;
 
@@ -75,9 +73,9 @@ void engine_itlb_flush(struct cpu *c, bool global)
 		}
 }
 
-void engine_itlb_flush_page(struct cpu *c, u64 gva)
+void engine_itlb_flush_page(struct cpu *c, bool l2, u64 gva)
 {
-	for (u32 k = 0; k < 2; k++) {
+	for (u32 k = l2 ? 2 : 0; k < (l2 ? 4 : 2); k++) {
 		struct itlb_slot *s = itlb_slot(c->engine, k, gva);
 
 		if (s->tag == ((gva & PAGE_MASK) | 1)) {
@@ -92,7 +90,7 @@ void engine_code_suspect(struct cpu *c)
 	struct engine *e = c->engine;
 
 	e->suspect_gen++;
-	for (u32 k = 0; k < 2; k++)
+	for (u32 k = 0; k < ITLB_CLASSES; k++)
 		for (u32 w = 0; w < ITLB_SIZE / 64; w++)
 			for (u64 left = e->itlb_filled[k][w]; left; left &= left - 1)
 				e->itlb[k][w * 64 + (u32)__builtin_ctzll(left)].token = 0;

@@ -92,7 +92,7 @@ static void cmp_abs_imm(struct translator *t, const void *abs, u32 imm)
 
 static struct itlb_slot *slot_of(struct translator *t, const struct cpage *cp)
 {
-	return itlb_slot(t->e, mode_idx(t->mode) == MMU_USER, cp->lin);
+	return itlb_slot(t->e, itlb_class(mode_idx(t->mode)), cp->lin);
 }
 
 /* jrcxz over a jump to a cold stub: the only conditional that spares the flags. */
@@ -132,7 +132,15 @@ void emit_entry(struct translator *t)
 
 	if (!re || !rp)
 		return;
-	if (!(t->mode & MODE_CSBASE) && !u->cp2) {
+	if ((t->mode & MODE_LA57) && !u->cp2) {
+		/* The trick below wants addresses of 48 bits: one after the other. */
+		u->e_ind = rx_of(t, t->p);
+		mov_ri(t, H_RSI, -u->rip);
+		lea(t, true, H_RCX, H_RCX, H_RSI, 1, 0);
+		b2(t, 0xe3, 5);
+		jmp_rx(t, e->stub_ind_miss);
+		over = NULL;
+	} else if (!(t->mode & MODE_CSBASE) && !u->cp2) {
 		/* RIP and token must both be ours. Addresses differ by less than
 		 * 2^48, tokens by multiples of it, so the sum of the differences is
 		 * zero only if both are. */

@@ -356,8 +356,11 @@ static enum engine_exit run(struct engine *e)
 		res = engine_find_unit(e, mode, &u);
 		if (unlikely(res))
 			return res == CPU_FAULT ? ENGINE_FAULT : ENGINE_UNBACKED;
-		if (shadow)
+		if (shadow) {
 			c->shadow_sti = c->shadow_ss = 0;
+			c->shadow_left = 1;
+			c->shadow_rip = c->rip;
+		}
 		at = u->e_body;
 resume:
 		r = engine_enter(e, at);
@@ -459,6 +462,7 @@ enum engine_exit engine_run(struct cpu *c)
 	struct engine *e = c->engine;
 
 	engine_current = e;
+	c->shadow_left = 0;
 	enum engine_exit x = run(e);
 
 	engine_current = NULL;

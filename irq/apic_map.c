@@ -42,6 +42,9 @@ static void map_release(struct apic_map *m)
 static void map_clear(struct apic_map *m)
 {
 	m->one_to_one = true;
+	m->uniform = true;
+	m->top_id = 0;
+	m->present = 0;
 	m->logical = LOGICAL_NONE;
 	for (u32 i = 0; i < m->room; i++)
 		m->phys[i] = NULL;
@@ -130,6 +133,12 @@ static void map_build(struct irqchip *chip, struct apic_map *m)
 
 		if (!lapic_hw_enabled(l))
 			continue;
+		if (!m->present++)
+			m->x2apic = lapic_x2apic(l);
+		else if (m->x2apic != lapic_x2apic(l))
+			m->uniform = false;
+		if (l->id > m->top_id)
+			m->top_id = l->id;
 		if (!map_phys(m, l, ids_32bit))
 			m->one_to_one = false;
 		map_logical(m, l);
@@ -156,6 +165,8 @@ static void map_publish(struct irqchip *chip, struct apic_map *m)
 	struct apic_map *old = atomic_load(&chip->map);
 
 	map_build(chip, m);
+	/* Entries that go are invalid before the new map is seen, new ones become valid with it. */
+	avic_tables_update(chip, m);
 	atomic_store(&chip->map, m);
 	grace_wait(&chip->map_grace);
 	if (old && old->room == m->room)
@@ -237,6 +248,7 @@ void apic_map_remove(struct irqchip *chip, struct lapic *l)
 	for (u32 i = 0; i < old->n; i++)
 		if (old->all[i] != l)
 			m->all[m->n++] = old->all[i];
+	avic_tables_remove(chip, l);
 	map_publish(chip, m);
 	pthread_mutex_unlock(&chip->map_lock);
 }

@@ -9,7 +9,7 @@
 
 static bool is_handled(struct lapic *l, u8 vector)
 {
-	return l->handled[vector / 64] >> (vector % 64) & 1;
+	return l->fast.eoi_exit[vector / 64] >> (vector % 64) & 1;
 }
 
 /* The guest asked (SPIV.12) that its local EOIs of level interrupts stay local. */
@@ -49,15 +49,14 @@ static void send_to_ioapic(struct lapic *l, u8 vector)
 void lapic_eoi(struct lapic *l)
 {
 	int v = lapic_find_highest(l, APIC_ISR);
-	u32 o;
 
 	if (v < 0)
 		return;
-	o = APIC_ISR + (u32)v / 32 * 16;
-	lapic_put(l, o, lapic_get(l, o) & ~(1u << (v % 32)));
-	lapic_update_ppr(l);
+	apic_finish(l->fast.page, (u8)v);
+	lapic_count(l, eoi);
+	irq_trace_eoi(l->id, (u8)v, false);
 	send_to_ioapic(l, (u8)v);
-	lapic_wake_if_pending(l);
+	lapic_recheck(l);
 }
 
 bool lapic_pv_eoi_ok(struct lapic *l)
@@ -65,7 +64,8 @@ bool lapic_pv_eoi_ok(struct lapic *l)
 	u32 n = 0;
 	int v = lapic_find_highest(l, APIC_ISR);
 
-	if (v < 0 || lapic_has_pending(l) || is_handled(l, (u8)v))
+	/* An accelerated EOI is cheaper than the guest's test of a byte (KVM offers none either). */
+	if (v < 0 || apicv_active(l) || lapic_has_pending(l) || is_handled(l, (u8)v))
 		return false;
 	for (u32 i = 0; i < 8; i++)
 		n += (u32)__builtin_popcount(lapic_get(l, APIC_ISR + i * 16));
@@ -98,15 +98,15 @@ static void scan_entry(void *arg, const struct apic_msg *m)
 		if (m->vector > l->highest_stale)
 			l->highest_stale = m->vector;
 	}
-	l->handled[m->vector / 64] |= BIT64(m->vector % 64);
+	l->fast.eoi_exit[m->vector / 64] |= BIT64(m->vector % 64);
 }
 
 void lapic_scan(struct lapic *l)
 {
 	if (!lapic_hw_enabled(l))
 		return;
-	for (u32 i = 0; i < ARRAY_SIZE(l->handled); i++)
-		l->handled[i] = 0;
+	for (u32 i = 0; i < ARRAY_SIZE(l->fast.eoi_exit); i++)
+		l->fast.eoi_exit[i] = 0;
 	l->highest_stale = -1;
 	if (l->chip->mode == IRQCHIP_SPLIT) {
 		routing_each_level_msi(l->chip, scan_entry, l);
@@ -114,7 +114,7 @@ void lapic_scan(struct lapic *l)
 	}
 	irqchip_lock(l->chip);
 	if (l->rtc_vector >= 0)
-		l->handled[l->rtc_vector / 64] |= BIT64(l->rtc_vector % 64);
+		l->fast.eoi_exit[l->rtc_vector / 64] |= BIT64(l->rtc_vector % 64);
 	ioapic_scan(l->chip, scan_entry, l);
 	irqchip_unlock(l->chip);
 }

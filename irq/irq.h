@@ -52,7 +52,10 @@ enum irq_wake {
 	IRQ_WAKE_IOAPIC_EOI,	/* lapic_take_pending_eoi() holds the vector */
 	IRQ_WAKE_SCAN,		/* rebuild the set of reported EOI vectors: lapic_scan() */
 	IRQ_WAKE_TIMER,		/* the deadline changed: re-read lapic_next_event_ns() */
-	IRQ_WAKE_APICV,		/* the inhibit mask became zero or non-zero */
+	IRQ_WAKE_APICV,		/* the inhibit mask became zero or non-zero: apicv_update() */
+	/* AVIC doorbell to a vCPU between lapic_load() and lapic_put_away(): have it look for
+	 * something to inject; it does not sleep. */
+	IRQ_WAKE_DOORBELL,
 };
 
 struct irq_ops {
@@ -65,6 +68,8 @@ struct irq_ops {
 	void (*ack)(void *vm, u32 gsi);
 	/* irqchip_timer() is wanted at this time (now_ns clock); 0 = no more. */
 	void (*timer)(void *vm, u64 deadline_ns);
+	/* Optional. The mask of irq/apicv.h has changed; in the order of the changes, locks held. */
+	void (*inhibits)(void *vm, u32 mask);
 };
 
 #endif

@@ -8,34 +8,48 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "irq/apic_page.h"
 #include "irq/apicv.h"
+#include "irq/avic.h"
 #include "irq/grace.h"
 #include "irq/irqchip.h"
 #include "irq/lapic.h"
 #include "irq/lapic_regs.h"
+#include "irq/irq_trace.h"
 
 /* -- local APIC -- */
 
-/* The seam at which acceleration plugs in: the software APIC and the AVIC model each
- * provide one. Switched by the owner only. */
+/*
+ * The seam at which acceleration plugs in: the software APIC and AVIC each provide one set.
+ * apicv.c decides which is live; switched by the owner only. All but post: owner.
+ */
 struct lapic_ops {
-	void (*post)(struct lapic *l, u8 vector, bool level);	/* any thread */
-	int (*pending)(struct lapic *l);			/* owner */
+	const char *name;
+	/* Any thread: into IRR, then have the vCPU look. */
+	void (*post)(struct lapic *l, u8 vector, bool level);
+	/* A guest access to a register in the current mode; 0 or -EINVAL (#GP in x2APIC mode). */
+	int (*read)(struct lapic *l, u32 offset, u32 *v);
+	int (*write)(struct lapic *l, u32 offset, u32 v);
+	/* The 64-bit ICR of x2APIC mode; reserved bits are checked and BUSY is clear. */
+	void (*write_icr)(struct lapic *l, u64 v);
+	/* The owner has changed what is deliverable: look again before the next instruction. */
+	void (*recheck)(struct lapic *l);
 };
 extern const struct lapic_ops lapic_soft_ops;
+extern const struct lapic_ops lapic_avic_ops;	/* register accesses accelerated */
+extern const struct lapic_ops lapic_hybrid_ops;	/* only delivery: x2APIC mode on AVIC (facts 3.5) */
 
 struct lapic {
+	/* First: lapic_fast(). The page is 4 KiB aligned, KVM_GET_LAPIC layout. */
+	struct apic_fast fast;
+
 	struct irqchip *chip;
 	void *_Atomic vcpu;	/* NULL until known; no wake-ups then */
 	u32 id;			/* x2APIC id */
 	bool bsp;
 	const struct lapic_ops *_Atomic ops;
 
-	/* 4 KiB aligned register page, KVM_GET_LAPIC layout. IRR and TMR: atomic or/and by
-	 * any thread. The rest: relaxed stores by the owner, relaxed loads by anyone. */
-	u8 *page;
 	_Atomic u64 base;		/* IA32_APIC_BASE; written by the owner */
-	_Atomic bool irr_pending;	/* false only if IRR is empty; see lapic_soft_post() */
 	_Atomic u32 events;		/* LAPIC_EV_* */
 	_Atomic u8 sipi_vector;		/* stored before LAPIC_EV_SIPI is set */
 
@@ -44,8 +58,14 @@ struct lapic {
 	u32 nr_lvt;
 	u64 base_reserved;		/* IA32_APIC_BASE bits that must be 0 */
 
-	/* EOI reporting; owner */
-	u64 handled[4];			/* vectors whose EOI the I/O APIC must hear of */
+	/* acceleration (apicv.c, avic_local.c); owner unless noted */
+	struct avic_hw hw;
+	bool in_l2, irq_window;
+	_Atomic bool running;		/* between lapic_load() and lapic_put_away(); read by anyone */
+	u32 reasons;			/* chip->inhibit_lock: this vCPU's part of the counted ones */
+	struct lapic_stats stats;
+
+	/* EOI reporting; owner. The set of vectors is fast.eoi_exit. */
 	int highest_stale;		/* reported only until its EOI; -1 = none */
 	bool eoi_pending;
 	u8 eoi_vector;
@@ -59,26 +79,49 @@ struct lapic {
 
 	int rtc_vector;			/* chip->lock: RTC interrupt not yet EOIed here, or -1 */
 };
+_Static_assert(offsetof(struct lapic, fast) == 0, "lapic_fast()");
 
-static inline _Atomic u32 *lapic_reg(struct lapic *l, u32 offset)
-{
-	return (_Atomic u32 *)(void *)(l->page + offset);
-}
+/* By the owner alone, and by any thread. */
+#define lapic_count(l, field) \
+	atomic_store_explicit(&(l)->stats.field, \
+			      atomic_load_explicit(&(l)->stats.field, memory_order_relaxed) + 1, \
+			      memory_order_relaxed)
+#define lapic_count_any(l, field) \
+	atomic_fetch_add_explicit(&(l)->stats.field, 1, memory_order_relaxed)
 
 static inline u32 lapic_get(struct lapic *l, u32 offset)
 {
-	return atomic_load_explicit(lapic_reg(l, offset), memory_order_relaxed);
+	return apic_get(l->fast.page, offset);
 }
 
 static inline void lapic_put(struct lapic *l, u32 offset, u32 v)
 {
-	atomic_store_explicit(lapic_reg(l, offset), v, memory_order_relaxed);
+	apic_put(l->fast.page, offset, v);
 }
 
-/* Bit `vector` of the 256-bit register at `offset` (ISR, TMR, IRR). */
+static inline _Atomic u32 *lapic_reg(struct lapic *l, u32 offset)
+{
+	return apic_reg(l->fast.page, offset);
+}
+
 static inline bool lapic_test(struct lapic *l, u32 offset, u8 vector)
 {
-	return lapic_get(l, offset + vector / 32 * 16) >> (vector % 32) & 1;
+	return apic_test(l->fast.page, offset, vector);
+}
+
+static inline int lapic_find_highest(struct lapic *l, u32 offset)
+{
+	return apic_highest(l->fast.page, offset);
+}
+
+static inline void lapic_update_ppr(struct lapic *l)
+{
+	apic_update_ppr(l->fast.page);
+}
+
+static inline const struct lapic_ops *lapic_ops(struct lapic *l)
+{
+	return atomic_load_explicit(&l->ops, memory_order_acquire);
 }
 
 static inline bool lapic_sw_enabled(struct lapic *l)
@@ -96,14 +139,17 @@ static inline u32 x2apic_ldr(u32 id)	/* SDM3 11.12.10.2 */
 	return (id >> 4) << 16 | 1u << (id & 15);
 }
 
-int lapic_find_highest(struct lapic *l, u32 offset);
-void lapic_update_ppr(struct lapic *l);
 void lapic_update_version(struct lapic *l);
 void lapic_set_spiv(struct lapic *l, u32 v);
-void lapic_wake_if_pending(struct lapic *l);
+void lapic_recheck(struct lapic *l);		/* owner: wake itself if a vector is deliverable */
+void lapic_refresh_hint(struct lapic *l);	/* owner: irr_pending from IRR */
 bool lapic_accept(struct lapic *l, const struct apic_msg *m);
+/* The register exists and may be read or written in the current mode. */
+bool lapic_may(struct lapic *l, u32 offset, bool write);
+/* The software APIC's register file. */
 int lapic_reg_read(struct lapic *l, u32 offset, u32 *v);
 int lapic_reg_write(struct lapic *l, u32 offset, u32 v);
+void lapic_soft_write_icr(struct lapic *l, u64 v);
 void lapic_send_ipi(struct lapic *l, u32 icr, u32 dest);
 u32 lapic_lvt_offset(enum lapic_lvt which);
 u32 lapic_lvt_mask(enum lapic_lvt which);
@@ -124,6 +170,10 @@ void lapic_timer_load_divide(struct lapic *l);
 enum logical_mode { LOGICAL_NONE, LOGICAL_FLAT, LOGICAL_CLUSTER, LOGICAL_X2APIC, LOGICAL_MIXED };
 
 struct apic_map {
+	bool uniform;		/* all present APICs are in one mode and ... */
+	u32 top_id;		/* ... this is their highest id */
+	u32 present;		/* how many are hardware-enabled */
+	bool x2apic;		/* which mode, if uniform */
 	u32 n;			/* all LAPICs, in order of creation */
 	u32 max_id;		/* highest usable index of phys[] */
 	u32 room;		/* allocated size of phys[] and all[] each */
@@ -219,6 +269,15 @@ struct pit {			/* chip->lock */
 	struct kvm_pit_channel_state ch[3];
 };
 
+/* The tables that a CPU with AVIC would use for our vCPUs; the addresses in them are pointers.
+ * Made with the first LAPIC, changed under map_lock, read by anyone. */
+struct avic_tables {
+	_Atomic u64 *phys;		/* max_index + 1 entries, whole pages */
+	_Atomic u32 *logical;		/* one page */
+	struct lapic *_Atomic *owner;	/* by physical index, for posted and doorbell */
+	u32 max_index;
+};
+
 struct irqchip {
 	enum irqchip_mode mode;
 	const struct irq_ops *ops;
@@ -229,10 +288,17 @@ struct irqchip {
 	_Atomic u32 eoi_mode;
 	_Atomic bool ids_32bit, no_broadcast_quirk;
 	_Atomic u32 apic_bus_ns;
-	_Atomic u32 avic_max_id;
 	_Atomic u64 disabled_quirks;
+
+	/* acceleration (apicv.c) */
+	enum avic_kind avic_kind;	/* before LAPICs */
 	_Atomic u32 inhibits;		/* changes under inhibit_lock, read by anyone */
+	_Atomic s64 inhibit_by[APICV_INHIBIT_COUNT];	/* likewise: vCPU id, -1 = the VM */
+	_Atomic u32 irq_windows;	/* vCPUs that wait for an interrupt window */
+	u32 nr_blockirq, nr_autoeoi;	/* inhibit_lock: vCPUs with that reason */
+	_Atomic u64 broken;		/* invariants found violated; must stay 0 */
 	pthread_mutex_t inhibit_lock;	/* innermost */
+	struct avic_tables avic;	/* avic_local.c */
 
 	/* LAPICs. map_lock: list and map; readers: grace. */
 	pthread_mutex_t map_lock;
@@ -302,6 +368,18 @@ void pit_acked(struct irqchip *chip);
 void pit_unmasked(struct irqchip *chip);
 void pit_expire(struct irqchip *chip, u64 now);
 void pit_run_tick(struct irqchip *chip);
+
+/* -- acceleration (apicv.c, avic_local.c) -- */
+extern const struct avic_ops avic_local_hw_ops;
+void apicv_set_inhibit_by(struct lapic *l, enum apicv_inhibit reason, bool on);
+int apicv_init_vcpu(struct lapic *l);		/* the one place where it is set up; 0 or -ENOMEM */
+void apicv_refresh(struct lapic *l);		/* owner: mode, nesting or the mask has changed */
+enum avic_act avic_act(u32 offset, bool write);
+int avic_tables_init(struct irqchip *chip);	/* map_lock; 0 or -ENOMEM */
+void avic_tables_free(struct irqchip *chip);
+void avic_tables_update(struct irqchip *chip, struct apic_map *m);	/* map_lock */
+void avic_tables_remove(struct irqchip *chip, struct lapic *l);		/* map_lock */
+u32 avic_kind_max_id(enum avic_kind kind);
 
 /* -- EOI (eoi.c) -- */
 bool eoi_suppressed(struct lapic *l);

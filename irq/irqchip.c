@@ -29,9 +29,8 @@ struct irqchip *irqchip_create(enum irqchip_mode mode, const struct irq_ops *ops
 	chip->vm = vm;
 	chip->nr_reserved_pins = nr_reserved_pins;
 	atomic_init(&chip->apic_bus_ns, 1);
-	atomic_init(&chip->avic_max_id, 0xfff);
-	/* No acceleration is implemented below the APIC yet. */
-	atomic_init(&chip->inhibits, BIT(APICV_INHIBIT_DISABLED));
+	chip->avic_kind = AVIC_KIND_X2AVIC_EXT;
+	atomic_init(&chip->inhibits, BIT(APICV_INHIBIT_ABSENT));
 	pthread_mutex_init(&chip->lock, NULL);
 	pthread_mutex_init(&chip->map_lock, NULL);
 	pthread_mutex_init(&chip->route_lock, NULL);
@@ -44,6 +43,7 @@ struct irqchip *irqchip_create(enum irqchip_mode mode, const struct irq_ops *ops
 			return NULL;
 		}
 	}
+	apicv_set_inhibit(chip, APICV_INHIBIT_ABSENT, false);
 	return chip;
 }
 
@@ -52,6 +52,7 @@ void irqchip_destroy(struct irqchip *chip)
 	if (!chip)
 		return;
 	apic_map_free(chip);
+	avic_tables_free(chip);
 	routing_free(atomic_load(&chip->routing));
 	pthread_mutex_destroy(&chip->lock);
 	pthread_mutex_destroy(&chip->map_lock);
@@ -90,9 +91,10 @@ void irqchip_set_disabled_quirks(struct irqchip *chip, u64 mask)
 	atomic_store(&chip->disabled_quirks, mask);
 }
 
-void irqchip_set_avic_max_id(struct irqchip *chip, u32 id)
+void irqchip_set_avic(struct irqchip *chip, enum avic_kind kind)
 {
-	atomic_store(&chip->avic_max_id, id);
+	chip->avic_kind = kind;
+	apicv_set_inhibit(chip, APICV_INHIBIT_DISABLED, kind == AVIC_KIND_NONE);
 }
 
 enum irqchip_mode irqchip_get_mode(struct irqchip *chip)

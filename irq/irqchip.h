@@ -10,6 +10,7 @@
 
 #include <linux/kvm.h>
 
+#include "irq/avic.h"
 #include "irq/irq.h"
 
 enum irqchip_mode { IRQCHIP_FULL = 1, IRQCHIP_SPLIT = 2 };	/* vcpu_vm_config.irqchip */
@@ -36,9 +37,9 @@ enum eoi_mode irqchip_get_eoi_mode(struct irqchip *chip);
 void irqchip_set_x2apic_api(struct irqchip *chip, bool ids_32bit, bool no_broadcast_quirk);
 void irqchip_set_apic_bus_ns(struct irqchip *chip, u32 ns);	/* before vCPUs; default 1 */
 void irqchip_set_disabled_quirks(struct irqchip *chip, u64 mask);	/* KVM_X86_QUIRK_* */
-/* Ids above this inhibit acceleration for the VM (PHYSICAL_ID_TOO_BIG), they do not fail.
- * Before vCPUs; the default is what x2AVIC with its extension addresses, 0xfff. */
-void irqchip_set_avic_max_id(struct irqchip *chip, u32 id);
+/* The AVIC to model. vCPU ids above what it addresses rule acceleration out for the VM
+ * (PHYSICAL_ID_TOO_BIG), they do not fail. Before vCPUs; the default is x2AVIC with extension. */
+void irqchip_set_avic(struct irqchip *chip, enum avic_kind kind);
 enum irqchip_mode irqchip_get_mode(struct irqchip *chip);
 
 /* -- lines and messages -- */

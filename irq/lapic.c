@@ -25,6 +25,7 @@ void lapic_set_vcpu(struct lapic *l, void *vcpu)
 	if (!vcpu)
 		return;
 	lapic_wake(l, IRQ_WAKE_SCAN);	/* whatever came before now */
+	lapic_wake(l, IRQ_WAKE_APICV);
 	lapic_wake(l, IRQ_WAKE_EVENT);
 }
 
@@ -67,8 +68,9 @@ int lapic_set_base(struct lapic *l, u64 v, bool host)
 		lapic_put(l, APIC_ID, l->id << 24);	/* user space may go back to xAPIC */
 	}
 	if (v & APIC_BASE_EN && (v & PAGE_MASK) != APIC_DEFAULT_BASE)
-		apicv_set_inhibit(l->chip, APICV_INHIBIT_APIC_BASE_MODIFIED, true);
+		apicv_set_inhibit_by(l, APICV_INHIBIT_APIC_BASE_MODIFIED, true);
 	if ((old ^ v) & (APIC_BASE_EN | APIC_BASE_EXTD)) {
+		apicv_refresh(l);
 		apic_map_update(l->chip);
 		lapic_wake(l, IRQ_WAKE_APICV);
 		lapic_wake(l, IRQ_WAKE_EVENT);
@@ -198,9 +200,10 @@ void lapic_reset(struct lapic *l, bool init_event)
 		lapic_put(l, APIC_TMR + i * 16, 0);
 		lapic_put(l, APIC_IRR + i * 16, 0);
 	}
-	atomic_store(&l->irr_pending, false);
+	atomic_store(&l->fast.irr_pending, false);
 	lapic_timer_load_divide(l);
 	lapic_update_ppr(l);
+	apicv_refresh(l);
 	apic_map_update(l->chip);
 }
 
@@ -210,29 +213,27 @@ struct lapic *lapic_create(struct irqchip *chip, void *vcpu, u32 id, bool bsp)
 
 	if (!l)
 		return NULL;
-	l->page = aligned_alloc(PAGE_SIZE, PAGE_SIZE);
-	if (!l->page) {
+	l->fast.page = aligned_alloc(PAGE_SIZE, PAGE_SIZE);
+	if (!l->fast.page) {
 		free(l);
 		return NULL;
 	}
-	cpu_zero(l->page, PAGE_SIZE);
+	cpu_zero(l->fast.page, PAGE_SIZE);
 	l->chip = chip;
 	atomic_init(&l->vcpu, vcpu);
 	l->id = id;
 	l->bsp = bsp;
 	l->highest_stale = -1;
 	l->rtc_vector = -1;
-	atomic_init(&l->ops, &lapic_soft_ops);
 	lapic_set_features(l, 0, 52);
 	lapic_put(l, APIC_ID, id << 24);
-	if (apic_map_add(chip, l)) {
-		free(l->page);
+	if (apicv_init_vcpu(l) || apic_map_add(chip, l)) {
+		free(l->fast.page);
 		free(l);
 		return NULL;
 	}
-	if (id > atomic_load(&chip->avic_max_id))
-		apicv_set_inhibit(chip, APICV_INHIBIT_PHYSICAL_ID_TOO_BIG, true);
 	lapic_reset(l, false);
+	lapic_wake(l, IRQ_WAKE_APICV);
 	return l;
 }
 
@@ -240,106 +241,86 @@ void lapic_destroy(struct lapic *l)
 {
 	if (!l)
 		return;
+	apicv_vcpu_reason(l, APICV_INHIBIT_BLOCKIRQ, false);
+	apicv_vcpu_reason(l, APICV_INHIBIT_HYPERV, false);
+	if (apicv_count_irq_window(l, false))
+		apicv_eval_irq_window(l);
 	apic_map_remove(l->chip, l);
 	irqchip_lock(l->chip);
 	if (l->rtc_vector >= 0)
 		l->chip->ioapic.rtc_pending--;
 	irqchip_unlock(l->chip);
-	free(l->page);
+	free(l->fast.page);
 	free(l);
 }
 
 /* -- priority -- */
 
-int lapic_find_highest(struct lapic *l, u32 offset)
-{
-	for (int i = 7; i >= 0; i--) {
-		u32 v = atomic_load(lapic_reg(l, offset + (u32)i * 16));
-
-		if (v)
-			return i * 32 + 31 - __builtin_clz(v);
-	}
-	return -1;
-}
-
-/* SDM3 11.8.3.1 */
-void lapic_update_ppr(struct lapic *l)
-{
-	u32 tpr = lapic_get(l, APIC_TPR);
-	int isr = lapic_find_highest(l, APIC_ISR);
-	u32 isrv = isr < 0 ? 0 : (u32)isr;
-
-	lapic_put(l, APIC_PPR, (tpr & 0xf0) >= (isrv & 0xf0) ? tpr & 0xff : isrv & 0xf0);
-}
-
 bool lapic_has_pending(struct lapic *l)
 {
-	return atomic_load_explicit(&l->irr_pending, memory_order_acquire);
+	return atomic_load_explicit(&l->fast.irr_pending, memory_order_acquire);
 }
-
-static int soft_pending(struct lapic *l)
-{
-	int v;
-
-	if (!lapic_has_pending(l) || !lapic_hw_enabled(l))
-		return -1;
-	v = lapic_find_highest(l, APIC_IRR);
-	if (v < 0 || (u32)(v & 0xf0) <= lapic_get(l, APIC_PPR))
-		return -1;
-	return v;
-}
-
-/* TMR first, then IRR, then the hint, then the wake-up: whoever sees the later sees the
- * earlier (all sequentially consistent). */
-static void soft_post(struct lapic *l, u8 vector, bool level)
-{
-	u32 word = vector / 32 * 16, bit = 1u << (vector % 32);
-
-	if (lapic_test(l, APIC_TMR, vector) != level) {
-		if (level)
-			atomic_fetch_or(lapic_reg(l, APIC_TMR + word), bit);
-		else
-			atomic_fetch_and(lapic_reg(l, APIC_TMR + word), ~bit);
-	}
-	atomic_fetch_or(lapic_reg(l, APIC_IRR + word), bit);
-	atomic_store(&l->irr_pending, true);
-	lapic_wake(l, IRQ_WAKE_EVENT);
-}
-
-const struct lapic_ops lapic_soft_ops = {
-	.post = soft_post,
-	.pending = soft_pending,
-};
 
 int lapic_pending_vector(struct lapic *l)
 {
-	return atomic_load_explicit(&l->ops, memory_order_relaxed)->pending(l);
+	if (!lapic_has_pending(l) || !lapic_hw_enabled(l))
+		return -1;
+	return apic_deliverable(l->fast.page);
+}
+
+/* The hint is raised after IRR and before the wake-up: whoever sees the later sees the
+ * earlier (all sequentially consistent). */
+static void soft_post(struct lapic *l, u8 vector, bool level)
+{
+	apic_post(l->fast.page, vector, level);
+	atomic_store(&l->fast.irr_pending, true);
+	lapic_wake(l, IRQ_WAKE_EVENT);
+}
+
+/* Drop the hint, then look: a poster in between either is found by the look or raises the
+ * hint after us. */
+void lapic_refresh_hint(struct lapic *l)
+{
+	atomic_store(&l->fast.irr_pending, false);
+	if (lapic_find_highest(l, APIC_IRR) >= 0)
+		atomic_store(&l->fast.irr_pending, true);
 }
 
 int lapic_ack(struct lapic *l)
 {
-	int v = soft_pending(l);
-	u32 word, bit;
+	int v = lapic_pending_vector(l);
 
 	if (v < 0)
 		return -1;
-	word = (u32)v / 32 * 16;
-	bit = 1u << (v % 32);
-	/* Drop the hint, clear, look again: a poster in between either is found by the look
-	 * or raises the hint after us. */
-	atomic_store(&l->irr_pending, false);
-	atomic_fetch_and(lapic_reg(l, APIC_IRR + word), ~bit);
-	if (lapic_find_highest(l, APIC_IRR) >= 0)
-		atomic_store(&l->irr_pending, true);
-	lapic_put(l, APIC_ISR + word, lapic_get(l, APIC_ISR + word) | bit);
-	lapic_update_ppr(l);
+	apic_begin(l->fast.page, (u8)v);
+	lapic_refresh_hint(l);
+	irq_trace_inj_virq(l->id, (u8)v);
 	return v;
 }
 
-void lapic_wake_if_pending(struct lapic *l)
+static void soft_recheck(struct lapic *l)
 {
 	if (lapic_pending_vector(l) >= 0)
 		lapic_wake(l, IRQ_WAKE_EVENT);
+}
+
+const struct lapic_ops lapic_soft_ops = {
+	.name = "software",
+	.post = soft_post,
+	.read = lapic_reg_read,
+	.write = lapic_reg_write,
+	.write_icr = lapic_soft_write_icr,
+	.recheck = soft_recheck,
+};
+
+void lapic_recheck(struct lapic *l)
+{
+	lapic_ops(l)->recheck(l);
+}
+
+const struct lapic_stats *lapic_stats(struct lapic *l)
+{
+	return &l->stats;
 }
 
 u8 lapic_get_tpr(struct lapic *l)
@@ -354,9 +335,8 @@ u8 lapic_get_tpr_raw(struct lapic *l)
 
 void lapic_set_tpr(struct lapic *l, u8 cr8)
 {
-	lapic_put(l, APIC_TPR, (cr8 & 15u) << 4);
-	lapic_update_ppr(l);
-	lapic_wake_if_pending(l);
+	lapic_fast_tpr(&l->fast, (u8)(cr8 << 4));
+	lapic_recheck(l);
 }
 
 /* -- events and messages -- */
@@ -399,16 +379,21 @@ void lapic_set_sipi_vector(struct lapic *l, u8 vector)
 
 bool lapic_accept(struct lapic *l, const struct apic_msg *m)
 {
+	const struct lapic_ops *ops = lapic_ops(l);
+
 	switch (m->delivery) {
 	case APIC_FIXED:
 	case APIC_LOWEST:
 		if ((m->trigger_level && !m->level) || !lapic_hw_enabled(l) ||
 		    !lapic_sw_enabled(l))
 			return false;
-		atomic_load_explicit(&l->ops, memory_order_relaxed)->post(l, m->vector,
-									   m->trigger_level);
+		ops->post(l, m->vector, m->trigger_level);
+		lapic_count_any(l, accepted);
+		irq_trace_apic_accept_irq(l->id, m->delivery, m->trigger_level, m->vector,
+					  ops != &lapic_soft_ops);
 		return true;
 	case APIC_SMI:
+		irq_trace_apic_accept_irq(l->id, m->delivery, false, m->vector, false);
 		lapic_post_events(l, LAPIC_EV_SMI);
 		lapic_wake(l, IRQ_WAKE_SMI);
 		return true;
@@ -417,6 +402,7 @@ bool lapic_accept(struct lapic *l, const struct apic_msg *m)
 		lapic_wake(l, IRQ_WAKE_UNHALT);
 		return true;
 	case APIC_NMI:
+		irq_trace_apic_accept_irq(l->id, m->delivery, false, m->vector, false);
 		lapic_post_events(l, LAPIC_EV_NMI);
 		lapic_wake(l, IRQ_WAKE_NMI);
 		return true;
@@ -424,10 +410,12 @@ bool lapic_accept(struct lapic *l, const struct apic_msg *m)
 		/* The level de-assert of SDM3 11.6.1 does nothing on any CPU since the P4. */
 		if (m->trigger_level && !m->level)
 			return false;
+		irq_trace_apic_accept_irq(l->id, m->delivery, false, m->vector, false);
 		lapic_post_events(l, LAPIC_EV_INIT);
 		lapic_wake(l, IRQ_WAKE_INIT);
 		return true;
 	case APIC_STARTUP:
+		irq_trace_apic_accept_irq(l->id, m->delivery, false, m->vector, false);
 		lapic_set_sipi_vector(l, m->vector);
 		lapic_post_events(l, LAPIC_EV_SIPI);
 		lapic_wake(l, IRQ_WAKE_SIPI);

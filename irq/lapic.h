@@ -56,17 +56,6 @@ u64 lapic_get_tsc_deadline(struct lapic *l);
 void lapic_set_tsc_deadline(struct lapic *l, u64 v);
 void lapic_tsc_changed(struct lapic *l);	/* TSC offset or rate changed: re-arm */
 
-/*
- * What acceleration does without an exit (irq/lapic_fast.c); [owner], vector state may be live.
- * The caller has checked that acceleration is active for this APIC, and its mode. false: take
- * the full access instead; nothing has been done.
- */
-bool lapic_fast_mmio_write(struct lapic *l, u32 offset, u32 v);
-bool lapic_fast_mmio_read(struct lapic *l, u32 offset, u32 *v);
-bool lapic_fast_msr_write(struct lapic *l, u32 msr, u64 v);
-bool lapic_fast_msr_read(struct lapic *l, u32 msr, u32 *v);
-void lapic_fast_set_tpr(struct lapic *l, u8 cr8);
-
 /* KVM_GET/SET_LAPIC. x2apic_32bit_ids: KVM_X2APIC_API_USE_32BIT_IDS. 0 or -EINVAL. */
 int lapic_get_state(struct lapic *l, u8 page[LAPIC_STATE_SIZE], bool x2apic_32bit_ids);
 int lapic_set_state(struct lapic *l, const u8 page[LAPIC_STATE_SIZE], bool x2apic_32bit_ids);
@@ -118,6 +107,28 @@ u64 lapic_next_event_ns(struct lapic *l);	/* [any] [lock-free] absolute; 0 = non
 /* [owner] fire what is due, before guest entry and after wake-ups. Cheap when nothing is:
  * it compares now_ns with the deadline. */
 void lapic_poll_timer(struct lapic *l);
+
+/* -- acceleration (irq/apicv.h, irq/avic.h) -- */
+/* [owner] [lock-free] The vCPU is about to run the guest; has stopped doing so, or is about to
+ * sleep: then look at lapic_pending_vector() once more before sleeping (facts 3.8). */
+void lapic_load(struct lapic *l);
+void lapic_put_away(struct lapic *l);
+
+/* Counters; relaxed atomics, read by anyone. */
+#define LAPIC_STATS(X) \
+	X(accepted, "interrupts that reached this APIC") \
+	X(eoi, "EOIs served by software") \
+	X(eoi_accelerated, "EOIs served on the register page (calls only, not inline ones)") \
+	X(ipi, "IPIs sent by software") \
+	X(ipi_accelerated, "IPIs sent through the AVIC tables") \
+	X(ipi_incomplete, "IPIs that the AVIC tables could not complete") \
+	X(apicv_updates, "changes between software APIC and AVIC")
+struct lapic_stats {
+#define X(n, d) _Atomic u64 n;
+	LAPIC_STATS(X)
+#undef X
+};
+const struct lapic_stats *lapic_stats(struct lapic *l);
 
 u32 lapic_id(struct lapic *l);
 void *lapic_vcpu(struct lapic *l);

@@ -9,26 +9,36 @@
 
 #include "base/mem.h"
 
-/* Access rights by offset / 16. */
-static const u8 access_of[64] = {
-#define X(name, offset, count, access, avic) \
-	[(offset) / 16 ... (offset) / 16 + (count) - 1] = (access),
+/* Effects of writes, below; the register exists and may be written. 0 or -EINVAL. */
+typedef int write_fn(struct lapic *l, u32 offset, u32 v);
+static write_fn write_none, write_id, write_tpr, write_eoi, write_ldr, write_dfr, write_spiv,
+	write_esr, write_icr, write_icr2, write_lvt, write_tmict, write_tdcr, write_self_ipi;
+
+static const struct {
+	u8 access;
+	write_fn *write;
+} regs[64] = {
+#define X(name, offset, count, access, avic_read, avic_write, handler) \
+	[(offset) / 16 ... (offset) / 16 + (count) - 1] = { (access), write_##handler },
 	LAPIC_REGS(X)
 #undef X
 };
 
-static bool may(struct lapic *l, u32 offset, u32 xapic, u32 x2apic)
+bool lapic_may(struct lapic *l, u32 offset, bool write)
 {
+	u32 need = lapic_x2apic(l) ? R2 : RX;
+
 	if (offset >= 0x400 || offset & 15)
 		return false;
 	if (offset == APIC_LVT_CMCI && l->nr_lvt < 7)
 		return false;
-	return access_of[offset / 16] & (lapic_x2apic(l) ? x2apic : xapic);
+	return regs[offset / 16].access & (write ? need << 1 : need);
 }
+_Static_assert(WX == RX << 1 && W2 == R2 << 1, "lapic_may()");
 
 int lapic_reg_read(struct lapic *l, u32 offset, u32 *v)
 {
-	if (!may(l, offset, RX, R2))
+	if (!lapic_may(l, offset, false))
 		return -EINVAL;
 	switch (offset) {
 	case APIC_APR:		/* arbitration is not modelled; no such register since the P4 */
@@ -55,10 +65,65 @@ void lapic_send_ipi(struct lapic *l, u32 icr, u32 dest)
 		.shorthand = (icr & ICR_SHORTHAND) >> 18,
 	};
 
+	irq_trace_apic_ipi(l->id, icr, dest);
+	lapic_count(l, ipi);
 	apic_deliver(l->chip, &m, l);
 }
 
-static void write_spiv(struct lapic *l, u32 v)
+void lapic_soft_write_icr(struct lapic *l, u64 v)
+{
+	lapic_put(l, APIC_ICR, (u32)v);
+	lapic_put(l, APIC_ICR2, v >> 32);
+	lapic_send_ipi(l, (u32)v, v >> 32);
+}
+
+int lapic_reg_write(struct lapic *l, u32 offset, u32 v)
+{
+	if (!lapic_may(l, offset, true))
+		return -EINVAL;
+	return regs[offset / 16].write(l, offset, v);
+}
+
+static int write_none(struct lapic *l, u32 offset, u32 v)
+{
+	return 0;
+}
+
+static int write_id(struct lapic *l, u32 offset, u32 v)
+{
+	lapic_put(l, APIC_ID, v & 0xff000000);
+	apic_map_update(l->chip);
+	return 0;
+}
+
+static int write_tpr(struct lapic *l, u32 offset, u32 v)
+{
+	lapic_fast_tpr(&l->fast, (u8)v);
+	lapic_recheck(l);
+	return 0;
+}
+
+static int write_eoi(struct lapic *l, u32 offset, u32 v)
+{
+	lapic_eoi(l);
+	return 0;
+}
+
+static int write_ldr(struct lapic *l, u32 offset, u32 v)
+{
+	lapic_put(l, APIC_LDR, v & 0xff000000);
+	apic_map_update(l->chip);
+	return 0;
+}
+
+static int write_dfr(struct lapic *l, u32 offset, u32 v)
+{
+	lapic_put(l, APIC_DFR, v | 0x0fffffff);
+	apic_map_update(l->chip);
+	return 0;
+}
+
+static int write_spiv(struct lapic *l, u32 offset, u32 v)
 {
 	u32 mask = SPIV_WRITABLE;
 
@@ -66,7 +131,7 @@ static void write_spiv(struct lapic *l, u32 v)
 		mask |= SPIV_DIRECTED_EOI;
 	lapic_set_spiv(l, v & mask);
 	if (v & SPIV_ENABLE)
-		return;
+		return 0;
 	/* SDM3 11.4.7.2: a software-disabled APIC has all LVT entries masked. */
 	for (u32 i = 0; i < l->nr_lvt; i++) {
 		u32 o = lapic_lvt_offset(i);
@@ -74,85 +139,80 @@ static void write_spiv(struct lapic *l, u32 v)
 		lapic_put(l, o, lapic_get(l, o) | LVT_MASKED);
 	}
 	lapic_timer_mode_changed(l);
+	return 0;
 }
 
-static void write_lvt(struct lapic *l, enum lapic_lvt which, u32 v)
+/* Errors are not recorded, as in KVM; x2APIC allows 0 only (SDM3 table 11-6). */
+static int write_esr(struct lapic *l, u32 offset, u32 v)
 {
+	return lapic_x2apic(l) && v ? -EINVAL : 0;
+}
+
+/* xAPIC; the 64-bit register of x2APIC mode is written whole. */
+static int write_icr(struct lapic *l, u32 offset, u32 v)
+{
+	v &= ~ICR_BUSY;
+	lapic_put(l, APIC_ICR, v);
+	lapic_send_ipi(l, v, lapic_get(l, APIC_ICR2) >> 24);
+	return 0;
+}
+
+/* A CPU with AVIC keeps the reserved bits of ICR high, others drop them. So do we, accelerated or
+ * not: that must not be visible. */
+static int write_icr2(struct lapic *l, u32 offset, u32 v)
+{
+	lapic_put(l, APIC_ICR2, l->chip->avic_kind == AVIC_KIND_NONE ? v & 0xff000000 : v);
+	return 0;
+}
+
+static enum lapic_lvt lvt_at(u32 offset)
+{
+	u32 i = LVT_TIMER;
+
+	while (lapic_lvt_offset(i) != offset)
+		i++;
+	return i;
+}
+
+static int write_lvt(struct lapic *l, u32 offset, u32 v)
+{
+	enum lapic_lvt which = lvt_at(offset);
 	u32 mask = lapic_lvt_mask(which);
 
 	if (which == LVT_TIMER)
 		mask |= lapic_timer_mode_mask(l);
 	if (!lapic_sw_enabled(l))
 		v |= LVT_MASKED;
-	lapic_put(l, lapic_lvt_offset(which), v & mask);
+	lapic_put(l, offset, v & mask);
 	if (which == LVT_TIMER)
 		lapic_timer_mode_changed(l);
 	/* LINT0 may have been opened to the PIC. */
 	if (which == LVT_LINT0 && lapic_accepts_extint(l) && irqchip_extint_pending(l->chip))
 		lapic_wake(l, IRQ_WAKE_EVENT);
+	return 0;
 }
 
-int lapic_reg_write(struct lapic *l, u32 offset, u32 v)
+static int write_tmict(struct lapic *l, u32 offset, u32 v)
 {
-	bool x2 = lapic_x2apic(l);
+	if (l->timer_mode == LVT_TIMER_TSC_DEADLINE)	/* SDM3 11.5.4.1 */
+		return 0;
+	lapic_put(l, APIC_TMICT, v);
+	lapic_timer_start(l, v);
+	return 0;
+}
 
-	if (!may(l, offset, WX, W2))
+static int write_tdcr(struct lapic *l, u32 offset, u32 v)
+{
+	lapic_put(l, APIC_TDCR, v & 0xb);
+	lapic_timer_divide_changed(l);
+	return 0;
+}
+
+static int write_self_ipi(struct lapic *l, u32 offset, u32 v)
+{
+	if (v & ~0xffu)
 		return -EINVAL;
-	switch (offset) {
-	case APIC_ID:
-		lapic_put(l, APIC_ID, v & 0xff000000);
-		apic_map_update(l->chip);
-		break;
-	case APIC_TPR:
-		lapic_put(l, APIC_TPR, v & 0xff);
-		lapic_update_ppr(l);
-		lapic_wake_if_pending(l);
-		break;
-	case APIC_EOI:
-		lapic_eoi(l);
-		break;
-	case APIC_LDR:
-		lapic_put(l, APIC_LDR, v & 0xff000000);
-		apic_map_update(l->chip);
-		break;
-	case APIC_DFR:
-		lapic_put(l, APIC_DFR, v | 0x0fffffff);
-		apic_map_update(l->chip);
-		break;
-	case APIC_SPIV:
-		write_spiv(l, v);
-		break;
-	case APIC_ESR:
-		/* Errors are not recorded, as in KVM; x2APIC allows 0 only (SDM3 table 11-6). */
-		return x2 && v ? -EINVAL : 0;
-	case APIC_ICR:
-		v &= ~ICR_BUSY;
-		lapic_put(l, APIC_ICR, v);
-		lapic_send_ipi(l, v, lapic_get(l, APIC_ICR2) >> 24);
-		break;
-	case APIC_ICR2:
-		lapic_put(l, APIC_ICR2, v & 0xff000000);
-		break;
-	case APIC_TMICT:
-		if (l->timer_mode == LVT_TIMER_TSC_DEADLINE)	/* SDM3 11.5.4.1 */
-			break;
-		lapic_put(l, APIC_TMICT, v);
-		lapic_timer_start(l, v);
-		break;
-	case APIC_TDCR:
-		lapic_put(l, APIC_TDCR, v & 0xb);
-		lapic_timer_divide_changed(l);
-		break;
-	case APIC_SELF_IPI:
-		if (v & ~0xffu)
-			return -EINVAL;
-		lapic_send_ipi(l, v | APIC_TO_SELF << 18, 0);
-		break;
-	default:
-		for (u32 i = 0; i < l->nr_lvt; i++)
-			if (lapic_lvt_offset(i) == offset)
-				write_lvt(l, i, v);
-	}
+	lapic_send_ipi(l, v | APIC_TO_SELF << 18, 0);
 	return 0;
 }
 
@@ -185,7 +245,7 @@ int lapic_mmio_read(struct lapic *l, u32 offset, void *buf, u32 len)
 	}
 	cpu_zero(buf, len);
 	/* At most the four bytes of one register (SDM3 11.4.1.1 leaves others undefined). */
-	if ((offset & 15) + len > 4 || lapic_reg_read(l, offset & ~15u, &v))
+	if ((offset & 15) + len > 4 || lapic_ops(l)->read(l, offset & ~15u, &v))
 		return 0;
 	v >>= (offset & 15) * 8;
 	cpu_copy(buf, &v, len);
@@ -201,7 +261,7 @@ int lapic_mmio_write(struct lapic *l, u32 offset, const void *buf, u32 len)
 	if (len != 4 || offset & 15)
 		return 0;
 	cpu_copy(&v, buf, 4);
-	lapic_reg_write(l, offset, v);	/* read-only and absent registers swallow writes */
+	lapic_ops(l)->write(l, offset, v);	/* read-only and absent registers swallow writes */
 	return 0;
 }
 
@@ -213,7 +273,7 @@ int lapic_msr_read(struct lapic *l, u32 msr, u64 *v)
 
 	if (msr < 0x800 || msr > 0x8ff || !lapic_x2apic(l))
 		return -EINVAL;
-	if (lapic_reg_read(l, offset, &lo))
+	if (lapic_ops(l)->read(l, offset, &lo))
 		return -EINVAL;
 	*v = lo;
 	if (offset == APIC_ICR)
@@ -230,13 +290,10 @@ int lapic_msr_write(struct lapic *l, u32 msr, u64 v)
 	if (offset == APIC_ICR) {
 		if (v & ICR_X2_RESERVED)
 			return -EINVAL;
-		v &= ~(u64)ICR_BUSY;
-		lapic_put(l, APIC_ICR, (u32)v);
-		lapic_put(l, APIC_ICR2, v >> 32);
-		lapic_send_ipi(l, (u32)v, v >> 32);
+		lapic_ops(l)->write_icr(l, v & ~(u64)ICR_BUSY);
 		return 0;
 	}
 	if (v >> 32)	/* SDM3 11.12.1.2: the upper half is reserved in all others */
 		return -EINVAL;
-	return lapic_reg_write(l, offset, (u32)v);
+	return lapic_ops(l)->write(l, offset, (u32)v);
 }

@@ -4,9 +4,12 @@
  * APM2 15.29.3). MMIO access, x2APIC MSR access (0x800 + offset / 16), the AVIC model and
  * traces are driven by it.
  *
- * X(name, offset, count, access, avic): count registers at a distance of 16 bytes.
+ * X(name, offset, count, access, avic_read, avic_write, handler): count registers at a distance of
+ * 16 bytes.
  * access: RX/WX readable/writable in xAPIC mode, R2/W2 in x2APIC mode.
- * avic: what AVIC does with a guest write: ACCEL in hardware, TRAP after it, FAULT before it.
+ * avic_*: what AVIC makes of a guest access: ACCEL in hardware, TRAP after it, FAULT before it.
+ * EOI, ICR and SELF_IPI are ACCEL where their value permits (irq/avic.c).
+ * handler: the write_*() of irq/lapic_access.c; `none` where nothing is writable.
  */
 #ifndef IRQ_LAPIC_REGS_H
 #define IRQ_LAPIC_REGS_H
@@ -22,39 +25,41 @@
 #define RW_BOTH (R_BOTH | W_BOTH)
 
 #define LAPIC_REGS(X) \
-	X(ID,       0x020, 1, R_BOTH | WX, TRAP) \
-	X(LVR,      0x030, 1, R_BOTH,      FAULT) \
-	X(TPR,      0x080, 1, RW_BOTH,     ACCEL) \
-	X(APR,      0x090, 1, RX,          FAULT) \
-	X(PPR,      0x0a0, 1, R_BOTH,      FAULT) \
-	X(EOI,      0x0b0, 1, W_BOTH,      TRAP) \
-	X(RRR,      0x0c0, 1, 0,           TRAP) \
-	X(LDR,      0x0d0, 1, R_BOTH | WX, TRAP) \
-	X(DFR,      0x0e0, 1, RX | WX,     TRAP) \
-	X(SPIV,     0x0f0, 1, RW_BOTH,     TRAP) \
-	X(ISR,      0x100, 8, R_BOTH,      FAULT) \
-	X(TMR,      0x180, 8, R_BOTH,      FAULT) \
-	X(IRR,      0x200, 8, R_BOTH,      FAULT) \
-	X(ESR,      0x280, 1, RW_BOTH,     TRAP) \
-	X(LVT_CMCI, 0x2f0, 1, RW_BOTH,     FAULT) \
-	X(ICR,      0x300, 1, RW_BOTH,     TRAP) \
-	X(ICR2,     0x310, 1, RX | WX,     ACCEL) \
-	X(LVTT,     0x320, 1, RW_BOTH,     TRAP) \
-	X(LVTTHMR,  0x330, 1, RW_BOTH,     TRAP) \
-	X(LVTPC,    0x340, 1, RW_BOTH,     TRAP) \
-	X(LVT0,     0x350, 1, RW_BOTH,     TRAP) \
-	X(LVT1,     0x360, 1, RW_BOTH,     TRAP) \
-	X(LVTERR,   0x370, 1, RW_BOTH,     TRAP) \
-	X(TMICT,    0x380, 1, RW_BOTH,     TRAP) \
-	X(TMCCT,    0x390, 1, R_BOTH,      FAULT) \
-	X(TDCR,     0x3e0, 1, RW_BOTH,     TRAP) \
-	X(SELF_IPI, 0x3f0, 1, W2,          FAULT)
+	X(ID,       0x020, 1, R_BOTH | WX,   ACCEL, TRAP,  id) \
+	X(LVR,      0x030, 1, R_BOTH,        ACCEL, FAULT, none) \
+	X(TPR,      0x080, 1, RW_BOTH,       ACCEL, ACCEL, tpr) \
+	X(APR,      0x090, 1, RX,            FAULT, FAULT, none) \
+	X(PPR,      0x0a0, 1, R_BOTH,        ACCEL, FAULT, none) \
+	X(EOI,      0x0b0, 1, W_BOTH,        FAULT, ACCEL, eoi) \
+	X(RRR,      0x0c0, 1, 0,             ACCEL, TRAP,  none) \
+	X(LDR,      0x0d0, 1, R_BOTH | WX,   ACCEL, TRAP,  ldr) \
+	X(DFR,      0x0e0, 1, RX | WX,       ACCEL, TRAP,  dfr) \
+	X(SPIV,     0x0f0, 1, RW_BOTH,       ACCEL, TRAP,  spiv) \
+	X(ISR,      0x100, 8, R_BOTH,        ACCEL, FAULT, none) \
+	X(TMR,      0x180, 8, R_BOTH,        ACCEL, FAULT, none) \
+	X(IRR,      0x200, 8, R_BOTH,        ACCEL, FAULT, none) \
+	X(ESR,      0x280, 1, RW_BOTH,       ACCEL, TRAP,  esr) \
+	X(LVT_CMCI, 0x2f0, 1, RW_BOTH,       FAULT, FAULT, lvt) \
+	X(ICR,      0x300, 1, RW_BOTH,       ACCEL, ACCEL, icr) \
+	X(ICR2,     0x310, 1, RX | WX,       ACCEL, ACCEL, icr2) \
+	X(LVTT,     0x320, 1, RW_BOTH,       ACCEL, TRAP,  lvt) \
+	X(LVTTHMR,  0x330, 1, RW_BOTH,       ACCEL, TRAP,  lvt) \
+	X(LVTPC,    0x340, 1, RW_BOTH,       ACCEL, TRAP,  lvt) \
+	X(LVT0,     0x350, 1, RW_BOTH,       ACCEL, TRAP,  lvt) \
+	X(LVT1,     0x360, 1, RW_BOTH,       ACCEL, TRAP,  lvt) \
+	X(LVTERR,   0x370, 1, RW_BOTH,       ACCEL, TRAP,  lvt) \
+	X(TMICT,    0x380, 1, RW_BOTH,       ACCEL, TRAP,  tmict) \
+	X(TMCCT,    0x390, 1, R_BOTH,        FAULT, FAULT, none) \
+	X(TDCR,     0x3e0, 1, RW_BOTH,       ACCEL, TRAP,  tdcr) \
+	X(SELF_IPI, 0x3f0, 1, W2,            FAULT, ACCEL, self_ipi)
 
 enum {
-#define X(name, offset, count, access, avic) APIC_##name = offset,
+#define X(name, offset, count, access, avic_read, avic_write, handler) APIC_##name = offset,
 	LAPIC_REGS(X)
 #undef X
 };
+
+enum avic_act { AVIC_ACT_FAULT, AVIC_ACT_TRAP, AVIC_ACT_ACCEL };
 
 /* Local vector table: index = enum lapic_lvt. X(index, register, writable bits). The timer's
  * mode bits depend on CPUID and are added where it is written. */

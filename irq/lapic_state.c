@@ -52,12 +52,7 @@ int lapic_set_state(struct lapic *l, const u8 page[LAPIC_STATE_SIZE], bool x2api
 	apic_map_update(l->chip);
 	lapic_update_version(l);
 	lapic_update_ppr(l);
-	atomic_store(&l->irr_pending, true);	/* a hint; see lapic_pending_vector() */
-	if (lapic_find_highest(l, APIC_IRR) < 0) {
-		atomic_store(&l->irr_pending, false);
-		if (lapic_find_highest(l, APIC_IRR) >= 0)
-			atomic_store(&l->irr_pending, true);
-	}
+	lapic_refresh_hint(l);
 	/* Re-arm from what is left of the count. A TSC deadline is restored by its own MSR. */
 	lapic_timer_load_divide(l);
 	{

@@ -67,7 +67,7 @@ void mmu_set_watch(struct cpu *c, const u64 addr[4], u32 dr7)
 			live |= (3u << (2 * i)) | (dr7 & (15u << (16 + 4 * i)));
 	}
 	if (live || c->watch_dr7)
-		mmu_flush(c, true);
+		mmu_flush_all(c);
 	c->watch_dr7 = live;
 }
 
@@ -109,6 +109,7 @@ int mmu_resolve(struct cpu *c, u64 gva, enum mem_access acc, enum mmu_idx idx,
 	bool write;
 	int r;
 
+	idx = cpu_idx_here(c, idx);
 	if (io->tag == ((gva & PAGE_MASK) | acc) && io->idx == idx) {
 		*t = (struct mmu_target){ .gpa = io->gpa + (gva & ~PAGE_MASK), .page_size = PAGE_SIZE };
 		return CPU_OK;
@@ -165,15 +166,16 @@ int mmu_tlb_fill(struct cpu *c, u64 gva, enum mem_access acc, enum mmu_idx idx)
 /* Extend the range in which INVLPG must drop all execute translations. */
 static void note_large_code(struct cpu *c, u64 gva, u64 size)
 {
+	struct mmu_ctx *m = &c->mmu[c->in_l2];
 	u32 h = gva >> 63;
-	u64 mask = c->tlb_xmask[h] & ~(size - 1);
+	u64 mask = m->xmask[h] & ~(size - 1);
 
-	if (c->tlb_xbase[h] == 1)
-		c->tlb_xbase[h] = gva;
-	while ((c->tlb_xbase[h] ^ gva) & mask)
+	if (m->xbase[h] == 1)
+		m->xbase[h] = gva;
+	while ((m->xbase[h] ^ gva) & mask)
 		mask <<= 1;
-	c->tlb_xmask[h] = mask;
-	c->tlb_xbase[h] &= mask;
+	m->xmask[h] = mask;
+	m->xbase[h] &= mask;
 }
 
 int mmu_fetch(struct cpu *c, u64 gva, struct fetch_page *out)
@@ -292,6 +294,7 @@ int mmu_mem_read(struct cpu *c, u64 gva, void *buf, u32 len, enum mmu_idx idx)
 
 	if (unlikely(!len))
 		return CPU_OK;
+	idx = cpu_idx_here(c, idx);
 	host = tlb_hit(c, gva, len, idx, false);
 	if (likely(host)) {
 		copy_guest(d, host, len);
@@ -335,6 +338,7 @@ int mmu_mem_write(struct cpu *c, u64 gva, const void *buf, u32 len, enum mmu_idx
 
 	if (unlikely(!len))
 		return CPU_OK;
+	idx = cpu_idx_here(c, idx);
 	host = tlb_hit(c, gva, len, idx, true);
 	if (likely(host)) {
 		copy_guest(host, s, len);
@@ -359,6 +363,7 @@ int mmu_mem_probe_w(struct cpu *c, u64 gva, u32 len, enum mmu_idx idx)
 {
 	struct parts ps;
 
+	idx = cpu_idx_here(c, idx);
 	if (!len || tlb_hit(c, gva, len, idx, true))
 		return CPU_OK;
 	return resolve_parts(c, gva, len, MEM_W, idx, &ps);

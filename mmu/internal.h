@@ -4,6 +4,7 @@
 #define MMU_INTERNAL_H
 
 #include "mmu/mmu.h"
+#include "mmu/nested.h"
 
 enum mmu_hint { HINT_TABLE, HINT_DATA };
 
@@ -29,11 +30,62 @@ static inline const struct phys_slot *mmu_slot(struct cpu *c, u64 gpa, enum mmu_
 /* This CPU stored to [gpa, gpa + len) of a page that may hold translated code. */
 void mmu_wrote(struct cpu *c, const struct phys_slot *s, u64 gpa, u32 len);
 
+/* -- page-table entries (APM2 5.4) -- */
+enum {
+	PTE_P = BIT(0), PTE_W = BIT(1), PTE_U = BIT(2), PTE_A = BIT(5), PTE_D = BIT(6),
+	PTE_PS = BIT(7), PTE_G = BIT(8),
+};
+#define PTE_NX BIT64(63)
+#define PTE_RIGHTS (PTE_P | PTE_W | PTE_U)
+#define PTE_ADDR GENMASK64(51, 12)
+
+/* One entry on the path of a walk. */
+struct step {
+	void *p;
+	u64 pte;
+	u64 gpa;	/* in the VM's (L1's) physical space */
+	const struct phys_slot *slot;	/* NULL: look it up by gpa when needed */
+};
+
+enum walk_status {
+	WALK_OK,
+	WALK_FAULT,	/* #PF of the walk at hand */
+	WALK_AGAIN,	/* an entry changed under it */
+	WALK_NPF,	/* c->fault holds a nested page fault */
+};
+
+static inline u64 pte_load(const void *p, u32 size)
+{
+	if (size == 4)
+		return __atomic_load_n((const u32 *)p, __ATOMIC_RELAXED);
+	return __atomic_load_n((const u64 *)p, __ATOMIC_RELAXED);
+}
+
+/* Set A/D bits the way the CPU does: atomically. False: the entry has changed. */
+bool pte_set_bits(struct cpu *c, struct step *s, u32 size, u32 bits);
+
+/* mmu/nested.c */
+/* Where `gpa` of L2 is. acc and `where` (NPF_FINAL or NPF_TABLE) say what for. */
+struct npt_result {
+	u64 gpa;
+	bool writable;	/* writes allowed and D set */
+};
+enum walk_status npt_walk(struct cpu *c, u64 gpa, enum mem_access acc, u64 where,
+			  struct npt_result *out);
+/* Without faults and side effects. */
+bool npt_peek(struct cpu *c, u64 gpa, u64 *out);
+void npt_forget(struct cpu *c);
+/* L2's translations were dropped: those to come are made under the registers of now. */
+void npt_note_regs(struct cpu *c);
+
 /* mmu/tlb.c */
 void tlb_install(struct cpu *c, enum mmu_idx idx, bool write, u64 gva, u8 *host,
 		 const struct mmu_walk *w);
 /* Forget every entry for one 4 KiB page (not those of a large page around it). */
 void tlb_drop_page(struct cpu *c, u64 gva);
+/* mmu_flush(), mmu_invlpg() of one guest mode. */
+void tlb_flush(struct cpu *c, bool l2, bool global);
+void tlb_invlpg(struct cpu *c, bool l2, u64 gva);
 
 /* Where a byte is, after all checks. */
 struct mmu_target {

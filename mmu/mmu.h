@@ -20,10 +20,11 @@ struct mmu_walk {
 
 /*
  * Translate gva for `acc` by `idx` with all rules of the current paging mode
- * (none, 32-bit, PAE, 4-level): P, W, U/S, NX, WP, SMEP, SMAP, reserved bits,
+ * (none, 32-bit, PAE, 4- and 5-level): P, W, U/S, NX, WP, SMEP, SMAP, reserved bits,
  * canonicality; sets A (and D for writes) atomically in guest memory.
  * CPU_OK, or CPU_FAULT with c->fault (#PF with CR2 in payload; #GP(0)/#SS(0) is the caller's
- * business: non-canonical addresses give #GP(0)).
+ * business: non-canonical addresses give #GP(0)). In L2 with nested paging gpa is L1's,
+ * and the fault may be EXC_NPF.
  */
 int mmu_translate(struct cpu *c, u64 gva, enum mem_access acc, enum mmu_idx idx,
 		  struct mmu_walk *w);
@@ -54,9 +55,11 @@ void mmu_set_mmio(const struct mmio_ops *ops);	/* process-wide, at start-up */
 /* Load the PAE PDPTEs for a CR3 value; CPU_FAULT (#GP 0) on reserved bits. */
 int mmu_load_pdptes(struct cpu *c, u64 cr3);
 
-/* TLB maintenance; each also tells the engine. */
+/* TLB maintenance; each also tells the engine. The first two act on the guest mode (L1 or
+ * L2) that the CPU is in, mmu_flush_all() on both. */
 void mmu_flush(struct cpu *c, bool global);	/* CR3 load: false; CR4/CR0 changes: true */
 void mmu_invlpg(struct cpu *c, u64 gva);
+void mmu_flush_all(struct cpu *c);
 /* Drop write entries whose host page backs this guest page (it now holds code
  * or is dirty-logged). True: there was one. */
 bool mmu_drop_writes(struct cpu *c, u64 gpa);
@@ -68,7 +71,7 @@ void mmu_code_page(struct cpu *c, u64 gpa, bool get);
 /* cpu_ops.mem_direct and mem_written. */
 int mmu_mem_direct(struct cpu *c, u64 gva, u32 len, enum mmu_idx idx, u8 **host, u64 *gpa);
 void mmu_mem_written(struct cpu *c, u64 gpa, u32 len);
-void mmu_tlb_init(struct cpu *c);
+void mmu_tlb_init(struct cpu *c);	/* of a zeroed *c */
 
 /* Put data watchpoints in force (addresses and a DR7 value; I/O and execute
  * entries are ignored) and drop the TLB so that they are seen. Accesses that hit

@@ -5,6 +5,9 @@
  * Bitmaps name the filled slots, apart for global mappings, so that a CR3 load
  * visits only what it must drop; they cannot overflow. A second set marks
  * entries cut from large pages: INVLPG must drop all of such a page.
+ *
+ * L1 and L2 each have their arrays. Flushes act on one of them; what concerns memory
+ * itself (dirty logging, code, the guest-physical map) on both.
  */
 #include "engine/engine.h"
 #include "mmu/internal.h"
@@ -14,6 +17,12 @@ static inline struct tlb_entry *array(struct cpu *c, u32 a)
 	struct tlb *t = &c->tlb[a / 2];
 
 	return a % 2 ? t->w : t->r;
+}
+
+#define CTX_ARRAYS (TLB_ARRAYS / 2)
+static inline u32 first_array(bool l2)
+{
+	return l2 ? CTX_ARRAYS : 0;
 }
 
 static inline u32 slot_of(u64 gva)
@@ -35,16 +44,17 @@ void tlb_install(struct cpu *c, enum mmu_idx idx, bool write, u64 gva, u8 *host,
 	c->tlb_used[!w->global][a][slot / 64] &= ~bit;
 	c->tlb_used_words[w->global][a] |= BIT64(slot / 64);
 	if (w->page_size > PAGE_SIZE) {
+		struct mmu_ctx *m = &c->mmu[idx >= MMU_L2];
 		u32 h = gva >> 63;
 		u64 lo = gva & ~(w->page_size - 1), hi = lo + (w->page_size - 1);
 
-		if (lo < c->tlb_large_lo[h])
-			c->tlb_large_lo[h] = lo;
-		if (hi > c->tlb_large_hi[h])
-			c->tlb_large_hi[h] = hi;
+		if (lo < m->large_lo[h])
+			m->large_lo[h] = lo;
+		if (hi > m->large_hi[h])
+			m->large_hi[h] = hi;
 		c->tlb_large[a][slot / 64] |= bit;
-		if (w->page_size > c->tlb_large_size)
-			c->tlb_large_size = w->page_size;
+		if (w->page_size > m->large_size)
+			m->large_size = w->page_size;
 	} else {
 		c->tlb_large[a][slot / 64] &= ~bit;
 	}
@@ -60,17 +70,19 @@ static inline void drop_bits(struct tlb_entry *e, u32 word, u64 bits)
 	}
 }
 
-static void drop_pwc(struct cpu *c)
+static void drop_pwc(struct cpu *c, bool l2)
 {
 	for (u32 i = 0; i < PWC_SIZE; i++)
-		c->pwc[i].tag = ~0ull;
+		c->mmu[l2].pwc[i].tag = ~0ull;
+	if (l2)
+		npt_forget(c);
 	for (u32 i = 0; i < IO_TLB_SIZE; i++)
 		c->io_tlb[i].tag = ~0ull;
 }
 
-static void drop_used(struct cpu *c, bool global)
+static void drop_used(struct cpu *c, bool l2, bool global)
 {
-	for (u32 a = 0; a < TLB_ARRAYS; a++) {
+	for (u32 a = first_array(l2); a < first_array(l2) + CTX_ARRAYS; a++) {
 		u64 *used = c->tlb_used[global][a];
 
 		for (u64 words = c->tlb_used_words[global][a]; words; words &= words - 1) {
@@ -84,41 +96,49 @@ static void drop_used(struct cpu *c, bool global)
 	}
 }
 
-static void forget_large_code(struct cpu *c)
+static void forget_large(struct mmu_ctx *m)
 {
+	m->large_size = 0;
 	for (u32 h = 0; h < 2; h++) {
-		c->tlb_xmask[h] = ~0ull;
-		c->tlb_xbase[h] = 1;	/* no page address equals it */
+		m->large_lo[h] = ~0ull;
+		m->large_hi[h] = 0;
+		m->xmask[h] = ~0ull;
+		m->xbase[h] = 1;	/* no page address equals it */
 	}
 }
 
-static void forget_large(struct cpu *c)
+void tlb_flush(struct cpu *c, bool l2, bool global)
 {
-	c->tlb_large_size = 0;
-	for (u32 h = 0; h < 2; h++) {
-		c->tlb_large_lo[h] = ~0ull;
-		c->tlb_large_hi[h] = 0;
+	drop_used(c, l2, false);
+	drop_pwc(c, l2);
+	if (global) {
+		drop_used(c, l2, true);
+		forget_large(&c->mmu[l2]);
 	}
-	forget_large_code(c);
+	engine_itlb_flush(c, l2, global);
 }
 
 void mmu_flush(struct cpu *c, bool global)
 {
-	drop_used(c, false);
-	drop_pwc(c);
-	if (global) {
-		drop_used(c, true);
-		forget_large(c);
-	}
-	engine_itlb_flush(c, global);
+	tlb_flush(c, c->in_l2, global);
+	if (c->in_l2)
+		npt_note_regs(c);
 }
 
-void tlb_drop_page(struct cpu *c, u64 gva)
+void mmu_flush_all(struct cpu *c)
+{
+	tlb_flush(c, false, true);
+	tlb_flush(c, true, true);
+	if (c->in_l2)
+		npt_note_regs(c);
+}
+
+static void drop_page(struct cpu *c, bool l2, u64 gva)
 {
 	u32 slot = slot_of(gva);
 
 	/* The bitmaps may go on naming the slot; dropping it twice does no harm. */
-	for (u32 a = 0; a < TLB_ARRAYS; a++) {
+	for (u32 a = first_array(l2); a < first_array(l2) + CTX_ARRAYS; a++) {
 		struct tlb_entry *e = array(c, a) + slot;
 
 		if (e->tag == (gva & PAGE_MASK))
@@ -126,9 +146,16 @@ void tlb_drop_page(struct cpu *c, u64 gva)
 	}
 }
 
-static void drop_large(struct cpu *c, u64 gva)
+void tlb_drop_page(struct cpu *c, u64 gva)
 {
-	for (u32 a = 0; a < TLB_ARRAYS; a++) {
+	drop_page(c, c->in_l2, gva);
+}
+
+static void drop_large(struct cpu *c, bool l2, u64 gva)
+{
+	u64 mask = ~(c->mmu[l2].large_size - 1);
+
+	for (u32 a = first_array(l2); a < first_array(l2) + CTX_ARRAYS; a++) {
 		struct tlb_entry *e = array(c, a);
 
 		u64 words = c->tlb_used_words[0][a] | c->tlb_used_words[1][a];
@@ -139,26 +166,32 @@ static void drop_large(struct cpu *c, u64 gva)
 			for (u64 bits = c->tlb_large[a][i]; bits; bits &= bits - 1) {
 				u32 slot = i * 64 + (u32)__builtin_ctzll(bits);
 
-				if (((e[slot].tag ^ gva) & ~(c->tlb_large_size - 1)) == 0)
+				if (((e[slot].tag ^ gva) & mask) == 0)
 					e[slot].tag = tlb_empty_tag(slot);
 			}
 		}
 	}
 }
 
-void mmu_invlpg(struct cpu *c, u64 gva)
+void tlb_invlpg(struct cpu *c, bool l2, u64 gva)
 {
+	const struct mmu_ctx *m = &c->mmu[l2];
 	u32 half = gva >> 63;
 
-	tlb_drop_page(c, gva);
-	if (gva >= c->tlb_large_lo[half] && gva <= c->tlb_large_hi[half])
-		drop_large(c, gva);
+	drop_page(c, l2, gva);
+	if (gva >= m->large_lo[half] && gva <= m->large_hi[half])
+		drop_large(c, l2, gva);
 	/* INVLPG drops upper-level entries too (APM2 5.5.2, EFER.TCE clear). */
-	drop_pwc(c);
-	if (((gva & PAGE_MASK) & c->tlb_xmask[half]) == c->tlb_xbase[half])
-		engine_itlb_flush(c, true);
+	drop_pwc(c, l2);
+	if (((gva & PAGE_MASK) & m->xmask[half]) == m->xbase[half])
+		engine_itlb_flush(c, l2, true);
 	else
-		engine_itlb_flush_page(c, gva);
+		engine_itlb_flush_page(c, l2, gva);
+}
+
+void mmu_invlpg(struct cpu *c, u64 gva)
+{
+	tlb_invlpg(c, c->in_l2, gva);
 }
 
 static bool drop_writes(struct cpu *c, u64 host, bool all)
@@ -229,10 +262,12 @@ void mmu_code_page(struct cpu *c, u64 gpa, bool get)
 /* *c is zeroed, or has been through here before. */
 void mmu_tlb_init(struct cpu *c)
 {
-	drop_used(c, false);
-	drop_used(c, true);
+	for (u32 l2 = 0; l2 < 2; l2++) {
+		drop_used(c, l2, false);
+		drop_used(c, l2, true);
+		forget_large(&c->mmu[l2]);
+		drop_pwc(c, l2);
+	}
 	for (u32 a = 0; a < TLB_ARRAYS; a++)
 		array(c, a)[0].tag = tlb_empty_tag(0);
-	forget_large(c);
-	drop_pwc(c);
 }

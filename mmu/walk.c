@@ -2,38 +2,37 @@
 /*
  * mmu/walk.c - page walks of every paging mode (APM2 5.2, 5.3): rights, reserved
  * bits, error codes (APM2 8.4.2), accessed and dirty bits.
+ *
+ * The walkers are made twice, the second time for L2 under nested paging: there every
+ * table is found, and the result is, through the nested tables (mmu/nested.c).
  */
 #include "engine/engine.h"
 #include "mmu/internal.h"
 
-enum {
-	PTE_P = BIT(0), PTE_W = BIT(1), PTE_U = BIT(2), PTE_A = BIT(5), PTE_D = BIT(6),
-	PTE_PS = BIT(7), PTE_G = BIT(8),
-};
-#define PTE_NX BIT64(63)
-#define PTE_RIGHTS (PTE_P | PTE_W | PTE_U)
-#define PTE_ADDR GENMASK64(51, 12)
+#define INLINE static inline __attribute__((always_inline))
 
-/* One entry on the path of a walk. */
-struct step {
-	void *p;
-	u64 pte;
-	u64 gpa;
-	const struct phys_slot *slot;	/* NULL: look it up by gpa when needed */
-};
-
-enum walk_status { WALK_OK, WALK_FAULT, WALK_AGAIN };
-
-static bool canonical(u64 a)
+static inline bool la57(const struct cpu *c)
 {
-	return (u64)((s64)(a << 16) >> 16) == a;
+	return c->cr4 & CR4_LA57;
+}
+
+static bool canonical(const struct cpu *c, u64 a)
+{
+	u32 n = la57(c) ? 7 : 16;
+
+	return (u64)((s64)(a << n) >> n) == a;
+}
+
+static inline bool nested_paging(const struct cpu *c)
+{
+	return c->in_l2 && c->l2.np;
 }
 
 static int page_fault(struct cpu *c, u64 gva, u32 error, enum mem_access acc, enum mmu_idx idx)
 {
 	if (acc == MEM_W)
 		error |= PF_W;
-	if (idx == MMU_USER)
+	if (idx % MMU_L2 == MMU_USER)
 		error |= PF_U;
 	if (acc == MEM_X && (((c->cr4 & CR4_PAE) && (c->efer & EFER_NX)) || (c->cr4 & CR4_SMEP)))
 		error |= PF_I;
@@ -51,6 +50,7 @@ static inline bool allowed(const struct cpu *c, enum mem_access acc, enum mmu_id
 {
 	bool user = rights & PTE_U;
 
+	idx %= MMU_L2;
 	if (idx == MMU_USER) {
 		if (!user)
 			return false;
@@ -77,15 +77,7 @@ static inline u64 reserved_high(const struct cpu *c, bool pae)
 	return r;
 }
 
-static inline u64 load_entry(const void *p, u32 size)
-{
-	if (size == 4)
-		return __atomic_load_n((const u32 *)p, __ATOMIC_RELAXED);
-	return __atomic_load_n((const u64 *)p, __ATOMIC_RELAXED);
-}
-
-/* Set A/D bits the way the CPU does: atomically, only if nothing changed. */
-static bool set_bits(struct cpu *c, struct step *s, u32 size, u32 bits)
+bool pte_set_bits(struct cpu *c, struct step *s, u32 size, u32 bits)
 {
 	if (!s->slot)
 		s->slot = mmu_slot(c, s->gpa, HINT_TABLE);
@@ -112,15 +104,26 @@ static bool set_bits(struct cpu *c, struct step *s, u32 size, u32 bits)
 	return true;
 }
 
-static inline bool step_to(struct cpu *c, struct step *s, u64 gpa, u32 size)
+/* Find the entry at gpa and read it. Under nested paging an access to a guest's table
+ * counts as a write whatever it is for (APM2 15.25.6, EXITINFO1 bit 1). */
+INLINE enum walk_status step_to(struct cpu *c, struct step *s, u64 gpa, u32 size, bool nested)
 {
+	if (nested) {
+		struct npt_result n;
+		enum walk_status r = npt_walk(c, gpa, MEM_W, NPF_TABLE, &n);
+
+		if (unlikely(r))
+			return r;
+		gpa = n.gpa;
+	}
 	s->slot = mmu_slot(c, gpa, HINT_TABLE);
 	s->gpa = gpa;
+	s->pte = 0;
 	if (unlikely(!s->slot))
-		return false;
+		return WALK_FAULT;
 	s->p = s->slot->hva + (gpa - s->slot->gpa);
-	s->pte = load_entry(s->p, size);
-	return s->pte & PTE_P;
+	s->pte = pte_load(s->p, size);
+	return s->pte & PTE_P ? WALK_OK : WALK_FAULT;
 }
 
 /* Leaf found: check rights, set A/D on the path, fill in the result. `top` is the
@@ -138,11 +141,11 @@ static inline enum walk_status finish(struct cpu *c, u64 gva, enum mem_access ac
 		return WALK_FAULT;
 	}
 	for (int i = top; i > level; i--)
-		if (unlikely(!(path[i].pte & PTE_A)) && !set_bits(c, &path[i], size, PTE_A))
+		if (unlikely(!(path[i].pte & PTE_A)) && !pte_set_bits(c, &path[i], size, PTE_A))
 			return WALK_AGAIN;
 	if (acc == MEM_W)
 		want |= PTE_D;
-	if (unlikely((leaf->pte & want) != want) && !set_bits(c, leaf, size, want))
+	if (unlikely((leaf->pte & want) != want) && !pte_set_bits(c, leaf, size, want))
 		return WALK_AGAIN;
 	w->page_size = BIT64(shift);
 	w->gpa = addr | (gva & (BIT64(shift) - 1));
@@ -153,13 +156,13 @@ static inline enum walk_status finish(struct cpu *c, u64 gva, enum mem_access ac
 	return WALK_OK;
 }
 
-/* PAE from its page directory (top 1) and long mode (top 3). */
-static inline __attribute__((always_inline)) enum walk_status
-walk_wide(struct cpu *c, u64 gva, enum mem_access acc, enum mmu_idx idx, u64 table, int top,
-	  bool pae, struct mmu_walk *w, u32 *error)
+/* PAE from its page directory (top 1) and long mode (top 3 or 4). */
+INLINE enum walk_status walk_wide(struct cpu *c, u64 gva, enum mem_access acc, enum mmu_idx idx,
+				  u64 table, int top, bool pae, bool nested, struct mmu_walk *w,
+				  u32 *error)
 {
-	struct mmu_pwc *pwc = &c->pwc[(gva >> 21) % PWC_SIZE];
-	struct step path[4];
+	struct mmu_pwc *pwc = &c->mmu[nested || c->in_l2].pwc[(gva >> 21) % PWC_SIZE];
+	struct step path[5];
 	u64 high = reserved_high(c, pae);
 	u64 rights = PTE_RIGHTS;
 	bool all_accessed = true;
@@ -168,7 +171,7 @@ walk_wide(struct cpu *c, u64 gva, enum mem_access acc, enum mmu_idx idx, u64 tab
 		u32 i = (u32)(gva >> 12) & 511;
 
 		path[0].p = pwc->table + i;
-		path[0].pte = load_entry(path[0].p, 8);
+		path[0].pte = pte_load(path[0].p, 8);
 		path[0].gpa = pwc->gpa + i * 8;
 		path[0].slot = NULL;
 		rights = (path[0].pte & pwc->rights & PTE_RIGHTS) |
@@ -185,12 +188,18 @@ walk_wide(struct cpu *c, u64 gva, enum mem_access acc, enum mmu_idx idx, u64 tab
 		u32 shift = 12 + 9 * (u32)level;
 		struct step *s = &path[level];
 		u64 rsvd = high;
+		enum walk_status r = step_to(c, s, table + ((gva >> shift) & 511) * 8, 8, nested);
 
-		if (!step_to(c, s, table + ((gva >> shift) & 511) * 8, 8)) {
+		if (level == 0 && all_accessed && s->slot && r != WALK_NPF)
+			*pwc = (struct mmu_pwc){
+				.tag = gva >> 21, .rights = rights, .gpa = s->gpa & PAGE_MASK,
+				.table = (u64 *)((uintptr_t)s->p & PAGE_MASK),
+			};
+		if (r) {
 			*error = 0;
-			return WALK_FAULT;
+			return r;
 		}
-		if (level == 3)
+		if (level >= 3)
 			rsvd |= PTE_PS | PTE_G;
 		else if (level == 2 && !c->has_1g_pages)
 			rsvd |= PTE_PS;
@@ -208,28 +217,21 @@ walk_wide(struct cpu *c, u64 gva, enum mem_access acc, enum mmu_idx idx, u64 tab
 		if (!(s->pte & PTE_A))
 			all_accessed = false;
 		table = s->pte & PTE_ADDR;
-		if (level == 1 && all_accessed) {
-			const struct phys_slot *slot = mmu_slot(c, table, HINT_TABLE);
-
-			if (slot)
-				*pwc = (struct mmu_pwc){
-					.tag = gva >> 21, .rights = rights, .gpa = table,
-					.table = (u64 *)(slot->hva + (table - slot->gpa)),
-				};
-		}
 	}
 }
 
 /* 32-bit paging without PAE; 4 MiB pages with up to 40 bits (APM2 5.2.2). */
-static enum walk_status walk_narrow(struct cpu *c, u64 gva, enum mem_access acc, enum mmu_idx idx,
-				    struct mmu_walk *w, u32 *error)
+INLINE enum walk_status walk_narrow(struct cpu *c, u64 gva, enum mem_access acc, enum mmu_idx idx,
+				    bool nested, struct mmu_walk *w, u32 *error)
 {
 	struct step path[2];
+	enum walk_status r;
 	u64 rights;
 
 	*error = 0;
-	if (!step_to(c, &path[1], (c->cr3 & 0xfffff000) + (gva >> 22 & 1023) * 4, 4))
-		return WALK_FAULT;
+	r = step_to(c, &path[1], (c->cr3 & 0xfffff000) + (gva >> 22 & 1023) * 4, 4, nested);
+	if (r)
+		return r;
 	rights = path[1].pte & PTE_RIGHTS;
 	if ((path[1].pte & PTE_PS) && (c->cr4 & CR4_PSE)) {
 		u64 e = path[1].pte;
@@ -243,35 +245,86 @@ static enum walk_status walk_narrow(struct cpu *c, u64 gva, enum mem_access acc,
 		return finish(c, gva, acc, idx, path, 1, 1, rights,
 			      (e & 0xffc00000) | (e >> 13 & 0xff) << 32, 22, 4, w, error);
 	}
-	if (!step_to(c, &path[0], (path[1].pte & 0xfffff000) + (gva >> 12 & 1023) * 4, 4))
-		return WALK_FAULT;
+	r = step_to(c, &path[0], (path[1].pte & 0xfffff000) + (gva >> 12 & 1023) * 4, 4, nested);
+	if (r)
+		return r;
 	rights &= path[0].pte;
 	return finish(c, gva, acc, idx, path, 0, 1, rights, path[0].pte & 0xfffff000, 12, 4, w,
 		      error);
 }
 
-static enum walk_status walk_pae(struct cpu *c, u64 gva, enum mem_access acc, enum mmu_idx idx,
-				 struct mmu_walk *w, u32 *error)
+/* MBZ in a PDPTE: 2:1, 8:5, everything above the physical width (APM2 5.2.3). */
+static u64 pdpte_reserved(const struct cpu *c)
+{
+	return GENMASK64(2, 1) | GENMASK64(8, 5) |
+	       ~(BIT64(c->maxphyaddr < 52 ? c->maxphyaddr : 52) - 1);
+}
+
+INLINE enum walk_status walk_pae(struct cpu *c, u64 gva, enum mem_access acc, enum mmu_idx idx,
+				 bool nested, struct mmu_walk *w, u32 *error)
 {
 	u64 pdpte = c->pdpte[gva >> 30 & 3];
 
+	if (nested) { /* not held in the CPU (APM2 15.25.10) */
+		struct step s;
+		enum walk_status r = step_to(c, &s, (c->cr3 & 0xffffffe0) + (gva >> 30 & 3) * 8, 8,
+					     true);
+
+		*error = 0;
+		if (r)
+			return r;
+		pdpte = s.pte;
+		if (unlikely(pdpte & pdpte_reserved(c))) {
+			*error = PF_P | PF_RSVD;
+			return WALK_FAULT;
+		}
+	}
 	/* Reserved bits were checked when CR3 was loaded. */
 	if (!(pdpte & PTE_P)) {
 		*error = 0;
 		return WALK_FAULT;
 	}
-	return walk_wide(c, gva, acc, idx, pdpte & PTE_ADDR, 1, true, w, error);
+	return walk_wide(c, gva, acc, idx, pdpte & PTE_ADDR, 1, true, nested, w, error);
 }
 
-static enum walk_status walk_long(struct cpu *c, u64 gva, enum mem_access acc, enum mmu_idx idx,
-				  struct mmu_walk *w, u32 *error)
+INLINE enum walk_status walk(struct cpu *c, u64 gva, enum mem_access acc, enum mmu_idx idx,
+			     bool nested, struct mmu_walk *w, u32 *error)
 {
-	return walk_wide(c, gva, acc, idx, c->cr3 & PTE_ADDR, 3, false, w, error);
+	if (c->efer & EFER_LMA)
+		return walk_wide(c, gva, acc, idx, c->cr3 & PTE_ADDR, la57(c) ? 4 : 3, false, nested,
+				 w, error);
+	if (c->cr4 & CR4_PAE)
+		return walk_pae(c, gva, acc, idx, nested, w, error);
+	return walk_narrow(c, gva, acc, idx, nested, w, error);
+}
+
+/* The second dimension: w->gpa was L2's. */
+static int through_npt(struct cpu *c, enum mem_access acc, struct mmu_walk *w)
+{
+	struct npt_result n;
+
+	if (npt_walk(c, w->gpa, acc, NPF_FINAL, &n))
+		return CPU_FAULT;
+	w->gpa = n.gpa;
+	w->writable &= n.writable;
+	return CPU_OK;
+}
+
+static __attribute__((noinline)) enum walk_status
+walk_nested(struct cpu *c, u64 gva, enum mem_access acc, enum mmu_idx idx, struct mmu_walk *w,
+	    u32 *error)
+{
+	enum walk_status r = walk(c, gva, acc, idx, true, w, error);
+
+	if (r == WALK_OK && through_npt(c, acc, w))
+		return WALK_NPF;
+	return r;
 }
 
 int mmu_translate(struct cpu *c, u64 gva, enum mem_access acc, enum mmu_idx idx,
 		  struct mmu_walk *w)
 {
+	bool nested = nested_paging(c);
 	enum walk_status r;
 	u32 error = 0;
 
@@ -280,68 +333,75 @@ int mmu_translate(struct cpu *c, u64 gva, enum mem_access acc, enum mmu_idx idx,
 			.gpa = (u32)gva, .page_size = PAGE_SIZE, .global = true,
 			.writable = true, .user = true,
 		};
-		return CPU_OK;
+		return nested ? through_npt(c, acc, w) : CPU_OK;
 	}
+	if (unlikely((c->efer & EFER_LMA) && !canonical(c, gva)))
+		return cpu_raise_err(c, EXC_GP, 0);
 	do {
-		if (c->efer & EFER_LMA) {
-			if (unlikely(!canonical(gva)))
-				return cpu_raise_err(c, EXC_GP, 0);
-			r = walk_long(c, gva, acc, idx, w, &error);
-		} else if (c->cr4 & CR4_PAE) {
-			r = walk_pae(c, gva, acc, idx, w, &error);
-		} else {
-			r = walk_narrow(c, gva, acc, idx, w, &error);
-		}
+		if (unlikely(nested))
+			r = walk_nested(c, gva, acc, idx, w, &error);
+		else
+			r = walk(c, gva, acc, idx, false, w, &error);
 	} while (unlikely(r == WALK_AGAIN));
 	if (likely(r == WALK_OK))
 		return CPU_OK;
+	if (r == WALK_NPF) {
+		tlb_drop_page(c, gva);
+		return CPU_FAULT;
+	}
 	return page_fault(c, gva, error, acc, idx);
 }
+
+/* -- looking without touching -- */
 
 /* An entry for mmu_peek(); false: not present or not memory. */
 static bool peek_entry(struct cpu *c, u64 gpa, u32 size, u64 *pte)
 {
-	const struct phys_slot *s = phys_find(c->phys, gpa);
+	const struct phys_slot *s;
 
+	if (nested_paging(c) && !npt_peek(c, gpa, &gpa))
+		return false;
+	s = phys_find(c->phys, gpa);
 	if (!s)
 		return false;
-	*pte = load_entry(s->hva + (gpa - s->gpa), size);
+	*pte = pte_load(s->hva + (gpa - s->gpa), size);
 	return *pte & PTE_P;
 }
 
-bool mmu_peek(struct cpu *c, u64 gva, u64 *gpa)
+static bool peek_narrow(struct cpu *c, u64 gva, u64 *gpa)
+{
+	u64 pte;
+
+	if (!peek_entry(c, (c->cr3 & 0xfffff000) + (gva >> 22 & 1023) * 4, 4, &pte))
+		return false;
+	if ((pte & PTE_PS) && (c->cr4 & CR4_PSE)) {
+		*gpa = (pte & 0xffc00000) | (pte >> 13 & 0xff) << 32 | (gva & 0x3fffff);
+		return true;
+	}
+	if (!peek_entry(c, (pte & 0xfffff000) + (gva >> 12 & 1023) * 4, 4, &pte))
+		return false;
+	*gpa = (pte & 0xfffff000) | (gva & ~PAGE_MASK);
+	return true;
+}
+
+static bool peek_wide(struct cpu *c, u64 gva, u64 *gpa)
 {
 	bool lma = c->efer & EFER_LMA;
-	u64 table, pte;
-	int level;
+	int level = la57(c) ? 4 : 3;
+	u64 table = c->cr3 & PTE_ADDR, pte;
 
-	if (!(c->cr0 & CR0_PG)) {
-		*gpa = (u32)gva;
-		return true;
-	}
-	if (!lma && !(c->cr4 & CR4_PAE)) {
-		if (!peek_entry(c, (c->cr3 & 0xfffff000) + (gva >> 22 & 1023) * 4, 4, &pte))
+	if (lma && !canonical(c, gva))
+		return false;
+	if (!lma) {
+		u64 i = gva >> 30 & 3;
+
+		table = c->pdpte[i];
+		if (nested_paging(c) && !peek_entry(c, (c->cr3 & 0xffffffe0) + i * 8, 8, &table))
 			return false;
-		if ((pte & PTE_PS) && (c->cr4 & CR4_PSE)) {
-			*gpa = (pte & 0xffc00000) | (pte >> 13 & 0xff) << 32 | (gva & 0x3fffff);
-			return true;
-		}
-		if (!peek_entry(c, (pte & 0xfffff000) + (gva >> 12 & 1023) * 4, 4, &pte))
-			return false;
-		*gpa = (pte & 0xfffff000) | (gva & ~PAGE_MASK);
-		return true;
-	}
-	if (lma) {
-		if (!canonical(gva))
-			return false;
-		level = 3;
-		table = c->cr3 & PTE_ADDR;
-	} else {
-		level = 1;
-		table = c->pdpte[gva >> 30 & 3];
 		if (!(table & PTE_P))
 			return false;
 		table &= PTE_ADDR;
+		level = 1;
 	}
 	for (;; level--) {
 		u32 shift = 12 + 9 * (u32)level;
@@ -359,19 +419,33 @@ bool mmu_peek(struct cpu *c, u64 gva, u64 *gpa)
 	}
 }
 
+bool mmu_peek(struct cpu *c, u64 gva, u64 *gpa)
+{
+	if (!(c->cr0 & CR0_PG)) {
+		*gpa = (u32)gva;
+	} else if (!(c->efer & EFER_LMA) && !(c->cr4 & CR4_PAE)) {
+		if (!peek_narrow(c, gva, gpa))
+			return false;
+	} else if (!peek_wide(c, gva, gpa)) {
+		return false;
+	}
+	return !nested_paging(c) || npt_peek(c, *gpa, gpa);
+}
+
 int mmu_load_pdptes(struct cpu *c, u64 cr3)
 {
-	/* MBZ in a PDPTE: 2:1, 8:5, everything above the physical width (APM2 5.2.3). */
-	u64 rsvd = GENMASK64(2, 1) | GENMASK64(8, 5) |
-		   ~(BIT64(c->maxphyaddr < 52 ? c->maxphyaddr : 52) - 1);
+	u64 rsvd = pdpte_reserved(c);
 	u64 base = cr3 & 0xffffffe0;
 	u64 e[4];
 
+	/* Nested paging: they are read when they are walked. */
+	if (nested_paging(c))
+		return CPU_OK;
 	for (u32 i = 0; i < 4; i++) {
 		const struct phys_slot *s = phys_find(c->phys, base + i * 8);
 
 		/* Nothing there: as if not present, like any other table. */
-		e[i] = s ? load_entry(s->hva + (base + i * 8 - s->gpa), 8) : 0;
+		e[i] = s ? pte_load(s->hva + (base + i * 8 - s->gpa), 8) : 0;
 		if ((e[i] & PTE_P) && (e[i] & rsvd))
 			return cpu_raise_err(c, EXC_GP, 0);
 	}

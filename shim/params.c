@@ -10,6 +10,8 @@
 
 #include <string.h>
 
+#include "abi/abi.h"
+
 #define ROOT "/sys/module/"
 
 /* X(module/parameters/name, contents) */
@@ -24,24 +26,27 @@
 	X("kvm/parameters/nx_huge_pages", "never\n") \
 	X("kvm/parameters/report_ignored_msrs", "Y\n") \
 	X("kvm/parameters/tdp_mmu", "N\n") \
-	X("kvm_amd/parameters/avic", "N\n") \
-	X("kvm_amd/parameters/nested", "0\n") \
+	X("kvm_amd/parameters/avic", abi_avic() ? "Y\n" : "N\n") \
+	X("kvm_amd/parameters/nested", "1\n") \
 	X("kvm_amd/parameters/npt", "Y\n") \
 	X("kvm_amd/parameters/nrips", "1\n") \
 	X("kvm_amd/parameters/sev", "N\n") \
 	X("kvm_amd/parameters/sev_es", "N\n") \
-	X("kvm_amd/parameters/vgif", "0\n") \
-	X("kvm_amd/parameters/vls", "0\n") \
+	X("kvm_amd/parameters/vgif", "1\n") \
+	X("kvm_amd/parameters/vls", "1\n") \
+	X("kvm_amd/parameters/vnmi", "Y\n") \
 	/* Programs go by the host's vendor: the same answer about paging on an Intel host. */ \
 	X("kvm_intel/parameters/ept", "Y\n")
 
-static const struct {
-	const char *path, *text;
-} params[] = {
-#define X(path, text) { ROOT path, text },
+static const char *text_of(const char *path)
+{
+#define X(name, text) \
+	if (!strcmp(path, ROOT name)) \
+		return text;
 	PARAMS(X)
 #undef X
-};
+	return NULL;
+}
 
 static int open_text(const char *text)
 {
@@ -60,10 +65,12 @@ static int open_text(const char *text)
 
 int shim_open_param(const char *path, int flags)
 {
+	const char *text;
+
 	if (!path || strncmp(path, ROOT "kvm", sizeof(ROOT "kvm") - 1))
 		return -ENOSYS;
-	for (size_t i = 0; i < sizeof(params) / sizeof(params[0]); i++)
-		if (!strcmp(path, params[i].path))
-			return (flags & O_ACCMODE) == O_RDONLY ? open_text(params[i].text) : -EACCES;
-	return -ENOSYS;
+	text = text_of(path);
+	if (!text)
+		return -ENOSYS;
+	return (flags & O_ACCMODE) == O_RDONLY ? open_text(text) : -EACCES;
 }

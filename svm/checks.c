@@ -80,6 +80,14 @@ RULE(LM_CR3)
 	return long_mode(s) && *a;
 }
 
+/* CR3 is loaded whatever the paging mode; in long mode the rule above has spoken. */
+RULE(CR3)
+{
+	*x = s->save->cr3;
+	*a = beyond(s->k, *x);
+	return !long_mode(s) && *a;
+}
+
 RULE(LM_CS)
 {
 	*x = s->save->cs.attrib;
@@ -156,6 +164,18 @@ RULE(IOPM)
 	return map_beyond(s, *x, SVM_IOPM_SIZE, a);
 }
 
+/* The manual names no check; an address that cannot exist must not reach the AVIC. */
+RULE(AVIC_POINTER)
+{
+	const struct vmcb_control *ctl = s->ctl;
+	const u64 page = ~0xfffull;
+
+	*x = ctl->int_ctl;
+	*a = beyond(s->k, ctl->avic_backing & page) ?: beyond(s->k, ctl->avic_logical & page) ?:
+	     beyond(s->k, ctl->avic_physical & page);
+	return (ctl->int_ctl & SVM_AVIC_ENABLE) && *a;
+}
+
 RULE(VNMI_INTERCEPT)
 {
 	*x = s->ctl->int_ctl;
@@ -206,45 +226,68 @@ int svm_refuse(struct svm_refusal *why, enum svm_rule rule, u64 value, u64 aux)
 	return -EINVAL;
 }
 
+/* The first broken rule of one stage. */
 #define TEST(id) \
 	if (unlikely(bad_##id(&s, &x, &a))) \
 		return svm_refuse(why, SVM_RULE_##id, x, a);
 #define SKIP(id)
+#define X(id, stage, ...) stage(id)
 
+#define SAVE SKIP
+#define CONTROL TEST
+#define LATE SKIP
+#define CALLER SKIP
 int svm_check_control(const struct svm_caps *k, const struct vmcb_control *ctl,
 		      struct svm_refusal *why)
 {
 	const struct subject s = { .k = k, .ctl = ctl };
 	u64 x = 0, a = 0;
 
-#define SAVE SKIP
-#define CONTROL TEST
-#define CALLER SKIP
-#define X(id, who, ...) who(id)
 	SVM_RULES(X)
-#undef X
-#undef SAVE
-#undef CONTROL
 	return 0;
 }
+#undef SAVE
+#undef CONTROL
 
+#define SAVE TEST
+#define CONTROL SKIP
 int svm_check_save(const struct svm_caps *k, const struct vmcb_control *ctl,
 		   const struct vmcb_save *save, struct svm_refusal *why)
 {
 	const struct subject s = { .k = k, .ctl = ctl, .save = save };
 	u64 x = 0, a = 0;
 
-#define SAVE TEST
-#define CONTROL SKIP
-#define X(id, who, ...) who(id)
 	SVM_RULES(X)
-#undef X
-#undef SAVE
-#undef CONTROL
 	return 0;
 }
+#undef SAVE
+#undef LATE
+
+#define SAVE SKIP
+#define LATE TEST
+int svm_check_late(const struct svm_caps *k, const struct vmcb_save *save,
+		   struct svm_refusal *why)
+{
+	const struct subject s = { .k = k, .save = save };
+	u64 x = 0, a = 0;
+
+	SVM_RULES(X)
+	return 0;
+}
+#undef SAVE
+#undef CONTROL
+#undef LATE
 #undef TEST
 
+#define SAVE TEST
+#define CONTROL TEST
+#define LATE TEST
+#define TEST(id) \
+	if (bad_##id(&s, &x, &a)) { \
+		svm_refuse(&why, SVM_RULE_##id, x, a); \
+		visit(arg, &why); \
+		n++; \
+	}
 u32 svm_check_all(const struct svm_caps *k, const struct vmcb *vmcb,
 		  void (*visit)(void *arg, const struct svm_refusal *why), void *arg)
 {
@@ -255,20 +298,10 @@ u32 svm_check_all(const struct svm_caps *k, const struct vmcb *vmcb,
 	u32 n = 0;
 
 	svm_sanitize(k, &ctl, &vmcb->control);
-#define TEST(id) \
-	if (bad_##id(&s, &x, &a)) { \
-		svm_refuse(&why, SVM_RULE_##id, x, a); \
-		visit(arg, &why); \
-		n++; \
-	}
-#define SAVE TEST
-#define CONTROL TEST
-#define X(id, who, ...) who(id)
 	SVM_RULES(X)
-#undef X
-#undef TEST
 	return n;
 }
+#undef X
 
 static void collect(void *arg, const struct svm_refusal *why)
 {

@@ -3,7 +3,8 @@
  * svm/checks.h - may VMRUN enter this VMCB, and if not, why (APM2 15.5.1, 15.20, 15.25.4).
  *
  * Pure functions of a private copy of the VMCB and of what the vCPU's CPUID offers; never of
- * the host. The order is: svm_sanitize() the control area, svm_check_save(), svm_check_control().
+ * the host. The order is: svm_sanitize() the control area, svm_check_save(),
+ * svm_check_control(), switch to the guest, svm_check_late().
  * What only the caller can know is the caller's: with the MSR intercept set both pages of
  * the MSR permission map must be readable (SVM_RULE_MSRPM_READ), without nested paging the
  * PAE page-directory-pointer entries must be loadable (SVM_RULE_PDPTE): svm_refuse().
@@ -109,7 +110,12 @@ void svm_caps_features(struct svm_caps *k, u64 features);
 	  "type $t vector $v has a reserved type") \
 	X(EVENT_VECTOR, CONTROL, control.event_inj, "EVENTINJ", "APM2 15.20", \
 	  "type $t vector $v is not an exception this CPU has") \
-	/* Found by the caller, after the checks above. */ \
+	X(AVIC_POINTER, CONTROL, control.int_ctl, "AVIC", "APM2 15.29.4", \
+	  "is enabled ($x), but a table's address sets bits $a beyond the physical address size") \
+	/* Found after the switch to the guest: the same exit code by way of a full #VMEXIT. */ \
+	X(CR3, LATE, save.cr3, "CR3", "APM2 3.1.2", \
+	  "$x sets bits $a beyond the physical address size") \
+	/* ... and by the caller. */ \
 	X(MSRPM_READ, CALLER, control.msrpm, "MSRPM_BASE_PA", "APM2 15.11", \
 	  "$x: the map at $a is not backed by memory") \
 	X(PDPTE, CALLER, save.cr3, "CR3", "APM2 15.5.1", \
@@ -140,6 +146,8 @@ int svm_check_control(const struct svm_caps *k, const struct vmcb_control *ctl,
 		      struct svm_refusal *why);
 int svm_check_save(const struct svm_caps *k, const struct vmcb_control *ctl,
 		   const struct vmcb_save *save, struct svm_refusal *why);
+int svm_check_late(const struct svm_caps *k, const struct vmcb_save *save,
+		   struct svm_refusal *why);
 /* Every violated rule, in the order of SVM_RULES; returns how many. */
 u32 svm_check_all(const struct svm_caps *k, const struct vmcb *vmcb,
 		  void (*visit)(void *arg, const struct svm_refusal *why), void *arg);

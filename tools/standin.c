@@ -13,6 +13,7 @@ static const struct verb {
 	{ "run", verb_run, "[--] PROGRAM [ARG...]", "run a program that expects /dev/kvm" },
 	{ "doctor", verb_doctor, "[--try]", "can this host run guests, and why not" },
 	{ "info", verb_info, "[--json]", "capabilities, CPUID and MSRs that guests get" },
+	{ "explain", verb_explain, "vmcb [OPTION...] FILE", "why VMRUN refuses a VMCB image" },
 	{ "trace", verb_trace, "[-o BASE] [-e EVENTS] [-t SECONDS] -p PID | [--] PROGRAM [ARG...]",
 	  "events under KVM's names: BASE.txt as ftrace prints them, BASE.json for Perfetto" },
 	{ "stat", verb_stat, "[-i SECONDS] [-n ROUNDS] PID",

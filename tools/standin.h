@@ -12,6 +12,7 @@
 int verb_run(int argc, char **argv);
 int verb_doctor(int argc, char **argv);
 int verb_info(int argc, char **argv);
+int verb_explain(int argc, char **argv);
 int verb_trace(int argc, char **argv);
 int verb_stat(int argc, char **argv);
 

@@ -1,112 +1,183 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * vcpu/apic_fast.c - the local APIC straight from translated code, while acceleration is
- * active (facts 3.6-3.10). What these functions refuse runs in full, through mmio.c, msr.c
- * and hooks.c, with the same result.
+ * active (facts 3.6-3.10): TPR, the EOI of an edge, fixed IPIs, and plain reads. What these functions
+ * refuse runs in full, through mmio.c, msr.c and hooks.c, with the same result.
  *
- * An inhibit that becomes true while the guest runs closes the short cuts when its request
- * is serviced, which is at the next poll point: a hardware CPU would not learn of it earlier.
+ * An inhibit that becomes true while the guest runs ends this when its request is serviced,
+ * which is at the next poll point: a hardware CPU would not learn of it earlier.
  */
 #include "base/trace.h"
-#include "irq/apicv.h"
+#include "irq/apic_page.h"
 #include "irq/lapic.h"
 #include "vcpu/hooks.h"
 #include "vcpu/priv.h"
 
-void vcpu_apic_fast_update(struct vcpu *v)
+void vcpu_apic_page_update(struct vcpu *v)
 {
-	struct cpu *c = v->c;
-	bool on = v->lapic && v->cfg->irq && !apicv_inhibits(v->cfg->irq) &&
-		  lapic_hw_enabled(v->lapic) && !v->p->dbg.control;
-	bool x2 = on && lapic_x2apic(v->lapic);
-
-	c->apic_page = on && !x2 ? lapic_get_base(v->lapic) & PAGE_MASK : ~0ull;
-	v->p->fast_msr = x2;
-	v->p->fast_tpr = on;
+	v->c->apic_page = v->lapic && lapic_hw_enabled(v->lapic) && !lapic_x2apic(v->lapic) ?
+			  lapic_get_base(v->lapic) & PAGE_MASK : ~0ull;
 }
 
-/* Accesses that somebody traces are made in full: that is where the trace points are. */
-static bool refused(bool open)
+/* The APIC's fast side, or NULL. Accesses that somebody traces or debugs are made in full. */
+static inline struct apic_fast *open_for(const struct vcpu *v)
 {
-	return !open || unlikely(trace_any());
+	struct apic_fast *f;
+
+	if (!v->lapic || unlikely(v->p->dbg.control) || unlikely(trace_any()))
+		return NULL;
+	f = lapic_fast(v->lapic);
+	return f->apicv_active ? f : NULL;
 }
 
-static u64 outcome(const struct cpu *c)
+static inline u64 slow(void)
 {
-	return atomic_load_explicit(&c->poll, memory_order_relaxed) ?
-	       APIC_RESULT(APIC_POLL, 0) : APIC_RESULT(APIC_DONE, 0);
+	return APIC_RESULT(APIC_SLOW, 0);
 }
 
-static const struct mmu_io_entry *page(const struct cpu *c, u64 gva, enum mem_access acc)
+static inline u64 done(const struct cpu *c)
+{
+	return APIC_RESULT(atomic_load_explicit(&c->poll, memory_order_relaxed) ?
+			   APIC_POLL : APIC_DONE, 0);
+}
+
+/* What is deliverable may have grown. */
+static inline u64 recheck(struct cpu *c, struct apic_fast *f)
+{
+	if (lapic_fast_deliverable(f))
+		engine_kick(c);
+	return done(c);
+}
+
+static inline u64 write_tpr(struct cpu *c, struct apic_fast *f, u8 tpr)
+{
+	lapic_fast_tpr(f, tpr);
+	return recheck(c, f);
+}
+
+static inline u64 write_eoi(struct cpu *c, struct apic_fast *f)
+{
+	return lapic_fast_eoi(f) ? recheck(c, f) : slow();
+}
+
+/* Facts 3.7: other delivery modes, level triggers and vectors below 16 are software's. */
+static inline bool fixed_edge(u32 icr)
+{
+	return !(icr & (7u << 8 | ICR_LEVEL)) && (icr & 0xff) >= 16;
+}
+
+/* -- the MMIO page -- */
+
+static inline bool is_page(const struct cpu *c, u64 gva, enum mem_access acc)
 {
 	const struct mmu_io_entry *io = &c->io_tlb[(gva >> PAGE_SHIFT) % IO_TLB_SIZE];
 
-	if (io->tag != ((gva & PAGE_MASK) | acc) || io->idx != cpu_mmu_idx(c) ||
-	    refused(io->gpa == c->apic_page) || unlikely(c->watch_dr7))
-		return NULL;
-	return io;
+	return io->tag == ((gva & PAGE_MASK) | acc) && io->idx == cpu_mmu_idx(c) &&
+	       io->gpa == c->apic_page && likely(!c->watch_dr7);
 }
 
 static u64 store(struct cpu *c, u64 gva, u64 val)
 {
-	const struct vcpu *v = c->owner;
+	struct vcpu *v = c->owner;
+	struct apic_fast *f = open_for(v);
+	u32 offset = (u32)(gva & ~PAGE_MASK), lo = (u32)val;
 
-	if (!page(c, gva, MEM_W) || gva & 15 ||
-	    !lapic_fast_mmio_write(v->lapic, (u32)(gva & ~PAGE_MASK), (u32)val))
-		return APIC_RESULT(APIC_SLOW, 0);
-	return outcome(c);
+	if (!f || !is_page(c, gva, MEM_W))
+		return slow();
+	switch (offset) {
+	case APIC_EOI:
+		return write_eoi(c, f);
+	case APIC_TPR:
+		return write_tpr(c, f, (u8)lo);
+	case APIC_ICR:
+		if (!fixed_edge(lo))
+			return slow();
+		break;
+	case APIC_ICR2:
+		break;
+	default:
+		return slow();
+	}
+	return lapic_mmio_write(v->lapic, offset, &lo, 4) ? slow() : done(c);
+}
+
+/* Not those that take computing: the timer's count calls out. */
+static bool plain_read(u32 offset)
+{
+	return !(offset & 15) && offset < 0x400 && offset != APIC_TMCCT && offset != APIC_APR;
 }
 
 static u64 load(struct cpu *c, u64 gva, u64 unused)
 {
-	const struct vcpu *v = c->owner;
-	u32 val;
+	struct vcpu *v = c->owner;
+	u32 offset = (u32)(gva & ~PAGE_MASK), val;
 
-	if (!page(c, gva, MEM_R) || gva & 15 ||
-	    !lapic_fast_mmio_read(v->lapic, (u32)(gva & ~PAGE_MASK), &val))
-		return APIC_RESULT(APIC_SLOW, 0);
+	if (!open_for(v) || !is_page(c, gva, MEM_R) || !plain_read(offset) ||
+	    lapic_mmio_read(v->lapic, offset, &val, 4))
+		return slow();
 	return APIC_RESULT(APIC_DONE, val);
 }
 
+/* -- x2APIC -- */
+
 static u64 wrmsr(struct cpu *c, u64 msr, u64 val)
 {
-	const struct vcpu *v = c->owner;
+	struct vcpu *v = c->owner;
+	struct apic_fast *f;
 
-	if (msr - 0x800 >= 0x100 || refused(v->p->fast_msr) ||
-	    !lapic_fast_msr_write(v->lapic, (u32)msr, val))
-		return APIC_RESULT(APIC_SLOW, 0);
-	return outcome(c);
+	if (msr - 0x800 >= 0x40)
+		return slow();
+	f = open_for(v);
+	if (!f || !lapic_x2apic(v->lapic))
+		return slow();
+	switch ((u32)(msr - 0x800) * 16) {
+	case APIC_EOI:
+		return val ? slow() : write_eoi(c, f);
+	case APIC_TPR:
+		return val >> 8 ? slow() : write_tpr(c, f, (u8)val);
+	case APIC_ICR:
+		if (!fixed_edge((u32)val))
+			return slow();
+		break;
+	case APIC_SELF_IPI:
+		if (val < 16)
+			return slow();
+		break;
+	default:
+		return slow();
+	}
+	return lapic_msr_write(v->lapic, (u32)msr, val) ? slow() : done(c);
 }
 
 static u64 rdmsr(struct cpu *c, u64 msr, u64 unused)
 {
-	const struct vcpu *v = c->owner;
-	u32 val;
+	struct vcpu *v = c->owner;
+	u64 val;
 
-	if (msr - 0x800 >= 0x100 || refused(v->p->fast_msr) ||
-	    !lapic_fast_msr_read(v->lapic, (u32)msr, &val))
-		return APIC_RESULT(APIC_SLOW, 0);
+	if (msr - 0x800 >= 0x40 || !plain_read((u32)(msr - 0x800) * 16) || !open_for(v) ||
+	    lapic_msr_read(v->lapic, (u32)msr, &val) || val >> 32)
+		return slow();
 	return APIC_RESULT(APIC_DONE, val);
 }
 
+/* -- CR8 -- */
+
 static u64 set_tpr(struct cpu *c, u64 cr8, u64 unused)
 {
-	const struct vcpu *v = c->owner;
+	struct vcpu *v = c->owner;
+	struct apic_fast *f = open_for(v);
 
-	if (refused(v->p->fast_tpr) || cr8 > 15)
-		return APIC_RESULT(APIC_SLOW, 0);
+	if (!f || cr8 > 15)
+		return slow();
 	v->p->cr8 = cr8;
-	lapic_fast_set_tpr(v->lapic, (u8)cr8);
-	return outcome(c);
+	return write_tpr(c, f, (u8)(cr8 << 4));
 }
 
 static u64 get_tpr(struct cpu *c, u64 unused, u64 unused2)
 {
-	const struct vcpu *v = c->owner;
+	struct vcpu *v = c->owner;
 
-	if (refused(v->p->fast_tpr))
-		return APIC_RESULT(APIC_SLOW, 0);
-	return APIC_RESULT(APIC_DONE, lapic_get_tpr(v->lapic));
+	return open_for(v) ? APIC_RESULT(APIC_DONE, lapic_get_tpr(v->lapic)) : slow();
 }
 
 const struct cpu_apic_ops vcpu_apic_ops = {

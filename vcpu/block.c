@@ -48,6 +48,9 @@ int vcpu_block(struct vcpu *v)
 	engine_fpu_save(v->c);
 	/* Asleep, we use no guest memory: nobody has to wait for us. */
 	atomic_store(&v->in_guest, 0);
+	/* From here on senders wake us; what came before is seen below (facts 3.8). */
+	if (v->lapic)
+		lapic_put_away(v->lapic);
 	atomic_store(&v->blocked, 1);
 	for (;;) {
 		u32 seq = atomic_load(&v->wake_seq);
@@ -80,6 +83,8 @@ int vcpu_block(struct vcpu *v)
 		}
 	}
 	atomic_store(&v->blocked, 0);
+	if (v->lapic)
+		lapic_load(v->lapic);
 	if (since)
 		vcpu_trace(kvm_vcpu_wakeup, v, tsc_host_to_ns(tsc_host() - since));
 	atomic_store(&v->in_guest, 1);

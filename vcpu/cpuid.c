@@ -172,14 +172,15 @@ static void derive(struct vcpu *v)
 	      CR4_PCE | CR4_OSFXSR | CR4_OSXMMEXCPT;
 	cr4 |= (c->has_umip ? CR4_UMIP : 0) | (c->has_fsgsbase ? CR4_FSGSBASE : 0) |
 	       (c->has_pcid ? CR4_PCIDE : 0) | (c->has_xsave ? CR4_OSXSAVE : 0) |
-	       (c->has_smep ? CR4_SMEP : 0) | (c->has_smap ? CR4_SMAP : 0);
+	       (c->has_smep ? CR4_SMEP : 0) | (c->has_smap ? CR4_SMAP : 0) |
+	       (HAS(LA57) ? CR4_LA57 : 0);
 	/* KVM_SET_SREGS before any KVM_SET_CPUID2: whatever some CPUID could allow. */
 	if (!v->p->cpuid.set)
 		cr4 |= CR4_UMIP | CR4_FSGSBASE | CR4_PCIDE | CR4_SMEP | CR4_SMAP |
 		       (xcr0_host_supported() & 4 ? CR4_OSXSAVE : 0);
 	c->cr4_reserved = ~cr4;
 	efer = EFER_SCE | (c->has_lm ? EFER_LME | EFER_LMA : 0) | (c->has_nx ? EFER_NX : 0) |
-	       (HAS(AUTO_IBRS) ? BIT64(21) : 0);
+	       (HAS(AUTO_IBRS) ? BIT64(21) : 0) | (HAS(SVM) ? EFER_SVME : 0);
 	c->efer_reserved = ~efer;
 #undef HAS
 
@@ -195,6 +196,7 @@ static void derive(struct vcpu *v)
 			  (e->ebx == 0x6f677948);	/* "Auth...", "Hygo..." */
 	e = cpuid_find(v, 0x40000001, 0);
 	v->p->cpuid.pv_features = e ? e->eax : 0;
+	nested_caps(v);
 }
 
 void cpuid_update_dynamic(struct vcpu *v)

@@ -4,7 +4,8 @@
  *
  * Row: name, leaf, sub-leaf, register, bit, host requirement. H: offered when the
  * host's CPUID has the same bit, because its instructions run on the host. V: the same, and
- * the host's XCR0 must have AVX. N: ours alone, offered everywhere.
+ * the host's XCR0 must have AVX. N: ours alone, offered everywhere. O: the same, when
+ * the environment asks for it (docs/engine.md).
  */
 #ifndef VCPU_CPUID_H
 #define VCPU_CPUID_H
@@ -12,7 +13,7 @@
 #include "vcpu/vcpu.h"
 
 enum cpuid_reg { CPUID_EAX, CPUID_EBX, CPUID_ECX, CPUID_EDX };
-enum cpuid_host { CPUID_N, CPUID_H, CPUID_V };
+enum cpuid_host { CPUID_N, CPUID_H, CPUID_V, CPUID_O };
 
 #define CPUID_FEATURES(X) \
 	X(FPU,		1, 0, EDX, 0, N) \
@@ -70,11 +71,13 @@ enum cpuid_host { CPUID_N, CPUID_H, CPUID_V };
 	X(CLFLUSHOPT,	7, 0, EBX, 23, H) \
 	X(SHA,		7, 0, EBX, 29, H) \
 	X(UMIP,		7, 0, ECX, 2, N) \
+	X(LA57,		7, 0, ECX, 16, O) \
 	X(RDPID,	7, 0, ECX, 22, N) \
 	X(FSRM,		7, 0, EDX, 4, H) \
 	X(XSAVEOPT,	0xd, 1, EAX, 0, H) \
 	X(XSAVEC,	0xd, 1, EAX, 1, H) \
 	X(LAHF_LM,	0x80000001, 0, ECX, 0, N) \
+	X(SVM,		0x80000001, 0, ECX, 2, N) \
 	X(CR8_LEGACY,	0x80000001, 0, ECX, 4, N) \
 	X(LZCNT,	0x80000001, 0, ECX, 5, H) \
 	X(SSE4A,	0x80000001, 0, ECX, 6, H) \
@@ -94,6 +97,19 @@ enum cpuid_host { CPUID_N, CPUID_H, CPUID_V };
 	 * retpolines are the one code pattern that a translator is slow at. */ \
 	X(SSB_NO,	0x80000008, 0, EBX, 26, N) \
 	X(BTC_NO,	0x80000008, 0, EBX, 29, N) \
+	/* What of SVM a nested hypervisor gets (facts 4.1). */ \
+	X(SVM_NPT,	0x8000000a, 0, EDX, 0, N) \
+	X(SVM_LBRV,	0x8000000a, 0, EDX, 1, N) \
+	X(SVM_NRIPS,	0x8000000a, 0, EDX, 3, N) \
+	X(SVM_TSC_RATE,	0x8000000a, 0, EDX, 4, N) \
+	X(SVM_CLEAN,	0x8000000a, 0, EDX, 5, N) \
+	X(SVM_FLUSHBYASID, 0x8000000a, 0, EDX, 6, N) \
+	X(SVM_PAUSEFILTER, 0x8000000a, 0, EDX, 10, N) \
+	X(SVM_PFTHRESHOLD, 0x8000000a, 0, EDX, 12, N) \
+	X(SVM_VLS,	0x8000000a, 0, EDX, 15, N) \
+	X(SVM_VGIF,	0x8000000a, 0, EDX, 16, N) \
+	X(SVM_VNMI,	0x8000000a, 0, EDX, 25, N) \
+	X(SVM_ADDR_CHK,	0x8000000a, 0, EDX, 28, N) \
 	X(LFENCE_SERIAL, 0x80000021, 0, EAX, 2, N) \
 	X(AUTO_IBRS,	0x80000021, 0, EAX, 8, N) \
 	X(SRSO_NO,	0x80000021, 0, EAX, 29, N) \

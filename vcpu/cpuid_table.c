@@ -6,6 +6,7 @@
  * host has to execute depend on it.
  */
 #include <pthread.h>
+#include <stdlib.h>
 
 #include "vcpu/cpuid.h"
 #include "vcpu/priv.h"
@@ -61,7 +62,7 @@ static const struct kvm_cpuid_entry2 base[] = {
 	{ 0x80000007, 0, 0, 0, 0, 0, 0, { 0 } },
 	{ 0x80000008, 0, 0, 48 | 48 << 8, 0, 0, 0, { 0 } },
 	{ 0x80000009, 0, 0, 0, 0, 0, 0, { 0 } },
-	{ 0x8000000a, 0, 0, 0, 0, 0, 0, { 0 } },
+	{ 0x8000000a, 0, 0, 1 /* revision */, 8 /* ASIDs */, 0, 0, { 0 } },
 	{ 0x80000019, 0, 0, 0xf040f040, 0xf0400000, 0, 0, { 0 } },
 	{ 0x8000001a, 0, 0, 6, 0, 0, 0, { 0 } },
 	/* type, level; ways-1, line-1; sets-1 (APM3 E.4.15) */
@@ -113,6 +114,8 @@ static bool host_offers(const struct cpuid_feature_row *f, struct host_leaf *h)
 
 	if (f->host == CPUID_N)
 		return true;
+	if (f->host == CPUID_O)	/* 5-level paging costs time, and guests use what they see */
+		return getenv("STANDIN_LA57") != NULL;
 	if (f->host == CPUID_V && !(xcr0_host_supported() & 4))
 		return false;
 	if (!h->valid || h->leaf != f->leaf || h->sub != f->sub) {
@@ -145,6 +148,9 @@ static void derive(struct kvm_cpuid_entry2 *e)
 	struct kvm_cpuid_entry2 *l1 = find(e, 1, 0), *ld = find(e, 0xd, 0);
 	u64 xcr0 = xcr0_host_supported();
 
+	/* Linear address width (APM3 E.4.7). */
+	if (find(e, 7, 0)->ecx & BIT(16))
+		find(e, 0x80000008, 0)->eax = 48 | 57 << 8;
 	/* APM3 E.4.2: Fn8000_0001 EDX repeats these bits of Fn0000_0001 EDX. */
 	find(e, 0x80000001, 0)->edx |= l1->edx & 0x0183f3ff;
 	if (!(l1->ecx & BIT(26)))

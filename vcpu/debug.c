@@ -6,6 +6,7 @@
  * every access of a watched page (mmu_set_watch). That is slow and exact; nothing is
  * paid when no breakpoint is armed.
  */
+#include "irq/apicv.h"
 #include "mmu/mmu.h"
 #include "vcpu/priv.h"
 
@@ -50,7 +51,8 @@ bool debug_at_breakpoint(struct vcpu *v, int *r)
 {
 	u64 dr7 = effective_dr7(v), pc = vcpu_linear_rip(v), hit = 0;
 
-	if (v->c->rflags & FL_RF)
+	/* Without GIF a breakpoint of the guest's own is lost (APM2 15.17). */
+	if ((v->c->rflags & FL_RF) || (!user_hw(v) && !svm_gif(v->c)))
 		return false;
 	for (u32 i = 0; i < 4; i++) {
 		u64 at = user_hw(v) ? v->p->dbg.dr[i] : v->c->dr[i];
@@ -81,6 +83,8 @@ int debug_stepped(struct vcpu *v, bool tf)
 				  DR6_FIXED | DR6_BS | (user_hw(v) ? hit : 0), effective_dr7(v));
 	if (hit && user_hw(v))
 		return exit_debug(v, EXC_DB, vcpu_linear_rip(v), DR6_FIXED | hit, d->dr7);
+	if (!svm_gif(v->c))
+		hit = 0;
 	if (!tf && !hit)
 		return RUN_AGAIN;
 	struct cpu_fault f = { .vector = EXC_DB, .payload = hit | (tf ? DR6_BS : 0) };
@@ -140,6 +144,9 @@ int vcpu_set_guest_debug(struct vcpu *v, const struct kvm_guest_debug *g)
 	}
 	d->stale = true;
 	v->c->watch_hit = 0;
+	if (v->lapic)
+		apicv_vcpu_reason(v->lapic, APICV_INHIBIT_BLOCKIRQ,
+				  d->control & KVM_GUESTDBG_BLOCKIRQ);
 	return 0;
 }
 

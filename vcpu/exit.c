@@ -12,6 +12,10 @@ u64 vcpu_linear_rip(const struct vcpu *v)
 
 int exit_shutdown(struct vcpu *v)
 {
+	int r;
+
+	if (unlikely(v->c->in_l2) && svm_shutdown(v->c, &r))
+		return RUN_AGAIN;
 	v->run->exit_reason = KVM_EXIT_SHUTDOWN;
 	return RUN_EXIT;
 }

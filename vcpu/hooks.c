@@ -26,6 +26,8 @@ static int exec(struct cpu *c, const struct insn *in)
 		if (r != CPU_OK)
 			return r;
 	}
+	if (unlikely(c->in_l2) && svm_intercept(c, in, &r))
+		return r;
 	return cpu_exec(c, in);
 }
 
@@ -60,14 +62,23 @@ static int hlt(struct cpu *c)
 
 static u64 read_cr8(struct cpu *c)
 {
-	return vcpu_get_cr8(c->owner);
+	return svm_cr8_virtual(c) ? svm_read_vtpr(c) : vcpu_get_cr8(c->owner);
 }
 
 static int write_cr8(struct cpu *c, u64 val)
 {
 	struct vcpu *v = c->owner;
-	u64 old = vcpu_get_cr8(v);
+	u64 old;
 
+	if (svm_cr8_virtual(c)) {
+		if (val > 15)
+			return cpu_raise_err(c, EXC_GP, 0);
+		svm_write_vtpr(c, val);
+		if (svm_virtual_waits(c))
+			engine_kick(c);
+		return CPU_OK;
+	}
+	old = vcpu_get_cr8(v);
 	if (vcpu_set_cr8(v, val))
 		return cpu_raise_err(c, EXC_GP, 0);
 	if (v->lapic) {
@@ -88,7 +99,7 @@ static void window(struct cpu *c)
 	const struct vcpu_events *ev = &v->p->ev;
 
 	if ((c->rflags & FL_TF) || v->run->request_interrupt_window || ev->nmi_pending ||
-	    ev->ext_vector >= 0 || vcpu_has_interrupt(v))
+	    ev->ext_vector >= 0 || vcpu_has_interrupt(v) || svm_virtual_waits(c))
 		engine_kick(c);
 }
 
@@ -96,6 +107,11 @@ static void iret(struct cpu *c)
 {
 	struct vcpu *v = c->owner;
 
+	if (unlikely(c->in_l2) && svm_vnmi_iret(c)) {
+		if (svm_virtual_waits(c))
+			engine_kick(c);
+		return;
+	}
 	v->p->ev.nmi_masked = false;
 	if (v->p->ev.nmi_pending)
 		engine_kick(c);
@@ -114,11 +130,6 @@ static void pause_hook(struct cpu *c)
 	sched_yield();
 }
 
-static int no_svm(struct cpu *c, const struct insn *in)
-{
-	return cpu_raise(c, EXC_UD);
-}
-
 static int no_rsm(struct cpu *c)
 {
 	return cpu_raise(c, EXC_UD);
@@ -135,7 +146,8 @@ static const struct cpu_hooks hooks = {
 	.read_cr8 = read_cr8,
 	.write_cr8 = write_cr8,
 	.window = window,
-	.svm = no_svm,
+	.svm = svm_exec,
+	.task_switch = nested_task_switch,
 	.pause = pause_hook,
 	.iret = iret,
 	.rsm = no_rsm,

@@ -74,7 +74,7 @@ int vcpu_run_guarded(struct vcpu *v, int (*run)(struct vcpu *v))
 
 	if (guard_set(&p->guard)) {
 		engine_abandon(v->c);
-		mmu_flush(v->c, true);
+		mmu_flush_all(v->c);
 		atomic_store(&v->servicing, 0);
 		vcpu_undeliver(v);
 		p->insn = NULL;

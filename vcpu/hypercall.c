@@ -79,6 +79,16 @@ static void patch(struct cpu *c, u64 rip)
 		c->fault = saved;
 }
 
+bool hypercall_fix(struct cpu *c)
+{
+	struct vcpu *v = c->owner;
+
+	if (v->cfg->disabled_quirks & KVM_X86_QUIRK_FIX_HYPERCALL_INSN)
+		return false;
+	patch(c, c->rip);
+	return true;
+}
+
 int hypercall_hook(struct cpu *c, const struct insn *in)
 {
 	struct vcpu *v = c->owner;

@@ -6,6 +6,7 @@
  * interrupt. Delivery is done at once by cpu_deliver(), so that nothing stays
  * "injected" behind our back.
  */
+#include "irq/apicv.h"
 #include "irq/irqchip.h"
 #include "irq/lapic.h"
 #include "mmu/phys.h"
@@ -76,6 +77,9 @@ static bool deliver(struct vcpu *v, struct cpu_event e)
 			return true;
 		}
 		f = c->fault;
+		/* L1's intercept comes before the merge (APM2 15.12). */
+		if (unlikely(c->in_l2) && svm_exception(c, &f, &e, &r))
+			return true;
 		/* APM2 8.2.9: only a first exception can turn the second into #DF. */
 		if (e.kind == EV_EXCEPTION)
 			merged = cpu_merge_faults(e.vector, f.vector);
@@ -83,18 +87,28 @@ static bool deliver(struct vcpu *v, struct cpu_event e)
 			return false;
 		if (merged)
 			f = (struct cpu_fault){ .vector = EXC_DF, .has_error = true };
+		if (unlikely(c->in_l2) && merged && svm_exception(c, &f, NULL, &r))
+			return true;
 		e = exception_event(c, &f, is_db_fault(&f));
 	}
 }
 
 bool vcpu_deliver_fault(struct vcpu *v, const struct cpu_fault *f)
 {
+	int r;
+
+	if (unlikely(v->c->in_l2) && svm_exception(v->c, f, NULL, &r))
+		return true;
 	return deliver(v, exception_event(v->c, f, is_db_fault(f)));
 }
 
 /* A #DB that reports something already done: single step, data breakpoints. */
 bool vcpu_deliver_trap(struct vcpu *v, const struct cpu_fault *f)
 {
+	int r;
+
+	if (unlikely(v->c->in_l2) && svm_exception(v->c, f, NULL, &r))
+		return true;
 	return deliver(v, exception_event(v->c, f, false));
 }
 
@@ -136,12 +150,23 @@ bool vcpu_interrupt_allowed(const struct vcpu *v)
 {
 	const struct cpu *c = v->c;
 
-	return (c->rflags & FL_IF) && !c->shadow_sti && !c->shadow_ss;
+	if (!svm_host_if(c) || !svm_gif(c))
+		return false;
+	/* An exit to L1 does not wait for L2's shadow. */
+	if (unlikely(c->in_l2) && svm_intercepts(c, SVM_I_INTR))
+		return true;
+	return !c->shadow_sti && !c->shadow_ss;
 }
 
 static bool nmi_allowed(const struct vcpu *v)
 {
-	return !v->p->ev.nmi_masked && !v->c->shadow_sti && !v->c->shadow_ss;
+	const struct cpu *c = v->c;
+
+	if (v->p->ev.nmi_masked || !svm_gif(c))
+		return false;
+	if (unlikely(c->in_l2) && svm_intercepts(c, SVM_I_NMI))
+		return true;
+	return !c->shadow_sti && !c->shadow_ss;
 }
 
 /* An NMI beyond the one in service and one latched is lost. */
@@ -176,6 +201,8 @@ bool vcpu_has_events(struct vcpu *v)
 	if (p->pv_unhalted || p->ev.exc.pending || p->ev.exc.injected)
 		return true;
 	if (p->ev.nmi_injected || (p->ev.nmi_pending && nmi_allowed(v)))
+		return true;
+	if (unlikely(v->c->in_l2) && (svm_virq(v->c) || svm_vnmi(v->c)))
 		return true;
 	return vcpu_has_interrupt(v) && vcpu_interrupt_allowed(v);
 }
@@ -275,7 +302,9 @@ static int take_interrupt(struct vcpu *v)
 static bool deliver_nmi(struct vcpu *v)
 {
 	v->p->ev.nmi_injected = false;
-	v->p->ev.nmi_masked = true;
+	/* An NMI that L1 injects into L2 does not mask the real ones. */
+	if (!v->c->in_l2 || !v->c->svm->run_pending)
+		v->p->ev.nmi_masked = true;
 	return deliver(v, (struct cpu_event){ .kind = EV_NMI, .vector = EXC_NMI,
 					      .next_rip = v->c->rip });
 }
@@ -294,6 +323,12 @@ static bool deliver_injected(struct vcpu *v)
 			.next_rip = v->c->rip,
 		};
 
+		/* #BP and #OF by EVENTINJ return behind their instruction. */
+		if (unlikely(v->c->in_l2 && v->c->svm->soft_rip) &&
+		    (ev->exc.vector == EXC_BP || ev->exc.vector == EXC_OF)) {
+			e.kind = EV_PRIV_SOFT;
+			e.next_rip = v->c->svm->inj_rip;
+		}
 		ev->exc.injected = false;
 		return deliver(v, e);
 	}
@@ -302,10 +337,13 @@ static bool deliver_injected(struct vcpu *v)
 	if (ev->nmi_injected)
 		return deliver_nmi(v);
 	if (ev->intr_injected) {
+		bool soft = v->c->in_l2 && v->c->svm->soft_rip;
+
 		ev->intr_injected = false;
 		return deliver(v, (struct cpu_event){
 			.kind = ev->intr_soft ? EV_SOFT_INT : EV_INTR,
-			.vector = ev->intr_vector, .next_rip = v->c->rip });
+			.vector = ev->intr_vector,
+			.next_rip = soft ? v->c->svm->inj_rip : v->c->rip });
 	}
 	return true;
 }
@@ -323,6 +361,86 @@ static bool deliver_pending_exception(struct vcpu *v)
 	if (f.vector == EXC_DB)
 		v->c->dr7 &= ~BIT64(13);
 	return vcpu_deliver_fault(v, &f);
+}
+
+/* AVIC needs no window for the vectors of the APIC, only for the PIC's (facts 3.2, 3.8). */
+static void irq_window(struct vcpu *v, bool on)
+{
+	if (apicv_irq_window(v->lapic) == on ||
+	    (on && (v->c->in_l2 || (apicv_active(v->lapic) && !extint(v)))) ||
+	    !apicv_count_irq_window(v->lapic, on))
+		return;
+	engine_fpu_save(v->c);
+	apicv_eval_irq_window(v->lapic);
+}
+
+/* What L1 has given L2 to take by itself (APM2 15.21). */
+static bool inject_virtual(struct vcpu *v)
+{
+	struct cpu *c = v->c;
+
+	switch (svm_vnmi(c)) {
+	case SVM_VIRQ_NOW:
+		svm_vnmi_take(c);
+		if (!deliver(v, (struct cpu_event){ .kind = EV_NMI, .vector = EXC_NMI,
+						    .next_rip = c->rip }))
+			return false;
+		break;
+	case SVM_VIRQ_SHADOW:
+		v->p->step_shadow = true;
+		break;
+	case SVM_VIRQ_NONE:
+		break;
+	}
+	switch (svm_virq(c)) {
+	case SVM_VIRQ_NOW:
+		if (svm_intercepts(c, SVM_I_VINTR)) {
+			svm_vmexit(c, SVM_EXIT_VINTR, 0, 0);
+			break;
+		}
+		return deliver(v, (struct cpu_event){ .kind = EV_INTR, .vector = svm_virq_take(c),
+						      .next_rip = c->rip });
+	case SVM_VIRQ_SHADOW:
+		v->p->step_shadow = true;
+		break;
+	case SVM_VIRQ_NONE:
+		break;
+	}
+	return true;
+}
+
+/* Interrupts of the LAPIC and the PIC. False: shutdown. */
+static bool inject_interrupts(struct vcpu *v)
+{
+	struct vcpu_priv *p = v->p;
+	struct cpu *c = v->c;
+
+	while (vcpu_has_interrupt(v)) {
+		int vec;
+
+		if (!vcpu_interrupt_allowed(v)) {
+			if (svm_host_if(c) && svm_gif(c))
+				p->step_shadow = true;
+			irq_window(v, true);
+			return true;	/* hooks.window() looks again */
+		}
+		if (unlikely(c->in_l2) && svm_intercepts(c, SVM_I_INTR)) {
+			vcpu_trace(kvm_nested_intr_vmexit, v, c->rip);
+			svm_vmexit(c, SVM_EXIT_INTR, 0, 0);
+			break;
+		}
+		vec = take_interrupt(v);
+		if (vec < 0)
+			break;
+		if (!deliver(v, (struct cpu_event){ .kind = EV_INTR, .vector = (u8)vec,
+						    .next_rip = c->rip }))
+			return false;
+		if (p->user_exit || p->pv_eoi_pending)
+			break;
+	}
+	if (unlikely(apicv_irq_window(v->lapic)) && (c->in_l2 || !vcpu_has_interrupt(v)))
+		irq_window(v, false);
+	return true;
 }
 
 bool vcpu_inject(struct vcpu *v)
@@ -343,11 +461,13 @@ bool vcpu_inject(struct vcpu *v)
 	if (unlikely(p->dbg.control & KVM_GUESTDBG_BLOCKIRQ))
 		return true;
 	if (unlikely(ev->nmi_pending)) {
-		if (nmi_allowed(v)) {
+		if (nmi_allowed(v) && c->in_l2 && svm_intercepts(c, SVM_I_NMI)) {
+			svm_vmexit(c, SVM_EXIT_NMI, 0, 0);
+		} else if (nmi_allowed(v)) {
 			ev->nmi_pending--;
 			if (!deliver_nmi(v))
 				return false;
-		} else if (!ev->nmi_masked) {
+		} else if (!ev->nmi_masked && svm_gif(c)) {
 			p->step_shadow = true;
 		}
 	}
@@ -356,24 +476,11 @@ bool vcpu_inject(struct vcpu *v)
 		if (v->run->request_interrupt_window && (c->rflags & FL_IF) &&
 		    (c->shadow_sti | c->shadow_ss))
 			p->step_shadow = true;
+	} else if (!inject_interrupts(v)) {
+		return false;
+	}
+	if (likely(!c->in_l2))
 		return true;
-	}
-	while (vcpu_has_interrupt(v)) {
-		int vec;
-
-		if (!vcpu_interrupt_allowed(v)) {
-			if (c->rflags & FL_IF)
-				p->step_shadow = true;
-			break;	/* otherwise hooks.window() looks again */
-		}
-		vec = take_interrupt(v);
-		if (vec < 0)
-			break;
-		if (!deliver(v, (struct cpu_event){ .kind = EV_INTR, .vector = (u8)vec,
-						    .next_rip = c->rip }))
-			return false;
-		if (p->user_exit || p->pv_eoi_pending)
-			break;
-	}
-	return true;
+	c->svm->run_pending = c->svm->soft_rip = false;
+	return inject_virtual(v);
 }

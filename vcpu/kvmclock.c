@@ -73,7 +73,7 @@ static void write_time(struct vcpu *v)
 		ns = v->vm_ops->clock_ns ? v->vm_ops->clock_ns(v->vm) : tsc_host_to_ns(tsc);
 	}
 	t = (struct time_info){
-		.tsc_timestamp = tsc_scale(tsc, v->c->tsc_ratio) + v->c->tsc_offset,
+		.tsc_timestamp = tsc_scale(tsc, tsc_ratio(v)) + tsc_offset(v),
 		.system_time = ns,
 		/* The guest clears GUEST_STOPPED itself when it has seen it. */
 		.flags = (u8)((stable ? TIME_TSC_STABLE : 0) | (old.flags & TIME_GUEST_STOPPED) |

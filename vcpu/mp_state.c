@@ -13,6 +13,7 @@ static void do_init(struct vcpu *v)
 	struct vcpu_priv *p = v->p;
 
 	engine_fpu_save(v->c);
+	svm_reset(v->c, true);
 	cpu_reset(v->c, true);
 	p->ev = (struct vcpu_events){ .ext_vector = p->ev.ext_vector };
 	p->pend = PEND_NONE;
@@ -35,6 +36,14 @@ int vcpu_apic_events(struct vcpu *v)
 
 	if (!v->lapic)
 		return 0;
+	/* Held pending while GIF is clear (APM2 15.17); STGI asks again. */
+	if (!svm_gif(c))
+		return 0;
+	if (unlikely(c->in_l2) && (lapic_peek_events(v->lapic) & LAPIC_EV_INIT) &&
+	    svm_intercepts(c, SVM_I_INIT)) {
+		svm_vmexit(c, SVM_EXIT_INIT, 0, 0);
+		return 0;
+	}
 	if (lapic_take_events(v->lapic, LAPIC_EV_INIT, NULL))
 		do_init(v);
 	if (!(lapic_peek_events(v->lapic) & LAPIC_EV_SIPI))

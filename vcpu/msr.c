@@ -62,7 +62,7 @@ WR(cpu)
  * what translated code has baked in. */
 WR(cpu_canon)
 {
-	if ((s64)(val << 16) >> 16 != (s64)val)
+	if (!cpu_canonical_base(v->c, val))
 		return -EINVAL;
 	*cpu_field(v, row) = val;
 	if (msr == 0xc0000100 || msr == 0xc0000101)
@@ -70,10 +70,10 @@ WR(cpu_canon)
 	return 0;
 }
 
-/* SYSENTER_ESP/EIP have no such check on AMD: the bits above 47 follow bit 47. */
+/* SYSENTER_ESP/EIP have no such check on AMD: the bits above the width follow its top one. */
 WR(cpu_addr)
 {
-	*cpu_field(v, row) = (u64)((s64)(val << 16) >> 16);
+	*cpu_field(v, row) = cpu_sign_extend(val, cpu_has_la57(v->c));
 	return 0;
 }
 
@@ -122,7 +122,8 @@ WR(constant)
 
 RD(tsc)
 {
-	*val = tsc_guest(v);
+	/* L2 reads its own (facts 4.11). */
+	*val = host ? tsc_guest(v) : cpu_rdtsc(v->c);
 	return 0;
 }
 
@@ -136,7 +137,7 @@ WR(tsc)
 	}
 	/* SDM3 18.17.3: a write to the TSC moves TSC_ADJUST by the same amount. */
 	adj = val - tsc_guest(v);
-	v->c->tsc_offset += adj;
+	tsc_set(v, tsc_offset(v) + adj, tsc_ratio(v));
 	v->p->msr.tsc_adjust += adj;
 	if (v->lapic)
 		lapic_tsc_changed(v->lapic);
@@ -154,7 +155,7 @@ WR(tsc_adjust)
 	if (!host) {
 		if (!cpuid_has(v, CPUID_F_TSC_ADJUST))
 			return -EINVAL;
-		v->c->tsc_offset += val - v->p->msr.tsc_adjust;
+		tsc_set(v, tsc_offset(v) + val - v->p->msr.tsc_adjust, tsc_ratio(v));
 		if (v->lapic)
 			lapic_tsc_changed(v->lapic);
 	}
@@ -228,15 +229,23 @@ WR(efer)
 	struct cpu *c = v->c;
 	u64 old = c->efer;
 
-	if (!host)
-		return cpu_set_efer(c, val) == CPU_OK ? 0 : -EINVAL;
+	if (!host) {
+		int r = svm_efer_check(c, val);
+
+		if (r < 0 || cpu_set_efer(c, val) != CPU_OK)
+			return -EINVAL;
+		if (unlikely((old ^ val) & EFER_SVME))
+			svm_efer_changed(c);
+		return 0;
+	}
 	if (val & ~(EFER_SCE | EFER_LME | EFER_LMA | EFER_NX | EFER_SVME | EFER_FFXSR |
 		    EFER_TCE | BIT64(21)))
 		return -EINVAL;
-	c->efer = (val & ~EFER_LMA) | (old & EFER_LMA);
+	svm_efer_forced(c, val);
+	c->efer = (val & ~EFER_LMA) | (c->efer & EFER_LMA);
 	if (c->efer != old) {
 		cpu_mode_changed(c);
-		mmu_flush(c, true);
+		mmu_flush_all(c);
 	}
 	return 0;
 }
@@ -382,6 +391,32 @@ WR(hwcr)
 	if (val & ~(BIT64(18) | BIT64(24)))
 		return -EINVAL;
 	v->p->msr.hwcr = val;
+	return 0;
+}
+
+/* -- SVM -- */
+
+RD(svm)
+{
+	return svm_msr_read(v->c, msr, val, host);
+}
+
+WR(svm)
+{
+	return svm_msr_write(v->c, msr, val, host);
+}
+
+/* Nothing records branches; what VMRUN or user space loads can be read (APM2 15.23). */
+RD(lbr)
+{
+	*val = v->c->lbr[msr - row->first];
+	return 0;
+}
+
+WR(lbr)
+{
+	if (host)
+		v->c->lbr[msr - row->first] = val;
 	return 0;
 }
 

@@ -41,7 +41,7 @@
 	X(PERF_CTL,		0x199, 1,	N, ignore, 0, MSR_ALL) \
 	X(MISC_ENABLE,		0x1a0, 1,	L, misc_enable, 0, MSR_ALL) \
 	X(DEBUGCTL,		0x1d9, 1,	L, cpu, CPU_OFF(debugctl), 0x3f) \
-	X(LBR,			0x1db, 4,	L, ignore, 0, MSR_ALL) \
+	X(LBR,			0x1db, 4,	L, lbr, 0, MSR_ALL) \
 	X(POWER_CTL,		0x1fc, 1,	L, priv, MSR_OFF(power_ctl), MSR_ALL) \
 	X(MTRR_VAR,		0x200, 16,	N, mtrr, 0, MSR_ALL) \
 	X(MTRR_FIX64K,		0x250, 1,	N, mtrr, 0, MSR_ALL) \
@@ -74,6 +74,7 @@
 	X(GS_BASE,		0xc0000101, 1,	N, cpu_canon, CPU_OFF(seg[S_GS].base), MSR_ALL) \
 	X(KERNEL_GS,		0xc0000102, 1,	L, cpu_canon, CPU_OFF(kernel_gs_base), MSR_ALL) \
 	X(TSC_AUX,		0xc0000103, 1,	L, tsc_aux, 0, MSR_ALL) \
+	X(TSC_RATIO,		0xc0000104, 1,	L, svm, 0, MSR_ALL) \
 	X(K7_EVNTSEL,		0xc0010000, 8,	N, ignore, 0, MSR_ALL) \
 	X(SYSCFG,		0xc0010010, 1,	N, ignore, 0, MSR_ALL) \
 	X(HWCR,			0xc0010015, 1,	L, hwcr, 0, MSR_ALL) \
@@ -82,7 +83,9 @@
 	X(INT_PENDING,		0xc0010055, 1,	N, ignore, 0, MSR_ALL) \
 	X(MMIO_CONF,		0xc0010058, 1,	N, ignore, 0, 0) \
 	X(TSEG,			0xc0010112, 2,	N, ignore, 0, 0) \
-	X(VM_CR,		0xc0010114, 1,	N, ignore, 0, 0) \
+	X(VM_CR,		0xc0010114, 1,	N, svm, 0, MSR_ALL) \
+	X(IGNNE,		0xc0010115, 1,	N, svm, 0, MSR_ALL) \
+	X(HSAVE_PA,		0xc0010117, 1,	L, svm, 0, MSR_ALL) \
 	X(OSVW_LEN,		0xc0010140, 1,	N, priv, MSR_OFF(osvw_len), MSR_ALL) \
 	X(OSVW_STATUS,		0xc0010141, 1,	N, priv, MSR_OFF(osvw_status), MSR_ALL) \
 	X(DC_CFG,		0xc0011022, 1,	N, ignore, 0, MSR_ALL) \

@@ -14,6 +14,7 @@
 #include "base/guard.h"
 #include "base/mem.h"
 #include "mmu/phys.h"
+#include "svm/svm.h"
 #include "base/trace.h"
 #include "vcpu/vcpu.h"
 
@@ -140,6 +141,7 @@ struct vcpu_priv {
 	struct vcpu_cpuid cpuid;
 	struct vcpu_msrs msr;
 	struct vcpu_clock clock;
+	struct svm svm;		/* c->svm */
 	const struct insn *insn;	/* instruction inside cpu_exec() */
 
 	_Atomic u32 mp_state;	/* KVM_MP_STATE_*; written under the lock, read by wakers */
@@ -153,7 +155,6 @@ struct vcpu_priv {
 	bool enforce_pv;	/* KVM_CAP_ENFORCE_PV_FEATURE_CPUID */
 	u8 stuck;		/* exits in a row without a reason */
 	u64 stuck_rip;
-	bool fast_msr, fast_tpr;	/* apic_fast.c: short cuts that are open */
 	u64 cr8;		/* without LAPIC */
 	u64 apic_base;		/* without LAPIC */
 	u32 tsc_khz;
@@ -202,6 +203,7 @@ int exit_memory_fault(struct vcpu *v, u64 hva);
 int vcpu_run_guarded(struct vcpu *v, int (*run)(struct vcpu *v));
 
 /* -- exit.c -- */
+/* RUN_AGAIN when it was L2's and L1 intercepts it. */
 int exit_shutdown(struct vcpu *v);
 int exit_debug(struct vcpu *v, u32 exception, u64 pc, u64 dr6, u64 dr7);
 int exit_internal_error(struct vcpu *v, u32 suberror);
@@ -241,9 +243,8 @@ int pio_in(struct cpu *c, const struct insn *in, u16 port, u32 size, void *buf, 
 int pio_out(struct cpu *c, const struct insn *in, u16 port, u32 size, const void *buf, u32 *count);
 
 /* -- apic_fast.c -- */
-/* Which short cuts are open now. After anything that may have changed it: APIC base and mode,
- * inhibits, debugging, L1 and L2. */
-void vcpu_apic_fast_update(struct vcpu *v);
+/* Where the APIC's page is may have changed: base or mode. */
+void vcpu_apic_page_update(struct vcpu *v);
 
 /* -- debug.c -- */
 int debug_exec(struct cpu *c, const struct insn *in);	/* CPU_OK: go on with cpu_exec */
@@ -293,6 +294,13 @@ void steal_update(struct vcpu *v);
 
 /* -- hypercall.c -- */
 int hypercall_hook(struct cpu *c, const struct insn *in);
+/* VMCALL at RIP: true when the quirk lets it be, after making a VMMCALL of it. */
+bool hypercall_fix(struct cpu *c);
+
+/* -- nested.c -- */
+void nested_init(struct vcpu *v);
+void nested_caps(struct vcpu *v);	/* CPUID has changed */
+int nested_task_switch(struct cpu *c, const struct cpu_task *t);
 
 /* -- tsc.c -- */
 u64 tsc_guest(const struct vcpu *v);
@@ -308,6 +316,27 @@ static inline u64 tsc_host(void)
 static inline u64 tsc_scale(u64 tsc, u64 ratio)
 {
 	return ratio == BIT64(32) ? tsc : (u64)(((u128)tsc * ratio) >> 32);
+}
+
+/* L1's TSC, which is the vCPU's for everything outside L2. */
+static inline u64 tsc_offset(const struct vcpu *v)
+{
+	return v->c->in_l2 ? v->c->svm->l1_tsc_offset : v->c->tsc_offset;
+}
+static inline u64 tsc_ratio(const struct vcpu *v)
+{
+	return v->c->in_l2 ? v->c->svm->l1_tsc_ratio : v->c->tsc_ratio;
+}
+static inline void tsc_set(struct vcpu *v, u64 offset, u64 ratio)
+{
+	if (unlikely(v->c->in_l2)) {
+		v->c->svm->l1_tsc_offset = offset;
+		v->c->svm->l1_tsc_ratio = ratio;
+		svm_tsc_changed(v->c);
+	} else {
+		v->c->tsc_offset = offset;
+		v->c->tsc_ratio = ratio;
+	}
 }
 
 static inline struct vcpu *cpu_vcpu(const struct cpu *c) { return c->owner; }

@@ -85,7 +85,7 @@ int vcpu_set_apic_base(struct vcpu *v, u64 val, bool host)
 	}
 	if (!r) {
 		cpuid_update_dynamic(v);
-		vcpu_apic_fast_update(v);
+		vcpu_apic_page_update(v);
 	}
 	return r;
 }

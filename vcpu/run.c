@@ -10,6 +10,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/log.h"
+#include "irq/apicv.h"
 #include "irq/lapic.h"
 #include "vcpu/priv.h"
 
@@ -80,7 +82,8 @@ static int service(struct vcpu *v)
 	if (take(v, VREQ_SCAN_IOAPIC) && v->lapic)
 		lapic_scan(v->lapic);
 	take(v, VREQ_LOAD_EOI_EXITMAP);
-	take(v, VREQ_APICV_UPDATE);
+	if (take(v, VREQ_APICV_UPDATE) && v->lapic)
+		apicv_update(v->lapic);
 	if (take(v, VREQ_TIMER))
 		rearm_timer(v);
 	if (take(v, VREQ_UNBLOCK) && v->lapic &&
@@ -96,8 +99,23 @@ static int service(struct vcpu *v)
 	if (take(v, VREQ_APIC_EVENT))
 		vcpu_apic_events(v);
 	take(v, VREQ_EXIT_PARK);
-	vcpu_apic_fast_update(v);
 	return RUN_AGAIN;
+}
+
+/* Every entry: requests come before the mask they announce, so a mask that is not followed has
+ * its request pending. */
+static void check_apicv(struct vcpu *v)
+{
+	/* Guest mode may have been entered or left by an ioctl. */
+	apicv_set_nested(v->lapic, v->c->in_l2);
+	if (likely(apicv_consistent(v->lapic)) ||
+	    atomic_load(&v->requests) & BIT64(VREQ_APICV_UPDATE))
+		return;
+	engine_fpu_save(v->c);
+	if (!apicv_broken(v->cfg->irq))
+		log_error("vCPU %u enters the guest with APIC acceleration that its VM forbids",
+			  v->id);
+	apicv_report_broken(v->cfg->irq);
 }
 
 /* c->fault came out of the guest: a debugger's business, or the guest's. */
@@ -242,10 +260,13 @@ static int loop(struct vcpu *v)
 			r = -EINTR;
 			break;
 		}
-		if (likely(runnable(v)))
+		if (likely(runnable(v))) {
+			if (v->lapic && v->cfg->irq)
+				check_apicv(v);
 			r = guest(v);
-		else
+		} else {
 			r = vcpu_block(v);
+		}
 		if (r != RUN_AGAIN)
 			break;
 		if (unlikely(p->set_tpr_exit)) {
@@ -296,7 +317,7 @@ static int run_unmasked(struct vcpu *v)
 	}
 	if (!v->lapic && run->cr8 != p->cr8 && vcpu_set_cr8(v, run->cr8))
 		return -EINVAL;
-	vcpu_apic_fast_update(v);
+	vcpu_apic_page_update(v);
 	/* The program may have written guest memory behind us, code included. */
 	engine_code_suspect(v->c);
 	if (p->pend != PEND_NONE || p->mmio.written < p->mmio.writes) {
@@ -353,6 +374,8 @@ static void cancelled(void *arg)
 
 	v->c->fpu_live = 0;	/* the registers are gone */
 	v->p->guarded = v->p->delivering = false;
+	if (v->lapic)
+		lapic_put_away(v->lapic);
 	atomic_store(&v->blocked, 0);
 	atomic_store(&v->servicing, 0);
 	atomic_store(&v->in_guest, 0);
@@ -384,8 +407,13 @@ static int __attribute__((noinline)) run_here(struct vcpu *v)
 			atomic_store(&p->signal_seen, 1);
 	}
 	atomic_store(&v->in_guest, 1);
+	if (v->lapic)
+		lapic_load(v->lapic);
 
 	r = vcpu_run_guarded(v, run_unmasked);
+
+	if (v->lapic)
+		lapic_put_away(v->lapic);
 
 	engine_fpu_save(v->c);
 	post_run(v);

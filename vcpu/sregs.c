@@ -118,6 +118,7 @@ static int set_common(struct vcpu *v, const struct kvm_sregs2 *s, bool load_pdpt
 	if (vcpu_set_apic_base(v, s->apic_base, true))
 		return -EINVAL;
 
+	svm_efer_forced(c, s->efer);
 	c->idtr = (struct cpu_dtr){ .base = s->idt.base, .limit = s->idt.limit };
 	c->gdtr = (struct cpu_dtr){ .base = s->gdt.base, .limit = s->gdt.limit };
 	c->cr2 = s->cr2;
@@ -140,7 +141,7 @@ static int set_common(struct vcpu *v, const struct kvm_sregs2 *s, bool load_pdpt
 		c->cpl = s->ss.dpl & 3;
 	cpu_mode_changed(c);
 	vcpu_mem_begin(v);
-	mmu_flush(c, true);
+	mmu_flush_all(c);
 	if (load_pdptes && pae_paging(c->cr0, c->cr4, c->efer))
 		mmu_load_pdptes(c, c->cr3);	/* bad ones fault when they are used */
 	vcpu_mem_end(v);

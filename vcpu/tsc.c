@@ -90,7 +90,7 @@ u64 tsc_host_to_ns(u64 delta)
 
 u64 tsc_guest(const struct vcpu *v)
 {
-	return tsc_scale(tsc_host(), v->c->tsc_ratio) + v->c->tsc_offset;
+	return tsc_scale(tsc_host(), tsc_ratio(v)) + tsc_offset(v);
 }
 
 u64 vcpu_tsc_now(void *vcpu)
@@ -125,7 +125,7 @@ static void unlock(struct vcpu_tsc_sync *s)
 
 static u64 offset_for(const struct vcpu *v, u64 val)
 {
-	return val - tsc_scale(tsc_host(), v->c->tsc_ratio);
+	return val - tsc_scale(tsc_host(), tsc_ratio(v));
 }
 
 /*
@@ -146,7 +146,7 @@ static u64 synchronised(struct vcpu *v, u64 val)
 	now = (u64)ts.tv_sec * NSEC + (u64)ts.tv_nsec;
 	lock(s);
 	expected = s->tsc + (u64)((u128)(now - s->ns) * v->p->tsc_khz / 1000000);
-	match = s->ratio == v->c->tsc_ratio &&
+	match = s->ratio == tsc_ratio(v) &&
 		(!val || (val < expected + second && val + second > expected));
 	offset = match ? s->offset : offset_for(v, val);
 	if (!match || val) {
@@ -154,14 +154,14 @@ static u64 synchronised(struct vcpu *v, u64 val)
 		s->ns = now;
 	}
 	s->offset = offset;
-	s->ratio = v->c->tsc_ratio;
+	s->ratio = tsc_ratio(v);
 	unlock(s);
 	return offset;
 }
 
 void tsc_host_write(struct vcpu *v, u64 val)
 {
-	v->c->tsc_offset = synchronised(v, val);
+	tsc_set(v, synchronised(v, val), tsc_ratio(v));
 	changed(v);
 }
 
@@ -191,7 +191,7 @@ int vcpu_set_tsc_khz(struct vcpu *v, u32 khz)
 	if (khz >= 0x7fffffff || (u64)khz > (u64)tsc_host_khz() * 255)
 		return -EINVAL;
 	v->p->tsc_khz = khz ? khz : tsc_host_khz();
-	v->c->tsc_ratio = ratio_for(khz);
+	tsc_set(v, tsc_offset(v), ratio_for(khz));
 	changed(v);
 	return 0;
 }
@@ -203,7 +203,7 @@ u32 vcpu_get_tsc_khz(struct vcpu *v)
 
 int vcpu_get_tsc_offset(struct vcpu *v, u64 *off)
 {
-	*off = v->c->tsc_offset;
+	*off = tsc_offset(v);
 	return 0;
 }
 
@@ -211,7 +211,7 @@ int vcpu_set_tsc_offset(struct vcpu *v, u64 off)
 {
 	struct vcpu_tsc_sync *s = v->cfg->tsc_sync;
 
-	v->c->tsc_offset = off;
+	tsc_set(v, off, tsc_ratio(v));
 	if (s) {
 		lock(s);
 		if (s->offset != off) {
@@ -221,7 +221,7 @@ int vcpu_set_tsc_offset(struct vcpu *v, u64 off)
 			s->ns = (u64)ts.tv_sec * NSEC + (u64)ts.tv_nsec;
 			s->tsc = tsc_guest(v);
 			s->offset = off;
-			s->ratio = v->c->tsc_ratio;
+			s->ratio = tsc_ratio(v);
 		}
 		unlock(s);
 	}

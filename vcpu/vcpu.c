@@ -73,6 +73,7 @@ int vcpu_create(struct vcpu **out, u32 id, u32 index, int run_fd, void *vm,
 	v->c->index = index;
 	v->c->ops = &vcpu_cpu_ops;
 	engine_set_apic(v->c, &vcpu_apic_ops);
+	nested_init(v);
 	mmu_tlb_init(v->c);
 	cpu_reset(v->c, false);
 	v->p->ev.ext_vector = -1;
@@ -154,7 +155,7 @@ void vcpu_flush_requests(struct vcpu *v)
 	atomic_store(&v->servicing, 1);
 	req = atomic_fetch_and(&v->requests, ~FLUSHES) & FLUSHES;
 	if (req & BIT64(VREQ_TLB_FLUSH)) {
-		mmu_flush(c, true);
+		mmu_flush_all(c);
 		engine_code_suspect(c);
 	}
 	if (req & BIT64(VREQ_CODE_PAGES)) {
@@ -276,6 +277,9 @@ void vcpu_irq_wake(void *vcpu, enum irq_wake why)
 		break;
 	case IRQ_WAKE_EVENT:
 		vcpu_request(v, VREQ_EVENT);
+		break;
+	case IRQ_WAKE_DOORBELL:	/* it runs: leaving translated code makes it look */
+		engine_kick(v->c);
 		break;
 	}
 }

@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* vm/irqchip.c - the VM's interrupt controllers: creation, modes, ioctls, callbacks of irq/. */
 #include <errno.h>
+#include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
+#include "base/log.h"
+#include "irq/apicv.h"
 #include "vm/vm.h"
 
 static u64 op_now_ns(void *vm)
@@ -23,6 +27,11 @@ static void op_timer(void *vm, u64 deadline)
 	vm_timer_arm_chip(vm, deadline);
 }
 
+static void op_inhibits(void *vm, u32 mask)
+{
+	vm_apicv_changed(vm, mask);
+}
+
 static const struct irq_ops irq_ops = {
 	.now_ns = op_now_ns,
 	.tsc_now = vcpu_tsc_now,
@@ -30,7 +39,54 @@ static const struct irq_ops irq_ops = {
 	.wake = vcpu_irq_wake,
 	.ack = op_ack,
 	.timer = op_timer,
+	.inhibits = op_inhibits,
 };
+
+/* STANDIN_AVIC: what the modelled hardware has. An unknown word is what there is without any. */
+enum avic_kind vm_avic_kind(void)
+{
+	static const char *const names[] = {
+#define X(n, text, max) text,
+		AVIC_KINDS(X)
+#undef X
+	};
+	static _Atomic int kind = -1;
+	const char *want;
+	int k = atomic_load(&kind);
+
+	if (k >= 0)
+		return (enum avic_kind)k;
+	want = getenv("STANDIN_AVIC");
+	k = AVIC_KIND_X2AVIC_EXT;
+	for (u32 i = 0; want && i < ARRAY_SIZE(names); i++)
+		if (!strcmp(want, names[i]))
+			k = (int)i;
+	if (want && strcmp(want, names[k]))
+		log_warn("STANDIN_AVIC=%s is none of none, avic, x2avic, x2avic-ext", want);
+	atomic_store(&kind, k);
+	return (enum avic_kind)k;
+}
+
+/* The inhibit mask as a counter, and in the log by name. */
+void vm_apicv_changed(struct vm *vm, u32 mask)
+{
+	u64 old = atomic_exchange(&vm->stats->apicv_inhibits, mask);
+
+	if (log_threshold < LOG_info)
+		return;
+	for (u32 i = 0; i < APICV_INHIBIT_COUNT; i++)
+		if ((old ^ mask) & BIT(i))
+			log_info("vm%u: APIC acceleration: %s %s (%s)", vm->serial,
+				 mask & BIT(i) ? "+" : "-", apicv_inhibit_name(i),
+				 apicv_inhibit_why(i));
+}
+
+/* Facts 3.1: what a VM has against acceleration before it has an irqchip. */
+void vm_apicv_init(struct vm *vm)
+{
+	vm_apicv_changed(vm, vm_avic_kind() == AVIC_KIND_NONE ? BIT(APICV_INHIBIT_DISABLED) :
+								BIT(APICV_INHIBIT_ABSENT));
+}
 
 /* vm.lock held, no chip yet. */
 static int chip_make(struct vm *vm, enum irqchip_mode mode, u32 pins)
@@ -39,6 +95,7 @@ static int chip_make(struct vm *vm, enum irqchip_mode mode, u32 pins)
 
 	if (!chip)
 		return -ENOMEM;
+	irqchip_set_avic(chip, vm_avic_kind());
 	irqchip_set_eoi_mode(chip, vm->eoi_mode);
 	irqchip_set_x2apic_api(chip, vm->x2apic_ids_32, vm->x2apic_no_broadcast);
 	irqchip_set_disabled_quirks(chip, vm->cfg.disabled_quirks);

@@ -34,6 +34,7 @@ int vm_create(struct vm **out)
 	atomic_store(&vm->phys.map, map);
 	vm->stats = &vm->plain_stats;
 	vm->stats_fd = -1;
+	vm_apicv_init(vm);
 	vm->ring_fd = -1;
 	vm->serial = atomic_fetch_add(&serial, 1) + 1;
 	vm->cfg.tsc_khz = tsc_host_khz();

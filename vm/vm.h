@@ -35,7 +35,8 @@ struct vm_msr_filter;
 	X(dirty_log_clears, "dirty bitmaps harvested or cleared") \
 	X(irqfd_injections, "interrupts raised by an eventfd") \
 	X(ioeventfd_signals, "guest writes turned into an eventfd") \
-	X(coalesced_writes, "guest writes queued in the coalesced ring")
+	X(coalesced_writes, "guest writes queued in the coalesced ring") \
+	X(apicv_inhibits, "reasons against APIC acceleration, as bits (irq/apicv.h)")
 #define VCPU_STATS(X) \
 	X(exits, "returns of KVM_RUN to user space") \
 	X(io_exits, "returns for port I/O") \
@@ -155,6 +156,9 @@ int vm_clear_dirty_log(struct vm *vm, const struct kvm_clear_dirty_log *d);
 extern const struct phys_ops vm_phys_ops;
 
 /* -- irqchip.c -- */
+enum avic_kind vm_avic_kind(void);
+void vm_apicv_init(struct vm *vm);
+void vm_apicv_changed(struct vm *vm, u32 mask);
 int vm_create_irqchip(struct vm *vm);
 int vm_enable_split(struct vm *vm, u64 pins);
 int vm_x2apic_api(struct vm *vm, u64 flags);

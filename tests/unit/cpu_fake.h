@@ -119,7 +119,7 @@ static struct cpu *fake_cpu(void)
 	c->tsc_ratio = BIT64(32);
 	c->has_smap = c->has_rdtscp = 1;
 	c->efer_reserved = ~(EFER_SCE | EFER_LME | EFER_LMA | EFER_NX);
-	c->cr4_reserved = ~GENMASK64(21, 0);
+	c->cr4_reserved = ~GENMASK64(21, 0) | CR4_LA57;
 	c->xcr0_supported = 7;
 	cpu_set_hooks(&fake_hooks);
 	cpu_reset(c, false);

@@ -21,7 +21,7 @@
 
 struct rig_cpu {
 	struct lapic *l;
-	_Atomic u32 wakes[IRQ_WAKE_APICV + 1];
+	_Atomic u32 wakes[IRQ_WAKE_DOORBELL + 1];
 };
 
 struct rig {
@@ -33,6 +33,15 @@ struct rig {
 };
 
 static u64 rig_now;		/* ns */
+/* Every test is run on the software APIC and with AVIC active: rig_run(). */
+static enum avic_kind rig_kind = AVIC_KIND_X2AVIC_EXT;
+#define rig_run(tests) ({ \
+	int failed_; \
+	rig_kind = AVIC_KIND_NONE; \
+	failed_ = cmocka_run_group_tests_name("software", tests, NULL, NULL); \
+	rig_kind = AVIC_KIND_X2AVIC_EXT; \
+	failed_ + cmocka_run_group_tests_name("AVIC", tests, NULL, NULL); \
+})
 
 static u64 rig_now_ns(void *vm)
 {
@@ -84,6 +93,7 @@ static inline struct rig *rig_new(enum irqchip_mode mode, u32 n)
 	rig_now = 1000000;
 	r->chip = irqchip_create(mode, &rig_ops, r, 24);
 	assert_non_null(r->chip);
+	irqchip_set_avic(r->chip, rig_kind);
 	r->n = n;
 	for (u32 i = 0; i < n; i++) {
 		r->cpu[i].l = lapic_create(r->chip, &r->cpu[i], i, i == 0);
@@ -113,10 +123,16 @@ static inline void rig_scan(struct rig *r)
 	}
 }
 
+/* The vCPU has been told to look for something to inject. */
+static inline u32 rig_told(struct rig *r, u32 cpu)
+{
+	return r->cpu[cpu].wakes[IRQ_WAKE_EVENT] + r->cpu[cpu].wakes[IRQ_WAKE_DOORBELL];
+}
+
 static inline void rig_clear(struct rig *r)
 {
 	for (u32 i = 0; i < r->n; i++)
-		for (u32 j = 0; j <= IRQ_WAKE_APICV; j++)
+		for (u32 j = 0; j <= IRQ_WAKE_DOORBELL; j++)
 			r->cpu[i].wakes[j] = 0;
 }
 

@@ -35,7 +35,7 @@ struct rig {
 	_Atomic u8 *code, *rom_code;
 	u64 next_table;
 	/* what was called */
-	u32 itlb_flushes, itlb_global, itlb_pages, code_writes, code_told, dirtied;
+	u32 itlb_flushes, itlb_global, itlb_pages, itlb_l2, code_writes, code_told, dirtied;
 	u64 code_gpa;
 	u32 mmio_reads, mmio_writes, mmio_len[16];
 	u64 mmio_gpa[16], mmio_val[16];
@@ -44,12 +44,13 @@ struct rig {
 static struct rig rig;
 
 /* -- the engine's side -- */
-void engine_itlb_flush(struct cpu *c, bool global)
+void engine_itlb_flush(struct cpu *c, bool l2, bool global)
 {
 	rig.itlb_flushes++;
+	rig.itlb_l2 += l2;
 	rig.itlb_global += global;
 }
-void engine_itlb_flush_page(struct cpu *c, u64 gva) { rig.itlb_pages++; }
+void engine_itlb_flush_page(struct cpu *c, bool l2, u64 gva) { rig.itlb_pages++; }
 void engine_code_written(struct cpu *c, u64 gpa, u32 len)
 {
 	rig.code_writes++;
@@ -172,7 +173,7 @@ static inline bool rig_is_dirty(u64 gpa)
 }
 
 /* -- paging -- */
-enum paging { PG_NONE, PG_32, PG_PAE, PG_LONG };
+enum paging { PG_NONE, PG_32, PG_PAE, PG_LONG, PG_LA57 };
 
 static u64 rig_table(void)
 {
@@ -189,7 +190,8 @@ static inline void rig_paging(enum paging pg)
 
 	c->cr0 = CR0_PE | CR0_WP | (pg == PG_NONE ? 0 : CR0_PG);
 	c->cr4 = (pg >= PG_PAE ? CR4_PAE : 0) | CR4_PSE | CR4_PGE;
-	c->efer = pg == PG_LONG ? EFER_LME | EFER_LMA | EFER_NX : pg == PG_PAE ? EFER_NX : 0;
+	c->cr4 |= pg == PG_LA57 ? CR4_LA57 : 0;
+	c->efer = pg >= PG_LONG ? EFER_LME | EFER_LMA | EFER_NX : pg == PG_PAE ? EFER_NX : 0;
 	c->cr3 = rig_table();
 	if (pg == PG_PAE) {
 		for (int i = 0; i < 4; i++)
@@ -204,7 +206,7 @@ static inline void rig_paging(enum paging pg)
 static inline void *rig_entry(enum paging pg, u64 gva, int level, u64 upper)
 {
 	u32 bits = pg == PG_32 ? 10 : 9, size = pg == PG_32 ? 4 : 8;
-	int top = pg == PG_LONG ? 3 : 1;
+	int top = pg == PG_LA57 ? 4 : pg == PG_LONG ? 3 : 1;
 	u64 table = rig.c->cr3 & ~0xfffull;
 
 	if (pg == PG_PAE)

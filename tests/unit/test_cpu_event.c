@@ -141,7 +141,9 @@ static void gate_errors(void **state)
 		{ 0, 0xe, 0, EV_INTR, EXC_GP, true, 1 },
 		{ CODE0, 0xe, 0, EV_INTR, EXC_GP, true, CODE0 | 1 },
 		{ DATA0, 0xf, 3, EV_SOFT_INT, EXC_GP, true, DATA0 },
-		{ 0x108, 0xe, 0, EV_EXCEPTION, EXC_GP, true, 0x108 | 1 },
+		/* EXT says that the source is external to the CPU (APM2 8.4.1): not an exception */
+		{ 0x108, 0xe, 0, EV_EXCEPTION, EXC_GP, true, 0x108 },
+		{ 0x108, 0xe, 0, EV_NMI, EXC_GP, true, 0x108 | 1 },
 	};
 
 	for (u32 i = 0; i < ARRAY_SIZE(row); i++) {
@@ -197,10 +199,12 @@ static void legacy_inner(void **state)
 	assert_int_equal(c->seg[S_ES].attr & SEG_P, 0);
 	assert_int_equal(c->seg[S_DS].sel, DATA3);
 
-	/* A bad stack in the TSS: #TS with the selector and EXT. */
+	/* A bad stack in the TSS: #TS with the selector, and EXT for what comes from outside. */
 	poke(TSS + 8, DATA3, 4);
-	expect_fault(c, cpu_deliver(c, &e), EXC_TS, (DATA3 & ~3) | 1);
+	expect_fault(c, cpu_deliver(c, &e), EXC_TS, DATA3 & ~3);
 	poke(TSS + 8, 0, 4);
+	expect_fault(c, cpu_deliver(c, &e), EXC_TS, 0);
+	e.kind = EV_INTR;
 	expect_fault(c, cpu_deliver(c, &e), EXC_TS, 1);
 	fake_free(c);
 }
@@ -281,9 +285,11 @@ static void nested_page_fault(void **state)
 	/* A non-canonical stack is #SS. */
 	fake_absent = ~0ull;
 	poke(TSS + 4, 0x900000000000, 8);
-	expect_fault(c, cpu_deliver(c, &e), EXC_SS, 1);
+	expect_fault(c, cpu_deliver(c, &e), EXC_SS, 0);
 	/* A TSS too short is #TS. */
 	c->seg[S_TR].limit = 8;
+	expect_fault(c, cpu_deliver(c, &e), EXC_TS, SEL_TSS);
+	e.kind = EV_INTR;
 	expect_fault(c, cpu_deliver(c, &e), EXC_TS, SEL_TSS | 1);
 	fake_free(c);
 }

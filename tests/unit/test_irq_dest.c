@@ -189,7 +189,7 @@ static void changed_xapic_id(void **state)
 	expect(r, MSG(.dest = 0), NULL, 3, 2);
 	expect(r, MSG(.dest = 9), NULL, 0, -1);
 	rig_write(r->cpu[1].l, APIC_ID, 1u << 24);
-	assert_int_equal(apicv_inhibits(r->chip), BIT(APICV_INHIBIT_DISABLED));
+	assert_int_equal(apicv_inhibits(r->chip) & ~BIT(APICV_INHIBIT_DISABLED), 0);
 	rig_free(r);
 }
 
@@ -242,7 +242,8 @@ static void xapic_icr(void **state)
 	struct lapic *l = r->cpu[0].l;
 
 	rig_write(l, APIC_ICR2, 0x02ffffff);
-	assert_int_equal(rig_read(l, APIC_ICR2), 0x02000000);
+	/* A CPU with AVIC keeps the reserved bits. */
+	assert_int_equal(rig_read(l, APIC_ICR2), rig_kind ? 0x02ffffff : 0x02000000);
 	rig_write(l, APIC_ICR, 0x4041 | ICR_BUSY);
 	assert_int_equal(rig_read(l, APIC_ICR), 0x4041);
 	assert_true(lapic_test(r->cpu[2].l, APIC_IRR, 0x41));
@@ -270,10 +271,10 @@ static void pv_ipi(void **state)
 
 static void id_too_big_for_avic(void **state)
 {
-	struct rig *r = rig_new(IRQCHIP_FULL, 1);
+	struct rig *r = rig_new(IRQCHIP_FULL, 0);
 	struct lapic *ok, *big;
 
-	irqchip_set_avic_max_id(r->chip, 0x1ff);
+	irqchip_set_avic(r->chip, AVIC_KIND_X2AVIC);
 	ok = lapic_create(r->chip, NULL, 0x1ff, false);
 	assert_non_null(ok);
 	assert_false(apicv_inhibits(r->chip) & BIT(APICV_INHIBIT_PHYSICAL_ID_TOO_BIG));
@@ -306,5 +307,5 @@ int main(void)
 		cmocka_unit_test(id_too_big_for_avic),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return rig_run(tests);
 }

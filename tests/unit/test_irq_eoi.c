@@ -328,5 +328,5 @@ int main(void)
 		cmocka_unit_test(unhandled_vector_does_nothing),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return rig_run(tests);
 }

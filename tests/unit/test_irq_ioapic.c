@@ -334,5 +334,5 @@ int main(void)
 		cmocka_unit_test(logical_and_lowest),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return rig_run(tests);
 }

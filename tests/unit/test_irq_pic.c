@@ -288,5 +288,5 @@ int main(void)
 		cmocka_unit_test(state_round_trip),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return rig_run(tests);
 }

@@ -300,5 +300,5 @@ int main(void)
 		cmocka_unit_test(pic_eoi_counts_as_ack),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return rig_run(tests);
 }

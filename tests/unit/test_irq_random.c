@@ -45,7 +45,7 @@ static void check_lapic(struct rig *r, u32 cpu)
 		assert_false(lapic_set_irq(l, 0x20, false));
 	assert_true(l->highest_stale < 256);
 	if (l->highest_stale >= 0)
-		assert_true(l->handled[l->highest_stale / 64] >>
+		assert_true(l->fast.eoi_exit[l->highest_stale / 64] >>
 			    (l->highest_stale % 64) & 1);
 	if (l->timer_mode == LVT_TIMER_TSC_DEADLINE)
 		assert_int_equal(lapic_get(l, APIC_TMICT), 0);
@@ -373,5 +373,5 @@ int main(void)
 		cmocka_unit_test(posting_threads),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return rig_run(tests);
 }

@@ -160,5 +160,5 @@ int main(void)
 		cmocka_unit_test(msi_line),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return rig_run(tests);
 }

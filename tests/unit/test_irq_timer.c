@@ -191,5 +191,5 @@ int main(void)
 		cmocka_unit_test(software_disable_masks),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return rig_run(tests);
 }

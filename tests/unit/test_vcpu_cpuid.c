@@ -37,7 +37,7 @@ static void supported_is_consistent(void **state)
 		if (!(h[row->reg] & BIT(row->bit)))
 			assert_false(cpuid_has(R.v, f));
 	}
-	/* Never: AVX-512, AMX, CET, PKU, LA57, MPX, MONITOR, VMX, SVM. */
+	/* Never: AVX-512, AMX, CET, PKU, LA57, MPX, MONITOR, VMX, SKINIT. */
 	ask(7, 0, out);
 	assert_int_equal(out[1] & (BIT(16) | BIT(14)), 0);
 	assert_int_equal(out[2] & (BIT(3) | BIT(7) | BIT(16)), 0);
@@ -45,7 +45,13 @@ static void supported_is_consistent(void **state)
 	ask(1, 0, out);
 	assert_int_equal(out[2] & (BIT(3) | BIT(5)), 0);
 	ask(0x80000001, 0, out);
-	assert_int_equal(out[2] & BIT(2), 0);
+	assert_int_equal(out[2] & (BIT(2) | BIT(12)), BIT(2));
+	/* SVM as KVM offers it (facts 4.1): no SVM lock, decode assists, AVIC, x2AVIC. */
+	ask(0x8000000a, 0, out);
+	assert_int_equal(out[0], 1);
+	assert_int_equal(out[1], 8);
+	assert_int_equal(out[2], 0);
+	assert_int_equal(out[3], 0x1201947b);
 	ask(0, 0, out);
 	assert_int_equal(out[1], 0x68747541);
 }
@@ -163,7 +169,7 @@ static void derived(void **state)
 	assert_true(c->cr4_reserved & CR4_LA57);
 	assert_true(c->cr4_reserved & CR4_PKE);
 	assert_false(c->efer_reserved & (EFER_NX | EFER_LME | EFER_SCE));
-	assert_true(c->efer_reserved & EFER_SVME);
+	assert_false(c->efer_reserved & EFER_SVME);
 	assert_true(c->has_lm && c->has_nx && c->has_1g_pages && c->has_pcid && c->has_syscall);
 }
 

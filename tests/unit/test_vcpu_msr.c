@@ -92,7 +92,20 @@ static void validity(void **state)
 		{ 0x12345678, 0, false, false },
 		{ 0xc0000080, EFER_SCE | EFER_NX, true, true },
 		{ 0xc0000080, BIT64(40), false, false },
-		{ 0xc0000080, EFER_SVME, true, false },
+		{ 0xc0000080, EFER_SVME, true, true },
+		/* SVM (facts 4.12): with SVME on, SVMDIS is refused */
+		{ 0xc0010114, 0x10, false, false },
+		{ 0xc0010114, 0x20, false, false },
+		{ 0xc0010114, 0x8, true, true },
+		{ 0xc0010115, ~0ull, true, true },
+		{ 0xc0010117, 0x5000, true, true },
+		{ 0xc0010117, 0x5001, true, false },
+		{ 0xc0010117, BIT64(48), true, false },
+		{ 0xc0000104, BIT64(39), true, true },
+		{ 0xc0000104, BIT64(40), false, false },
+		{ 0xc0000080, EFER_SCE, true, true },
+		/* once SVM is disabled it stays so */
+		{ 0xc0010114, 0x10, true, true },
 	};
 
 	rig_cpuid();
@@ -104,6 +117,9 @@ static void validity(void **state)
 			fail_msg("MSR %x value %llx: user space %d, guest %d", rows[i].msr,
 				 (unsigned long long)rows[i].val, host, guest);
 	}
+	/* APM2 15.30.1: SVME must stay clear then. */
+	assert_false(guest_write(0xc0000080, EFER_SCE | EFER_SVME));
+	assert_true(guest_write(0xc0000080, EFER_SCE));
 }
 
 static void faults_are_gp(void **state)

@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * svm/intercept.c - does L1 want this instruction of L2 (APM2 15.7 to 15.11, appendix C)?
+ *
+ * Asked before an instruction is executed by C. Exceptions that come before the intercept are the
+ * instruction's own business: then the answer is no, and its handler raises them (APM2 15.7.1:
+ * mode, CPL and permission checks come first, faults of memory operands and
+ * bad values after).
+ */
+#include <Zydis/Zydis.h>
+
+#include "cpu/access.h"
+#include "svm/svm_priv.h"
+
+enum {
+	CPL0 = 1,	/* #GP at another CPL comes first */
+	PROT = 2,	/* #UD in real and virtual-8086 mode comes first */
+	UMIP = 4,	/* #GP of CR4.UMIP comes first */
+	TSC = 8,	/* #GP of CR4.TSD comes first */
+	UD_CPL = 16,	/* #UD at another CPL comes first */
+};
+
+typedef bool test_fn(struct cpu *c, const struct insn *in, int *res);
+static test_fn mov, lmsw, clts, int3, into, int1, pause_insn, vmcall, rdtscp, rdpmc, xsetbv,
+	       invlpg, int_n;
+
+/* One bit: X(mnemonic, intercept, what comes first). */
+#define PLAIN(X) \
+	X(SIDT, SIDT, UMIP) X(SGDT, SGDT, UMIP) X(SLDT, SLDT, PROT | UMIP) \
+	X(STR, STR, PROT | UMIP) X(LIDT, LIDT, CPL0) X(LGDT, LGDT, CPL0) \
+	X(LLDT, LLDT, PROT | CPL0) X(LTR, LTR, PROT | CPL0) X(RDTSC, RDTSC, TSC) \
+	X(PUSHF, PUSHF, 0) X(PUSHFD, PUSHF, 0) X(PUSHFQ, PUSHF, 0) \
+	X(POPF, POPF, 0) X(POPFD, POPF, 0) X(POPFQ, POPF, 0) \
+	X(CPUID, CPUID, 0) X(RSM, RSM, 0) \
+	X(IRET, IRET, 0) X(IRETD, IRET, 0) X(IRETQ, IRET, 0) \
+	X(INVD, INVD, CPL0) X(WBINVD, WBINVD, CPL0) X(HLT, HLT, CPL0) \
+	X(INVPCID, INVPCID, CPL0) X(MONITOR, MONITOR, UD_CPL) X(MWAIT, MWAIT, UD_CPL) \
+	X(VMMCALL, VMMCALL, 0) X(SMSW, CR_READ, UMIP)
+
+/* X(mnemonic, function, what comes first) */
+#define SPECIAL(X) \
+	X(MOV, mov, 0) X(LMSW, lmsw, CPL0) X(CLTS, clts, CPL0) X(INT, int_n, 0) \
+	X(INT3, int3, 0) X(INTO, into, 0) X(INT1, int1, 0) X(PAUSE, pause_insn, 0) \
+	X(VMCALL, vmcall, 0) X(RDTSCP, rdtscp, TSC) X(RDPMC, rdpmc, 0) X(XSETBV, xsetbv, 0) \
+	X(INVLPG, invlpg, CPL0) X(RDMSR, svm_intercept_msr, CPL0) \
+	X(WRMSR, svm_intercept_msr, CPL0) \
+	X(IN, svm_intercept_io, 0) X(OUT, svm_intercept_io, 0) X(INSB, svm_intercept_io, 0) \
+	X(INSW, svm_intercept_io, 0) X(INSD, svm_intercept_io, 0) X(OUTSB, svm_intercept_io, 0) \
+	X(OUTSW, svm_intercept_io, 0) X(OUTSD, svm_intercept_io, 0)
+
+static const struct row {
+	test_fn *fn;
+	u8 number;	/* without fn */
+	u8 first;
+	u8 used;
+} rows[ZYDIS_MNEMONIC_MAX_VALUE + 1] = {
+#define X(m, i, f) [ZYDIS_MNEMONIC_##m] = { .number = SVM_I_##i, .first = f, .used = 1 },
+	PLAIN(X)
+#undef X
+#define X(m, function, f) [ZYDIS_MNEMONIC_##m] = { .fn = function, .first = f, .used = 1 },
+	SPECIAL(X)
+#undef X
+};
+
+static bool exits(struct cpu *c, const struct insn *in, u32 number, u64 info1, int *res)
+{
+	if (!svm_intercepts(c, number))
+		return false;
+	*res = svm_vmexit_insn(c, in, number, info1, 0);
+	return true;
+}
+
+static u64 assist(const struct cpu *c, u64 info1)
+{
+	return svm_has(&c->svm->caps, SVM_FEAT_DECODE_ASSISTS) ? info1 : 0;
+}
+
+/* -- control and debug registers (APM2 15.8) -- */
+
+/* EXITINFO1 of MOV to and from control and debug registers with decode assists. */
+static u64 mov_info(const struct cpu *c, const struct insn *in, u64 flag)
+{
+	return assist(c, flag | in->rm);
+}
+
+/* APM2 15.9: a write that changes more than TS and MP. */
+static bool selective(struct cpu *c, const struct insn *in, u64 v, int *res)
+{
+	return ((c->cr0 ^ v) & ~(CR0_TS | CR0_MP)) && exits(c, in, SVM_I_CR0_SEL_WRITE, 0, res);
+}
+
+static bool mov_cr(struct cpu *c, const struct insn *in, int *res)
+{
+	u32 cr = in->reg + (in->prefixes & PFX_LOCK ? 8 : 0);
+	bool write = in->opcode == 0x22;
+
+	if ((cr > 4 && cr != 8) || cr == 1 || c->cpl)
+		return false;
+	if (exits(c, in, (write ? SVM_I_CR_WRITE : SVM_I_CR_READ) + cr,
+		  mov_info(c, in, BIT64(63)), res))
+		return true;
+	return write && cr == 0 &&
+	       selective(c, in, insn_reg(c, in->rm, in->mode == 8 ? 8 : 4), res);
+}
+
+static bool mov_dr(struct cpu *c, const struct insn *in, int *res)
+{
+	u32 dr = in->reg;
+
+	if (dr > 7 || ((dr & ~1u) == 4 && (c->cr4 & CR4_DE)) || c->cpl || (c->dr7 & BIT64(13)) ||
+	    (in->prefixes & PFX_LOCK))
+		return false;
+	return exits(c, in, (in->opcode == 0x23 ? SVM_I_DR_WRITE : SVM_I_DR_READ) + dr,
+		     mov_info(c, in, 0), res);
+}
+
+static bool mov(struct cpu *c, const struct insn *in, int *res)
+{
+	if (in->map != 1)
+		return false;
+	switch (in->opcode) {
+	case 0x20: case 0x22: return mov_cr(c, in, res);
+	case 0x21: case 0x23: return mov_dr(c, in, res);
+	}
+	return false;
+}
+
+static bool lmsw(struct cpu *c, const struct insn *in, int *res)
+{
+	u64 low = CR0_PE | CR0_MP | CR0_EM | CR0_TS;
+	u16 v;
+
+	if (exits(c, in, SVM_I_CR_WRITE, 0, res))
+		return true;
+	if (!svm_intercepts(c, SVM_I_CR0_SEL_WRITE))
+		return false;
+	if (!in->has_mem)
+		v = (u16)c->gpr[in->rm];
+	else if (cpu_read(c, in->seg, insn_ea(c, in), &v, 2))
+		return false;	/* the handler finds the same fault */
+	return selective(c, in, (c->cr0 & ~low) | (v & low) | (c->cr0 & CR0_PE), res);
+}
+
+static bool clts(struct cpu *c, const struct insn *in, int *res)
+{
+	return exits(c, in, SVM_I_CR_WRITE, 0, res);
+}
+
+/* -- software interrupts (APM2 15.12, 15.13.3) -- */
+
+static bool int_n(struct cpu *c, const struct insn *in, int *res)
+{
+	return exits(c, in, SVM_I_INTN, assist(c, in->imm & 0xff), res);
+}
+
+/* RIP stays at the instruction for #BP and #OF (APM2 15.12.4, 15.12.5). */
+static bool int3(struct cpu *c, const struct insn *in, int *res)
+{
+	if (!svm_intercepts(c, SVM_I_EXCP + EXC_BP))
+		return false;
+	/* A debugger outside has the first say. */
+	if (cpu_hooks->breakpoint && cpu_hooks->breakpoint(c, EXC_BP) != CPU_OK) {
+		*res = CPU_EXIT;
+		return true;
+	}
+	return exits(c, in, SVM_I_EXCP + EXC_BP, 0, res);
+}
+
+static bool into(struct cpu *c, const struct insn *in, int *res)
+{
+	return in->mode != 8 && (c->rflags & FL_OF) &&
+	       exits(c, in, SVM_I_EXCP + EXC_OF, 0, res);
+}
+
+static bool int1(struct cpu *c, const struct insn *in, int *res)
+{
+	if (exits(c, in, SVM_I_ICEBP, 0, res))
+		return true;
+	if (!svm_intercepts(c, SVM_I_EXCP + EXC_DB))
+		return false;
+	insn_retire(c, in);	/* a trap */
+	*res = svm_vmexit(c, SVM_EXIT_EXCP + EXC_DB, 0, 0);
+	return true;
+}
+
+/* -- PAUSE (APM2 15.14.4) -- */
+
+bool svm_pause_exits(struct cpu *c)
+{
+	struct svm *s = c->svm;
+	u64 now;
+
+	if (!svm_has(&s->caps, SVM_FEAT_PAUSE_FILTER) || !s->ctl.pause_count)
+		return true;
+	if (svm_has(&s->caps, SVM_FEAT_PAUSE_THRESH) && s->ctl.pause_thresh) {
+		now = __builtin_ia32_rdtsc();
+		/* A PAUSE outside a tight loop: count again. */
+		if (now - s->pause_tsc > s->ctl.pause_thresh)
+			s->pause_left = s->ctl.pause_count;
+		s->pause_tsc = now;
+	}
+	if (s->pause_left) {
+		s->pause_left--;
+		return false;
+	}
+	return true;
+}
+
+static bool pause_insn(struct cpu *c, const struct insn *in, int *res)
+{
+	/* With REX.B, F3 90 is XCHG r8, rAX. */
+	if (in->opcode == 0x90 && in->opreg != 0)
+		return false;
+	return svm_intercepts(c, SVM_I_PAUSE) && svm_pause_exits(c) &&
+	       exits(c, in, SVM_I_PAUSE, 0, res);
+}
+
+/* -- the rest -- */
+
+/* The other maker's hypercall is #UD here, unless the VM repairs it (quirk). */
+static bool vmcall(struct cpu *c, const struct insn *in, int *res)
+{
+	u64 rip = c->rip, next;
+
+	insn_retire(c, in);
+	next = c->rip;
+	c->rip = rip;
+	/* The repair may throw the translation away, and `in` with it. */
+	if (svm_intercepts(c, SVM_I_EXCP + EXC_UD) || !c->svm->ops->fix_hypercall(c)) {
+		*res = cpu_raise(c, EXC_UD);
+		return true;
+	}
+	/* Not intercepted: it is executed again, as a VMMCALL. */
+	*res = CPU_OK;
+	if (svm_intercepts(c, SVM_I_VMMCALL)) {
+		c->svm->exit_next_rip = next;
+		*res = svm_vmexit(c, SVM_EXIT_VMMCALL, 0, 0);
+	}
+	return true;
+}
+
+static bool rdtscp(struct cpu *c, const struct insn *in, int *res)
+{
+	return c->has_rdtscp && exits(c, in, SVM_I_RDTSCP, 0, res);
+}
+
+static bool rdpmc(struct cpu *c, const struct insn *in, int *res)
+{
+	return (!c->cpl || (c->cr4 & CR4_PCE)) && exits(c, in, SVM_I_RDPMC, 0, res);
+}
+
+static bool xsetbv(struct cpu *c, const struct insn *in, int *res)
+{
+	return (c->cr4 & CR4_OSXSAVE) && exits(c, in, SVM_I_XSETBV, 0, res);
+}
+
+static bool invlpg(struct cpu *c, const struct insn *in, int *res)
+{
+	u64 a = insn_ea(c, in);
+
+	if (!cpu_in_64(c))
+		a = (u32)(c->seg[in->seg].base + a);
+	else if (in->seg == S_FS || in->seg == S_GS)
+		a += c->seg[in->seg].base;
+	return exits(c, in, SVM_I_INVLPG, assist(c, a), res);
+}
+
+static bool comes_first(const struct cpu *c, u32 first)
+{
+	if ((first & (CPL0 | UD_CPL)) && c->cpl)
+		return true;
+	if ((first & PROT) && (cpu_real_mode(c) || cpu_v86(c)))
+		return true;
+	if ((first & UMIP) && (c->cr4 & CR4_UMIP) && c->cpl)
+		return true;
+	return (first & TSC) && (c->cr4 & CR4_TSD) && c->cpl;
+}
+
+bool svm_intercept(struct cpu *c, const struct insn *in, int *res)
+{
+	const struct row *row = &rows[in->mnemonic];
+
+	if (likely(!row->used) || in->map > 1)
+		return false;
+	/* LOCK is #UD, except before MOV CRn. */
+	if (unlikely((in->prefixes & PFX_LOCK) && in->mnemonic != ZYDIS_MNEMONIC_MOV))
+		return false;
+	if (comes_first(c, row->first))
+		return false;
+	return row->fn ? row->fn(c, in, res) : exits(c, in, row->number, 0, res);
+}

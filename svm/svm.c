@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: MIT */
+/* svm/svm.c - life of struct svm, VMCB windows, LBR state. */
+#include "svm/svm_priv.h"
+
+void svm_init(struct svm *s, const struct svm_ops *ops)
+{
+	s->ops = ops;
+	s->gif = true;
+	s->vmcb_pa = ~0ull;
+	s->msr.tsc_ratio = BIT64(32);
+}
+
+void svm_reset(struct cpu *c, bool init)
+{
+	struct svm *s = c->svm;
+
+	svm_leave(c);
+	s->gif = true;
+	s->run_pending = s->resume = false;
+	if (init)
+		return;
+	s->msr = (struct svm_msrs){ .tsc_ratio = BIT64(32) };
+	s->vmcb_pa = ~0ull;
+}
+
+bool svm_window_open(struct cpu *c, struct vmcb_window *w, u64 pa)
+{
+	w->slot = phys_find(c->phys, pa);
+	if (!w->slot || (w->slot->flags & PHYS_READONLY))
+		return false;
+	w->pa = pa;
+	w->vmcb = (struct vmcb *)(w->slot->hva + (pa - w->slot->gpa));
+	return true;
+}
+
+void svm_window_close(struct cpu *c, const struct vmcb_window *w)
+{
+	struct phys *p = c->phys;
+
+	/* After the stores: a harvest in between would lose them. */
+	phys_mark_dirty(p, w->slot, w->pa);
+	if (unlikely(phys_is_code(w->slot, w->pa)) && p->ops && p->ops->code_written)
+		p->ops->code_written(p->owner, w->pa, PAGE_SIZE, PHYS_BY_NOBODY);
+}
+
+/* -- LBR virtualisation -- */
+
+void svm_lbr_load(struct cpu *c, const struct vmcb_save *v)
+{
+	struct svm *s = c->svm;
+
+	s->l1_debugctl = c->debugctl;
+	for (u32 i = 0; i < ARRAY_SIZE(c->lbr); i++)
+		s->l1_lbr[i] = c->lbr[i];
+	c->debugctl = v->dbgctl & 0x3f;
+	c->lbr[0] = v->br_from;
+	c->lbr[1] = v->br_to;
+	c->lbr[2] = v->last_excp_from;
+	c->lbr[3] = v->last_excp_to;
+}
+
+void svm_lbr_store(struct cpu *c, struct vmcb_save *v)
+{
+	v->dbgctl = c->debugctl;
+	v->br_from = c->lbr[0];
+	v->br_to = c->lbr[1];
+	v->last_excp_from = c->lbr[2];
+	v->last_excp_to = c->lbr[3];
+}
+
+void svm_lbr_drop(struct cpu *c)
+{
+	const struct svm *s = c->svm;
+
+	c->debugctl = s->l1_debugctl;
+	for (u32 i = 0; i < ARRAY_SIZE(c->lbr); i++)
+		c->lbr[i] = s->l1_lbr[i];
+}

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * svm/svm.h - AMD's secure virtual machine for the guest's own use: VMRUN, #VMEXIT and
+ * what decides between them (APM2 chapter 15).
+ *
+ * L1 is the guest's hypervisor, L2 its guest. Everything here belongs to the thread that is
+ * inside KVM_RUN on the vCPU, or to whoever holds the vCPU lock. The VMCB is read once by
+ * VMRUN and written once by #VMEXIT; in between the copy in struct svm counts.
+ */
+#ifndef SVM_SVM_H
+#define SVM_SVM_H
+
+#include "cpu/sys.h"
+#include "svm/checks.h"
+#include "svm/vmcb.h"
+
+/* L1's registers while L2 runs: what #VMEXIT loads (APM2 15.5.1, 15.6). */
+struct svm_l1 {
+	struct cpu_seg es, cs, ss, ds;
+	struct cpu_dtr gdtr, idtr;
+	u64 cr0, cr3, cr4, efer;
+	u64 rflags, rip, rsp, rax;
+};
+
+/* MSRs of SVM (APM2 15.30). */
+struct svm_msrs {
+	u64 vm_cr, hsave_pa, tsc_ratio;
+};
+
+/*
+ * What svm/ asks of vcpu/. Events that wait for delivery are vcpu/'s: EVENTINJ is put
+ * among them as an event that user space had injected.
+ */
+struct svm_ops {
+	/* L2 has been entered; ctl.event_inj is to be delivered before its first instruction.
+	 * True: the run loop has to look at events first. */
+	bool (*entered)(struct cpu *c);
+	/* L1 runs again: events meant for L2 are gone, a halted CPU runs. trap: VMRUN itself
+	 * was single-stepped by L1, its #DB is due. */
+	void (*left)(struct cpu *c, bool trap);
+	/* GIF has been set: what was held pending may be delivered. */
+	void (*gif_set)(struct cpu *c);
+	/* The state cannot be represented: shutdown. CPU_EXIT. */
+	int (*triple_fault)(struct cpu *c);
+	/* VMCALL, which is not ours: true when it is taken for VMMCALL, and patched. */
+	bool (*fix_hypercall)(struct cpu *c);
+	/* An operand's page is legal but not memory: KVM_EXIT_INTERNAL_ERROR. CPU_EXIT. */
+	int (*unbacked)(struct cpu *c);
+};
+
+struct svm {
+	bool gif;		/* L1's global interrupt flag (APM2 15.17) */
+	bool run_pending;	/* VMRUN is done, its EVENTINJ not yet delivered */
+	bool resume;		/* guest mode was restored: finish at the next KVM_RUN */
+	bool soft_rip;		/* inj_rip is the return address of the event to inject */
+	u16 pause_left;
+	u64 pause_tsc;		/* of the last PAUSE */
+	u64 inj_rip;
+	u64 vmcb_pa;		/* of the VMCB that VMRUN was given last; ~0 = none */
+	struct vmcb_control ctl;/* L1's, as VMRUN took it over */
+	struct svm_l1 l1;
+	/* L1's, while in L2 those in struct cpu are L2's */
+	u64 l1_tsc_offset, l1_tsc_ratio;
+	u64 l1_debugctl, l1_lbr[4];
+	struct svm_msrs msr;
+	struct svm_caps caps;
+	const struct svm_ops *ops;
+	/* -- of the exit being made -- */
+	u32 exit_int_info, exit_int_info_err;	/* event in delivery; 0 = none */
+	u64 exit_next_rip;
+	u64 stat_entries, stat_exits, stat_refused;
+};
+
+void svm_init(struct svm *s, const struct svm_ops *ops);
+/* RESET and INIT (APM2 14.1.3, 15.17): out of guest mode, GIF = 1. */
+void svm_reset(struct cpu *c, bool init);
+
+static inline bool svm_intercepts(const struct cpu *c, u32 number)
+{
+	return vmcb_intercepts(&c->svm->ctl, number);
+}
+static inline bool svm_gif(const struct cpu *c) { return c->svm->gif; }
+static inline bool svm_intr_masking(const struct cpu *c)
+{
+	return c->svm->ctl.int_ctl & SVM_V_INTR_MASKING;
+}
+/* RFLAGS.IF as physical interrupts see it (APM2 15.21.1). */
+static inline bool svm_host_if(const struct cpu *c)
+{
+	u64 fl = c->in_l2 && svm_intr_masking(c) ? c->svm->l1.rflags : c->rflags;
+
+	return fl & FL_IF;
+}
+
+/* -- instructions -- */
+/* cpu_hooks.svm: VMRUN VMLOAD VMSAVE STGI CLGI SKINIT INVLPGA. */
+int svm_exec(struct cpu *c, const struct insn *in);
+/* Before any instruction that C executes in L2. True: L1 intercepts it (or it has raised what
+ * comes before the intercept); *res is what the handler returns. */
+bool svm_intercept(struct cpu *c, const struct insn *in, int *res);
+/* PAUSE in L2: true when the filter has run out (APM2 15.14.4). */
+bool svm_pause_exits(struct cpu *c);
+
+/* -- #VMEXIT (svm/vmexit.c): enum cpu_result -- */
+/* Back to L1. The caller has set exit_int_info and exit_next_rip when they are not 0. */
+int svm_vmexit(struct cpu *c, u64 code, u64 info1, u64 info2);
+/* Of an instruction at c->rip: with nRIP. */
+int svm_vmexit_insn(struct cpu *c, const struct insn *in, u64 code, u64 info1, u64 info2);
+/* An exception in L2, or EXC_NPF. `during`: what was being delivered, or NULL. False: L1 does not want
+ * it. True: done, *res as svm_vmexit(). */
+bool svm_exception(struct cpu *c, const struct cpu_fault *f, const struct cpu_event *during,
+		   int *res);
+/* Shutdown in L2: true when L1 intercepts it. */
+bool svm_shutdown(struct cpu *c, int *res);
+/* Out of guest mode without a #VMEXIT: L1's state is loaded, nothing is written. */
+void svm_leave(struct cpu *c);
+
+/* -- entry (svm/vmrun.c) -- */
+/* L2's registers are in place, s->ctl and s->l1 too: go on as after VMRUN (restoring a state). The
+ * MMU part is done by svm_finish_resume() at the next KVM_RUN; 0 or -EINVAL there. */
+void svm_resume(struct cpu *c);
+int svm_finish_resume(struct cpu *c);
+/* L2's TSC changed with L1's. */
+void svm_tsc_changed(struct cpu *c);
+
+/* -- virtual interrupts and NMIs (svm/virq.c) -- */
+enum svm_virq { SVM_VIRQ_NONE, SVM_VIRQ_SHADOW /* after the shadow */, SVM_VIRQ_NOW };
+enum svm_virq svm_virq(const struct cpu *c);
+enum svm_virq svm_vnmi(const struct cpu *c);
+u8 svm_virq_take(struct cpu *c);
+void svm_vnmi_take(struct cpu *c);
+/* Something virtual waits for a window. */
+bool svm_virtual_waits(const struct cpu *c);
+/* IRET in L2 with NMI virtualisation on: true = it was the virtual NMI's. */
+bool svm_vnmi_iret(struct cpu *c);
+/* CR8 in L2 with V_INTR_MASKING is V_TPR. */
+static inline bool svm_cr8_virtual(const struct cpu *c)
+{
+	return c->in_l2 && svm_intr_masking(c);
+}
+static inline u64 svm_read_vtpr(const struct cpu *c) { return c->svm->ctl.int_ctl & SVM_V_TPR; }
+void svm_write_vtpr(struct cpu *c, u64 v);
+
+/* -- MSRs (svm/msrs.c): 0, -EINVAL (#GP), -ENOENT (not one of ours) -- */
+int svm_msr_read(const struct cpu *c, u32 msr, u64 *val, bool host);
+int svm_msr_write(struct cpu *c, u32 msr, u64 val, bool host);
+/* May the guest write this EFER (as far as SVME goes)? 0 or -EINVAL. */
+int svm_efer_check(const struct cpu *c, u64 efer);
+/* EFER.SVME has been changed by the guest. */
+void svm_efer_changed(struct cpu *c);
+/* User space is about to set EFER. */
+void svm_efer_forced(struct cpu *c, u64 efer);
+
+#endif

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT */
+/* svm/svm_priv.h - what the files of svm/ share. */
+#ifndef SVM_SVM_PRIV_H
+#define SVM_SVM_PRIV_H
+
+#include <errno.h>
+
+#include "mmu/mmu.h"
+#include "mmu/nested.h"
+#include "svm/svm.h"
+
+#define DR7_FIXED 0x400ull
+
+/* A VMCB in guest memory while #VMEXIT or VMSAVE writes to it. */
+struct vmcb_window {
+	struct vmcb *vmcb;
+	const struct phys_slot *slot;
+	u64 pa;
+};
+/* False: not writable memory. */
+bool svm_window_open(struct cpu *c, struct vmcb_window *w, u64 pa);
+/* The stores are done: dirty log, code tracking. */
+void svm_window_close(struct cpu *c, const struct vmcb_window *w);
+
+/* Operand of VMRUN, VMLOAD, VMSAVE, INVLPGA: rAX in the address size (APM3). */
+static inline u64 svm_operand(const struct cpu *c, const struct insn *in)
+{
+	return in->addrsize == 8 ? c->gpr[R_RAX] : in->addrsize == 4 ? (u32)c->gpr[R_RAX] :
+								       (u16)c->gpr[R_RAX];
+}
+static inline bool svm_pa_legal(const struct cpu *c, u64 pa)
+{
+	return !(pa & ~PAGE_MASK) && !(pa >> c->maxphyaddr);
+}
+static inline void svm_retire(struct cpu *c, const struct insn *in)
+{
+	insn_retire(c, in);
+	c->rflags &= ~(u64)FL_RF;
+}
+
+static inline void svm_seg_load(struct cpu_seg *s, const struct vmcb_seg *v)
+{
+	*s = (struct cpu_seg){ .sel = v->selector, .attr = v->attrib & 0xfff,
+			       .limit = v->limit, .base = v->base };
+}
+static inline void svm_seg_store(struct vmcb_seg *v, const struct cpu_seg *s)
+{
+	*v = (struct vmcb_seg){ .selector = s->sel, .attrib = s->attr, .limit = s->limit,
+				.base = s->base };
+}
+static inline void svm_set_dr7(struct cpu *c, u64 v)
+{
+	u64 old = c->dr7;
+
+	c->dr7 = v;
+	if (unlikely((old | v) & 0xff) && old != v)
+		cpu_hooks->debug_changed(c);
+}
+
+/* -- vmrun.c, vmexit.c, svm.c -- */
+int svm_vmrun(struct cpu *c, const struct insn *in);
+/* LBR virtualisation (APM2 15.23): L1's are kept in struct svm while L2's are in force. */
+void svm_lbr_load(struct cpu *c, const struct vmcb_save *v);
+void svm_lbr_store(struct cpu *c, struct vmcb_save *v);
+void svm_lbr_drop(struct cpu *c);
+
+/* -- intercept_io.c: true = L1 wants it -- */
+bool svm_msr_intercepted(const struct cpu *c, u32 msr, bool write);
+bool svm_io_intercepted(const struct cpu *c, u16 port, u32 size);
+bool svm_intercept_io(struct cpu *c, const struct insn *in, int *res);
+bool svm_intercept_msr(struct cpu *c, const struct insn *in, int *res);
+
+#endif

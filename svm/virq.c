@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT */
+/* svm/virq.c - virtual interrupts and NMIs of L2 (APM2 15.21). */
+#include "svm/svm_priv.h"
+
+/* APM2 15.33: with VGIF on, V_GIF gates what is virtual; otherwise L1's GIF does. */
+static bool virtual_gif(const struct svm *s)
+{
+	return s->ctl.int_ctl & SVM_V_GIF_ENABLE ? s->ctl.int_ctl & SVM_V_GIF : s->gif;
+}
+
+static enum svm_virq after_shadow(const struct cpu *c)
+{
+	return c->shadow_sti || c->shadow_ss ? SVM_VIRQ_SHADOW : SVM_VIRQ_NOW;
+}
+
+enum svm_virq svm_virq(const struct cpu *c)
+{
+	const struct svm *s = c->svm;
+	u32 ctl = s->ctl.int_ctl;
+
+	if (!c->in_l2 || !(ctl & SVM_V_IRQ) || !virtual_gif(s) || !(c->rflags & FL_IF))
+		return SVM_VIRQ_NONE;
+	if (!(ctl & SVM_V_IGN_TPR) && (ctl & SVM_V_PRIO) >> SVM_V_PRIO_SHIFT <= (ctl & SVM_V_TPR))
+		return SVM_VIRQ_NONE;
+	return after_shadow(c);
+}
+
+enum svm_virq svm_vnmi(const struct cpu *c)
+{
+	const struct svm *s = c->svm;
+	u32 ctl = s->ctl.int_ctl;
+
+	if (!c->in_l2 || !(ctl & SVM_V_NMI_ENABLE) || !(ctl & SVM_V_NMI_PENDING))
+		return SVM_VIRQ_NONE;
+	if ((ctl & SVM_V_NMI_BLOCKING) || !virtual_gif(s))
+		return SVM_VIRQ_NONE;
+	return after_shadow(c);
+}
+
+u8 svm_virq_take(struct cpu *c)
+{
+	c->svm->ctl.int_ctl &= ~SVM_V_IRQ;
+	return (u8)c->svm->ctl.int_vector;
+}
+
+void svm_vnmi_take(struct cpu *c)
+{
+	c->svm->ctl.int_ctl = (c->svm->ctl.int_ctl & ~SVM_V_NMI_PENDING) | SVM_V_NMI_BLOCKING;
+}
+
+bool svm_virtual_waits(const struct cpu *c)
+{
+	return c->in_l2 && (c->svm->ctl.int_ctl & (SVM_V_IRQ | SVM_V_NMI_PENDING));
+}
+
+bool svm_vnmi_iret(struct cpu *c)
+{
+	if (!c->in_l2 || !(c->svm->ctl.int_ctl & SVM_V_NMI_ENABLE))
+		return false;
+	c->svm->ctl.int_ctl &= ~SVM_V_NMI_BLOCKING;
+	return true;
+}
+
+void svm_write_vtpr(struct cpu *c, u64 v)
+{
+	c->svm->ctl.int_ctl = (c->svm->ctl.int_ctl & ~SVM_V_TPR_FIELD) | (v & SVM_V_TPR);
+}

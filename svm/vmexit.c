@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: MIT */
+/* svm/vmexit.c - #VMEXIT: from L2 back into L1 (APM2 15.6). */
+#include "svm/svm_priv.h"
+
+/* The guest stopped in front of an instruction that stands in an interrupt shadow. */
+static bool in_shadow(const struct cpu *c)
+{
+	return c->shadow_sti || c->shadow_ss || (c->shadow_left && c->shadow_rip == c->rip);
+}
+
+static void store_state(struct cpu *c, struct vmcb_save *v)
+{
+	svm_seg_store(&v->es, &c->seg[S_ES]);
+	svm_seg_store(&v->cs, &c->seg[S_CS]);
+	svm_seg_store(&v->ss, &c->seg[S_SS]);
+	svm_seg_store(&v->ds, &c->seg[S_DS]);
+	v->gdtr.base = c->gdtr.base;
+	v->gdtr.limit = c->gdtr.limit;
+	v->idtr.base = c->idtr.base;
+	v->idtr.limit = c->idtr.limit;
+	v->efer = c->efer;
+	v->cr0 = c->cr0;
+	v->cr2 = c->cr2;
+	v->cr3 = c->cr3;
+	v->cr4 = c->cr4;
+	v->rflags = c->rflags;
+	v->rip = c->rip;
+	v->rsp = c->gpr[R_RSP];
+	v->rax = c->gpr[R_RAX];
+	v->dr6 = c->dr6;
+	v->dr7 = c->dr7;
+	v->cpl = c->cpl;
+}
+
+static void store_exit(struct cpu *c, struct vmcb_control *v, u64 code, u64 info1, u64 info2)
+{
+	struct svm *s = c->svm;
+
+	v->int_state = in_shadow(c) ? SVM_INT_SHADOW : 0;
+	v->exit_code = code;
+	v->exit_info_1 = info1;
+	v->exit_info_2 = info2;
+	v->exit_int_info = s->exit_int_info;
+	v->exit_int_info_err = s->exit_int_info_err;
+	if (svm_has(&s->caps, SVM_FEAT_NRIPS))
+		v->next_rip = s->exit_next_rip;
+	/* CR8 is V_TPR, except that without masking it is the physical TPR as well. */
+	if (!svm_intr_masking(c))
+		svm_write_vtpr(c, cpu_hooks->read_cr8(c));
+	v->int_ctl = s->ctl.int_ctl;
+	v->int_vector = s->ctl.int_vector;
+	v->tlb_ctl = s->ctl.tlb_ctl;
+	v->event_inj = 0;
+	v->event_inj_err = s->ctl.event_inj_err;
+}
+
+static void load_l1(struct cpu *c, const struct svm_l1 *l)
+{
+	c->seg[S_ES] = l->es;
+	c->seg[S_CS] = l->cs;
+	c->seg[S_SS] = l->ss;
+	c->seg[S_DS] = l->ds;
+	c->gdtr = l->gdtr;
+	c->idtr = l->idtr;
+	c->cr0 = l->cr0 | CR0_PE;
+	c->cr3 = l->cr3;
+	c->cr4 = l->cr4;
+	c->efer = l->efer;
+	c->rflags = (l->rflags | FL_FIXED) & ~(u64)FL_VM;
+	c->rip = l->rip;
+	c->gpr[R_RSP] = l->rsp;
+	c->gpr[R_RAX] = l->rax;
+	c->cpl = 0;
+	svm_set_dr7(c, DR7_FIXED);
+}
+
+static void leave_guest(struct cpu *c)
+{
+	struct svm *s = c->svm;
+
+	if (s->ctl.misc_ctl2 & SVM_LBRV_ENABLE)
+		svm_lbr_drop(c);
+	c->tsc_offset = s->l1_tsc_offset;
+	c->tsc_ratio = s->l1_tsc_ratio;
+	c->shadow_sti = c->shadow_ss = c->shadow_left = 0;
+	c->single_step = 0;
+	s->run_pending = s->resume = s->soft_rip = false;
+	s->exit_int_info = s->exit_int_info_err = 0;
+	s->exit_next_rip = 0;
+	mmu_leave_guest(c);
+	cpu_mode_changed(c);
+}
+
+int svm_vmexit(struct cpu *c, u64 code, u64 info1, u64 info2)
+{
+	struct svm *s = c->svm;
+	bool trap = s->l1.rflags & FL_TF;
+	struct vmcb_window w;
+
+	s->stat_exits++;
+	s->gif = false;
+	if (unlikely(!svm_window_open(c, &w, s->vmcb_pa))) {
+		svm_leave(c);
+		return s->ops->triple_fault(c);
+	}
+	store_state(c, &w.vmcb->save);
+	if (s->ctl.misc_ctl2 & SVM_LBRV_ENABLE)
+		svm_lbr_store(c, &w.vmcb->save);
+	store_exit(c, &w.vmcb->control, code, info1, info2);
+	svm_window_close(c, &w);
+	load_l1(c, &s->l1);
+	leave_guest(c);
+	s->ops->left(c, trap);
+	return CPU_OK;
+}
+
+int svm_vmexit_insn(struct cpu *c, const struct insn *in, u64 code, u64 info1, u64 info2)
+{
+	u64 rip = c->rip;
+
+	insn_retire(c, in);
+	c->svm->exit_next_rip = c->rip;
+	c->rip = rip;
+	return svm_vmexit(c, code, info1, info2);
+}
+
+void svm_leave(struct cpu *c)
+{
+	if (!c->in_l2)
+		return;
+	load_l1(c, &c->svm->l1);
+	leave_guest(c);
+}
+
+/* -- exceptions (APM2 15.12) -- */
+
+bool svm_exception(struct cpu *c, const struct cpu_fault *f, const struct cpu_event *during,
+		   int *res)
+{
+	struct svm *s = c->svm;
+	u64 info1 = f->has_error ? f->error : 0, info2 = 0;
+
+	if (f->vector != EXC_NPF && !svm_intercepts(c, SVM_I_EXCP + f->vector))
+		return false;
+	s->exit_int_info = f->during;
+	s->exit_int_info_err = 0;
+	if (during) {
+		s->exit_int_info = cpu_event_info(during);
+		s->exit_int_info_err = during->has_error ? during->error : 0;
+	}
+	switch (f->vector) {
+	case EXC_NPF:
+		*res = svm_vmexit(c, SVM_EXIT_NPF, f->info, f->payload);
+		return true;
+	case EXC_PF:	/* CR2 keeps its value */
+		info2 = f->payload;
+		break;
+	case EXC_DB:	/* DR6 and DR7 change before the intercept (APM2 15.12.2) */
+		c->dr6 = (c->dr6 & ~0xfull) | f->payload;
+		c->dr7 &= ~BIT64(13);
+		break;
+	}
+	*res = svm_vmexit(c, SVM_EXIT_EXCP + f->vector, info1, info2);
+	return true;
+}
+
+bool svm_shutdown(struct cpu *c, int *res)
+{
+	if (!c->in_l2 || !svm_intercepts(c, SVM_I_SHUTDOWN))
+		return false;
+	*res = svm_vmexit(c, SVM_EXIT_SHUTDOWN, 0, 0);
+	return true;
+}

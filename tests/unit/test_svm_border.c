@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * tests/unit/test_svm_border.c - VMCBs near the border between valid and invalid: the rules of
+ * svm/ and an independent list of them must agree on each, in verdict and in order.
+ *
+ * usage: test_svm_border [COUNT [SEED]]
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "engine/cpu.h"
+#include "svm/checks.h"
+#include "svm_oracle.h"
+
+static u64 state;
+
+static u64 rnd(void)
+{
+	state ^= state << 13;
+	state ^= state >> 7;
+	state ^= state << 17;
+	return state;
+}
+
+static u64 below(u64 n)
+{
+	return rnd() % n;
+}
+
+static const char letter[SVM_RULE_COUNT] = {
+	[SVM_RULE_SVME] = 'S', [SVM_RULE_CACHE] = 'N', [SVM_RULE_CR0_HIGH] = '0',
+	[SVM_RULE_DR6_HIGH] = '6', [SVM_RULE_DR7_HIGH] = '7', [SVM_RULE_LM_PAE] = 'P',
+	[SVM_RULE_LM_PE] = 'E', [SVM_RULE_LM_CR3] = '3', [SVM_RULE_LM_CS] = 'C',
+	[SVM_RULE_CR4_RESERVED] = '4', [SVM_RULE_EFER_RESERVED] = 'F', [SVM_RULE_G_PAT] = 'G',
+	[SVM_RULE_VMRUN_INTERCEPT] = 'V', [SVM_RULE_ASID] = 'A', [SVM_RULE_NCR3] = 'n',
+	[SVM_RULE_MSRPM] = 'm', [SVM_RULE_IOPM] = 'i', [SVM_RULE_VNMI_INTERCEPT] = 'v',
+	[SVM_RULE_EVENT_TYPE] = 't', [SVM_RULE_EVENT_VECTOR] = 'x',
+	[SVM_RULE_AVIC_POINTER] = 'a', [SVM_RULE_CR3] = 'c',
+};
+
+/* Fields the rules look at, and where. */
+static const struct knob {
+	u16 at;
+	u8 len;
+	enum { BITS, PA, EVENT, PAT, SMALL } kind;
+} knobs[] = {
+	{ 0x4d0, 8, BITS }, { 0x548, 8, BITS }, { 0x558, 8, BITS }, { 0x560, 8, BITS },
+	{ 0x568, 8, BITS }, { 0x410, 4, BITS }, { 0x550, 8, PA }, { 0x40, 8, PA },
+	{ 0x48, 8, PA }, { 0xb0, 8, PA }, { 0xe0, 8, PA }, { 0xf0, 8, PA }, { 0xf8, 8, PA },
+	{ 0xa8, 4, EVENT }, { 0xa8, 4, EVENT }, { 0x668, 8, PAT }, { 0x58, 4, SMALL },
+	{ 0x10, 4, SMALL }, { 0x0c, 4, BITS }, { 0x60, 4, BITS }, { 0x90, 8, SMALL },
+	{ 0xb8, 8, SMALL },
+};
+
+/* A value on the border or one step beside it. `old` is valid. */
+static u64 border(const struct knob *k, u64 old, const struct oracle_cpu *cpu)
+{
+	u64 limit = 1ull << cpu->phys_bits;
+
+	switch (k->kind) {
+	case BITS:
+		return old ^ 1ull << below(k->len * 8);
+	case PA:
+		switch (below(4)) {
+		case 0: return limit - below(6) * 4096 + below(3) - 1;
+		case 1: return 1ull << below(64);
+		case 2: return limit - below(0x6000);
+		}
+		return rnd();
+	case EVENT:
+		return (rnd() & ~0x800000e0ull) | (below(8) ? 1u << 31 : 0) | below(2) << 5;
+	case PAT:
+		return (old & ~(0xffull << 8)) | below(10) << 8;
+	case SMALL:
+		break;
+	}
+	return below(3);
+}
+
+static void fail(const struct oracle_cpu *cpu, const u8 *img, const char *want, const char *got)
+{
+	FILE *f = fopen("svm_border.vmcb", "wb");
+
+	printf("not ok - %d bits npt %d shstk %d sev-es %d avic %d pat %d: "
+	       "expected \"%s\", got \"%s\"%s\n", cpu->phys_bits, cpu->npt, cpu->shstk, cpu->sev_es,
+	       cpu->avic, cpu->own_pat, want, got, f ? ", image in svm_border.vmcb" : "");
+	if (f) {
+		fwrite(img, 1, 4096, f);
+		fclose(f);
+	}
+	exit(1);
+}
+
+static struct oracle_cpu random_cpu(struct svm_caps *k)
+{
+	static const u8 widths[] = { 36, 40, 48, 52 };
+	struct oracle_cpu cpu = {
+		.npt = below(4), .shstk = below(2), .sev_es = below(2), .avic = below(2),
+		.own_pat = below(2), .phys_bits = widths[below(4)],
+		.cr4_allowed = 0x7ff | (below(2) ? 0x370000 : 0),
+		.efer_allowed = 0x1000 | (below(8) ? 0xd01 : 0),
+	};
+
+	*k = (struct svm_caps){
+		.maxphyaddr = (u8)cpu.phys_bits, .cr4_reserved = ~cpu.cr4_allowed,
+		.efer_reserved = ~cpu.efer_allowed, .separate_pat = cpu.own_pat,
+	};
+	svm_caps_features(k, (cpu.npt ? BIT64(SVM_FEAT_NPT) : 0) |
+			  (cpu.shstk ? BIT64(SVM_FEAT_SHSTK) : 0) |
+			  (cpu.sev_es ? BIT64(SVM_FEAT_SEV_ES) : 0) |
+			  (cpu.avic ? BIT64(SVM_FEAT_AVIC) : 0));
+	return cpu;
+}
+
+/* What VMRUN would report: one letter or none. */
+static char first(const struct svm_caps *k, const struct vmcb *v)
+{
+	struct vmcb_control ctl;
+	struct svm_refusal why;
+
+	svm_sanitize(k, &ctl, &v->control);
+	if (svm_check_save(k, &ctl, &v->save, &why) || svm_check_control(k, &ctl, &why) ||
+	    svm_check_late(k, &v->save, &why))
+		return letter[why.rule];
+	return 0;
+}
+
+static void collect(void *arg, const struct svm_refusal *why)
+{
+	char **p = arg;
+
+	*(*p)++ = letter[why->rule];
+}
+
+static void start_image(u8 *img)
+{
+	static const struct {
+		u16 at;
+		u64 v;
+	} init[] = {
+		{ 0x10, 1 }, { 0x40, 0x12000 }, { 0x48, 0x10000 }, { 0x58, 1 }, { 0x90, 1 },
+		{ 0xb0, 0x5000 }, { 0x4d0, 0x1000 }, { 0x548, 0x20 }, { 0x550, 0x3000 },
+		{ 0x558, 0x80000011 }, { 0x560, 0x400 }, { 0x568, 0xffff0ff0 },
+		{ 0x668, 0x0007040600070406ull },
+	};
+
+	memset(img, 0, 4096);
+	for (u32 i = 0; i < ARRAY_SIZE(init); i++)
+		memcpy(img + init[i].at, &init[i].v, 8);
+	img[0x4d1] |= below(3) ? 1 : 0;		/* LME */
+	img[0x413] |= below(2) ? 2 : 0;		/* CS.L */
+}
+
+int main(int argc, char **argv)
+{
+	u64 count = argc > 1 ? strtoull(argv[1], NULL, 0) : 4000000;
+	u64 seed = argc > 2 ? strtoull(argv[2], NULL, 0) : 0x2545f4914f6cdd1dull;
+	u64 valid = 0, by_rule[256] = { 0 };
+	static union {
+		struct vmcb v;
+		u8 img[4096];
+	} u;
+
+	state = seed;
+	for (u64 n = 0; n < count; n++) {
+		char want[32], got[32], *end = got, one;
+		struct oracle_cpu cpu;
+		struct svm_caps k;
+
+		cpu = random_cpu(&k);
+		start_image(u.img);
+		for (u64 changes = below(5); changes; changes--) {
+			const struct knob *kn = &knobs[below(ARRAY_SIZE(knobs))];
+			u64 val = 0;
+
+			memcpy(&val, u.img + kn->at, kn->len);
+			val = border(kn, val, &cpu);
+			memcpy(u.img + kn->at, &val, kn->len);
+		}
+		/* Anything anywhere else. */
+		if (!below(4))
+			u.img[below(4096)] = (u8)rnd();
+
+		oracle(&cpu, u.img, want);
+		svm_check_all(&k, &u.v, collect, &end);
+		*end = 0;
+		if (strcmp(want, got))
+			fail(&cpu, u.img, want, got);
+		one = first(&k, &u.v);
+		if (one != want[0])
+			fail(&cpu, u.img, want, (char[]){ one, 0 });
+		valid += !want[0];
+		by_rule[(u8)want[0]]++;
+	}
+	printf("%llu VMCBs, %llu of them valid; first refusal by rule:", (unsigned long long)count,
+	       (unsigned long long)valid);
+	for (u32 i = 1; i < 256; i++)
+		if (by_rule[i])
+			printf(" %c %llu", (int)i, (unsigned long long)by_rule[i]);
+	printf("\n");
+	/* A generator that never reaches a rule tests nothing. */
+	for (u32 r = 0; r < SVM_RULE_COUNT; r++)
+		if (letter[r] && count >= 100000 && !by_rule[(u8)letter[r]]) {
+			printf("not ok - rule %c was never the first to be broken\n", letter[r]);
+			return 1;
+		}
+	return valid * 10 > count && valid * 10 < count * 9 ? 0 : 1;
+}

@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * vcpu/nested.c - what svm/ asks of a vCPU, and the vCPU of svm/: events across VMRUN and
+ * #VMEXIT, CPUID, task switches.
+ */
+#include "irq/apicv.h"
+#include "irq/lapic.h"
+#include "vcpu/cpuid.h"
+#include "vcpu/priv.h"
+
+#define DR6_BS BIT64(14)
+
+/* EVENTINJ becomes an event that has been injected already: it is not intercepted. */
+static void take_event_inj(struct vcpu *v)
+{
+	struct vcpu_events *ev = &v->p->ev;
+	const struct vmcb_control *ctl = &v->c->svm->ctl;
+	u8 vector = ctl->event_inj & SVM_EVENT_VECTOR;
+
+	switch (svm_event_type(ctl->event_inj)) {
+	case SVM_EVENT_INTR:
+	case SVM_EVENT_SOFT:
+		ev->intr_injected = true;
+		ev->intr_soft = svm_event_type(ctl->event_inj) == SVM_EVENT_SOFT;
+		ev->intr_vector = vector;
+		break;
+	case SVM_EVENT_NMI:
+		ev->nmi_injected = true;
+		break;
+	case SVM_EVENT_EXC:
+		ev->exc = (struct vcpu_exception){
+			.injected = true, .vector = vector,
+			.has_error = ctl->event_inj & SVM_EVENT_ERROR,
+			.error = ctl->event_inj_err,
+		};
+		break;
+	}
+}
+
+/* Something may be deliverable now that was not before. */
+static bool waiting(struct vcpu *v)
+{
+	return v->p->ev.nmi_pending || vcpu_has_interrupt(v) || svm_virtual_waits(v->c) ||
+	       (v->lapic && lapic_peek_events(v->lapic));
+}
+
+static bool stepping(const struct vcpu *v)
+{
+	return (v->c->rflags & FL_TF) || v->p->dbg.control || v->p->dbg.watching;
+}
+
+static bool entered(struct cpu *c)
+{
+	struct vcpu *v = c->owner;
+	struct svm *s = c->svm;
+
+	v->p->stuck = 0;
+	if (v->lapic)
+		apicv_set_nested(v->lapic, true);
+	vcpu_trace(kvm_nested_vmenter, v, s->l1.rip, s->vmcb_pa, c->rip, s->ctl.int_ctl,
+		   s->ctl.event_inj);
+	if (s->ctl.event_inj & SVM_EVENT_VALID) {
+		take_event_inj(v);
+		return true;
+	}
+	s->run_pending = false;
+	if (v->lapic && (lapic_peek_events(v->lapic) & (LAPIC_EV_INIT | LAPIC_EV_SIPI)))
+		vcpu_request(v, VREQ_APIC_EVENT);
+	return stepping(v) || waiting(v);
+}
+
+static void left(struct cpu *c, bool trap)
+{
+	struct vcpu *v = c->owner;
+	struct vcpu_events *ev = &v->p->ev;
+
+	v->p->stuck = 0;
+	if (v->lapic)
+		apicv_set_nested(v->lapic, false);
+	ev->exc = (struct vcpu_exception){ 0 };
+	ev->nmi_injected = ev->intr_injected = ev->intr_soft = false;
+	if (vcpu_mp(v) == KVM_MP_STATE_HALTED)
+		vcpu_set_mp(v, KVM_MP_STATE_RUNNABLE);
+	v->p->hw_halted = false;
+	if (unlikely(trap))
+		ev->exc = (struct vcpu_exception){ .pending = true, .vector = EXC_DB,
+						   .has_payload = true, .payload = DR6_BS };
+	if (unlikely(trap || stepping(v)))
+		engine_kick(c);
+}
+
+static void gif_set(struct cpu *c)
+{
+	struct vcpu *v = c->owner;
+
+	if (v->lapic && (lapic_peek_events(v->lapic) & (LAPIC_EV_INIT | LAPIC_EV_SIPI)))
+		vcpu_request(v, VREQ_APIC_EVENT);
+	if (waiting(v) || v->run->request_interrupt_window)
+		engine_kick(c);
+}
+
+static int triple_fault(struct cpu *c)
+{
+	vcpu_request(c->owner, VREQ_TRIPLE_FAULT);
+	return CPU_EXIT;
+}
+
+static int unbacked(struct cpu *c)
+{
+	struct vcpu *v = c->owner;
+
+	exit_internal_error(v, KVM_INTERNAL_ERROR_EMULATION);
+	v->p->user_exit = true;
+	return CPU_EXIT;
+}
+
+static const struct svm_ops ops = {
+	.entered = entered,
+	.left = left,
+	.gif_set = gif_set,
+	.triple_fault = triple_fault,
+	.fix_hypercall = hypercall_fix,
+	.unbacked = unbacked,
+};
+
+/* Task switch intercept (APM2 15.14.1). */
+int nested_task_switch(struct cpu *c, const struct cpu_task *t)
+{
+	u64 info2 = t->error;
+
+	if (!svm_intercepts(c, SVM_I_TASK_SWITCH))
+		return CPU_OK;
+	if (t->why == TASK_IRET)
+		info2 |= BIT64(36);
+	if (t->why == TASK_JMP)
+		info2 |= BIT64(38);
+	if (t->has_error)
+		info2 |= BIT64(44);
+	c->svm->exit_int_info = t->event;
+	c->svm->exit_int_info_err = t->error;
+	svm_vmexit(c, SVM_EXIT_TASK_SWITCH, t->sel, info2);
+	return CPU_EXIT;
+}
+
+static bool cpuid_bit(const void *arg, u32 leaf, u32 sub, u32 reg, u32 bit)
+{
+	const struct kvm_cpuid_entry2 *e = cpuid_find(arg, leaf, sub);
+	u32 r[4];
+
+	if (!e)
+		return false;
+	r[0] = e->eax;
+	r[1] = e->ebx;
+	r[2] = e->ecx;
+	r[3] = e->edx;
+	return r[reg] >> bit & 1;
+}
+
+void nested_caps(struct vcpu *v)
+{
+	struct svm_caps *k = &v->c->svm->caps;
+
+	svm_caps_set(k, cpuid_bit, v);
+	k->cr4_reserved = v->c->cr4_reserved;
+	k->efer_reserved = v->c->efer_reserved;
+	k->maxphyaddr = v->c->maxphyaddr;
+	k->separate_pat = false;
+}
+
+void nested_init(struct vcpu *v)
+{
+	v->c->svm = &v->p->svm;
+	svm_init(v->c->svm, &ops);
+}
