@@ -18,8 +18,6 @@ int abi_open(int open_flags);
 long abi_ioctl(struct handle *h, unsigned long request, unsigned long arg);
 /* Once per process, before the first abi_open(): 0 or -errno. */
 int abi_start(void);
-/* A request is about to be made: faults must be deliverable on this thread. */
-void abi_thread_ready(void);
 /* From a handler of SIGSEGV, SIGBUS, SIGFPE, SIGILL or SIGTRAP: true when the signal was ours and
  * has been dealt with. Async-signal-safe, as is the next. */
 bool abi_fault(int sig, void *siginfo, void *ucontext);
