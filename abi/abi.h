@@ -37,6 +37,8 @@ void abi_irqfd_closed(u32 first, u32 last);
 long sys_ioctl(struct handle *h, u32 code, unsigned long arg);
 long vm_ioctl(struct vm *vm, u32 code, unsigned long arg);
 long vcpu_ioctl(struct vm_vcpu *vv, u32 code, unsigned long arg);
+long vci_get_nested_state(struct vm_vcpu *vv, void *user);
+long vci_set_nested_state(struct vm_vcpu *vv, void *user);
 int cap_check(struct vm *vm, unsigned long nr);
 const char *cap_name(unsigned long nr);
 int vm_enable_cap(struct vm *vm, const struct kvm_enable_cap *cap);
