@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <signal.h>
 
+#include "base/futex.h"
 #include "base/guard.h"
 #include "base/mem.h"
 #include "mmu/phys.h"
@@ -160,6 +161,7 @@ struct vcpu_priv {
 	u64 cr8;		/* without LAPIC */
 	u64 apic_base;		/* without LAPIC */
 	u32 tsc_khz;
+	struct sleeper sleeper;	/* of vcpu_block() */
 	u64 armed_ns;		/* deadline given to vm_ops->arm_timer */
 	u64 pauses;
 
@@ -258,6 +260,10 @@ void vapic_load(struct vcpu *v);
 
 /* -- emulable.c -- */
 bool insn_emulable(const struct insn *in);
+
+/* -- apic_fast.c -- */
+/* Where the APIC's page is may have changed: base or mode. */
+void vcpu_apic_page_update(struct vcpu *v);
 
 /* -- debug.c -- */
 int debug_exec(struct cpu *c, const struct insn *in);	/* CPU_OK: go on with cpu_exec */
