@@ -28,10 +28,17 @@ int abi_mapped(struct handle *h, void *p, size_t len, int prot, int flags, off_t
 /* AVIC is modelled (kvm_amd's parameter of that name). */
 bool abi_avic(void);
 
+/* vm_irqfd_written() and vm_irqfd_closed() of vm/vm.h. */
+bool abi_irqfd_maybe(int fd);	/* a quick look, without promise */
+bool abi_irqfd_written(int fd);
+void abi_irqfd_closed(u32 first, u32 last);
+
 /* -- between the files of abi/ -- */
 long sys_ioctl(struct handle *h, u32 code, unsigned long arg);
 long vm_ioctl(struct vm *vm, u32 code, unsigned long arg);
 long vcpu_ioctl(struct vm_vcpu *vv, u32 code, unsigned long arg);
+long vci_get_nested_state(struct vm_vcpu *vv, void *user);
+long vci_set_nested_state(struct vm_vcpu *vv, void *user);
 int cap_check(struct vm *vm, unsigned long nr);
 const char *cap_name(unsigned long nr);
 int vm_enable_cap(struct vm *vm, const struct kvm_enable_cap *cap);

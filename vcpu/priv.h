@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <signal.h>
 
+#include "base/futex.h"
 #include "base/guard.h"
 #include "base/mem.h"
 #include "mmu/phys.h"
@@ -150,6 +151,7 @@ struct vcpu_priv {
 	bool set_tpr_exit;
 	bool step_shadow;	/* an event waits for the end of an STI or MOV SS shadow */
 	bool pv_eoi_pending;	/* the guest may have taken the PV EOI short cut */
+	bool user_pdptes;	/* KVM_SET_SREGS2 gave them: do not load them from memory */
 	bool ran;		/* KVM_RUN was called: CPUID is frozen */
 	bool enforce_pv;	/* KVM_CAP_ENFORCE_PV_FEATURE_CPUID */
 	u8 stuck;		/* exits in a row without a reason */
@@ -157,6 +159,7 @@ struct vcpu_priv {
 	u64 cr8;		/* without LAPIC */
 	u64 apic_base;		/* without LAPIC */
 	u32 tsc_khz;
+	struct sleeper sleeper;	/* of vcpu_block() */
 	u64 armed_ns;		/* deadline given to vm_ops->arm_timer */
 	u64 pauses;
 
@@ -240,6 +243,10 @@ int pio_complete(struct vcpu *v);
 int pio_in(struct cpu *c, const struct insn *in, u16 port, u32 size, void *buf, u32 *count);
 int pio_out(struct cpu *c, const struct insn *in, u16 port, u32 size, const void *buf, u32 *count);
 
+/* -- apic_fast.c -- */
+/* Where the APIC's page is may have changed: base or mode. */
+void vcpu_apic_page_update(struct vcpu *v);
+
 /* -- debug.c -- */
 int debug_exec(struct cpu *c, const struct insn *in);	/* CPU_OK: go on with cpu_exec */
 int debug_breakpoint(struct cpu *c, u8 vector);		/* cpu_hooks.breakpoint */
@@ -294,6 +301,8 @@ bool hypercall_fix(struct cpu *c);
 /* -- nested.c -- */
 void nested_init(struct vcpu *v);
 void nested_caps(struct vcpu *v);	/* CPUID has changed */
+/* Part of VREQ_NESTED_STATE. -EINVAL: an exit is prepared, the request stays. */
+int vcpu_finish_nested_state(struct vcpu *v);
 int nested_task_switch(struct cpu *c, const struct cpu_task *t);
 
 /* -- tsc.c -- */
