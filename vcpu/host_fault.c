@@ -70,12 +70,20 @@ bool vcpu_host_fault(int sig, void *siginfo, void *ucontext)
 	return true;
 }
 
+/* Before the vCPU may go away. */
+void vcpu_unguard(struct vcpu *v)
+{
+	guarding = NULL;
+	v->p->guarded = false;
+}
+
 int vcpu_run_guarded(struct vcpu *v, int (*run)(struct vcpu *v))
 {
 	struct vcpu_priv *p = v->p;
 	int r;
 
 	if (guard_set(&p->guard)) {
+		guarding = NULL;
 		engine_abandon(v->c);
 		mmu_flush_all(v->c);
 		atomic_store(&v->servicing, 0);
@@ -88,7 +96,7 @@ int vcpu_run_guarded(struct vcpu *v, int (*run)(struct vcpu *v))
 	guarding = v;
 	p->guarded = true;
 	r = run(v);
-	p->guarded = false;
+	vcpu_unguard(v);
 	return r;
 }
 
@@ -101,6 +109,7 @@ int vcpu_mem_do(struct vcpu *v, int (*fn)(struct vcpu *v, void *arg), void *arg)
 		return fn(v, arg);
 	vcpu_mem_begin(v);
 	if (guard_set(&p->guard)) {
+		guarding = NULL;
 		mmu_flush_all(v->c);
 		atomic_store(&v->servicing, 0);
 		r = -EFAULT;
@@ -108,7 +117,7 @@ int vcpu_mem_do(struct vcpu *v, int (*fn)(struct vcpu *v, void *arg), void *arg)
 		guarding = v;
 		p->guarded = true;
 		r = fn(v, arg);
-		p->guarded = false;
+		vcpu_unguard(v);
 	}
 	vcpu_mem_end(v);
 	return r;

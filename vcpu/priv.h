@@ -205,6 +205,7 @@ void vcpu_undeliver(struct vcpu *v);
 /* -- host_fault.c -- */
 /* KVM_RUN's result for an access to `hva` that failed: -EFAULT. */
 int exit_memory_fault(struct vcpu *v, u64 hva);
+void vcpu_unguard(struct vcpu *v);
 int vcpu_run_guarded(struct vcpu *v, int (*run)(struct vcpu *v));
 /* For ioctls: fn may use guest memory by linear address or by page walks, and may be abandoned
  * there: -EFAULT. It must hold no lock then. phys_read() and phys_write() need none of this. */

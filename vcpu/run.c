@@ -403,7 +403,8 @@ static void cancelled(void *arg)
 	struct vcpu *v = arg;
 
 	v->c->fpu_live = 0;	/* the registers are gone */
-	v->p->guarded = v->p->delivering = false;
+	vcpu_unguard(v);
+	v->p->delivering = false;
 	atomic_store(&v->p->held, 0);
 	if (v->lapic)
 		lapic_put_away(v->lapic);
