@@ -114,23 +114,39 @@ u16 trace_vm_add(u32 serial)
 
 	if (a == (void *)&off)
 		return TRACE_NO_VM;
-	i = atomic_load(&a->nr_vms);
-	do {
-		if (i >= TRACE_MAX_VMS)
-			return TRACE_NO_VM;
-	} while (!atomic_compare_exchange_weak(&a->nr_vms, &i, i + 1));
+	for (i = 0; i < TRACE_MAX_VMS; i++) {
+		u32 free = TRACE_VM_FREE;
+
+		if (atomic_compare_exchange_strong(&a->vms[i].alive, &free, TRACE_VM_CLAIMED))
+			break;
+	}
+	if (i == TRACE_MAX_VMS)
+		return TRACE_NO_VM;
 	vm = &a->vms[i];
 	vm->pid = getpid();
 	vm->serial = serial;
-	for (u32 k = 0; k < TRACE_REASONS; k++)
+	atomic_store(&vm->nr_vcpus, 0);
+	atomic_store(&vm->irqchip, 0);
+	atomic_store(&vm->eoi_mode, 0);
+	atomic_store(&vm->inhibits, 0);
+	for (u32 k = 0; k < TRACE_REASONS; k++) {
+		atomic_store(&vm->why[k].times, 0);
 		atomic_store(&vm->why[k].vcpu, -1);
-	atomic_store(&vm->alive, 1);
+		atomic_store(&vm->why[k].tsc, 0);
+	}
+	for (u32 k = 0; k < TRACE_EVENT_COUNT; k++)
+		atomic_store(&vm->count[k], 0);
+	/* Readers look at this many. */
+	for (u32 n = atomic_load(&a->nr_vms); n <= i;)
+		if (atomic_compare_exchange_weak(&a->nr_vms, &n, i + 1))
+			break;
+	atomic_store(&vm->alive, TRACE_VM_LIVE);
 	return (u16)i;
 }
 
 void trace_vm_remove(u16 vm)
 {
-	atomic_store(&trace_vm_get(vm)->alive, 0);
+	atomic_store(&trace_vm_get(vm)->alive, TRACE_VM_FREE);
 }
 
 struct trace_vm *trace_vm_get(u16 vm)

@@ -50,9 +50,11 @@ struct trace_record {
 };
 _Static_assert(sizeof(struct trace_record) == 64, "one cache line");
 
+enum { TRACE_VM_FREE, TRACE_VM_LIVE, TRACE_VM_CLAIMED };
+
 /* What `standin stat` shows of a VM. Kept up whether or not anybody looks. */
 struct trace_vm {
-	_Atomic u32 alive;	/* set last, cleared when the VM ends; an entry is never reused */
+	_Atomic u32 alive;	/* set last, cleared when the VM ends; then it is used again */
 	s32 pid;
 	u32 serial;		/* number of the VM in its process */
 	_Atomic u32 nr_vcpus;

@@ -8,7 +8,8 @@
  *
  * A format is text with {field} or {field:conversion}, one for each argument in order:
  *   (none) unsigned decimal   d signed   x 0x hexadecimal   h hexadecimal without 0x
- *   s      text: this argument and all that follow it are one string of 8 bytes each
+ *   refusal  a rule of svm/checks.h; its value and detail are the next two arguments
+ *   svm    a #VMEXIT code   apicreg, icr, inhibit, user: see tools/trace_format.c
  *   other  the name of one of the lists in TRACE_ENUMS
  */
 #ifndef BASE_TRACE_EVENTS_H
@@ -55,9 +56,9 @@
 	/* -- nested SVM -- */ \
 	X(kvm_nested_vmenter, 5, \
 	  "rip {rip:x} vmcb {vmcb:x} nested_rip {l2_rip:x} int_ctl {int_ctl:x} event_inj {inj:x}") \
-	X(kvm_nested_vmenter_failed, 5, "value {value:x} {rule:s}") \
+	X(kvm_nested_vmenter_failed, 3, "{rule:refusal}") \
 	X(kvm_nested_vmexit, 5, \
-	  "rip {rip:x} reason {code:x} info {info1:x} {info2:x} int_info {int_info:x}") \
+	  "rip {rip:x} reason {code:svm} info {info1:x} {info2:x} int_info {int_info:x}") \
 	X(kvm_nested_intr_vmexit, 1, "rip {rip:x}") \
 	X(kvm_invlpga, 3, "rip {rip:x} asid {asid} address {address:x}") \
 	X(kvm_smm_transition, 2, "{entering:enterleave} SMM, smbase {smbase:x}")

@@ -97,7 +97,7 @@ static void set_inhibit(struct irqchip *chip, enum apicv_inhibit reason, bool on
 	now = atomic_load(&chip->inhibits);
 	pthread_mutex_unlock(&chip->inhibit_lock);
 	if (old != now)
-		irq_trace_apicv_inhibit_changed(reason, on, now, by);
+		irq_trace_inhibit(chip->trace_vm, reason, on, now, by);
 }
 
 /* NESTED is one vCPU's; nothing may put it into the mask. */
@@ -132,7 +132,7 @@ void apicv_vcpu_reason(struct lapic *l, enum apicv_inhibit reason, bool on)
 	now = atomic_load(&chip->inhibits);
 	pthread_mutex_unlock(&chip->inhibit_lock);
 	if (old != now)
-		irq_trace_apicv_inhibit_changed(reason, on, now, l->id);
+		irq_trace_inhibit(chip->trace_vm, reason, on, now, l->id);
 }
 
 bool apicv_irq_window(struct lapic *l)

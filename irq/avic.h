@@ -33,6 +33,8 @@ enum avic_kind {
 #undef X
 	AVIC_KIND_COUNT
 };
+/* Highest id, 0 for none. */
+u32 avic_kind_max_id(enum avic_kind kind);
 
 /* -- the register page of our own vCPUs -- */
 

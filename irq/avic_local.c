@@ -153,7 +153,7 @@ static void doorbell(void *arg, u32 id)
 
 	if (!l)
 		return;
-	irq_trace_avic_doorbell(self->id, id);
+	lapic_trace(kvm_avic_doorbell, l, id);
 	lapic_wake(l, IRQ_WAKE_DOORBELL);
 }
 
@@ -193,7 +193,7 @@ static bool table_knows(struct lapic *l, struct apic_map *m, u32 icr, u32 dest)
 /* IRR bits are set: wake those that no doorbell reaches (facts 3.7, id 1). */
 static void kick_sleepers(struct lapic *l, struct apic_map *m, u32 icr, u32 dest, u32 index)
 {
-	irq_trace_avic_kick_vcpu_slowpath(dest, icr, index);
+	lapic_trace(kvm_avic_kick_vcpu_slowpath, l, dest, icr, index);
 	for (u32 i = 0; i < m->n; i++) {
 		struct lapic *to = m->all[i];
 
@@ -201,6 +201,16 @@ static void kick_sleepers(struct lapic *l, struct apic_map *m, u32 icr, u32 dest
 		    apic_match(to, l, (icr & ICR_SHORTHAND) >> 18, dest, icr & ICR_LOGICAL))
 			lapic_wake(to, IRQ_WAKE_EVENT);
 	}
+}
+
+/* The model has set IRR bits by itself: say whose. */
+static void trace_accepted(struct lapic *l, struct apic_map *m, u32 icr, u32 dest)
+{
+	const struct apic_msg msg = { .vector = (u8)icr };
+
+	for (u32 i = 0; i < m->n; i++)
+		if (apic_match(m->all[i], l, (icr & ICR_SHORTHAND) >> 18, dest, icr & ICR_LOGICAL))
+			irq_trace_accept(l->chip->trace_vm, m->all[i]->id, &msg, true);
 }
 
 /* ICR has been stored. */
@@ -218,14 +228,18 @@ static void send(struct lapic *l, u32 icr, u32 dest)
 	}
 	if (r == AVIC_DONE) {
 		lapic_count(l, ipi_accelerated);
-		irq_trace_apic_ipi(l->id, icr, dest);
+		lapic_trace(kvm_apic_ipi, l, dest, icr);
+		if (trace_watched(TRACE_kvm_apicv_accept_irq))
+			trace_accepted(l, m, icr, dest);
 		if ((icr & ICR_SHORTHAND) >> 18 == APIC_TO_SELF) {
 			atomic_store(&l->fast.irr_pending, true);
 			lapic_wake(l, IRQ_WAKE_DOORBELL);
 		}
 	} else {
 		lapic_count(l, ipi_incomplete);
-		irq_trace_avic_incomplete_ipi(l->id, (u64)dest << 32 | icr, id, (u32)x.info2);
+		lapic_trace(kvm_avic_incomplete_ipi, l, dest, icr, id, (u32)x.info2);
+		if (id == AVIC_IPI_NOT_RUNNING && trace_watched(TRACE_kvm_apicv_accept_irq))
+			trace_accepted(l, m, icr, dest);
 		if (id == AVIC_IPI_NOT_RUNNING)
 			kick_sleepers(l, m, icr, dest, (u32)x.info2);
 	}
@@ -257,7 +271,7 @@ static int avic_guest_read(struct lapic *l, u32 offset, u32 *v)
 		*v = lapic_get(l, offset);
 		return 0;
 	}
-	irq_trace_avic_unaccelerated_access(l->id, offset, false, false, 0);
+	lapic_trace(kvm_avic_unaccelerated_access, l, offset, false, false, 0);
 	return lapic_reg_read(l, offset, v);
 }
 
@@ -272,12 +286,15 @@ static int avic_guest_write(struct lapic *l, u32 offset, u32 v)
 		avic_recheck(l);
 		return 0;
 	case APIC_EOI:
+		vector = lapic_find_highest(l, APIC_ISR);
 		if (lapic_fast_eoi(&l->fast)) {
+			if (vector >= 0)
+				lapic_trace(kvm_eoi, l, l->id, (u32)vector, 0,
+					    atomic_load(&l->chip->eoi_mode));
 			lapic_count(l, eoi_accelerated);
 			avic_recheck(l);
 			return 0;
 		}
-		vector = lapic_find_highest(l, APIC_ISR);
 		trap = true;
 		break;
 	case APIC_ICR:		/* xAPIC mode only: x2APIC has write_icr */
@@ -296,7 +313,7 @@ static int avic_guest_write(struct lapic *l, u32 offset, u32 v)
 		return 0;
 	}
 	/* A trap leaves the value in the page for the handler; ours is handed it. */
-	irq_trace_avic_unaccelerated_access(l->id, offset, trap, true, (u32)vector);
+	lapic_trace(kvm_avic_unaccelerated_access, l, offset, trap, true, (u32)vector);
 	return lapic_reg_write(l, offset, v);
 }
 

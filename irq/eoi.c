@@ -54,9 +54,19 @@ void lapic_eoi(struct lapic *l)
 		return;
 	apic_finish(l->fast.page, (u8)v);
 	lapic_count(l, eoi);
-	irq_trace_eoi(l->id, (u8)v, false);
+	lapic_trace(kvm_eoi, l, l->id, (u32)v, lapic_test(l, APIC_TMR, (u8)v),
+		    atomic_load(&l->chip->eoi_mode));
 	send_to_ioapic(l, (u8)v);
 	lapic_recheck(l);
+}
+
+void lapic_pv_eoi(struct lapic *l)
+{
+	int v = lapic_find_highest(l, APIC_ISR);
+
+	if (v >= 0)
+		lapic_trace(kvm_pv_eoi, l, l->id, (u32)v);
+	lapic_eoi(l);
 }
 
 bool lapic_pv_eoi_ok(struct lapic *l)
@@ -82,6 +92,8 @@ bool lapic_take_pending_eoi(struct lapic *l, u8 *vec)
 	bool valid = lapic_pending_eoi_valid(l);
 
 	*vec = l->eoi_vector;
+	if (l->eoi_pending)
+		lapic_trace(standin_eoi_exit, l, *vec, !valid);
 	l->eoi_pending = false;
 	return valid;
 }

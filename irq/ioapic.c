@@ -15,6 +15,15 @@ static bool has_eoir(struct irqchip *chip)
 	return atomic_load_explicit(&chip->eoi_mode, memory_order_relaxed) == EOI_SUPPRESS_ENABLED;
 }
 
+static void set_remote_irr(struct irqchip *chip, u32 pin, bool set)
+{
+	union ioapic_entry *e = &chip->ioapic.e[pin];
+
+	if (e->remote_irr != set)
+		irq_trace(standin_remote_irr, chip, pin, e->vector, set);
+	e->remote_irr = set;
+}
+
 static s32 pin_gsi(struct irqchip *chip, u32 pin)
 {
 	return routing_pin_gsi(chip, KVM_IRQCHIP_IOAPIC, pin);
@@ -55,8 +64,9 @@ static int service(struct irqchip *chip, u32 pin, bool line_status)
 		ret = apic_deliver_rtc(chip, &m);
 	else
 		ret = apic_deliver(chip, &m, NULL);
+	irq_trace(kvm_ioapic_set_irq, chip, pin, e->dest, e->vector, ret == 0);
 	if (ret && e->level)
-		e->remote_irr = 1;
+		set_remote_irr(chip, pin, true);
 	return ret;
 }
 
@@ -94,7 +104,7 @@ static void finish_level(struct irqchip *chip, u32 pin)
 	struct ioapic *io = &chip->ioapic;
 	union ioapic_entry *e = &io->e[pin];
 
-	e->remote_irr = 0;
+	set_remote_irr(chip, pin, false);
 	if (e->mask || !(io->irr & BIT(pin))) {
 		io->eoi_streak[pin] = 0;
 		return;
@@ -127,6 +137,7 @@ void ioapic_local_eoi(struct irqchip *chip, struct lapic *l, u8 vector, bool lev
 	for (u32 pin = 0; pin < KVM_IOAPIC_NUM_PINS; pin++) {
 		if (chip->ioapic.e[pin].vector != vector)
 			continue;
+		irq_trace(kvm_ack_irq, chip, KVM_IRQCHIP_IOAPIC, pin);
 		irqchip_notify_ack(chip, pin_gsi(chip, pin));
 		if (level && !suppressed)
 			finish_level(chip, pin);
@@ -139,6 +150,7 @@ static void write_eoir(struct irqchip *chip, u8 vector)
 	for (u32 pin = 0; pin < KVM_IOAPIC_NUM_PINS; pin++) {
 		if (chip->ioapic.e[pin].vector != vector || !chip->ioapic.e[pin].level)
 			continue;
+		irq_trace(kvm_ack_irq, chip, KVM_IRQCHIP_IOAPIC, pin);
 		irqchip_notify_ack(chip, pin_gsi(chip, pin));
 		finish_level(chip, pin);
 	}
@@ -152,8 +164,11 @@ void ioapic_run_delayed(struct irqchip *chip, u64 now)
 		return;
 	io->delayed_ns = 0;
 	for (u32 pin = 0; pin < KVM_IOAPIC_NUM_PINS; pin++)
-		if (io->e[pin].level && io->irr & BIT(pin) && !io->e[pin].remote_irr)
+		if (io->e[pin].level && io->irr & BIT(pin) && !io->e[pin].remote_irr) {
+			irq_trace(kvm_ioapic_delayed_eoi_inj, chip, pin, io->e[pin].dest,
+				  io->e[pin].vector);
 			service(chip, pin, false);
+		}
 }
 
 void ioapic_scan(struct irqchip *chip, void (*fn)(void *arg, const struct apic_msg *m), void *arg)
@@ -184,7 +199,7 @@ static void write_entry(struct irqchip *chip, u32 pin, bool high, u32 v)
 	e->status = old.status;
 	/* Guests without an EOI register flip an entry to edge and back to clear this. */
 	if (!e->level)
-		e->remote_irr = 0;
+		set_remote_irr(chip, pin, false);
 	if (e->mask != old.mask)
 		irqchip_notify_mask(chip, pin_gsi(chip, pin), e->mask);
 	if (e->level && !e->mask && !e->remote_irr && io->irr & BIT(pin)) {

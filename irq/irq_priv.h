@@ -283,6 +283,7 @@ struct irqchip {
 	const struct irq_ops *ops;
 	void *vm;
 	u32 nr_reserved_pins;
+	u16 trace_vm;
 
 	/* settings: relaxed atomics */
 	_Atomic u32 eoi_mode;
@@ -379,7 +380,7 @@ int avic_tables_init(struct irqchip *chip);	/* map_lock; 0 or -ENOMEM */
 void avic_tables_free(struct irqchip *chip);
 void avic_tables_update(struct irqchip *chip, struct apic_map *m);	/* map_lock */
 void avic_tables_remove(struct irqchip *chip, struct lapic *l);		/* map_lock */
-u32 avic_kind_max_id(enum avic_kind kind);
+
 
 /* -- EOI (eoi.c) -- */
 bool eoi_suppressed(struct lapic *l);

@@ -1,85 +1,39 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * irq/irq_trace.h - where the fabric tells what it does: one function per event, named as in KVM's
- * trace/events/kvm without its prefix and with its arguments. Nothing listens yet, so they
- * are empty.
- *
- * Any thread, irq/ locks may be held: a listener must not call back into irq/.
+ * irq/irq_trace.h - trace points of the fabric (base/trace_events.h) and what `standin stat` shows of
+ * a VM. Any thread; irq/ locks may be held.
  */
 #ifndef IRQ_IRQ_TRACE_H
 #define IRQ_IRQ_TRACE_H
 
-#include "irq/irq.h"
+#include "base/trace.h"
 
-/* Into IRR, or an event: vector and enum apic_delivery; `apicv` if it went by doorbell. */
-static inline void irq_trace_apic_accept_irq(u32 apic_id, u8 delivery, bool level, u8 vector,
-					     bool apicv)
+/* Of no vCPU in particular, and of one. */
+#define irq_trace(name, chip, ...) trace(name, (chip)->trace_vm, -1, __VA_ARGS__)
+#define lapic_trace(name, l, ...) trace(name, (l)->chip->trace_vm, (s32)(l)->id, __VA_ARGS__)
+
+static inline void irq_trace_accept(u16 vm, u32 apic_id, const struct apic_msg *m, bool apicv)
 {
+	if (apicv)
+		trace(kvm_apicv_accept_irq, vm, (s32)apic_id, apic_id, m->vector, m->delivery,
+		      m->trigger_level);
+	else
+		trace(kvm_apic_accept_irq, vm, (s32)apic_id, apic_id, m->vector, m->delivery,
+		      m->trigger_level);
 }
 
-static inline void irq_trace_apic_ipi(u32 apic_id, u32 icr, u32 dest)
+/* by: the vCPU's id, or -1. */
+static inline void irq_trace_inhibit(u16 vm, u32 reason, bool on, u32 mask, s64 by)
 {
-}
+	struct trace_vm *t = trace_vm_get(vm);
 
-static inline void irq_trace_eoi(u32 apic_id, u8 vector, bool accelerated)
-{
-}
-
-static inline void irq_trace_pv_eoi(u32 apic_id, u8 vector)
-{
-}
-
-/* IRR -> ISR: kvm_inj_virq. */
-static inline void irq_trace_inj_virq(u32 apic_id, u8 vector)
-{
-}
-
-static inline void irq_trace_msi_set_irq(u64 address, u32 data)
-{
-}
-
-/* result: as irqchip_set_irq(); 0 = coalesced, < 0 masked or Remote IRR. */
-static inline void irq_trace_ioapic_set_irq(u64 entry, u32 pin, int result)
-{
-}
-
-static inline void irq_trace_ioapic_delayed_eoi_inj(u64 entry, u32 pin)
-{
-}
-
-static inline void irq_trace_pic_set_irq(u32 chip, u32 pin, u8 elcr, u8 imr, int result)
-{
-}
-
-static inline void irq_trace_set_irq(u32 gsi, int level, u32 source)
-{
-}
-
-/* chip: KVM_IRQCHIP_*, or -1 where only the GSI is known. */
-static inline void irq_trace_ack_irq(int chip, u32 gsi)
-{
-}
-
-static inline void irq_trace_apicv_inhibit_changed(u32 reason, bool set, u32 inhibits,
-						   s64 vcpu_id)
-{
-}
-
-static inline void irq_trace_avic_incomplete_ipi(u32 apic_id, u64 icr, u32 failure, u32 index)
-{
-}
-
-static inline void irq_trace_avic_unaccelerated_access(u32 apic_id, u32 offset, bool trap,
-						       bool write, u32 vector)
-{
-}
-
-static inline void irq_trace_avic_kick_vcpu_slowpath(u32 icr_hi, u32 icr_lo, u32 index)
-{
-}
-
-static inline void irq_trace_avic_doorbell(u32 from, u32 to)
-{
+	atomic_store(&t->inhibits, mask);
+	if (on) {
+		atomic_fetch_add(&t->why[reason].times, 1);
+		atomic_store(&t->why[reason].vcpu, (s32)by);
+		atomic_store(&t->why[reason].tsc, __builtin_ia32_rdtsc());
+	}
+	trace(kvm_apicv_inhibit_changed, vm, (s32)by, on, reason, mask);
 }
 
 #endif

@@ -25,6 +25,7 @@ struct irqchip *irqchip_create(enum irqchip_mode mode, const struct irq_ops *ops
 		return NULL;
 	}
 	chip->mode = mode;
+	chip->trace_vm = TRACE_NO_VM;
 	chip->ops = ops;
 	chip->vm = vm;
 	chip->nr_reserved_pins = nr_reserved_pins;
@@ -67,6 +68,12 @@ void irqchip_destroy(struct irqchip *chip)
 void irqchip_set_eoi_mode(struct irqchip *chip, enum eoi_mode mode)
 {
 	atomic_store(&chip->eoi_mode, mode);
+	atomic_store(&trace_vm_get(chip->trace_vm)->eoi_mode, mode);
+}
+
+void irqchip_set_trace_vm(struct irqchip *chip, u16 vm)
+{
+	chip->trace_vm = vm;
 }
 
 enum eoi_mode irqchip_get_eoi_mode(struct irqchip *chip)

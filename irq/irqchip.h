@@ -41,6 +41,7 @@ void irqchip_set_disabled_quirks(struct irqchip *chip, u64 mask);	/* KVM_X86_QUI
  * (PHYSICAL_ID_TOO_BIG), they do not fail. Before vCPUs; the default is x2AVIC with extension. */
 void irqchip_set_avic(struct irqchip *chip, enum avic_kind kind);
 enum irqchip_mode irqchip_get_mode(struct irqchip *chip);
+void irqchip_set_trace_vm(struct irqchip *chip, u16 vm);	/* of trace records; before vCPUs */
 
 /* -- lines and messages -- */
 /* KVM_IRQ_LINE, irqfd. > 0 vCPUs reached, 0 coalesced, < 0 masked or nobody there. line_status:

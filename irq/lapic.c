@@ -294,7 +294,6 @@ int lapic_ack(struct lapic *l)
 		return -1;
 	apic_begin(l->fast.page, (u8)v);
 	lapic_refresh_hint(l);
-	irq_trace_inj_virq(l->id, (u8)v);
 	return v;
 }
 
@@ -389,11 +388,10 @@ bool lapic_accept(struct lapic *l, const struct apic_msg *m)
 			return false;
 		ops->post(l, m->vector, m->trigger_level);
 		lapic_count_any(l, accepted);
-		irq_trace_apic_accept_irq(l->id, m->delivery, m->trigger_level, m->vector,
-					  ops != &lapic_soft_ops);
+		irq_trace_accept(l->chip->trace_vm, l->id, m, ops != &lapic_soft_ops);
 		return true;
 	case APIC_SMI:
-		irq_trace_apic_accept_irq(l->id, m->delivery, false, m->vector, false);
+		irq_trace_accept(l->chip->trace_vm, l->id, m, false);
 		lapic_post_events(l, LAPIC_EV_SMI);
 		lapic_wake(l, IRQ_WAKE_SMI);
 		return true;
@@ -402,7 +400,7 @@ bool lapic_accept(struct lapic *l, const struct apic_msg *m)
 		lapic_wake(l, IRQ_WAKE_UNHALT);
 		return true;
 	case APIC_NMI:
-		irq_trace_apic_accept_irq(l->id, m->delivery, false, m->vector, false);
+		irq_trace_accept(l->chip->trace_vm, l->id, m, false);
 		lapic_post_events(l, LAPIC_EV_NMI);
 		lapic_wake(l, IRQ_WAKE_NMI);
 		return true;
@@ -410,12 +408,12 @@ bool lapic_accept(struct lapic *l, const struct apic_msg *m)
 		/* The level de-assert of SDM3 11.6.1 does nothing on any CPU since the P4. */
 		if (m->trigger_level && !m->level)
 			return false;
-		irq_trace_apic_accept_irq(l->id, m->delivery, false, m->vector, false);
+		irq_trace_accept(l->chip->trace_vm, l->id, m, false);
 		lapic_post_events(l, LAPIC_EV_INIT);
 		lapic_wake(l, IRQ_WAKE_INIT);
 		return true;
 	case APIC_STARTUP:
-		irq_trace_apic_accept_irq(l->id, m->delivery, false, m->vector, false);
+		irq_trace_accept(l->chip->trace_vm, l->id, m, false);
 		lapic_set_sipi_vector(l, m->vector);
 		lapic_post_events(l, LAPIC_EV_SIPI);
 		lapic_wake(l, IRQ_WAKE_SIPI);

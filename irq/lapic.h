@@ -68,6 +68,8 @@ int lapic_pending_vector(struct lapic *l);
 int lapic_ack(struct lapic *l);
 /* [owner] EOI: what a write of register 0xB0 does (also for PV EOI). */
 void lapic_eoi(struct lapic *l);
+/* [owner] The same, which the guest did by clearing its PV EOI bit (facts 6.5). */
+void lapic_pv_eoi(struct lapic *l);
 /* [owner] [lock-free] PV EOI may be offered for the vector just acknowledged (facts 6.5). */
 bool lapic_pv_eoi_ok(struct lapic *l);
 /* [any] [lock-free] the PIC's ExtINT reaches this vCPU (virtual wire or APIC disabled). */

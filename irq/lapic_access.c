@@ -65,7 +65,7 @@ void lapic_send_ipi(struct lapic *l, u32 icr, u32 dest)
 		.shorthand = (icr & ICR_SHORTHAND) >> 18,
 	};
 
-	irq_trace_apic_ipi(l->id, icr, dest);
+	lapic_trace(kvm_apic_ipi, l, dest, icr);
 	lapic_count(l, ipi);
 	apic_deliver(l->chip, &m, l);
 }

@@ -28,6 +28,7 @@ int msi_send(struct irqchip *chip, const struct msi *msi)
 {
 	struct apic_msg m;
 
+	irq_trace(kvm_msi_set_irq, chip, (u64)msi->hi << 32 | msi->lo, msi->data);
 	return msi_decode(chip, msi, &m) ? apic_deliver(chip, &m, NULL) : -1;
 }
 

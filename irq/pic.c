@@ -123,6 +123,7 @@ int pic_set_irq(struct irqchip *chip, u32 pin, int level, enum irq_source source
 	else
 		p->lines[pin] &= ~BIT(source);
 	ret = set_input(&p->s[pin / 8], pin % 8, p->lines[pin]);
+	irq_trace(kvm_pic_set_irq, chip, pin / 8, pin % 8, ret == 0);
 	pic_update(chip);
 	return ret;
 }
@@ -131,6 +132,7 @@ int pic_set_irq(struct irqchip *chip, u32 pin, int level, enum irq_source source
 static void clear_isr(struct irqchip *chip, u32 which, u32 pin)
 {
 	chip->pic.s[which].isr &= (u8)~(1u << pin);
+	irq_trace(kvm_ack_irq, chip, which, pin);
 	irqchip_notify_ack(chip, routing_pin_gsi(chip, which, pin + which * 8));
 }
 

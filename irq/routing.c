@@ -213,6 +213,7 @@ int irqchip_set_irq_locked(struct irqchip *chip, u32 gsi, int level, enum irq_so
 	struct route e[ROUTES_PER_GSI];
 	u32 n = routing_lookup(chip, gsi, e);
 
+	irq_trace(kvm_set_irq, chip, gsi, level, source);
 	return set_all(chip, e, n, level, source, line_status);
 }
 
@@ -223,6 +224,7 @@ int irqchip_set_irq(struct irqchip *chip, u32 gsi, int level, enum irq_source so
 	u32 n = routing_lookup(chip, gsi, e);
 	int ret;
 
+	irq_trace(kvm_set_irq, chip, gsi, level, source);
 	if (n == 1 && e[0].type == KVM_IRQ_ROUTING_MSI)	/* needs no lock */
 		return set_all(chip, e, n, level, source, line_status);
 	irqchip_lock(chip);

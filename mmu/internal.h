@@ -74,6 +74,8 @@ enum walk_status npt_walk(struct cpu *c, u64 gpa, enum mem_access acc, u64 where
 			  struct npt_result *out);
 /* Without faults and side effects. */
 bool npt_peek(struct cpu *c, u64 gpa, u64 *out);
+/* Empty the walk cache of the nested tables. What L2 itself flushes is not in it: it maps
+ * L2-physical addresses. */
 void npt_forget(struct cpu *c);
 /* L2's translations were dropped: those to come are made under the registers of now. */
 void npt_note_regs(struct cpu *c);

@@ -324,6 +324,8 @@ void mmu_enter_guest(struct cpu *c, const struct mmu_nested *n)
 	l->mode = mode;
 	l->nx = nx;
 	l->smep = smep;
+	if (all || n->tlb_ctl)
+		npt_forget(c);
 	if (all)
 		tlb_flush(c, true, true);
 	else if (l->cr3 != c->cr3 || n->tlb_ctl == TLB_CTL_ASID_LOCAL)
@@ -343,10 +345,12 @@ void mmu_leave_guest(struct cpu *c)
 
 void mmu_invlpga(struct cpu *c, u64 gva, u32 asid)
 {
-	if (!asid)
+	if (!asid) {
 		tlb_invlpg(c, false, gva);
-	else if (asid == c->l2.asid)
+	} else if (asid == c->l2.asid) {
+		npt_forget(c);
 		tlb_invlpg(c, true, gva);
+	}
 }
 
 int mmu_nested_translate(struct cpu *c, u64 gpa, enum mem_access acc, u64 *l1_gpa)

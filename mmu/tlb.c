@@ -74,8 +74,6 @@ static void drop_pwc(struct cpu *c, bool l2)
 {
 	for (u32 i = 0; i < PWC_SIZE; i++)
 		c->mmu[l2].pwc[i].tag = ~0ull;
-	if (l2)
-		npt_forget(c);
 	for (u32 i = 0; i < IO_TLB_SIZE; i++)
 		c->io_tlb[i].tag = ~0ull;
 }
@@ -129,6 +127,7 @@ void mmu_flush_all(struct cpu *c)
 {
 	tlb_flush(c, false, true);
 	tlb_flush(c, true, true);
+	npt_forget(c);
 	if (c->in_l2)
 		npt_note_regs(c);
 }
@@ -268,6 +267,7 @@ void mmu_tlb_init(struct cpu *c)
 		forget_large(&c->mmu[l2]);
 		drop_pwc(c, l2);
 	}
+	npt_forget(c);
 	for (u32 a = 0; a < TLB_ARRAYS; a++)
 		array(c, a)[0].tag = tlb_empty_tag(0);
 }

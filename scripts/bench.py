@@ -14,6 +14,7 @@ import vm
 FOLDER = os.path.join(vm.BUILD, 'bench')
 PROGRAM = os.path.join(FOLDER, 'bench')
 KVMBENCH = os.path.join(FOLDER, 'kvmbench')
+SVMBENCH = os.path.join(FOLDER, 'svmbench')
 
 
 def say(text):
@@ -81,6 +82,43 @@ def kvmbench(percent):
     return [(row[0], row[1], row[2] if len(row) > 2 else 'ns') for row in rows]
 
 
+def svmbench(accel):
+    """{name: ns} of nested SVM: a bare-metal hypervisor under QEMU."""
+    argv = vm.launcher(accel) + [
+        'qemu-system-x86_64', '-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot',
+        '-machine', 'pc', '-accel', 'tcg' if accel == 'tcg' else 'kvm', '-cpu', 'max', '-m', '1100',
+        '-kernel', SVMBENCH, '-serial', 'stdio', '-device', 'isa-debug-exit,iobase=0xf4']
+    try:
+        p = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
+                           timeout=120, check=False)
+    except subprocess.TimeoutExpired:
+        say(f'svmbench on {accel}: no end after 120 s')
+        return {}
+    rows = [line.split(maxsplit=1) for line in p.stdout.splitlines()]
+    for row in rows:
+        if row[0] in ('failed', 'exit'):
+            say(f'svmbench on {accel}: {" ".join(row)}')
+    return {row[0]: float(row[1]) for row in rows if row[0] in SVM_TEXT}
+
+
+def svm_table(times):
+    """Lines of the table; times[accel] is a list of what svmbench() gave."""
+    m = {a: {n: middle([t.get(n) for t in times[a]]) for n in SVM_TEXT} for a in times}
+
+    def cell(a, n):
+        v = m.get(a, {}).get(n)
+        return f'{v:.0f} ns' if v else '-'
+    lines = ['', '| nested SVM | standin | TCG | TCG / standin |', '|---|---|---|---|']
+    for n, text in SVM_TEXT.items():
+        lines.append(f'| {text} | {cell("standin", n)} | {cell("tcg", n)} | '
+                     f'{ratio(m.get("tcg", {}).get(n), m.get("standin", {}).get(n))} |')
+    for n in ('compute', 'syscall', 'fault'):
+        r = [ratio(m.get(a, {}).get('l2.' + n), m.get(a, {}).get('l1.' + n))
+             for a in ('standin', 'tcg')]
+        lines.append(f'| {n}: L2 / L1 | {r[0]} | {r[1]} | |')
+    return lines
+
+
 def middle(values):
     values = [v for v in values if v]
     return statistics.median(values) if values else None
@@ -110,6 +148,19 @@ ABI_TEXT = {
 }
 
 
+SVM_TEXT = {
+    'vmmcall': 'VMRUN, VMMCALL, #VMEXIT',
+    'cpuid': 'VMRUN, CPUID, #VMEXIT',
+    'npf': 'nested page fault and VMMCALL: two VMRUNs, one ASID flush',
+    'l1.compute': 'memory and integer loop in L1',
+    'l2.compute': 'the same in L2',
+    'l1.syscall': 'SYSCALL + SYSRET in L1',
+    'l2.syscall': 'the same in L2',
+    'l1.fault': 'page fault, handler, IRET, INVLPG in L1',
+    'l2.fault': 'the same in L2',
+}
+
+
 def main():
     p = argparse.ArgumentParser(prog='scripts/bench')
     p.add_argument('--quick', action='store_true', help='one short round, for a first look')
@@ -126,6 +177,7 @@ def main():
 
     times = {a: {n: [] for n, _ in programs} for a in ('native', 'standin', 'tcg')}
     boots = {a: [] for a in accels}
+    nested = {a: [] for a in accels}
     for k in range(rounds):
         say(f'round {k + 1} of {rounds}: native')
         for n, t in native(programs, percent).items():
@@ -136,6 +188,7 @@ def main():
             for n, t in found.items():
                 times[a][n].append(t)
             boots[a].append(boot(a))
+            nested[a].append(svmbench(a))
 
     lines = [f'{platform.machine()}, {os.cpu_count()} CPUs, medians of {rounds} interleaved rounds'
              f' at {percent} % work', '',
@@ -156,6 +209,7 @@ def main():
     for a in accels:
         t = middle(boots[a])
         lines.append(f'| {a} | {f"{t:.2f}" if t else "-"} |')
+    lines += svm_table(nested)
     if 'standin' in accels:
         lines += ['', '| the KVM ABI on standin | |', '|---|---|']
         for name, value, unit in kvmbench(percent):

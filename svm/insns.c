@@ -121,6 +121,7 @@ static int invlpga(struct cpu *c, const struct insn *in)
 {
 	u64 a = svm_operand(c, in);
 
+	svm_trace(kvm_invlpga, c->svm, c->rip, (u32)c->gpr[R_RCX], a);
 	mmu_invlpga(c, a, (u32)c->gpr[R_RCX]);
 	svm_retire(c, in);
 	return CPU_OK;

@@ -69,6 +69,8 @@ struct svm {
 	u32 exit_int_info, exit_int_info_err;	/* event in delivery; 0 = none */
 	u64 exit_next_rip;
 	u64 stat_entries, stat_exits, stat_refused;
+	u16 trace_vm;			/* of trace records */
+	s16 trace_vcpu;
 };
 
 void svm_init(struct svm *s, const struct svm_ops *ops);

@@ -7,7 +7,11 @@
 
 #include "mmu/mmu.h"
 #include "mmu/nested.h"
+#include "base/trace.h"
 #include "svm/svm.h"
+
+/* A trace point (base/trace_events.h). */
+#define svm_trace(name, s, ...) trace(name, (s)->trace_vm, (s)->trace_vcpu, ##__VA_ARGS__)
 
 #define DR7_FIXED 0x400ull
 

@@ -98,6 +98,7 @@ int svm_vmexit(struct cpu *c, u64 code, u64 info1, u64 info2)
 	struct vmcb_window w;
 
 	s->stat_exits++;
+	svm_trace(kvm_nested_vmexit, s, c->rip, code, info1, info2, s->exit_int_info);
 	s->gif = false;
 	if (unlikely(!svm_window_open(c, &w, s->vmcb_pa))) {
 		svm_leave(c);

@@ -72,7 +72,7 @@ static void show_vm(const struct trace_area *a, struct trace_vm *vm)
 
 static bool live(struct trace_vm *vm, int pid)
 {
-	return atomic_load(&vm->alive) && vm->pid == pid;
+	return atomic_load(&vm->alive) == TRACE_VM_LIVE && vm->pid == pid;
 }
 
 static void show_counts(struct trace_area *a, int pid, u64 (*before)[TRACE_EVENT_COUNT],

@@ -6,6 +6,7 @@
 
 #include "irq/apicv.h"
 #include "irq/lapic_regs.h"
+#include "svm/checks.h"
 #include "tools/trace_area.h"
 #include "tools/standin.h"
 
@@ -91,6 +92,19 @@ static int put_icr(char *to, size_t size, u64 icr)
 			shorthand[icr >> 18 & 3]);
 }
 
+/* rule, value, aux */
+static int put_refusal(char *to, size_t size, const u64 *arg)
+{
+	char reason[SVM_TEXT_MAX];
+	struct svm_refusal why;
+
+	if (arg[0] >= SVM_RULE_COUNT)
+		return snprintf(to, size, "?");
+	svm_refuse(&why, (enum svm_rule)arg[0], arg[1], arg[2]);
+	svm_refusal_reason(&why, reason);
+	return snprintf(to, size, "%s", reason);
+}
+
 static int put(char *to, size_t size, const char *conv, size_t len, u64 v)
 {
 	const char *name;
@@ -107,6 +121,11 @@ static int put(char *to, size_t size, const char *conv, size_t len, u64 v)
 		return snprintf(to, size, "%s", trace_inhibit_name(v));
 	if (len == 4 && !strncmp(conv, "user", 4))
 		return snprintf(to, size, "KVM_EXIT_%s", trace_user_exit_name(v));
+	if (len == 3 && !strncmp(conv, "svm", 3)) {
+		char exit[32];
+
+		return snprintf(to, size, "%s", svm_exit_name(v, exit));
+	}
 	if (len == 3 && !strncmp(conv, "icr", 3))
 		return put_icr(to, size, v);
 	if (len == 7 && !strncmp(conv, "apicreg", 7)) {
@@ -137,9 +156,8 @@ int trace_format(const struct trace_record *r, char *buf, size_t size)
 		f += name;
 		if (*f == ':')
 			conv = strcspn(++f, "}");
-		if (conv == 1 && *f == 's')
-			k = snprintf(buf + n, size - n, "%.*s", (int)(TRACE_MAX_ARGS - arg) * 8,
-				     (const char *)&r->arg[arg]);
+		if (conv == 7 && !strncmp(f, "refusal", 7))
+			k = put_refusal(buf + n, size - n, &r->arg[arg]);
 		else
 			k = put(buf + n, size - n, f, conv, arg < TRACE_MAX_ARGS ? r->arg[arg] : 0);
 		arg++;

@@ -268,7 +268,7 @@ void pv_eoi_sync(struct vcpu *v)
 	if (!v->lapic || phys_read(v->phys, gpa, &byte, 1))
 		return;
 	if (!(byte & 1)) {
-		lapic_eoi(v->lapic);
+		lapic_pv_eoi(v->lapic);
 		return;
 	}
 	byte &= (u8)~1;

@@ -98,10 +98,18 @@ void kvmclock_update(struct vcpu *v)
 	vcpu_mem_end(v);
 }
 
-int kvmclock_set_system_time(struct vcpu *v, u64 val)
+/*
+ * The guest finds the page written after its WRMSR. User space's write takes effect with the next
+ * KVM_RUN, as in KVM: on the target of a migration the MSR comes before KVM_SET_CLOCK, and memory
+ * must not change while the vCPU stands still.
+ */
+int kvmclock_set_system_time(struct vcpu *v, u64 val, bool host)
 {
 	v->p->msr.system_time = val;
-	kvmclock_update(v);
+	if (host)
+		vcpu_request(v, VREQ_CLOCK_UPDATE);
+	else
+		kvmclock_update(v);
 	return 0;
 }
 

@@ -525,7 +525,7 @@ WR(system_time)
 {
 	if (!pv_has(v, row->arg))
 		return -EINVAL;
-	return kvmclock_set_system_time(v, val);
+	return kvmclock_set_system_time(v, val, host);
 }
 
 WR(steal)

@@ -171,4 +171,6 @@ void nested_init(struct vcpu *v)
 {
 	v->c->svm = &v->p->svm;
 	svm_init(v->c->svm, &ops);
+	v->c->svm->trace_vm = v->cfg->trace_vm;
+	v->c->svm->trace_vcpu = (s16)v->id;
 }

@@ -280,7 +280,7 @@ int msr_complete(struct vcpu *v);
 void msr_reset(struct vcpu *v);
 
 /* -- kvmclock.c -- */
-int kvmclock_set_system_time(struct vcpu *v, u64 val);
+int kvmclock_set_system_time(struct vcpu *v, u64 val, bool host);
 void kvmclock_write_wall(struct vcpu *v, u64 gpa);
 void kvmclock_update(struct vcpu *v);
 int steal_set(struct vcpu *v, u64 val);

@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "base/log.h"
+#include "base/trace.h"
 #include "irq/apicv.h"
 #include "vm/vm.h"
 
@@ -50,20 +51,14 @@ enum avic_kind vm_avic_kind(void)
 		AVIC_KINDS(X)
 #undef X
 	};
-	static _Atomic int kind = -1;
-	const char *want;
-	int k = atomic_load(&kind);
+	const char *want = getenv("STANDIN_AVIC");
+	int k = AVIC_KIND_X2AVIC_EXT;
 
-	if (k >= 0)
-		return (enum avic_kind)k;
-	want = getenv("STANDIN_AVIC");
-	k = AVIC_KIND_X2AVIC_EXT;
 	for (u32 i = 0; want && i < ARRAY_SIZE(names); i++)
 		if (!strcmp(want, names[i]))
 			k = (int)i;
 	if (want && strcmp(want, names[k]))
 		log_warn("STANDIN_AVIC=%s is none of none, avic, x2avic, x2avic-ext", want);
-	atomic_store(&kind, k);
 	return (enum avic_kind)k;
 }
 
@@ -84,8 +79,13 @@ void vm_apicv_changed(struct vm *vm, u32 mask)
 /* Facts 3.1: what a VM has against acceleration before it has an irqchip. */
 void vm_apicv_init(struct vm *vm)
 {
-	vm_apicv_changed(vm, vm_avic_kind() == AVIC_KIND_NONE ? BIT(APICV_INHIBIT_DISABLED) :
-								BIT(APICV_INHIBIT_ABSENT));
+	enum avic_kind kind = vm_avic_kind();
+	u32 mask = kind == AVIC_KIND_NONE ? BIT(APICV_INHIBIT_DISABLED) : BIT(APICV_INHIBIT_ABSENT);
+	struct trace_vm *t = trace_vm_get(vm->cfg.trace_vm);
+
+	vm_apicv_changed(vm, mask);
+	atomic_store(&t->avic_max_id, avic_kind_max_id(kind));
+	atomic_store(&t->inhibits, mask);
 }
 
 /* vm.lock held, no chip yet. */
@@ -95,6 +95,9 @@ static int chip_make(struct vm *vm, enum irqchip_mode mode, u32 pins)
 
 	if (!chip)
 		return -ENOMEM;
+	irqchip_set_trace_vm(chip, vm->cfg.trace_vm);
+	atomic_store(&trace_vm_get(vm->cfg.trace_vm)->irqchip, mode);
+	atomic_store(&trace_vm_get(vm->cfg.trace_vm)->inhibits, apicv_inhibits(chip));
 	irqchip_set_avic(chip, vm_avic_kind());
 	irqchip_set_eoi_mode(chip, vm->eoi_mode);
 	irqchip_set_x2apic_api(chip, vm->x2apic_ids_32, vm->x2apic_no_broadcast);

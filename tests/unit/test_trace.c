@@ -12,6 +12,7 @@
 
 #include "base/trace.h"
 #include "irq/apicv.h"
+#include "svm/checks.h"
 #include "tools/trace_area.h"
 #include "tools/trace_spans.h"
 
@@ -35,7 +36,7 @@ static void formats_have_one_field_for_each_argument(void **state)
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(events); i++) {
-		bool rest = strstr(events[i].f, ":s}");
+		bool rest = strstr(events[i].f, ":refusal}");
 		u32 fields = 0;
 
 		for (const char *p = events[i].f; *p; p++)
@@ -61,6 +62,18 @@ static void a_record_comes_out_as_it_went_in(void **state)
 	trace_format(&r, text, sizeof(text));
 	assert_string_equal(text, "apicid 7 vector 49 (level, suppress-disabled)");
 	assert_int_equal(trace_read(&rd, &r), 0);
+}
+
+static void a_refused_vmrun_says_why(void **state)
+{
+	struct trace_record r;
+	char text[256];
+
+	trace(kvm_nested_vmenter_failed, 0, 0, SVM_RULE_EVENT_VECTOR, 0x80000314, 0);
+	assert_int_equal(trace_read(&rd, &r), 1);
+	trace_format(&r, text, sizeof(text));
+	assert_string_equal(text, "EVENTINJ type 3 vector 20 is not an exception this CPU has "
+			    "(APM2 15.20)");
 }
 
 static void an_event_nobody_watches_is_not_recorded(void **state)
@@ -268,6 +281,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(formats_have_one_field_for_each_argument),
 		T(a_record_comes_out_as_it_went_in),
+		T(a_refused_vmrun_says_why),
 		T(an_event_nobody_watches_is_not_recorded),
 		T(counting_needs_no_records),
 		T(a_slow_reader_is_told_what_it_missed),

@@ -243,6 +243,10 @@ static void kvmclock_page(void **state)
 
 	assert_int_equal(vcpu_kvmclock_ctrl(R.v), -EINVAL);
 	assert_int_equal(vcpu_set_msr(R.v, 0x4b564d01, val), 0);
+	/* User space's write does not touch memory while the vCPU stands still. */
+	assert_int_equal(t->version, 0);
+	assert_true(atomic_load(&R.v->requests) & BIT64(VREQ_CLOCK_UPDATE));
+	kvmclock_update(R.v);
 	assert_int_equal(t->version & 1, 0);
 	assert_true(t->version > 0);
 	assert_int_equal(t->ns, 1000);
@@ -255,6 +259,10 @@ static void kvmclock_page(void **state)
 	assert_int_equal(vcpu_kvmclock_ctrl(R.v), 0);
 	kvmclock_update(R.v);
 	assert_int_equal(t->flags & 2, 2);
+	/* The guest's own write does, at once. */
+	t->version = 0;
+	assert_true(guest_write(0x4b564d01, val));
+	assert_true(t->version > 0);
 	vcpu_set_msr(R.v, 0x4b564d00, 0x6000);
 	assert_int_equal(wall[0], 2);
 	assert_true(wall[1] > 1600000000);
