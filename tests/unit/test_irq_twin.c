@@ -106,8 +106,10 @@ static u32 random_icr(void)
 	return icr;
 }
 
-static u64 random_dest(bool x2)
+static u64 random_dest(struct rig *r, bool x2)
 {
+	u32 id = r->cpu[rnd(CPUS)].l->id;
+
 	switch (rnd(8)) {
 	case 0:
 		return x2 ? X2APIC_BROADCAST : XAPIC_BROADCAST;
@@ -117,6 +119,10 @@ static u64 random_dest(bool x2)
 		return x2 ? rnd(0xffffffff) : rnd(256);
 	case 3:
 		return 0x10 | rnd(16);
+	case 4:
+		return x2 ? x2apic_ldr(id) | (rnd(2) ? rnd(16) : 0) : id & 0xff;
+	case 5:
+		return id;
 	default:
 		return rnd(1u << CPUS);
 	}
@@ -136,7 +142,7 @@ static struct op choose(struct rig *r)
 		break;
 	case OP_ICR:
 		o.v = random_icr();
-		o.w = random_dest(lapic_x2apic(l));
+		o.w = random_dest(r, lapic_x2apic(l));
 		break;
 	case OP_REG:
 		o.reg = writable[rnd(ARRAY_SIZE(writable))];
@@ -554,7 +560,8 @@ static void set_routes(struct rig *r)
 static void one_round(u64 n, u64 first)
 {
 	static const u32 id_sets[][CPUS] = {
-		{ 0, 1, 2, 3 }, { 0, 1, 2, 3 }, { 0, 1, 2, 254 }, { 0, 1, 16, 300 }, { 0, 1, 2, 600 },
+		{ 0, 1, 2, 3 }, { 0, 1, 2, 3 }, { 0, 1, 2, 254 }, { 0, 1, 2, 255 },
+		{ 0, 1, 16, 300 }, { 0, 1, 2, 600 },
 	};
 	enum irqchip_mode mode = one_in(3) ? IRQCHIP_SPLIT : IRQCHIP_FULL;
 	enum avic_kind kind = 1 + rnd(3);
