@@ -18,8 +18,6 @@ int abi_open(int open_flags);
 long abi_ioctl(struct handle *h, unsigned long request, unsigned long arg);
 /* Once per process, before the first abi_open(): 0 or -errno. */
 int abi_start(void);
-/* A request is about to be made: faults must be deliverable on this thread. */
-void abi_thread_ready(void);
 /* From a handler of SIGSEGV, SIGBUS, SIGFPE, SIGILL or SIGTRAP: true when the signal was ours and
  * has been dealt with. Async-signal-safe, as is the next. */
 bool abi_fault(int sig, void *siginfo, void *ucontext);
@@ -34,6 +32,8 @@ bool abi_avic(void);
 long sys_ioctl(struct handle *h, u32 code, unsigned long arg);
 long vm_ioctl(struct vm *vm, u32 code, unsigned long arg);
 long vcpu_ioctl(struct vm_vcpu *vv, u32 code, unsigned long arg);
+long vci_get_nested_state(struct vm_vcpu *vv, void *user);
+long vci_set_nested_state(struct vm_vcpu *vv, void *user);
 int cap_check(struct vm *vm, unsigned long nr);
 const char *cap_name(unsigned long nr);
 int vm_enable_cap(struct vm *vm, const struct kvm_enable_cap *cap);

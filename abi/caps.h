@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * abi/caps.h - KVM_CHECK_EXTENSION: what is claimed, and only what works. Anything that
- * is not listed answers 0 (SMM, nested state, Hyper-V, Xen, PMU, SEV, dirty ring, guest_memfd).
+ * is not listed answers 0 (SMM, Hyper-V, Xen, PMU, SEV, dirty ring, guest_memfd).
  *
  *   X(NAME, number, value)	`vm` is the VM asked, or NULL on /dev/kvm
  */
@@ -81,6 +81,7 @@
 	X(GET_MSR_FEATURES, 153, 1) \
 	X(MSR_PLATFORM_INFO, 159, 1) \
 	X(EXCEPTION_PAYLOAD, 164, 1) \
+	X(NESTED_STATE, 157, 0x1080) \
 	X(X86_USER_SPACE_MSR, 188, 1) \
 	X(X86_MSR_FILTER, 189, 1) \
 	X(ENFORCE_PV_FEATURE_CPUID, 190, 1) \

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,6 +34,9 @@ static struct handle *free_list;	/* handle_lock */
 static u32 live_count;			/* handle_lock */
 /* Lets processes that never touch KVM skip everything. */
 static _Atomic bool any_handle;
+
+/* The entry of an fd of our own on an object's memfd; counts as none. Never released. */
+static struct handle hidden = { .refs = 1u << 30 };
 
 u32 handle_fork_gen = 1;
 static pid_t own_pid;			/* atfork child handler and handle_init() */
@@ -122,14 +126,29 @@ static struct handle *hash_find(dev_t dev, ino_t ino)
 static void handle_release(struct handle *h)
 {
 	struct handle **p;
+	int lent;
 
 	pthread_mutex_lock(&handle_lock);
+	lent = atomic_load(&h->lent_fd);
+	if (unlikely(lent >= 0)) {
+		if (!handle_foreign_mm(h) && !lend_is_over(lent)) {
+			atomic_store(&h->refs, 1);
+			if (!lend_wait(h)) {
+				pthread_mutex_unlock(&handle_lock);
+				return;
+			}
+			atomic_store(&h->refs, 0);
+		}
+		atomic_store(&h->lent_fd, -1);
+	}
 	for (p = hash_head(h->ino); *p && *p != h; p = &(*p)->next)
 		;
 	if (*p)
 		*p = h->next;
 	live_count--;
 	pthread_mutex_unlock(&handle_lock);
+	if (unlikely(lent >= 0))
+		handle_close_own(lent);
 	/* In a fork child the VM's threads do not exist and its memory is a copy:
 	 * nothing there can be shut down in order. It is given up instead. */
 	if (!handle_foreign_mm(h)) {
@@ -159,6 +178,15 @@ static void set_entry(_Atomic(struct handle *) *slot, struct handle *h)
 		handle_put(old);
 }
 
+/* For those who only found out what fd is: an entry that appears meanwhile is newer. */
+static void offer_entry(_Atomic(struct handle *) *slot, struct handle *h)
+{
+	struct handle *none = NULL;
+
+	if (!atomic_compare_exchange_strong(slot, &none, h))
+		handle_put(h);
+}
+
 static struct handle *handle_alloc(void)
 {
 	struct handle *h;
@@ -171,7 +199,8 @@ static struct handle *handle_alloc(void)
 	return h ? h : calloc(1, sizeof(*h));
 }
 
-static int handle_publish(struct handle *h, int fd)
+/* fresh: fd was made for h just now. */
+static int handle_publish(struct handle *h, int fd, bool fresh)
 {
 	_Atomic(struct handle *) *slot = slot_of(fd, true);
 	struct handle **head = hash_head(h->ino);
@@ -184,8 +213,13 @@ static int handle_publish(struct handle *h, int fd)
 	live_count++;
 	pthread_mutex_unlock(&handle_lock);
 	atomic_store(&any_handle, true);
-	atomic_store(&h->refs, 1);
-	set_entry(slot, h);
+	if (fresh) {
+		atomic_store(&h->refs, 1);
+		set_entry(slot, h);
+	} else {
+		atomic_store(&h->refs, 2);	/* the entry's and the caller's */
+		offer_entry(slot, h);
+	}
 	return 0;
 }
 
@@ -221,7 +255,8 @@ int handle_new(enum handle_kind kind, size_t size, int open_flags, struct vm *vm
 	h->ino = st.st_ino;
 	h->vm = vm;
 	h->vcpu = vcpu;
-	r = handle_publish(h, fd);
+	h->lent_fd = -1;
+	r = handle_publish(h, fd, true);
 	if (!r)
 		return fd;
 close:
@@ -232,7 +267,8 @@ free:
 }
 
 /* A KVM fd that this process did not make: inherited through exec or received. The system
- * object is the same in every process; a VM of another process is unusable here. */
+ * object is the same in every process; a VM of another process is unusable here. With a
+ * reference for the caller. */
 static struct handle *adopt(int fd, const struct stat *st)
 {
 	char link[64], target[64];
@@ -265,11 +301,31 @@ static struct handle *adopt(int fd, const struct stat *st)
 	h->ino = st->st_ino;
 	h->vm = NULL;
 	h->vcpu = NULL;
-	if (handle_publish(h, fd)) {
+	h->lent_fd = -1;
+	if (handle_publish(h, fd, false)) {
 		handle_free_unused(h);
 		return NULL;
 	}
 	return h;
+}
+
+static bool fd_is(int fd, const struct handle *h)
+{
+	struct stat st;
+
+	return !syscall(SYS_fstat, fd, &st) && st.st_ino == h->ino && st.st_dev == h->dev;
+}
+
+/* fd's entry may say h although fd is closed, or is something else by now: then forget it. */
+static void entry_verify(int fd, struct handle *h)
+{
+	_Atomic(struct handle *) *slot = slot_of(fd, false);
+	struct handle *expected = h;
+
+	if (!slot || atomic_load(slot) != h || fd_is(fd, h))
+		return;
+	if (atomic_compare_exchange_strong(slot, &expected, NULL))
+		handle_put(h);
 }
 
 static struct handle *resolve(int fd)
@@ -277,27 +333,44 @@ static struct handle *resolve(int fd)
 	_Atomic(struct handle *) *slot;
 	struct handle *h;
 	struct stat st;
+	bool lent;
 
 	if (syscall(SYS_fstat, fd, &st))
 		return NULL;
-	pthread_mutex_lock(&handle_lock);
-	h = hash_find(st.st_dev, st.st_ino);
-	if (h && !ref_unless_zero(h))
-		h = NULL;
-	pthread_mutex_unlock(&handle_lock);
+	do {
+		pthread_mutex_lock(&handle_lock);
+		h = hash_find(st.st_dev, st.st_ino);
+		lent = false;
+		if (h && !ref_unless_zero(h)) {
+			/* A lent object's last reference is on its way to the waiting thread. */
+			lent = atomic_load(&h->lent_fd) >= 0;
+			h = NULL;
+		}
+		pthread_mutex_unlock(&handle_lock);
+		if (unlikely(lent))
+			sched_yield();
+	} while (unlikely(lent));
 	if (!h) {
 		h = adopt(fd, &st);
-		if (!h || !ref_unless_zero(h))
+		if (!h)
 			return NULL;
-		return h;
+	} else {
+		slot = slot_of(fd, true);
+		if (slot && ref_unless_zero(h))
+			offer_entry(slot, h);
 	}
-	slot = slot_of(fd, true);
-	if (slot && ref_unless_zero(h))
-		set_entry(slot, h);
+	/* Another thread may be closing fd, and have taken its entry before we made one. */
+	entry_verify(fd, h);
+	/* Or have closed it, so that what looked like a stranger was an object at its end. */
+	if (!h->vm && !fd_is(fd, h)) {
+		handle_put(h);
+		return NULL;
+	}
 	return h;
 }
 
-struct handle *handle_peek(int fd)
+/* The same, &hidden included. */
+static struct handle *peek(int fd)
 {
 	_Atomic(struct handle *) *slot = slot_of(fd, false);
 	struct handle *h;
@@ -314,11 +387,68 @@ struct handle *handle_peek(int fd)
 	return NULL;
 }
 
+static struct handle *unless_hidden(struct handle *h)
+{
+	if (unlikely(h == &hidden)) {
+		handle_put(h);
+		return NULL;
+	}
+	return h;
+}
+
+struct handle *handle_peek(int fd)
+{
+	return unless_hidden(peek(fd));
+}
+
 struct handle *handle_get(int fd)
 {
-	struct handle *h = handle_peek(fd);
+	struct handle *h = peek(fd);
 
-	return h ? h : resolve(fd);
+	if (h)
+		return unless_hidden(h);
+	h = resolve(fd);
+	/* The number may have become another object's meanwhile. */
+	return h ? h : handle_peek(fd);
+}
+
+void handle_hide(int fd)
+{
+	_Atomic(struct handle *) *slot = slot_of(fd, true);
+
+	if (slot && ref_unless_zero(&hidden))
+		set_entry(slot, &hidden);
+}
+
+void handle_close_own(int fd)
+{
+	struct handle *h = handle_take(fd);
+
+	syscall(SYS_close, fd);
+	handle_closed(fd, h);
+}
+
+bool handle_any(void)
+{
+	return atomic_load_explicit(&any_handle, memory_order_relaxed);
+}
+
+void handle_lend(int fd)
+{
+	struct handle *h = handle_get(fd);
+	int own = -1;
+
+	if (!h)
+		return;
+	pthread_mutex_lock(&handle_lock);
+	if (h->kind != HANDLE_SYSTEM && !handle_foreign_mm(h) && atomic_load(&h->lent_fd) < 0) {
+		own = lend_start(fd);
+		atomic_store(&h->lent_fd, own);
+	}
+	pthread_mutex_unlock(&handle_lock);
+	if (own >= 0)
+		handle_hide(own);
+	handle_put(h);
 }
 
 struct handle *handle_take(int fd)
@@ -330,13 +460,15 @@ struct handle *handle_take(int fd)
 	return atomic_exchange(slot, NULL);
 }
 
-void handle_restore(int fd, struct handle *h)
+void handle_closed(int fd, struct handle *h)
 {
-	_Atomic(struct handle *) *slot = slot_of(fd, true);
+	_Atomic(struct handle *) *slot = slot_of(fd, false);
+	struct handle *now = slot ? atomic_load(slot) : NULL;
 
-	if (slot)
-		set_entry(slot, h);
-	else
+	/* Somebody who used fd while it was being closed may have given it an entry. */
+	if (unlikely(now != NULL) && handle_own_process())
+		entry_verify(fd, now);
+	if (h)
 		handle_put(h);
 }
 

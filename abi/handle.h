@@ -16,7 +16,8 @@
  *
  * An object is released when its last counted fd is closed. Mappings of a vCPU
  * fd outlive it as they do in KVM, since they belong to the memfd. A VM is kept
- * by its own fds and by those of its vCPUs.
+ * by its own fds and by those of its vCPUs. An fd on its way through a socket
+ * has no entry anywhere: objects that were sent are asked of the kernel (lend.c).
  *
  * struct handle is type-stable memory (recycled, never unmapped): a reader may
  * take a reference on a handle that is being freed, notice by re-reading the
@@ -44,6 +45,7 @@ struct handle {
 	struct vm *vm;		/* VM and vCPU: one VM reference */
 	struct vm_vcpu *_Atomic vcpu;	/* NULL until the vCPU is complete */
 	struct handle *next;	/* hash chain or free list; handle_lock */
+	_Atomic int lent_fd;	/* see handle_lend(), -1: not lent; set once, under handle_lock */
 };
 
 /* Counts fork()s on the way to this process: objects of the parent answer -EIO,
@@ -65,14 +67,28 @@ struct handle *handle_peek(int fd);
 void handle_put(struct handle *h);
 
 /* For the interposed descriptor calls. take: forget fd's entry before it is
- * closed; its reference (or NULL) goes to the caller, who drops it after the close. */
+ * closed; its reference (or NULL) goes to the caller, who gives it back after the close. */
 struct handle *handle_take(int fd);
-void handle_restore(int fd, struct handle *h);	/* the close failed */
+void handle_closed(int fd, struct handle *h);	/* h: what take gave, or NULL */
+/* fd is about to be sent with SCM_RIGHTS: from now on its object lives until the kernel
+ * has no reference to the open file left, here, in flight or in another process. */
+void handle_lend(int fd);
+bool handle_any(void);	/* false: this process has never had a KVM object */
 void handle_dup(int from, int to);	/* `to` now is what `from` is */
 /* Forget [lo, hi] (close_range after it has succeeded). */
 void handle_forget(u32 lo, u32 hi);
 /* False in a vfork child: the tables are the parent's. */
 bool handle_own_process(void);
+/* An fd that we keep on an object's memfd: whoever uses its number by mistake gets nothing of
+ * the object, and no reference to it. It is to be closed by handle_close_own(). */
+void handle_hide(int fd);
+void handle_close_own(int fd);
 void handle_init(void);
+
+/* -- between handle.c and lend.c; handle_lock is held -- */
+int lend_start(int fd);		/* the value of lent_fd, or -1 */
+bool lend_is_over(int lent_fd);
+/* Hand the last reference to a thread that drops it when lending is over. 0 or -errno. */
+int lend_wait(struct handle *h);
 
 #endif

@@ -17,7 +17,7 @@
  * Handlers return >= 0 or -errno.
  *
  * Not listed, hence EINVAL or ENOTTY as on a kernel built without them: Hyper-V, Xen, SEV,
- * SMM, nested state, guest_memfd, memory attributes, ONE_REG.
+ * SMM, guest_memfd, memory attributes, ONE_REG.
  */
 #ifndef ABI_IOCTLS_H
 #define ABI_IOCTLS_H
@@ -117,6 +117,8 @@
 	X(GET_XCRS, 0x8188aea6, OUT, struct kvm_xcrs, vci_get_xcrs) \
 	X(SET_XCRS, 0x4188aea7, IN, struct kvm_xcrs, vci_set_xcrs) \
 	X(KVMCLOCK_CTRL, 0x0000aead, NONE, void, vci_kvmclock_ctrl) \
+	X(GET_NESTED_STATE, 0xc080aebe, RAW, void, vci_get_nested_state) \
+	X(SET_NESTED_STATE, 0x4080aebf, RAW, void, vci_set_nested_state) \
 	X(GET_SREGS2, 0x8140aecc, OUT, struct kvm_sregs2, vci_get_sregs2) \
 	X(SET_SREGS2, 0x4140aecd, IN, struct kvm_sregs2, vci_set_sregs2) \
 	X(GET_STATS_FD, 0x0000aece, NONE, void, vci_stats_fd) \

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* abi/start.c - start-up, signals and mappings: what both doors (shim/, lib/) need. */
 #include <errno.h>
-#include <pthread.h>
 #include <signal.h>
 #include <sys/mman.h>
 
@@ -29,19 +28,6 @@ bool abi_fault(int sig, void *siginfo, void *ucontext)
 void abi_signal_seen(void)
 {
 	vcpu_signal_seen();
-}
-
-void abi_thread_ready(void)
-{
-	sigset_t set;
-
-	sigemptyset(&set);
-	sigaddset(&set, SIGSEGV);
-	sigaddset(&set, SIGBUS);
-	sigaddset(&set, SIGFPE);
-	sigaddset(&set, SIGILL);
-	sigaddset(&set, SIGTRAP);
-	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
 }
 
 /* The coalesced ring belongs to the VM: every vCPU's page 2 shows the same memory. */

@@ -3,7 +3,9 @@
 #include "vm/vm.h"
 
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "abi/abi.h"
@@ -16,6 +18,24 @@
 static long vmi_check_extension(struct vm *vm, unsigned long nr)
 {
 	return cap_check(vm, nr);
+}
+
+static int create_on(struct vm *vm, u32 id, int fd, struct vm_vcpu **vv)
+{
+	char path[40];
+	int own, r;
+
+	/* Our mappings belong to an open file of our own: the program's must not look
+	 * referenced because of them (abi/lend.c). By system calls: the interposed ones
+	 * would count it as the program's. */
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	own = (int)syscall(SYS_openat, AT_FDCWD, path, O_RDWR | O_CLOEXEC);
+	r = vm_vcpu_create(vm, id, own < 0 ? fd : own, vv);
+	if (own >= 0)
+		handle_close_own(own);
+	if (!r && vm->ring_fd >= 0)
+		handle_hide(vm->ring_fd);
+	return r;
 }
 
 static long vmi_create_vcpu(struct vm *vm, unsigned long id)
@@ -35,7 +55,7 @@ static long vmi_create_vcpu(struct vm *vm, unsigned long id)
 		goto out;
 	}
 	h = handle_peek(fd);
-	r = h ? vm_vcpu_create(vm, (u32)id, fd, &vv) : -EBADF;
+	r = h ? create_on(vm, (u32)id, fd, &vv) : -EBADF;
 	if (r) {
 		/* The handle's release drops the VM reference. */
 		close(fd);

@@ -5,5 +5,7 @@
 
 /* Handlers for the five signals of translated code. 0 or -errno. */
 int lib_signals_start(void);
+/* They must be deliverable on a thread that makes requests. */
+void lib_thread_ready(void);
 
 #endif

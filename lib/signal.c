@@ -62,3 +62,13 @@ int lib_signals_start(void)
 	}
 	return 0;
 }
+
+void lib_thread_ready(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	for (size_t i = 0; i < ARRAY_SIZE(signals); i++)
+		sigaddset(&set, signals[i]);
+	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+}

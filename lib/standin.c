@@ -58,7 +58,7 @@ long standin_ioctl(int handle, unsigned long request, unsigned long arg)
 	if (!h)
 		return -EBADF;
 	if (unlikely(!ready)) {
-		abi_thread_ready();
+		lib_thread_ready();
 		ready = true;
 	}
 	r = abi_ioctl(h, request, arg);
@@ -128,7 +128,7 @@ int standin_close(int handle)
 	if (!entry)
 		return -EBADF;
 	close(handle);
-	handle_put(entry);
+	handle_closed(handle, entry);
 	errno = saved;
 	return 0;
 }

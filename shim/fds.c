@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* shim/fds.c - calls that close or copy descriptors, so that abi/handle.h's table stays right. */
+/* shim/fds.c - calls that close, copy or send descriptors, so that abi/handle.h's table stays
+ * right. */
 #include "shim/shim.h"
 
 #include <stdarg.h>
@@ -12,10 +13,10 @@ EXPORT int close(int fd)
 	struct handle *h = handle_take(fd);
 	int r = NEXT(close)(fd);
 
-	if (unlikely(h != NULL)) {
+	if (unlikely(handle_any())) {
 		int saved = errno;
 
-		handle_put(h);
+		handle_closed(fd, h);
 		errno = saved;
 	}
 	return r;
@@ -84,4 +85,36 @@ EXPORT int close_range(unsigned int first, unsigned int last, int flags)
 EXPORT void closefrom(int from)
 {
 	close_range(from < 0 ? 0 : (unsigned int)from, ~0u, 0);
+}
+
+/* The descriptors that a message carries leave the table's sight. */
+static void lend(const struct msghdr *m)
+{
+	int saved = errno;
+
+	if (!m || !m->msg_control || m->msg_controllen < sizeof(struct cmsghdr))
+		return;
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR((struct msghdr *)m, c)) {
+		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS ||
+		    c->cmsg_len < CMSG_LEN(0))
+			continue;
+		for (size_t i = 0; i < (c->cmsg_len - CMSG_LEN(0)) / sizeof(int); i++)
+			handle_lend(((int *)(void *)CMSG_DATA(c))[i]);
+	}
+	errno = saved;
+}
+
+EXPORT ssize_t sendmsg(int fd, const struct msghdr *m, int flags)
+{
+	if (unlikely(handle_any()))
+		lend(m);
+	return NEXT(sendmsg)(fd, m, flags);
+}
+
+EXPORT int sendmmsg(int fd, struct mmsghdr *v, unsigned int n, int flags)
+{
+	if (unlikely(handle_any()))
+		for (unsigned int i = 0; v && i < n; i++)
+			lend(&v[i].msg_hdr);
+	return NEXT(sendmmsg)(fd, v, n, flags);
 }

@@ -92,6 +92,7 @@ __attribute__((constructor(101))) static void shim_start(void)
 	log_init();
 	handle_init();
 	shim_signals_init();
+	shim_exec_init();
 	if (node && *node == '/' && strlen(node) < sizeof(node_path))
 		strcpy(node_path, node);
 	else if (node && *node)

@@ -18,7 +18,7 @@ static int ioctl_ours(struct handle *h, unsigned long request, unsigned long arg
 	/* A system fd that came through exec or a socket is used without any open(). */
 	if (unlikely(!ready)) {
 		r = shim_engine_start();
-		abi_thread_ready();
+		shim_thread_ready();
 		ready = !r;
 	}
 	if (likely(!r))

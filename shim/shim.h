@@ -16,9 +16,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -37,6 +40,10 @@ int __lxstat(int ver, const char *path, struct stat *st);
 int __lxstat64(int ver, const char *path, struct stat64 *st);
 int __fxstatat(int ver, int dir, const char *path, struct stat *st, int flags);
 int __fxstatat64(int ver, int dir, const char *path, struct stat64 *st, int flags);
+int __fxstat(int ver, int fd, struct stat *st);
+int __fxstat64(int ver, int fd, struct stat64 *st);
+ssize_t __readlink_chk(const char *path, char *buf, size_t len, size_t size);
+ssize_t __readlinkat_chk(int dir, const char *path, char *buf, size_t len, size_t size);
 int __sigaction(int sig, const struct sigaction *act, struct sigaction *old);
 __sighandler_t bsd_signal(int sig, __sighandler_t handler);
 __sighandler_t sysv_signal(int sig, __sighandler_t handler);
@@ -56,7 +63,10 @@ char *realpath(const char *path, char *out);
 	X(close_range) X(dup) X(dup2) X(dup3) X(fcntl) X(mmap) X(stat) X(stat64) X(lstat) \
 	X(lstat64) X(fstatat) X(fstatat64) X(statx) X(__xstat) X(__xstat64) X(__lxstat) \
 	X(__lxstat64) X(__fxstatat) X(__fxstatat64) X(access) X(faccessat) X(eaccess) \
-	X(euidaccess) X(readlink) X(realpath) X(sigaction) X(siginterrupt)
+	X(euidaccess) X(readlink) X(realpath) X(sigaction) X(siginterrupt) X(sendmsg) \
+	X(sendmmsg) X(execve) X(execvpe) X(fexecve) X(execveat) X(posix_spawn) X(posix_spawnp) \
+	X(system) X(popen) X(fstat) X(fstat64) X(__fxstat) X(__fxstat64) X(readlinkat) \
+	X(pthread_sigmask) X(sigprocmask)
 enum shim_next {
 #define X(n) NEXT_##n,
 	SHIM_NEXT(X)
@@ -92,9 +102,13 @@ int shim_engine_start(void);
 /* A parameter of a KVM module below /sys/module: fd, -errno, or -ENOSYS when the path is none. */
 int shim_open_param(const char *path, int flags);
 
+void shim_exec_init(void);
+
 /* The five signals that translated code may raise belong to us from the first use of the
  * node on; the program's own handlers are called behind ours. */
 void shim_signals_init(void);
 void shim_signals_start(void);
+/* Faults must be deliverable on a thread that makes requests. */
+void shim_thread_ready(void);
 
 #endif

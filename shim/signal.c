@@ -34,6 +34,35 @@ static struct state {
 static _Atomic bool engine_started;
 static _Atomic bool interrupting[SIGNALS];	/* siginterrupt(sig, 1) */
 
+/* A fault whose signal is blocked kills the process, so on threads that may enter the guest
+ * none of the five ever is; `withheld` is what this thread of the program thinks it has blocked. */
+static const u64 fault_bits = BIT64(SIGSEGV - 1) | BIT64(SIGBUS - 1) | BIT64(SIGFPE - 1) |
+			      BIT64(SIGILL - 1) | BIT64(SIGTRAP - 1);
+static _Thread_local u64 withheld __attribute__((tls_model("initial-exec")));
+
+/* The kernel's 64 signals lead glibc's sigset_t. */
+static u64 set_bits(const sigset_t *s)
+{
+	u64 v;
+
+	memcpy(&v, s, sizeof(v));
+	return v;
+}
+
+static void set_clear(sigset_t *s, u64 bits)
+{
+	u64 v = set_bits(s) & ~bits;
+
+	memcpy(s, &v, sizeof(v));
+}
+
+static void set_add(sigset_t *s, u64 bits)
+{
+	u64 v = set_bits(s) | bits;
+
+	memcpy(s, &v, sizeof(v));
+}
+
 static bool is_engine_signal(int sig)
 {
 	return sig == SIGSEGV || sig == SIGBUS || sig == SIGFPE || sig == SIGILL || sig == SIGTRAP;
@@ -163,6 +192,8 @@ static struct sigaction kernel_action(int sig, const struct sigaction *a)
 	}
 	k.sa_sigaction = trampoline;
 	k.sa_flags |= SA_SIGINFO;
+	if (atomic_load(&engine_started))
+		set_clear(&k.sa_mask, fault_bits);
 	if (ours)
 		k.sa_flags &= ~(int)SA_RESETHAND;
 	return k;
@@ -305,6 +336,55 @@ EXPORT int siginterrupt(int sig, int on)
 		return -1;
 	a.sa_flags = on ? a.sa_flags & ~SA_RESTART : a.sa_flags | SA_RESTART;
 	return sigaction(sig, &a, NULL);
+}
+
+/* next: pthread_sigmask or sigprocmask, which differ in how they report errors. */
+static int change_mask(int (*next)(int, const sigset_t *, sigset_t *), int how,
+		       const sigset_t *set, sigset_t *old)
+{
+	u64 before = withheld, after = before;
+	sigset_t want;
+	int r;
+
+	if (!atomic_load_explicit(&engine_started, memory_order_relaxed))
+		return next(how, set, old);
+	if (set) {
+		want = *set;
+		if (how == SIG_BLOCK)
+			after |= set_bits(set) & fault_bits;
+		else if (how == SIG_UNBLOCK)
+			after &= ~set_bits(set);
+		else
+			after = set_bits(set) & fault_bits;
+		if (how != SIG_UNBLOCK)
+			set_clear(&want, fault_bits);
+	}
+	r = next(how, set ? &want : NULL, old);
+	if (r)
+		return r;
+	withheld = after;
+	if (old)
+		set_add(old, before);
+	return 0;
+}
+
+EXPORT int pthread_sigmask(int how, const sigset_t *restrict set, sigset_t *restrict old)
+{
+	return change_mask(NEXT(pthread_sigmask), how, set, old);
+}
+
+EXPORT int sigprocmask(int how, const sigset_t *restrict set, sigset_t *restrict old)
+{
+	return change_mask(NEXT(sigprocmask), how, set, old);
+}
+
+/* What the thread had blocked before the engine was started, or inherited. */
+void shim_thread_ready(void)
+{
+	u64 set = fault_bits, old = 0;
+
+	syscall(SYS_rt_sigprocmask, SIG_UNBLOCK, &set, &old, sizeof(set));
+	withheld |= old & fault_bits;
 }
 
 /* fork() may have caught another thread in the middle of a change. */

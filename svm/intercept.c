@@ -280,7 +280,7 @@ bool svm_intercept(struct cpu *c, const struct insn *in, int *res)
 {
 	const struct row *row = &rows[in->mnemonic];
 
-	if (likely(!row->used) || in->map > 1)
+	if (likely(!row->used))
 		return false;
 	/* LOCK is #UD, except before MOV CRn. */
 	if (unlikely((in->prefixes & PFX_LOCK) && in->mnemonic != ZYDIS_MNEMONIC_MOV))

@@ -45,13 +45,18 @@ void svm_window_close(struct cpu *c, const struct vmcb_window *w)
 
 /* -- LBR virtualisation -- */
 
-void svm_lbr_load(struct cpu *c, const struct vmcb_save *v)
+void svm_lbr_keep(struct cpu *c)
 {
 	struct svm *s = c->svm;
 
 	s->l1_debugctl = c->debugctl;
 	for (u32 i = 0; i < ARRAY_SIZE(c->lbr); i++)
 		s->l1_lbr[i] = c->lbr[i];
+}
+
+void svm_lbr_load(struct cpu *c, const struct vmcb_save *v)
+{
+	svm_lbr_keep(c);
 	c->debugctl = v->dbgctl & 0x3f;
 	c->lbr[0] = v->br_from;
 	c->lbr[1] = v->br_to;

@@ -121,7 +121,7 @@ void svm_leave(struct cpu *c);
 /* L2's registers are in place, s->ctl and s->l1 too: go on as after VMRUN (restoring a state). The
  * MMU part is done by svm_finish_resume() at the next KVM_RUN; 0 or -EINVAL there. */
 void svm_resume(struct cpu *c);
-int svm_finish_resume(struct cpu *c);
+int svm_finish_resume(struct cpu *c, bool load_pdptes);
 /* L2's TSC changed with L1's. */
 void svm_tsc_changed(struct cpu *c);
 

@@ -63,7 +63,10 @@ static inline void svm_set_dr7(struct cpu *c, u64 v)
 
 /* -- vmrun.c, vmexit.c, svm.c -- */
 int svm_vmrun(struct cpu *c, const struct insn *in);
+/* Out of guest mode, but the registers are still L2's. */
+void svm_abandon(struct cpu *c);
 /* LBR virtualisation (APM2 15.23): L1's are kept in struct svm while L2's are in force. */
+void svm_lbr_keep(struct cpu *c);
 void svm_lbr_load(struct cpu *c, const struct vmcb_save *v);
 void svm_lbr_store(struct cpu *c, struct vmcb_save *v);
 void svm_lbr_drop(struct cpu *c);

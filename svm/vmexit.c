@@ -74,7 +74,7 @@ static void load_l1(struct cpu *c, const struct svm_l1 *l)
 	svm_set_dr7(c, DR7_FIXED);
 }
 
-static void leave_guest(struct cpu *c)
+void svm_abandon(struct cpu *c)
 {
 	struct svm *s = c->svm;
 
@@ -110,7 +110,7 @@ int svm_vmexit(struct cpu *c, u64 code, u64 info1, u64 info2)
 	store_exit(c, &w.vmcb->control, code, info1, info2);
 	svm_window_close(c, &w);
 	load_l1(c, &s->l1);
-	leave_guest(c);
+	svm_abandon(c);
 	s->ops->left(c, trap);
 	return CPU_OK;
 }
@@ -130,7 +130,7 @@ void svm_leave(struct cpu *c)
 	if (!c->in_l2)
 		return;
 	load_l1(c, &c->svm->l1);
-	leave_guest(c);
+	svm_abandon(c);
 }
 
 /* -- exceptions (APM2 15.12) -- */

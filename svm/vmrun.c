@@ -252,6 +252,8 @@ int svm_vmrun(struct cpu *c, const struct insn *in)
 	s->gif = true;
 	s->run_pending = true;
 	enter_guest(c);
+	if (unlikely(svm_check_late(&s->caps, &save, &why)))
+		return refuse_late(c, why.rule, why.value, why.aux);
 	if (unlikely(!msrpm_readable(c)))
 		return refuse_late(c, SVM_RULE_MSRPM_READ, s->ctl.msrpm, s->ctl.msrpm);
 	if (!(s->ctl.misc_ctl & SVM_NP_ENABLE) && pae_paging(c) && mmu_load_pdptes(c, c->cr3))
@@ -268,22 +270,29 @@ void svm_resume(struct cpu *c)
 
 	s->soft_rip = false;
 	s->resume = true;
+	/* The state has no room for L1's. */
+	if (s->ctl.misc_ctl2 & SVM_LBRV_ENABLE)
+		svm_lbr_keep(c);
 	enter_guest(c);
 }
 
-int svm_finish_resume(struct cpu *c)
+int svm_finish_resume(struct cpu *c, bool load_pdptes)
 {
 	struct svm *s = c->svm;
 	struct mmu_nested n = nested_of(s);
 
-	s->resume = false;
 	/* SREGS have come since: the guest's registers decide what its translations mean. */
 	n.tlb_ctl = TLB_CTL_ALL;
 	mmu_enter_guest(c, &n);
 	cpu_mode_changed(c);
 	if (!msrpm_readable(c))
 		return -EINVAL;
-	if (!n.np && pae_paging(c) && mmu_load_pdptes(c, c->cr3))
+	if (load_pdptes && !n.np && pae_paging(c) && mmu_load_pdptes(c, c->cr3))
 		return -EINVAL;
+	s->resume = false;
+	if (s->ctl.event_inj & SVM_EVENT_VALID) {
+		note_injection(s);
+		s->ops->entered(c);
+	}
 	return 0;
 }

@@ -1,6 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* vcpu/misc.c - small vCPU ioctls: signal mask, capabilities. */
+#include <signal.h>
+
 #include "vcpu/priv.h"
+
+/* Translated code raises these; one that is blocked when a fault raises it kills the process. */
+#define FAULT_SIGNALS (BIT64(SIGSEGV - 1) | BIT64(SIGBUS - 1) | BIT64(SIGFPE - 1) | \
+		       BIT64(SIGILL - 1) | BIT64(SIGTRAP - 1))
 
 int vcpu_set_signal_mask(struct vcpu *v, const void *sigset8)
 {
@@ -8,8 +14,12 @@ int vcpu_set_signal_mask(struct vcpu *v, const void *sigset8)
 
 	p->sigmask_set = sigset8;
 	if (sigset8) {
+		u64 mask;
+
+		__builtin_memcpy(&mask, sigset8, 8);
+		mask &= ~FAULT_SIGNALS;
 		cpu_zero(&p->sigmask, sizeof(p->sigmask));
-		cpu_copy(&p->sigmask, sigset8, 8);
+		cpu_copy(&p->sigmask, &mask, 8);
 	}
 	return 0;
 }

@@ -150,6 +150,7 @@ struct vcpu_priv {
 	bool set_tpr_exit;
 	bool step_shadow;	/* an event waits for the end of an STI or MOV SS shadow */
 	bool pv_eoi_pending;	/* the guest may have taken the PV EOI short cut */
+	bool user_pdptes;	/* KVM_SET_SREGS2 gave them: do not load them from memory */
 	bool ran;		/* KVM_RUN was called: CPUID is frozen */
 	bool enforce_pv;	/* KVM_CAP_ENFORCE_PV_FEATURE_CPUID */
 	u8 stuck;		/* exits in a row without a reason */
@@ -294,6 +295,8 @@ bool hypercall_fix(struct cpu *c);
 /* -- nested.c -- */
 void nested_init(struct vcpu *v);
 void nested_caps(struct vcpu *v);	/* CPUID has changed */
+/* Part of VREQ_NESTED_STATE. -EINVAL: an exit is prepared, the request stays. */
+int vcpu_finish_nested_state(struct vcpu *v);
 int nested_task_switch(struct cpu *c, const struct cpu_task *t);
 
 /* -- tsc.c -- */

@@ -53,6 +53,8 @@ static int service(struct vcpu *v)
 	engine_fpu_save(v->c);
 	if (atomic_load(&v->requests) & BIT64(VREQ_VM_DEAD))
 		return -EIO;
+	if (take(v, VREQ_NESTED_STATE) && vcpu_finish_nested_state(v))
+		return RUN_EXIT;
 	if (take(v, VREQ_DIRTY_FULL) && v->vm_ops->dirty_ring_full &&
 	    v->vm_ops->dirty_ring_full(v->vm, v)) {
 		/* Until user space has harvested, every entry ends here. */

@@ -176,6 +176,7 @@ int vcpu_set_sregs(struct vcpu *v, const struct kvm_sregs *s)
 	r = set_common(v, &t, true);
 	if (r)
 		return r;
+	v->p->user_pdptes = false;
 	for (u32 i = 0; i < ARRAY_SIZE(s->interrupt_bitmap); i++) {
 		if (!s->interrupt_bitmap[i])
 			continue;
@@ -213,6 +214,7 @@ int vcpu_set_sregs2(struct vcpu *v, const struct kvm_sregs2 *s)
 	r = set_common(v, s, !pdptrs);
 	if (r)
 		return r;
+	v->p->user_pdptes = pdptrs;
 	if (pdptrs)
 		for (u32 i = 0; i < 4; i++)
 			v->c->pdpte[i] = s->pdptrs[i];

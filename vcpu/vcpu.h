@@ -28,6 +28,7 @@ struct vcpu;
 	X(STEAL_UPDATE) X(VM_DEAD) X(EXIT_PARK) \
 	X(APIC_EVENT)	/* INIT or SIPI arrived at the LAPIC */ \
 	X(TIMER)	/* lapic_next_event_ns() changed */ \
+	X(NESTED_STATE)	/* KVM_SET_NESTED_STATE: what needs guest memory is to be done */ \
 	X(DIRTY_FULL)	/* the vCPU's dirty ring is soft-full: ask vm_ops->dirty_ring_full */
 enum vcpu_request {
 #define X(n) VREQ_##n,
@@ -165,6 +166,12 @@ int vcpu_get_events(struct vcpu *v, struct kvm_vcpu_events *e);
 int vcpu_set_events(struct vcpu *v, const struct kvm_vcpu_events *e);
 int vcpu_get_mp_state(struct vcpu *v, struct kvm_mp_state *m);
 int vcpu_set_mp_state(struct vcpu *v, const struct kvm_mp_state *m);
+/* KVM_GET/SET_NESTED_STATE (vcpu/nested_state.c). get: the size needed; *image is written when
+ * that is more than the header. set: 0, -EINVAL, or 1: again with the image. */
+struct vmcb;
+u32 vcpu_get_nested_state(struct vcpu *v, struct kvm_nested_state *hdr, struct vmcb *image);
+int vcpu_set_nested_state(struct vcpu *v, const struct kvm_nested_state *hdr,
+			  const struct vmcb *image);
 int vcpu_set_cpuid2(struct vcpu *v, const struct kvm_cpuid_entry2 *e, u32 n);
 int vcpu_get_cpuid2(struct vcpu *v, struct kvm_cpuid_entry2 *e, u32 *n);
 int vcpu_get_msr(struct vcpu *v, u32 msr, u64 *val);		/* host-initiated: 0, or -EINVAL unknown */

@@ -34,12 +34,12 @@ int vm_create(struct vm **out)
 	atomic_store(&vm->phys.map, map);
 	vm->stats = &vm->plain_stats;
 	vm->stats_fd = -1;
-	vm_apicv_init(vm);
 	vm->ring_fd = -1;
 	vm->serial = atomic_fetch_add(&serial, 1) + 1;
 	vm->cfg.tsc_khz = tsc_host_khz();
 	trace_init(vm->cfg.tsc_khz);
 	vm->cfg.trace_vm = trace_vm_add(vm->serial);
+	vm_apicv_init(vm);
 	vm->cfg.apic_bus_ns = 1;
 	/* The guest's TSC starts at 0 with the VM, and so does its clock. */
 	vm->cfg.tsc_offset = -__builtin_ia32_rdtsc();

@@ -3,33 +3,22 @@
  * tests/fuzz/fuzz_guest.c - random bytes as guest code, in every mode and ring.
  *
  * Right is: KVM_RUN always ends in a documented way, in time, the process lives, and
- * memory around the guest's slot is untouched. Cases run in a child; its parent
- * notices a death or a hang and names the seed, `--case SEED` repeats it.
+ * memory around the guest's slot is untouched.
  */
 #include <signal.h>
-#include <stdatomic.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/time.h>
-#include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "tests/fuzz/code.h"
+#include "tests/fuzz/driver.h"
 #include "tests/guest/harness/harness.h"
 #include "tests/guest/harness/tables.h"
 
-enum { CANARY = 4096, CASES_PER_VM = 16, MAX_EXITS = 40, HANG_S = 20, MAX_FAILED = 5 };
+enum { CANARY = 4096, CASES_PER_VM = 16, MAX_EXITS = 40, HANG_S = 20 };
 
-/* Shared with the child; written by the child only (relaxed, a progress report). */
-struct progress {
-	_Atomic u64 seed;
-	_Atomic u64 done;
-	_Atomic u64 exits[ST_OTHER + 1];
-	_Atomic u32 bad;	/* the child said why */
-};
-static struct progress *shared;
 static struct guest_cpu *running;
 
 void test_die(const char *fmt, ...)
@@ -198,7 +187,7 @@ static bool one_case(struct guest *g, u64 seed, bool loud)
 	const char *why = NULL;
 	struct stop s;
 
-	atomic_store_explicit(&shared->seed, seed, memory_order_relaxed);
+	atomic_store_explicit(&fuzz->seed, seed, memory_order_relaxed);
 	fuzz_next(&rng);
 	prepare(g, seed, &rng);
 	c->run->immediate_exit = 0;
@@ -206,7 +195,7 @@ static bool one_case(struct guest *g, u64 seed, bool loud)
 	arm(30);
 	for (u32 i = 0; i < MAX_EXITS && !why; i++) {
 		s = cpu_run(c);
-		atomic_fetch_add_explicit(&shared->exits[s.kind], 1, memory_order_relaxed);
+		atomic_fetch_add_explicit(&fuzz->count[s.kind], 1, memory_order_relaxed);
 		if (loud)
 			printf("# %s\n", stop_text(&s));
 		why = bad_stop(&s);
@@ -221,7 +210,7 @@ static bool one_case(struct guest *g, u64 seed, bool loud)
 	running = NULL;
 	if (!why && !canaries_ok(g))
 		why = "memory around the slot has changed";
-	atomic_fetch_add_explicit(&shared->done, 1, memory_order_relaxed);
+	atomic_fetch_add_explicit(&fuzz->done, 1, memory_order_relaxed);
 	if (!why)
 		return true;
 	printf("# seed %llu (%s): %s: %s\n", (unsigned long long)seed, mode_name[g->mode], why,
@@ -239,122 +228,59 @@ static u32 vm_flags(u64 seed)
 	return seed / CASES_PER_VM / M_COUNT % 4 == 3 ? GUEST_IRQCHIP : 0;
 }
 
-/* The child: cases from `seed` on until `end` or the first complaint. */
-static void child(u64 seed, double end)
+static const char *kind(u64 seed)
+{
+	return mode_name[mode_of(seed)];
+}
+
+static void catch_alarm(void)
 {
 	struct sigaction sa = { .sa_handler = on_alarm };
-	struct guest *g = NULL;
 
 	sigaction(SIGALRM, &sa, NULL);
-	for (; (double)time(NULL) < end; seed++) {
+}
+
+static bool cases(u64 seed, double end)
+{
+	struct guest *g = NULL;
+
+	catch_alarm();
+	for (; fuzz_now() < end; seed++) {
 		if (!g || seed % CASES_PER_VM == 0) {
 			if (g)
 				guest_free(g);
 			g = guest_new_flags(mode_of(seed), vm_flags(seed));
 			canaries_set(g);
 		}
-		if (!one_case(g, seed, false)) {
-			atomic_store(&shared->bad, 1);
-			fflush(stdout);
-			_exit(1);
-		}
-	}
-	_exit(0);
-}
-
-/* Wait for the child, reporting; true when it ended well. */
-static bool watch(pid_t pid)
-{
-	struct timespec nap = { 0, 50 * 1000 * 1000 };
-	u64 last = ~0ull;
-	time_t since = time(NULL), note = since;
-	int status;
-
-	for (;;) {
-		u64 now = atomic_load_explicit(&shared->seed, memory_order_relaxed);
-
-		if (waitpid(pid, &status, WNOHANG) == pid)
-			break;
-		if (now != last) {
-			last = now;
-			since = time(NULL);
-		} else if (time(NULL) - since > HANG_S) {
-			printf("# seed %llu (%s): no end\n", (unsigned long long)now,
-			       mode_name[mode_of(now)]);
-			kill(pid, SIGKILL);
-			waitpid(pid, &status, 0);
+		if (!one_case(g, seed, false))
 			return false;
-		}
-		if (time(NULL) - note >= 10) {
-			note = time(NULL);
-			printf("# %llu cases, at seed %llu\n",
-			       (unsigned long long)atomic_load(&shared->done), (unsigned long long)now);
-		}
-		nanosleep(&nap, NULL);
 	}
-	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
-		return true;
-	if (WIFSIGNALED(status))
-		printf("# seed %llu (%s): ended by signal %d\n", (unsigned long long)shared->seed,
-		       mode_name[mode_of(shared->seed)], WTERMSIG(status));
-	return false;
+	return true;
 }
 
-static int single(u64 seed)
+static bool single(u64 seed)
 {
-	struct sigaction sa = { .sa_handler = on_alarm };
 	struct guest *g = guest_new_flags(mode_of(seed), vm_flags(seed));
-	bool ok;
 
-	sigaction(SIGALRM, &sa, NULL);
+	catch_alarm();
 	canaries_set(g);
-	printf("# %s\n", mode_name[g->mode]);
-	ok = one_case(g, seed, true);
-	printf("%s 1 - seed %llu\n", ok ? "ok" : "not ok", (unsigned long long)seed);
-	return ok ? 0 : 1;
+	return one_case(g, seed, true);
+}
+
+static void report(void)
+{
+	printf("#");
+	for (u32 k = 0; k <= ST_OTHER; k++)
+		printf(" %llu", (unsigned long long)fuzz->count[k]);
+	printf(" stops by kind\n");
 }
 
 int main(int argc, char **argv)
 {
-	u64 seed = (u64)time(NULL) * 1000;
-	u32 seconds = 60, failed = 0;
-	double end;
+	static const struct fuzzer f = {
+		.title = "random guest code", .hang_s = HANG_S, .kind = kind, .cases = cases,
+		.one = single, .report = report,
+	};
 
-	setvbuf(stdout, NULL, _IOLBF, 0);
-	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (shared == MAP_FAILED)
-		return 1;
-	printf("TAP version 13\n1..1\n");
-	for (int i = 1; i + 1 < argc; i += 2) {
-		if (!strcmp(argv[i], "--seconds")) {
-			seconds = (u32)atoi(argv[i + 1]);
-		} else if (!strcmp(argv[i], "--seed")) {
-			seed = strtoull(argv[i + 1], NULL, 0);
-		} else if (!strcmp(argv[i], "--case")) {
-			return single(strtoull(argv[i + 1], NULL, 0));
-		} else {
-			fprintf(stderr, "usage: %s [--seconds N] [--seed S] [--case SEED]\n", argv[0]);
-			return 2;
-		}
-	}
-	printf("# first seed %llu\n", (unsigned long long)seed);
-	end = (double)time(NULL) + seconds;
-	while ((double)time(NULL) < end && failed < MAX_FAILED) {
-		pid_t pid;
-
-		fflush(stdout);
-		pid = fork();
-		if (pid < 0)
-			return 1;
-		if (!pid)
-			child(seed, end);
-		if (!watch(pid))
-			failed++;
-		seed = atomic_load(&shared->seed) + 1;
-	}
-	printf("# %llu cases;", (unsigned long long)shared->done);
-	for (u32 k = 0; k <= ST_OTHER; k++)
-		printf(" %llu", (unsigned long long)shared->exits[k]);
-	printf(" stops by kind\n%s 1 - random guest code\n", failed ? "not ok" : "ok");
-	return failed ? 1 : 0;
+	return fuzz_main(&f, argc, argv);
 }

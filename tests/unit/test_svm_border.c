@@ -10,22 +10,7 @@
 
 #include "engine/cpu.h"
 #include "svm/checks.h"
-#include "svm_oracle.h"
-
-static u64 state;
-
-static u64 rnd(void)
-{
-	state ^= state << 13;
-	state ^= state >> 7;
-	state ^= state << 17;
-	return state;
-}
-
-static u64 below(u64 n)
-{
-	return rnd() % n;
-}
+#include "svm_border.h"
 
 static const char letter[SVM_RULE_COUNT] = {
 	[SVM_RULE_SVME] = 'S', [SVM_RULE_CACHE] = 'N', [SVM_RULE_CR0_HIGH] = '0',
@@ -37,45 +22,6 @@ static const char letter[SVM_RULE_COUNT] = {
 	[SVM_RULE_EVENT_TYPE] = 't', [SVM_RULE_EVENT_VECTOR] = 'x',
 	[SVM_RULE_AVIC_POINTER] = 'a', [SVM_RULE_CR3] = 'c',
 };
-
-/* Fields the rules look at, and where. */
-static const struct knob {
-	u16 at;
-	u8 len;
-	enum { BITS, PA, EVENT, PAT, SMALL } kind;
-} knobs[] = {
-	{ 0x4d0, 8, BITS }, { 0x548, 8, BITS }, { 0x558, 8, BITS }, { 0x560, 8, BITS },
-	{ 0x568, 8, BITS }, { 0x410, 4, BITS }, { 0x550, 8, PA }, { 0x40, 8, PA },
-	{ 0x48, 8, PA }, { 0xb0, 8, PA }, { 0xe0, 8, PA }, { 0xf0, 8, PA }, { 0xf8, 8, PA },
-	{ 0xa8, 4, EVENT }, { 0xa8, 4, EVENT }, { 0x668, 8, PAT }, { 0x58, 4, SMALL },
-	{ 0x10, 4, SMALL }, { 0x0c, 4, BITS }, { 0x60, 4, BITS }, { 0x90, 8, SMALL },
-	{ 0xb8, 8, SMALL },
-};
-
-/* A value on the border or one step beside it. `old` is valid. */
-static u64 border(const struct knob *k, u64 old, const struct oracle_cpu *cpu)
-{
-	u64 limit = 1ull << cpu->phys_bits;
-
-	switch (k->kind) {
-	case BITS:
-		return old ^ 1ull << below(k->len * 8);
-	case PA:
-		switch (below(4)) {
-		case 0: return limit - below(6) * 4096 + below(3) - 1;
-		case 1: return 1ull << below(64);
-		case 2: return limit - below(0x6000);
-		}
-		return rnd();
-	case EVENT:
-		return (rnd() & ~0x800000e0ull) | (below(8) ? 1u << 31 : 0) | below(2) << 5;
-	case PAT:
-		return (old & ~(0xffull << 8)) | below(10) << 8;
-	case SMALL:
-		break;
-	}
-	return below(3);
-}
 
 static void fail(const struct oracle_cpu *cpu, const u8 *img, const char *want, const char *got)
 {
@@ -161,7 +107,7 @@ int main(int argc, char **argv)
 		u8 img[4096];
 	} u;
 
-	state = seed;
+	border_state = seed;
 	for (u64 n = 0; n < count; n++) {
 		char want[32], got[32], *end = got, one;
 		struct oracle_cpu cpu;
@@ -169,14 +115,7 @@ int main(int argc, char **argv)
 
 		cpu = random_cpu(&k);
 		start_image(u.img);
-		for (u64 changes = below(5); changes; changes--) {
-			const struct knob *kn = &knobs[below(ARRAY_SIZE(knobs))];
-			u64 val = 0;
-
-			memcpy(&val, u.img + kn->at, kn->len);
-			val = border(kn, val, &cpu);
-			memcpy(u.img + kn->at, &val, kn->len);
-		}
+		border_move(u.img, &cpu, below(5));
 		/* Anything anywhere else. */
 		if (!below(4))
 			u.img[below(4096)] = (u8)rnd();

@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: MIT */
+/* svm/nested_state.c - see nested_state.h; the order of the checks is KVM's (facts 4.13). */
+#include "svm/nested_state.h"
+
+#include "base/mem.h"
+#include "svm/svm_priv.h"
+
+#define FLAGS_KNOWN (KVM_STATE_NESTED_GUEST_MODE | KVM_STATE_NESTED_RUN_PENDING | \
+		     KVM_STATE_NESTED_GIF_SET)
+
+u32 svm_nested_size(const struct cpu *c)
+{
+	return (u32)(c->in_l2 ? SVM_NESTED_MAX : SVM_NESTED_HEADER);
+}
+
+/* -- get -- */
+
+static void control_image(const struct svm *s, struct vmcb_control *out)
+{
+	*out = s->ctl;
+	out->clean = 0;
+	/* It is among the vCPU's events since VMRUN, and KVM_GET_VCPU_EVENTS shows it there. A state
+	 * that has not run since it was restored still has it here. */
+	if (!s->resume)
+		out->event_inj = out->event_inj_err = 0;
+}
+
+static void l1_image(const struct svm_l1 *l, struct vmcb_save *out)
+{
+	cpu_zero(out, sizeof(*out));
+	svm_seg_store(&out->es, &l->es);
+	svm_seg_store(&out->cs, &l->cs);
+	svm_seg_store(&out->ss, &l->ss);
+	svm_seg_store(&out->ds, &l->ds);
+	out->gdtr = (struct vmcb_seg){ .base = l->gdtr.base, .limit = l->gdtr.limit };
+	out->idtr = (struct vmcb_seg){ .base = l->idtr.base, .limit = l->idtr.limit };
+	out->cr0 = l->cr0;
+	out->cr3 = l->cr3;
+	out->cr4 = l->cr4;
+	out->efer = l->efer;
+	out->rflags = l->rflags;
+	out->rip = l->rip;
+	out->rsp = l->rsp;
+	out->rax = l->rax;
+	/* #VMEXIT gives L1 these; the checks of a later set look at them. */
+	out->dr6 = 0xffff0ff0;
+	out->dr7 = DR7_FIXED;
+}
+
+void svm_nested_get(const struct cpu *c, struct kvm_nested_state *hdr, struct vmcb *image)
+{
+	const struct svm *s = c->svm;
+
+	cpu_zero(hdr, sizeof(*hdr));
+	hdr->format = KVM_STATE_NESTED_FORMAT_SVM;
+	hdr->size = svm_nested_size(c);
+	if (s->gif)
+		hdr->flags |= KVM_STATE_NESTED_GIF_SET;
+	if (!c->in_l2)
+		return;
+	hdr->flags |= KVM_STATE_NESTED_GUEST_MODE;
+	if (s->run_pending)
+		hdr->flags |= KVM_STATE_NESTED_RUN_PENDING;
+	hdr->hdr.svm.vmcb_pa = s->vmcb_pa;
+	control_image(s, &image->control);
+	l1_image(&s->l1, &image->save);
+}
+
+/* -- set -- */
+
+int svm_nested_header(struct cpu *c, const struct kvm_nested_state *hdr)
+{
+	u32 flags = hdr->flags;
+
+	if (hdr->size < SVM_NESTED_HEADER)
+		return -EINVAL;
+	if ((flags & KVM_STATE_NESTED_RUN_PENDING) && !(flags & KVM_STATE_NESTED_GUEST_MODE))
+		return -EINVAL;
+	if (hdr->format != KVM_STATE_NESTED_FORMAT_SVM)
+		return -EINVAL;
+	if (flags & ~(u32)FLAGS_KNOWN)
+		return -EINVAL;
+	/* Without SVM there is nothing but GIF, and clearing SVME leaves GIF alone. */
+	if (!(c->efer & EFER_SVME) && flags && flags != KVM_STATE_NESTED_GIF_SET)
+		return -EINVAL;
+	if (!(flags & KVM_STATE_NESTED_GUEST_MODE)) {
+		svm_leave(c);
+		c->svm->gif = flags & KVM_STATE_NESTED_GIF_SET;
+		return 0;
+	}
+	if (!svm_pa_legal(c, hdr->hdr.svm.vmcb_pa))
+		return -EINVAL;
+	if (hdr->size < SVM_NESTED_MAX)
+		return -EINVAL;
+	return 1;
+}
+
+/* L1's registers as VMRUN could have saved them. */
+static bool l1_valid(const struct svm_caps *caps, const struct vmcb_control *ctl,
+		     const struct vmcb_save *l1)
+{
+	struct svm_caps k = *caps;
+
+	/* VMRUN needs protected mode with paging, and is not for virtual-8086 mode. */
+	if (!(l1->cr0 & CR0_PG) || !(l1->cr0 & CR0_PE) || (l1->rflags & FL_VM))
+		return false;
+	if ((l1->efer & EFER_LMA) && !(l1->efer & EFER_LME))
+		return false;
+	/* L1's PAT is an MSR of its own. */
+	k.separate_pat = false;
+	return !svm_check_save(&k, ctl, l1, NULL);
+}
+
+static void load_l1(struct svm_l1 *l, const struct vmcb_save *v)
+{
+	svm_seg_load(&l->es, &v->es);
+	svm_seg_load(&l->cs, &v->cs);
+	svm_seg_load(&l->ss, &v->ss);
+	svm_seg_load(&l->ds, &v->ds);
+	l->gdtr = (struct cpu_dtr){ .base = v->gdtr.base, .limit = v->gdtr.limit };
+	l->idtr = (struct cpu_dtr){ .base = v->idtr.base, .limit = v->idtr.limit };
+	l->cr0 = v->cr0;
+	l->cr3 = v->cr3;
+	l->cr4 = v->cr4;
+	l->efer = v->efer;
+	l->rflags = v->rflags | FL_FIXED;
+	l->rip = v->rip;
+	l->rsp = v->rsp;
+	l->rax = v->rax;
+}
+
+int svm_nested_set(struct cpu *c, const struct kvm_nested_state *hdr, const struct vmcb *image)
+{
+	struct svm *s = c->svm;
+	struct vmcb_control ctl;
+
+	svm_sanitize(&s->caps, &ctl, &image->control);
+	if (svm_check_control(&s->caps, &ctl, NULL))
+		return -EINVAL;
+	/* The registers in force are L2's. */
+	if ((c->cr0 & (CR0_CD | CR0_NW)) == CR0_NW)
+		return -EINVAL;
+	if (!l1_valid(&s->caps, &ctl, &image->save))
+		return -EINVAL;
+	if (c->cr3 >> c->maxphyaddr)
+		return -EINVAL;
+
+	if (c->in_l2)
+		svm_abandon(c);
+	s->gif = hdr->flags & KVM_STATE_NESTED_GIF_SET;
+	s->run_pending = hdr->flags & KVM_STATE_NESTED_RUN_PENDING;
+	s->vmcb_pa = hdr->hdr.svm.vmcb_pa;
+	s->ctl = ctl;
+	load_l1(&s->l1, &image->save);
+	svm_resume(c);
+	return 0;
+}

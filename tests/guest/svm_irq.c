@@ -1,0 +1,478 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * tests/guest/svm_irq.c - interrupts and L2: GIF, INTR, NMI and INIT exits, virtual interrupts,
+ * EVENTINJ, virtual NMIs (APM2 15.13, 15.17, 15.20, 15.21; facts 4.8).
+ */
+#include "tests/guest/harness/svm.h"
+
+#define VEC 0x55
+#define VVEC 0x66
+#define APIC "mov $0xfee00000, %ebp\n movl $0x1ff, 0xf0(%rbp)\n"
+#define SELF_IPI "movl $0x44055, 0x300(%rbp)\n mov 0x20(%rbp), %ecx\n"
+#define SELF_NMI "movl $0x44400, 0x300(%rbp)\n mov 0x20(%rbp), %ecx\n"
+
+/* -- EVENTINJ -- */
+CODE64(nop, "nop\n nop_1: vmmcall");
+LABEL(nop_1);
+
+static struct stop inject(struct svm_guest *s, u32 ev, u32 err)
+{
+	s->ctl->event_inj = ev;
+	s->ctl->event_inj_err = err;
+	return svm_run(s);
+}
+
+TEST(event_inj, "EVENTINJ: interrupt, NMI, exception with and without code, software interrupt")
+{
+	static const struct {
+		u32 ev, err;
+		u8 vec;
+		s64 code;
+		u64 rip;
+	} x[] = {
+		{ 0x80000055, 0, 0x55, -1, G_L2 },
+		{ 0x80000202, 0, 2, -1, G_L2 },
+		{ 0x80000300, 0, 0, -1, G_L2 },
+		{ 0x80000b0d, 0x1234, 13, 0x1234, G_L2 },
+		{ 0x80000b0e, 0x7, 14, 7, G_L2 },
+		{ 0x80000306, 0, 6, -1, G_L2 },
+		/* what an instruction raises returns to nRIP */
+		{ 0x80000440, 0, 0x40, -1, G_L2 + 1 },
+		{ 0x80000303, 0, 3, -1, G_L2 + 1 },
+		{ 0x80000304, 0, 4, -1, G_L2 + 1 },
+	};
+
+	for (u32 i = 0; i < ARRAY_SIZE(x); i++) {
+		struct svm_guest s = svm_with(nop);
+		struct stop st;
+
+		s.save->cr2 = 0x5000;
+		s.ctl->next_rip = G_L2 + 1;
+		/* Injected events are not intercepted, interrupts come with IF clear. */
+		for (u32 n = 0; n < 32; n++)
+			svm_want(&s, SVM_I_EXCP + n);
+		svm_want(&s, SVM_I_NMI);
+		svm_want(&s, SVM_I_INTR);
+		svm_want(&s, SVM_I_INTN);
+		st = inject(&s, x[i].ev, x[i].err);
+		if (!CHECK_EXC(st, x[i].vec, x[i].code))
+			printf("# event %x\n", x[i].ev);
+		CHECK_EQ(st.rip, x[i].rip);
+		if (x[i].vec == 14)
+			CHECK_EQ(st.cr2, 0x5000);
+		guest_free(s.g);
+	}
+}
+
+TEST(event_inj_fault, "a fault in its delivery may be intercepted; EXITINTINFO has the event")
+{
+	struct svm_guest s = svm_with(nop);
+	struct stop st;
+
+	s.save->idtr.base = 0x7ff00000;
+	svm_want(&s, SVM_I_EXCP + 14);
+	st = inject(&s, 0x80000b0d, 0x77);
+	CHECK_EXIT(&s, st, SVM_EXIT_EXCP + 14);
+	CHECK_EQ(s.ctl->exit_int_info, 0x80000b0d);
+	CHECK_EQ(s.ctl->exit_int_info_err, 0x77);
+	CHECK_EQ(s.ctl->event_inj, 0);
+	CHECK_EQ(s.ctl->event_inj_err, 0x77);
+	CHECK_EQ(s.save->rip, G_L2);
+	s.ctl->event_inj_err = 0;
+	st = inject(&s, 0x80000055, 0);
+	CHECK_EXIT(&s, st, SVM_EXIT_EXCP + 14);
+	CHECK_EQ(s.ctl->exit_int_info, 0x80000055);
+	s.ctl->next_rip = G_L2;
+	st = inject(&s, 0x80000455, 0);
+	CHECK_EXIT(&s, st, SVM_EXIT_EXCP + 14);
+	CHECK_EQ(s.ctl->exit_int_info, 0x80000455);
+	st = inject(&s, 0x80000202, 0);
+	CHECK_EXIT(&s, st, SVM_EXIT_EXCP + 14);
+	CHECK_EQ(s.ctl->exit_int_info, 0x80000202);
+}
+
+TEST(event_inj_df, "an injected exception and a contributory fault make #DF")
+{
+	struct svm_guest s = svm_with(nop);
+	struct stop st;
+
+	s.save->idtr.limit = 0;
+	svm_want(&s, SVM_I_EXCP + 8);
+	st = inject(&s, 0x80000b0d, 0);
+	CHECK_EXIT(&s, st, SVM_EXIT_EXCP + 8);
+}
+
+TEST(soft_dpl, "an injected software interrupt obeys the gate's DPL, #BP does not")
+{
+	struct svm_guest s = svm_with(nop);
+	struct stop st;
+
+	s.save->cs.attrib |= 0x60;
+	s.save->ss.attrib |= 0x60;
+	s.save->cs.selector = SEL_UCODE64;
+	s.save->ss.selector = SEL_UDATA;
+	s.save->cpl = 3;
+	guest_gate(s.g, 0x40, SEL_CODE64, G_STUBS + 0x400, 0xe, 0, 0);
+	guest_gate(s.g, 3, SEL_CODE64, G_STUBS + 0x30, 0xe, 0, 0);
+	s.ctl->next_rip = G_L2 + 1;
+	svm_want(&s, SVM_I_EXCP + 13);
+	st = inject(&s, 0x80000440, 0);
+	CHECK_EXIT(&s, st, SVM_EXIT_EXCP + 13);
+	CHECK_EQ(s.ctl->exit_info_1, 0x40 * 8 + 2);
+	st = inject(&s, 0x80000303, 0);
+	CHECK_EXC(st, 3, -1);
+}
+
+/* -- GIF -- */
+CODE64(l1_gif, APIC "clgi\n sti\n" SELF_IPI "nop\n nop\n l1_gif_1: stgi\n l1_gif_2: nop\n nop" DONE);
+CODE64(l1_nmi, APIC "clgi\n" SELF_NMI "nop\n nop\n l1_nmi_1: stgi\n l1_nmi_2: nop\n nop" DONE);
+LABEL(l1_gif_2);
+LABEL(l1_nmi_2);
+TEST(gif, "GIF = 0 holds interrupts and NMIs, STGI lets them in at once")
+{
+	struct guest *g = guest_new_flags(M_LONG, GUEST_IRQCHIP);
+	struct stop st;
+
+	guest_map_apic(g);
+	guest_load(g, G_CODE, l1_gif);
+	cpu_set_msr(cpu0(g), 0xc0000080, cpu_msr(cpu0(g), 0xc0000080) | BIT64(12));
+	st = run(g);
+	CHECK_EXC(st, VEC, -1);
+	CHECK_EQ(st.rip, AT(l1_gif, l1_gif_2));
+	guest_free(g);
+	g = guest_new_flags(M_LONG, GUEST_IRQCHIP);
+	guest_map_apic(g);
+	guest_load(g, G_CODE, l1_nmi);
+	cpu_set_msr(cpu0(g), 0xc0000080, cpu_msr(cpu0(g), 0xc0000080) | BIT64(12));
+	st = run(g);
+	CHECK_EXC(st, 2, -1);
+	CHECK_EQ(st.rip, AT(l1_nmi, l1_nmi_2));
+}
+
+/* -- INTR -- */
+CODE64(ipi, APIC "ipi_0: " SELF_IPI "ipi_1: nop\n nop\n vmmcall");
+CODE64(ipi_sti, APIC SELF_IPI "sti\n ipi_sti_1: nop\n ipi_sti_2: nop\n vmmcall");
+LABEL(ipi_sti_2);
+TEST(intr, "INTR exit by L2's IF without V_INTR_MASKING; not acknowledged; VMRUN into a shadow")
+{
+	struct svm_guest s = svm_with_apic(ipi_sti);
+	struct stop st;
+
+	svm_want(&s, SVM_I_INTR);
+	st = svm_run(&s);
+	CHECK_EXIT(&s, st, SVM_EXIT_INTR);
+	CHECK_EQ(s.save->rip, AT_L2(ipi_sti, ipi_sti_2));
+	CHECK_EQ(s.ctl->int_state & 1, 0);
+	CHECK_EQ(s.ctl->exit_int_info, 0);
+	CHECK_EQ(s.ctl->next_rip, 0);
+	/* still pending: the next entry exits again, an exit does not wait for L2's shadow */
+	s.ctl->int_state = 1;
+	st = svm_run(&s);
+	CHECK_EXIT(&s, st, SVM_EXIT_INTR);
+	CHECK_EQ(s.save->rip, AT_L2(ipi_sti, ipi_sti_2));
+	CHECK_EQ(s.ctl->int_state & 1, 1);
+}
+
+TEST(intr_own, "without the intercept the interrupt is delivered through L2's IDT")
+{
+	struct svm_guest s = svm_with_apic(ipi_sti);
+	struct stop st = svm_run(&s);
+
+	CHECK_EXC(st, VEC, -1);
+	CHECK_EQ(st.rip, AT_L2(ipi_sti, ipi_sti_2));
+}
+
+TEST(intr_masking, "V_INTR_MASKING: L1's IF decides, not L2's")
+{
+	struct svm_guest s = svm_with_apic(ipi);
+	struct stop st;
+
+	/* L1: IF = 0 */
+	svm_want(&s, SVM_I_INTR);
+	s.ctl->int_ctl = SVM_V_INTR_MASKING;
+	s.save->rflags |= 0x200;
+	st = svm_run(&s);
+	CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+	CHECK_EQ(s.ctl->int_ctl & SVM_V_INTR_MASKING, SVM_V_INTR_MASKING);
+	guest_free(s.g);
+
+	/* L1: IF = 1, L2: IF = 0 */
+	s = svm_with_apic(ipi);
+	svm_want(&s, SVM_I_INTR);
+	s.ctl->int_ctl = SVM_V_INTR_MASKING;
+	WITH_REGS(s.c, r)
+		r.rflags |= 0x200;
+	st = svm_run(&s);
+	CHECK_EXIT(&s, st, SVM_EXIT_INTR);
+	/* L1 has IF set, but GIF clear: nothing is taken */
+	CHECK_EQ(st.r.rflags & 0x200, 0x200);
+	guest_free(s.g);
+}
+
+CODE64(nmi, APIC SELF_NMI "nmi_1: nop\n nop\n vmmcall");
+TEST(nmi_exit, "NMI exit; the NMI waits for L1's GIF")
+{
+	struct svm_guest s = svm_with_apic(nmi);
+	struct stop st;
+
+	svm_want(&s, SVM_I_NMI);
+	st = svm_run(&s);
+	CHECK_EXIT(&s, st, SVM_EXIT_NMI);
+	CHECK_EQ(s.ctl->exit_int_info, 0);
+	st = svm_run(&s);
+	CHECK_EXIT(&s, st, SVM_EXIT_NMI);
+	vmcb_clear_intercept(s.ctl, SVM_I_NMI);
+	st = svm_run(&s);
+	CHECK_EXC(st, 2, -1);
+}
+
+/* -- virtual interrupts -- */
+CODE64(virq, "nop\n sti\n virq_1: nop\n virq_2: nop\n vmmcall");
+LABEL(virq_1);
+LABEL(virq_2);
+static void v_irq(struct svm_guest *s, u32 prio)
+{
+	s->ctl->int_ctl |= SVM_V_IRQ | prio << SVM_V_PRIO_SHIFT;
+	s->ctl->int_vector = VVEC;
+}
+
+TEST(virq, "V_IRQ is taken when L2's IF allows it, and clears")
+{
+	struct svm_guest s = svm_with(virq);
+	struct stop st;
+
+	v_irq(&s, 1);
+	st = svm_run(&s);
+	CHECK_EXC(st, VVEC, -1);
+	CHECK_EQ(st.rip, AT_L2(virq, virq_2));
+	/* at once when IF is set from the start */
+	s = svm_with(virq);
+	v_irq(&s, 1);
+	s.save->rflags |= 0x200;
+	st = svm_run(&s);
+	CHECK_EXC(st, VVEC, -1);
+	CHECK_EQ(st.rip, G_L2);
+}
+
+TEST(vintr, "VINTR exit at the window; V_IRQ stays")
+{
+	struct svm_guest s = svm_with(virq);
+	struct stop st;
+
+	v_irq(&s, 1);
+	svm_want(&s, SVM_I_VINTR);
+	st = svm_run(&s);
+	CHECK_EXIT(&s, st, SVM_EXIT_VINTR);
+	CHECK_EQ(s.save->rip, AT_L2(virq, virq_2));
+	CHECK_EQ(s.ctl->int_ctl & SVM_V_IRQ, SVM_V_IRQ);
+	CHECK_EQ(s.ctl->int_vector, VVEC);
+}
+
+TEST(virq_done, "a V_IRQ that was taken is clear in the VMCB")
+{
+	struct svm_guest s = svm_with(virq);
+	struct stop st;
+
+	v_irq(&s, 1);
+	guest_write(s.g, G_STUBS + VVEC * 16, "\x0f\x01\xd9", 3);
+	st = svm_run(&s);
+	CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+	CHECK_EQ(s.save->rip, G_STUBS + VVEC * 16);
+	CHECK_EQ(s.ctl->int_ctl & SVM_V_IRQ, 0);
+}
+
+CODE64(tpr, "sti\n nop\n xor %eax, %eax\n mov %rax, %cr8\n tpr_1: nop\n vmmcall");
+CODE64(tpr_up, "mov %cr8, %rbx\n mov $9, %eax\n mov %rax, %cr8\n vmmcall");
+LABEL(tpr_1);
+TEST(vtpr, "V_INTR_PRIO must exceed V_TPR, unless V_IGN_TPR; CR8 is V_TPR under V_INTR_MASKING")
+{
+	struct svm_guest s = svm_with(tpr);
+	struct stop st;
+
+	v_irq(&s, 5);
+	s.ctl->int_ctl |= SVM_V_INTR_MASKING | 5;
+	st = svm_run(&s);
+	CHECK_EXC(st, VVEC, -1);
+	CHECK_EQ(st.rip, AT_L2(tpr, tpr_1));
+	guest_free(s.g);
+	s = svm_with(tpr);
+	v_irq(&s, 5);
+	s.ctl->int_ctl |= SVM_V_INTR_MASKING | SVM_V_IGN_TPR | 5;
+	s.save->rflags |= 0x200;
+	st = svm_run(&s);
+	CHECK_EXC(st, VVEC, -1);
+	CHECK_EQ(st.rip, G_L2);
+	guest_free(s.g);
+	/* V_TPR is written back, the real TPR is not touched */
+	s = svm_with(tpr_up);
+	s.ctl->int_ctl |= SVM_V_INTR_MASKING | 3;
+	st = svm_run(&s);
+	CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+	CHECK_EQ(st.r.rbx, 3);
+	CHECK_EQ(s.ctl->int_ctl & 0xff, 9);
+	CHECK_EQ(cpu_sregs(s.c).cr8, 0);
+	guest_free(s.g);
+	s = svm_with(tpr_up);
+	s.ctl->int_ctl |= 3;
+	st = svm_run(&s);
+	CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+	CHECK_EQ(st.r.rbx, 0);
+	CHECK_EQ(s.ctl->int_ctl & 0xff, 9);
+	CHECK_EQ(cpu_sregs(s.c).cr8, 9);
+}
+
+TEST(shadow_in, "INTERRUPT_SHADOW holds a virtual interrupt for one instruction")
+{
+	struct svm_guest s = svm_with(nop);
+	struct stop st;
+
+	v_irq(&s, 1);
+	s.save->rflags |= 0x200;
+	s.ctl->int_state = 1;
+	st = svm_run(&s);
+	CHECK_EXC(st, VVEC, -1);
+	CHECK_EQ(st.rip, AT_L2(nop, nop_1));
+}
+
+CODE64(sti_hlt, "sti\n sti_hlt_1: hlt");
+CODE64(sti_pf, "mov $0x7fff0000, %eax\n sti\n sti_pf_1: mov (%rax), %al");
+LABEL(sti_hlt_1);
+LABEL(sti_pf_1);
+TEST(shadow_out, "INTERRUPT_SHADOW is set when the exit is of the instruction behind STI")
+{
+	struct svm_guest s = svm_with(sti_hlt);
+	struct stop st;
+
+	svm_want(&s, SVM_I_HLT);
+	st = svm_run(&s);
+	CHECK_EXIT(&s, st, SVM_EXIT_HLT);
+	CHECK_EQ(s.save->rip, AT_L2(sti_hlt, sti_hlt_1));
+	CHECK_EQ(s.ctl->int_state, 1);
+	s.ctl->int_state = 0;
+	st = svm_run(&s);
+	CHECK_EXIT(&s, st, SVM_EXIT_HLT);
+	CHECK_EQ(s.ctl->int_state, 0);
+	guest_free(s.g);
+	s = svm_with(sti_pf);
+	svm_want(&s, SVM_I_EXCP + 14);
+	st = svm_run(&s);
+	CHECK_EXIT(&s, st, SVM_EXIT_EXCP + 14);
+	CHECK_EQ(s.save->rip, AT_L2(sti_pf, sti_pf_1));
+	CHECK_EQ(s.ctl->int_state, 1);
+}
+
+/* -- virtual GIF (APM2 15.33.2) -- */
+CODE64(vgif, "sti\n nop\n clgi\n nop\n stgi\n vgif_1: nop\n vmmcall");
+LABEL(vgif_1);
+TEST(vgif, "VGIF: STGI and CLGI in L2 act on V_GIF, which holds virtual interrupts")
+{
+	struct svm_guest s = svm_with(vgif);
+	struct stop st;
+
+	v_irq(&s, 1);
+	s.ctl->int_ctl |= SVM_V_GIF_ENABLE;
+	st = svm_run(&s);
+	CHECK_EXC(st, VVEC, -1);
+	CHECK_EQ(st.rip, AT_L2(vgif, vgif_1));
+	guest_free(s.g);
+	s = svm_with(vgif);
+	s.ctl->int_ctl |= SVM_V_GIF_ENABLE;
+	st = svm_run(&s);
+	CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+	CHECK_EQ(s.ctl->int_ctl & SVM_V_GIF, SVM_V_GIF);
+	guest_free(s.g);
+	s = svm_with(vgif);
+	s.ctl->int_ctl |= SVM_V_GIF_ENABLE | SVM_V_GIF;
+	svm_want(&s, SVM_I_STGI);
+	st = svm_run(&s);
+	CHECK_EXIT(&s, st, SVM_EXIT_STGI);
+	CHECK_EQ(s.ctl->int_ctl & SVM_V_GIF, 0);
+}
+
+/* -- virtual NMI (APM2 15.21.10) -- */
+CODE64(vnmi, "nop\n nop\n vmmcall");
+CODE64(vnmi_handler, "add $1, %rbx\n iretq");
+TEST(vnmi, "V_NMI_PENDING is delivered once, blocks until IRET")
+{
+	struct svm_guest s = svm_with(vnmi);
+	struct stop st;
+
+	svm_want(&s, SVM_I_NMI);
+	s.ctl->int_ctl |= SVM_V_NMI_ENABLE | SVM_V_NMI_PENDING;
+	st = svm_run(&s);
+	CHECK_EXC(st, 2, -1);
+	CHECK_EQ(st.rip, G_L2);
+	guest_free(s.g);
+
+	s = svm_with(vnmi);
+	guest_write(s.g, G_STUBS + 2 * 16, vnmi_handler_b, (u32)LEN(vnmi_handler));
+	svm_want(&s, SVM_I_NMI);
+	s.ctl->int_ctl |= SVM_V_NMI_ENABLE | SVM_V_NMI_PENDING;
+	st = svm_run(&s);
+	CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+	CHECK_EQ(st.r.rbx, 1);
+	CHECK_EQ(s.ctl->int_ctl & (SVM_V_NMI_PENDING | SVM_V_NMI_BLOCKING), 0);
+
+	/* blocked: stays pending */
+	s.save->rip = G_L2;
+	s.ctl->int_ctl |= SVM_V_NMI_PENDING | SVM_V_NMI_BLOCKING;
+	st = svm_run(&s);
+	CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+	CHECK_EQ(s.ctl->int_ctl & (SVM_V_NMI_PENDING | SVM_V_NMI_BLOCKING),
+		 SVM_V_NMI_PENDING | SVM_V_NMI_BLOCKING);
+	CHECK_EQ(st.r.rbx, 1);
+
+	/* an injected NMI blocks virtual ones */
+	s.save->rip = G_L2;
+	s.ctl->int_ctl = SVM_V_NMI_ENABLE;
+	guest_write(s.g, G_STUBS + 2 * 16, "\x0f\x01\xd9", 3);
+	st = inject(&s, 0x80000202, 0);
+	CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+	CHECK_EQ(s.save->rip, G_STUBS + 2 * 16);
+	CHECK_EQ(s.ctl->int_ctl & SVM_V_NMI_BLOCKING, SVM_V_NMI_BLOCKING);
+}
+
+/* -- order: EVENTINJ before an INTR exit before a virtual interrupt -- */
+TEST(order, "EVENTINJ is delivered, then a pending interrupt exits, before L2's first instruction")
+{
+	struct svm_guest s = svm_with_apic(ipi);
+	struct stop st;
+
+	/* leave an interrupt pending in the APIC */
+	st = svm_run(&s);
+	CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+	s.save->rip = G_L2 + 0x100;
+	s.save->rflags |= 0x200;
+	s.ctl->int_ctl = SVM_V_INTR_MASKING;
+	svm_want(&s, SVM_I_INTR);
+	v_irq(&s, 1);
+	WITH_REGS(s.c, r)
+		r.rflags |= 0x200;
+	st = inject(&s, 0x80000306, 0);
+	CHECK_EXIT(&s, st, SVM_EXIT_INTR);
+	CHECK_EQ(s.save->rip, G_STUBS + 6 * 16);
+	CHECK_EQ(s.ctl->exit_int_info, 0);
+	CHECK_EQ(s.ctl->int_ctl & SVM_V_IRQ, SVM_V_IRQ);
+}
+
+CODE64(halt, "sti\n hlt\n halt_1: nop\n vmmcall");
+TEST(hlt_virq, "a HLT that is not intercepted ends by a virtual interrupt")
+{
+	struct svm_guest s = svm_new(M_LONG, GUEST_IRQCHIP, halt_b, LEN(halt));
+	struct stop st;
+
+	v_irq(&s, 1);
+	st = svm_run(&s);
+	CHECK_EXC(st, VVEC, -1);
+}
+
+CODE64(init, APIC "movl $0x44500, 0x300(%rbp)\n nop\n nop\n vmmcall");
+TEST(init_exit, "INIT exit; INIT is held until GIF is set")
+{
+	struct svm_guest s = svm_with_apic(init);
+	struct stop st;
+
+	svm_want(&s, SVM_I_INIT);
+	st = svm_run(&s);
+	CHECK_EXIT(&s, st, SVM_EXIT_INIT);
+}
