@@ -83,6 +83,8 @@ EXPORT long syscall(long nr, ...)
 			     (struct statx *)a[4]);
 	case SYS_ioctl:
 		return ioctl((int)a[0], a[1], a[2]);
+	case SYS_write:
+		return write((int)a[0], (const void *)a[1], a[2]);
 	case SYS_close:
 		return close((int)a[0]);
 	case SYS_close_range:
