@@ -37,14 +37,16 @@ def kernel(flavour):
     return os.path.join(script('kernel', flavour), 'vmlinuz')
 
 
-def initramfs(flavour, files=(), tag=''):
+def initramfs(flavour, files=(), tag='', modules='', overlay=''):
     """Path of the initramfs for one kernel; built when something it is made of is newer."""
     path = os.path.join(WORK, f'initramfs-{flavour}{tag}.cpio')
     parts = [os.path.join(TOP, 'tests/clients/init'), os.path.join(TOP, 'scripts/initramfs'),
              os.path.join(script('kernel', flavour), 'release'), *files]
+    options = ['--modules', modules] if modules else []
+    options += ['--overlay', overlay] if overlay else []
     if not os.path.exists(path) or any(os.path.getmtime(p) > os.path.getmtime(path) for p in parts):
         os.makedirs(WORK, exist_ok=True)
-        script('initramfs', flavour, path, *files)
+        script('initramfs', *options, flavour, path, *files)
     return path
 
 
@@ -86,7 +88,7 @@ def launcher(accel):
 
 def command(machine='microvm', irqchip='on', smp=1, flavour='cloud', accel=ACCEL, do='info',
             disks=(), net=False, url='', memory=512, quiet=True, files=(), tag='', append='',
-            cpu='max', extra=()):
+            cpu='max', extra=(), modules='', overlay=''):
     """The whole command line. machine: microvm or q35."""
     bus = 'device' if machine == 'microvm' else 'pci'
     options = 'acpi=on,rtc=on' if machine == 'microvm' else ''
@@ -107,7 +109,7 @@ def command(machine='microvm', irqchip='on', smp=1, flavour='cloud', accel=ACCEL
         'qemu-system-x86_64', '-nodefaults', '-no-user-config', '-display', 'none',
         '-machine', machine + (',' + options if options else ''),
         *accel_args(accel, irqchip), '-cpu', cpu, '-smp', str(smp), '-m', str(memory),
-        '-kernel', kernel(flavour), '-initrd', initramfs(flavour, files, tag),
+        '-kernel', kernel(flavour), '-initrd', initramfs(flavour, files, tag, modules, overlay),
         '-append', ' '.join(line), '-serial', 'stdio']
     for i, path in enumerate(disks):
         argv += ['-drive', f'id=d{i},if=none,format=raw,file={path}',

@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: MIT
+"""Client tests: Debian's own KVM (kvm.ko, kvm-amd.ko) runs inside a guest.
+
+L1 is Debian's generic kernel under QEMU; its /dev/kvm serves our guest tests, linked static, and
+another QEMU that boots the cloud kernel (L2) on microvm. ACCEL=tcg runs the same on TCG's SVM.
+"""
+import functools
+import os
+import subprocess
+
+import machine as m
+import vm
+
+LIMIT = int(os.environ.get('NESTED_LIMIT', '300'))
+# Those of tests/guest that ask for nothing only we have; and the quick ones for `make check`.
+GUESTS = ('exits', 'far', 'faults', 'fpu', 'loops', 'paging_rights', 'paging_tlb', 'realmode',
+          'segments', 'shadow', 'smc', 'strings', 'syscall')
+QUICK = ('exits', 'fpu', 'paging_tlb', 'realmode', 'segments', 'strings', 'syscall')
+SCRIPT_HEAD = '''
+[ -e /dev/kvm ] || { echo "@@ error no /dev/kvm in L1"; dmesg | tail -20; }
+for p in npt avic nested vgif; do
+	[ -e /sys/module/kvm_amd/parameters/$p ] &&
+		echo "@@ param.$p $(cat /sys/module/kvm_amd/parameters/$p)"
+done
+'''
+SCRIPT_GUESTS = '''
+for t in {names}; do
+	echo "@@ begin.$t"
+	timeout -s KILL 100 /opt/guest_$t >/tmp/out 2>&1
+	echo "@@ guest.$t $? $(grep -c '^ok' /tmp/out) $(grep -c '^not ok' /tmp/out)"
+	grep -A 3 '^not ok' /tmp/out | head -20
+	tail -2 /tmp/out
+done
+'''
+SCRIPT_L2 = '''
+mkdir -p /tmp/w
+cd /tmp/w
+echo "@@ l2begin $(cut -d' ' -f1 /proc/uptime)"
+timeout -s KILL {limit} /usr/bin/qemu-system-x86_64 -nodefaults -no-user-config -display none \\
+	-machine microvm,acpi=on,rtc=on,ioapic2=off -accel kvm -cpu max -smp {smp} -m 256 \\
+	-kernel /opt/vmlinuz -initrd /opt/initramfs-cloud.cpio -L /usr/share/qemu \\
+	-append "console=ttyS0 panic=-1 reboot=t loglevel=7 do=info,busy,off" -serial stdio \\
+	</dev/null 2>&1 | while read -r line; do
+		case $line in
+		*@@\\ *) echo "@@ l2.${{line#*@@ }}" ;;
+		*) echo "l2: $line" ;;
+		esac
+	done
+echo "@@ l2end $(cut -d' ' -f1 /proc/uptime)"
+'''
+
+
+def guest_program(name):
+    """One of tests/guest, linked static so that it runs in L1."""
+    folder = os.path.join(vm.TOP, 'tests/guest')
+    path = os.path.join(vm.WORK, 'guest_' + name)
+    sources = [os.path.join(folder, name + '.c')] + [
+        os.path.join(folder, 'harness', f) for f in ('who.c', 'vm.c', 'tables.c', 'run.c', 'tap.c')]
+    os.makedirs(vm.WORK, exist_ok=True)
+    if not os.path.exists(path) or any(os.path.getmtime(s) > os.path.getmtime(path)
+                                       for s in sources):
+        subprocess.run([os.environ.get('CC', 'gcc'), '-O2', '-std=gnu11', '-D_GNU_SOURCE',
+                        '-fno-strict-aliasing', f'-I{vm.TOP}', '-static', '-pthread', '-o', path,
+                        *sources], check=True)
+    return path
+
+
+def l1(name, script, smp=2, files=(), cpu='max,+svm,+npt', append=''):
+    os.makedirs(vm.WORK, exist_ok=True)
+    folder = os.path.join(vm.WORK, name)
+    os.makedirs(folder, exist_ok=True)
+    path = os.path.join(folder, 'script')
+    text = SCRIPT_HEAD + script
+    old = open(path).read() if os.path.exists(path) else None
+    if text != old:
+        with open(path, 'w') as f:
+            f.write(text)
+    argv = vm.command(machine='q35', smp=smp, flavour='generic', do='script,off', memory=1024,
+                      files=(path, *files), tag='-' + name, modules='kvm_amd', quiet=False,
+                      overlay=vm.script('l1-root'), cpu=cpu, append=append)
+    return m.Machine(argv, name)
+
+
+def loaded(guest, npt='Y'):
+    guest.wait('init', 120)
+    guest.check()
+    if guest.wait('param.npt', 60) != npt:
+        raise m.Trouble(f'npt is {guest.result.get("param.npt")} in L1')
+
+
+@m.verdict
+def guests(machines, name, names):
+    """Our guest tests as clients of L1's KVM."""
+    files = [guest_program(n) for n in names]
+    guest = l1(name, SCRIPT_GUESTS.format(names=' '.join(names)), files=files)
+    machines.append(guest)
+    loaded(guest)
+    for n in names:
+        guest.wait(f'guest.{n}', 120)
+    guest.finish(60)
+    wrong, passed = [], 0
+    for n in names:
+        status, good, bad = map(int, guest.result.get(f'guest.{n}').split())
+        passed += good
+        if status or bad:
+            wrong.append(f'{n} (status {status}, {bad} of {good + bad} failed)')
+    if wrong:
+        raise m.Trouble(', '.join(wrong))
+    return f'{passed} tests passed on the KVM of L1'
+
+
+@m.verdict
+def microvm(machines, smp, npt='Y'):
+    """QEMU in L1 boots a kernel in L2. Without nested paging L1's KVM shadows L2's page tables."""
+    kernel = os.path.join(vm.script('kernel', 'cloud'), 'vmlinuz')
+    guest = l1(f'l1-kvm-microvm-smp{smp}-npt-{npt}', SCRIPT_L2.format(limit=LIMIT, smp=smp),
+               files=(kernel, vm.initramfs('cloud')), smp=2, append=f'kvm_amd.npt={npt}')
+    machines.append(guest)
+    loaded(guest, npt)
+    guest.wait('l2.init', LIMIT)
+    guest.wait('l2end', LIMIT)
+    guest.finish(60)
+    r = guest.result
+    if r.get('l2.done') != 'ok' or r.all('l2.error'):
+        raise m.Trouble(f'L2: {r.all("l2.error") or "no end"}')
+    if r.get('l2.cpus') != str(smp):
+        raise m.Trouble(f'L2 sees {r.get("l2.cpus")} CPUs')
+    return (f'L1 init after {r.when("init"):.2f} s, L2 init after {r.when("l2.init"):.2f} s, '
+            f'end of L2 after {r.when("l2end"):.2f} s; busy in L2: {r.get("l2.busy")}')
+
+
+def tests():
+    return [('l1-kvm-guests', True, functools.partial(guests, 'l1-kvm-guests', QUICK)),
+            ('l1-kvm-guests-all', False, functools.partial(guests, 'l1-kvm-guests-all', GUESTS)),
+            ('l1-kvm-microvm-smp1', True, functools.partial(microvm, 1)),
+            ('l1-kvm-microvm-smp2', False, functools.partial(microvm, 2)),
+            ('l1-kvm-shadow-smp1', False, functools.partial(microvm, 1, 'N'))]
