@@ -56,6 +56,20 @@ static void waited(struct vcpu *v, const struct timespec *since)
 	vcpu_stat_add(v, halt_wait_hist + (i < STATS_HIST_WORDS ? i : STATS_HIST_WORDS - 1), 1);
 }
 
+/* The virtual APIC of an L2 that sleeps is in guest memory. */
+static bool has_events(struct vcpu *v)
+{
+	bool yes;
+
+	if (likely(!v->c->in_l2 || !v->c->svm->avic_on))
+		return vcpu_has_events(v);
+	atomic_store(&v->in_guest, 1);
+	vcpu_flush_requests(v);
+	yes = vcpu_has_events(v);
+	atomic_store(&v->in_guest, 0);
+	return yes;
+}
+
 int vcpu_block(struct vcpu *v)
 {
 	struct timespec t0;
@@ -83,7 +97,7 @@ int vcpu_block(struct vcpu *v)
 		}
 		if (v->lapic)
 			lapic_poll_timer(v->lapic);
-		if (vcpu_has_events(v)) {
+		if (has_events(v)) {
 			wake_up(v);
 			vcpu_count(v, halt_wakeup);
 			break;

@@ -9,6 +9,7 @@
  * space are queued and shown one exit at a time (facts 5.8).
  */
 #include "irq/lapic.h"
+#include "mmu/nested.h"
 #include "vcpu/priv.h"
 
 /* 0 handled, -ENOENT: for user space. */
@@ -114,7 +115,8 @@ static int read_piece(struct cpu *c, u64 gpa, void *buf, u32 len)
 	return CPU_EXIT;
 }
 
-int mmio_probe(struct cpu *c)
+/* To be emulated, as KVM does with every access that is not memory's? */
+static int emulable(struct cpu *c)
 {
 	return likely(!c->accessing || insn_emulable(c->accessing)) ? CPU_OK :
 								      exit_not_emulable(c->owner);
@@ -122,11 +124,13 @@ int mmio_probe(struct cpu *c)
 
 int mmio_read(struct cpu *c, u64 gpa, void *buf, u32 len)
 {
-	int r = mmio_probe(c);
+	int r = emulable(c);
 	u8 *p = buf;
 
 	if (unlikely(r))
 		return r;
+	if (unlikely(gpa >= MMU_APIC_PAGE))
+		return svm_avic_read(c, (u32)(gpa & ~PAGE_MASK), buf, len);
 	while (len) {
 		u32 n = len < 8 ? len : 8;
 
@@ -140,12 +144,22 @@ int mmio_read(struct cpu *c, u64 gpa, void *buf, u32 len)
 	return CPU_OK;
 }
 
+int mmio_probe_w(struct cpu *c, u64 gpa, u32 len)
+{
+	if (gpa >= MMU_APIC_PAGE)
+		return svm_avic_probe(c, (u32)(gpa & ~PAGE_MASK), len);
+	return emulable(c);
+}
+
 int mmio_write(struct cpu *c, u64 gpa, const void *buf, u32 len)
 {
 	struct vcpu *v = c->owner;
 	struct vcpu_mmio *m = &v->p->mmio;
 	const u8 *p = buf;
 	int r = CPU_OK;
+
+	if (unlikely(gpa >= MMU_APIC_PAGE))
+		return svm_avic_write(c, (u32)(gpa & ~PAGE_MASK), buf, len);
 
 	while (len) {
 		u32 n = len < 8 ? len : 8;

@@ -201,6 +201,8 @@ int vcpu_enter(struct vcpu *v, bool replay)
 		vapic_load(v);
 	if (unlikely(trace_any()))
 		trace_exit(v, why);
+	if (unlikely(c->in_l2) && c->svm->avic_trapped)
+		svm_avic_exit(c);
 	switch (why) {
 	case ENGINE_POLL:
 		r = replay ? RUN_POLL : RUN_AGAIN;
