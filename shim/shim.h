@@ -108,10 +108,21 @@ int shim_open_param(const char *path, int flags);
 
 void shim_exec_init(void);
 
+/* -- cpuid.c: CPUID faulting; the last two are its parts, for tests -- */
+void shim_cpuid_init(void);
+bool shim_cpuid_active(void);
+/* From the SIGSEGV handler: true when it was a CPUID instruction, which has been answered. */
+bool shim_cpuid_fault(int sig, const siginfo_t *info, void *ucontext);
+bool shim_cpuid_is(const u8 *insn);
+void shim_cpuid_answer(u32 leaf, const u32 leaf0[4], u32 r[4]);
+
+long shim_raw_syscall2(long nr, long a, long b);	/* -errno */
+
 /* The five signals that translated code may raise belong to us from the first use of the
  * node on; the program's own handlers are called behind ours. */
 void shim_signals_init(void);
 void shim_signals_start(void);
+void shim_signals_take(int sig);	/* put the trampoline in place */
 /* Faults must be deliverable on a thread that makes requests. */
 void shim_thread_ready(void);
 

@@ -7,6 +7,7 @@ enum {
 	MSR_VM_CR = 0xc0010114,
 	MSR_IGNNE = 0xc0010115,
 	MSR_HSAVE_PA = 0xc0010117,
+	MSR_AVIC_DOORBELL = 0xc001011b,
 };
 
 #define VM_CR_WRITABLE 0x1full
@@ -33,6 +34,8 @@ int svm_msr_read(const struct cpu *c, u32 msr, u64 *val, bool host)
 	case MSR_HSAVE_PA:
 		*val = s->msr.hsave_pa;
 		return 0;
+	case MSR_AVIC_DOORBELL:
+		return -EINVAL;
 	}
 	return -ENOENT;
 }
@@ -82,6 +85,11 @@ int svm_msr_write(struct cpu *c, u32 msr, u64 val, bool host)
 			return -EINVAL;
 		s->msr.hsave_pa = val & PAGE_MASK;
 		return 0;
+	case MSR_AVIC_DOORBELL:	/* write-only (APM2 15.29.8) */
+		if (host || !svm_has(&s->caps, SVM_FEAT_AVIC) || val >> 32)
+			return -EINVAL;
+		s->ops->doorbell(c, (u32)val);
+		return 0;
 	}
 	return -ENOENT;
 }
@@ -94,6 +102,7 @@ int svm_efer_check(const struct cpu *c, u64 efer)
 	return 0;
 }
 
+/* GIF stays as it is: only STGI, VMRUN and INIT set it (APM2 15.17). */
 void svm_efer_changed(struct cpu *c)
 {
 	if (c->efer & EFER_SVME)
@@ -101,14 +110,10 @@ void svm_efer_changed(struct cpu *c)
 	/* APM2 15.4 leaves it undefined for a running guest: nobody is left to go back to. */
 	if (c->in_l2)
 		c->svm->ops->triple_fault(c);
-	else
-		c->svm->gif = true;
 }
 
 void svm_efer_forced(struct cpu *c, u64 efer)
 {
-	if ((c->efer & EFER_SVME) && !(efer & EFER_SVME)) {
+	if ((c->efer & EFER_SVME) && !(efer & EFER_SVME))
 		svm_leave(c);
-		c->svm->gif = true;
-	}
 }

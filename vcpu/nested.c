@@ -4,6 +4,7 @@
  * #VMEXIT, CPUID, task switches.
  */
 #include "irq/apicv.h"
+#include "irq/irqchip.h"
 #include "irq/lapic.h"
 #include "vcpu/cpuid.h"
 #include "vcpu/priv.h"
@@ -57,8 +58,6 @@ static bool entered(struct cpu *c)
 	v->p->stuck = 0;
 	if (v->lapic)
 		apicv_set_nested(v->lapic, true);
-	vcpu_trace(kvm_nested_vmenter, v, s->l1.rip, s->vmcb_pa, c->rip, s->ctl.int_ctl,
-		   s->ctl.event_inj);
 	if (s->ctl.event_inj & SVM_EVENT_VALID) {
 		take_event_inj(v);
 		return true;
@@ -114,7 +113,21 @@ static int unbacked(struct cpu *c)
 	return CPU_EXIT;
 }
 
+static void doorbell(struct cpu *c, u32 apic_id)
+{
+	struct vcpu *v = c->owner, *to;
+
+	if (!v->cfg->irq)
+		return;
+	to = apic_find_vcpu(v->cfg->irq, apic_id);
+	if (!to)
+		return;
+	engine_fpu_save(c);
+	vcpu_request(to, VREQ_EVENT);
+}
+
 static const struct svm_ops ops = {
+	.doorbell = doorbell,
 	.entered = entered,
 	.left = left,
 	.gif_set = gif_set,
