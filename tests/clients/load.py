@@ -48,12 +48,12 @@ def counters(report):
     return {k: int(v) for k, v in (word.split('=') for word in report.split())}
 
 
-def progress(guest, names, seconds=60):
+def progress(guest, names, seconds=60, key='pulse'):
     """Every named counter must rise; returns the last report."""
-    first = counters(guest.next('pulse', seconds))
+    first = counters(guest.next(key, seconds))
     end = time.monotonic() + seconds
     while True:
-        last = counters(guest.next('pulse', seconds))
+        last = counters(guest.next(key, seconds))
         still = [n for n in names if last[n] <= first[n]]
         if not still:
             return last

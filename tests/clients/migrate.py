@@ -42,12 +42,12 @@ def wait_state(guest, states, seconds=30):
         time.sleep(0.02)
 
 
-def same_memory(one, other, name):
+def same_memory(one, other, name, size=MEMORY):
     """Both machines stand still: every byte of their memory must be the same."""
     paths = [os.path.join(vm.WORK, f'{name}.{side}.mem') for side in 'ab']
     try:
         for guest, path in zip((one, other), paths):
-            guest.qmp('pmemsave', val=0, size=MEMORY << 20, filename=path)
+            guest.qmp('pmemsave', val=0, size=size << 20, filename=path)
         with open(paths[0], 'rb') as a, open(paths[1], 'rb') as b:
             at, wrong = 0, []
             while True:
@@ -70,14 +70,14 @@ def same_memory(one, other, name):
                 os.unlink(path)
 
 
-def hop(source, target, path, name):
+def hop(source, target, path, name, size=MEMORY):
     """Moves the guest; returns the downtime in ms that QEMU states."""
     for guest in (source, target):
         guest.qmp('migrate-set-parameters', downtime_limit=3000, max_bandwidth=1 << 34)
     source.qmp('migrate', uri=f'unix:{path}')
     info = wait_migration(source)
     wait_state(target, ('paused', 'prelaunch'))
-    same_memory(source, target, name)
+    same_memory(source, target, name, size)
     return info['downtime']
 
 
