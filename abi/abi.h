@@ -28,6 +28,11 @@ int abi_mapped(struct handle *h, void *p, size_t len, int prot, int flags, off_t
 /* AVIC is modelled (kvm_amd's parameter of that name). */
 bool abi_avic(void);
 
+/* vm_irqfd_written() and vm_irqfd_closed() of vm/vm.h. */
+bool abi_irqfd_maybe(int fd);	/* a quick look, without promise */
+bool abi_irqfd_written(int fd);
+void abi_irqfd_closed(u32 first, u32 last);
+
 /* -- between the files of abi/ -- */
 long sys_ioctl(struct handle *h, u32 code, unsigned long arg);
 long vm_ioctl(struct vm *vm, u32 code, unsigned long arg);

@@ -61,6 +61,7 @@ static void fork_child(void)
 {
 	handle_fork_gen++;
 	own_pid = (pid_t)syscall(SYS_getpid);
+	vm_irqfd_closed(0, ~0u);	/* the interrupts are the parent's */
 	pthread_mutex_unlock(&handle_lock);
 }
 

@@ -15,6 +15,21 @@
 #define OBJ struct vm *
 #include "abi/dispatch.h"
 
+bool abi_irqfd_maybe(int fd)
+{
+	return vm_irqfd_maybe(fd);
+}
+
+bool abi_irqfd_written(int fd)
+{
+	return vm_irqfd_written(fd);
+}
+
+void abi_irqfd_closed(u32 first, u32 last)
+{
+	vm_irqfd_closed(first, last);
+}
+
 static long vmi_check_extension(struct vm *vm, unsigned long nr)
 {
 	return cap_check(vm, nr);

@@ -220,6 +220,16 @@ static void classify_needs_rcx(struct di *d)
 		d->needs_rcx = true;
 }
 
+/* Left to C, unless it may concern the local APIC. */
+static void try_apic(const struct translator *t, struct di *d)
+{
+	d->cls = apic_class(t, &d->in, d->zi.mnemonic);
+	if (d->cls == CL_EXEC)
+		return;
+	d->needs_rcx = true;
+	d->exits = true;
+}
+
 void classify(struct translator *t, struct di *d)
 {
 	const ZydisDecodedInstruction *zi = &d->zi;
@@ -248,8 +258,12 @@ void classify(struct translator *t, struct di *d)
 				continue;
 			ZydisRegisterClass k = ZydisRegisterGetClass(d->op[i].reg.value);
 
-			if (k == ZYDIS_REGCLASS_SEGMENT || k == ZYDIS_REGCLASS_CONTROL ||
-			    k == ZYDIS_REGCLASS_DEBUG || k == ZYDIS_REGCLASS_TEST) {
+			if (k == ZYDIS_REGCLASS_CONTROL) {
+				try_apic(t, d);
+				return;
+			}
+			if (k == ZYDIS_REGCLASS_SEGMENT || k == ZYDIS_REGCLASS_DEBUG ||
+			    k == ZYDIS_REGCLASS_TEST) {
 				d->cls = CL_EXEC;
 				return;
 			}
@@ -261,6 +275,9 @@ void classify(struct translator *t, struct di *d)
 		}
 		break;
 	}
+	case ZYDIS_MNEMONIC_WRMSR: case ZYDIS_MNEMONIC_RDMSR:
+		try_apic(t, d);
+		return;
 	case ZYDIS_MNEMONIC_PUSH:
 		if (d->op[0].type == ZYDIS_OPERAND_TYPE_REGISTER) {
 			if (ZydisRegisterGetClass(d->op[0].reg.value) == ZYDIS_REGCLASS_SEGMENT) {

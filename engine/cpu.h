@@ -262,6 +262,29 @@ struct cpu_ops {
 	int (*exec)(struct cpu *c, const struct insn *in);
 };
 
+/*
+ * Optional short cuts to the local APIC. They are called out of translated code: gpr[], rip and
+ * the arithmetic flags here are stale, the vector state is live, and neither the mode nor the
+ * memory map may change. A refusal (APIC_SLOW) must have had no effect: the instruction is
+ * then executed in full.
+ */
+enum {
+	APIC_DONE,	/* go on behind the instruction */
+	APIC_SLOW,	/* not here */
+	APIC_POLL,	/* done, and c->poll wants to be seen before the next instruction */
+};
+#define APIC_RESULT(how, value) ((u64)(how) << 32 | (u32)(value))
+struct cpu_apic_ops {
+	/* MOV of 32 bits to or from the APIC's page at a linear address. */
+	u64 (*store)(struct cpu *c, u64 gva, u64 val);
+	u64 (*load)(struct cpu *c, u64 gva, u64 unused);
+	/* At CPL 0. rdmsr is for MSRs whose upper half is zero. */
+	u64 (*wrmsr)(struct cpu *c, u64 msr, u64 val);
+	u64 (*rdmsr)(struct cpu *c, u64 msr, u64 unused);
+	u64 (*set_tpr)(struct cpu *c, u64 cr8, u64 unused);
+	u64 (*get_tpr)(struct cpu *c, u64 unused, u64 unused2);
+};
+
 /* Size of the XSAVE image we keep: x87, SSE, AVX and the header, rounded. */
 #define CPU_XSAVE_SIZE 1024
 
@@ -322,6 +345,9 @@ struct cpu {
 	struct phys *phys;	/* guest-physical map of the VM */
 	struct svm *svm;	/* nested virtualisation; always there */
 	u32 index;		/* dense number inside the VM, 0.. */
+	/* Guest-physical page for which cpu_apic_ops.store and load may be asked; ~0 = none.
+	 * The owner of the CPU changes it between runs or in a callback. */
+	u64 apic_page;
 
 	/* TLB bookkeeping, mmu/ only. One bit per TLB entry, by array
 	 * (idx * 2 + write): holds a [global] mapping; was cut from a large page. */

@@ -53,6 +53,9 @@ static inline void engine_kick(struct cpu *c)
 	atomic_store_explicit(&c->poll, 1, memory_order_release);
 }
 
+/* The short cuts of this CPU; c->apic_page says when the first two may be taken. */
+void engine_set_apic(struct cpu *c, const struct cpu_apic_ops *ops);
+
 /* Bring the guest's vector state into c->xsave (XSAVE standard form, no
  * compaction) so that C may read, change or clobber it. Idempotent. */
 void engine_fpu_save(struct cpu *c);

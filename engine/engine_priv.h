@@ -103,8 +103,12 @@ struct record {
 	u32 len;	/* REC_TLB: bytes */
 	u64 rip;	/* of the instruction (REC_LINK: the target) */
 	u8 *resume;	/* REC_TLB, REC_FPU: try again here */
-	u8 *patch;	/* REC_LINK: the rel32 to patch; */
-	u8 *stub;	/* REC_LINK: where it points while unlinked */
+	u8 *patch;	/* REC_LINK: the rel32 to patch. REC_TLB: that of the check, for
+			 * apic_patch(); NULL = not suited */
+	u8 *stub;	/* REC_LINK: where it points while unlinked. REC_TLB: behind the
+			 * instruction */
+	bool site_flags;	/* REC_TLB: the check has put the flags aside */
+	bool site_const;	/* REC_TLB: the address is part of the code */
 	bool backward;	/* REC_LINK: poll at the target */
 	bool cross;	/* REC_LINK: leaves the page */
 	struct unit *unit;
@@ -206,6 +210,8 @@ struct engine {
 	u8 cli_table[256];	/* second byte of RFLAGS with IF cleared */
 	u64 bit_mask[3];	/* 15, 31, 63: flag-free AND through PEXT */
 	u32 exit_flags;	/* LAHF in bits 8-15, OF in bit 0 */
+	u64 apic_rax, apic_flags, apic_saved[6];	/* during a call of apic_fn */
+	struct cpu_apic_ops apic_fn;
 	struct seg_lim lim[6];
 	u8 *jc[MMU_IDX_COUNT][JC_SIZE];
 	struct itlb_slot itlb[ITLB_CLASSES][ITLB_SIZE];
@@ -245,6 +251,8 @@ struct engine {
 	struct record *(*enter)(u8 *code);
 	u8 *stub_exit;	/* rcx = record */
 	u8 *stub_ind_miss; /* rcx = guest RIP */
+	u8 *stub_apic_store, *stub_apic_load, *stub_apic_wrmsr, *stub_apic_rdmsr,
+	   *stub_apic_set_tpr, *stub_apic_get_tpr;	/* apic.c */
 	struct translator *tr;
 	u64 stat_units, stat_flushes, stat_exits[16];
 };
@@ -291,6 +299,12 @@ struct unit *translate(struct engine *e, struct cpage *cp, u64 rip, u64 cs_base,
 
 /* stubs.c */
 int stubs_emit(struct engine *e);
+
+/* apic.c */
+bool apic_insn(const struct insn *in);
+bool apic_page_hit(const struct cpu *c, u64 gva, enum mem_access acc, enum mmu_idx idx);
+void apic_patch(struct engine *e, struct record *r, u64 gva);
+void apic_refuse_all(struct engine *e);
 
 /* mode.c */
 void mode_update(struct engine *e);

@@ -154,6 +154,21 @@ static struct record *tlb_record(struct translator *t, const struct access *a, u
 	return r;
 }
 
+/* The branch that a missed TLB slot takes. The local APIC's page is always missed: then
+ * the branch may be moved (apic.c). */
+static void add_check(struct translator *t, u32 cc, struct record *r, bool save_flags, bool is_const)
+{
+	u8 *site = jcc32(t, cc);
+
+	add_cold(t, site, r, save_flags);
+	if (r->grouped || (t->mode & ~MODE_CPU & ~MODE_NOGROUP) || !apic_insn(r->insn))
+		return;
+	r->patch = rx_of(t, site);
+	r->site_flags = save_flags;
+	r->site_const = is_const;
+	t->apic_rec = r;
+}
+
 /* SCR_PTR := host pointer of the access; returns what must be added to it. */
 static s32 check_const(struct translator *t, const struct access *a, u32 len, bool write,
 		       u32 align, struct record *r, bool save_flags)
@@ -184,7 +199,7 @@ static s32 check_const(struct translator *t, const struct access *a, u32 len, bo
 		mov_ri(t, SCR_TMP, page);
 		op_abs(t, true, 0x39, SCR_TMP, &te->tag);
 	}
-	add_cold(t, jcc32(t, CC_NE), r, save_flags);
+	add_check(t, CC_NE, r, save_flags, true);
 	ld_abs(t, SCR_PTR, &te->host);
 	return (s32)off;
 }
@@ -232,7 +247,7 @@ s32 emit_check(struct translator *t, const struct access *a0, u32 len, bool writ
 		rex(t, true, 0, 0, SCR_PTR);
 		b2(t, 0x81, 0xc0 | 7 << 3 | SCR_PTR);	/* cmp rcx, 4096 - len */
 		d4(t, (u32)PAGE_SIZE - len);
-		add_cold(t, jcc32(t, CC_A), r, save_flags);
+		add_check(t, CC_A, r, save_flags, false);
 		op_mem(t, true, 0x03, SCR_PTR, SCR_TMP, (s32)lo32(&te->host));
 	}
 	if (save_flags)

@@ -59,7 +59,9 @@ struct cpu *engine_cpu_create(void)
 	c->engine = e;
 	c->tsc_ratio = 1ull << 32;
 	c->mode_stale = 1;
+	c->apic_page = ~0ull;
 	e->c = c;
+	apic_refuse_all(e);
 	for (u32 i = 0; i < MMU_IDX_COUNT; i++)
 		e->jc_mode[i] = JC_UNUSED;
 	e->precise_flags = getenv("STANDIN_PRECISE_FLAGS") != NULL;
@@ -238,6 +240,9 @@ static int handle_tlb(struct engine *e, struct record *r)
 		res = c->ops->tlb_fill(c, a, r->acc, mode_idx(r->unit->mode));
 		if (res == CPU_OK && !fill_futile(e, r, a))
 			return TLB_RESUME;
+		if (res == CPU_EXIT && r->patch && c->apic_page != ~0ull &&
+		    apic_page_hit(c, a, r->acc, mode_idx(r->unit->mode)))
+			apic_patch(e, r, a);
 		/* Elements that the mask leaves out cannot fault. */
 		if (res == CPU_FAULT && !r->grouped && insn_is_vmaskmov(r->insn)) {
 			c->rip = r->rip;

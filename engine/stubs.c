@@ -66,6 +66,8 @@ int stubs_emit(struct engine *e)
 	b1(t, 0x5b);
 	b1(t, 0xc3);
 
+	apic_stubs(t);
+
 	u8 *end = rx_of(t, t->p);
 
 	e->mem.hot_start = e->mem.hot = e->mem.rx + ALIGN_UP((u64)(end - e->mem.rx), 64);

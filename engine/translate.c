@@ -194,7 +194,8 @@ static void liveness(struct translator *t)
 				target_live(t, next_rip(t, d) + d->in.imm) : FL_ARITH;
 		d->live_out = live;
 		live = (live & ~d->fl_kill) | d->fl_read;
-		if (d->cls == CL_EXEC || d->cls == CL_SLOW || d->cls == CL_UD || d->cls == CL_NM)
+		if (d->cls == CL_EXEC || d->cls == CL_SLOW || d->cls == CL_UD || d->cls == CL_NM ||
+		    (d->cls >= CL_WRMSR && d->cls <= CL_GET_CR8))
 			live = FL_ARITH;
 		if (t->e->precise_flags)
 			live = FL_ARITH;
@@ -457,6 +458,9 @@ static void emit_insn(struct translator *t, u32 i)
 		d4(t, lo32(fl));
 		break;
 	}
+	case CL_WRMSR: case CL_RDMSR: case CL_SET_CR8: case CL_GET_CR8:
+		emit_apic(t, d);
+		break;
 	case CL_EXEC:
 		emit_exit(t, REC_EXEC, d->rip, keep_insn(t, d));
 		break;
@@ -506,8 +510,11 @@ static void emit_unit(struct translator *t)
 		t->n_spilled = 0;
 		if (fpu_at == (int)i)
 			emit_fpu_check(t, t->d[i].rip, fpu_save);
+		t->apic_rec = NULL;
 		emit_group_checks(t, i);
 		emit_insn(t, i);
+		if (t->apic_rec)
+			t->apic_rec->stub = rx_of(t, t->p);
 		u->spilled[i] = t->n_spilled ? (u16)(t->spill_reg[0] | (t->n_spilled > 1 ?
 					t->spill_reg[1] : 0xff) << 8) : 0xffff;
 	}

@@ -15,6 +15,7 @@ enum insn_class {
 	CL_JCC, CL_JMP, CL_JMP_IND, CL_CALL, CL_CALL_IND, CL_RET,
 	CL_LOOP, CL_JCXZ,
 	CL_SWAPGS, CL_CLI,	/* at CPL 0 */
+	CL_WRMSR, CL_RDMSR, CL_SET_CR8, CL_GET_CR8,	/* at CPL 0: apic.c, else C */
 	CL_EXEC,	/* C handler of the layer above */
 	CL_SLOW,	/* slow_exec() */
 	CL_UD,
@@ -92,6 +93,7 @@ struct translator {
 		s32 off[16];
 	} ver[UNIT_MAX_INSNS];
 	struct di peek;
+	struct record *apic_rec;	/* of this instruction's access, if apic_patch() may want it */
 	u32 n_spilled;
 	u8 spill_reg[2];
 };
@@ -112,6 +114,11 @@ void emit_flags_save(struct translator *t, bool keep_rax);
 void emit_flags_restore(struct translator *t);
 void emit_fpu_check(struct translator *t, u64 rip, bool save_flags);
 bool access_const(const struct translator *t, const struct access *a);
+
+/* apic.c */
+u8 apic_class(const struct translator *t, const struct insn *in, ZydisMnemonic m);
+void emit_apic(struct translator *t, const struct di *d);
+void apic_stubs(struct translator *t);
 
 /* lower.c */
 void emit_compute(struct translator *t, struct di *d, int ptr, s32 off, bool keep_ptr);

@@ -10,11 +10,15 @@
 
 #include <alloca.h>
 #include <dlfcn.h>
+#include <elf.h>
 #include <limits.h>
 #include <spawn.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
+
+#include "base/log.h"
 
 enum { MAX_SETTINGS = 24, SETTINGS_BYTES = 4096, PRELOAD_BYTES = 2 * PATH_MAX };
 
@@ -64,6 +68,34 @@ static bool lists_us(const char *list)
 		if ((p == list || strchr(" :", p[-1])) && strchr(" :", p[n]))
 			return true;
 	return false;
+}
+
+/* Nothing reaches a program that the dynamic loader does not load. Says so, nothing else: it may
+ * start others that are reached. Runs in vfork children too. */
+static void warn_static(const char *path)
+{
+	u8 page[1024];
+	const Elf64_Ehdr *eh = (const void *)page;
+	const Elf64_Phdr *ph;
+	long fd, n;
+
+	if (log_threshold < LOG_warn || !path)
+		return;
+	fd = syscall(SYS_open, path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return;
+	n = read((int)fd, page, sizeof(page));
+	syscall(SYS_close, fd);
+	if (n < (long)sizeof(*eh) || memcmp(eh->e_ident, ELFMAG, SELFMAG) ||
+	    eh->e_ident[EI_CLASS] != ELFCLASS64)
+		return;
+	ph = (const void *)(page + eh->e_phoff);
+	for (u32 i = 0; i < eh->e_phnum; i++, ph++) {
+		if ((const u8 *)(ph + 1) > page + n || ph->p_type == PT_INTERP)
+			return;
+	}
+	log_warn("%s is statically linked: it cannot be reached and will not see %s", path,
+		 shim_node());
 }
 
 static size_t count(char *const *env)
@@ -134,6 +166,7 @@ static void carry(char *const *env, char **out, char *preload)
 EXPORT int execve(const char *path, char *const argv[], char *const envp[])
 {
 	WITH_ENV(envp);
+	warn_static(path);
 	return NEXT(execve)(path, argv, env);
 }
 
@@ -212,6 +245,7 @@ EXPORT int posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_acti
 		       const posix_spawnattr_t *attr, char *const argv[], char *const envp[])
 {
 	WITH_ENV(envp);
+	warn_static(path);
 	return NEXT(posix_spawn)(pid, path, fa, attr, argv, env);
 }
 

@@ -5,10 +5,11 @@
 
 #include <stdarg.h>
 
-#include "abi/handle.h"
+#include "abi/abi.h"
 
 EXPORT int close(int fd)
 {
+	abi_irqfd_closed((u32)fd, (u32)fd);
 	/* Forget first: the moment the kernel has closed it, another thread may get the number. */
 	struct handle *h = handle_take(fd);
 	int r = NEXT(close)(fd);
@@ -16,16 +17,57 @@ EXPORT int close(int fd)
 	if (unlikely(handle_any())) {
 		int saved = errno;
 
+		shim_busy++;
 		handle_closed(fd, h);
+		shim_busy--;
 		errno = saved;
 	}
 	return r;
+}
+
+/*
+ * Adding 1 to an eventfd that is an irqfd raises the interrupt here, without the thread
+ * that waits for writes from elsewhere. In a signal handler that has interrupted us, and in
+ * the child of vfork(), it is just written.
+ */
+static bool irqfd_written(int fd, u64 value)
+{
+	bool ours;
+	int saved;
+
+	if (value != 1 || shim_busy)
+		return false;
+	saved = errno;
+	shim_busy++;
+	ours = handle_own_process() && abi_irqfd_written(fd);
+	shim_busy--;
+	errno = saved;
+	return ours;
+}
+
+EXPORT ssize_t write(int fd, const void *buf, size_t n)
+{
+	u64 value;
+
+	if (n == sizeof(value) && unlikely(abi_irqfd_maybe(fd))) {
+		__builtin_memcpy(&value, buf, sizeof(value));
+		if (irqfd_written(fd, value))
+			return sizeof(value);
+	}
+	return NEXT(write)(fd, buf, n);
+}
+
+EXPORT int eventfd_write(int fd, u64 value)
+{
+	return write(fd, &value, sizeof(value)) == sizeof(value) ? 0 : -1;
 }
 
 static int copied(int from, int to)
 {
 	int saved = errno;
 
+	if (to >= 0 && to != from)
+		abi_irqfd_closed((u32)to, (u32)to);
 	if (to >= 0)
 		handle_dup(from, to);
 	errno = saved;
@@ -76,8 +118,10 @@ EXPORT int close_range(unsigned int first, unsigned int last, int flags)
 	int r = NEXT(close_range)(first, last, flags);
 	int saved = errno;
 
-	if (!r && !(flags & (int)CLOSE_RANGE_CLOEXEC))
+	if (!r && !(flags & (int)CLOSE_RANGE_CLOEXEC)) {
+		abi_irqfd_closed(first, last);
 		handle_forget(first, last);
+	}
 	errno = saved;
 	return r;
 }

@@ -97,5 +97,6 @@ __attribute__((constructor(101))) static void shim_start(void)
 		strcpy(node_path, node);
 	else if (node && *node)
 		log_warn("STANDIN_NODE=%s is not an absolute path; using %s", node, node_path);
+	shim_cpuid_init();
 	errno = saved;
 }

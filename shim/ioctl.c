@@ -10,6 +10,8 @@
 
 #include "abi/abi.h"
 
+_Thread_local u32 shim_busy;
+
 static int ioctl_ours(struct handle *h, unsigned long request, unsigned long arg)
 {
 	static _Thread_local bool ready __attribute__((tls_model("initial-exec")));
@@ -21,9 +23,11 @@ static int ioctl_ours(struct handle *h, unsigned long request, unsigned long arg
 		shim_thread_ready();
 		ready = !r;
 	}
+	shim_busy++;
 	if (likely(!r))
 		r = abi_ioctl(h, request, arg);
 	handle_put(h);
+	shim_busy--;
 	return (int)shim_ret(r);
 }
 

@@ -55,12 +55,13 @@ char *__realpath_chk(const char *path, char *out, size_t len);
 void closefrom(int from);
 int close_range(unsigned int first, unsigned int last, int flags);
 int ioctl(int fd, unsigned long request, ...);
+int eventfd_write(int fd, u64 value);
 char *realpath(const char *path, char *out);
 
 /* The next definition of a libc function. */
 #define SHIM_NEXT(X) \
 	X(open) X(open64) X(openat) X(openat64) X(fopen) X(fopen64) X(ioctl) X(close) \
-	X(close_range) X(dup) X(dup2) X(dup3) X(fcntl) X(mmap) X(stat) X(stat64) X(lstat) \
+	X(write) X(close_range) X(dup) X(dup2) X(dup3) X(fcntl) X(mmap) X(stat) X(stat64) X(lstat) \
 	X(lstat64) X(fstatat) X(fstatat64) X(statx) X(__xstat) X(__xstat64) X(__lxstat) \
 	X(__lxstat64) X(__fxstatat) X(__fxstatat64) X(access) X(faccessat) X(eaccess) \
 	X(euidaccess) X(readlink) X(realpath) X(sigaction) X(siginterrupt) X(sendmsg) \
@@ -92,6 +93,9 @@ static inline long shim_ret(long r)
 	return -1;
 }
 
+/* This thread is inside one of our functions: a signal handler must not take its locks. */
+extern _Thread_local u32 shim_busy __attribute__((tls_model("initial-exec")));
+
 /* Is this path the node we stand in for? */
 bool shim_is_node(int dir, const char *path);
 const char *shim_node(void);
@@ -104,10 +108,21 @@ int shim_open_param(const char *path, int flags);
 
 void shim_exec_init(void);
 
+/* -- cpuid.c: CPUID faulting; the last two are its parts, for tests -- */
+void shim_cpuid_init(void);
+bool shim_cpuid_active(void);
+/* From the SIGSEGV handler: true when it was a CPUID instruction, which has been answered. */
+bool shim_cpuid_fault(int sig, const siginfo_t *info, void *ucontext);
+bool shim_cpuid_is(const u8 *insn);
+void shim_cpuid_answer(u32 leaf, const u32 leaf0[4], u32 r[4]);
+
+long shim_raw_syscall2(long nr, long a, long b);	/* -errno */
+
 /* The five signals that translated code may raise belong to us from the first use of the
  * node on; the program's own handlers are called behind ours. */
 void shim_signals_init(void);
 void shim_signals_start(void);
+void shim_signals_take(int sig);	/* put the trampoline in place */
 /* Faults must be deliverable on a thread that makes requests. */
 void shim_thread_ready(void);
 

@@ -157,6 +157,10 @@ static void trampoline(int sig, siginfo_t *info, void *uc)
 	int saved = errno;
 
 	if (is_engine_signal(sig)) {
+		if (shim_cpuid_fault(sig, info, uc)) {
+			errno = saved;
+			return;
+		}
 		if (atomic_load_explicit(&engine_started, memory_order_relaxed) &&
 		    abi_fault(sig, info, uc)) {
 			errno = saved;
@@ -178,10 +182,23 @@ static void trampoline(int sig, siginfo_t *info, void *uc)
 	a.sa_sigaction(sig, info, uc);
 }
 
+/* Do faults that belong to us arrive as this signal? */
+static bool is_ours(int sig)
+{
+	return (is_engine_signal(sig) && atomic_load(&engine_started)) ||
+	       (sig == SIGSEGV && shim_cpuid_active());
+}
+
+static u64 unblockable(void)
+{
+	return atomic_load_explicit(&engine_started, memory_order_relaxed) ? fault_bits :
+	       shim_cpuid_active() ? BIT64(SIGSEGV - 1) : 0;
+}
+
 /* What the kernel is told when the program wants `a`. */
 static struct sigaction kernel_action(int sig, const struct sigaction *a)
 {
-	bool ours = is_engine_signal(sig) && atomic_load(&engine_started);
+	bool ours = is_ours(sig);
 	struct sigaction k = *a;
 
 	if (!is_handler(a)) {
@@ -192,8 +209,7 @@ static struct sigaction kernel_action(int sig, const struct sigaction *a)
 	}
 	k.sa_sigaction = trampoline;
 	k.sa_flags |= SA_SIGINFO;
-	if (atomic_load(&engine_started))
-		set_clear(&k.sa_mask, fault_bits);
+	set_clear(&k.sa_mask, unblockable());
 	if (ours)
 		k.sa_flags &= ~(int)SA_RESETHAND;
 	return k;
@@ -342,22 +358,22 @@ EXPORT int siginterrupt(int sig, int on)
 static int change_mask(int (*next)(int, const sigset_t *, sigset_t *), int how,
 		       const sigset_t *set, sigset_t *old)
 {
-	u64 before = withheld, after = before;
+	u64 before = withheld, after = before, never = unblockable();
 	sigset_t want;
 	int r;
 
-	if (!atomic_load_explicit(&engine_started, memory_order_relaxed))
+	if (!never)
 		return next(how, set, old);
 	if (set) {
 		want = *set;
 		if (how == SIG_BLOCK)
-			after |= set_bits(set) & fault_bits;
+			after |= set_bits(set) & never;
 		else if (how == SIG_UNBLOCK)
 			after &= ~set_bits(set);
 		else
-			after = set_bits(set) & fault_bits;
+			after = set_bits(set) & never;
 		if (how != SIG_UNBLOCK)
-			set_clear(&want, fault_bits);
+			set_clear(&want, never);
 	}
 	r = next(how, set ? &want : NULL, old);
 	if (r)
@@ -403,14 +419,19 @@ void shim_signals_init(void)
 		log_error("pthread_atfork failed: signals may stop working after fork");
 }
 
-void shim_signals_start(void)
+/* Setting what is already set puts the trampoline in place. */
+void shim_signals_take(int sig)
 {
-	static const int sigs[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP };
 	struct sigaction a;
 
+	if (sigaction(sig, NULL, &a) || sigaction(sig, &a, NULL))
+		log_error("signal %d cannot be taken over", sig);
+}
+
+void shim_signals_start(void)
+{
 	atomic_store(&engine_started, true);
-	/* Setting what is already set puts the trampoline in place. */
-	for (size_t i = 0; i < ARRAY_SIZE(sigs); i++)
-		if (sigaction(sigs[i], NULL, &a) || sigaction(sigs[i], &a, NULL))
-			log_error("signal %d cannot be taken over", sigs[i]);
+	for (int sig = 1; sig < SIGNALS; sig++)
+		if (is_engine_signal(sig))
+			shim_signals_take(sig);
 }

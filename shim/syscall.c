@@ -20,6 +20,13 @@ static long raw(long nr, const unsigned long a[6])
 	return ret;
 }
 
+long shim_raw_syscall2(long nr, long a, long b)
+{
+	const unsigned long args[6] = { (unsigned long)a, (unsigned long)b };
+
+	return raw(nr, args);
+}
+
 /* The node has no parts and no links: the resolve restrictions all hold. */
 static int open_how(const struct open_how *how, size_t size)
 {
@@ -83,6 +90,8 @@ EXPORT long syscall(long nr, ...)
 			     (struct statx *)a[4]);
 	case SYS_ioctl:
 		return ioctl((int)a[0], a[1], a[2]);
+	case SYS_write:
+		return write((int)a[0], (const void *)a[1], a[2]);
 	case SYS_close:
 		return close((int)a[0]);
 	case SYS_close_range:

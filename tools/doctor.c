@@ -5,6 +5,7 @@
  */
 #include "tools/standin.h"
 
+#include <asm/prctl.h>
 #include <cpuid.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -180,6 +181,18 @@ static bool uffd(void)
 	return fd >= 0;
 }
 
+/* Asked for and given back at once: this is the only way to learn it. */
+static void cpuid_faulting(void)
+{
+	bool can = !syscall(SYS_arch_prctl, ARCH_SET_CPUID, 0);
+
+	if (can)
+		syscall(SYS_arch_prctl, ARCH_SET_CPUID, 1);
+	wish(can, "CPUID faulting", can ?
+	     "programs that look for VT-x or AMD-V themselves find it" :
+	     "not here: programs that look for VT-x or AMD-V themselves may refuse");
+}
+
 static long read_number(const char *path)
 {
 	FILE *f = fopen(path, "re");
@@ -233,6 +246,7 @@ int verb_doctor(int argc, char **argv)
 	code_cache();
 	need(low_memory(), "address space below 2 GiB", "64 MiB in one piece");
 	wish(uffd(), "userfaultfd", "present; not used yet");
+	cpuid_faulting();
 	limits();
 	printf("%s\n", failed ? "standin cannot run here." : "standin can run here.");
 	return failed ? 1 : 0;

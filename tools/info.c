@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "abi/caps.h"
+#include "vcpu/msr.h"
 
 #define MAX_CPUID 256
 #define MAX_MSRS 512
@@ -65,25 +66,42 @@ static int ask(struct answers *a)
 	return 0;
 }
 
+static const struct {
+	u32 first, count;
+	const char *name;
+} msr_names[] = {
+#define X(name, first, count, list, handler, arg, writable) { first, count, #name },
+	MSRS(X)
+#undef X
+};
+
+static void print_msrs(const char *title, const struct kvm_msr_list *l)
+{
+	printf("%s:\n  index       name\n", title);
+	for (u32 i = 0; i < l->nmsrs; i++) {
+		const char *name = "";
+
+		for (size_t k = 0; k < ARRAY_SIZE(msr_names); k++)
+			if (l->indices[i] - msr_names[k].first < msr_names[k].count)
+				name = msr_names[k].name;
+		printf("  0x%08x  %s\n", l->indices[i], name);
+	}
+}
+
 static void print_text(const struct answers *a)
 {
-	printf("capabilities:\n");
+	printf("capabilities:\n  nr  name                         value\n");
 	for (size_t i = 0; i < ARRAY_SIZE(caps); i++)
 		printf("  %3u %-28s %d\n", caps[i].nr, caps[i].name, a->caps[i]);
-	printf("cpuid:\n  function index    eax      ebx      ecx      edx\n");
+	printf("cpuid:\n  function   index      eax      ebx      ecx      edx\n");
 	for (u32 i = 0; i < a->cpuid.h.nent; i++) {
 		const struct kvm_cpuid_entry2 *e = &a->cpuid.e[i];
 
-		printf("  %08x %5x %08x %08x %08x %08x\n", e->function, e->index, e->eax, e->ebx,
+		printf("  0x%08x %5x %08x %08x %08x %08x\n", e->function, e->index, e->eax, e->ebx,
 		       e->ecx, e->edx);
 	}
-	printf("msrs:");
-	for (u32 i = 0; i < a->msrs.h.nmsrs; i++)
-		printf("%s%08x", i % 8 ? " " : "\n  ", a->msrs.index[i]);
-	printf("\nfeature msrs:");
-	for (u32 i = 0; i < a->features.h.nmsrs; i++)
-		printf("%s%08x", i % 8 ? " " : "\n  ", a->features.index[i]);
-	printf("\n");
+	print_msrs("msrs", &a->msrs.h);
+	print_msrs("feature msrs", &a->features.h);
 }
 
 static void json_list(const char *name, const u32 *v, u32 n, const char *end)

@@ -94,8 +94,8 @@ static void warn_unreachable(const char *path)
 			dynamic |= ph.p_type == PT_INTERP;
 		}
 		if (!dynamic)
-			fprintf(stderr, "standin: warning: %s is statically linked: it will not see "
-				"the stand-in\n", path);
+			fprintf(stderr, "standin: warning: %s is statically linked: it cannot be reached "
+				"and will not see the stand-in (programs it starts can)\n", path);
 	}
 	close(fd);
 }

@@ -29,7 +29,9 @@ static void help(FILE *f)
 	fprintf(f, "\nenvironment:\n"
 		   "  STANDIN_LOG=error|warn|info|debug   say what goes wrong, on stderr\n"
 		   "  STANDIN_LOG_FILE=PATH               ... or there\n"
-		   "  STANDIN_NODE=PATH                   stand in for this node (/dev/kvm)\n");
+		   "  STANDIN_NODE=PATH                   stand in for this node (/dev/kvm)\n"
+		   "  STANDIN_CPUID=0                     leave the CPUID instruction alone\n"
+		   "  STANDIN_OFF=1                       for a child: do not run it on standin\n");
 }
 
 int usage(const char *msg)

@@ -5,11 +5,7 @@
  * The futex word wake_seq is raised by everything that could end the sleep,
  * signal handlers included, before the sleeper compares it.
  */
-#include <linux/futex.h>
-#include <sys/syscall.h>
-#include <time.h>
-#include <unistd.h>
-
+#include "base/futex.h"
 #include "irq/lapic.h"
 #include "vcpu/priv.h"
 
@@ -25,19 +21,12 @@ bool vcpu_signal_pending(struct vcpu *v)
  * handler with SA_RESTART instead of going back to sleep. */
 static int sleep_on(struct vcpu *v, u32 seq, u64 deadline)
 {
-	struct timespec ts;
-	u64 cap;
+	struct sleeper idle = { 0 };
+	u64 cap = monotonic_ns() + NSEC;
 
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	cap = (u64)ts.tv_sec * NSEC + (u64)ts.tv_nsec + NSEC;
-	if (!deadline || deadline > cap)
-		deadline = cap;
-	ts.tv_sec = (time_t)(deadline / NSEC);
-	ts.tv_nsec = (long)(deadline % NSEC);
-	if (syscall(SYS_futex, &v->wake_seq, FUTEX_WAIT_BITSET_PRIVATE, seq, &ts, NULL,
-		    FUTEX_BITSET_MATCH_ANY) < 0)
-		return errno;
-	return 0;
+	if (!deadline || deadline > cap)	/* no need to be punctual */
+		return futex_sleep(&v->wake_seq, seq, cap, &idle);
+	return futex_sleep(&v->wake_seq, seq, deadline, &v->p->sleeper);
 }
 
 static void wake_up(struct vcpu *v)

@@ -6,5 +6,6 @@
 #include "engine/cpu.h"
 
 extern const struct cpu_ops vcpu_cpu_ops;
+extern const struct cpu_apic_ops vcpu_apic_ops;
 
 #endif

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <signal.h>
 
+#include "base/futex.h"
 #include "base/guard.h"
 #include "base/mem.h"
 #include "mmu/phys.h"
@@ -158,6 +159,7 @@ struct vcpu_priv {
 	u64 cr8;		/* without LAPIC */
 	u64 apic_base;		/* without LAPIC */
 	u32 tsc_khz;
+	struct sleeper sleeper;	/* of vcpu_block() */
 	u64 armed_ns;		/* deadline given to vm_ops->arm_timer */
 	u64 pauses;
 
@@ -240,6 +242,10 @@ int mmio_write(struct cpu *c, u64 gpa, const void *buf, u32 len);
 int pio_complete(struct vcpu *v);
 int pio_in(struct cpu *c, const struct insn *in, u16 port, u32 size, void *buf, u32 *count);
 int pio_out(struct cpu *c, const struct insn *in, u16 port, u32 size, const void *buf, u32 *count);
+
+/* -- apic_fast.c -- */
+/* Where the APIC's page is may have changed: base or mode. */
+void vcpu_apic_page_update(struct vcpu *v);
 
 /* -- debug.c -- */
 int debug_exec(struct cpu *c, const struct insn *in);	/* CPU_OK: go on with cpu_exec */

@@ -83,7 +83,9 @@ int vcpu_set_apic_base(struct vcpu *v, u64 val, bool host)
 	} else {
 		v->p->apic_base = val;
 	}
-	if (!r)
+	if (!r) {
 		cpuid_update_dynamic(v);
+		vcpu_apic_page_update(v);
+	}
 	return r;
 }

@@ -6,6 +6,7 @@
  * Nothing on the path of an ordinary exit makes a system call or touches the
  * guest's vector state when it is not loaded.
  */
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -320,6 +321,7 @@ static int run_unmasked(struct vcpu *v)
 	}
 	if (!v->lapic && run->cr8 != p->cr8 && vcpu_set_cr8(v, run->cr8))
 		return -EINVAL;
+	vcpu_apic_page_update(v);
 	/* The program may have written guest memory behind us, code included. */
 	engine_code_suspect(v->c);
 	if (p->pend != PEND_NONE || p->mmio.written < p->mmio.writes) {
@@ -394,8 +396,11 @@ static int __attribute__((noinline)) run_here(struct vcpu *v)
 	int r;
 
 	atomic_store_explicit(&p->signal_seen, 0, memory_order_relaxed);
-	if (unlikely(!thread_id))
+	if (unlikely(!thread_id)) {
 		thread_id = (int)syscall(SYS_gettid);
+		/* A halted vCPU sleeps until its timer fires, here; 50 us late is the default. */
+		syscall(SYS_prctl, PR_SET_TIMERSLACK, 1);
+	}
 	atomic_store_explicit(&v->tid, thread_id, memory_order_relaxed);
 	vcpu_set_current(v);
 	if (unlikely(p->sigmask_set)) {

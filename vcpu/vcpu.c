@@ -6,14 +6,11 @@
  * with in_guest = 1 before it looks at the bits, so either it sees the bit or the
  * poster sees in_guest. All four accesses are sequentially consistent.
  */
-#include <linux/futex.h>
 #include <limits.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "irq/lapic.h"
 #include "mmu/mmu.h"
@@ -75,6 +72,7 @@ int vcpu_create(struct vcpu **out, u32 id, u32 index, int run_fd, void *vm,
 	v->c->phys = phys;
 	v->c->index = index;
 	v->c->ops = &vcpu_cpu_ops;
+	engine_set_apic(v->c, &vcpu_apic_ops);
 	nested_init(v);
 	mmu_tlb_init(v->c);
 	cpu_reset(v->c, false);
@@ -121,7 +119,7 @@ void vcpu_wake(struct vcpu *v)
 {
 	atomic_fetch_add(&v->wake_seq, 1);
 	if (atomic_load(&v->blocked))
-		syscall(SYS_futex, &v->wake_seq, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+		futex_wake(&v->wake_seq, INT_MAX);
 }
 
 void vcpu_kick(struct vcpu *v)

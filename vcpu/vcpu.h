@@ -71,19 +71,20 @@ struct vcpu_tsc_sync {
 	u64 ratio;
 };
 
-/* VM-wide settings a vCPU reads; owned by vm/, set before vCPUs run or by atomic stores. */
+/* VM-wide settings a vCPU reads; owned by vm/, which changes the atomic ones at any time and the
+ * others before there are vCPUs. */
 struct vcpu_vm_config {
-	u64 disabled_quirks;
-	u64 disabled_exits;	/* KVM_X86_DISABLE_EXITS_* */
-	u32 user_space_msr_mask;
-	u32 irqchip;		/* 0 none, 1 full, 2 split */
-	u32 bsp_id;
-	u32 apic_bus_ns;
-	bool exception_payload, triple_fault_event, exit_on_emulation_failure, x2apic_32bit;
-	bool hypercall_map_gpa_range;
-	bool msr_platform_info_off;	/* KVM_CAP_MSR_PLATFORM_INFO cleared: guest reads give #GP */
-	bool msr_filter;	/* vm_ops->msr_allowed must be asked */
-	u32 tsc_khz;		/* default for new vCPUs */
+	_Atomic u64 disabled_quirks;
+	_Atomic u64 disabled_exits;	/* KVM_X86_DISABLE_EXITS_* */
+	_Atomic u32 user_space_msr_mask;
+	_Atomic u32 irqchip;		/* 0 none, 1 full, 2 split */
+	_Atomic u32 bsp_id;
+	_Atomic u32 apic_bus_ns;
+	_Atomic bool exception_payload, triple_fault_event, exit_on_emulation_failure, x2apic_32bit;
+	_Atomic bool hypercall_map_gpa_range;
+	_Atomic bool msr_platform_info_off;	/* KVM_CAP_MSR_PLATFORM_INFO cleared: guest reads give #GP */
+	_Atomic bool msr_filter;	/* vm_ops->msr_allowed must be asked */
+	_Atomic u32 tsc_khz;		/* default for new vCPUs */
 	u64 tsc_offset;		/* guest TSC - scaled host TSC for new vCPUs, without tsc_sync */
 	struct vcpu_tsc_sync *tsc_sync;	/* NULL: vCPUs are not kept together */
 	struct irqchip *irq;	/* NULL without irqchip */

@@ -6,6 +6,11 @@
  * life of its entries; the thread takes it for each event and finds the entry by serial,
  * so that one removed meanwhile is simply not found. The lock is recursive because an
  * injection may end in an ack of the same GSI.
+ *
+ * A write that the program makes through libc does not go that way: the shim asks
+ * vm_irqfd_written() first, which injects on the spot. As in KVM, the eventfd's count then never
+ * becomes visible. by_fd[] holds the entry that each descriptor number was registered
+ * with; closing or overwriting the number takes it out.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -18,15 +23,18 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "irq/grace.h"
 #include "vm/vm.h"
 
 struct vm_irqfd {
+	struct vm *vm;
 	struct vm_irqfd *next;
 	u64 serial;
 	s64 id;		/* of the eventfd */
 	u32 gsi;
 	int fd;		/* our dup */
 	int resample_fd;	/* our dup, -1 = plain */
+	int user_fd;	/* the program's number for it; index into by_fd[] */
 };
 
 struct vm_poller {
@@ -34,6 +42,11 @@ struct vm_poller {
 	int epoll, stop;
 	u64 next_serial;
 };
+
+#define FAST_FDS 4096
+static _Atomic(struct vm_irqfd *) by_fd[FAST_FDS];
+static struct grace by_fd_grace;	/* of readers of by_fd[] */
+static pthread_mutex_t by_fd_lock = PTHREAD_MUTEX_INITIALIZER;	/* of writers; innermost */
 
 s64 vm_eventfd_id(int fd)
 {
@@ -73,6 +86,67 @@ static void inject(struct vm *vm, struct vm_irqfd *f)
 		irqchip_set_irq(chip, f->gsi, 1, IRQ_SOURCE_USER, false);
 		irqchip_set_irq(chip, f->gsi, 0, IRQ_SOURCE_USER, false);
 	}
+}
+
+bool vm_irqfd_maybe(int fd)
+{
+	return (u32)fd < FAST_FDS && atomic_load_explicit(&by_fd[fd], memory_order_relaxed);
+}
+
+bool vm_irqfd_written(int fd)
+{
+	struct vm_irqfd *f;
+	u32 g;
+
+	if (!vm_irqfd_maybe(fd))
+		return false;
+	g = grace_enter(&by_fd_grace);
+	f = atomic_load(&by_fd[fd]);
+	if (f)
+		inject(f->vm, f);
+	grace_leave(&by_fd_grace, g);
+	return f;
+}
+
+void vm_irqfd_closed(u32 first, u32 last)
+{
+	if (last >= FAST_FDS)
+		last = FAST_FDS - 1;
+	for (u32 fd = first; fd <= last; fd++)
+		if (unlikely(atomic_load_explicit(&by_fd[fd], memory_order_relaxed) != NULL))
+			atomic_store(&by_fd[fd], NULL);
+}
+
+/* One eventfd for two VMs: only the kernel can tell both. */
+static void fast_open(struct vm_irqfd *f)
+{
+	struct vm_irqfd *old;
+
+	if ((u32)f->user_fd >= FAST_FDS)
+		return;
+	pthread_mutex_lock(&by_fd_lock);
+	old = atomic_load(&by_fd[f->user_fd]);
+	atomic_store(&by_fd[f->user_fd], old && old->id == f->id ? NULL : f);
+	pthread_mutex_unlock(&by_fd_lock);
+}
+
+static void fast_close(struct vm_irqfd *f)
+{
+	if ((u32)f->user_fd >= FAST_FDS)
+		return;
+	pthread_mutex_lock(&by_fd_lock);
+	if (atomic_load(&by_fd[f->user_fd]) == f)
+		atomic_store(&by_fd[f->user_fd], NULL);
+	pthread_mutex_unlock(&by_fd_lock);
+}
+
+/* After fast_close(): nobody is injecting through a closed entry any more. An injection may
+ * take irqfd_lock, which must not be held here. */
+static void fast_wait(void)
+{
+	pthread_mutex_lock(&by_fd_lock);
+	grace_wait(&by_fd_grace);
+	pthread_mutex_unlock(&by_fd_lock);
 }
 
 static struct vm_irqfd *find_serial(struct vm *vm, u64 serial)
@@ -199,7 +273,9 @@ static int irqfd_assign(struct vm *vm, const struct kvm_irqfd *p)
 	if (!f)
 		return -ENOMEM;
 	f->id = id;
+	f->vm = vm;
 	f->gsi = p->gsi;
+	f->user_fd = (int)p->fd;
 	f->resample_fd = -1;
 	f->fd = fcntl((int)p->fd, F_DUPFD_CLOEXEC, 0);
 	if (f->fd < 0)
@@ -227,6 +303,7 @@ static int irqfd_assign(struct vm *vm, const struct kvm_irqfd *p)
 	} else {
 		f->next = vm->irqfds;
 		vm->irqfds = f;
+		fast_open(f);
 	}
 	pthread_mutex_unlock(&vm->irqfd_lock);
 	return r;
@@ -239,7 +316,7 @@ fail:
 static int irqfd_deassign(struct vm *vm, const struct kvm_irqfd *p)
 {
 	s64 id = vm_eventfd_id((int)p->fd);
-	struct vm_irqfd **q, *f;
+	struct vm_irqfd **q, *f, *gone = NULL;
 
 	if (id < 0)
 		return (int)id;
@@ -247,10 +324,21 @@ static int irqfd_deassign(struct vm *vm, const struct kvm_irqfd *p)
 	for (q = &vm->irqfds; (f = *q);) {
 		if (f->id == id && f->gsi == p->gsi) {
 			*q = f->next;
-			irqfd_free(vm, f);
+			fast_close(f);
+			f->next = gone;
+			gone = f;
 		} else {
 			q = &f->next;
 		}
+	}
+	pthread_mutex_unlock(&vm->irqfd_lock);
+	if (!gone)
+		return 0;
+	fast_wait();
+	pthread_mutex_lock(&vm->irqfd_lock);
+	while ((f = gone)) {
+		gone = f->next;
+		irqfd_free(vm, f);
 	}
 	pthread_mutex_unlock(&vm->irqfd_lock);
 	return 0;
@@ -295,6 +383,11 @@ void vm_irqfd_release(struct vm *vm)
 	if (write(p->stop, &one, sizeof(one)) < 0)
 		log_error("vm%u: irqfd thread cannot be stopped", vm->serial);
 	pthread_join(p->thread, NULL);
+	pthread_mutex_lock(&vm->irqfd_lock);
+	for (f = vm->irqfds; f; f = f->next)
+		fast_close(f);
+	pthread_mutex_unlock(&vm->irqfd_lock);
+	fast_wait();
 	pthread_mutex_lock(&vm->irqfd_lock);
 	while ((f = vm->irqfds)) {
 		vm->irqfds = f->next;

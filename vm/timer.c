@@ -10,13 +10,11 @@
  * read, one that comes later sees the store (both sides sequentially consistent).
  */
 #include <errno.h>
-#include <linux/futex.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <sys/syscall.h>
-#include <time.h>
-#include <unistd.h>
+#include <sys/prctl.h>
 
+#include "base/futex.h"
 #include "base/log.h"
 #include "vm/vm.h"
 
@@ -30,6 +28,7 @@ struct vm_timer {
 	_Atomic u32 seq;	/* futex word */
 	_Atomic u64 sleeping_until;
 	_Atomic u64 chip_deadline;
+	struct sleeper sleeper;	/* the thread's */
 };
 
 int vm_thread_start(pthread_t *t, void *(*fn)(void *), void *arg, const char *name)
@@ -56,18 +55,10 @@ int vm_thread_start(pthread_t *t, void *(*fn)(void *), void *arg, const char *na
 	return 0;
 }
 
-static u64 now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (u64)ts.tv_sec * 1000000000u + (u64)ts.tv_nsec;
-}
-
 /* Earliest deadline after firing everything that is due. */
 static u64 fire(struct vm_timer *t)
 {
-	u64 now = now_ns(), next = NEVER, d;
+	u64 now = monotonic_ns(), next = NEVER, d;
 	struct vm *vm = t->vm;
 	struct vm_vcpu *vv;
 
@@ -98,20 +89,17 @@ static void *timer_thread(void *arg)
 {
 	struct vm_timer *t = arg;
 
+	/* The kernel may be 50 us late by default, to join timers; a guest's may not. */
+	prctl(PR_SET_TIMERSLACK, 1);
 	while (!atomic_load(&t->stop)) {
 		u32 seq = atomic_load(&t->seq);
 		u64 next;
-		struct timespec ts;
 
 		/* While we look, every arm bumps seq. */
 		atomic_store(&t->sleeping_until, NEVER);
 		next = fire(t);
 		atomic_store(&t->sleeping_until, next);
-		/* FUTEX_WAIT_BITSET: absolute CLOCK_MONOTONIC timeout. */
-		ts.tv_sec = (time_t)(next / 1000000000u);
-		ts.tv_nsec = (long)(next % 1000000000u);
-		syscall(SYS_futex, &t->seq, FUTEX_WAIT_BITSET_PRIVATE, seq,
-			next == NEVER ? NULL : &ts, NULL, FUTEX_BITSET_MATCH_ANY);
+		futex_sleep(&t->seq, seq, next, &t->sleeper);
 	}
 	return NULL;
 }
@@ -133,7 +121,7 @@ static void kick(struct vm_timer *t, u64 deadline)
 		timer_start(t);
 	if (deadline < atomic_load(&t->sleeping_until)) {
 		atomic_fetch_add(&t->seq, 1);
-		syscall(SYS_futex, &t->seq, FUTEX_WAKE_PRIVATE, 1);
+		futex_wake(&t->seq, 1);
 	}
 }
 
@@ -171,7 +159,7 @@ void vm_timer_destroy(struct vm *vm)
 	if (atomic_load(&t->started) == 2) {
 		atomic_store(&t->stop, 1);
 		atomic_fetch_add(&t->seq, 1);
-		syscall(SYS_futex, &t->seq, FUTEX_WAKE_PRIVATE, 1);
+		futex_wake(&t->seq, 1);
 		pthread_join(t->thread, NULL);
 	}
 	free(t);

@@ -172,6 +172,11 @@ int vm_signal_msi(struct vm *vm, const struct kvm_msi *m);
 int vm_irqfd(struct vm *vm, const struct kvm_irqfd *p);
 void vm_irqfd_release(struct vm *vm);
 void vm_irqfd_ack(struct vm *vm, u32 gsi);
+/* Any thread outside of all ioctls: the program is about to add to this descriptor. True: it is an
+ * irqfd, and its interrupt has been raised; the write must not be made. */
+bool vm_irqfd_maybe(int fd);	/* worth asking */
+bool vm_irqfd_written(int fd);
+void vm_irqfd_closed(u32 first, u32 last);	/* these numbers mean something else now */
 int vm_ioeventfd(struct vm *vm, const struct kvm_ioeventfd *p);
 void vm_ioeventfd_release(struct vm *vm);
 bool vm_ioeventfd_write(struct vm *vm, bool pio, u64 addr, const void *buf, u32 len);

@@ -4,7 +4,7 @@
  * 64-bit mode and small loops as guest code. Prints "name nanoseconds" lines, or, for what
  * is not a time, "name value unit".
  *
- *	kvmbench [PERCENT]
+ *	kvmbench [PERCENT [NAME]]	(NAME: only that row)
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -70,6 +70,7 @@ GUEST(invlpg, "mov $0x80000000, %edi\nmov $0xa000, %esi\nmovq $0x30003, (%rsi)\n
 static int vm, vcpu;
 static struct kvm_run *run;
 static unsigned char *memory;
+static const char *only;
 
 static void die(const char *what)
 {
@@ -221,6 +222,8 @@ static void round_trips(const char *name, const char *code, const char *end, uns
 {
 	double best = 1e18;
 
+	if (only && strcmp(only, name))
+		return;
 	start(code, end, NULL, NULL, -1, 0, 0);
 	expect(reason, name);
 	for (int k = 0; k < 5; k++) {
@@ -245,6 +248,8 @@ static double loop(const char *name, const char *code, const char *end, const ch
 {
 	double best = 1e18;
 
+	if (only && strcmp(only, name))
+		return 0;
 	for (int k = 0; k < 5; k++) {
 		double t;
 
@@ -299,6 +304,7 @@ int main(int argc, char **argv)
 	double t = now_ns();
 
 	n = n > 100 ? n : 100;
+	only = argc > 2 ? argv[2] : NULL;
 	create();
 	start(guest_out, guest_out_end, NULL, NULL, -1, 0, 0);
 	expect(KVM_EXIT_IO, "first exit");

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * shim/cpuid.c - programs that execute CPUID themselves and refuse to start without VT-x or AMD-V
+ * (kvmtool does). Where the processor can fault on CPUID (SDM3 25.5.1; AMD: APM2 "CpuidUserDis")
+ * and the kernel lets a process ask for it, the instruction raises SIGSEGV in the whole program,
+ * and the handler answers with the host's values plus the one bit that such a program looks
+ * for: SVM on an AMD host, VMX on an Intel one, since it goes by the host's vendor.
+ *
+ * The flag is a thread's: clone inherits it, exec clears it and our constructor sets it again.
+ * Only hosts that lack the bits need it; STANDIN_CPUID=0 switches it off.
+ */
+#include "shim/shim.h"
+
+#include <asm/prctl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <ucontext.h>
+
+#include "base/log.h"
+
+#define VMX BIT(5)	/* CPUID 1 ECX */
+#define SVM BIT(2)	/* CPUID 0x80000001 ECX */
+
+enum { CPUID_BYTES = 2 };
+
+static _Atomic bool active;
+
+/* 0, or -errno: the host cannot do it. */
+static int faulting(bool on)
+{
+	/* Not syscall(): this runs in a signal handler, and before anything is set up. */
+	return shim_raw_syscall2(SYS_arch_prctl, ARCH_SET_CPUID, !on);
+}
+
+static void execute(u32 leaf, u32 sub, u32 r[4])
+{
+	__asm__ volatile("cpuid"
+			 : "=a"(r[0]), "=b"(r[1]), "=c"(r[2]), "=d"(r[3])
+			 : "a"(leaf), "c"(sub));
+}
+
+static bool vendor_is(const u32 leaf0[4], const char *name)
+{
+	return !memcmp(&leaf0[1], name, 4) && !memcmp(&leaf0[3], name + 4, 4) &&
+	       !memcmp(&leaf0[2], name + 8, 4);
+}
+
+static bool is_amd(const u32 leaf0[4])
+{
+	return vendor_is(leaf0, "AuthenticAMD") || vendor_is(leaf0, "HygonGenuine");
+}
+
+void shim_cpuid_answer(u32 leaf, const u32 leaf0[4], u32 r[4])
+{
+	if (leaf == 1 && vendor_is(leaf0, "GenuineIntel"))
+		r[2] |= VMX;
+	if (leaf == 0x80000001 && is_amd(leaf0))
+		r[2] |= SVM;
+}
+
+bool shim_cpuid_is(const u8 *insn)
+{
+	/* Prefixes mean nothing to CPUID, and no compiler emits any. */
+	return insn[0] == 0x0f && insn[1] == 0xa2;
+}
+
+bool shim_cpuid_fault(int sig, const siginfo_t *info, void *ucontext)
+{
+	greg_t *g = ((ucontext_t *)ucontext)->uc_mcontext.gregs;
+	u32 leaf0[4], r[4], leaf = (u32)g[REG_RAX];
+
+	/* A general protection fault has no address (SI_KERNEL); its RIP can be read, since
+	 * the processor has just fetched from there. */
+	if (!atomic_load_explicit(&active, memory_order_relaxed) || sig != SIGSEGV ||
+	    info->si_code != SI_KERNEL || !shim_cpuid_is((const u8 *)(uintptr_t)g[REG_RIP]))
+		return false;
+	if (faulting(false))
+		return false;
+	execute(0, 0, leaf0);
+	execute(leaf, (u32)g[REG_RCX], r);
+	faulting(true);
+	shim_cpuid_answer(leaf, leaf0, r);
+	g[REG_RAX] = r[0];
+	g[REG_RBX] = r[1];
+	g[REG_RCX] = r[2];
+	g[REG_RDX] = r[3];
+	g[REG_RIP] += CPUID_BYTES;
+	return true;
+}
+
+bool shim_cpuid_active(void)
+{
+	return atomic_load_explicit(&active, memory_order_relaxed);
+}
+
+void shim_cpuid_init(void)
+{
+	const char *want = getenv("STANDIN_CPUID");
+	u32 leaf0[4], basic[4] = { 0 }, ext[4] = { 0 };
+
+	if (want && !strcmp(want, "0"))
+		return;
+	execute(0, 0, leaf0);
+	execute(1, 0, basic);
+	execute(0x80000000, 0, ext);
+	if (ext[0] >= 0x80000001)
+		execute(0x80000001, 0, ext);
+	if ((basic[2] & VMX && !is_amd(leaf0)) || (ext[2] & SVM && is_amd(leaf0)))
+		return;
+	/* The handler first. */
+	atomic_store(&active, true);
+	shim_signals_take(SIGSEGV);
+	if (faulting(true)) {
+		atomic_store(&active, false);
+		log_info("the host cannot fault on CPUID: programs that look for VT-x or AMD-V "
+			 "themselves will not find it");
+	}
+}

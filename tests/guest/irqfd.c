@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * tests/guest/irqfd.c - who may write to an irqfd, and how: the program through libc, the kernel,
+ * a child; and what becomes of the eventfd's count and number.
+ */
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "tests/guest/harness/harness.h"
+
+enum { GSI = 5, VEC = 0x61 };
+
+CODE64(spin, "sti\n 1: jmp 1b\n" "spin_handler: incl 0x10000" DONE);
+LABEL(spin_handler);
+
+static struct kvm_lapic_state lapic(struct guest *g)
+{
+	struct kvm_lapic_state s;
+
+	vcpu_ioctl(cpu0(g), KVM_GET_LAPIC, &s, "KVM_GET_LAPIC");
+	return s;
+}
+
+static bool requested(struct guest *g, u8 vec)
+{
+	struct kvm_lapic_state s = lapic(g);
+
+	return ((u8)s.regs[0x200 + vec / 32 * 16 + vec % 32 / 8] >> (vec % 8)) & 1;
+}
+
+static void clear_irr(struct guest *g)
+{
+	struct kvm_lapic_state s = lapic(g);
+
+	memset(s.regs + 0x200, 0, 0x80);
+	vcpu_ioctl(cpu0(g), KVM_SET_LAPIC, &s, "KVM_SET_LAPIC");
+}
+
+static void route(struct guest *g)
+{
+	struct {
+		struct kvm_irq_routing head;
+		struct kvm_irq_routing_entry e;
+	} r = {
+		.head.nr = 1,
+		.e = { .gsi = GSI, .type = KVM_IRQ_ROUTING_MSI,
+		       .u.msi = { .address_lo = 0xfee00000, .data = VEC } },
+	};
+
+	if (ioctl(g->vm, KVM_SET_GSI_ROUTING, &r))
+		test_die("KVM_SET_GSI_ROUTING: %s", strerror(errno));
+}
+
+static struct guest *ready(void)
+{
+	struct guest *g = guest_new_flags(M_LONG, GUEST_IRQCHIP);
+	struct kvm_lapic_state s;
+
+	guest_load(g, G_CODE, spin);
+	guest_gate(g, VEC, SEL_CODE64, AT(spin, spin_handler), 0xe, 0, 0);
+	s = lapic(g);
+	s.regs[0xf1] = 1;	/* SPIV: software enable */
+	vcpu_ioctl(cpu0(g), KVM_SET_LAPIC, &s, "KVM_SET_LAPIC");
+	route(g);
+	return g;
+}
+
+static int assign(struct guest *g, int fd, u32 flags)
+{
+	struct kvm_irqfd q = { .fd = (u32)fd, .gsi = GSI, .flags = flags };
+
+	return ioctl(g->vm, KVM_IRQFD, &q);
+}
+
+static void put(int fd)
+{
+	u64 one = 1;
+
+	if (write(fd, &one, 8) != 8)
+		test_die("write: %s", strerror(errno));
+}
+
+/* As the kernel writes, or a program that does not use libc. */
+static long bare_write(int fd)
+{
+	u64 one = 1;
+	long r;
+
+	__asm__ volatile("syscall" : "=a"(r) : "0"((long)SYS_write), "D"((long)fd), "S"(&one),
+			 "d"(8l) : "rcx", "r11", "memory");
+	return r;
+}
+
+static bool soon(struct guest *g)
+{
+	for (int i = 0; i < 2000; i++) {
+		struct timespec ts = { .tv_nsec = 1000000 };
+
+		if (requested(g, VEC))
+			return true;
+		nanosleep(&ts, NULL);
+	}
+	return false;
+}
+
+static bool readable(int fd)
+{
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+
+	return poll(&p, 1, 0) == 1;
+}
+
+TEST(at_once, "a write by the program raises the interrupt before it returns")
+{
+	struct guest *g = ready();
+	int fd = eventfd(0, EFD_NONBLOCK);
+
+	CHECK_EQ(assign(g, fd, 0), 0);
+	put(fd);
+	CHECK(requested(g, VEC));
+	clear_irr(g);
+	CHECK_EQ(eventfd_write(fd, 1), 0);
+	CHECK(requested(g, VEC));
+	clear_irr(g);
+	CHECK_EQ(syscall(SYS_write, fd, &(u64){ 1 }, 8), 8);
+	CHECK(requested(g, VEC));
+	guest_free(g);
+}
+
+TEST(handler, "the guest's handler runs")
+{
+	struct guest *g = ready();
+	int fd = eventfd(0, EFD_NONBLOCK);
+	struct stop s;
+
+	CHECK_EQ(assign(g, fd, 0), 0);
+	put(fd);
+	s = run(g);
+	CHECK_STOP(s, ST_DONE);
+	CHECK_EQ(*g32(g, G_DATA), 1);
+	guest_free(g);
+}
+
+TEST(count, "an irqfd's count does not become visible")
+{
+	struct guest *g = ready();
+	int fd = eventfd(0, EFD_NONBLOCK);
+	u64 v;
+
+	CHECK_EQ(assign(g, fd, 0), 0);
+	for (int i = 0; i < 100; i++)
+		put(fd);
+	CHECK(!readable(fd));
+	CHECK(read(fd, &v, 8) < 0 && errno == EAGAIN);
+	guest_free(g);
+}
+
+TEST(other_values, "values other than 1 raise it too")
+{
+	struct guest *g = ready();
+	int fd = eventfd(0, EFD_NONBLOCK);
+	u64 v = 7;
+
+	CHECK_EQ(assign(g, fd, 0), 0);
+	CHECK_EQ(write(fd, &v, 8), 8);
+	CHECK(soon(g));
+	v = ~0ull;
+	CHECK(write(fd, &v, 8) < 0 && errno == EINVAL);
+	CHECK(write(fd, &v, 4) < 0 && errno == EINVAL);
+	guest_free(g);
+}
+
+TEST(bare, "a write that does not come through libc raises it")
+{
+	struct guest *g = ready();
+	int fd = eventfd(0, EFD_NONBLOCK);
+
+	CHECK_EQ(assign(g, fd, 0), 0);
+	CHECK_EQ(bare_write(fd), 8);
+	CHECK(soon(g));
+	guest_free(g);
+}
+
+TEST(by_dup, "so does a write to a copy of the descriptor, also when the first is closed")
+{
+	struct guest *g = ready();
+	int fd = eventfd(0, EFD_NONBLOCK), copy = dup(fd);
+
+	CHECK_EQ(assign(g, fd, 0), 0);
+	put(copy);
+	CHECK(soon(g));
+	clear_irr(g);
+	close(fd);
+	put(copy);
+	CHECK(soon(g));
+	guest_free(g);
+}
+
+TEST(reused, "a number that means another file now is not an irqfd")
+{
+	struct guest *g = ready();
+	int fd = eventfd(0, EFD_NONBLOCK), p[2], keep = dup(fd);
+	u64 v = 0;
+
+	CHECK_EQ(assign(g, fd, 0), 0);
+	if (pipe(p))
+		test_die("pipe: %s", strerror(errno));
+	CHECK_EQ(dup2(p[1], fd), fd);
+	put(fd);
+	CHECK_EQ(read(p[0], &v, 8), 8);
+	CHECK_EQ(v, 1);
+	CHECK(!requested(g, VEC));
+	close(fd);
+	CHECK_EQ(fcntl(p[1], F_DUPFD, fd), fd);
+	put(fd);
+	CHECK_EQ(read(p[0], &v, 8), 8);
+	CHECK(!requested(g, VEC));
+	close(keep);
+	guest_free(g);
+}
+
+TEST(deassigned, "after deassignment it is an eventfd like any other")
+{
+	struct guest *g = ready();
+	int fd = eventfd(0, EFD_NONBLOCK);
+	u64 v = 0;
+
+	CHECK_EQ(assign(g, fd, 0), 0);
+	CHECK_EQ(assign(g, fd, KVM_IRQFD_FLAG_DEASSIGN), 0);
+	put(fd);
+	CHECK(!requested(g, VEC));
+	CHECK_EQ(read(fd, &v, 8), 8);
+	CHECK_EQ(v, 1);
+	guest_free(g);
+}
+
+TEST(vm_gone, "nor is it one when the VM is gone")
+{
+	struct guest *g = ready();
+	int fd = eventfd(0, EFD_NONBLOCK);
+
+	CHECK_EQ(assign(g, fd, 0), 0);
+	guest_free(g);
+	put(fd);
+	CHECK(readable(fd));
+}
+
+TEST(before, "what was written before the assignment raises the interrupt")
+{
+	struct guest *g = ready();
+	int fd = eventfd(3, EFD_NONBLOCK);
+
+	CHECK_EQ(assign(g, fd, 0), 0);
+	CHECK(soon(g));
+	guest_free(g);
+}
+
+TEST(child, "a child's write raises the parent's interrupt")
+{
+	struct guest *g = ready();
+	int fd = eventfd(0, EFD_NONBLOCK), status = -1;
+	pid_t p;
+
+	CHECK_EQ(assign(g, fd, 0), 0);
+	p = fork();
+	if (!p) {
+		put(fd);
+		_exit(0);
+	}
+	CHECK_EQ(waitpid(p, &status, 0), p);
+	CHECK_EQ(status, 0);
+	CHECK(soon(g));
+	guest_free(g);
+}
+
+static int handler_fd;
+
+static void on_alarm(int sig)
+{
+	u64 one = 1;
+
+	if (write(handler_fd, &one, 8) != 8)
+		_exit(3);
+}
+
+TEST(from_handler, "a signal handler that has interrupted the guest may write")
+{
+	struct guest *g = ready();
+	struct itimerspec when = { .it_value.tv_nsec = 20000000 };
+	struct sigevent ev = { .sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGUSR1 };
+	struct sigaction sa = { .sa_handler = on_alarm };
+	struct stop s;
+	timer_t t;
+
+	handler_fd = eventfd(0, EFD_NONBLOCK);
+	CHECK_EQ(assign(g, handler_fd, 0), 0);
+	sigaction(SIGUSR1, &sa, NULL);
+	if (timer_create(CLOCK_MONOTONIC, &ev, &t) || timer_settime(t, 0, &when, NULL))
+		test_die("timer: %s", strerror(errno));
+	do
+		s = run(g);
+	while (s.kind == ST_INTR);
+	CHECK_STOP(s, ST_DONE);
+	CHECK_EQ(*g32(g, G_DATA), 1);
+	guest_free(g);
+}

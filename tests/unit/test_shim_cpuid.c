@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: MIT */
+/* CPUID faulting without a processor that has it: the handler on a context made by hand. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "shim/cpuid.c"
+
+enum log_level log_threshold = LOG_off;
+static long prctl_result;
+static char trail[8];	/* '+' faulting was switched on, '-' off */
+static int taken;
+
+void log_write(enum log_level l, const char *fmt, ...)
+{
+}
+
+void shim_signals_take(int sig)
+{
+	taken = sig;
+}
+
+long shim_raw_syscall2(long nr, long a, long b)
+{
+	size_t n = strlen(trail);
+
+	assert_int_equal(nr, SYS_arch_prctl);
+	assert_int_equal(a, ARCH_SET_CPUID);
+	if (n < sizeof(trail) - 1)
+		trail[n] = b ? '-' : '+';
+	return prctl_result;
+}
+
+static int setup(void **state)
+{
+	memset(trail, 0, sizeof(trail));
+	prctl_result = 0;
+	taken = 0;
+	atomic_store(&active, true);
+	return 0;
+}
+
+static bool fault(const u8 *code, u32 leaf, u32 sub, int code_of_signal, ucontext_t *uc)
+{
+	siginfo_t info = { .si_signo = SIGSEGV, .si_code = code_of_signal };
+
+	memset(uc, 0, sizeof(*uc));
+	uc->uc_mcontext.gregs[REG_RIP] = (greg_t)(uintptr_t)code;
+	uc->uc_mcontext.gregs[REG_RAX] = leaf | ~0xffffffffll;
+	uc->uc_mcontext.gregs[REG_RCX] = sub;
+	return shim_cpuid_fault(SIGSEGV, &info, uc);
+}
+
+static const u8 cpuid_insn[] = { 0x0f, 0xa2 }, other_insn[] = { 0x0f, 0xa3 };
+static const u32 amd[4] = { 16, 0x68747541, 0x444d4163, 0x69746e65 };
+static const u32 intel[4] = { 16, 0x756e6547, 0x6c65746e, 0x49656e69 };
+static const u32 other[4] = { 16, 1, 2, 3 };
+
+static void the_bit_is_the_one_of_the_hosts_vendor(void **state)
+{
+	u32 r[4] = { 0 };
+
+	shim_cpuid_answer(0x80000001, amd, r);
+	assert_int_equal(r[2], SVM);
+	shim_cpuid_answer(1, amd, r);
+	assert_int_equal(r[2], SVM);
+	r[2] = 0;
+	shim_cpuid_answer(1, intel, r);
+	assert_int_equal(r[2], VMX);
+	r[2] = 0;
+	shim_cpuid_answer(0x80000001, intel, r);
+	shim_cpuid_answer(1, other, r);
+	shim_cpuid_answer(0x80000001, other, r);
+	shim_cpuid_answer(7, amd, r);
+	assert_int_equal(r[2], 0);
+	assert_int_equal(r[0] | r[1] | r[3], 0);
+}
+
+static void an_instruction_is_answered_and_skipped(void **state)
+{
+	ucontext_t uc;
+	u32 r[4];
+
+	assert_true(fault(cpuid_insn, 0, 0, SI_KERNEL, &uc));
+	execute(0, 0, r);
+	assert_int_equal(uc.uc_mcontext.gregs[REG_RAX], r[0]);
+	assert_int_equal(uc.uc_mcontext.gregs[REG_RBX], r[1]);
+	assert_int_equal(uc.uc_mcontext.gregs[REG_RCX], r[2]);
+	assert_int_equal(uc.uc_mcontext.gregs[REG_RDX], r[3]);
+	assert_int_equal(uc.uc_mcontext.gregs[REG_RIP], (greg_t)(uintptr_t)cpuid_insn + 2);
+	/* Off for our own, on again afterwards. */
+	assert_string_equal(trail, "-+");
+}
+
+static void sub_leaves_are_asked_for(void **state)
+{
+	ucontext_t uc;
+	u32 r[4];
+
+	assert_true(fault(cpuid_insn, 4, 1, SI_KERNEL, &uc));
+	execute(4, 1, r);
+	assert_int_equal(uc.uc_mcontext.gregs[REG_RAX], r[0]);
+}
+
+static void other_faults_are_left_alone(void **state)
+{
+	ucontext_t uc;
+
+	assert_false(fault(other_insn, 0, 0, SI_KERNEL, &uc));
+	assert_false(fault(cpuid_insn, 0, 0, SEGV_MAPERR, &uc));
+	assert_false(fault(cpuid_insn, 0, 0, SI_USER, &uc));
+	atomic_store(&active, false);
+	assert_false(fault(cpuid_insn, 0, 0, SI_KERNEL, &uc));
+	assert_string_equal(trail, "");
+}
+
+static void a_host_without_it_is_left_as_it_was(void **state)
+{
+	atomic_store(&active, false);
+	prctl_result = -ENODEV;
+	unsetenv("STANDIN_CPUID");
+	shim_cpuid_init();
+	assert_false(shim_cpuid_active());
+}
+
+static void it_can_be_switched_off(void **state)
+{
+	atomic_store(&active, false);
+	setenv("STANDIN_CPUID", "0", 1);
+	shim_cpuid_init();
+	assert_false(shim_cpuid_active());
+	assert_string_equal(trail, "");
+	assert_int_equal(taken, 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup(the_bit_is_the_one_of_the_hosts_vendor, setup),
+		cmocka_unit_test_setup(an_instruction_is_answered_and_skipped, setup),
+		cmocka_unit_test_setup(sub_leaves_are_asked_for, setup),
+		cmocka_unit_test_setup(other_faults_are_left_alone, setup),
+		cmocka_unit_test_setup(a_host_without_it_is_left_as_it_was, setup),
+		cmocka_unit_test_setup(it_can_be_switched_off, setup),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
