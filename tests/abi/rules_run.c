@@ -899,3 +899,18 @@ RULE(code_from_outside, "5.8", "code that a thread of the VMM writes is seen onc
 	EQ(run(), KVM_EXIT_HLT);
 	pthread_join(t, NULL);
 }
+
+RULE(vapic_in_code, "5.1", "a VAPIC page that holds code: the vCPU makes progress all the same")
+{
+	struct kvm_vapic_addr a = { .vapic_addr = CODE + 0x800 };
+
+	machine(M_IRQCHIP);
+	IS(ioctl(m.cpu, KVM_SET_VAPIC_ADDR, &a), 0);
+	/* mov ax,0x8000; mov ds,ax; mov byte cs:[0x1800],0x77; mov al,[0x10]; out 0x10,al */
+	LOAD(0xb8, 0x00, 0x80, 0x8e, 0xd8, 0x2e, 0xc6, 0x06, 0x00, 0x18, 0x77, 0xa0, 0x10, 0x00, 0xe6,
+	     0x10, 0xf4);
+	EQ(run(), KVM_EXIT_MMIO);
+	m.run->mmio.data[0] = 0x5a;
+	EQ(run(), KVM_EXIT_IO);
+	EQ(regs().rax & 0xff, 0x5a);
+}
