@@ -340,7 +340,9 @@ TEST(svme_user, "user space that clears EFER.SVME puts the vCPU back into L1")
 
 /* -- without an in-kernel APIC: KVM_INTERRUPT -- */
 CODE64(wait, "wait_1: out %al, $0x77\n jmp wait_1");
-TEST(ext_intr, "KVM_INTERRUPT in L2 exits with the vector in EXITINTINFO when INTR is intercepted")
+CODE64(ext_l1, "nop\n nop\n stgi\n nop\n sti\n nop\n ext_l1_1: nop\n nop" DONE);
+LABEL(ext_l1_1);
+TEST(ext_intr, "KVM_INTERRUPT in L2 exits when INTR is intercepted; L1 takes it behind STGI and STI")
 {
 	struct svm_guest s = svm_with(wait);
 	struct stop st;
@@ -352,7 +354,13 @@ TEST(ext_intr, "KVM_INTERRUPT in L2 exits with the vector in EXITINTINFO when IN
 	cpu_interrupt(s.c, 0x99);
 	st = svm_run(&s);
 	CHECK_EXIT(&s, st, SVM_EXIT_INTR);
-	CHECK_EQ(s.ctl->exit_int_info, 0x80000099);
+	CHECK_EQ(s.ctl->exit_int_info, 0);
+	guest_load(s.g, G_CODE + 0x100, ext_l1);
+	WITH_REGS(s.c, r)
+		r.rip = G_CODE + 0x100;
+	st = svm_run(&s);
+	CHECK_EXC(st, 0x99, -1);
+	CHECK_EQ(st.rip, G_CODE + 0x100 + (u64)(ext_l1_1 - ext_l1_b));
 }
 
 /* -- VM_CR (APM2 15.30.1) -- */
