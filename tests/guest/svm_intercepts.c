@@ -414,3 +414,21 @@ TEST(vmcall, "VMCALL is taken for VMMCALL, unless #UD is intercepted")
 	CHECK_EQ(s.save->rip, G_L2);
 	CHECK_EQ(s.ctl->next_rip, G_L2 + 3);
 }
+
+CODE64(mf, "mov %cr0, %rax\n and $~0x2c, %eax\n mov %rax, %cr0\n fninit\n movw $0x37b, 0x10000\n fldcw 0x10000\n"
+	   "fld1\n fldz\n fdivrp\n mf_1: fwait\n vmmcall");
+LABEL(mf_1);
+TEST(ferr, "#MF without CR0.NE is FERR_FREEZE, with it exception 16")
+{
+	struct svm_guest s = svm_with(mf);
+	struct stop st;
+
+	svm_want(&s, SVM_I_FERR_FREEZE);
+	svm_want(&s, SVM_I_EXCP + 16);
+	st = svm_run(&s);
+	CHECK_EXIT(&s, st, SVM_EXIT_FERR_FREEZE);
+	CHECK_EQ(s.save->rip, AT_L2(mf, mf_1));
+	s.save->cr0 |= 0x20;
+	st = svm_run(&s);
+	CHECK_EXIT(&s, st, SVM_EXIT_EXCP + 16);
+}
