@@ -340,13 +340,14 @@ TEST(lost_vmcb, "a VMCB that is gone at #VMEXIT is a shutdown")
 {
 	static const u8 code[] = { 0xe6, 0x77, 0x0f, 0x01, 0xd9 };	/* out 0x77; vmmcall */
 	struct svm_guest s = svm_new(M_LONG, 0, code, sizeof(code));
+	struct guest_cpu vm = { .fd = s.g->vm };
 	struct kvm_userspace_memory_region extra = {
 		.slot = 9, .guest_phys_addr = 0x20000000, .memory_size = 0x1000,
 		.userspace_addr = (u64)(uintptr_t)(s.g->ram + G_SVM_DATA),
 	};
 	struct stop st;
 
-	vcpu_ioctl(&(struct guest_cpu){ .fd = s.g->vm }, KVM_SET_USER_MEMORY_REGION, &extra, "slot");
+	vcpu_ioctl(&vm, KVM_SET_USER_MEMORY_REGION, &extra, "slot");
 	memcpy(s.g->ram + G_SVM_DATA, s.vmcb, 4096);
 	WITH_REGS(s.c, r)
 		r.rax = 0x20000000;
@@ -354,7 +355,7 @@ TEST(lost_vmcb, "a VMCB that is gone at #VMEXIT is a shutdown")
 	CHECK_STOP(st, ST_OUT);
 	CHECK_EQ(st.port, 0x77);
 	extra.memory_size = 0;
-	vcpu_ioctl(&(struct guest_cpu){ .fd = s.g->vm }, KVM_SET_USER_MEMORY_REGION, &extra, "slot");
+	vcpu_ioctl(&vm, KVM_SET_USER_MEMORY_REGION, &extra, "slot");
 	st = svm_run(&s);
 	CHECK_STOP(st, ST_SHUTDOWN);
 }

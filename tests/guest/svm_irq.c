@@ -124,7 +124,8 @@ TEST(soft_dpl, "an injected software interrupt obeys the gate's DPL, #BP does no
 }
 
 /* -- GIF -- */
-CODE64(l1_gif, APIC "clgi\n sti\n" SELF_IPI "nop\n nop\n l1_gif_1: stgi\n l1_gif_2: nop\n nop" DONE);
+CODE64(l1_gif, APIC "clgi\n sti\n" SELF_IPI "nop\n nop\n l1_gif_1: stgi\n l1_gif_2: nop\n"
+	"nop" DONE);
 CODE64(l1_nmi, APIC "clgi\n" SELF_NMI "nop\n nop\n l1_nmi_1: stgi\n l1_nmi_2: nop\n nop" DONE);
 LABEL(l1_gif_2);
 LABEL(l1_nmi_2);
