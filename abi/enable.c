@@ -113,8 +113,11 @@ static int enable(struct vm *vm, const struct kvm_enable_cap *cap)
 		return set_apic_bus(vm, a);
 	case KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2:
 		return set_manual_dirty(vm, a);
-	case KVM_CAP_HALT_POLL:	/* there is no polling to bound */
-		return a > 0xffffffffu ? -EINVAL : 0;
+	case KVM_CAP_HALT_POLL:
+		if (a > 0xffffffffu)
+			return -EINVAL;
+		vm->cfg.halt_poll_ns = (u32)a;
+		return 0;
 	}
 	return -EINVAL;
 }

@@ -54,8 +54,68 @@ static bool has_events(struct vcpu *v)
 	return yes;
 }
 
+/*
+ * If user space asks for it (KVM_CAP_HALT_POLL): a vCPU that has been woken soon after it went to sleep
+ * looks around for a while the next time before it really does, since sleeping and waking
+ * cost more than that. Where spinning does not help, because the waker wants this very CPU, it is
+ * soon given up. Not the default: on a host with few CPUs it costs others more than it gains.
+ */
+#define POLL_MIN 10000u		/* ns */
+#define POLL_FAILS 3
+#define POLL_PAUSE 20000000u
+
+static bool woken(struct vcpu *v, u32 seq)
+{
+	return atomic_load(&v->wake_seq) != seq || vcpu_signal_pending(v);
+}
+
+/* True: something has come. */
+static bool halt_poll(struct vcpu *v, u64 now)
+{
+	struct vcpu_halt_poll *h = &v->p->halt_poll;
+	u32 seq = atomic_load(&v->wake_seq);
+	u64 end = now + h->ns;
+
+	if (!h->ns || atomic_load(&v->requests) || has_events(v))
+		return true;
+	while (monotonic_ns() < end) {
+		for (u32 i = 0; i < 32; i++) {
+			if (woken(v, seq)) {
+				h->fails = 0;
+				return true;
+			}
+			__builtin_ia32_pause();
+		}
+	}
+	return false;
+}
+
+static void halt_poll_learn(struct vcpu *v, u64 start, bool failed)
+{
+	struct vcpu_halt_poll *h = &v->p->halt_poll;
+	u64 max = v->cfg->halt_poll_ns, now;
+
+	if (likely(!max)) {
+		h->ns = 0;
+		return;
+	}
+	now = monotonic_ns();
+	if (failed && ++h->fails >= POLL_FAILS) {
+		h->fails = 0;
+		h->off_until = now + POLL_PAUSE;
+	}
+	if (now - start > max || now < h->off_until)
+		h->ns = 0;
+	else if (!h->ns)
+		h->ns = POLL_MIN < max ? POLL_MIN : max;
+	else if (failed)
+		h->ns = 2 * h->ns < max ? 2 * h->ns : max;
+}
+
 int vcpu_block(struct vcpu *v)
 {
+	u64 start = v->cfg->halt_poll_ns ? monotonic_ns() : 0;
+	bool polled;
 	u64 since = trace_watched(TRACE_kvm_vcpu_wakeup) ? tsc_host() : 0;
 	int r;
 
@@ -65,6 +125,7 @@ int vcpu_block(struct vcpu *v)
 	/* From here on senders wake us; what came before is seen below (facts 3.8). */
 	if (v->lapic)
 		lapic_put_away(v->lapic);
+	polled = halt_poll(v, start);
 	atomic_store(&v->blocked, 1);
 	for (;;) {
 		u32 seq = atomic_load(&v->wake_seq);
@@ -97,6 +158,7 @@ int vcpu_block(struct vcpu *v)
 		}
 	}
 	atomic_store(&v->blocked, 0);
+	halt_poll_learn(v, start, !polled);
 	if (v->lapic)
 		lapic_load(v->lapic);
 	if (since)
