@@ -44,11 +44,28 @@ static inline void copy_guest(void *d, const void *s, u32 n)
 	cpu_copy(d, s, n);
 }
 
+/* The same bytes at other guest-physical addresses. Within a page. */
+static void wrote_aliases(struct cpu *c, const struct phys_slot *s, u64 gpa, u32 len)
+{
+	const struct phys_map *m = atomic_load_explicit(&c->phys->map, memory_order_acquire);
+	const u8 *host = s->hva + (gpa - s->gpa);
+
+	for (u32 i = 0; i < m->n; i++) {
+		const struct phys_slot *t = &m->slot[i];
+
+		if (t->code_serial == s->code_serial && t->gpa != s->gpa && host >= t->hva &&
+		    (u64)(host - t->hva) < t->size)
+			engine_code_written(c, t->gpa + (u64)(host - t->hva), len);
+	}
+}
+
 void mmu_wrote(struct cpu *c, const struct phys_slot *s, u64 gpa, u32 len)
 {
 	struct phys *p = c->phys;
 
 	engine_code_written(c, gpa, len);
+	if (unlikely(s->flags & PHYS_ALIASED))
+		wrote_aliases(c, s, gpa, len);
 	if (p->ops && p->ops->code_written)
 		p->ops->code_written(p->owner, gpa, len, c->index);
 }
@@ -368,7 +385,8 @@ int mmu_mem_probe_w(struct cpu *c, u64 gva, u32 len, enum mmu_idx idx)
 	if (!len || tlb_hit(c, gva, len, idx, true))
 		return CPU_OK;
 	r = resolve_parts(c, gva, len, MEM_W, idx, &ps);
-	if (unlikely(!r && !ps.p[0].t.host && ps.p[0].t.gpa >= MMU_APIC_PAGE))
-		r = mmio->probe_w(c, ps.p[0].t.gpa, len);
+	for (u32 i = 0; unlikely(!r && i < ps.n); i++)
+		if (!ps.p[i].t.host && mmio && mmio->probe_w)
+			r = mmio->probe_w(c, ps.p[i].t.gpa, ps.p[i].len);
 	return r;
 }

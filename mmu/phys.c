@@ -4,7 +4,7 @@
 
 #include <errno.h>
 
-#include "base/mem.h"
+#include "base/user.h"
 
 const struct phys_slot *phys_find(const struct phys *p, u64 gpa)
 {
@@ -77,7 +77,8 @@ int phys_read(struct phys *p, u64 gpa, void *buf, u64 len)
 
 		if (!s)
 			return -EFAULT;
-		cpu_copy(d, s, n);
+		if (user_get(d, s, n))
+			return -EFAULT;
 		d += n;
 		gpa += n;
 		len -= n;
@@ -95,7 +96,8 @@ int phys_write(struct phys *p, u64 gpa, const void *buf, u64 len)
 
 		if (!s || (s->flags & PHYS_READONLY))
 			return -EFAULT;
-		cpu_copy(s->hva + (gpa - s->gpa), b, n);
+		if (user_put(s->hva + (gpa - s->gpa), b, n))
+			return -EFAULT;
 		/* After the store: a harvest in between would lose it. */
 		phys_mark_dirty(p, s, gpa);
 		if (phys_is_code(s, gpa) && p->ops && p->ops->code_written)
@@ -107,31 +109,32 @@ int phys_write(struct phys *p, u64 gpa, const void *buf, u64 len)
 	return 0;
 }
 
-void phys_code_get(struct phys *p, u64 gpa, u32 by)
+u32 phys_code_get(struct phys *p, u64 gpa, u32 by)
 {
 	const struct phys_slot *s = phys_find(p, gpa);
 	_Atomic u8 *count;
 	u8 v;
 
 	if (!s || !s->code)
-		return;
+		return 0;
 	count = &s->code[(gpa - s->gpa) >> PAGE_SHIFT];
 	v = atomic_load_explicit(count, memory_order_relaxed);
 	do {
 		if (v == UINT8_MAX)
-			return;
+			return s->code_serial;
 	} while (!atomic_compare_exchange_weak(count, &v, (u8)(v + 1)));
 	if (!v && p->ops && p->ops->code_page)
 		p->ops->code_page(p->owner, gpa & PAGE_MASK, by);
+	return s->code_serial;
 }
 
-void phys_code_put(struct phys *p, u64 gpa)
+void phys_code_put(struct phys *p, u64 gpa, u32 serial)
 {
 	const struct phys_slot *s = phys_find(p, gpa);
 	_Atomic u8 *count;
 	u8 v;
 
-	if (!s || !s->code)
+	if (!s || !s->code || s->code_serial != serial)
 		return;
 	count = &s->code[(gpa - s->gpa) >> PAGE_SHIFT];
 	v = atomic_load_explicit(count, memory_order_relaxed);

@@ -10,6 +10,9 @@
 #include "vcpu/priv.h"
 
 #define NSEC 1000000000ull
+/* Requests that are no reason to leave a sleep: they wait for the next entry. */
+#define QUIET (BIT64(VREQ_EVENT) | BIT64(VREQ_TLB_FLUSH) | BIT64(VREQ_WRITES_FLUSH) | \
+	       BIT64(VREQ_CODE_PAGES) | BIT64(VREQ_CODE_SUSPECT) | BIT64(VREQ_SCAN_IOAPIC))
 
 bool vcpu_signal_pending(struct vcpu *v)
 {
@@ -39,6 +42,13 @@ static void wake_up(struct vcpu *v)
 		vcpu_set_mp(v, KVM_MP_STATE_RUNNABLE);
 	}
 }
+
+/* A duration, and the power of two above it in a histogram. */
+#define stat_time(v, ns_field, hist_field, ns) do { \
+	u32 i_ = (ns) ? 64 - (u32)__builtin_clzll(ns) : 0; \
+	vcpu_stat_add(v, ns_field, ns); \
+	vcpu_stat_add(v, hist_field + (i_ < STATS_HIST_WORDS ? i_ : STATS_HIST_WORDS - 1), 1); \
+} while (0)
 
 /* The virtual APIC of an L2 that sleeps is in guest memory. */
 static bool has_events(struct vcpu *v)
@@ -70,41 +80,43 @@ static bool woken(struct vcpu *v, u32 seq)
 }
 
 /* True: something has come. */
-static bool halt_poll(struct vcpu *v, u64 now)
+static bool halt_poll(struct vcpu *v, u64 start)
 {
 	struct vcpu_halt_poll *h = &v->p->halt_poll;
 	u32 seq = atomic_load(&v->wake_seq);
-	u64 end = now + h->ns;
+	u64 now;
 
 	if (!h->ns || atomic_load(&v->requests) || has_events(v))
 		return true;
-	while (monotonic_ns() < end) {
+	vcpu_stat_add(v, halt_attempted_poll, 1);
+	do {
 		for (u32 i = 0; i < 32; i++) {
 			if (woken(v, seq)) {
 				h->fails = 0;
+				now = monotonic_ns() - start;
+				vcpu_stat_add(v, halt_successful_poll, 1);
+				stat_time(v, halt_poll_success_ns, halt_poll_success_hist, now);
 				return true;
 			}
 			__builtin_ia32_pause();
 		}
-	}
+		now = monotonic_ns() - start;
+	} while (now < h->ns);
+	stat_time(v, halt_poll_fail_ns, halt_poll_fail_hist, now);
 	return false;
 }
 
-static void halt_poll_learn(struct vcpu *v, u64 start, bool failed)
+static void halt_poll_learn(struct vcpu *v, u64 start, u64 asleep, bool failed)
 {
 	struct vcpu_halt_poll *h = &v->p->halt_poll;
-	u64 max = v->cfg->halt_poll_ns, now;
+	u64 max = v->cfg->halt_poll_ns, now = monotonic_ns();
 
-	if (likely(!max)) {
-		h->ns = 0;
-		return;
-	}
-	now = monotonic_ns();
+	stat_time(v, halt_wait_ns, halt_wait_hist, now - asleep);
 	if (failed && ++h->fails >= POLL_FAILS) {
 		h->fails = 0;
 		h->off_until = now + POLL_PAUSE;
 	}
-	if (now - start > max || now < h->off_until)
+	if (!max || now - start > max || now < h->off_until)
 		h->ns = 0;
 	else if (!h->ns)
 		h->ns = POLL_MIN < max ? POLL_MIN : max;
@@ -114,7 +126,7 @@ static void halt_poll_learn(struct vcpu *v, u64 start, bool failed)
 
 int vcpu_block(struct vcpu *v)
 {
-	u64 start = v->cfg->halt_poll_ns ? monotonic_ns() : 0;
+	u64 start = monotonic_ns(), asleep;
 	bool polled;
 	u64 since = trace_watched(TRACE_kvm_vcpu_wakeup) ? tsc_host() : 0;
 	int r;
@@ -127,6 +139,8 @@ int vcpu_block(struct vcpu *v)
 		lapic_put_away(v->lapic);
 	polled = halt_poll(v, start);
 	atomic_store(&v->blocked, 1);
+	asleep = polled ? start : monotonic_ns();
+	vcpu_stat_set(v, blocking, 1);
 	for (;;) {
 		u32 seq = atomic_load(&v->wake_seq);
 		u64 deadline = 0;
@@ -141,11 +155,12 @@ int vcpu_block(struct vcpu *v)
 			lapic_poll_timer(v->lapic);
 		if (has_events(v)) {
 			wake_up(v);
+			vcpu_count(v, halt_wakeup);
 			break;
 		}
-		if (atomic_load(&v->requests) & ~BIT64(VREQ_EVENT) & ~BIT64(VREQ_TLB_FLUSH) &
-		    ~BIT64(VREQ_WRITES_FLUSH) & ~BIT64(VREQ_CODE_PAGES) &
-		    ~BIT64(VREQ_CODE_SUSPECT) & ~BIT64(VREQ_SCAN_IOAPIC))
+		/* An AP looks at its requests once its INIT has come. */
+		if (atomic_load(&v->requests) & (vcpu_mp(v) == KVM_MP_STATE_UNINITIALIZED ?
+						 BIT64(VREQ_VM_DEAD) : ~QUIET))
 			break;
 		/* Nothing to inject after all. */
 		atomic_fetch_and(&v->requests, ~BIT64(VREQ_EVENT));
@@ -158,7 +173,8 @@ int vcpu_block(struct vcpu *v)
 		}
 	}
 	atomic_store(&v->blocked, 0);
-	halt_poll_learn(v, start, !polled);
+	vcpu_stat_set(v, blocking, 0);
+	halt_poll_learn(v, start, asleep, !polled);
 	if (v->lapic)
 		lapic_load(v->lapic);
 	if (since)

@@ -5,6 +5,7 @@
  * These run on in-guest paths: the guest's vector state may be in the host's
  * registers, so whatever may reach libc or the VM saves it first.
  */
+#include <Zydis/Zydis.h>
 #include <sched.h>
 
 #include "cpu/access.h"
@@ -15,12 +16,26 @@
 
 /* -- instructions -- */
 
+/* MONITOR and MWAIT are no-ops whatever CPUID says, unless user space has had enough of that. */
+static bool mwait_absent(const struct vcpu *v, const struct insn *in)
+{
+	const struct kvm_cpuid_entry2 *e;
+
+	if (in->mnemonic != ZYDIS_MNEMONIC_MONITOR && in->mnemonic != ZYDIS_MNEMONIC_MWAIT)
+		return false;
+	e = cpuid_find(v, 1, 0);
+	return !e || !(e->ecx & BIT(3));
+}
+
 static int exec(struct cpu *c, const struct insn *in)
 {
 	struct vcpu *v = c->owner;
 	int r;
 
 	v->p->insn = in;
+	if (unlikely(v->cfg->disabled_quirks & KVM_X86_QUIRK_MWAIT_NEVER_UD_FAULTS) &&
+	    mwait_absent(v, in))
+		return cpu_raise(c, EXC_UD);
 	if (unlikely(v->p->dbg.control)) {
 		r = debug_exec(c, in);
 		if (r != CPU_OK)
@@ -44,6 +59,7 @@ static int hlt(struct cpu *c)
 {
 	struct vcpu *v = c->owner;
 
+	vcpu_count(v, halt_exits);
 	if (v->cfg->disabled_exits & KVM_X86_DISABLE_EXITS_HLT) {
 		v->p->hw_halted = true;
 		return CPU_EXIT;
@@ -168,7 +184,9 @@ const struct cpu_ops vcpu_cpu_ops = {
 	.exec = exec,
 };
 
-static const struct mmio_ops mmio = { .read = mmio_read, .write = mmio_write, .probe_w = mmio_probe_w };
+static const struct mmio_ops mmio = {
+	.read = mmio_read, .write = mmio_write, .probe_w = mmio_probe_w,
+};
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static int once_result;
