@@ -191,6 +191,8 @@ int vcpu_enter(struct vcpu *v, bool replay)
 	why = engine_run(c);
 	if (unlikely(trace_any()))
 		trace_exit(v, why);
+	if (unlikely(c->in_l2) && c->svm->avic_trapped)
+		svm_avic_exit(c);
 	switch (why) {
 	case ENGINE_POLL:
 		r = replay ? RUN_POLL : RUN_AGAIN;
