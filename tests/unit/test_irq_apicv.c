@@ -530,7 +530,7 @@ static void mask_changes_are_never_missed(void **state)
  * none; a fourth changes its logical id, and acceleration goes on and off. A request that is
  * lost between IsRunning and sleep stops its token for good.
  */
-#define HOPS 3000
+#define HOPS 20000
 #define TOKENS 3
 
 struct runner {
@@ -554,7 +554,8 @@ static void wake_runner(void *vcpu, enum irq_wake why)
 		atomic_store(&c->apicv, 1);
 	if (why == IRQ_WAKE_SCAN)
 		atomic_store(&c->scan, 1);
-	if (why == IRQ_WAKE_DOORBELL)	/* only to one that is not asleep */
+	/* Doorbells go to those that are not asleep; the other two wait for the next wake-up. */
+	if (why != IRQ_WAKE_EVENT)
 		return;
 	pthread_mutex_lock(&c->lock);
 	c->seq++;
@@ -574,7 +575,7 @@ static void nap(struct runner *c)
 	if (lapic_pending_vector(c->l) < 0 && !atomic_load(&over)) {
 		c->sleeps++;
 		clock_gettime(CLOCK_REALTIME, &t);
-		t.tv_sec += 20;
+		t.tv_sec += 10;
 		pthread_mutex_lock(&c->lock);
 		while (c->seq == seq)
 			if (pthread_cond_timedwait(&c->cond, &c->lock, &t)) {
