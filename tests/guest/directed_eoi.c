@@ -185,9 +185,8 @@ static void credential_guard(bool split, u32 api, bool x2, bool expect_offer, bo
 		CHECK_EQ(p.sent, STORM);
 	} else {
 		CHECK_STOP(s, ST_DONE);
-		/* The brake holds for 10 ms. A host that lets the vCPU wait for longer just then sees
-		 * another round of exactly as many (the exact gap: test_irq_ioapic). */
-		CHECK(s.r.r12 && s.r.r12 % STORM == 0);
+		/* The brake lets another round through when this thread was kept waiting. */
+		CHECK(s.r.r12 >= STORM && s.r.r12 % STORM == 0);
 		CHECK_EQ(in_kernel_remote_irr(g), 0);
 	}
 	guest_free(g);
