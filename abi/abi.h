@@ -23,6 +23,8 @@ int abi_start(void);
 bool abi_fault(int sig, void *siginfo, void *ucontext);
 /* A signal handler of the program is about to run: end this thread's KVM_RUN. */
 void abi_signal_seen(void);
+/* End the KVM_RUN of this vCPU, on whatever thread. 0, or -EINVAL: h is no vCPU. */
+int abi_kick(struct handle *h);
 /* The program has mapped h's descriptor at p: put in what is not the descriptor's own. */
 int abi_mapped(struct handle *h, void *p, size_t len, int prot, int flags, off_t off);
 /* AVIC is modelled (kvm_amd's parameter of that name). */

@@ -108,9 +108,7 @@ int standin_dup(int handle)
 	r = fcntl(handle, F_DUPFD_CLOEXEC, 0);
 	if (r < 0)
 		r = -errno;
-	else
-		handle_dup(handle, r);
-	handle_put(h);
+	handle_dup_end(h, handle, r);
 	errno = saved;
 	return r;
 }
@@ -136,6 +134,18 @@ int standin_close(int handle)
 void standin_interrupt(void)
 {
 	abi_signal_seen();
+}
+
+int standin_kick(int handle)
+{
+	struct handle *h = handle_get(handle);
+	int r;
+
+	if (!h)
+		return -EBADF;
+	r = abi_kick(h);
+	handle_put(h);
+	return r;
 }
 
 int standin_signal(int sig, void *siginfo, void *ucontext)

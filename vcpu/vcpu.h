@@ -138,6 +138,8 @@ u64 vcpu_tsc_to_ns(void *vcpu, u64 tsc_delta);
  * trampoline that the shim puts before every handler.
  */
 void vcpu_signal_seen(void);
+/* The same to a KVM_RUN on any thread; from any thread. Async-signal-safe. */
+void vcpu_end_run(struct vcpu *v);
 /*
  * From the handler of a SIGSEGV or SIGBUS that translated code has not raised: true when
  * this thread's KVM_RUN touched guest memory that is gone; the context has been changed so

@@ -380,6 +380,54 @@ static void closing_a_running_machine_is_safe(void **state)
 	assert_int_equal(standin_close(m.sys), 0);
 }
 
+/* A loop, and a processor asleep in HLT with interrupts off. */
+static void a_kick_ends_kvm_run_without_a_signal(void **state)
+{
+	static const unsigned char halt[] = { 0xf4, 0xeb, 0xfd };
+	const unsigned char *const code[] = { loop_forever, halt };
+
+	for (int i = 0; i < 2; i++) {
+		struct machine m;
+		pthread_t run;
+		void *result;
+
+		machine_create(&m, code[i], i ? 3 : 2);
+		if (i) {
+			/* With an in-kernel APIC HLT does not exit. */
+			assert_int_equal(standin_close(m.cpu), 0);
+			assert_int_equal(standin_close(m.vm), 0);
+			munmap(m.run, 3 * 4096);
+			m.vm = (int)standin_ioctl(m.sys, KVM_CREATE_VM, 0);
+			assert_int_equal(standin_ioctl(m.vm, KVM_CREATE_IRQCHIP, 0), 0);
+			m.cpu = (int)standin_ioctl(m.vm, KVM_CREATE_VCPU, 0);
+			assert_int_equal(standin_mmap(m.cpu, 3 * 4096, 0, &result), 0);
+			m.run = result;
+			struct kvm_userspace_memory_region slot = {
+				.memory_size = MEMORY, .userspace_addr = (uintptr_t)m.memory,
+			};
+			struct kvm_regs regs = { .rip = CODE, .rflags = 2 };
+			struct kvm_sregs s;
+
+			assert_int_equal(request(m.vm, KVM_SET_USER_MEMORY_REGION, &slot), 0);
+			assert_int_equal(request(m.cpu, KVM_GET_SREGS, &s), 0);
+			s.cs.base = s.cs.selector = 0;
+			assert_int_equal(request(m.cpu, KVM_SET_SREGS, &s), 0);
+			assert_int_equal(request(m.cpu, KVM_SET_REGS, &regs), 0);
+		}
+		assert_int_equal(standin_kick(m.cpu), 0);	/* nothing to end */
+		assert_int_equal(pthread_create(&run, NULL, run_it, &m), 0);
+		usleep(50 * 1000);
+		m.run->immediate_exit = 1;
+		assert_int_equal(standin_kick(m.cpu), 0);
+		pthread_join(run, &result);
+		assert_int_equal((long)result, -EINTR);
+		assert_int_equal(standin_kick(m.vm), -EINVAL);
+		assert_int_equal(standin_kick(-1), -EBADF);
+		IN_CHILD(standin_kick(m.cpu) == -EIO);
+		machine_free(&m);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -397,6 +445,7 @@ int main(void)
 		cmocka_unit_test(machines_are_not_inherited),
 		cmocka_unit_test(a_handler_ends_kvm_run),
 		cmocka_unit_test(closing_a_running_machine_is_safe),
+		cmocka_unit_test(a_kick_ends_kvm_run_without_a_signal),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
