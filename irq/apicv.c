@@ -67,8 +67,22 @@ static u32 with_irqwin(struct irqchip *chip, u32 mask)
 	return atomic_load(&chip->irq_windows) ? irqwin : 0;
 }
 
+/* inhibit_lock held: what is told is in the order of the changes. */
+static void changed(struct irqchip *chip, u32 old, u32 now, s64 by)
+{
+	for (u32 i = 0; i < APICV_INHIBIT_COUNT; i++) {
+		if (!((old ^ now) & BIT(i)))
+			continue;
+		if (now & BIT(i))
+			atomic_store(&chip->inhibit_by[i], by);
+		irq_trace_inhibit(chip->trace_vm, i, now & BIT(i), now, by);
+	}
+	if (chip->ops->inhibits && old != now)
+		chip->ops->inhibits(chip->vm, now);
+}
+
 /* inhibit_lock held. */
-static void change(struct irqchip *chip, u32 set, u32 clear)
+static void change(struct irqchip *chip, u32 set, u32 clear, s64 by)
 {
 	u32 old = atomic_load(&chip->inhibits), now;
 
@@ -79,25 +93,16 @@ static void change(struct irqchip *chip, u32 set, u32 clear)
 		if (!old != !now)
 			apic_wake_all(chip, IRQ_WAKE_APICV);
 		atomic_store(&chip->inhibits, now);
-		if (chip->ops->inhibits && old != now)
-			chip->ops->inhibits(chip->vm, now);
+		changed(chip, old, now, by);
 		old = now;
 	} while (with_irqwin(chip, now) != now);
 }
 
 static void set_inhibit(struct irqchip *chip, enum apicv_inhibit reason, bool on, s64 by)
 {
-	u32 old, now;
-
 	pthread_mutex_lock(&chip->inhibit_lock);
-	old = atomic_load(&chip->inhibits);
-	if (on && !(old & BIT(reason)))
-		atomic_store(&chip->inhibit_by[reason], by);
-	change(chip, on ? BIT(reason) : 0, on ? 0 : BIT(reason));
-	now = atomic_load(&chip->inhibits);
+	change(chip, on ? BIT(reason) : 0, on ? 0 : BIT(reason), by);
 	pthread_mutex_unlock(&chip->inhibit_lock);
-	if (old != now)
-		irq_trace_inhibit(chip->trace_vm, reason, on, now, by);
 }
 
 /* NESTED is one vCPU's; nothing may put it into the mask. */
@@ -116,7 +121,7 @@ void apicv_vcpu_reason(struct lapic *l, enum apicv_inhibit reason, bool on)
 {
 	struct irqchip *chip = l->chip;
 	u32 *count = reason == APICV_INHIBIT_HYPERV ? &chip->nr_autoeoi : &chip->nr_blockirq;
-	u32 bit = BIT(reason), old, now;
+	u32 bit = BIT(reason);
 
 	if (reason != APICV_INHIBIT_HYPERV && reason != APICV_INHIBIT_BLOCKIRQ)
 		return;
@@ -125,14 +130,8 @@ void apicv_vcpu_reason(struct lapic *l, enum apicv_inhibit reason, bool on)
 		l->reasons ^= bit;
 		*count += on ? 1u : -1u;
 	}
-	old = atomic_load(&chip->inhibits);
-	if (*count && !(old & bit))
-		atomic_store(&chip->inhibit_by[reason], (s64)l->id);
-	change(chip, *count ? bit : 0, *count ? 0 : bit);
-	now = atomic_load(&chip->inhibits);
+	change(chip, *count ? bit : 0, *count ? 0 : bit, l->id);
 	pthread_mutex_unlock(&chip->inhibit_lock);
-	if (old != now)
-		irq_trace_inhibit(chip->trace_vm, reason, on, now, l->id);
 }
 
 bool apicv_irq_window(struct lapic *l)
@@ -195,6 +194,7 @@ static void follow(struct lapic *l, u32 inhibits)
 		return;
 	set_ops(l, ops);
 	lapic_count(l, apicv_updates);
+	lapic_trace(standin_apicv, l, l->fast.apicv_active, inhibits);
 	lapic_refresh_hint(l);
 	/* What is pending must be looked at anew by whoever now delivers it. */
 	lapic_wake(l, IRQ_WAKE_EVENT);

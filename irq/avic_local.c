@@ -286,7 +286,7 @@ static int avic_guest_write(struct lapic *l, u32 offset, u32 v)
 		avic_recheck(l);
 		return 0;
 	case APIC_EOI:
-		vector = lapic_find_highest(l, APIC_ISR);
+		vector = trace_any() ? lapic_find_highest(l, APIC_ISR) : -1;
 		if (lapic_fast_eoi(&l->fast)) {
 			if (vector >= 0)
 				lapic_trace(kvm_eoi, l, l->id, (u32)vector, 0,

@@ -303,19 +303,6 @@ u32 svm_check_all(const struct svm_caps *k, const struct vmcb *vmcb,
 }
 #undef X
 
-static void collect(void *arg, const struct svm_refusal *why)
-{
-	*(u32 *)arg |= BIT(why->rule);
-}
-
-u32 svm_violations(const struct svm_caps *k, const struct vmcb *vmcb)
-{
-	u32 found = 0;
-
-	svm_check_all(k, vmcb, collect, &found);
-	return found;
-}
-
 /* -- what the CPU has -- */
 
 void svm_caps_features(struct svm_caps *k, u64 features)

@@ -151,9 +151,6 @@ int svm_check_late(const struct svm_caps *k, const struct vmcb_save *save,
 /* Every violated rule, in the order of SVM_RULES; returns how many. */
 u32 svm_check_all(const struct svm_caps *k, const struct vmcb *vmcb,
 		  void (*visit)(void *arg, const struct svm_refusal *why), void *arg);
-/* Bit n of the result: rule n is violated. */
-u32 svm_violations(const struct svm_caps *k, const struct vmcb *vmcb);
-_Static_assert(SVM_RULE_COUNT <= 32, "svm_violations has one bit each");
 
 /* Fills *why for a rule the caller found broken; returns -EINVAL. */
 int svm_refuse(struct svm_refusal *why, enum svm_rule rule, u64 value, u64 aux);

@@ -94,6 +94,7 @@ int svm_efer_check(const struct cpu *c, u64 efer)
 	return 0;
 }
 
+/* GIF stays as it is: only STGI, VMRUN and INIT set it (APM2 15.17). */
 void svm_efer_changed(struct cpu *c)
 {
 	if (c->efer & EFER_SVME)
@@ -101,14 +102,10 @@ void svm_efer_changed(struct cpu *c)
 	/* APM2 15.4 leaves it undefined for a running guest: nobody is left to go back to. */
 	if (c->in_l2)
 		c->svm->ops->triple_fault(c);
-	else
-		c->svm->gif = true;
 }
 
 void svm_efer_forced(struct cpu *c, u64 efer)
 {
-	if ((c->efer & EFER_SVME) && !(efer & EFER_SVME)) {
+	if ((c->efer & EFER_SVME) && !(efer & EFER_SVME))
 		svm_leave(c);
-		c->svm->gif = true;
-	}
 }

@@ -12,6 +12,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "irq/avic.h"
+
 const char *preload_path(void)
 {
 	static char path[PATH_MAX + sizeof("/" PRELOAD_NAME)];
@@ -121,10 +123,28 @@ static void check_program(const char *prog)
 	}
 }
 
+/* --avic=KIND: what the modelled hardware has, for the program and its children. */
+static bool set_avic(const char *kind)
+{
+	static const char *const kinds[] = {
+#define X(n, text, max) text,
+		AVIC_KINDS(X)
+#undef X
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
+		if (!strcmp(kind, kinds[i]))
+			return !setenv("STANDIN_AVIC", kind, 1);
+	return false;
+}
+
 int verb_run(int argc, char **argv)
 {
 	int at = 1;
 
+	for (; at < argc && !strncmp(argv[at], "--avic=", 7); at++)
+		if (!set_avic(argv[at] + 7))
+			return usage("run: --avic is one of none, avic, x2avic, x2avic-ext");
 	if (at < argc && !strcmp(argv[at], "--"))
 		at++;
 	else if (at < argc && argv[at][0] == '-')

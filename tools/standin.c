@@ -10,7 +10,8 @@ static const struct verb {
 	int (*fn)(int argc, char **argv);
 	const char *args, *what;
 } verbs[] = {
-	{ "run", verb_run, "[--] PROGRAM [ARG...]", "run a program that expects /dev/kvm" },
+	{ "run", verb_run, "[--avic=none|avic|x2avic|x2avic-ext] [--] PROGRAM [ARG...]",
+	  "run a program that expects /dev/kvm" },
 	{ "doctor", verb_doctor, "[--try]", "can this host run guests, and why not" },
 	{ "info", verb_info, "[--json]", "capabilities, CPUID and MSRs that guests get" },
 	{ "explain", verb_explain, "vmcb [OPTION...] FILE", "why VMRUN refuses a VMCB image" },

@@ -57,8 +57,6 @@ static bool entered(struct cpu *c)
 	v->p->stuck = 0;
 	if (v->lapic)
 		apicv_set_nested(v->lapic, true);
-	vcpu_trace(kvm_nested_vmenter, v, s->l1.rip, s->vmcb_pa, c->rip, s->ctl.int_ctl,
-		   s->ctl.event_inj);
 	if (s->ctl.event_inj & SVM_EVENT_VALID) {
 		take_event_inj(v);
 		return true;

@@ -119,7 +119,7 @@ def migrate(machines, board, irqchip, smp, hops):
         final = load.settle(guest, echo, others)
     os.unlink(disk)
     if final['resent'] > hops * load.NET_THREADS:
-        raise m.Trouble(f'{final["resent"]} datagrams got no answer within 3 s')
+        raise m.Trouble(f'{final["resent"]} datagrams got no answer within 10 s')
     return f'downtime {min(down)} to {max(down)} ms; guest {inside} ms, host {host:.0f} ms; ' + \
         load.summary(final)
 

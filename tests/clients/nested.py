@@ -81,11 +81,10 @@ def l1(name, script, smp=2, files=(), cpu='max,+svm,+npt', append=''):
     return m.Machine(argv, name)
 
 
-def loaded(guest):
+def loaded(guest, npt='Y'):
     guest.wait('init', 120)
     guest.check()
-    guest.wait('param.npt', 60)
-    if guest.result.get('param.npt') not in ('Y', '1'):
+    if guest.wait('param.npt', 60) != npt:
         raise m.Trouble(f'npt is {guest.result.get("param.npt")} in L1')
 
 
@@ -111,13 +110,13 @@ def guests(machines, name, names):
 
 
 @m.verdict
-def microvm(machines, smp):
-    """QEMU in L1 boots a kernel in L2."""
+def microvm(machines, smp, npt='Y'):
+    """QEMU in L1 boots a kernel in L2. Without nested paging L1's KVM shadows L2's page tables."""
     kernel = os.path.join(vm.script('kernel', 'cloud'), 'vmlinuz')
-    guest = l1(f'l1-kvm-microvm-smp{smp}', SCRIPT_L2.format(limit=LIMIT, smp=smp),
-               files=(kernel, vm.initramfs('cloud')), smp=2)
+    guest = l1(f'l1-kvm-microvm-smp{smp}-npt-{npt}', SCRIPT_L2.format(limit=LIMIT, smp=smp),
+               files=(kernel, vm.initramfs('cloud')), smp=2, append=f'kvm_amd.npt={npt}')
     machines.append(guest)
-    loaded(guest)
+    loaded(guest, npt)
     guest.wait('l2.init', LIMIT)
     guest.wait('l2end', LIMIT)
     guest.finish(60)
@@ -134,4 +133,5 @@ def tests():
     return [('l1-kvm-guests', True, functools.partial(guests, 'l1-kvm-guests', QUICK)),
             ('l1-kvm-guests-all', False, functools.partial(guests, 'l1-kvm-guests-all', GUESTS)),
             ('l1-kvm-microvm-smp1', True, functools.partial(microvm, 1)),
-            ('l1-kvm-microvm-smp2', False, functools.partial(microvm, 2))]
+            ('l1-kvm-microvm-smp2', False, functools.partial(microvm, 2)),
+            ('l1-kvm-shadow-smp1', False, functools.partial(microvm, 1, 'N'))]

@@ -253,7 +253,7 @@ static void *net_thread(void *arg)
 			 * An answer to a datagram that was sent twice may come twice; after a
 			 * snapshot was loaded there may be one to a datagram not yet sent.
 			 */
-			while (!answered && poll(&p, 1, 3000) == 1) {
+			while (!answered && poll(&p, 1, 10000) == 1) {
 				if (recv(fd, answer, sizeof(answer), 0) != sizeof(answer))
 					bad("recv: %s", strerror(errno));
 				answered = answer[1] == packet[1];
