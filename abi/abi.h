@@ -25,6 +25,11 @@ bool abi_fault(int sig, void *siginfo, void *ucontext);
 void abi_signal_seen(void);
 /* End the KVM_RUN of this vCPU, on whatever thread. 0, or -EINVAL: h is no vCPU. */
 int abi_kick(struct handle *h);
+/* May this signal not reach the program, because only KVM_RUN's mask opens it
+ * (vcpu_signal_hold)? Async-signal-safe. */
+bool abi_signal_hold(int sig);
+/* These signals may come while KVM_RUN's mask is in force: set by whoever owns the handlers. */
+void abi_set_signals_prepare(void (*fn)(u64 set));
 /* The program has mapped h's descriptor at p: put in what is not the descriptor's own. */
 int abi_mapped(struct handle *h, void *p, size_t len, int prot, int flags, off_t off);
 /* AVIC is modelled (kvm_amd's parameter of that name). */

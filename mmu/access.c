@@ -362,9 +362,14 @@ int mmu_mem_write(struct cpu *c, u64 gva, const void *buf, u32 len, enum mmu_idx
 int mmu_mem_probe_w(struct cpu *c, u64 gva, u32 len, enum mmu_idx idx)
 {
 	struct parts ps;
+	int r;
 
 	idx = cpu_idx_here(c, idx);
 	if (!len || tlb_hit(c, gva, len, idx, true))
 		return CPU_OK;
-	return resolve_parts(c, gva, len, MEM_W, idx, &ps);
+	r = resolve_parts(c, gva, len, MEM_W, idx, &ps);
+	for (u32 i = 0; unlikely(!r && i < ps.n); i++)
+		if (!ps.p[i].t.host && mmio && mmio->probe_w)
+			r = mmio->probe_w(c, ps.p[i].t.gpa, ps.p[i].len);
+	return r;
 }

@@ -45,7 +45,7 @@ static void store_exit(struct cpu *c, struct vmcb_control *v, u64 code, u64 info
 	if (svm_has(&s->caps, SVM_FEAT_NRIPS))
 		v->next_rip = s->exit_next_rip;
 	/* CR8 is V_TPR, except that without masking it is the physical TPR as well. */
-	if (!svm_intr_masking(c))
+	if (!svm_intr_masking(c) || s->avic_on)
 		svm_write_vtpr(c, cpu_hooks->read_cr8(c));
 	v->int_ctl = s->ctl.int_ctl;
 	v->int_vector = s->ctl.int_vector;
@@ -85,6 +85,7 @@ void svm_abandon(struct cpu *c)
 	c->shadow_sti = c->shadow_ss = c->shadow_left = 0;
 	c->single_step = 0;
 	s->run_pending = s->resume = s->soft_rip = false;
+	s->avic_on = s->avic_trapped = false;
 	s->exit_int_info = s->exit_int_info_err = 0;
 	s->exit_next_rip = 0;
 	mmu_leave_guest(c);
@@ -141,7 +142,7 @@ bool svm_exception(struct cpu *c, const struct cpu_fault *f, const struct cpu_ev
 	struct svm *s = c->svm;
 	u64 info1 = f->has_error ? f->error : 0, info2 = 0;
 
-	if (f->vector != EXC_NPF && !svm_intercepts(c, SVM_I_EXCP + f->vector))
+	if (f->vector < EXC_NPF && !svm_intercepts(c, SVM_I_EXCP + f->vector))
 		return false;
 	s->exit_int_info = f->during;
 	s->exit_int_info_err = 0;
@@ -152,6 +153,9 @@ bool svm_exception(struct cpu *c, const struct cpu_fault *f, const struct cpu_ev
 	switch (f->vector) {
 	case EXC_NPF:
 		*res = svm_vmexit(c, SVM_EXIT_NPF, f->info, f->payload);
+		return true;
+	case EXC_AVIC:
+		*res = svm_vmexit(c, f->error, f->info, f->payload);
 		return true;
 	case EXC_PF:	/* CR2 keeps its value */
 		info2 = f->payload;

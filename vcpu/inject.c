@@ -67,6 +67,10 @@ static bool deliver(struct vcpu *v, struct cpu_event e)
 		v->p->delivering = false;
 		switch (r) {
 		case CPU_OK:
+			if (e.kind == EV_INTR)
+				vcpu_count(v, irq_injections);
+			else if (e.kind == EV_NMI)
+				vcpu_count(v, nmi_injections);
 			return true;
 		case CPU_EXIT:	/* the stack or a table is not memory */
 			if (v->p->mmio.written == v->p->mmio.writes) {
@@ -394,7 +398,7 @@ static bool inject_virtual(struct vcpu *v)
 	}
 	switch (svm_virq(c)) {
 	case SVM_VIRQ_NOW:
-		if (svm_intercepts(c, SVM_I_VINTR)) {
+		if (svm_intercepts(c, SVM_I_VINTR) && !c->svm->avic_on) {
 			svm_vmexit(c, SVM_EXIT_VINTR, 0, 0);
 			break;
 		}

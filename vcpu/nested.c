@@ -4,6 +4,7 @@
  * #VMEXIT, CPUID, task switches.
  */
 #include "irq/apicv.h"
+#include "irq/irqchip.h"
 #include "irq/lapic.h"
 #include "vcpu/cpuid.h"
 #include "vcpu/priv.h"
@@ -55,6 +56,8 @@ static bool entered(struct cpu *c)
 	struct svm *s = c->svm;
 
 	v->p->stuck = 0;
+	vcpu_count(v, nested_run);
+	vcpu_stat_set(v, guest_mode, 1);
 	if (v->lapic)
 		apicv_set_nested(v->lapic, true);
 	if (s->ctl.event_inj & SVM_EVENT_VALID) {
@@ -75,6 +78,7 @@ static void left(struct cpu *c, bool trap)
 	v->p->stuck = 0;
 	if (v->lapic)
 		apicv_set_nested(v->lapic, false);
+	vcpu_stat_set(v, guest_mode, 0);
 	ev->exc = (struct vcpu_exception){ 0 };
 	ev->nmi_injected = ev->intr_injected = ev->intr_soft = false;
 	if (vcpu_mp(v) == KVM_MP_STATE_HALTED)
@@ -112,7 +116,21 @@ static int unbacked(struct cpu *c)
 	return CPU_EXIT;
 }
 
+static void doorbell(struct cpu *c, u32 apic_id)
+{
+	struct vcpu *v = c->owner, *to;
+
+	if (!v->cfg->irq)
+		return;
+	to = apic_find_vcpu(v->cfg->irq, apic_id);
+	if (!to)
+		return;
+	engine_fpu_save(c);
+	vcpu_request(to, VREQ_EVENT);
+}
+
 static const struct svm_ops ops = {
+	.doorbell = doorbell,
 	.entered = entered,
 	.left = left,
 	.gif_set = gif_set,
