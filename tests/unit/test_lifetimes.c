@@ -110,11 +110,9 @@ static void *run_loop(void *arg)
 {
 	struct machine *m = arg;
 
-	while (!m->stop) {
+	do {
 		m->result = ioctl(m->cpu, KVM_RUN, 0) ? errno : 0;
-		if (m->result && m->result != EINTR)
-			break;
-	}
+	} while (!m->stop && (!m->result || m->result == EINTR));
 	return NULL;
 }
 
