@@ -156,7 +156,7 @@ static int teardown(void **state)
 
 	close(sys);
 	/* Threads that end asynchronously have a moment for it. */
-	for (int i = 0; i < 50; i++) {
+	for (int i = 0; i < 500; i++) {
 		leaks_count(&after);
 		what = leaks_found(&before, &after);
 		if (!what)
