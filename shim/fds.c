@@ -66,6 +66,8 @@ static int copied(struct handle *h, int from, int to)
 {
 	int saved = errno;
 
+	if (to >= 0 && to != from)
+		abi_irqfd_closed((u32)to, (u32)to);
 	handle_dup_end(h, from, to);
 	errno = saved;
 	return to;
