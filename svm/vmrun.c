@@ -128,6 +128,8 @@ static void enter_guest(struct cpu *c)
 	s->l1_tsc_offset = c->tsc_offset;
 	s->l1_tsc_ratio = c->tsc_ratio;
 	svm_tsc_changed(c);
+	/* Numbers 143 to 159. */
+	s->write_traps = s->ctl.intercept[4] & 0xffff8000;
 	s->pause_left = s->ctl.pause_count;
 	s->pause_tsc = 0;
 	c->l2_inline = inline_mask(s);
@@ -246,6 +248,7 @@ int svm_vmrun(struct cpu *c, const struct insn *in)
 	load_l2(c, &save);
 	if (s->ctl.misc_ctl2 & SVM_LBRV_ENABLE)
 		svm_lbr_load(c, &save);
+	svm_pat_load(c, save.g_pat);
 	c->shadow_sti = s->ctl.int_state & SVM_INT_SHADOW;
 	c->shadow_ss = 0;
 	c->single_step = 0;

@@ -101,6 +101,14 @@ u32 xsave_size(u64 xcr0)
 	return xcr0 & 4 ? 576 + 256 : 576;
 }
 
+/* What offers an optional feature. */
+static const char *const options[CPUID_F_COUNT] = {
+#define X(name, l, s, r, b, h) \
+	[CPUID_F_##name] = CPUID_##h == CPUID_O ? "STANDIN_" #name : NULL,
+	CPUID_FEATURES(X)
+#undef X
+};
+
 /* CPUID traps on a virtual host, at a cost of microseconds: ask once for each leaf. */
 struct host_leaf {
 	u32 leaf, sub;
@@ -114,8 +122,8 @@ static bool host_offers(const struct cpuid_feature_row *f, struct host_leaf *h)
 
 	if (f->host == CPUID_N)
 		return true;
-	if (f->host == CPUID_O)	/* 5-level paging costs time, and guests use what they see */
-		return getenv("STANDIN_LA57") != NULL;
+	if (f->host == CPUID_O)	/* costs time, or is more than KVM offers */
+		return getenv(options[f - cpuid_feature_rows]) != NULL;
 	if (f->host == CPUID_V && !(xcr0_host_supported() & 4))
 		return false;
 	if (!h->valid || h->leaf != f->leaf || h->sub != f->sub) {

@@ -71,8 +71,10 @@ static int service(struct vcpu *v)
 	}
 	if (take(v, VREQ_STEAL_UPDATE))
 		steal_update(v);
-	if (take(v, VREQ_SMI) && v->lapic)
-		lapic_take_events(v->lapic, LAPIC_EV_SMI, NULL);	/* no SMM: dropped */
+	/* No SMM: nothing but L1's intercept can see it. */
+	if (take(v, VREQ_SMI) && v->lapic && lapic_take_events(v->lapic, LAPIC_EV_SMI, NULL) &&
+	    v->c->in_l2 && svm_gif(v->c) && svm_intercepts(v->c, SVM_I_SMI))
+		svm_vmexit(v->c, SVM_EXIT_SMI, 0, 0);
 	if (take(v, VREQ_NMI))
 		vcpu_take_nmis(v);
 	if (take(v, VREQ_IOAPIC_EOI_EXIT) && v->lapic &&
@@ -401,6 +403,7 @@ static int __attribute__((noinline)) run_here(struct vcpu *v)
 	}
 	atomic_store_explicit(&v->tid, thread_id, memory_order_relaxed);
 	vcpu_set_current(v);
+	nested_quirks(v);
 	if (unlikely(p->sigmask_set)) {
 		masked = !mask_has_pending(&p->sigmask);
 		if (masked)
