@@ -9,6 +9,7 @@ import os
 import subprocess
 
 import machine as m
+import migrate
 import vm
 
 LIMIT = int(os.environ.get('NESTED_LIMIT', '300'))
@@ -65,7 +66,7 @@ def guest_program(name):
     return path
 
 
-def l1(name, script, smp=2, files=(), cpu='max,+svm,+npt', append=''):
+def l1(name, script, smp=2, files=(), cpu='max,+svm,+npt', append='', extra=(), suffix=''):
     os.makedirs(vm.WORK, exist_ok=True)
     folder = os.path.join(vm.WORK, name)
     os.makedirs(folder, exist_ok=True)
@@ -78,7 +79,7 @@ def l1(name, script, smp=2, files=(), cpu='max,+svm,+npt', append=''):
     argv = vm.command(machine='q35', smp=smp, flavour='generic', do='script,off', memory=1024,
                       files=(path, *files), tag='-' + name, modules='kvm_amd', quiet=False,
                       overlay=vm.script('l1-root'), cpu=cpu, append=append)
-    return m.Machine(argv, name)
+    return m.Machine(argv + list(extra), name + suffix)
 
 
 def loaded(guest, npt='Y'):
@@ -129,9 +130,51 @@ def microvm(machines, smp, npt='Y'):
             f'end of L2 after {r.when("l2end"):.2f} s; busy in L2: {r.get("l2.busy")}')
 
 
+@m.verdict
+def moved(machines, hops):
+    """L1 is migrated live while its L2 is busy; L2 must have been running at one hop at least."""
+    name = f'l1-kvm-migrate-{hops}'
+    kernel = os.path.join(vm.script('kernel', 'cloud'), 'vmlinuz')
+    script = SCRIPT_L2.format(limit=LIMIT, smp=1).replace('do=info,busy,off', 'do=info,' +
+                                                          'busy,' * 3 * hops + 'off')
+    path = os.path.join(vm.WORK, name + '.sock')
+
+    def start(n, extra=()):
+        guest = l1(name, script, files=(kernel, vm.initramfs('cloud')), extra=extra,
+                   suffix=f'.{n}')
+        machines.append(guest)
+        return guest
+
+    guest = start(0)
+    loaded(guest)
+    guest.wait('l2.init', LIMIT)
+    down, inside = [], 0
+    for n in range(1, hops + 1):
+        guest.next('l2.busy', 60)
+        target = start(n, ('-S', '-incoming', f'unix:{path}'))
+        target.qmp('query-status')   # it listens
+        down.append(migrate.hop(guest, target, path, name))
+        guest.kill()
+        guest.close()
+        with open(target.result.standin_log) as f:
+            inside += 'nested state of a running L2 restored' in f.read()
+        target.qmp('cont')
+        guest = target
+    guest.wait('l2end', LIMIT)
+    guest.finish(60)
+    r = guest.result
+    if r.get('l2.done') != 'ok' or r.all('l2.error'):
+        raise m.Trouble(f'L2: {r.all("l2.error") or "no end"}')
+    if not inside:
+        raise m.Trouble(f'L2 was not running at any of {hops} hops')
+    return f'{hops} hops, {inside} of them in the middle of L2, downtime {down} ms'
+
+
 def tests():
     return [('l1-kvm-guests', True, functools.partial(guests, 'l1-kvm-guests', QUICK)),
             ('l1-kvm-guests-all', False, functools.partial(guests, 'l1-kvm-guests-all', GUESTS)),
             ('l1-kvm-microvm-smp1', True, functools.partial(microvm, 1)),
+            ('l1-kvm-migrate-2', True, functools.partial(moved, 2)),
+            ('l1-kvm-migrate-10', False, functools.partial(moved, 10)),
             ('l1-kvm-microvm-smp2', False, functools.partial(microvm, 2)),
             ('l1-kvm-shadow-smp1', False, functools.partial(microvm, 1, 'N'))]
