@@ -51,6 +51,9 @@ enum cpu_vector {
 	EXC_NMI = 2,	/* an interrupt with a vector of its own */
 	/* Not a vector: L2's access failed in L1's nested page tables (APM2 15.25.6). */
 	EXC_NPF = 0x40,
+	/* #VMEXIT instead of an access to an APIC register: `error` is the exit code, `info` and
+	 * `payload` are EXITINFO1 and 2. */
+	EXC_AVIC = 0x41,
 };
 
 /* Bit n: vector n ... */

@@ -9,7 +9,10 @@
 
 struct itlb_slot *itlb_slot(struct engine *e, u32 class, u64 lin)
 {
-	return &e->itlb[class][(lin >> PAGE_SHIFT) & (ITLB_SIZE - 1)];
+	u64 page = lin >> PAGE_SHIFT;
+
+	/* A kernel and its modules lie at the same places of different GiB. */
+	return &e->itlb[class][(page ^ page >> ITLB_BITS) & (ITLB_SIZE - 1)];
 }
 
 int itlb_get(struct engine *e, u64 lin, struct cpage **cp)

@@ -310,6 +310,8 @@ static enum engine_exit run(struct engine *e)
 {
 	struct cpu *c = e->c;
 	bool nogroup = false, find = true;
+	/* The caller may have held something back for a shadow that was there already. */
+	bool owed = c->shadow_sti | c->shadow_ss;
 	struct unit *u;
 	struct record *r;
 	u8 *at;
@@ -452,8 +454,13 @@ resume:
 		default:
 			return ENGINE_UNBACKED;
 		}
-		if (step && r->kind != REC_ENTRY && r->kind != REC_POLL)
-			return c->single_step ? ENGINE_STEP : ENGINE_POLL;
+		if (step && r->kind != REC_ENTRY && r->kind != REC_POLL) {
+			if (c->single_step || owed)
+				return c->single_step ? ENGINE_STEP : ENGINE_POLL;
+			/* A shadow is over that began in here: whoever waits for its end
+			 * has set c->poll. */
+			c->shadow_left = 0;
+		}
 	}
 }
 

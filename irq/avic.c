@@ -247,14 +247,20 @@ static enum avic_outcome write_eoi(struct avic_hw *hw, struct avic_exit *x)
 	return AVIC_DONE;
 }
 
+bool avic_can_write(const struct avic_hw *hw, u32 offset)
+{
+	enum avic_act act = avic_act(offset, true);
+
+	if (act == AVIC_ACT_ACCEL)
+		return regs[offset / 16].access & (hw->x2apic ? W2 : WX);
+	return act != AVIC_ACT_FAULT;
+}
+
 enum avic_outcome avic_write(struct avic_hw *hw, u32 offset, u32 v, struct avic_exit *x)
 {
 	enum avic_act act = avic_act(offset, true);
 
-	if (act == AVIC_ACT_ACCEL &&
-	    !(regs[offset / 16].access & (hw->x2apic ? W2 : WX)))
-		act = AVIC_ACT_FAULT;
-	if (act == AVIC_ACT_FAULT) {
+	if (!avic_can_write(hw, offset)) {
 		unaccelerated(x, offset, true, 0);
 		return AVIC_FAULT;
 	}

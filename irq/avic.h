@@ -118,6 +118,8 @@ struct avic_hw {
 /* An aligned 32-bit access to the APIC page. v is set only if AVIC_DONE, x only if not. */
 enum avic_outcome avic_read(struct avic_hw *hw, u32 offset, u32 *v, struct avic_exit *x);
 enum avic_outcome avic_write(struct avic_hw *hw, u32 offset, u32 v, struct avic_exit *x);
+/* Would a write not fault? */
+bool avic_can_write(const struct avic_hw *hw, u32 offset);
 /* MSR 0x800-0x8ff that the MSR permission map lets through. -EINVAL: #GP(0), else an
  * enum avic_outcome. */
 int avic_msr_read(struct avic_hw *hw, u32 msr, u64 *v, struct avic_exit *x);

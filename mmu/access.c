@@ -362,9 +362,13 @@ int mmu_mem_write(struct cpu *c, u64 gva, const void *buf, u32 len, enum mmu_idx
 int mmu_mem_probe_w(struct cpu *c, u64 gva, u32 len, enum mmu_idx idx)
 {
 	struct parts ps;
+	int r;
 
 	idx = cpu_idx_here(c, idx);
 	if (!len || tlb_hit(c, gva, len, idx, true))
 		return CPU_OK;
-	return resolve_parts(c, gva, len, MEM_W, idx, &ps);
+	r = resolve_parts(c, gva, len, MEM_W, idx, &ps);
+	if (unlikely(!r && !ps.p[0].t.host && ps.p[0].t.gpa >= MMU_APIC_PAGE))
+		r = mmio->probe_w(c, ps.p[0].t.gpa, len);
+	return r;
 }

@@ -311,7 +311,7 @@ void mmu_enter_guest(struct cpu *c, const struct mmu_nested *n)
 	}
 	/* The TLB holds one guest's translations: those of another one go. */
 	if (l->asid != n->asid || l->np != n->np || l->ncr3 != ncr3 || l->mode != mode ||
-	    l->nx != nx || l->smep != smep)
+	    l->nx != nx || l->smep != smep || l->apic_page != n->apic_page)
 		all = true;
 	/* An L1 that changes L2's registers between two runs is to flush by itself
 	 * (APM2 15.16); the ones that forget are cheap to serve. */
@@ -321,6 +321,7 @@ void mmu_enter_guest(struct cpu *c, const struct mmu_nested *n)
 	l->asid = n->asid;
 	l->np = n->np;
 	l->ncr3 = ncr3;
+	l->apic_page = n->apic_page;
 	l->mode = mode;
 	l->nx = nx;
 	l->smep = smep;

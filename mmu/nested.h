@@ -21,6 +21,9 @@ enum mmu_tlb_ctl {
 	TLB_CTL_ASID_LOCAL = 7,	/* this guest's, except global ones */
 };
 
+/* A physical address beyond all others. */
+#define MMU_APIC_PAGE BIT64(62)
+
 struct mmu_nested {
 	bool np;	/* nested paging is on */
 	u64 ncr3;
@@ -28,6 +31,9 @@ struct mmu_nested {
 	u8 tlb_ctl;	/* other values than those above: as ALL */
 	/* L1's registers: the paging mode of the nested tables (APM2 15.25.3). */
 	u64 host_cr0, host_cr4, host_efer;
+	/* L2-physical page of the APIC when AVIC is on, else ~0: accesses that nested paging
+	 * allows go to MMU_APIC_PAGE + offset instead of memory. */
+	u64 apic_page;
 	u64 g_pat;	/* memory types are not modelled: kept, not used */
 };
 

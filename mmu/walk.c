@@ -305,6 +305,10 @@ static int through_npt(struct cpu *c, enum mem_access acc, struct mmu_walk *w)
 
 	if (npt_walk(c, w->gpa, acc, NPF_FINAL, &n))
 		return CPU_FAULT;
+	if (unlikely((w->gpa & PAGE_MASK) == c->l2.apic_page && acc != MEM_X)) {
+		w->gpa = MMU_APIC_PAGE | (w->gpa & ~PAGE_MASK);
+		return CPU_OK;
+	}
 	w->gpa = n.gpa;
 	w->writable &= n.writable;
 	return CPU_OK;

@@ -34,6 +34,7 @@
 	X(GMET, "gmet", 0x8000000a, 0, 3, 17) \
 	X(X2AVIC, "x2avic", 0x8000000a, 0, 3, 18) \
 	X(VNMI, "vnmi", 0x8000000a, 0, 3, 25) \
+	X(X2AVIC_EXT, "x2avic-ext", 0x8000000a, 0, 2, 6) \
 	X(SVME_ADDR_CHK, "svme-addr-chk", 0x8000000a, 0, 3, 28) \
 	X(SHSTK, "shstk", 7, 0, 2, 7) \
 	X(SEV_ES, "sev-es", 0x8000001f, 0, 0, 3) \
@@ -118,6 +119,8 @@ void svm_caps_features(struct svm_caps *k, u64 features);
 	/* ... and by the caller. */ \
 	X(MSRPM_READ, CALLER, control.msrpm, "MSRPM_BASE_PA", "APM2 15.11", \
 	  "$x: the map at $a is not backed by memory") \
+	X(AVIC_PAGE, CALLER, control.avic_backing, "AVIC_BACKING_PAGE", "APM2 15.29.4", \
+	  "$x is not memory") \
 	X(PDPTE, CALLER, save.cr3, "CR3", "APM2 15.5.1", \
 	  "$x: a page-directory-pointer entry has reserved bits set")
 

@@ -7,6 +7,7 @@ enum {
 	MSR_VM_CR = 0xc0010114,
 	MSR_IGNNE = 0xc0010115,
 	MSR_HSAVE_PA = 0xc0010117,
+	MSR_AVIC_DOORBELL = 0xc001011b,
 };
 
 #define VM_CR_WRITABLE 0x1full
@@ -33,6 +34,8 @@ int svm_msr_read(const struct cpu *c, u32 msr, u64 *val, bool host)
 	case MSR_HSAVE_PA:
 		*val = s->msr.hsave_pa;
 		return 0;
+	case MSR_AVIC_DOORBELL:
+		return -EINVAL;
 	}
 	return -ENOENT;
 }
@@ -81,6 +84,11 @@ int svm_msr_write(struct cpu *c, u32 msr, u64 val, bool host)
 		if (!host && !svm_pa_legal(c, val))
 			return -EINVAL;
 		s->msr.hsave_pa = val & PAGE_MASK;
+		return 0;
+	case MSR_AVIC_DOORBELL:	/* write-only (APM2 15.29.8) */
+		if (host || !svm_has(&s->caps, SVM_FEAT_AVIC) || val >> 32)
+			return -EINVAL;
+		s->ops->doorbell(c, (u32)val);
 		return 0;
 	}
 	return -ENOENT;

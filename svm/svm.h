@@ -11,6 +11,7 @@
 #define SVM_SVM_H
 
 #include "cpu/sys.h"
+#include "irq/avic.h"
 #include "svm/checks.h"
 #include "svm/vmcb.h"
 
@@ -46,6 +47,8 @@ struct svm_ops {
 	bool (*fix_hypercall)(struct cpu *c);
 	/* An operand's page is legal but not memory: KVM_EXIT_INTERNAL_ERROR. CPU_EXIT. */
 	int (*unbacked)(struct cpu *c);
+	/* AVIC doorbell to the CPU with this APIC id: it is to look at its virtual APIC. */
+	void (*doorbell)(struct cpu *c, u32 apic_id);
 };
 
 struct svm {
@@ -72,6 +75,11 @@ struct svm {
 	u64 exit_next_rip;
 	u8 exit_insn_len, exit_insn[15];	/* decode assists (APM2 15.8.4) */
 	bool write_traps;	/* L1 wants to hear of finished writes to CRs or EFER */
+	/* -- AVIC of the VMCB that runs (svm/avic.c) -- */
+	bool avic_on;
+	bool avic_trapped;	/* avic_trap is to be made when the instruction has retired */
+	struct avic_hw avic;
+	struct avic_exit avic_trap;
 	u64 stat_entries, stat_exits, stat_refused;
 	u16 trace_vm;			/* of trace records */
 	s16 trace_vcpu;
@@ -144,10 +152,36 @@ bool svm_vnmi_iret(struct cpu *c);
 /* CR8 in L2 with V_INTR_MASKING is V_TPR. */
 static inline bool svm_cr8_virtual(const struct cpu *c)
 {
-	return c->in_l2 && svm_intr_masking(c);
+	return c->in_l2 && (svm_intr_masking(c) || c->svm->avic_on);
 }
-static inline u64 svm_read_vtpr(const struct cpu *c) { return c->svm->ctl.int_ctl & SVM_V_TPR; }
+u64 svm_avic_cr8(const struct cpu *c);
+static inline u64 svm_read_vtpr(const struct cpu *c)
+{
+	return unlikely(c->svm->avic_on) ? svm_avic_cr8(c) : c->svm->ctl.int_ctl & SVM_V_TPR;
+}
 void svm_write_vtpr(struct cpu *c, u64 v);
+
+/* -- AVIC (svm/avic.c) -- */
+/* After the VMCB was accepted. False: the backing page is not memory. */
+bool svm_avic_enter(struct cpu *c);
+/* L2-physical page whose accesses are the APIC's, or ~0. */
+u64 svm_avic_bar(const struct svm *s);
+/* An access to that page: CPU_OK, CPU_FAULT with EXC_AVIC, or, for writes, CPU_EXIT: a #VMEXIT
+ * follows the instruction. */
+int svm_avic_read(struct cpu *c, u32 offset, void *buf, u32 len);
+int svm_avic_write(struct cpu *c, u32 offset, const void *buf, u32 len);
+/* Before the instruction does anything: would its write fault? CPU_OK or CPU_FAULT. */
+int svm_avic_probe(struct cpu *c, u32 offset, u32 len);
+/* x2AVIC; the MSR permission map has let the access through. CPU_OK or CPU_FAULT. */
+bool svm_avic_has_msr(const struct cpu *c, u32 msr);
+int svm_avic_rdmsr(struct cpu *c, u32 msr, u64 *val);
+int svm_avic_wrmsr(struct cpu *c, u32 msr, u64 val);
+/* The #VMEXIT that a write has left pending (avic_trapped). */
+void svm_avic_exit(struct cpu *c);
+void svm_avic_set_cr8(struct cpu *c, u64 v);
+/* The vector that L2 may be given, or -1; take: IRR -> ISR. */
+int svm_avic_pending(const struct cpu *c);
+int svm_avic_take(struct cpu *c);
 
 /* -- MSRs (svm/msrs.c): 0, -EINVAL (#GP), -ENOENT (not one of ours) -- */
 int svm_msr_read(const struct cpu *c, u32 msr, u64 *val, bool host);

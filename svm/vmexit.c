@@ -47,7 +47,7 @@ static void store_exit(struct cpu *c, struct vmcb_control *v, u64 code, u64 info
 	if (svm_has(&s->caps, SVM_FEAT_NRIPS))
 		v->next_rip = s->exit_next_rip;
 	/* CR8 is V_TPR, except that without masking it is the physical TPR as well. */
-	if (!svm_intr_masking(c))
+	if (!svm_intr_masking(c) || s->avic_on)
 		svm_write_vtpr(c, cpu_hooks->read_cr8(c));
 	if (svm_has(&s->caps, SVM_FEAT_DECODE_ASSISTS)) {
 		v->insn_len = s->exit_insn_len;
@@ -94,6 +94,7 @@ void svm_abandon(struct cpu *c)
 	c->shadow_sti = c->shadow_ss = c->shadow_left = 0;
 	c->single_step = 0;
 	s->run_pending = s->resume = s->soft_rip = false;
+	s->avic_on = s->avic_trapped = false;
 	s->exit_int_info = s->exit_int_info_err = 0;
 	s->exit_next_rip = 0;
 	s->exit_insn_len = 0;
@@ -176,6 +177,9 @@ bool svm_exception(struct cpu *c, const struct cpu_fault *f, const struct cpu_ev
 	if (f->vector == EXC_NPF) {
 		code = SVM_EXIT_NPF;
 		info1 = f->info;
+	} else if (f->vector == EXC_AVIC) {
+		code = f->error;
+		info1 = f->info;
 	} else if (f->vector == EXC_MF && !(c->cr0 & CR0_NE) &&
 		   svm_intercepts(c, SVM_I_FERR_FREEZE)) {
 		/* Without CR0.NE the error goes to FERR (APM2 15.14.2). */
@@ -190,6 +194,9 @@ bool svm_exception(struct cpu *c, const struct cpu_fault *f, const struct cpu_ev
 		s->exit_int_info_err = during->has_error ? during->error : 0;
 	}
 	switch (f->vector) {
+	case EXC_AVIC:
+		info2 = f->payload;
+		break;
 	case EXC_NPF:
 	case EXC_PF:	/* CR2 keeps its value */
 		info2 = f->payload;

@@ -103,7 +103,7 @@ static u32 inline_mask(const struct svm *s)
 		if (vmcb_intercepts(&s->ctl, by_intercept[i].intercept))
 			m |= by_intercept[i].bit;
 	/* What sets IF opens a window for a virtual interrupt. */
-	if (s->ctl.int_ctl & (SVM_V_IRQ | SVM_V_INTR_MASKING))
+	if (s->ctl.int_ctl & (SVM_V_IRQ | SVM_V_INTR_MASKING | SVM_AVIC_ENABLE))
 		m |= L2_STI | L2_POPF | L2_IRET;
 	if (s->ctl.int_ctl & SVM_V_NMI_ENABLE)
 		m |= L2_IRET;
@@ -115,6 +115,7 @@ static struct mmu_nested nested_of(const struct svm *s)
 	return (struct mmu_nested){
 		.np = s->ctl.misc_ctl & SVM_NP_ENABLE, .ncr3 = s->ctl.ncr3,
 		.asid = s->ctl.asid, .tlb_ctl = s->ctl.tlb_ctl,
+		.apic_page = svm_avic_bar(s),
 		.host_cr0 = s->l1.cr0, .host_cr4 = s->l1.cr4, .host_efer = s->l1.efer,
 	};
 }
@@ -259,6 +260,8 @@ int svm_vmrun(struct cpu *c, const struct insn *in)
 		return refuse_late(c, why.rule, why.value, why.aux);
 	if (unlikely(!msrpm_readable(c)))
 		return refuse_late(c, SVM_RULE_MSRPM_READ, s->ctl.msrpm, s->ctl.msrpm);
+	if (unlikely(!svm_avic_enter(c)))
+		return refuse_late(c, SVM_RULE_AVIC_PAGE, s->ctl.avic_backing, s->ctl.avic_backing);
 	if (!(s->ctl.misc_ctl & SVM_NP_ENABLE) && pae_paging(c) && mmu_load_pdptes(c, c->cr3))
 		return refuse_late(c, SVM_RULE_PDPTE, c->cr3, 0);
 	note_injection(s);
@@ -289,6 +292,8 @@ int svm_finish_resume(struct cpu *c, bool load_pdptes)
 	mmu_enter_guest(c, &n);
 	cpu_mode_changed(c);
 	if (!msrpm_readable(c))
+		return -EINVAL;
+	if (!svm_avic_enter(c))
 		return -EINVAL;
 	if (load_pdptes && !n.np && pae_paging(c) && mmu_load_pdptes(c, c->cr3))
 		return -EINVAL;

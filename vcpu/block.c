@@ -40,6 +40,20 @@ static void wake_up(struct vcpu *v)
 	}
 }
 
+/* The virtual APIC of an L2 that sleeps is in guest memory. */
+static bool has_events(struct vcpu *v)
+{
+	bool yes;
+
+	if (likely(!v->c->in_l2 || !v->c->svm->avic_on))
+		return vcpu_has_events(v);
+	atomic_store(&v->in_guest, 1);
+	vcpu_flush_requests(v);
+	yes = vcpu_has_events(v);
+	atomic_store(&v->in_guest, 0);
+	return yes;
+}
+
 int vcpu_block(struct vcpu *v)
 {
 	u64 since = trace_watched(TRACE_kvm_vcpu_wakeup) ? tsc_host() : 0;
@@ -64,7 +78,7 @@ int vcpu_block(struct vcpu *v)
 		}
 		if (v->lapic)
 			lapic_poll_timer(v->lapic);
-		if (vcpu_has_events(v)) {
+		if (has_events(v)) {
 			wake_up(v);
 			break;
 		}

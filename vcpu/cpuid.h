@@ -13,7 +13,7 @@
 #include "vcpu/vcpu.h"
 
 enum cpuid_reg { CPUID_EAX, CPUID_EBX, CPUID_ECX, CPUID_EDX };
-enum cpuid_host { CPUID_N, CPUID_H, CPUID_V, CPUID_O };
+enum cpuid_host { CPUID_N, CPUID_H, CPUID_V, CPUID_O, CPUID_S };
 
 #define CPUID_FEATURES(X) \
 	X(FPU,		1, 0, EDX, 0, N) \
@@ -104,13 +104,17 @@ enum cpuid_host { CPUID_N, CPUID_H, CPUID_V, CPUID_O };
 	X(SVM_TSC_RATE,	0x8000000a, 0, EDX, 4, N) \
 	X(SVM_CLEAN,	0x8000000a, 0, EDX, 5, N) \
 	X(SVM_FLUSHBYASID, 0x8000000a, 0, EDX, 6, N) \
-	X(SVM_DECODEASSISTS, 0x8000000a, 0, EDX, 7, O) \
 	X(SVM_PAUSEFILTER, 0x8000000a, 0, EDX, 10, N) \
 	X(SVM_PFTHRESHOLD, 0x8000000a, 0, EDX, 12, N) \
 	X(SVM_VLS,	0x8000000a, 0, EDX, 15, N) \
 	X(SVM_VGIF,	0x8000000a, 0, EDX, 16, N) \
 	X(SVM_VNMI,	0x8000000a, 0, EDX, 25, N) \
 	X(SVM_ADDR_CHK,	0x8000000a, 0, EDX, 28, N) \
+	/* ... and what KVM does not give one, by option. */ \
+	X(SVM_DECODE,	0x8000000a, 0, EDX, 7, S) \
+	X(SVM_AVIC,	0x8000000a, 0, EDX, 13, S) \
+	X(SVM_X2AVIC,	0x8000000a, 0, EDX, 18, S) \
+	X(SVM_X2AVIC_EXT, 0x8000000a, 0, ECX, 6, S) \
 	X(LFENCE_SERIAL, 0x80000021, 0, EAX, 2, N) \
 	X(AUTO_IBRS,	0x80000021, 0, EAX, 8, N) \
 	X(SRSO_NO,	0x80000021, 0, EAX, 29, N) \

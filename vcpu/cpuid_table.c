@@ -7,6 +7,7 @@
  */
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "vcpu/cpuid.h"
 #include "vcpu/priv.h"
@@ -101,14 +102,6 @@ u32 xsave_size(u64 xcr0)
 	return xcr0 & 4 ? 576 + 256 : 576;
 }
 
-/* What offers an optional feature. */
-static const char *const options[CPUID_F_COUNT] = {
-#define X(name, l, s, r, b, h) \
-	[CPUID_F_##name] = CPUID_##h == CPUID_O ? "STANDIN_" #name : NULL,
-	CPUID_FEATURES(X)
-#undef X
-};
-
 /* CPUID traps on a virtual host, at a cost of microseconds: ask once for each leaf. */
 struct host_leaf {
 	u32 leaf, sub;
@@ -116,14 +109,40 @@ struct host_leaf {
 	bool valid;
 };
 
+/* STANDIN_SVM: what a nested hypervisor gets beyond KVM's own offer, words with commas. */
+static bool svm_option(enum cpuid_feature f)
+{
+	static const struct {
+		enum cpuid_feature f;
+		const char *word;
+	} words[] = {
+		{ CPUID_F_SVM_DECODE, "decodeassists" }, { CPUID_F_SVM_AVIC, "avic" },
+		{ CPUID_F_SVM_X2AVIC, "x2avic" }, { CPUID_F_SVM_X2AVIC_EXT, "x2avic-ext" },
+	};
+	const char *p = getenv("STANDIN_SVM");
+
+	while (p && *p) {
+		size_t n = strcspn(p, ",");
+
+		for (u32 i = 0; i < ARRAY_SIZE(words); i++)
+			if (words[i].f == f && strlen(words[i].word) == n &&
+			    !strncmp(words[i].word, p, n))
+				return true;
+		p += n + (p[n] == ',');
+	}
+	return false;
+}
+
 static bool host_offers(const struct cpuid_feature_row *f, struct host_leaf *h)
 {
 	u32 r[4];
 
 	if (f->host == CPUID_N)
 		return true;
-	if (f->host == CPUID_O)	/* costs time, or is more than KVM offers */
-		return getenv(options[f - cpuid_feature_rows]) != NULL;
+	if (f->host == CPUID_O)	/* 5-level paging costs time, and guests use what they see */
+		return getenv("STANDIN_LA57") != NULL;
+	if (f->host == CPUID_S)
+		return svm_option((enum cpuid_feature)(f - cpuid_feature_rows));
 	if (f->host == CPUID_V && !(xcr0_host_supported() & 4))
 		return false;
 	if (!h->valid || h->leaf != f->leaf || h->sub != f->sub) {

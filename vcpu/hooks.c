@@ -173,7 +173,7 @@ const struct cpu_ops vcpu_cpu_ops = {
 	.exec = exec,
 };
 
-static const struct mmio_ops mmio = { .read = mmio_read, .write = mmio_write };
+static const struct mmio_ops mmio = { .read = mmio_read, .write = mmio_write, .probe_w = mmio_probe_w };
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static int once_result;

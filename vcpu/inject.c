@@ -403,7 +403,7 @@ static bool inject_virtual(struct vcpu *v)
 	}
 	switch (svm_virq(c)) {
 	case SVM_VIRQ_NOW:
-		if (svm_intercepts(c, SVM_I_VINTR)) {
+		if (svm_intercepts(c, SVM_I_VINTR) && !c->svm->avic_on) {
 			svm_vmexit(c, SVM_EXIT_VINTR, 0, 0);
 			break;
 		}

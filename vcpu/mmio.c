@@ -9,6 +9,7 @@
  * space are queued and shown one exit at a time (facts 5.8).
  */
 #include "irq/lapic.h"
+#include "mmu/nested.h"
 #include "vcpu/priv.h"
 
 /* 0 handled, -ENOENT: for user space. */
@@ -113,6 +114,8 @@ int mmio_read(struct cpu *c, u64 gpa, void *buf, u32 len)
 {
 	u8 *p = buf;
 
+	if (unlikely(gpa >= MMU_APIC_PAGE))
+		return svm_avic_read(c, (u32)(gpa & ~PAGE_MASK), buf, len);
 	while (len) {
 		u32 n = len < 8 ? len : 8;
 		int r = read_piece(c, gpa, p, n);
@@ -126,12 +129,20 @@ int mmio_read(struct cpu *c, u64 gpa, void *buf, u32 len)
 	return CPU_OK;
 }
 
+int mmio_probe_w(struct cpu *c, u64 gpa, u32 len)
+{
+	return svm_avic_probe(c, (u32)(gpa & ~PAGE_MASK), len);
+}
+
 int mmio_write(struct cpu *c, u64 gpa, const void *buf, u32 len)
 {
 	struct vcpu *v = c->owner;
 	struct vcpu_mmio *m = &v->p->mmio;
 	const u8 *p = buf;
 	int r = CPU_OK;
+
+	if (unlikely(gpa >= MMU_APIC_PAGE))
+		return svm_avic_write(c, (u32)(gpa & ~PAGE_MASK), buf, len);
 
 	while (len) {
 		u32 n = len < 8 ? len : 8;

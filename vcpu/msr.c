@@ -699,6 +699,8 @@ int msr_hook_read(struct cpu *c, u32 msr, u64 *val)
 	struct vcpu *v = c->owner;
 	int r = -EACCES;
 
+	if (unlikely(c->in_l2) && svm_avic_has_msr(c, msr))
+		return svm_avic_rdmsr(c, msr, val);
 	if (msr - 0x800 < 0x100)
 		engine_fpu_save(c);
 	if (!filtered(v, msr, false))
@@ -718,6 +720,8 @@ int msr_hook_write(struct cpu *c, u32 msr, u64 val)
 	struct vcpu *v = c->owner;
 	int r = -EACCES;
 
+	if (unlikely(c->in_l2) && svm_avic_has_msr(c, msr))
+		return svm_avic_wrmsr(c, msr, val);
 	if (!quiet(msr))
 		engine_fpu_save(c);
 	if (!filtered(v, msr, true))

@@ -86,6 +86,7 @@
 	X(VM_CR,		0xc0010114, 1,	N, svm, 0, MSR_ALL) \
 	X(IGNNE,		0xc0010115, 1,	N, svm, 0, MSR_ALL) \
 	X(HSAVE_PA,		0xc0010117, 1,	L, svm, 0, MSR_ALL) \
+	X(AVIC_DOORBELL,	0xc001011b, 1,	N, svm, 0, MSR_ALL) \
 	X(OSVW_LEN,		0xc0010140, 1,	N, priv, MSR_OFF(osvw_len), MSR_ALL) \
 	X(OSVW_STATUS,		0xc0010141, 1,	N, priv, MSR_OFF(osvw_status), MSR_ALL) \
 	X(DC_CFG,		0xc0011022, 1,	N, ignore, 0, MSR_ALL) \

@@ -4,6 +4,7 @@
  * #VMEXIT, CPUID, task switches.
  */
 #include "irq/apicv.h"
+#include "irq/irqchip.h"
 #include "irq/lapic.h"
 #include "vcpu/cpuid.h"
 #include "vcpu/priv.h"
@@ -113,7 +114,21 @@ static int unbacked(struct cpu *c)
 	return CPU_EXIT;
 }
 
+static void doorbell(struct cpu *c, u32 apic_id)
+{
+	struct vcpu *v = c->owner, *to;
+
+	if (!v->cfg->irq)
+		return;
+	to = apic_find_vcpu(v->cfg->irq, apic_id);
+	if (!to)
+		return;
+	engine_fpu_save(c);
+	vcpu_request(to, VREQ_EVENT);
+}
+
 static const struct svm_ops ops = {
+	.doorbell = doorbell,
 	.entered = entered,
 	.left = left,
 	.gif_set = gif_set,

@@ -238,6 +238,7 @@ void vcpu_wake(struct vcpu *v);
 int mmio_complete(struct vcpu *v);
 int mmio_emit_write(struct vcpu *v);	/* RUN_EXIT: an exit is prepared */
 int mmio_read(struct cpu *c, u64 gpa, void *buf, u32 len);
+int mmio_probe_w(struct cpu *c, u64 gpa, u32 len);
 int mmio_write(struct cpu *c, u64 gpa, const void *buf, u32 len);
 int pio_complete(struct vcpu *v);
 int pio_in(struct cpu *c, const struct insn *in, u16 port, u32 size, void *buf, u32 *count);

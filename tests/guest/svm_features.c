@@ -222,7 +222,7 @@ TEST(assists, "decode assists: GPR, vector, address and instruction bytes")
 	struct svm_guest s;
 	struct stop st;
 
-	setenv("STANDIN_SVM_DECODEASSISTS", "1", 1);
+	setenv("STANDIN_SVM", "decodeassists", 1);
 	for (u32 i = 0; i < ARRAY_SIZE(x); i++) {
 		s = svm_new(M_LONG, 0, x[i].b, (u64)(x[i].e - x[i].b));
 		if (!guest_has(s.g, 0x8000000a, 3, 7))

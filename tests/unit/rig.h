@@ -90,7 +90,7 @@ static int rig_mmio_write(struct cpu *c, u64 gpa, const void *buf, u32 len)
 	memcpy(&rig.mmio_val[i], buf, len);
 	return rig.mmio_result;
 }
-static const struct mmio_ops rig_mmio = { rig_mmio_read, rig_mmio_write };
+static const struct mmio_ops rig_mmio = { .read = rig_mmio_read, .write = rig_mmio_write };
 
 static const struct cpu_ops rig_ops = {
 	.tlb_fill = mmu_tlb_fill, .fetch = mmu_fetch, .mem_read = mmu_mem_read,
