@@ -23,6 +23,11 @@ int abi_start(void);
 bool abi_fault(int sig, void *siginfo, void *ucontext);
 /* A signal handler of the program is about to run: end this thread's KVM_RUN. */
 void abi_signal_seen(void);
+/* May this signal not reach the program, because only KVM_RUN's mask opens it
+ * (vcpu_signal_hold)? Async-signal-safe. */
+bool abi_signal_hold(int sig);
+/* These signals may come while KVM_RUN's mask is in force: set by whoever owns the handlers. */
+void abi_set_signals_prepare(void (*fn)(u64 set));
 /* The program has mapped h's descriptor at p: put in what is not the descriptor's own. */
 int abi_mapped(struct handle *h, void *p, size_t len, int prot, int flags, off_t off);
 /* AVIC is modelled (kvm_amd's parameter of that name). */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * abi/caps.h - KVM_CHECK_EXTENSION: what is claimed, and only what works. Anything that
- * is not listed answers 0 (SMM, Hyper-V, Xen, PMU, SEV, dirty ring, guest_memfd).
+ * is not listed answers 0 (SMM, Hyper-V, Xen, PMU, SEV, guest_memfd).
  *
  *   X(NAME, number, value)	`vm` is the VM asked, or NULL on /dev/kvm
  */
@@ -32,6 +32,8 @@
 	X(COALESCED_PIO, 162, 1) \
 	X(MANUAL_DIRTY_LOG_PROTECT2, 168, 3) \
 	X(HALT_POLL, 182, 1) \
+	X(DIRTY_LOG_RING, 192, VM_RING_BYTES_MAX) \
+	X(DIRTY_LOG_RING_ACQ_REL, 223, VM_RING_BYTES_MAX) \
 	X(LAST_CPU, 184, 1) \
 	X(BINARY_STATS_FD, 203, 1) \
 	X(SYS_ATTRIBUTES, 209, 1) \
@@ -39,6 +41,7 @@
 	X(USER_MEMORY2, 231, 1) \
 	X(MEMORY_FAULT_INFO, 232, 1) \
 	X(VM_TYPES, 235, 1) \
+	X(PRE_FAULT_MEMORY, 236, 1) \
 	/* interrupts */ \
 	X(IRQCHIP, 0, 1) \
 	X(HLT, 1, 1) \
@@ -53,6 +56,7 @@
 	X(PIT2, 33, 1) \
 	X(SET_BOOT_CPU_ID, 34, 1) \
 	X(PIT_STATE2, 35, 1) \
+	X(PCI_SEGMENT, 47, 1) \
 	X(IOEVENTFD, 36, 1) \
 	X(SIGNAL_MSI, 77, 1) \
 	X(IRQFD_RESAMPLE, 82, 1) \
@@ -70,6 +74,8 @@
 	X(MCE, 31, 32) \
 	X(SET_IDENTITY_MAP_ADDR, 37, 1) \
 	X(VCPU_EVENTS, 41, 1) \
+	X(ASYNC_PF, 59, 1) \
+	X(ASYNC_PF_INT, 183, 1) \
 	X(DEBUGREGS, 50, 1) \
 	X(X86_ROBUST_SINGLESTEP, 51, 1) \
 	X(XSAVE, 55, 1) \

@@ -113,6 +113,9 @@ static int enable(struct vm *vm, const struct kvm_enable_cap *cap)
 		return set_apic_bus(vm, a);
 	case KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2:
 		return set_manual_dirty(vm, a);
+	case KVM_CAP_DIRTY_LOG_RING:
+	case KVM_CAP_DIRTY_LOG_RING_ACQ_REL:
+		return vm_dirty_ring_enable(vm, a);
 	case KVM_CAP_HALT_POLL:	/* there is no polling to bound */
 		return a > 0xffffffffu ? -EINVAL : 0;
 	}

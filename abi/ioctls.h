@@ -76,6 +76,7 @@
 	X(SIGNAL_MSI, 0x4020aea5, IN, struct kvm_msi, vm_signal_msi) \
 	X(CLEAR_DIRTY_LOG, 0xc018aec0, IN, struct kvm_clear_dirty_log, vm_clear_dirty_log) \
 	X(X86_SET_MSR_FILTER, 0x4188aec6, IN, struct kvm_msr_filter, vm_set_msr_filter) \
+	X(RESET_DIRTY_RINGS, 0x0000aec7, NONE, void, vm_reset_dirty_rings) \
 	X(GET_STATS_FD, 0x0000aece, NONE, void, vmi_stats_fd) \
 	X(CREATE_DEVICE, 0xc00caee0, IO, struct kvm_create_device, vmi_create_device)
 
@@ -102,6 +103,8 @@
 	X(GET_MP_STATE, 0x8004ae98, OUT, struct kvm_mp_state, vci_get_mp_state) \
 	X(SET_MP_STATE, 0x4004ae99, IN, struct kvm_mp_state, vci_set_mp_state) \
 	X(NMI, 0x0000ae9a, NONE, void, vci_nmi) \
+	X(SMI, 0x0000aeb7, NONE, void, vci_smi) \
+	X(PRE_FAULT_MEMORY, 0xc040aed5, RAW, void, vci_pre_fault) \
 	X(SET_GUEST_DEBUG, 0x4048ae9b, IN, struct kvm_guest_debug, vci_set_debug) \
 	X(X86_SETUP_MCE, 0x4008ae9c, IN, u64, vci_setup_mce) \
 	X(X86_SET_MCE, 0x4040ae9e, IN, struct kvm_x86_mce, vci_set_mce) \

@@ -30,12 +30,27 @@ void abi_signal_seen(void)
 	vcpu_signal_seen();
 }
 
+bool abi_signal_hold(int sig)
+{
+	return vcpu_signal_hold(sig);
+}
+
+void abi_set_signals_prepare(void (*fn)(u64 set))
+{
+	vcpu_signals_prepare = fn;
+}
+
 /* The coalesced ring belongs to the VM: every vCPU's page 2 shows the same memory. */
 int abi_mapped(struct handle *h, void *p, size_t len, int prot, int flags, off_t off)
 {
 	const off_t ring = (off_t)(VM_COALESCED_PAGE * PAGE_SIZE);
 	int fd = abi_ring_fd(h);
 
+	/* Pages of a dirty ring are shared, or not mapped at all (facts 5.6). */
+	if (h->kind == HANDLE_VCPU &&
+	    !vm_dirty_ring_map_ok(h->vm, (u64)off, len, prot & PROT_EXEC,
+				  (flags & MAP_TYPE) != MAP_PRIVATE))
+		return -EINVAL;
 	if (fd < 0 || (flags & MAP_TYPE) == MAP_PRIVATE || off > ring || off + (off_t)len <= ring)
 		return 0;
 	return mmap((u8 *)p + (ring - off), PAGE_SIZE, prot, MAP_SHARED | MAP_FIXED, fd,

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * abi/stats.c - KVM_GET_STATS_FD: a memfd in KVM's binary format (header, id, descriptors,
- * data; one page). The counters themselves live in that page from the first request on, so
- * the fd is live without anybody serving reads.
+ * data; two pages). The counters themselves live there from the first request on, so that the
+ * fd is live without anybody serving reads.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -28,32 +28,46 @@ struct page {
 	struct desc desc[];
 };
 
-static const char *const vm_names[] = {
-#define X(n, d) #n,
-	VM_STATS(X)
-#undef X
+#define CUMULATIVE(unit) (KVM_STATS_TYPE_CUMULATIVE | KVM_STATS_UNIT_##unit)
+#define KIND_COUNT CUMULATIVE(NONE) | KVM_STATS_BASE_POW10, 0
+#define KIND_NS CUMULATIVE(SECONDS) | KVM_STATS_BASE_POW10, -9
+#define KIND_GAUGE KVM_STATS_TYPE_INSTANT | KVM_STATS_UNIT_NONE | KVM_STATS_BASE_POW10, 0
+#define KIND_PEAK KVM_STATS_TYPE_PEAK | KVM_STATS_UNIT_NONE | KVM_STATS_BASE_POW10, 0
+#define KIND_FLAG KVM_STATS_TYPE_INSTANT | KVM_STATS_UNIT_BOOLEAN | KVM_STATS_BASE_POW10, 0
+#define KIND_HIST KVM_STATS_TYPE_LOG_HIST | KVM_STATS_UNIT_SECONDS | KVM_STATS_BASE_POW10, -9
+
+struct row {
+	u32 flags;
+	s16 exponent;
+	u16 words;
+	const char *name;
 };
-static const char *const vcpu_names[] = {
-#define X(n, d) #n,
-	VCPU_STATS(X)
+#define X(n, kind, words, what) { KIND_##kind, words, #n },
+static const struct row vm_rows[] = { VM_STATS(X) };
+static const struct row vcpu_rows[] = { VCPU_STATS(X) };
 #undef X
-};
 
 #define DATA_OFFSET(n) ALIGN_UP(sizeof(struct page) + (n) * sizeof(struct desc), 64)
-_Static_assert(DATA_OFFSET(ARRAY_SIZE(vm_names)) + sizeof(struct vm_stats) <= 4096, "one page");
-_Static_assert(DATA_OFFSET(ARRAY_SIZE(vcpu_names)) + sizeof(struct vcpu_stats) <= 4096, "one page");
+/* The counters begin in the first page: vm.c finds the mapping by that. */
+_Static_assert(DATA_OFFSET(ARRAY_SIZE(vm_rows)) < PAGE_SIZE, "first page");
+_Static_assert(DATA_OFFSET(ARRAY_SIZE(vcpu_rows)) < PAGE_SIZE, "first page");
+_Static_assert(DATA_OFFSET(ARRAY_SIZE(vm_rows)) + sizeof(struct vm_stats) <= VM_STATS_BYTES, "fits");
+_Static_assert(DATA_OFFSET(ARRAY_SIZE(vcpu_rows)) + sizeof(struct vcpu_stats) <= VM_STATS_BYTES,
+	       "fits");
 
-/* A new page with the counters copied from `now`. *data: where they live from here on. */
-static int make(const char *id, const char *const *names, u32 n, const void *now, void **data)
+/* New pages with the counters copied from `now`. *data: where they live from here on. */
+static int make(const char *id, const struct row *rows, u32 n, const void *now, size_t bytes,
+		void **data)
 {
 	struct page *p;
+	u32 offset = 0;
 	int fd = memfd_create("standin:kvm-stats", MFD_CLOEXEC), r;
 
 	if (fd < 0)
 		return -errno;
-	if (ftruncate(fd, (off_t)(DATA_OFFSET(n) + n * 8)))
+	if (ftruncate(fd, (off_t)(DATA_OFFSET(n) + bytes)))
 		goto fail;
-	p = mmap(NULL, PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	p = mmap(NULL, VM_STATS_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (p == MAP_FAILED)
 		goto fail;
 	p->h.name_size = NAME_SIZE;
@@ -63,14 +77,15 @@ static int make(const char *id, const char *const *names, u32 n, const void *now
 	p->h.data_offset = (u32)DATA_OFFSET(n);
 	snprintf(p->id, NAME_SIZE, "%s", id);
 	for (u32 i = 0; i < n; i++) {
-		p->desc[i].d.flags = KVM_STATS_TYPE_CUMULATIVE | KVM_STATS_UNIT_NONE |
-				     KVM_STATS_BASE_POW10;
-		p->desc[i].d.size = 1;
-		p->desc[i].d.offset = i * 8;
-		snprintf(p->desc[i].name, NAME_SIZE, "%s", names[i]);
+		p->desc[i].d.flags = rows[i].flags;
+		p->desc[i].d.exponent = rows[i].exponent;
+		p->desc[i].d.size = rows[i].words;
+		p->desc[i].d.offset = offset;
+		offset += rows[i].words * 8u;
+		snprintf(p->desc[i].name, NAME_SIZE, "%s", rows[i].name);
 	}
 	*data = (u8 *)p + DATA_OFFSET(n);
-	memcpy(*data, now, n * 8);
+	memcpy(*data, now, bytes);
 	return fd;
 fail:
 	r = -errno;
@@ -100,7 +115,7 @@ int stats_vm_fd(struct vm *vm)
 	pthread_mutex_lock(&vm->lock);
 	if (vm->stats_fd < 0) {
 		snprintf(id, sizeof(id), "kvm-%d-%u", getpid(), vm->serial);
-		fd = make(id, vm_names, ARRAY_SIZE(vm_names), vm->stats, &data);
+		fd = make(id, vm_rows, ARRAY_SIZE(vm_rows), vm->stats, sizeof(*vm->stats), &data);
 		if (fd < 0)
 			goto out;
 		vm->stats_fd = fd;
@@ -121,11 +136,12 @@ int stats_vcpu_fd(struct vm_vcpu *vv)
 
 	if (vv->stats_fd < 0) {
 		snprintf(id, sizeof(id), "kvm-%d-%u/vcpu-%u", getpid(), vv->vm->serial, vv->v->id);
-		fd = make(id, vcpu_names, ARRAY_SIZE(vcpu_names), vv->stats, &data);
+		fd = make(id, vcpu_rows, ARRAY_SIZE(vcpu_rows), vv->v->stats, sizeof(*vv->v->stats),
+			  &data);
 		if (fd < 0)
 			return fd;
 		vv->stats_fd = fd;
-		vv->stats = data;
+		vv->v->stats = data;
 	}
 	return reopen(vv->stats_fd);
 }

@@ -52,35 +52,7 @@ SIMPLE(vci_enable_cap, struct kvm_enable_cap, vcpu_enable_cap)
 
 static long vci_run(struct vm_vcpu *vv)
 {
-	struct vcpu_stats *s = vv->stats;
-	int r = vcpu_run(vv->v);
-
-	vm_count(s, exits);
-	if (r == -EINTR) {
-		vm_count(s, signal_exits);
-		return r;
-	}
-	switch (vv->v->run->exit_reason) {
-	case KVM_EXIT_IO:
-		vm_count(s, io_exits);
-		break;
-	case KVM_EXIT_MMIO:
-		vm_count(s, mmio_exits);
-		break;
-	case KVM_EXIT_HYPERCALL:
-		vm_count(s, hypercalls);
-		break;
-	case KVM_EXIT_HLT:
-		vm_count(s, halt_exits);
-		break;
-	case KVM_EXIT_IRQ_WINDOW_OPEN:
-		vm_count(s, irq_window_exits);
-		break;
-	case KVM_EXIT_IOAPIC_EOI:
-		vm_count(s, request_irq_exits);
-		break;
-	}
-	return r;
+	return vcpu_run(vv->v);
 }
 
 static long vci_set_sregs(struct vm_vcpu *vv, struct kvm_sregs *s)
@@ -226,17 +198,56 @@ static long vci_set_signal_mask(struct vm_vcpu *vv, void *user)
 	return vcpu_set_signal_mask(vv->v, m.set);
 }
 
-/* TPR accesses are cheap here: reporting is accepted and never needed. */
 static long vci_tpr_access(struct vm_vcpu *vv, struct kvm_tpr_access_ctl *c)
 {
 	if (c->flags)
 		return -EINVAL;
+	vcpu_set_tpr_reporting(vv->v, c->enabled);
 	return 0;
 }
 
 static long vci_set_vapic(struct vm_vcpu *vv, struct kvm_vapic_addr *a)
 {
-	return vv->lapic ? 0 : -EINVAL;
+	return MEMORY_SAFE(vv, vcpu_set_vapic(vv->v, a->vapic_addr));
+}
+
+static long vci_smi(struct vm_vcpu *vv)
+{
+	return -ENOTTY;		/* as a kernel without CONFIG_KVM_SMM */
+}
+
+/* Touch each page so that the host has it; the rest of the range is handed back. */
+static long pre_fault(struct vm_vcpu *vv, struct kvm_pre_fault_memory *p)
+{
+	u64 size = p->size;
+	long r = 0;
+	u8 byte;
+
+	while (p->size) {
+		if (!phys_find(&vv->vm->phys, p->gpa)) {
+			r = -ENOENT;
+			break;
+		}
+		r = phys_read(&vv->vm->phys, p->gpa, &byte, 1);
+		if (r)
+			break;
+		p->gpa += PAGE_SIZE;
+		p->size -= PAGE_SIZE;
+	}
+	return p->size == size ? r : 0;
+}
+
+static long vci_pre_fault(struct vm_vcpu *vv, void *user)
+{
+	struct kvm_pre_fault_memory p;
+	long r;
+
+	if (user_get(&p, user, sizeof(p)))
+		return -EFAULT;
+	if (p.flags || (p.gpa & ~PAGE_MASK) || (p.size & ~PAGE_MASK) || p.gpa + p.size <= p.gpa)
+		return -EINVAL;
+	r = MEMORY_SAFE(vv, pre_fault(vv, &p));
+	return user_put(user, &p, sizeof(p)) ? -EFAULT : r;
 }
 
 static long vci_setup_mce(struct vm_vcpu *vv, u64 *cap)

@@ -64,7 +64,7 @@ static long vmi_create_vcpu(struct vm *vm, unsigned long id)
 	if (fd)
 		goto out;
 	vm_get(vm);
-	fd = handle_new(HANDLE_VCPU, VM_RUN_BYTES, O_CLOEXEC, vm, NULL);
+	fd = handle_new(HANDLE_VCPU, vm_vcpu_fd_bytes(vm), O_CLOEXEC, vm, NULL);
 	if (fd < 0) {
 		vm_put(vm);
 		goto out;

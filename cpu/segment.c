@@ -126,10 +126,15 @@ int code_prepare(struct cpu *c, struct desc *d, u32 cpl, u64 rip, u32 ext,
 
 void code_commit(struct cpu *c, const struct code_target *t)
 {
+	const struct cpu_seg *cs = &c->seg[S_CS];
+
+	/* An interrupt of the kernel and the return from it change nothing here. */
+	if (c->cpl != t->cpl || cs->attr != t->cs.attr || cs->base != t->cs.base ||
+	    cs->limit != t->cs.limit)
+		cpu_mode_changed(c);
 	c->seg[S_CS] = t->cs;
 	c->cpl = t->cpl;
 	c->rip = t->rip;
-	cpu_mode_changed(c);
 }
 
 int code_return(struct cpu *c, u16 sel, u64 rip, struct code_target *t)

@@ -330,6 +330,8 @@ struct cpu {
 	u64 pdpte[4];		/* PAE: loaded with CR3 (APM2 5.2.3) */
 
 	struct cpu_fault fault;
+	/* The instruction whose memory operand is being carried by engine/slow.c, else NULL. */
+	const struct insn *accessing;
 
 	/* -- fixed by the vCPU's CPUID -- */
 	u64 cr4_reserved;	/* bits a MOV to CR4 may not set */

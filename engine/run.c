@@ -309,7 +309,7 @@ static bool replay(struct engine *e, enum engine_exit *x)
 static enum engine_exit run(struct engine *e)
 {
 	struct cpu *c = e->c;
-	bool nogroup = false, find = true;
+	bool nogroup = false, find = false;
 	/* The caller may have held something back for a shadow that was there already. */
 	bool owed = c->shadow_sti | c->shadow_ss;
 	struct unit *u;

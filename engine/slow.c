@@ -194,7 +194,7 @@ static int run_alone(struct engine *e, u8 *ptr)
 	}
 }
 
-static int bounce(struct engine *e, const struct insn *in, bool *exit)
+static int bounce_access(struct engine *e, const struct insn *in, bool *exit)
 {
 	struct cpu *c = e->c;
 	u32 n = in->memsize;
@@ -246,6 +246,16 @@ static int bounce(struct engine *e, const struct insn *in, bool *exit)
 			r = CPU_OK;
 		}
 	}
+	return r;
+}
+
+static int bounce(struct engine *e, const struct insn *in, bool *exit)
+{
+	int r;
+
+	e->c->accessing = in;
+	r = bounce_access(e, in, exit);
+	e->c->accessing = NULL;
 	return r;
 }
 

@@ -368,7 +368,8 @@ int mmu_mem_probe_w(struct cpu *c, u64 gva, u32 len, enum mmu_idx idx)
 	if (!len || tlb_hit(c, gva, len, idx, true))
 		return CPU_OK;
 	r = resolve_parts(c, gva, len, MEM_W, idx, &ps);
-	if (unlikely(!r && !ps.p[0].t.host && ps.p[0].t.gpa >= MMU_APIC_PAGE))
-		r = mmio->probe_w(c, ps.p[0].t.gpa, len);
+	for (u32 i = 0; unlikely(!r && i < ps.n); i++)
+		if (!ps.p[i].t.host && mmio && mmio->probe_w)
+			r = mmio->probe_w(c, ps.p[i].t.gpa, ps.p[i].len);
 	return r;
 }

@@ -49,7 +49,8 @@ int mmu_mem_probe_w(struct cpu *c, u64 gva, u32 len, enum mmu_idx idx);
 struct mmio_ops {
 	int (*read)(struct cpu *c, u64 gpa, void *buf, u32 len);
 	int (*write)(struct cpu *c, u64 gpa, const void *buf, u32 len);
-	/* Asked before an instruction that writes to MMU_APIC_PAGE: CPU_OK or CPU_FAULT. */
+	/* Asked before an instruction that writes to something that is not memory: CPU_OK, or
+	 * CPU_FAULT or CPU_EXIT to refuse it. May be NULL. */
 	int (*probe_w)(struct cpu *c, u64 gpa, u32 len);
 };
 void mmu_set_mmio(const struct mmio_ops *ops);	/* process-wide, at start-up */

@@ -4,7 +4,7 @@
 
 #include <errno.h>
 
-#include "base/mem.h"
+#include "base/user.h"
 
 const struct phys_slot *phys_find(const struct phys *p, u64 gpa)
 {
@@ -77,7 +77,8 @@ int phys_read(struct phys *p, u64 gpa, void *buf, u64 len)
 
 		if (!s)
 			return -EFAULT;
-		cpu_copy(d, s, n);
+		if (user_get(d, s, n))
+			return -EFAULT;
 		d += n;
 		gpa += n;
 		len -= n;
@@ -95,7 +96,8 @@ int phys_write(struct phys *p, u64 gpa, const void *buf, u64 len)
 
 		if (!s || (s->flags & PHYS_READONLY))
 			return -EFAULT;
-		cpu_copy(s->hva + (gpa - s->gpa), b, n);
+		if (user_put(s->hva + (gpa - s->gpa), b, n))
+			return -EFAULT;
 		/* After the store: a harvest in between would lose it. */
 		phys_mark_dirty(p, s, gpa);
 		if (phys_is_code(s, gpa) && p->ops && p->ops->code_written)

@@ -60,8 +60,9 @@ const struct phys_slot *phys_find(const struct phys *p, u64 gpa);
  * writers: NULL also for read-only slots, and the page is marked dirty. */
 u8 *phys_ptr(struct phys *p, u64 gpa, bool write);
 
-/* Copy from / to guest-physical memory. 0, or -EFAULT when part of the range is not memory (or
- * is read-only). Writes are dirty-logged and reported to code tracking. */
+/* Copy from / to guest-physical memory. 0, or -EFAULT when part of the range is not memory, is
+ * read-only, or the VMM has unmapped it: usable anywhere. Writes are dirty-logged and reported
+ * to code tracking. */
 int phys_read(struct phys *p, u64 gpa, void *buf, u64 len);
 int phys_write(struct phys *p, u64 gpa, const void *buf, u64 len);
 

@@ -15,6 +15,8 @@ FOLDER = os.path.join(vm.BUILD, 'bench')
 PROGRAM = os.path.join(FOLDER, 'bench')
 KVMBENCH = os.path.join(FOLDER, 'kvmbench')
 SVMBENCH = os.path.join(FOLDER, 'svmbench')
+APICBENCH = os.path.join(FOLDER, 'apicbench')
+IRQBENCH = os.path.join(FOLDER, 'irqbench')
 
 
 def say(text):
@@ -82,23 +84,85 @@ def kvmbench(percent):
     return [(row[0], row[1], row[2] if len(row) > 2 else 'ns') for row in rows]
 
 
-def svmbench(accel):
-    """{name: ns} of nested SVM: a bare-metal hypervisor under QEMU."""
+def irqbench(percent, kvm=False):
+    """{name: text}: interrupts, seen by a client of /dev/kvm (ours, or the host's)."""
+    launcher = [] if kvm else vm.launcher('standin')
+    try:
+        p = subprocess.run(launcher + [IRQBENCH, str(percent)], stdout=subprocess.PIPE, text=True,
+                           timeout=600, check=False)
+    except subprocess.TimeoutExpired:
+        say('irqbench: no end after 600 s')
+        return {}
+    if p.returncode:
+        say(f'irqbench ended with status {p.returncode}')
+    rows = [line.split() for line in p.stdout.splitlines()]
+    return {row[0]: (f'{row[1]} / {row[2]} {row[3]}' if len(row) == 4 else ' '.join(row[1:]))
+            for row in rows}
+
+
+def irq_table(ours, kvm):
+    """Lines of the tables; kvm is empty unless the host's KVM was asked for."""
+    lines = ['', 'Interrupts, measured from outside the guest (latencies: median / 99th percentile):',
+             '', '| | active | inhibited |' + (' KVM active | KVM inhibited |' if kvm else ''),
+             '|---|---|---|' + ('---|---|' if kvm else '')]
+    for name, text in IRQ_TEXT.items():
+        cells = [t.get(name + s, '-') for t in ([ours, kvm] if kvm else [ours])
+                 for s in ('', '-inhibited')]
+        lines.append(f'| {text} | ' + ' | '.join(cells) + ' |')
+    lines += ['', '| VMs with many vCPUs | 288 | 1024 |', '|---|---|---|']
+    for name, text in MANY_TEXT.items():
+        cells = [ours.get(f'{n}-vcpus-{name}', '-') for n in (288, 1024)]
+        lines.append(f'| {text} | ' + ' | '.join(cells) + ' |')
+    return lines
+
+
+def bare(program, accel, ram, known, more=()):
+    """{name: ns} that a bare-metal program prints under QEMU."""
     argv = vm.launcher(accel) + [
         'qemu-system-x86_64', '-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot',
-        '-machine', 'pc', '-accel', 'tcg' if accel == 'tcg' else 'kvm', '-cpu', 'max', '-m', '1100',
-        '-kernel', SVMBENCH, '-serial', 'stdio', '-device', 'isa-debug-exit,iobase=0xf4']
+        '-machine', 'pc', '-accel', 'tcg' if accel == 'tcg' else 'kvm', '-cpu', 'max', '-m', ram,
+        '-kernel', program, '-serial', 'stdio', '-device', 'isa-debug-exit,iobase=0xf4', *more]
+    what = os.path.basename(program)
     try:
         p = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
                            timeout=120, check=False)
     except subprocess.TimeoutExpired:
-        say(f'svmbench on {accel}: no end after 120 s')
+        say(f'{what} on {accel}: no end after 120 s')
         return {}
     rows = [line.split(maxsplit=1) for line in p.stdout.splitlines()]
     for row in rows:
         if row[0] in ('failed', 'exit'):
-            say(f'svmbench on {accel}: {" ".join(row)}')
-    return {row[0]: float(row[1]) for row in rows if row[0] in SVM_TEXT}
+            say(f'{what} on {accel}: {" ".join(row)}')
+    return {row[0]: float(row[1]) for row in rows if row[0] in known}
+
+
+def svmbench(accel):
+    """{name: ns} of nested SVM: a bare-metal hypervisor under QEMU."""
+    return bare(SVMBENCH, accel, '1100', SVM_TEXT)
+
+
+def apicbench(accel):
+    """{name: ns} of interrupts. Without lost_tick_policy the PIT inhibits acceleration."""
+    known = list(APIC_TEXT) + [n + '.p99' for n in APIC_TEXT] + [n + '.p50' for n in APIC_TEXT]
+    more = () if accel == 'tcg' else ('-global', 'kvm-pit.lost_tick_policy=discard')
+    return bare(APICBENCH, accel, '256', known, ('-smp', '2', *more))
+
+
+def apic_table(times):
+    """Lines of the table; times[accel] is a list of what apicbench() gave."""
+    def get(a, n):
+        return middle([t.get(n) for t in times.get(a, [])])
+
+    def cell(a, n):
+        v, p50, p99 = get(a, n), get(a, n + '.p50'), get(a, n + '.p99')
+        return (f'{v:.1f} ns' if v else f'{p50 / 1000:.2f} / {p99 / 1000:.1f} us'
+                if p50 and p99 else '-')
+    lines = ['', '| interrupts in the same guest | standin | TCG | TCG / standin |',
+             '|---|---|---|---|']
+    for n, text in APIC_TEXT.items():
+        both = [get(a, n) or get(a, n + '.p50') for a in ('tcg', 'standin')]
+        lines.append(f'| {text} | {cell("standin", n)} | {cell("tcg", n)} | {ratio(*both)} |')
+    return lines
 
 
 def svm_table(times):
@@ -148,6 +212,46 @@ ABI_TEXT = {
 }
 
 
+IRQ_TEXT = {
+    'eoi': 'EOI, xAPIC',
+    'tpr': 'TPR write, xAPIC',
+    'cr8': 'CR8 write',
+    'self-ipi': 'self-IPI, handler, EOI, IRET, xAPIC',
+    'eoi-x2': 'EOI, x2APIC',
+    'tpr-x2': 'TPR write, x2APIC',
+    'self-ipi-x2': 'self-IPI, handler, EOI, IRET, x2APIC',
+    'ipi': 'IPI to a running vCPU',
+    'ipi-round-trip': '... and back',
+    'ipi-to-halted': 'IPI to a halted vCPU',
+    'ipi-round-trip-halted': '... and back',
+    'timer': 'TSC-deadline timer to the handler, running',
+    'timer-halted': 'TSC-deadline timer to the handler, halted',
+    'irqfd': 'irqfd written by the VMM to the handler, running',
+    'irqfd-halted': 'irqfd written by the VMM to the handler, halted',
+    'irqfd-kernel': 'irqfd written by the kernel to the handler, running',
+    'get-regs': 'KVM_GET_REGS',
+}
+
+MANY_TEXT = {
+    'create': 'KVM_CREATE_VCPU and mmap, each',
+    'memory-idle': 'memory, each, before it runs',
+    'memory': 'memory, each, running',
+    'start': 'until all run',
+    'broadcast': 'IPI to all others (halted), until all have handled it',
+}
+
+APIC_TEXT = {
+    'eoi': 'EOI',
+    'tpr': 'TPR write',
+    'cr8': 'CR8 write',
+    'self-ipi': 'self-IPI, handler, EOI, IRET',
+    'ipi': 'IPI to a running vCPU',
+    'ipi-round-trip': '... and back',
+    'ipi-to-halted': 'IPI to a halted vCPU',
+    'ipi-round-trip-halted': '... and back',
+    'timer': 'one-shot timer to the handler',
+}
+
 SVM_TEXT = {
     'vmmcall': 'VMRUN, VMMCALL, #VMEXIT',
     'cpuid': 'VMRUN, CPUID, #VMEXIT',
@@ -166,6 +270,7 @@ def main():
     p.add_argument('--quick', action='store_true', help='one short round, for a first look')
     p.add_argument('--rounds', type=int, default=3)
     p.add_argument('--no-tcg', action='store_true')
+    p.add_argument('--kvm', action='store_true', help='also ask the host\'s real /dev/kvm')
     p.add_argument('--save', metavar='FILE', help='also write the tables to a file')
     o = p.parse_args()
     rounds = 1 if o.quick else o.rounds
@@ -178,6 +283,7 @@ def main():
     times = {a: {n: [] for n, _ in programs} for a in ('native', 'standin', 'tcg')}
     boots = {a: [] for a in accels}
     nested = {a: [] for a in accels}
+    irq = {a: [] for a in accels}
     for k in range(rounds):
         say(f'round {k + 1} of {rounds}: native')
         for n, t in native(programs, percent).items():
@@ -189,6 +295,7 @@ def main():
                 times[a][n].append(t)
             boots[a].append(boot(a))
             nested[a].append(svmbench(a))
+            irq[a].append(apicbench(a))
 
     lines = [f'{platform.machine()}, {os.cpu_count()} CPUs, medians of {rounds} interleaved rounds'
              f' at {percent} % work', '',
@@ -210,6 +317,7 @@ def main():
         t = middle(boots[a])
         lines.append(f'| {a} | {f"{t:.2f}" if t else "-"} |')
     lines += svm_table(nested)
+    lines += apic_table(irq)
     if 'standin' in accels:
         lines += ['', '| the KVM ABI on standin | |', '|---|---|']
         for name, value, unit in kvmbench(percent):
@@ -217,6 +325,7 @@ def main():
         ms = startup()
         if ms is not None:
             lines.append(f'| `standin run` adds to the start of a program | {ms:.1f} ms |')
+        lines += irq_table(irqbench(percent), irqbench(percent, True) if o.kvm else {})
     text = '\n'.join(lines)
     print(text)
     if o.save:

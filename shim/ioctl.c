@@ -69,11 +69,14 @@ EXPORT int ioctl(int fd, unsigned long request, ...)
 static void *mapped(void *p, size_t len, int prot, int flags, int fd, off_t off)
 {
 	struct handle *h = handle_peek(fd);
+	int r;
 
 	if (!h)
 		return p;
-	if (abi_mapped(h, p, len, prot, flags, off)) {
+	r = abi_mapped(h, p, len, prot, flags, off);
+	if (r) {
 		munmap(p, len);
+		errno = -r;
 		p = MAP_FAILED;
 	}
 	handle_put(h);

@@ -28,6 +28,7 @@ static struct state {
 	_Atomic u32 lock;
 	_Atomic u32 seq;
 	bool known;			/* view has been read from the kernel or set; lock */
+	bool forced;			/* the trampoline is there whatever the view says; lock */
 	struct sigaction view;		/* what the program asked for */
 } states[SIGNALS];
 
@@ -150,6 +151,18 @@ static void reset_hand(struct state *s)
 	mask_restore(&old);
 }
 
+/* Only the mask of KVM_RUN has let it through: it stays pending for the program. */
+static void hold(int sig, siginfo_t *info, void *ucontext)
+{
+	ucontext_t *uc = ucontext;
+	u64 one = BIT64(sig - 1);
+
+	/* Both for the rest of this handler and for what it returns to. */
+	syscall(SYS_rt_sigprocmask, SIG_BLOCK, &one, NULL, sizeof(one));
+	sigaddset(&uc->uc_sigmask, sig);
+	syscall(SYS_rt_tgsigqueueinfo, getpid(), syscall(SYS_gettid), sig, info);
+}
+
 static void trampoline(int sig, siginfo_t *info, void *uc)
 {
 	struct state *s = &states[sig];
@@ -168,9 +181,14 @@ static void trampoline(int sig, siginfo_t *info, void *uc)
 		}
 	}
 	abi_signal_seen();
+	if (abi_signal_hold(sig)) {
+		hold(sig, info, uc);
+		errno = saved;
+		return;
+	}
 	get_view(s, &a);
 	if (!is_handler(&a)) {
-		if (is_engine_signal(sig))
+		if (is_engine_signal(sig) || s->forced)
 			act_default(sig, info, a.sa_handler == SIG_IGN);
 		errno = saved;
 		return;
@@ -198,14 +216,14 @@ static u64 unblockable(void)
 /* What the kernel is told when the program wants `a`. */
 static struct sigaction kernel_action(int sig, const struct sigaction *a)
 {
-	bool ours = is_ours(sig);
+	bool ours = states[sig].forced || is_ours(sig);
 	struct sigaction k = *a;
 
 	if (!is_handler(a)) {
 		if (!ours)
 			return k;
 		memset(&k, 0, sizeof(k));
-		k.sa_flags = SA_ONSTACK;
+		k.sa_flags = SA_ONSTACK | SA_RESTART;
 	}
 	k.sa_sigaction = trampoline;
 	k.sa_flags |= SA_SIGINFO;
@@ -413,8 +431,28 @@ static void fork_child(void)
 	}
 }
 
+/* abi_set_signals_prepare() */
+static void force(u64 set)
+{
+	for (int sig = 1; sig < SIGNALS; sig++) {
+		struct sigaction a;
+		u64 old;
+
+		if (!(set & BIT64(sig - 1)) || !is_program_signal(sig))
+			continue;
+		mask_all(&old);
+		lock(&states[sig]);
+		states[sig].forced = true;
+		unlock(&states[sig]);
+		mask_restore(&old);
+		if (sigaction(sig, NULL, &a) || sigaction(sig, &a, NULL))
+			log_error("signal %d cannot be taken over", sig);
+	}
+}
+
 void shim_signals_init(void)
 {
+	abi_set_signals_prepare(force);
 	if (pthread_atfork(NULL, NULL, fork_child))
 		log_error("pthread_atfork failed: signals may stop working after fork");
 }

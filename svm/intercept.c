@@ -22,7 +22,7 @@ enum {
 
 typedef bool test_fn(struct cpu *c, const struct insn *in, int *res);
 static test_fn mov, lmsw, clts, int3, into, int1, pause_insn, vmcall, rdtscp, rdpmc, xsetbv,
-	       invlpg, int_n;
+	       invlpg, invpcid, int_n;
 
 /* One bit: X(mnemonic, intercept, what comes first). */
 #define PLAIN(X) \
@@ -34,7 +34,7 @@ static test_fn mov, lmsw, clts, int3, into, int1, pause_insn, vmcall, rdtscp, rd
 	X(CPUID, CPUID, 0) X(RSM, RSM, 0) \
 	X(IRET, IRET, 0) X(IRETD, IRET, 0) X(IRETQ, IRET, 0) \
 	X(INVD, INVD, CPL0) X(WBINVD, WBINVD, CPL0) X(HLT, HLT, CPL0) \
-	X(INVPCID, INVPCID, CPL0) X(MONITOR, MONITOR, UD_CPL) X(MWAIT, MWAIT, UD_CPL) \
+	X(MONITOR, MONITOR, UD_CPL) X(MWAIT, MWAIT, UD_CPL) \
 	X(VMMCALL, VMMCALL, 0) X(SMSW, CR_READ, UMIP)
 
 /* X(mnemonic, function, what comes first) */
@@ -42,7 +42,7 @@ static test_fn mov, lmsw, clts, int3, into, int1, pause_insn, vmcall, rdtscp, rd
 	X(MOV, mov, 0) X(LMSW, lmsw, CPL0) X(CLTS, clts, CPL0) X(INT, int_n, 0) \
 	X(INT3, int3, 0) X(INTO, into, 0) X(INT1, int1, 0) X(PAUSE, pause_insn, 0) \
 	X(VMCALL, vmcall, 0) X(RDTSCP, rdtscp, TSC) X(RDPMC, rdpmc, 0) X(XSETBV, xsetbv, 0) \
-	X(INVLPG, invlpg, CPL0) X(RDMSR, svm_intercept_msr, CPL0) \
+	X(INVLPG, invlpg, CPL0) X(INVPCID, invpcid, CPL0) X(RDMSR, svm_intercept_msr, CPL0) \
 	X(WRMSR, svm_intercept_msr, CPL0) \
 	X(IN, svm_intercept_io, 0) X(OUT, svm_intercept_io, 0) X(INSB, svm_intercept_io, 0) \
 	X(INSW, svm_intercept_io, 0) X(INSD, svm_intercept_io, 0) X(OUTSB, svm_intercept_io, 0) \
@@ -254,15 +254,34 @@ static bool xsetbv(struct cpu *c, const struct insn *in, int *res)
 	return (c->cr4 & CR4_OSXSAVE) && exits(c, in, SVM_I_XSETBV, 0, res);
 }
 
-static bool invlpg(struct cpu *c, const struct insn *in, int *res)
+static u64 linear(struct cpu *c, const struct insn *in)
 {
 	u64 a = insn_ea(c, in);
 
 	if (!cpu_in_64(c))
-		a = (u32)(c->seg[in->seg].base + a);
-	else if (in->seg == S_FS || in->seg == S_GS)
+		return (u32)(c->seg[in->seg].base + a);
+	if (in->seg == S_FS || in->seg == S_GS)
 		a += c->seg[in->seg].base;
-	return exits(c, in, SVM_I_INVLPG, assist(c, a), res);
+	return a;
+}
+
+static bool invlpg(struct cpu *c, const struct insn *in, int *res)
+{
+	return exits(c, in, SVM_I_INVLPG, assist(c, linear(c, in)), res);
+}
+
+/*
+ * EXITINFO1 is the descriptor's linear address, EXITINFO2 the type in the register: a hypervisor
+ * that shadows page tables has nothing else to do INVPCID with. No decode assist (Linux reads
+ * both without asking for them).
+ */
+static bool invpcid(struct cpu *c, const struct insn *in, int *res)
+{
+	if (!svm_intercepts(c, SVM_I_INVPCID))
+		return false;
+	*res = svm_vmexit_insn(c, in, SVM_I_INVPCID, linear(c, in),
+			       insn_reg(c, in->reg, in->mode == 8 ? 8 : 4));
+	return true;
 }
 
 /* -- write traps: after the instruction, with the new value -- */

@@ -10,6 +10,9 @@
 #include "vcpu/priv.h"
 
 #define NSEC 1000000000ull
+/* Requests that are no reason to leave a sleep: they wait for the next entry. */
+#define QUIET (BIT64(VREQ_EVENT) | BIT64(VREQ_TLB_FLUSH) | BIT64(VREQ_WRITES_FLUSH) | \
+	       BIT64(VREQ_CODE_PAGES) | BIT64(VREQ_CODE_SUSPECT) | BIT64(VREQ_SCAN_IOAPIC))
 
 bool vcpu_signal_pending(struct vcpu *v)
 {
@@ -40,6 +43,19 @@ static void wake_up(struct vcpu *v)
 	}
 }
 
+static void waited(struct vcpu *v, const struct timespec *since)
+{
+	struct timespec now;
+	u64 ns;
+	u32 i;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	ns = (u64)(now.tv_sec - since->tv_sec) * NSEC + (u64)now.tv_nsec - (u64)since->tv_nsec;
+	i = ns ? 64 - (u32)__builtin_clzll(ns) : 0;
+	vcpu_stat_add(v, halt_wait_ns, ns);
+	vcpu_stat_add(v, halt_wait_hist + (i < STATS_HIST_WORDS ? i : STATS_HIST_WORDS - 1), 1);
+}
+
 /* The virtual APIC of an L2 that sleeps is in guest memory. */
 static bool has_events(struct vcpu *v)
 {
@@ -56,6 +72,7 @@ static bool has_events(struct vcpu *v)
 
 int vcpu_block(struct vcpu *v)
 {
+	struct timespec t0;
 	u64 since = trace_watched(TRACE_kvm_vcpu_wakeup) ? tsc_host() : 0;
 	int r;
 
@@ -66,6 +83,8 @@ int vcpu_block(struct vcpu *v)
 	if (v->lapic)
 		lapic_put_away(v->lapic);
 	atomic_store(&v->blocked, 1);
+	clock_gettime(CLOCK_MONOTONIC, &t0);
+	vcpu_stat_set(v, blocking, 1);
 	for (;;) {
 		u32 seq = atomic_load(&v->wake_seq);
 		u64 deadline = 0;
@@ -80,11 +99,12 @@ int vcpu_block(struct vcpu *v)
 			lapic_poll_timer(v->lapic);
 		if (has_events(v)) {
 			wake_up(v);
+			vcpu_count(v, halt_wakeup);
 			break;
 		}
-		if (atomic_load(&v->requests) & ~BIT64(VREQ_EVENT) & ~BIT64(VREQ_TLB_FLUSH) &
-		    ~BIT64(VREQ_WRITES_FLUSH) & ~BIT64(VREQ_CODE_PAGES) &
-		    ~BIT64(VREQ_CODE_SUSPECT) & ~BIT64(VREQ_SCAN_IOAPIC))
+		/* An AP looks at its requests once its INIT has come. */
+		if (atomic_load(&v->requests) & (vcpu_mp(v) == KVM_MP_STATE_UNINITIALIZED ?
+						 BIT64(VREQ_VM_DEAD) : ~QUIET))
 			break;
 		/* Nothing to inject after all. */
 		atomic_fetch_and(&v->requests, ~BIT64(VREQ_EVENT));
@@ -97,6 +117,8 @@ int vcpu_block(struct vcpu *v)
 		}
 	}
 	atomic_store(&v->blocked, 0);
+	vcpu_stat_set(v, blocking, 0);
+	waited(v, &t0);
 	if (v->lapic)
 		lapic_load(v->lapic);
 	if (since)

@@ -127,7 +127,8 @@ int vcpu_set_guest_debug(struct vcpu *v, const struct kvm_guest_debug *g)
 	if (g->control & (KVM_GUESTDBG_INJECT_DB | KVM_GUESTDBG_INJECT_BP)) {
 		struct cpu_fault f = { .vector = EXC_BP };
 
-		if (v->p->ev.exc.pending || v->p->ev.exc.injected)
+		/* One that is being delivered already does not count. */
+		if (v->p->ev.exc.pending || v->p->ev.triple_fault)
 			return -EBUSY;
 		if (g->control & KVM_GUESTDBG_INJECT_DB)
 			f.vector = EXC_DB;

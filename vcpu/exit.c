@@ -52,6 +52,25 @@ int exit_internal_error(struct vcpu *v, u32 suberror)
 	return RUN_EXIT;
 }
 
+/* The guest's kernel gets #UD and user space hears of it; an application just gets #UD. With
+ * KVM_CAP_EXIT_ON_EMULATION_FAILURE user space decides. */
+int exit_not_emulable(struct vcpu *v)
+{
+	struct cpu *c = v->c;
+
+	if (!v->cfg->exit_on_emulation_failure) {
+		struct cpu_fault f = { .vector = EXC_UD };
+
+		if (c->cpl)
+			return cpu_raise(c, EXC_UD);
+		vcpu_queue_exception(v, &f);
+	}
+	vcpu_count(v, insn_emulation_fail);
+	exit_internal_error(v, KVM_INTERNAL_ERROR_EMULATION);
+	v->p->user_exit = true;
+	return CPU_EXIT;
+}
+
 int vcpu_retire(struct vcpu *v, u64 next_rip)
 {
 	struct cpu *c = v->c;

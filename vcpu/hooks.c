@@ -49,6 +49,7 @@ static int hlt(struct cpu *c)
 {
 	struct vcpu *v = c->owner;
 
+	vcpu_count(v, halt_exits);
 	if (v->cfg->disabled_exits & KVM_X86_DISABLE_EXITS_HLT) {
 		v->p->hw_halted = true;
 		return CPU_EXIT;
@@ -173,7 +174,9 @@ const struct cpu_ops vcpu_cpu_ops = {
 	.exec = exec,
 };
 
-static const struct mmio_ops mmio = { .read = mmio_read, .write = mmio_write, .probe_w = mmio_probe_w };
+static const struct mmio_ops mmio = {
+	.read = mmio_read, .write = mmio_write, .probe_w = mmio_probe_w,
+};
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static int once_result;

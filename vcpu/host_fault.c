@@ -50,9 +50,12 @@ int exit_memory_fault(struct vcpu *v, u64 hva)
 	return -EFAULT;
 }
 
+/* The vCPU whose guard this thread has set. */
+static __thread struct vcpu *guarding __attribute__((tls_model("initial-exec")));
+
 bool vcpu_host_fault(int sig, void *siginfo, void *ucontext)
 {
-	struct vcpu *v = vcpu_current();
+	struct vcpu *v = guarding;
 	const siginfo_t *si = siginfo;
 	u64 gpa;
 
@@ -67,22 +70,55 @@ bool vcpu_host_fault(int sig, void *siginfo, void *ucontext)
 	return true;
 }
 
+/* Before the vCPU may go away. */
+void vcpu_unguard(struct vcpu *v)
+{
+	guarding = NULL;
+	v->p->guarded = false;
+}
+
 int vcpu_run_guarded(struct vcpu *v, int (*run)(struct vcpu *v))
 {
 	struct vcpu_priv *p = v->p;
 	int r;
 
 	if (guard_set(&p->guard)) {
+		guarding = NULL;
 		engine_abandon(v->c);
 		mmu_flush_all(v->c);
 		atomic_store(&v->servicing, 0);
 		vcpu_undeliver(v);
 		p->insn = NULL;
+		v->c->accessing = NULL;
 		p->user_exit = false;
 		return exit_memory_fault(v, p->fault_hva);
 	}
+	guarding = v;
 	p->guarded = true;
 	r = run(v);
-	p->guarded = false;
+	vcpu_unguard(v);
+	return r;
+}
+
+int vcpu_mem_do(struct vcpu *v, int (*fn)(struct vcpu *v, void *arg), void *arg)
+{
+	struct vcpu_priv *p = v->p;
+	int r;
+
+	if (vcpu_current() == v)	/* within KVM_RUN and its guard */
+		return fn(v, arg);
+	vcpu_mem_begin(v);
+	if (guard_set(&p->guard)) {
+		guarding = NULL;
+		mmu_flush_all(v->c);
+		atomic_store(&v->servicing, 0);
+		r = -EFAULT;
+	} else {
+		guarding = v;
+		p->guarded = true;
+		r = fn(v, arg);
+		vcpu_unguard(v);
+	}
+	vcpu_mem_end(v);
 	return r;
 }

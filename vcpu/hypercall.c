@@ -130,6 +130,7 @@ int hypercall_hook(struct cpu *c, const struct insn *in)
 	case KVM_HC_SCHED_YIELD:
 		ret = -KVM_ENOSYS;
 		if (pv(v, KVM_FEATURE_PV_SCHED_YIELD)) {
+			vcpu_count(v, directed_yield_attempted);
 			sched_yield();
 			ret = 0;
 		}

@@ -67,6 +67,10 @@ static bool deliver(struct vcpu *v, struct cpu_event e)
 		v->p->delivering = false;
 		switch (r) {
 		case CPU_OK:
+			if (e.kind == EV_INTR)
+				vcpu_count(v, irq_injections);
+			else if (e.kind == EV_NMI)
+				vcpu_count(v, nmi_injections);
 			return true;
 		case CPU_EXIT:	/* the stack or a table is not memory */
 			if (v->p->mmio.written == v->p->mmio.writes) {

@@ -20,8 +20,10 @@ static int device_read(struct vcpu *v, u64 gpa, void *buf, u32 len)
 	engine_fpu_save(v->c);
 	if (v->lapic && (gpa & PAGE_MASK) == (lapic_get_base(v->lapic) & PAGE_MASK)) {
 		r = lapic_mmio_read(v->lapic, (u32)(gpa & ~PAGE_MASK), buf, len);
-		if (!r)
+		if (!r) {
+			tpr_accessed(v, (u32)(gpa & ~PAGE_MASK), false);
 			return 0;
+		}
 	}
 	return v->vm_ops->mmio_read ? v->vm_ops->mmio_read(v->vm, v, gpa, buf, len) : -ENOENT;
 }
@@ -33,8 +35,10 @@ static int device_write(struct vcpu *v, u64 gpa, const void *buf, u32 len)
 	engine_fpu_save(v->c);
 	if (v->lapic && (gpa & PAGE_MASK) == (lapic_get_base(v->lapic) & PAGE_MASK)) {
 		r = lapic_mmio_write(v->lapic, (u32)(gpa & ~PAGE_MASK), buf, len);
-		if (!r)
+		if (!r) {
+			tpr_accessed(v, (u32)(gpa & ~PAGE_MASK), true);
 			return 0;
+		}
 	}
 	return v->vm_ops->mmio_write ? v->vm_ops->mmio_write(v->vm, v, gpa, buf, len) : -ENOENT;
 }
@@ -43,6 +47,7 @@ static void user_exit(struct vcpu *v, const struct mmio_frag *f, bool write)
 {
 	struct kvm_run *run = v->run;
 
+	vcpu_count(v, mmio_exits);
 	run->exit_reason = KVM_EXIT_MMIO;
 	run->mmio.phys_addr = f->gpa;
 	run->mmio.len = f->len;
@@ -110,16 +115,26 @@ static int read_piece(struct cpu *c, u64 gpa, void *buf, u32 len)
 	return CPU_EXIT;
 }
 
+/* To be emulated, as KVM does with every access that is not memory's? */
+static int emulable(struct cpu *c)
+{
+	return likely(!c->accessing || insn_emulable(c->accessing)) ? CPU_OK :
+								      exit_not_emulable(c->owner);
+}
+
 int mmio_read(struct cpu *c, u64 gpa, void *buf, u32 len)
 {
+	int r = emulable(c);
 	u8 *p = buf;
 
+	if (unlikely(r))
+		return r;
 	if (unlikely(gpa >= MMU_APIC_PAGE))
 		return svm_avic_read(c, (u32)(gpa & ~PAGE_MASK), buf, len);
 	while (len) {
 		u32 n = len < 8 ? len : 8;
-		int r = read_piece(c, gpa, p, n);
 
+		r = read_piece(c, gpa, p, n);
 		if (r != CPU_OK)
 			return r;
 		gpa += n;
@@ -131,7 +146,9 @@ int mmio_read(struct cpu *c, u64 gpa, void *buf, u32 len)
 
 int mmio_probe_w(struct cpu *c, u64 gpa, u32 len)
 {
-	return svm_avic_probe(c, (u32)(gpa & ~PAGE_MASK), len);
+	if (gpa >= MMU_APIC_PAGE)
+		return svm_avic_probe(c, (u32)(gpa & ~PAGE_MASK), len);
+	return emulable(c);
 }
 
 int mmio_write(struct cpu *c, u64 gpa, const void *buf, u32 len)

@@ -57,6 +57,8 @@ static bool entered(struct cpu *c)
 	struct svm *s = c->svm;
 
 	v->p->stuck = 0;
+	vcpu_count(v, nested_run);
+	vcpu_stat_set(v, guest_mode, 1);
 	if (v->lapic)
 		apicv_set_nested(v->lapic, true);
 	if (s->ctl.event_inj & SVM_EVENT_VALID) {
@@ -77,6 +79,7 @@ static void left(struct cpu *c, bool trap)
 	v->p->stuck = 0;
 	if (v->lapic)
 		apicv_set_nested(v->lapic, false);
+	vcpu_stat_set(v, guest_mode, 0);
 	ev->exc = (struct vcpu_exception){ 0 };
 	ev->nmi_injected = ev->intr_injected = ev->intr_soft = false;
 	if (vcpu_mp(v) == KVM_MP_STATE_HALTED)

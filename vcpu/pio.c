@@ -49,6 +49,7 @@ int pio_in(struct cpu *c, const struct insn *in, u16 port, u32 size, void *buf, 
 		}
 		pio->ready = false;
 	}
+	vcpu_count(v, io_exits);
 	if (*count > PAGE_SIZE / size)
 		*count = PAGE_SIZE / size;
 	vcpu_trace(kvm_pio, v, 0, port, size, *count);
@@ -75,6 +76,7 @@ int pio_out(struct cpu *c, const struct insn *in, u16 port, u32 size, const void
 	const u8 *data = buf;
 	u32 i;
 
+	vcpu_count(v, io_exits);
 	if (*count > PAGE_SIZE / size)
 		*count = PAGE_SIZE / size;
 	vcpu_trace(kvm_pio, v, 1, port, size, *count);

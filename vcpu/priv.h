@@ -149,6 +149,8 @@ struct vcpu_priv {
 	bool pv_unhalted;
 	bool user_exit;		/* run->exit_reason is set; KVM_RUN returns 0 */
 	bool set_tpr_exit;
+	bool tpr_reporting;	/* KVM_TPR_ACCESS_REPORTING */
+	u64 vapic;		/* KVM_SET_VAPIC_ADDR, 0 = none */
 	bool step_shadow;	/* an event waits for the end of an STI or MOV SS shadow */
 	bool pv_eoi_pending;	/* the guest may have taken the PV EOI short cut */
 	bool user_pdptes;	/* KVM_SET_SREGS2 gave them: do not load them from memory */
@@ -166,6 +168,8 @@ struct vcpu_priv {
 	bool sigmask_set;
 	sigset_t sigmask;
 	_Atomic u32 signal_seen;	/* by vcpu_signal_seen() on the own thread */
+	_Atomic u64 held;	/* signals to be left pending; own thread and its handlers */
+	u64 held_prepared;
 
 	/* Where KVM_RUN ends when guest memory is gone; own thread and its signal handler. */
 	struct guard guard;
@@ -201,13 +205,19 @@ void vcpu_undeliver(struct vcpu *v);
 /* -- host_fault.c -- */
 /* KVM_RUN's result for an access to `hva` that failed: -EFAULT. */
 int exit_memory_fault(struct vcpu *v, u64 hva);
+void vcpu_unguard(struct vcpu *v);
 int vcpu_run_guarded(struct vcpu *v, int (*run)(struct vcpu *v));
+/* For ioctls: fn may use guest memory by linear address or by page walks, and may be abandoned
+ * there: -EFAULT. It must hold no lock then. phys_read() and phys_write() need none of this. */
+int vcpu_mem_do(struct vcpu *v, int (*fn)(struct vcpu *v, void *arg), void *arg);
 
 /* -- exit.c -- */
 /* RUN_AGAIN when it was L2's and L1 intercepts it. */
 int exit_shutdown(struct vcpu *v);
 int exit_debug(struct vcpu *v, u32 exception, u64 pc, u64 dr6, u64 dr7);
 int exit_internal_error(struct vcpu *v, u32 suberror);
+/* KVM's emulator does not know the instruction at RIP. CPU_FAULT or CPU_EXIT. */
+int exit_not_emulable(struct vcpu *v);
 /* The instruction that caused an exit is complete: RIP := next, shadows end. RUN_EXIT when single
  * stepping makes an exit of it. */
 int vcpu_retire(struct vcpu *v, u64 next_rip);
@@ -243,6 +253,14 @@ int mmio_write(struct cpu *c, u64 gpa, const void *buf, u32 len);
 int pio_complete(struct vcpu *v);
 int pio_in(struct cpu *c, const struct insn *in, u16 port, u32 size, void *buf, u32 *count);
 int pio_out(struct cpu *c, const struct insn *in, u16 port, u32 size, const void *buf, u32 *count);
+
+/* -- vapic.c -- */
+void tpr_accessed(struct vcpu *v, u32 offset, bool write);
+void vapic_store(struct vcpu *v);
+void vapic_load(struct vcpu *v);
+
+/* -- emulable.c -- */
+bool insn_emulable(const struct insn *in);
 
 /* -- apic_fast.c -- */
 /* Where the APIC's page is may have changed: base or mode. */

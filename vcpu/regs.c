@@ -2,6 +2,7 @@
 /* vcpu/regs.c - KVM_GET/SET_REGS, KVM_TRANSLATE, TPR and APIC base. */
 #include "irq/lapic.h"
 #include "mmu/mmu.h"
+#include "vcpu/cpuid.h"
 #include "vcpu/priv.h"
 
 /* kvm_regs order, our number. */
@@ -40,14 +41,22 @@ int vcpu_set_regs(struct vcpu *v, const struct kvm_regs *r)
 	return 0;
 }
 
-int vcpu_translate(struct vcpu *v, struct kvm_translation *t)
+static int translate(struct vcpu *v, void *arg)
 {
+	struct kvm_translation *t = arg;
 	u64 gpa = 0;
 
-	vcpu_mem_begin(v);
 	t->valid = mmu_peek(v->c, t->linear_address, &gpa);
-	vcpu_mem_end(v);
 	t->physical_address = t->valid ? gpa : ~0ull;
+	return 0;
+}
+
+int vcpu_translate(struct vcpu *v, struct kvm_translation *t)
+{
+	if (vcpu_mem_do(v, translate, t)) {	/* page tables that are gone translate nothing */
+		t->valid = 0;
+		t->physical_address = ~0ull;
+	}
 	t->writeable = 1;
 	t->usermode = 0;
 	return 0;
@@ -73,6 +82,16 @@ u64 vcpu_get_apic_base(struct vcpu *v)
 	return v->lapic ? lapic_get_base(v->lapic) : v->p->apic_base;
 }
 
+/* SDM3 11.12.5, figure 11-26: reserved bits, and x2APIC without the APIC. */
+static bool base_valid(const struct vcpu *v, u64 val)
+{
+	u64 reserved = ~GENMASK64(v->c->maxphyaddr - 1, 0) | 0x2ff;
+
+	if (!cpuid_has(v, CPUID_F_X2APIC))
+		reserved |= APIC_BASE_EXTD;
+	return !(val & reserved) && (val & (APIC_BASE_EXTD | APIC_BASE_EN)) != APIC_BASE_EXTD;
+}
+
 int vcpu_set_apic_base(struct vcpu *v, u64 val, bool host)
 {
 	int r = 0;
@@ -80,6 +99,8 @@ int vcpu_set_apic_base(struct vcpu *v, u64 val, bool host)
 	if (v->lapic) {
 		engine_fpu_save(v->c);
 		r = lapic_set_base(v->lapic, val, host);
+	} else if (!base_valid(v, val)) {
+		r = -EINVAL;
 	} else {
 		v->p->apic_base = val;
 	}

@@ -63,6 +63,10 @@ static int service(struct vcpu *v)
 		run->exit_reason = KVM_EXIT_DIRTY_RING_FULL;
 		return RUN_EXIT;
 	}
+	if (take(v, VREQ_REPORT_TPR)) {
+		run->exit_reason = KVM_EXIT_TPR_ACCESS;
+		return RUN_EXIT;
+	}
 	if (take(v, VREQ_CLOCK_UPDATE))
 		kvmclock_update(v);
 	if (take(v, VREQ_TRIPLE_FAULT) || v->p->ev.triple_fault) {
@@ -94,6 +98,7 @@ static int service(struct vcpu *v)
 	    lapic_take_events(v->lapic, LAPIC_EV_UNHALT, NULL))
 		v->p->pv_unhalted = true;
 	if (take(v, VREQ_EVENT) && v->lapic) {
+		vcpu_count(v, req_event);
 		lapic_poll_timer(v->lapic);
 		/* Fired early: the VM's timer has forgotten the deadline, we have not. */
 		if (v->p->armed_ns && lapic_next_event_ns(v->lapic) == v->p->armed_ns)
@@ -190,7 +195,12 @@ int vcpu_enter(struct vcpu *v, bool replay)
 
 	c->single_step = replay || tf || debug || p->step_shadow;
 	vcpu_trace(kvm_entry, v, c->rip);
+	if (unlikely(p->vapic))
+		vapic_store(v);
+	vcpu_count(v, exits);
 	why = engine_run(c);
+	if (unlikely(p->vapic))
+		vapic_load(v);
 	if (unlikely(trace_any()))
 		trace_exit(v, why);
 	/* Between instructions: the one in the shadow has been executed. */
@@ -266,6 +276,7 @@ static int loop(struct vcpu *v)
 		}
 		if (vcpu_signal_pending(v)) {
 			run->exit_reason = KVM_EXIT_INTR;
+			vcpu_count(v, signal_exits);
 			r = -EINTR;
 			break;
 		}
@@ -287,6 +298,7 @@ static int loop(struct vcpu *v)
 		if (unlikely(run->request_interrupt_window) && vcpu_userspace_pic(v) &&
 		    vcpu_ready_for_interrupt(v)) {
 			run->exit_reason = KVM_EXIT_IRQ_WINDOW_OPEN;
+			vcpu_count(v, request_irq_exits);
 			r = RUN_EXIT;
 			break;
 		}
@@ -362,6 +374,22 @@ static void swap_mask(const sigset_t *set, sigset_t *old)
 	syscall(SYS_rt_sigprocmask, SIG_SETMASK, set, old, 8);
 }
 
+/* Which signals are to be left pending because only the mask of the call opens them. */
+static void hold_signals(struct vcpu *v)
+{
+	struct vcpu_priv *p = v->p;
+	u64 now = 0, mask, held;
+
+	syscall(SYS_rt_sigprocmask, SIG_SETMASK, NULL, &now, 8);
+	__builtin_memcpy(&mask, &p->sigmask, sizeof(mask));
+	held = now & ~mask;
+	if (unlikely(held & ~p->held_prepared) && vcpu_signals_prepare) {
+		vcpu_signals_prepare(held & ~p->held_prepared);
+		p->held_prepared |= held;
+	}
+	atomic_store(&p->held, held);
+}
+
 /* A signal that KVM_SET_SIGNAL_MASK unblocks is pending already: KVM returns at once and
  * leaves it pending for the program to collect. */
 static bool mask_has_pending(const sigset_t *mask)
@@ -382,7 +410,9 @@ static void cancelled(void *arg)
 	struct vcpu *v = arg;
 
 	v->c->fpu_live = 0;	/* the registers are gone */
-	v->p->guarded = v->p->delivering = false;
+	vcpu_unguard(v);
+	v->p->delivering = false;
+	atomic_store(&v->p->held, 0);
 	if (v->lapic)
 		lapic_put_away(v->lapic);
 	atomic_store(&v->blocked, 0);
@@ -411,10 +441,12 @@ static int __attribute__((noinline)) run_here(struct vcpu *v)
 	nested_quirks(v);
 	if (unlikely(p->sigmask_set)) {
 		masked = !mask_has_pending(&p->sigmask);
-		if (masked)
+		if (masked) {
+			hold_signals(v);
 			swap_mask(&p->sigmask, &saved);
-		else
+		} else {
 			atomic_store(&p->signal_seen, 1);
+		}
 	}
 	atomic_store(&v->in_guest, 1);
 	if (v->lapic)
@@ -426,11 +458,14 @@ static int __attribute__((noinline)) run_here(struct vcpu *v)
 		lapic_put_away(v->lapic);
 
 	engine_fpu_save(v->c);
+	vcpu_count(v, host_state_reload);
 	post_run(v);
 	vcpu_trace(kvm_userspace_exit, v, v->run->exit_reason, (u64)(s64)r);
 	atomic_store_explicit(&v->in_guest, 0, memory_order_release);
-	if (unlikely(masked))
+	if (unlikely(masked)) {
 		swap_mask(&saved, NULL);
+		atomic_store(&p->held, 0);
+	}
 	vcpu_set_current(NULL);
 	atomic_store_explicit(&v->tid, 0, memory_order_relaxed);
 	return r;

@@ -105,6 +105,12 @@ static bool valid(const struct vcpu *v, const struct kvm_sregs2 *s)
 	return !(s->cr0 & CR0_PG) || (s->cr0 & CR0_PE);
 }
 
+static int load(struct vcpu *v, void *arg)
+{
+	mmu_load_pdptes(v->c, v->c->cr3);
+	return 0;
+}
+
 /* 0 or -EINVAL with nothing changed. */
 static int set_common(struct vcpu *v, const struct kvm_sregs2 *s, bool load_pdptes)
 {
@@ -140,11 +146,10 @@ static int set_common(struct vcpu *v, const struct kvm_sregs2 *s, bool load_pdpt
 	else
 		c->cpl = s->ss.dpl & 3;
 	cpu_mode_changed(c);
-	vcpu_mem_begin(v);
 	mmu_flush_all(c);
+	/* Bad ones fault when they are used. */
 	if (load_pdptes && pae_paging(c->cr0, c->cr4, c->efer))
-		mmu_load_pdptes(c, c->cr3);	/* bad ones fault when they are used */
-	vcpu_mem_end(v);
+		vcpu_mem_do(v, load, NULL);
 
 	/* A VMM that predates MP states resets the boot CPU by its registers alone. */
 	if (v->id == v->cfg->bsp_id && c->rip == 0xfff0 && c->seg[S_CS].sel == 0xf000 &&

@@ -32,6 +32,14 @@ void vcpu_set_current(struct vcpu *v)
 	current = v;
 }
 
+/* Outside KVM_RUN. */
+static __thread struct vcpu *in_ioctl __attribute__((tls_model("initial-exec")));
+
+struct vcpu *vcpu_touching(void)
+{
+	return current ? current : in_ioctl;
+}
+
 int vcpu_create(struct vcpu **out, u32 id, u32 index, int run_fd, void *vm,
 		const struct vcpu_vm_ops *ops, const struct vcpu_vm_config *cfg,
 		struct phys *phys, struct lapic *lapic)
@@ -59,6 +67,7 @@ int vcpu_create(struct vcpu **out, u32 id, u32 index, int run_fd, void *vm,
 		goto fail;
 	}
 	v->run = run;
+	v->stats = &v->plain_stats;
 	v->pio_data = (u8 *)run + PAGE_SIZE;
 	v->id = id;
 	v->vm = vm;
@@ -155,6 +164,7 @@ void vcpu_flush_requests(struct vcpu *v)
 	atomic_store(&v->servicing, 1);
 	req = atomic_fetch_and(&v->requests, ~FLUSHES) & FLUSHES;
 	if (req & BIT64(VREQ_TLB_FLUSH)) {
+		vcpu_count(v, tlb_flush);
 		mmu_flush_all(c);
 		engine_code_suspect(c);
 	}
@@ -232,14 +242,17 @@ void vcpu_mem_begin(struct vcpu *v)
 {
 	if (current == v)
 		return;
+	in_ioctl = v;
 	atomic_store(&v->in_guest, 1);
 	vcpu_flush_requests(v);
 }
 
 void vcpu_mem_end(struct vcpu *v)
 {
-	if (current != v)
-		atomic_store(&v->in_guest, 0);
+	if (current == v)
+		return;
+	atomic_store(&v->in_guest, 0);
+	in_ioctl = NULL;
 }
 
 void vcpu_irq_wake(void *vcpu, enum irq_wake why)
@@ -282,6 +295,15 @@ void vcpu_irq_wake(void *vcpu, enum irq_wake why)
 		engine_kick(v->c);
 		break;
 	}
+}
+
+void (*vcpu_signals_prepare)(u64 set);
+
+bool vcpu_signal_hold(int sig)
+{
+	struct vcpu *v = current;
+
+	return v && v->p->held & BIT64(sig - 1);
 }
 
 void vcpu_signal_seen(void)

@@ -14,6 +14,7 @@
 #include "cpu/sys.h"
 #include "engine/engine.h"
 #include "irq/irq.h"
+#include "vcpu/stats.h"
 
 struct vcpu;
 
@@ -28,6 +29,7 @@ struct vcpu;
 	X(STEAL_UPDATE) X(VM_DEAD) X(EXIT_PARK) \
 	X(APIC_EVENT)	/* INIT or SIPI arrived at the LAPIC */ \
 	X(TIMER)	/* lapic_next_event_ns() changed */ \
+	X(REPORT_TPR)	/* KVM_EXIT_TPR_ACCESS is prepared */ \
 	X(NESTED_STATE)	/* KVM_SET_NESTED_STATE: what needs guest memory is to be done */ \
 	X(DIRTY_FULL)	/* the vCPU's dirty ring is soft-full: ask vm_ops->dirty_ring_full */
 enum vcpu_request {
@@ -109,6 +111,8 @@ struct vcpu {
 	_Atomic u32 wake_seq;		/* futex word for blocking (HLT, wait-for-SIPI) */
 	_Atomic u32 blocked;		/* the owner sleeps, or is about to, on wake_seq */
 	_Atomic int tid;		/* thread inside KVM_RUN, 0 = none */
+	struct vcpu_stats *_Atomic stats;	/* moved under the lock */
+	struct vcpu_stats plain_stats;
 
 	struct vcpu_priv *p;		/* vcpu_priv.h: events, cpuid, msrs, pio/mmio fragments, debug */
 };
@@ -128,6 +132,8 @@ void vcpu_request(struct vcpu *v, enum vcpu_request r);	/* set + kick + wake fro
 void vcpu_request_wait(struct vcpu *v, enum vcpu_request r);
 void vcpu_code_page(struct vcpu *v, u64 gpa);		/* queue a page for VREQ_CODE_PAGES */
 void vcpu_kick(struct vcpu *v);
+/* The vCPU for which this thread is using guest memory: KVM_RUN or a state ioctl. NULL: none. */
+struct vcpu *vcpu_touching(void);
 /* irq_ops of the interrupt library, its vCPU side. */
 void vcpu_irq_wake(void *vcpu, enum irq_wake why);
 u64 vcpu_tsc_now(void *vcpu);
@@ -138,6 +144,14 @@ u64 vcpu_tsc_to_ns(void *vcpu, u64 tsc_delta);
  * trampoline that the shim puts before every handler.
  */
 void vcpu_signal_seen(void);
+/*
+ * Signals that the thread blocks and KVM_SET_SIGNAL_MASK opens end KVM_RUN without being
+ * delivered: they are still pending when it returns. hold: such a signal has come; the
+ * trampoline blocks it again and sends it back. prepare, set by the shim at start: these
+ * signals may come, see to it that they meet the trampoline whatever their disposition is.
+ */
+bool vcpu_signal_hold(int sig);
+extern void (*vcpu_signals_prepare)(u64 set);
 /*
  * From the handler of a SIGSEGV or SIGBUS that translated code has not raised: true when
  * this thread's KVM_RUN touched guest memory that is gone; the context has been changed so
@@ -189,6 +203,8 @@ u32 vcpu_get_tsc_khz(struct vcpu *v);
 int vcpu_get_tsc_offset(struct vcpu *v, u64 *off);
 int vcpu_set_tsc_offset(struct vcpu *v, u64 off);
 int vcpu_kvmclock_ctrl(struct vcpu *v);
+int vcpu_set_vapic(struct vcpu *v, u64 gpa);
+void vcpu_set_tpr_reporting(struct vcpu *v, bool on);
 int vcpu_setup_mce(struct vcpu *v, u64 mcg_cap);
 int vcpu_set_mce(struct vcpu *v, const struct kvm_x86_mce *m);
 int vcpu_enable_cap(struct vcpu *v, const struct kvm_enable_cap *cap);

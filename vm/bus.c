@@ -81,6 +81,13 @@ static bool master_clock(void *o, u64 *host_tsc, u64 *ns)
 	return vm_master_clock(o, host_tsc, ns);
 }
 
+static bool dirty_ring_full(void *o, struct vcpu *v)
+{
+	struct vm *vm = o;
+
+	return vm->ring_bytes && vm_dirty_ring_soft_full(&atomic_load(&vm->vcpus[v->c->index])->ring);
+}
+
 const struct vcpu_vm_ops vm_bus_ops = {
 	.mmio_read = mmio_read,
 	.mmio_write = mmio_write,
@@ -92,4 +99,5 @@ const struct vcpu_vm_ops vm_bus_ops = {
 	.msr_allowed = msr_allowed,
 	.arm_timer = arm_timer,
 	.master_clock = master_clock,
+	.dirty_ring_full = dirty_ring_full,
 };

@@ -30,6 +30,8 @@ int vm_get_dirty_log(struct vm *vm, const struct kvm_dirty_log *d)
 	struct vm_slot *s;
 	int r;
 
+	if (vm->ring_bytes)
+		return -ENXIO;
 	pthread_rwlock_wrlock(&vm->slots_lock);
 	manual = vm->manual_dirty & KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE;
 	r = find_logged(vm, d->slot, &s);
@@ -57,6 +59,8 @@ int vm_clear_dirty_log(struct vm *vm, const struct kvm_clear_dirty_log *d)
 	bool any = false;
 	int r;
 
+	if (vm->ring_bytes)
+		return -ENXIO;
 	pthread_rwlock_wrlock(&vm->slots_lock);
 	r = find_logged(vm, d->slot, &s);
 	if (r)

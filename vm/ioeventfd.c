@@ -109,8 +109,9 @@ int vm_ioeventfd(struct vm *vm, const struct kvm_ioeventfd *p)
 	if (p->len > 8 || (p->len & (p->len - 1)) || p->addr + p->len < p->addr ||
 	    (p->flags & ~(u32)FLAGS_VALID) || (!p->len && n.has_data))
 		return -EINVAL;
+	/* Not cut to the length: a value that does not fit never matches. */
 	if (n.has_data)
-		n.data = p->len == 8 ? p->datamatch : p->datamatch & (BIT64(p->len * 8) - 1);
+		n.data = p->datamatch;
 	n.id = vm_eventfd_id(p->fd);
 	if (n.id < 0)
 		return (int)n.id;

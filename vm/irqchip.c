@@ -65,7 +65,7 @@ enum avic_kind vm_avic_kind(void)
 /* The inhibit mask as a counter, and in the log by name. */
 void vm_apicv_changed(struct vm *vm, u32 mask)
 {
-	u64 old = atomic_exchange(&vm->stats->apicv_inhibits, mask);
+	u64 old = atomic_exchange(vm->stats->apicv_inhibits, mask);
 
 	if (log_threshold < LOG_info)
 		return;

@@ -28,6 +28,10 @@ struct kvm_pre_fault_memory {
 };
 #endif
 
+#ifndef KVM_CAP_DIRTY_LOG_RING_ACQ_REL
+#define KVM_CAP_DIRTY_LOG_RING_ACQ_REL 223
+#endif
+
 #define KVM_UAPI_X2APIC_ENABLE_SEOIB BIT64(2)
 #define KVM_UAPI_X2APIC_DISABLE_SEOIB BIT64(3)
 
@@ -40,5 +44,8 @@ struct kvm_pre_fault_memory {
 #define VM_RUN_PAGES 3		/* kvm_run, PIO data, coalesced ring */
 #define VM_COALESCED_PAGE 2
 #define VM_RUN_BYTES (VM_RUN_PAGES * 4096)
+#define VM_DIRTY_RING_OFFSET (64 * 4096)
+#define VM_RING_BYTES_MAX (1u << 20)
+#define VM_RING_RESERVE 64
 
 #endif

@@ -77,6 +77,7 @@ static void map_publish(struct vm *vm, struct phys_map *m)
 	qsort(m->slot, m->n, sizeof(m->slot[0]), by_gpa);
 	vm->retired.map = atomic_exchange(&vm->phys.map, m);
 	vm_count(vm->stats, remote_tlb_flush);
+	vm_count(vm->stats, remote_tlb_flush_requests);
 	vm_request_all(vm, VREQ_TLB_FLUSH, true);
 }
 
@@ -96,7 +97,8 @@ static int dirty_alloc(struct vm *vm, struct vm_slot *s)
 	s->s.dirty = pages_alloc(s->dirty_bytes);
 	if (!s->s.dirty)
 		return -ENOMEM;
-	if (vm->manual_dirty & KVM_DIRTY_LOG_INITIALLY_SET) {
+	/* With a ring the bits mean "in the ring", and nothing is. */
+	if ((vm->manual_dirty & KVM_DIRTY_LOG_INITIALLY_SET) && !vm->ring_bytes) {
 		memset((void *)s->s.dirty, 0xff, s->dirty_bytes);
 		if (pages % 64)
 			s->s.dirty[words - 1] = BIT64(pages % 64) - 1;

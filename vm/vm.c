@@ -68,10 +68,11 @@ void vm_release(struct vm *vm)
 	vm_ioeventfd_release(vm);
 }
 
+/* Counters in a memfd begin in its first page: abi/stats.c. */
 static void stats_unmap(void *s, void *plain, int fd)
 {
 	if (s != plain)
-		munmap((void *)((uintptr_t)s & PAGE_MASK), PAGE_SIZE);
+		munmap((void *)((uintptr_t)s & PAGE_MASK), VM_STATS_BYTES);
 	if (fd >= 0)
 		close(fd);
 }
@@ -81,9 +82,11 @@ static void vcpu_free(struct vm_vcpu *vv)
 	/* The APIC bus first: it can reach the vCPU until then. */
 	if (vv->lapic)
 		lapic_destroy(vv->lapic);
-	if (vv->v)
+	if (vv->v) {
+		stats_unmap(vv->v->stats, &vv->v->plain_stats, vv->stats_fd);
 		vcpu_destroy(vv->v);
-	stats_unmap(vv->stats, &vv->plain_stats, vv->stats_fd);
+	}
+	vm_dirty_ring_detach(vv);
 	free(vv);
 }
 
@@ -162,9 +165,10 @@ int vm_vcpu_create(struct vm *vm, u32 id, int run_fd, struct vm_vcpu **out)
 		return -ENOMEM;
 	vv->vm = vm;
 	vv->index = index;
-	vv->stats = &vv->plain_stats;
 	vv->stats_fd = -1;
 	r = vm_coalesced_attach(vm, run_fd);
+	if (!r)
+		r = vm_dirty_ring_attach(vv, run_fd);
 	if (r)
 		goto fail;
 	vm->cfg.bsp_id = vm->bsp_id;

@@ -31,32 +31,48 @@ struct vm_msr_filter;
 /* Counters (KVM_GET_STATS_FD). Relaxed atomics; they live in shared memory so that
  * the stats fd shows them without being asked. */
 #define VM_STATS(X) \
-	X(remote_tlb_flush, "memory map changes that every vCPU had to follow") \
-	X(dirty_log_clears, "dirty bitmaps harvested or cleared") \
-	X(irqfd_injections, "interrupts raised by an eventfd") \
-	X(ioeventfd_signals, "guest writes turned into an eventfd") \
-	X(coalesced_writes, "guest writes queued in the coalesced ring") \
-	X(apicv_inhibits, "reasons against APIC acceleration, as bits (irq/apicv.h)")
-#define VCPU_STATS(X) \
-	X(exits, "returns of KVM_RUN to user space") \
-	X(io_exits, "returns for port I/O") \
-	X(mmio_exits, "returns for MMIO") \
-	X(hypercalls, "returns for a hypercall") \
-	X(halt_exits, "returns for HLT") \
-	X(signal_exits, "returns with EINTR") \
-	X(irq_window_exits, "returns for an interrupt window") \
-	X(request_irq_exits, "returns for an I/O APIC EOI")
+	X(remote_tlb_flush, COUNT, 1, "memory map changes that every vCPU had to follow") \
+	X(remote_tlb_flush_requests, COUNT, 1, "the same, asked for") \
+	X(mmu_shadow_zapped, COUNT, 1, "shadow pages dropped") \
+	X(mmu_pte_write, COUNT, 1, "writes to shadowed page tables") \
+	X(mmu_pde_zapped, COUNT, 1, "shadow page tables dropped") \
+	X(mmu_flooded, COUNT, 1, "page tables written too often") \
+	X(mmu_recycled, COUNT, 1, "shadow pages reclaimed") \
+	X(mmu_cache_miss, COUNT, 1, "shadow pages made") \
+	X(mmu_unsync, GAUGE, 1, "shadow pages that may be stale") \
+	X(pages_4k, GAUGE, 1, "4 KiB pages mapped by tables of the host") \
+	X(pages_2m, GAUGE, 1, "2 MiB pages") \
+	X(pages_1g, GAUGE, 1, "1 GiB pages") \
+	X(nx_lpage_splits, GAUGE, 1, "huge pages split for execution") \
+	X(max_mmu_rmap_size, PEAK, 1, "longest reverse map") \
+	X(max_mmu_page_hash_collisions, PEAK, 1, "most collisions of shadow pages") \
+	X(dirty_log_clears, COUNT, 1, "dirty bitmaps harvested or cleared") \
+	X(irqfd_injections, COUNT, 1, "interrupts raised by an eventfd") \
+	X(ioeventfd_signals, COUNT, 1, "guest writes turned into an eventfd") \
+	X(coalesced_writes, COUNT, 1, "guest writes queued in the coalesced ring") \
+	X(apicv_inhibits, GAUGE, 1, "reasons against APIC acceleration, as bits (irq/apicv.h)")
 struct vm_stats {
-#define X(n, d) _Atomic u64 n;
+#define X(n, kind, words, what) _Atomic u64 n[words];
 	VM_STATS(X)
 #undef X
 };
-struct vcpu_stats {
-#define X(n, d) _Atomic u64 n;
-	VCPU_STATS(X)
-#undef X
+#define VM_STATS_BYTES 8192	/* of a stats fd */
+#define vm_count(s, field) atomic_fetch_add_explicit((s)->field, 1, memory_order_relaxed)
+
+/* A vCPU's dirty ring (vm/dirty_ring.c). */
+#define VM_RING_OVERFLOW 4096
+struct vm_dirty_ring {
+	struct kvm_dirty_gfn *gfn;	/* shared with user space; NULL: no ring */
+	u32 size;			/* entries, a power of two */
+	_Atomic u32 dirty;		/* next to fill; lock */
+	_Atomic u32 reset;		/* next to be reset; slots_lock */
+	pthread_mutex_t lock;		/* over filling and overflow */
+	_Atomic u32 overflowed;
+	struct {
+		u32 slot;
+		u64 page;
+	} *overflow;
 };
-#define vm_count(s, field) atomic_fetch_add_explicit(&(s)->field, 1, memory_order_relaxed)
 
 /* A vCPU as its VM sees it. Made once, freed with the VM. */
 struct vm_vcpu {
@@ -65,9 +81,8 @@ struct vm_vcpu {
 	u32 index;
 	struct lapic *lapic;
 	_Atomic u64 deadline;	/* LAPIC timer, monotonic ns, 0 = none (vm/timer.c) */
-	struct vcpu_stats *_Atomic stats;
-	int stats_fd;		/* memfd behind stats, -1 = plain memory; vCPU lock */
-	struct vcpu_stats plain_stats;
+	int stats_fd;		/* memfd behind v->stats, -1 = plain memory; vCPU lock */
+	struct vm_dirty_ring ring;
 };
 
 struct vm {
@@ -85,6 +100,7 @@ struct vm {
 	} retired;
 	u64 slot_pages;			/* slots_lock */
 	u32 manual_dirty;		/* slots_lock: KVM_DIRTY_LOG_* of the capability */
+	u32 ring_bytes;			/* of a dirty ring, 0 = bitmaps; lock, before vCPUs */
 
 	_Atomic u32 nr_vcpus;		/* entries of vcpus[]; grows under lock */
 	_Atomic(struct vm_vcpu *) vcpus[VM_MAX_VCPUS];
@@ -151,6 +167,17 @@ void vm_memory_destroy(struct vm *vm);
 struct vm_slot *vm_slot_find(struct vm *vm, u32 id);	/* slots_lock */
 int vm_get_dirty_log(struct vm *vm, const struct kvm_dirty_log *d);
 int vm_clear_dirty_log(struct vm *vm, const struct kvm_clear_dirty_log *d);
+
+/* -- dirty_ring.c, guest.c -- */
+int vm_dirty_ring_enable(struct vm *vm, u64 bytes);
+int vm_reset_dirty_rings(struct vm *vm);
+int vm_dirty_ring_attach(struct vm_vcpu *vv, int run_fd);
+void vm_dirty_ring_detach(struct vm_vcpu *vv);
+void vm_dirty_ring_refill(struct vm_dirty_ring *r);
+bool vm_dirty_ring_soft_full(const struct vm_dirty_ring *r);
+/* May the pages [off, off + len) of a vCPU fd be mapped so? */
+bool vm_dirty_ring_map_ok(const struct vm *vm, u64 off, u64 len, bool exec, bool shared);
+size_t vm_vcpu_fd_bytes(const struct vm *vm);
 
 /* -- guest.c: callbacks that run inside the guest, vector state live -- */
 extern const struct phys_ops vm_phys_ops;

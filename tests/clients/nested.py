@@ -90,12 +90,13 @@ def loaded(guest, npt='Y'):
 
 
 @m.verdict
-def guests(machines, name, names):
+def guests(machines, name, names, npt='Y'):
     """Our guest tests as clients of L1's KVM."""
     files = [guest_program(n) for n in names]
-    guest = l1(name, SCRIPT_GUESTS.format(names=' '.join(names)), files=files)
+    guest = l1(name, SCRIPT_GUESTS.format(names=' '.join(names)), files=files,
+               append=f'kvm_amd.npt={npt}')
     machines.append(guest)
-    loaded(guest)
+    loaded(guest, npt)
     for n in names:
         guest.wait(f'guest.{n}', 120)
     guest.finish(60)
@@ -173,6 +174,8 @@ def moved(machines, hops):
 def tests():
     return [('l1-kvm-guests', True, functools.partial(guests, 'l1-kvm-guests', QUICK)),
             ('l1-kvm-guests-all', False, functools.partial(guests, 'l1-kvm-guests-all', GUESTS)),
+            ('l1-kvm-shadow-guests-all', False,
+             functools.partial(guests, 'l1-kvm-shadow-guests-all', GUESTS, 'N')),
             ('l1-kvm-microvm-smp1', True, functools.partial(microvm, 1)),
             ('l1-kvm-migrate-2', True, functools.partial(moved, 2)),
             ('l1-kvm-migrate-10', False, functools.partial(moved, 10)),

@@ -502,3 +502,66 @@ TEST(comes_and_goes, "no interrupt is lost while acceleration is inhibited and a
 		guest_free(g);
 	}
 }
+
+/* -- vector registers -- */
+
+#define EACH_YMM(X) \
+	X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14) X(15)
+#define YMM_LOAD(n) "vmovdqu 0x10100+32*" #n ", %ymm" #n "\n"
+#define YMM_STORE(n) "vmovdqu %ymm" #n ", 0x10400+32*" #n "\n"
+CODE64(sender, "mov $0xfee00000, %ebp\n movl $0x1ff, 0xf0(%rbp)\n movl $0x01000000, 0x310(%rbp)\n"
+	       EACH_YMM(YMM_LOAD) "xor %r8d, %r8d\n 1: cmpl $0, 0x10004\n je 1b\n"
+	       LOOP("inc %r8d\n movl $0x4061, 0x300(%rbp)\n 1: cmp %r8d, 0x10000\n jne 1b\n"
+		    "movl $0, 0xb0(%rbp)\n movl $0x10, 0x80(%rbp)\n mov 0x80(%rbp), %eax\n"
+		    /* let the other one go to sleep */
+		    "mov $3000, %ecx\n 2: dec %ecx\n jnz 2b\n")
+	       EACH_YMM(YMM_STORE) DONE);
+CODE64(receiver, "mov $0xfee00000, %ebp\n movl $0x1ff, 0xf0(%rbp)\n incl 0x10004\n"
+		 "1: sti\n hlt\n cli\n"
+		 "cmpl $500, 0x10000\n jne 1b" DONE
+		 "receiver_handler: incl 0x10000\n movl $0, 0xb0(%rbp)\n iretq\n");
+LABEL(receiver_handler);
+
+static void *receive(void *arg)
+{
+	struct stop *s = arg;
+	struct guest_cpu *c = (struct guest_cpu *)(uintptr_t)s->val;
+
+	*s = cpu_run(c);
+	return NULL;
+}
+
+TEST(vectors, "vector registers survive accesses to the APIC, and IPIs that wake a vCPU")
+{
+	struct guest *g = guest_new_flags(M_LONG, GUEST_IRQCHIP);
+	struct kvm_mp_state mp = { .mp_state = KVM_MP_STATE_RUNNABLE };
+	struct guest_cpu *c = guest_add_cpu(g);
+	struct stop s, other = { .val = (uintptr_t)c };
+	struct kvm_xcrs x = { .nr_xcrs = 1, .xcrs[0].value = 7 };
+	pthread_t t;
+
+	if (!guest_has(g, 1, 2, 28))
+		test_skip("no AVX");
+	guest_map_apic(g);
+	guest_load(g, G_CODE, sender);
+	guest_load(g, G_CODE + 0x1000, receiver);
+	guest_gate(g, VEC, SEL_CODE64, G_CODE + 0x1000 + (u64)(receiver_handler - receiver_b), 0xe, 0, 0);
+	for (u32 i = 0; i < 512; i++)
+		g->ram[G_DATA + 0x100 + i] = (u8)(i * 7 + 3);
+	WITH_SREGS(cpu0(g), r)
+		r.cr4 |= 1 << 9 | 1 << 18;	/* OSFXSR, OSXSAVE */
+	vcpu_ioctl(cpu0(g), KVM_SET_XCRS, &x, "KVM_SET_XCRS");
+	vcpu_ioctl(c, KVM_SET_MP_STATE, &mp, "KVM_SET_MP_STATE");
+	WITH_REGS(c, r) {
+		r.rip = G_CODE + 0x1000;
+		r.rsp = G_FREE + 0x1000;
+	}
+	if (pthread_create(&t, NULL, receive, &other))
+		test_die("pthread_create");
+	s = run(g);
+	CHECK_STOP(s, ST_DONE);
+	pthread_join(t, NULL);
+	CHECK_STOP(other, ST_DONE);
+	CHECK(!memcmp(g->ram + G_DATA + 0x100, g->ram + G_DATA + 0x400, 512));
+	guest_free(g);
+}

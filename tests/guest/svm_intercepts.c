@@ -68,8 +68,10 @@ static const struct row {
 	const char *name;
 	const u8 *b, *e, *a, *n;
 	u32 number, flags;
+	u64 info1, info2;
 } rows[] = {
-#define ROW(id, num, fl) { #id, id##_b, id##_e, id##_a, id##_b2, num, fl }
+#define ROW(id, num, fl, ...) { .name = #id, .b = id##_b, .e = id##_e, .a = id##_a, \
+	.n = id##_b2, .number = num, .flags = fl, ##__VA_ARGS__ }
 	ROW(cr0r, SVM_I_CR_READ + 0, 0), ROW(cr2r, SVM_I_CR_READ + 2, 0),
 	ROW(cr3r, SVM_I_CR_READ + 3, 0), ROW(cr4r, SVM_I_CR_READ + 4, 0),
 	ROW(cr8r, SVM_I_CR_READ + 8, 0), ROW(cr0w, SVM_I_CR_WRITE + 0, 0),
@@ -90,7 +92,9 @@ static const struct row {
 	ROW(vmload, SVM_I_VMLOAD, 0), ROW(vmsave, SVM_I_VMSAVE, 0), ROW(stgi, SVM_I_STGI, 0),
 	ROW(clgi, SVM_I_CLGI, 0), ROW(icebp, SVM_I_ICEBP, NO_FREE),
 	ROW(monitor, SVM_I_MONITOR, 0), ROW(mwait, SVM_I_MWAIT, 0),
-	ROW(xsetbv, SVM_I_XSETBV, 0), ROW(invpcid, SVM_I_INVPCID, 0),
+	ROW(xsetbv, SVM_I_XSETBV, 0),
+	/* The descriptor's linear address and the type. */
+	ROW(invpcid, SVM_I_INVPCID, 0, .info1 = 0x10000, .info2 = 2),
 	ROW(rsm, SVM_I_RSM, NO_FREE), ROW(rdpmc, SVM_I_RDPMC, NO_FREE),
 };
 
@@ -112,7 +116,7 @@ TEST(instructions, "every instruction intercept: exit code, RIP at the instructi
 		ok = CHECK_EXIT(&s, st, r->number) &&
 		     CHECK_EQ(s.save->rip, G_L2 + (u64)(r->a - r->b)) &&
 		     CHECK_EQ(s.ctl->next_rip, G_L2 + (u64)(r->n - r->b)) &&
-		     CHECK_EQ(s.ctl->exit_info_1, 0) && CHECK_EQ(s.ctl->exit_info_2, 0);
+		     CHECK_EQ(s.ctl->exit_info_1, r->info1) && CHECK_EQ(s.ctl->exit_info_2, r->info2);
 		if (!ok)
 			printf("# %s with its intercept\n", r->name);
 		guest_free(s.g);
