@@ -68,6 +68,22 @@ int cache_init(struct engine *e)
 	return 0;
 }
 
+/* Held, but not counted anywhere: memory that nobody tracks. */
+#define NO_SERIAL (~0u)
+
+static void page_get(struct engine *e, struct ppage *pp)
+{
+	u32 serial = e->c->ops->code_page(e->c, pp->gpa, 0);
+
+	pp->ref = serial ? serial : NO_SERIAL;
+}
+
+static void page_put(struct engine *e, struct ppage *pp)
+{
+	e->c->ops->code_page(e->c, pp->gpa, pp->ref);
+	pp->ref = 0;
+}
+
 /* Memory that was never written stays untouched: an idle vCPU costs next to nothing. */
 static void ppages_release(struct engine *e)
 {
@@ -76,7 +92,7 @@ static void ppages_release(struct engine *e)
 	for (u32 i = 0; i < 1u << CPAGE_HASH_BITS; i++) {
 		for (struct ppage *pp = e->ppages[i]; pp; pp = pp->hash_next)
 			if (pp->ref)
-				e->c->ops->code_page(e->c, pp->gpa, false);
+				page_put(e, pp);
 		e->ppages[i] = NULL;
 		e->cpages[i] = NULL;
 	}
@@ -278,10 +294,8 @@ struct cpage *cache_cpage(struct engine *e, u64 lin, const struct fetch_page *fp
  */
 void cache_fetch_lines(struct engine *e, struct ppage *pp, u32 off, u32 len)
 {
-	if (!pp->ref) {
-		e->c->ops->code_page(e->c, pp->gpa, true);
-		pp->ref = true;
-	}
+	if (!pp->ref)
+		page_get(e, pp);
 	for (u32 l = off >> CODE_LINE_SHIFT; l <= (off + len - 1) >> CODE_LINE_SHIFT && l < 64; l++) {
 		if (pp->lines & BIT64(l))
 			continue;
@@ -324,6 +338,9 @@ void cache_validate(struct engine *e, struct ppage *pp)
 		return;
 	pp->checked = e->suspect_gen;
 	pp->writes = 0;
+	/* The map has changed: counted anew, before the bytes are looked at. */
+	if (!pp->ref && pp->lines)
+		page_get(e, pp);
 	for (u64 left = pp->lines; left; left &= left - 1) {
 		u32 l = (u32)__builtin_ctzll(left);
 		u64 *d = (u64 *)(pp->copy + (l << CODE_LINE_SHIFT));
@@ -338,6 +355,19 @@ void cache_validate(struct engine *e, struct ppage *pp)
 			d[i] = s[i];
 		kill_range(e, pp, l << CODE_LINE_SHIFT, (l + 1) << CODE_LINE_SHIFT);
 	}
+}
+
+void engine_map_changed(struct cpu *c)
+{
+	struct engine *e = c->engine;
+
+	if (!e->arena.head)
+		return;
+	for (u32 i = 0; i < 1u << CPAGE_HASH_BITS; i++)
+		for (struct ppage *pp = e->ppages[i]; pp; pp = pp->hash_next)
+			if (pp->ref)
+				page_put(e, pp);
+	engine_code_suspect(c);
 }
 
 /* A page that is written often is data again until code in it runs again. */
@@ -357,8 +387,7 @@ void engine_code_written(struct cpu *c, u64 gpa, u32 len)
 				kill_range(e, pp, 0, PAGE_SIZE);
 				pp->lines = 0;
 				pp->writes = 0;
-				pp->ref = false;
-				c->ops->code_page(c, pp->gpa, false);
+				page_put(e, pp);
 			} else {
 				kill_range(e, pp, off, off + n);
 				for (u32 i = off; i < off + n; i++)

@@ -254,9 +254,9 @@ struct cpu_ops {
 	/* Segmentation: offset `ea` in segment `seg` -> linear address, with all
 	 * checks of the current mode for an access of len bytes. */
 	int (*linear)(struct cpu *c, enum cpu_sreg seg, u64 ea, u32 len, bool write, u64 *lin);
-	/* This CPU now holds (get) or no longer holds translations of a page: the
-	 * page leaves or may return to the write TLBs. */
-	void (*code_page)(struct cpu *c, u64 gpa, bool get);
+	/* This CPU now holds translations of a page, which leaves the write TLBs: put is 0, and
+	 * the result names what has been taken. With that as `put`: it holds none any more. */
+	u32 (*code_page)(struct cpu *c, u64 gpa, u32 put);
 	/* Execute one instruction that is left to C. c->rip is at it. On CPU_OK
 	 * c->rip has been moved on. */
 	int (*exec)(struct cpu *c, const struct insn *in);

@@ -154,7 +154,7 @@ struct ppage {
 	u64 lines;	/* 64-byte lines that units cover */
 	u32 checked;	/* engine->suspect_gen at which bytes were last compared */
 	u32 writes;	/* slow stores since the last validation */
-	bool ref;	/* phys_code_get done */
+	u32 ref;	/* result of ops->code_page; 0: not held */
 	const u8 *host;
 	u8 *copy;	/* the bytes as translated, valid in `lines` */
 };

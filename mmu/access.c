@@ -44,11 +44,28 @@ static inline void copy_guest(void *d, const void *s, u32 n)
 	cpu_copy(d, s, n);
 }
 
+/* The same bytes at other guest-physical addresses. Within a page. */
+static void wrote_aliases(struct cpu *c, const struct phys_slot *s, u64 gpa, u32 len)
+{
+	const struct phys_map *m = atomic_load_explicit(&c->phys->map, memory_order_acquire);
+	const u8 *host = s->hva + (gpa - s->gpa);
+
+	for (u32 i = 0; i < m->n; i++) {
+		const struct phys_slot *t = &m->slot[i];
+
+		if (t->code_serial == s->code_serial && t->gpa != s->gpa && host >= t->hva &&
+		    (u64)(host - t->hva) < t->size)
+			engine_code_written(c, t->gpa + (u64)(host - t->hva), len);
+	}
+}
+
 void mmu_wrote(struct cpu *c, const struct phys_slot *s, u64 gpa, u32 len)
 {
 	struct phys *p = c->phys;
 
 	engine_code_written(c, gpa, len);
+	if (unlikely(s->flags & PHYS_ALIASED))
+		wrote_aliases(c, s, gpa, len);
 	if (p->ops && p->ops->code_written)
 		p->ops->code_written(p->owner, gpa, len, c->index);
 }

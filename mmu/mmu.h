@@ -69,8 +69,8 @@ bool mmu_drop_writes(struct cpu *c, u64 gpa);
 /* The same for a page another CPU made code: reports that it may have been written. */
 void mmu_drop_code_writes(struct cpu *c, u64 gpa);
 void mmu_drop_all_writes(struct cpu *c);
-/* cpu_ops.code_page. On get, call it before the bytes are read for translation. */
-void mmu_code_page(struct cpu *c, u64 gpa, bool get);
+/* cpu_ops.code_page. To get, call it before the bytes are read for translation. */
+u32 mmu_code_page(struct cpu *c, u64 gpa, u32 put);
 /* cpu_ops.mem_direct and mem_written. */
 int mmu_mem_direct(struct cpu *c, u64 gva, u32 len, enum mmu_idx idx, u8 **host, u64 *gpa);
 void mmu_mem_written(struct cpu *c, u64 gpa, u32 len);

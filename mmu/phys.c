@@ -109,31 +109,32 @@ int phys_write(struct phys *p, u64 gpa, const void *buf, u64 len)
 	return 0;
 }
 
-void phys_code_get(struct phys *p, u64 gpa, u32 by)
+u32 phys_code_get(struct phys *p, u64 gpa, u32 by)
 {
 	const struct phys_slot *s = phys_find(p, gpa);
 	_Atomic u8 *count;
 	u8 v;
 
 	if (!s || !s->code)
-		return;
+		return 0;
 	count = &s->code[(gpa - s->gpa) >> PAGE_SHIFT];
 	v = atomic_load_explicit(count, memory_order_relaxed);
 	do {
 		if (v == UINT8_MAX)
-			return;
+			return s->code_serial;
 	} while (!atomic_compare_exchange_weak(count, &v, (u8)(v + 1)));
 	if (!v && p->ops && p->ops->code_page)
 		p->ops->code_page(p->owner, gpa & PAGE_MASK, by);
+	return s->code_serial;
 }
 
-void phys_code_put(struct phys *p, u64 gpa)
+void phys_code_put(struct phys *p, u64 gpa, u32 serial)
 {
 	const struct phys_slot *s = phys_find(p, gpa);
 	_Atomic u8 *count;
 	u8 v;
 
-	if (!s || !s->code)
+	if (!s || !s->code || s->code_serial != serial)
 		return;
 	count = &s->code[(gpa - s->gpa) >> PAGE_SHIFT];
 	v = atomic_load_explicit(count, memory_order_relaxed);

@@ -16,7 +16,10 @@
 
 #include "base/types.h"
 
-enum { PHYS_READONLY = 1, PHYS_LOG_DIRTY = 2 };
+enum {
+	PHYS_READONLY = 1, PHYS_LOG_DIRTY = 2,
+	PHYS_ALIASED = 4,	/* another slot may show the same host memory: same code_serial */
+};
 
 struct phys_slot {
 	u64 gpa, size;		/* bytes, page aligned */
@@ -26,6 +29,7 @@ struct phys_slot {
 	_Atomic u64 *dirty;	/* bitmap, one bit a page; NULL without LOG_DIRTY */
 	_Atomic u8 *code;	/* per page: how many vCPUs hold translations of it (saturating
 				 * at 255); NULL: not tracked */
+	u32 code_serial;	/* names the counts; not 0 when there are any */
 };
 
 struct phys_map {
@@ -68,9 +72,10 @@ int phys_write(struct phys *p, u64 gpa, const void *buf, u64 len);
 
 void phys_mark_dirty(struct phys *p, const struct phys_slot *s, u64 gpa);
 
-/* Code tracking (engine/ through mmu/). The first ref of a page calls ops->code_page. */
-void phys_code_get(struct phys *p, u64 gpa, u32 by);
-void phys_code_put(struct phys *p, u64 gpa);
+/* Code tracking (engine/ through mmu/). The first ref of a page calls ops->code_page. get returns
+ * which counts it used, 0 for none; put does nothing when others are in force by now. */
+u32 phys_code_get(struct phys *p, u64 gpa, u32 by);
+void phys_code_put(struct phys *p, u64 gpa, u32 serial);
 static inline bool phys_is_code(const struct phys_slot *s, u64 gpa)
 {
 	return s->code &&

@@ -247,15 +247,18 @@ void mmu_drop_all_writes(struct cpu *c)
 	drop_writes(c, 0, true);
 }
 
-void mmu_code_page(struct cpu *c, u64 gpa, bool get)
+u32 mmu_code_page(struct cpu *c, u64 gpa, u32 put)
 {
-	if (!get) {
-		phys_code_put(c->phys, gpa);
-		return;
+	u32 serial;
+
+	if (put) {
+		phys_code_put(c->phys, gpa, put);
+		return 0;
 	}
 	/* Counted first: from here on no fill installs a write entry again. */
-	phys_code_get(c->phys, gpa, c->index);
+	serial = phys_code_get(c->phys, gpa, c->index);
 	mmu_drop_code_writes(c, gpa);
+	return serial;
 }
 
 /* *c is zeroed, or has been through here before. */

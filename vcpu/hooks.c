@@ -5,6 +5,7 @@
  * These run on in-guest paths: the guest's vector state may be in the host's
  * registers, so whatever may reach libc or the VM saves it first.
  */
+#include <Zydis/Zydis.h>
 #include <sched.h>
 
 #include "cpu/access.h"
@@ -15,12 +16,26 @@
 
 /* -- instructions -- */
 
+/* MONITOR and MWAIT are no-ops whatever CPUID says, unless user space has had enough of that. */
+static bool mwait_absent(const struct vcpu *v, const struct insn *in)
+{
+	const struct kvm_cpuid_entry2 *e;
+
+	if (in->mnemonic != ZYDIS_MNEMONIC_MONITOR && in->mnemonic != ZYDIS_MNEMONIC_MWAIT)
+		return false;
+	e = cpuid_find(v, 1, 0);
+	return !e || !(e->ecx & BIT(3));
+}
+
 static int exec(struct cpu *c, const struct insn *in)
 {
 	struct vcpu *v = c->owner;
 	int r;
 
 	v->p->insn = in;
+	if (unlikely(v->cfg->disabled_quirks & KVM_X86_QUIRK_MWAIT_NEVER_UD_FAULTS) &&
+	    mwait_absent(v, in))
+		return cpu_raise(c, EXC_UD);
 	if (unlikely(v->p->dbg.control)) {
 		r = debug_exec(c, in);
 		if (r != CPU_OK)

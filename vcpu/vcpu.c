@@ -166,7 +166,11 @@ void vcpu_flush_requests(struct vcpu *v)
 	if (req & BIT64(VREQ_TLB_FLUSH)) {
 		vcpu_count(v, tlb_flush);
 		mmu_flush_all(c);
-		engine_code_suspect(c);
+		engine_map_changed(c);
+		/* Stores up to here were made by the old map's rules: others may have looked at
+		 * the bytes already. */
+		if (v->phys->ops)
+			v->phys->ops->code_written(v->phys->owner, 0, 0, c->index);
 	}
 	if (req & BIT64(VREQ_CODE_PAGES)) {
 		u64 q[ARRAY_SIZE(v->p->code_queue)];

@@ -10,7 +10,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "base/log.h"
 #include "base/user.h"
@@ -19,62 +18,69 @@
 #define USER_TOP 0x7ffffffff000ull	/* TASK_SIZE_MAX with 4-level page tables */
 #define GPA_TOP (1ull << 52)		/* AMD64: at most 52 physical bits */
 
-static void *pages_alloc(size_t bytes)
-{
-	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-	return p == MAP_FAILED ? NULL : p;
-}
-
-static void pages_free(void *p, size_t bytes)
-{
-	if (p)
-		munmap(p, bytes);
-}
-
 static void retire_free(struct vm *vm)
 {
 	struct vm_retired *r = &vm->retired;
+	struct vm_code_area *a;
 
 	free(r->map);
-	pages_free(r->dirty, r->dirty_bytes);
-	pages_free(r->code, r->code_bytes);
+	vm_zeroed_free(r->dirty, r->dirty_bytes);
+	while ((a = r->areas)) {
+		r->areas = a->next;
+		vm_code_area_free(a);
+	}
 	memset(r, 0, sizeof(*r));
 }
 
 struct vm_slot *vm_slot_find(struct vm *vm, u32 id)
 {
-	for (struct vm_slot *s = vm->slots; s; s = s->next)
-		if (s->s.id == id)
-			return s;
-	return NULL;
+	return id < VM_USER_SLOTS && vm->by_id ? vm->by_id[id] : NULL;
 }
 
-static int by_gpa(const void *a, const void *b)
+/* The current map without the slot `drop`, with `add`; NULL: no memory. */
+static struct phys_map *map_with(struct vm *vm, const struct vm_slot *drop,
+				 const struct phys_slot *add)
 {
-	const struct phys_slot *x = a, *y = b;
+	const struct phys_map *old = atomic_load(&vm->phys.map);
+	struct phys_map *m = malloc(sizeof(*m) + (old->n + 1) * sizeof(m->slot[0]));
 
-	return x->gpa < y->gpa ? -1 : x->gpa > y->gpa;
-}
+	if (!m)
+		return NULL;
+	m->n = 0;
+	for (u32 i = 0; i < old->n; i++) {
+		const struct phys_slot *s = &old->slot[i];
 
-static struct phys_map *map_alloc(struct vm *vm, u32 extra)
-{
-	u32 n = extra;
-	struct phys_map *m;
-
-	for (struct vm_slot *s = vm->slots; s; s = s->next)
-		n++;
-	m = calloc(1, sizeof(*m) + n * sizeof(m->slot[0]));
+		if (drop && s->id == drop->s.id)
+			continue;
+		if (add && add->gpa < s->gpa) {
+			m->slot[m->n++] = *add;
+			add = NULL;
+		}
+		m->slot[m->n++] = *s;
+	}
+	if (add)
+		m->slot[m->n++] = *add;
 	return m;
 }
 
-/* Fill `m` from the list, make it the current map and the old one retired. */
+static struct phys_slot *in_map(struct phys_map *m, const struct phys_slot *s)
+{
+	u32 lo = 0, hi = m->n;
+
+	while (lo < hi) {
+		u32 mid = (lo + hi) / 2;
+
+		if (m->slot[mid].gpa < s->gpa)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return &m->slot[lo];
+}
+
+/* Make `m` the current map and the old one retired. */
 static void map_publish(struct vm *vm, struct phys_map *m)
 {
-	for (struct vm_slot *s = vm->slots; s; s = s->next)
-		m->slot[m->n++] = s->s;
-	qsort(m->slot, m->n, sizeof(m->slot[0]), by_gpa);
 	vm->retired.map = atomic_exchange(&vm->phys.map, m);
 	vm_count(vm->stats, remote_tlb_flush);
 	vm_count(vm->stats, remote_tlb_flush_requests);
@@ -83,8 +89,19 @@ static void map_publish(struct vm *vm, struct phys_map *m)
 
 static bool overlaps(struct vm *vm, const struct vm_slot *self, u64 gpa, u64 size)
 {
-	for (struct vm_slot *s = vm->slots; s; s = s->next)
-		if (s != self && gpa < s->s.gpa + s->s.size && s->s.gpa < gpa + size)
+	const struct phys_map *m = atomic_load(&vm->phys.map);
+	u32 lo = 0, hi = m->n;
+
+	while (lo < hi) {	/* the first that ends above gpa */
+		u32 mid = (lo + hi) / 2;
+
+		if (m->slot[mid].gpa + m->slot[mid].size <= gpa)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	for (; lo < m->n && m->slot[lo].gpa < gpa + size; lo++)
+		if (!self || m->slot[lo].id != self->s.id)
 			return true;
 	return false;
 }
@@ -94,7 +111,7 @@ static int dirty_alloc(struct vm *vm, struct vm_slot *s)
 	u64 pages = s->s.size >> PAGE_SHIFT, words = (pages + 63) / 64;
 
 	s->dirty_bytes = words * 8;
-	s->s.dirty = pages_alloc(s->dirty_bytes);
+	s->s.dirty = vm_zeroed(s->dirty_bytes);
 	if (!s->s.dirty)
 		return -ENOMEM;
 	/* With a ring the bits mean "in the ring", and nothing is. */
@@ -114,33 +131,46 @@ static u32 phys_flags(u32 kvm)
 
 static int slot_create(struct vm *vm, const struct kvm_userspace_memory_region2 *m)
 {
-	struct phys_map *map;
+	struct phys_map *map = NULL;
 	struct vm_slot *s;
 
 	if (overlaps(vm, NULL, m->guest_phys_addr, m->memory_size))
 		return -EEXIST;
+	if (!vm->by_id) {
+		vm->by_id = calloc(VM_USER_SLOTS, sizeof(*vm->by_id));
+		if (!vm->by_id)
+			return -ENOMEM;
+	}
 	s = calloc(1, sizeof(*s));
-	map = map_alloc(vm, 1);
-	if (!s || !map)
-		goto nomem;
+	if (!s)
+		return -ENOMEM;
 	s->s.id = m->slot;
 	s->s.gpa = m->guest_phys_addr;
 	s->s.size = m->memory_size;
 	s->s.hva = user_ptr(m->userspace_addr);
 	s->s.flags = phys_flags(m->flags);
-	s->code_bytes = m->memory_size >> PAGE_SHIFT;
-	s->s.code = pages_alloc(s->code_bytes);
-	if (!s->s.code || ((s->s.flags & PHYS_LOG_DIRTY) && dirty_alloc(vm, s)))
+	if ((s->s.flags & PHYS_LOG_DIRTY) && dirty_alloc(vm, s))
+		goto nomem;
+	map = map_with(vm, NULL, &s->s);
+	if (!map)
 		goto nomem;
 	retire_free(vm);
+	vm->by_id[m->slot] = s;
+	if (vm_code_join(vm, map, s)) {
+		vm->by_id[m->slot] = NULL;
+		goto nomem;
+	}
+	*in_map(map, &s->s) = s->s;
 	s->next = vm->slots;
+	s->prev = &vm->slots;
+	if (s->next)
+		s->next->prev = &s->next;
 	vm->slots = s;
 	vm->slot_pages += m->memory_size >> PAGE_SHIFT;
 	map_publish(vm, map);
 	return 0;
 nomem:
-	if (s)
-		pages_free(s->s.code, s->code_bytes);
+	vm_zeroed_free((void *)s->s.dirty, s->dirty_bytes);
 	free(s);
 	free(map);
 	return -ENOMEM;
@@ -148,20 +178,19 @@ nomem:
 
 static int slot_delete(struct vm *vm, struct vm_slot *s)
 {
-	struct phys_map *map = map_alloc(vm, 0);
-	struct vm_slot **p;
+	struct phys_map *map = map_with(vm, s, NULL);
 
 	if (!map)
 		return -ENOMEM;
 	retire_free(vm);
-	for (p = &vm->slots; *p != s; p = &(*p)->next)
-		;
-	*p = s->next;
+	vm->by_id[s->s.id] = NULL;
+	*s->prev = s->next;
+	if (s->next)
+		s->next->prev = s->prev;
 	vm->slot_pages -= s->s.size >> PAGE_SHIFT;
 	vm->retired.dirty = (void *)s->s.dirty;
 	vm->retired.dirty_bytes = s->dirty_bytes;
-	vm->retired.code = (void *)s->s.code;
-	vm->retired.code_bytes = s->code_bytes;
+	vm_code_leave(vm, map, s);
 	free(s);
 	map_publish(vm, map);
 	return 0;
@@ -170,48 +199,39 @@ static int slot_delete(struct vm *vm, struct vm_slot *s)
 static int slot_change(struct vm *vm, struct vm_slot *s,
 		       const struct kvm_userspace_memory_region2 *m)
 {
+	const u32 user = PHYS_READONLY | PHYS_LOG_DIRTY;
 	u32 flags = phys_flags(m->flags);
 	bool move = m->guest_phys_addr != s->s.gpa;
-	_Atomic u8 *code = NULL;
+	bool on = flags & PHYS_LOG_DIRTY;
+	struct phys_slot n = s->s;
 	struct phys_map *map;
 
 	if (user_ptr(m->userspace_addr) != s->s.hva || m->memory_size != s->s.size ||
 	    ((flags ^ s->s.flags) & PHYS_READONLY))
 		return -EINVAL;
-	if (!move && flags == s->s.flags)
+	if (!move && flags == (s->s.flags & user))
 		return 0;
 	if (move && overlaps(vm, s, m->guest_phys_addr, m->memory_size))
 		return -EEXIST;
-	map = map_alloc(vm, 0);
+	n.gpa = m->guest_phys_addr;
+	n.flags = flags | (s->s.flags & ~user);
+	map = map_with(vm, s, &n);
 	if (!map)
 		return -ENOMEM;
-	retire_free(vm);
-	if (move) {
-		/* Counts of translated pages belong to guest-physical places. */
-		code = pages_alloc(s->code_bytes);
-		if (!code)
-			goto nomem;
+	if (on && !s->s.dirty && dirty_alloc(vm, s)) {
+		free(map);
+		return -ENOMEM;
 	}
-	if ((flags & PHYS_LOG_DIRTY) && !s->s.dirty && dirty_alloc(vm, s))
-		goto nomem;
-	if (!(flags & PHYS_LOG_DIRTY) && s->s.dirty) {
+	retire_free(vm);
+	n.dirty = on ? s->s.dirty : NULL;
+	if (!on && s->s.dirty) {
 		vm->retired.dirty = (void *)s->s.dirty;
 		vm->retired.dirty_bytes = s->dirty_bytes;
-		s->s.dirty = NULL;
 	}
-	if (move) {
-		vm->retired.code = (void *)s->s.code;
-		vm->retired.code_bytes = s->code_bytes;
-		s->s.code = code;
-	}
-	s->s.gpa = m->guest_phys_addr;
-	s->s.flags = flags;
+	s->s = n;
+	*in_map(map, &n) = n;
 	map_publish(vm, map);
 	return 0;
-nomem:
-	pages_free((void *)code, s->code_bytes);
-	free(map);
-	return -ENOMEM;
 }
 
 /* Order of the checks: facts 5.2. */
@@ -255,9 +275,12 @@ void vm_memory_destroy(struct vm *vm)
 	retire_free(vm);
 	while ((s = vm->slots)) {
 		vm->slots = s->next;
-		pages_free((void *)s->s.dirty, s->dirty_bytes);
-		pages_free((void *)s->s.code, s->code_bytes);
+		vm_zeroed_free((void *)s->s.dirty, s->dirty_bytes);
 		free(s);
 	}
+	for (u32 i = 0; i < vm->nr_areas; i++)
+		vm_code_area_free(vm->areas[i]);
+	free(vm->areas);
+	free(vm->by_id);
 	free(atomic_exchange(&vm->phys.map, NULL));
 }

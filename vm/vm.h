@@ -93,10 +93,14 @@ struct vm {
 	struct vcpu_vm_config cfg;	/* lock; vCPUs read single fields */
 	struct phys phys;
 	struct vm_slot *slots;		/* slots_lock: list */
+	struct vm_slot **by_id;		/* slots_lock; NULL before the first slot */
+	struct vm_code_area **areas;	/* slots_lock: by host address */
+	u32 nr_areas, code_serial;	/* slots_lock */
 	struct vm_retired {		/* slots_lock: freed at the next change */
 		struct phys_map *map;
-		void *dirty, *code;
-		size_t dirty_bytes, code_bytes;
+		void *dirty;
+		size_t dirty_bytes;
+		struct vm_code_area *areas;	/* list */
 	} retired;
 	u64 slot_pages;			/* slots_lock */
 	u32 manual_dirty;		/* slots_lock: KVM_DIRTY_LOG_* of the capability */
@@ -159,14 +163,33 @@ static inline struct irqchip *vm_chip(struct vm *vm)
 /* -- memslot.c, dirty.c -- */
 struct vm_slot {
 	struct phys_slot s;
-	size_t dirty_bytes, code_bytes;
-	struct vm_slot *next;
+	size_t dirty_bytes;
+	struct vm_code_area *area;
+	struct vm_slot *next, **prev;
 };
 int vm_set_memory(struct vm *vm, const struct kvm_userspace_memory_region2 *m);
 void vm_memory_destroy(struct vm *vm);
 struct vm_slot *vm_slot_find(struct vm *vm, u32 id);	/* slots_lock */
 int vm_get_dirty_log(struct vm *vm, const struct kvm_dirty_log *d);
 int vm_clear_dirty_log(struct vm *vm, const struct kvm_clear_dirty_log *d);
+
+/* -- code_area.c -- */
+struct vm_code_area {
+	u8 *hva;
+	u64 size;		/* bytes of host memory */
+	u32 serial;		/* never used again */
+	u32 slots;		/* that show a part of it */
+	_Atomic u8 *count;	/* a page */
+	struct vm_code_area *next;	/* of the retired ones */
+};
+/* The slot is in `map`, which is to be published, and not yet in the area list. Fills in its code
+ * fields, and those of all slots it now shares host memory with. 0 or -ENOMEM. */
+int vm_code_join(struct vm *vm, struct phys_map *map, struct vm_slot *slot);
+/* The slot is in `map` no more. */
+void vm_code_leave(struct vm *vm, struct phys_map *map, struct vm_slot *slot);
+void vm_code_area_free(struct vm_code_area *a);
+void *vm_zeroed(size_t bytes);
+void vm_zeroed_free(void *p, size_t bytes);
 
 /* -- dirty_ring.c, guest.c -- */
 int vm_dirty_ring_enable(struct vm *vm, u64 bytes);

@@ -803,3 +803,71 @@ RULE(vapic_page, "5.1", "SET_VAPIC_ADDR: the page shows the TPR before entry and
 	MUST(!ioctl(m.cpu, KVM_GET_LAPIC, &l));
 	EQ((u8)l.regs[0x80], 0x50);
 }
+
+/* -- code that changes under memory slots -- */
+
+/* call f; mov bl,al; mov byte [0x1101],2; call f; mov bh,al; hlt; f: mov al,1; ret */
+static void load_patcher(u64 ds)
+{
+	struct kvm_sregs s;
+
+	LOAD(0xe8, 0xfd, 0x00, 0x88, 0xc3, 0xc6, 0x06, 0x01, 0x11, 0x02, 0xe8, 0xf3, 0x00, 0x88, 0xc7,
+	     0xf4);
+	memcpy(m.ram + CODE + 0x100, "\xb0\x01\xc3", 3);
+	s = sregs();
+	s.ds.base = ds;
+	s.ds.selector = (u16)(ds >> 4);
+	MUST(!ioctl(m.cpu, KVM_SET_SREGS, &s));
+}
+
+RULE(code_slot_recreated, "5.2", "a slot deleted and made again: stores into code are still seen")
+{
+	machine(0);
+	for (int i = 0; i < 3; i++) {
+		load_patcher(0);
+		EQ(run(), KVM_EXIT_HLT);
+		EQ(regs().rbx, 0x201);
+		MUST(!slot(m.vm, 0, 0, 0, 0, NULL));
+		MUST(!slot(m.vm, 0, i ? KVM_MEM_LOG_DIRTY_PAGES : 0, 0, RAM, m.ram));
+	}
+	/* moved away and back */
+	MUST(!slot(m.vm, 0, KVM_MEM_LOG_DIRTY_PAGES, 1u << 20, RAM, m.ram));
+	MUST(!slot(m.vm, 0, KVM_MEM_LOG_DIRTY_PAGES, 0, RAM, m.ram));
+	load_patcher(0);
+	EQ(run(), KVM_EXIT_HLT);
+	EQ(regs().rbx, 0x201);
+}
+
+RULE(code_two_slots, "5.2", "two slots over one piece of host memory: a store through either changes the code")
+{
+	machine(0);
+	MUST(!slot(m.vm, 1, 0, RAM, 0x10000, m.ram));
+	load_patcher(RAM);
+	EQ(run(), KVM_EXIT_HLT);
+	EQ(regs().rbx, 0x201);
+	load_patcher(0);
+	EQ(run(), KVM_EXIT_HLT);
+	EQ(regs().rbx, 0x201);
+	/* a third one that overlaps the first in part and goes beyond */
+	MUST(!slot(m.vm, 1, 0, RAM, 0, NULL));
+	MUST(!slot(m.vm, 0, 0, 0, 0, NULL));
+	MUST(!slot(m.vm, 1, 0, RAM, 0x10000, m.ram + 0x1000));
+	MUST(!slot(m.vm, 0, 0, 0, 0x10000, m.ram));
+	load_patcher(RAM - 0x1000);
+	EQ(run(), KVM_EXIT_HLT);
+	EQ(regs().rbx, 0x201);
+}
+
+RULE(mwait_quirk, "5.4", "MONITOR and MWAIT are no-ops; #UD without the quirk and the CPUID bit")
+{
+	machine(0);
+	LOAD(0x0f, 0x01, 0xc8, 0x0f, 0x01, 0xc9, 0xf4);
+	EQ(run(), KVM_EXIT_HLT);
+	EQ(regs().rip, CODE + 7);
+	IS(enable(m.vm, KVM_CAP_DISABLE_QUIRKS2, KVM_X86_QUIRK_MWAIT_NEVER_UD_FAULTS), 0);
+	*(u32 *)(void *)(m.ram + 6 * 4) = 0x5000;	/* #UD */
+	m.ram[0x5000] = 0xf4;
+	LOAD(0x0f, 0x01, 0xc8, 0xf4);
+	EQ(run(), KVM_EXIT_HLT);
+	EQ(regs().rip, 0x5001);
+}

@@ -45,7 +45,8 @@ def avic(machines, smp):
     kernel = os.path.join(vm.script('kernel', 'cloud'), 'vmlinuz')
     os.environ['STANDIN_SVM'] = 'avic,x2avic'
     try:
-        guest = nested.l1(f'l1-kvm-avic-smp{smp}', SCRIPT.format(limit=nested.LIMIT, smp=smp),
+        script = SCRIPT.format(limit=nested.LIMIT, smp=smp, do='do=info,busy,off')
+        guest = nested.l1(f'l1-kvm-avic-smp{smp}', script,
                           files=(kernel, vm.initramfs('cloud'), bigid()), smp=2,
                           cpu='max,+svm,+npt,migratable=off', append='kvm_amd.avic=1')
     finally:

@@ -20,9 +20,10 @@ def drive(path, bus, form='raw'):
 
 
 def loaded(name, board, irqchip, smp, port, work, disk, form='raw', memory=256, extra=(),
-           pauses=True, **more):
+           pauses=True, accel='', **more):
     """A Machine whose guest runs tests/clients/pulse.c; `work` is what it does.
 
+    `accel`: more options of the accelerator.
     `pauses`: the test stops the machine; its kernel may then find the TSC unstable, because QEMU
     stops the kvmclock, with which the kernel compares it."""
     bus = 'device' if board == 'microvm' else 'pci'
@@ -31,6 +32,8 @@ def loaded(name, board, irqchip, smp, port, work, disk, form='raw', memory=256, 
     argv = vm.command(machine=board, irqchip=irqchip, smp=smp, do='pulse,off', net=True,
                       memory=memory, files=(program,), tag='-pulse', quiet=False,
                       append=f'pulse={pulse}' + (' pauses=1' if pauses else ''), extra=[*drive(disk, bus, form), *extra], **more)
+    if accel:
+        argv[argv.index('-accel') + 1] += ',' + accel
     return m.Machine(argv, name)
 
 
@@ -48,12 +51,12 @@ def counters(report):
     return {k: int(v) for k, v in (word.split('=') for word in report.split())}
 
 
-def progress(guest, names, seconds=60):
+def progress(guest, names, seconds=60, key='pulse'):
     """Every named counter must rise; returns the last report."""
-    first = counters(guest.next('pulse', seconds))
+    first = counters(guest.next(key, seconds))
     end = time.monotonic() + seconds
     while True:
-        last = counters(guest.next('pulse', seconds))
+        last = counters(guest.next(key, seconds))
         still = [n for n in names if last[n] <= first[n]]
         if not still:
             return last

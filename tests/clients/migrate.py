@@ -42,12 +42,12 @@ def wait_state(guest, states, seconds=30):
         time.sleep(0.02)
 
 
-def same_memory(one, other, name):
+def same_memory(one, other, name, size=MEMORY):
     """Both machines stand still: every byte of their memory must be the same."""
     paths = [os.path.join(vm.WORK, f'{name}.{side}.mem') for side in 'ab']
     try:
         for guest, path in zip((one, other), paths):
-            guest.qmp('pmemsave', val=0, size=MEMORY << 20, filename=path)
+            guest.qmp('pmemsave', val=0, size=size << 20, filename=path)
         with open(paths[0], 'rb') as a, open(paths[1], 'rb') as b:
             at, wrong = 0, []
             while True:
@@ -70,25 +70,68 @@ def same_memory(one, other, name):
                 os.unlink(path)
 
 
-def hop(source, target, path, name):
+def postcopy(source, target, path):
+    """Moves the guest at once; its memory follows, the missing page first (userfaultfd)."""
+    for guest in (source, target):
+        guest.qmp('migrate-set-capabilities',
+                  capabilities=[{'capability': 'postcopy-ram', 'state': True}])
+        # Slow enough that most pages are still missing when the target runs.
+        guest.qmp('migrate-set-parameters', max_bandwidth=8 << 20, max_postcopy_bandwidth=32 << 20)
+    target.qmp('migrate-incoming', uri=f'unix:{path}')
+    source.qmp('migrate', uri=f'unix:{path}')
+    time.sleep(1)
+    source.qmp('migrate-start-postcopy')
+    wait_state(target, ('running',))
+    missing = source.qmp('query-migrate')['ram']['remaining'] >> 20
+    info = wait_migration(source)
+    if not info['ram'].get('postcopy-requests'):
+        raise m.Trouble('the target asked for no page')
+    return missing, info['ram']['postcopy-requests']
+
+
+def hop(source, target, path, name, size=MEMORY):
     """Moves the guest; returns the downtime in ms that QEMU states."""
     for guest in (source, target):
         guest.qmp('migrate-set-parameters', downtime_limit=3000, max_bandwidth=1 << 34)
     source.qmp('migrate', uri=f'unix:{path}')
     info = wait_migration(source)
     wait_state(target, ('paused', 'prelaunch'))
-    same_memory(source, target, name)
+    same_memory(source, target, name, size)
     return info['downtime']
 
 
 @m.verdict
-def migrate(machines, board, irqchip, smp, hops):
-    name = f'migrate-{board}-{irqchip}-{hops}'
+def migrate_postcopy(machines, irqchip, smp):
+    name = f'migrate-postcopy-{irqchip}'
+    disk = vm.disk(name + '.disk', DISK, False)
+    path = os.path.join(vm.WORK, f'{name}.sock')
+    with Echo() as echo:
+        guest = load.loaded(name + '.0', 'q35', irqchip, smp, echo.port, WORK, disk)
+        machines.append(guest)
+        others = load.begin(guest)
+        load.progress(guest, NAMES)
+        target = load.loaded(f'{name}.1', 'q35', irqchip, smp, echo.port, WORK, disk,
+                             extra=('-incoming', 'defer'))
+        machines.append(target)
+        missing, requests = postcopy(guest, target, path)
+        done = load.blk_account(guest)
+        guest.kill()
+        guest.close()
+        load.progress(target, NAMES)
+        target.check()
+        final = load.settle(target, echo, (others[0] - done[0], others[1] - done[1]))
+    os.unlink(disk)
+    return f'{missing} MiB missing at the start, {requests} pages asked for; ' + load.summary(final)
+
+
+@m.verdict
+def migrate(machines, board, irqchip, smp, hops, accel=''):
+    name = f'migrate-{board}-{irqchip}-{accel[:10]}{hops}'
     disk = vm.disk(name + '.disk', DISK, False)
     path = os.path.join(vm.WORK, f'{name}.sock')
     down = []
     with Echo() as echo:
-        guest = load.loaded(name + '.0', board, irqchip, smp, echo.port, WORK, disk)
+        guest = load.loaded(name + '.0', board, irqchip, smp, echo.port, WORK, disk, accel=accel)
         machines.append(guest)
         others = load.begin(guest)
         last = load.progress(guest, NAMES)
@@ -96,7 +139,7 @@ def migrate(machines, board, irqchip, smp, hops):
         clock = last['ms']
         for n in range(1, hops + 1):
             target = load.loaded(f'{name}.{n}', board, irqchip, smp, echo.port, WORK, disk,
-                                 extra=('-S', '-incoming', f'unix:{path}'))
+                                 accel=accel, extra=('-S', '-incoming', f'unix:{path}'))
             machines.append(target)
             target.qmp('query-status')   # it listens
             down.append(hop(guest, target, path, name))
@@ -131,4 +174,7 @@ def tests():
                       functools.partial(migrate, board, irqchip, 2, 2)))
         found.append((f'migrate-{board}-{irqchip}-20', False,
                       functools.partial(migrate, board, irqchip, 8, 20)))
+    found.append(('migrate-q35-split-ring', True,
+                  functools.partial(migrate, 'q35', 'split', 2, 2, 'dirty-ring-size=4096')))
+    found.append(('migrate-postcopy', False, functools.partial(migrate_postcopy, 'on', 2)))
     return found

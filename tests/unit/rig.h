@@ -90,6 +90,9 @@ static int rig_mmio_write(struct cpu *c, u64 gpa, const void *buf, u32 len)
 	memcpy(&rig.mmio_val[i], buf, len);
 	return rig.mmio_result;
 }
+/* phys_slot.code_serial */
+enum { RIG_SERIAL = 7 };
+
 static const struct mmio_ops rig_mmio = { .read = rig_mmio_read, .write = rig_mmio_write };
 
 static const struct cpu_ops rig_ops = {
@@ -125,9 +128,9 @@ static int rig_setup(void **state)
 	rig.code = calloc(RAM_SIZE / 4096, 1);
 	rig.rom_code = calloc(ROM_SIZE / 4096, 1);
 	m->n = 2;
-	m->slot[0] = (struct phys_slot){ 0, RAM_SIZE, rig.ram, 0, 0, NULL, rig.code };
+	m->slot[0] = (struct phys_slot){ 0, RAM_SIZE, rig.ram, 0, 0, NULL, rig.code, RIG_SERIAL };
 	m->slot[1] = (struct phys_slot){
-		ROM_GPA, ROM_SIZE, rig.rom, PHYS_READONLY, 1, NULL, rig.rom_code
+		ROM_GPA, ROM_SIZE, rig.rom, PHYS_READONLY, 1, NULL, rig.rom_code, RIG_SERIAL
 	};
 	rig.phys.ops = &rig_phys_ops;
 	atomic_store(&rig.phys.map, m);

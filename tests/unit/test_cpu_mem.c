@@ -251,7 +251,7 @@ static void test_string_mmio(void **state)
 	assert_fault(cpu_exec_string(c, &decoded), EXC_PF, PF_W);
 	assert_int_equal(rig.mmio_reads, 0);
 	/* a page with code */
-	mmu_code_page(c, 0x10000, true);
+	mmu_code_page(c, 0x10000, 0);
 	c->gpr[R_RAX] = 0x77;
 	regs(0, GVA + 10, 5);
 	assert_int_equal(cpu_exec_string(c, I(8, "\xf3\xaa")), CPU_OK);

@@ -79,13 +79,14 @@ static int t_linear(struct cpu *c, enum cpu_sreg s, u64 ea, u32 n, bool w, u64 *
 	*lin = ea + (s == S_FS || s == S_GS || !cpu_in_64(c) ? c->seg[s].base : 0);
 	return CPU_OK;
 }
-static void t_code(struct cpu *c, u64 gpa, bool get)
+static u32 t_code(struct cpu *c, u64 gpa, u32 put)
 {
-	code_pages[gpa >> 12] = get;
+	code_pages[gpa >> 12] = !put;
 	for (u32 i = 0; i < MMU_IDX_COUNT; i++)
 		for (u32 s = 0; s < TLB_SIZE; s++)
 			if (c->tlb[i].w[s].tag == (gpa & PAGE_MASK))
 				c->tlb[i].w[s].tag = tlb_empty_tag(s);
+	return 1;
 }
 static int t_exec(struct cpu *c, const struct insn *in)
 {

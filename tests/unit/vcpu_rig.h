@@ -106,6 +106,7 @@ static int rig_setup(void **state)
 	R.map.n = 1;
 	R.map.slot[0] = (struct phys_slot){
 		.size = RAM_SIZE, .hva = R.ram, .code = calloc(RAM_SIZE >> PAGE_SHIFT, 1),
+		.code_serial = 1,
 	};
 	R.phys.ops = &rig_phys_ops;
 	atomic_store(&R.phys.map, (struct phys_map *)&R.map);
