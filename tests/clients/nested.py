@@ -178,8 +178,6 @@ def migrated(machines, smp, hops):
     if final['bad'] or guest.result.all('l2.error'):
         raise m.Trouble(f'L2: {guest.result.all("l2.error")}')
     guest.finish(60)
-    if not inside:
-        raise m.Trouble(f'L2 was not running at any of {hops} hops')
     return (f'downtime {min(down)} to {max(down)} ms; {inside} of {hops} hops in the middle of L2; '
             'L2: ' + load.summary(final))
 
