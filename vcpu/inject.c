@@ -368,11 +368,12 @@ static bool deliver_pending_exception(struct vcpu *v)
 	return vcpu_deliver_fault(v, &f);
 }
 
-/* AVIC needs no window for the vectors of the APIC, only for the PIC's (facts 3.2, 3.8). */
+/* AVIC needs no window for the vectors of the APIC, only for the PIC's, and in L2 none is
+ * opened for L1 (facts 3.2, 3.8). */
 static void irq_window(struct vcpu *v, bool on)
 {
 	if (apicv_irq_window(v->lapic) == on ||
-	    (on && (v->c->in_l2 || (apicv_active(v->lapic) && !extint(v)))) ||
+	    (on && apicv_active(v->lapic) && !extint(v)) ||
 	    !apicv_count_irq_window(v->lapic, on))
 		return;
 	engine_fpu_save(v->c);
@@ -426,7 +427,7 @@ static bool inject_interrupts(struct vcpu *v)
 		if (!vcpu_interrupt_allowed(v)) {
 			if (svm_host_if(c) && svm_gif(c))
 				p->step_shadow = true;
-			irq_window(v, true);
+			irq_window(v, !c->in_l2);
 			return true;	/* hooks.window() looks again */
 		}
 		if (unlikely(c->in_l2) && svm_intercepts(c, SVM_I_INTR)) {
