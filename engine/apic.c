@@ -198,8 +198,9 @@ void apic_patch(struct engine *e, struct record *r, u64 gva)
 /* Which short cut an instruction that is otherwise left to C may try first. */
 u8 apic_class(const struct translator *t, const struct insn *in, ZydisMnemonic m)
 {
+	/* In L2 the APIC is never accelerated by L0, and L1 may want the instruction. */
 	if (!(t->mode & MODE_CPL0) || (t->mode & ~MODE_CPU & ~MODE_NOGROUP) ||
-	    (in->prefixes & PFX_LOCK))
+	    mode_idx(t->mode) >= MMU_L2 || (in->prefixes & PFX_LOCK))
 		return CL_EXEC;
 	switch (m) {
 	case ZYDIS_MNEMONIC_WRMSR:

@@ -201,6 +201,7 @@ struct mmu_l2 {
 	u8 np, mode;	/* nested paging; enum npt_mode */
 	bool nx, smep;	/* of the host */
 	u64 ncr3, apic_page;
+	u64 rsvd;	/* bits that are zero in every present nested entry */
 	u64 cr0, cr3, cr4, efer;	/* L2's own that its TLB was filled under */
 	struct mmu_npwc {
 		u64 tag;	/* gpa >> 21; ~0 = empty */

@@ -16,13 +16,13 @@ enum npt_mode { NPT_32, NPT_32_PSE, NPT_PAE, NPT_LONG4, NPT_LONG5 };
 #define EFER_PAGING (EFER_NX | EFER_LMA)
 
 /* Bits that must be zero in a present entry whatever its level. */
-static u64 npt_reserved(const struct cpu *c)
+static u64 reserved_bits(const struct cpu *c, u8 mode, bool nx)
 {
 	u64 r = BIT64(52) - BIT64(c->maxphyaddr < 52 ? c->maxphyaddr : 52);
 
-	if (c->l2.mode == NPT_PAE)
+	if (mode == NPT_PAE)
 		r |= GENMASK64(62, 52);
-	if (!c->l2.nx)
+	if (!nx)
 		r |= PTE_NX;
 	return r;
 }
@@ -98,7 +98,7 @@ static inline bool npt_cached(struct cpu *c, u64 gpa, enum mem_access acc, struc
 	s.gpa = n->gpa + i * 8;
 	s.slot = NULL;
 	rights = (s.pte & n->rights & PTE_RIGHTS) | ((s.pte | n->rights) & PTE_NX);
-	if (likely((s.pte & PTE_P) && !(s.pte & npt_reserved(c)) &&
+	if (likely((s.pte & PTE_P) && !(s.pte & c->l2.rsvd) &&
 		   (!n->large || ((s.pte & PTE_PS) && !(s.pte & 0x1fe000)))) &&
 	    npt_finish(c, acc, &s, 0, 0, rights, 8, &error) == WALK_OK) {
 		npt_done(out, s.pte & PTE_ADDR & ~(BIT64(shift) - 1), gpa, shift, s.pte, rights);
@@ -125,7 +125,7 @@ static enum walk_status npt_wide(struct cpu *c, u64 gpa, enum mem_access acc,
 {
 	struct mmu_l2 *l = &c->l2;
 	int top = l->mode == NPT_LONG5 ? 4 : l->mode == NPT_LONG4 ? 3 : 1;
-	u64 table = l->ncr3 & PTE_ADDR, rights = PTE_RIGHTS, high = npt_reserved(c);
+	u64 table = l->ncr3 & PTE_ADDR, rights = PTE_RIGHTS, high = c->l2.rsvd;
 	bool all_accessed = true;
 	struct step path[5];
 	enum walk_status r;
@@ -259,7 +259,7 @@ bool npt_peek(struct cpu *c, u64 gpa, u64 *out)
 		u64 mask = BIT64(shift) - 1;
 
 		if (!peek(c, table + (gpa >> shift & (BIT64(bits) - 1)) * size, size, &pte) ||
-		    !(pte & PTE_U) || (wide && (pte & npt_reserved(c))))
+		    !(pte & PTE_U) || (wide && (pte & c->l2.rsvd)))
 			return false;
 		if (level == 0 || (level < 3 && (pte & PTE_PS) && l->mode != NPT_32)) {
 			u64 addr = pte & PTE_ADDR;
@@ -325,6 +325,7 @@ void mmu_enter_guest(struct cpu *c, const struct mmu_nested *n)
 	l->mode = mode;
 	l->nx = nx;
 	l->smep = smep;
+	l->rsvd = reserved_bits(c, mode, nx);
 	if (all || n->tlb_ctl)
 		npt_forget(c);
 	if (all)

@@ -47,8 +47,9 @@ void vapic_store(struct vcpu *v)
 	if (lapic_get_state(v->lapic, page, true))
 		return;
 	data = page[TPR] | (highest(page, ISR) & 0xf0) << 8 | highest(page, IRR) << 24;
-	/* A write may be news to this very vCPU, which would leave again: only if it is any. */
-	if (!phys_read(v->phys, v->p->vapic, &old, sizeof(old)) && old != data)
+	/* Where the page holds code, a write makes the engine look again before it runs anything:
+	 * one at every entry would keep it from running at all. */
+	if (phys_read(v->phys, v->p->vapic, &old, sizeof(old)) || old != data)
 		phys_write(v->phys, v->p->vapic, &data, sizeof(data));
 }
 
