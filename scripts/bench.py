@@ -240,6 +240,7 @@ IRQ_TEXT = {
     'ipi-round-trip': '... and back',
     'ipi-to-halted': 'IPI to a halted vCPU',
     'ipi-round-trip-halted': '... and back',
+    'ipi-to-halted-polled': 'IPI to a halted vCPU, KVM_CAP_HALT_POLL 100 us',
     'timer': 'TSC-deadline timer to the handler, running',
     'timer-halted': 'TSC-deadline timer to the handler, halted',
     'irqfd': 'irqfd written by the VMM to the handler, running',

@@ -59,6 +59,8 @@ struct svm {
 	u16 pause_left;
 	u64 pause_tsc;		/* of the last PAUSE */
 	u64 inj_rip;
+	bool own_pat;		/* L2 runs with G_PAT: c->pat is L2's, l1_pat L1's */
+	u64 l1_pat;
 	u64 vmcb_pa;		/* of the VMCB that VMRUN was given last; ~0 = none */
 	struct vmcb_control ctl;/* L1's, as VMRUN took it over */
 	struct svm_l1 l1;
