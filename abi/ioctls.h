@@ -74,6 +74,7 @@
 	X(GET_TSC_KHZ, 0x0000aea3, NONE, void, vmi_get_tsc_khz) \
 	X(ENABLE_CAP, 0x4068aea3, IN, struct kvm_enable_cap, vmi_enable_cap) \
 	X(SIGNAL_MSI, 0x4020aea5, IN, struct kvm_msi, vm_signal_msi) \
+	X(SET_PMU_EVENT_FILTER, 0x4020aeb2, RAW, void, vmi_pmu_filter) \
 	X(CLEAR_DIRTY_LOG, 0xc018aec0, IN, struct kvm_clear_dirty_log, vm_clear_dirty_log) \
 	X(X86_SET_MSR_FILTER, 0x4188aec6, IN, struct kvm_msr_filter, vm_set_msr_filter) \
 	X(RESET_DIRTY_RINGS, 0x0000aec7, NONE, void, vm_reset_dirty_rings) \

@@ -334,8 +334,12 @@ static void kill_range(struct engine *e, struct ppage *pp, u32 from, u32 to)
 
 void cache_validate(struct engine *e, struct ppage *pp)
 {
-	if (pp->checked == e->suspect_gen)
-		return;
+	if (pp->checked != e->suspect_gen)
+		cache_compare(e, pp);
+}
+
+void cache_compare(struct engine *e, struct ppage *pp)
+{
 	pp->checked = e->suspect_gen;
 	pp->writes = 0;
 	/* The map has changed: counted anew, before the bytes are looked at. */

@@ -273,6 +273,7 @@ void cache_kill_unit(struct engine *e, struct unit *u);
 struct cpage *cache_cpage(struct engine *e, u64 lin, const struct fetch_page *fp);
 void cache_fetch_lines(struct engine *e, struct ppage *pp, u32 off, u32 len);
 void cache_validate(struct engine *e, struct ppage *pp);
+void cache_compare(struct engine *e, struct ppage *pp);	/* whatever was checked before */
 void cache_jc_reset(struct engine *e, u32 idx);
 u8 **engine_jc_slot(struct engine *e, u32 mode, u64 rip);
 struct itlb_slot *itlb_slot(struct engine *e, u32 class, u64 lin);

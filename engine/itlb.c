@@ -42,7 +42,9 @@ int itlb_get(struct engine *e, u64 lin, struct cpage **cp)
 	*cp = cache_cpage(e, lin, &fp);
 	if (!*cp)
 		return CPU_EXIT;
-	cache_validate(e, (*cp)->pp);
+	/* Always: a device may have written the page since, with nothing on this CPU to tell of it.
+	 * The guest maps a page before it runs what was read into it. */
+	cache_compare(e, (*cp)->pp);
 	u32 i = (u32)(s - e->itlb[k]);
 
 	s->tag = (lin & PAGE_MASK) | 1;

@@ -284,6 +284,34 @@ static bool invpcid(struct cpu *c, const struct insn *in, int *res)
 	return true;
 }
 
+/* -- write traps: after the instruction, with the new value -- */
+
+void svm_write_trap(struct cpu *c, const struct insn *in)
+{
+	u32 cr = 0;
+	u64 v = c->cr0;
+
+	switch (in->mnemonic) {
+	case ZYDIS_MNEMONIC_MOV:
+		if (in->map != 1 || in->opcode != 0x22)
+			return;
+		cr = in->reg + (in->prefixes & PFX_LOCK ? 8 : 0);
+		v = insn_reg(c, in->rm, in->mode == 8 ? 8 : 4);
+		break;
+	case ZYDIS_MNEMONIC_LMSW: case ZYDIS_MNEMONIC_CLTS:
+		break;
+	case ZYDIS_MNEMONIC_WRMSR:
+		if ((u32)c->gpr[R_RCX] == 0xc0000080 &&
+		    svm_intercepts(c, SVM_I_EFER_WRITE_TRAP))
+			svm_vmexit(c, SVM_EXIT_EFER_WRITE_TRAP, c->efer, 0);
+		return;
+	default:
+		return;
+	}
+	if (svm_intercepts(c, SVM_I_CR_WRITE_TRAP + cr))
+		svm_vmexit(c, SVM_EXIT_CR_WRITE_TRAP + cr, v, 0);
+}
+
 static bool comes_first(const struct cpu *c, u32 first)
 {
 	if ((first & (CPL0 | UD_CPL)) && c->cpl)

@@ -71,6 +71,8 @@ struct svm {
 	/* -- of the exit being made -- */
 	u32 exit_int_info, exit_int_info_err;	/* event in delivery; 0 = none */
 	u64 exit_next_rip;
+	u8 exit_insn_len, exit_insn[15];	/* decode assists (APM2 15.8.4) */
+	bool write_traps;	/* L1 wants to hear of finished writes to CRs or EFER */
 	/* -- AVIC of the VMCB that runs (svm/avic.c) -- */
 	bool avic_on;
 	bool avic_trapped;	/* avic_trap is to be made when the instruction has retired */
@@ -108,6 +110,8 @@ int svm_exec(struct cpu *c, const struct insn *in);
 /* Before any instruction that C executes in L2. True: L1 intercepts it (or it has raised what
  * comes before the intercept); *res is what the handler returns. */
 bool svm_intercept(struct cpu *c, const struct insn *in, int *res);
+/* A CR or EFER write has retired and L1 traps it (APM2 15.8.3, 15.35.x): RIP is behind it. */
+void svm_write_trap(struct cpu *c, const struct insn *in);
 /* PAUSE in L2: true when the filter has run out (APM2 15.14.4). */
 bool svm_pause_exits(struct cpu *c);
 

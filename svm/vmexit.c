@@ -2,6 +2,8 @@
 /* svm/vmexit.c - #VMEXIT: from L2 back into L1 (APM2 15.6). */
 #include "svm/svm_priv.h"
 
+#include "base/mem.h"
+
 /* The guest stopped in front of an instruction that stands in an interrupt shadow. */
 static bool in_shadow(const struct cpu *c)
 {
@@ -47,6 +49,10 @@ static void store_exit(struct cpu *c, struct vmcb_control *v, u64 code, u64 info
 	/* CR8 is V_TPR, except that without masking it is the physical TPR as well. */
 	if (!svm_intr_masking(c) || s->avic_on)
 		svm_write_vtpr(c, cpu_hooks->read_cr8(c));
+	if (svm_has(&s->caps, SVM_FEAT_DECODE_ASSISTS)) {
+		v->insn_len = s->exit_insn_len;
+		cpu_copy(v->insn_bytes, s->exit_insn, sizeof(v->insn_bytes));
+	}
 	v->int_ctl = s->ctl.int_ctl;
 	v->int_vector = s->ctl.int_vector;
 	v->tlb_ctl = s->ctl.tlb_ctl;
@@ -88,6 +94,7 @@ void svm_abandon(struct cpu *c)
 	s->avic_on = s->avic_trapped = false;
 	s->exit_int_info = s->exit_int_info_err = 0;
 	s->exit_next_rip = 0;
+	s->exit_insn_len = 0;
 	mmu_leave_guest(c);
 	cpu_mode_changed(c);
 }
@@ -136,14 +143,45 @@ void svm_leave(struct cpu *c)
 
 /* -- exceptions (APM2 15.12) -- */
 
+/* Decode assists: the bytes of the instruction that hit a page fault (APM2 15.8.4). An
+ * instruction fetch has none. */
+static void note_insn(struct cpu *c)
+{
+	struct svm *s = c->svm;
+	u64 lin = cpu_in_64(c) ? c->rip : (u32)(c->seg[S_CS].base + c->rip), gpa;
+	u32 n = 0;
+
+	cpu_zero(s->exit_insn, sizeof(s->exit_insn));
+	while (n < sizeof(s->exit_insn) && mmu_peek(c, lin + n, &gpa)) {
+		const struct phys_slot *slot = phys_find(c->phys, gpa);
+
+		if (!slot)
+			break;
+		s->exit_insn[n++] = slot->hva[gpa - slot->gpa];
+	}
+	s->exit_insn_len = (u8)n;
+}
+
 bool svm_exception(struct cpu *c, const struct cpu_fault *f, const struct cpu_event *during,
 		   int *res)
 {
 	struct svm *s = c->svm;
 	u64 info1 = f->has_error ? f->error : 0, info2 = 0;
+	u32 code = SVM_EXIT_EXCP + f->vector;
 
-	if (f->vector < EXC_NPF && !svm_intercepts(c, SVM_I_EXCP + f->vector))
+	if (f->vector == EXC_NPF) {
+		code = SVM_EXIT_NPF;
+		info1 = f->info;
+	} else if (f->vector == EXC_AVIC) {
+		code = f->error;
+		info1 = f->info;
+	} else if (f->vector == EXC_MF && !(c->cr0 & CR0_NE) &&
+		   svm_intercepts(c, SVM_I_FERR_FREEZE)) {
+		/* Without CR0.NE the error goes to FERR (APM2 15.14.2). */
+		code = SVM_EXIT_FERR_FREEZE;
+	} else if (!svm_intercepts(c, code)) {
 		return false;
+	}
 	s->exit_int_info = f->during;
 	s->exit_int_info_err = 0;
 	if (during) {
@@ -151,21 +189,21 @@ bool svm_exception(struct cpu *c, const struct cpu_fault *f, const struct cpu_ev
 		s->exit_int_info_err = during->has_error ? during->error : 0;
 	}
 	switch (f->vector) {
-	case EXC_NPF:
-		*res = svm_vmexit(c, SVM_EXIT_NPF, f->info, f->payload);
-		return true;
 	case EXC_AVIC:
-		*res = svm_vmexit(c, f->error, f->info, f->payload);
-		return true;
+		info2 = f->payload;
+		break;
+	case EXC_NPF:
 	case EXC_PF:	/* CR2 keeps its value */
 		info2 = f->payload;
+		if (svm_has(&s->caps, SVM_FEAT_DECODE_ASSISTS) && !(info1 & PF_I))
+			note_insn(c);
 		break;
 	case EXC_DB:	/* DR6 and DR7 change before the intercept (APM2 15.12.2) */
 		c->dr6 = (c->dr6 & ~0xfull) | f->payload;
 		c->dr7 &= ~BIT64(13);
 		break;
 	}
-	*res = svm_vmexit(c, SVM_EXIT_EXCP + f->vector, info1, info2);
+	*res = svm_vmexit(c, code, info1, info2);
 	return true;
 }
 

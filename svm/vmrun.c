@@ -129,6 +129,8 @@ static void enter_guest(struct cpu *c)
 	s->l1_tsc_offset = c->tsc_offset;
 	s->l1_tsc_ratio = c->tsc_ratio;
 	svm_tsc_changed(c);
+	/* Numbers 143 to 159. */
+	s->write_traps = s->ctl.intercept[4] & 0xffff8000;
 	s->pause_left = s->ctl.pause_count;
 	s->pause_tsc = 0;
 	c->l2_inline = inline_mask(s);

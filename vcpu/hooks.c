@@ -41,9 +41,14 @@ static int exec(struct cpu *c, const struct insn *in)
 		if (r != CPU_OK)
 			return r;
 	}
-	if (unlikely(c->in_l2) && svm_intercept(c, in, &r))
+	if (likely(!c->in_l2))
+		return cpu_exec(c, in);
+	if (svm_intercept(c, in, &r))
 		return r;
-	return cpu_exec(c, in);
+	r = cpu_exec(c, in);
+	if (unlikely(c->svm->write_traps) && r == CPU_OK)
+		svm_write_trap(c, in);
+	return r;
 }
 
 /* The run loop puts them in force, before the next instruction. */

@@ -340,6 +340,15 @@ static bool deliver_injected(struct vcpu *v)
 		return true;
 	if (ev->nmi_injected)
 		return deliver_nmi(v);
+	/* User space is the interrupt controller: L1 gets the vector in EXITINTINFO. */
+	if (ev->intr_injected && unlikely(v->c->in_l2) && !v->lapic && !v->c->svm->run_pending &&
+	    svm_intercepts(v->c, SVM_I_INTR)) {
+		if (!svm_host_if(v->c) || !svm_gif(v->c))
+			return true;
+		v->c->svm->exit_int_info = SVM_EVENT_VALID | ev->intr_vector;
+		svm_vmexit(v->c, SVM_EXIT_INTR, 0, 0);
+		return true;
+	}
 	if (ev->intr_injected) {
 		bool soft = v->c->in_l2 && v->c->svm->soft_rip;
 

@@ -75,8 +75,10 @@ static int service(struct vcpu *v)
 	}
 	if (take(v, VREQ_STEAL_UPDATE))
 		steal_update(v);
-	if (take(v, VREQ_SMI) && v->lapic)
-		lapic_take_events(v->lapic, LAPIC_EV_SMI, NULL);	/* no SMM: dropped */
+	/* No SMM: nothing but L1's intercept can see it. */
+	if (take(v, VREQ_SMI) && v->lapic && lapic_take_events(v->lapic, LAPIC_EV_SMI, NULL) &&
+	    v->c->in_l2 && svm_gif(v->c) && svm_intercepts(v->c, SVM_I_SMI))
+		svm_vmexit(v->c, SVM_EXIT_SMI, 0, 0);
 	if (take(v, VREQ_NMI))
 		vcpu_take_nmis(v);
 	if (take(v, VREQ_IOAPIC_EOI_EXIT) && v->lapic &&
@@ -201,6 +203,9 @@ int vcpu_enter(struct vcpu *v, bool replay)
 		vapic_load(v);
 	if (unlikely(trace_any()))
 		trace_exit(v, why);
+	/* Between instructions: the one in the shadow has been executed. */
+	if (why == ENGINE_POLL || why == ENGINE_STEP)
+		c->shadow_left = 0;
 	if (unlikely(c->in_l2) && c->svm->avic_trapped)
 		svm_avic_exit(c);
 	switch (why) {

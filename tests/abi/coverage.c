@@ -54,6 +54,7 @@
 	Y(VM, GET_TSC_KHZ, vm_tsc_khz, vm_tsc_khz, vm_tsc_khz) \
 	Y(VM, ENABLE_CAP, enable_masks, enable_generic, enable_quirks) \
 	Y(VM, SIGNAL_MSI, signal_msi, signal_msi, signal_msi) \
+	Y(VM, SET_PMU_EVENT_FILTER, pmu_filter, pmu_filter, pmu_filter) \
 	Y(VM, CLEAR_DIRTY_LOG, log_manual, log_manual, log_initially_set) \
 	Y(VM, X86_SET_MSR_FILTER, msr_filter, msr_filter, msr_filter_works) \
 	Y(VM, RESET_DIRTY_RINGS, ring_entries, ring_enable, ring_full) \

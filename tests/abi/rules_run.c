@@ -871,3 +871,31 @@ RULE(mwait_quirk, "5.4", "MONITOR and MWAIT are no-ops; #UD without the quirk an
 	EQ(run(), KVM_EXIT_HLT);
 	EQ(regs().rip, 0x5001);
 }
+
+static void *patch_later(void *arg)
+{
+	sigset_t set;
+
+	sigfillset(&set);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	usleep(30000);
+	*(volatile u8 *)(m.ram + 0x3001) = 2;
+	return NULL;
+}
+
+RULE(code_from_outside, "5.8", "code that a thread of the VMM writes is seen once its page is mapped anew")
+{
+	pthread_t t;
+
+	machine(M_CPUID);
+	MUST(!enter64());
+	/* 1: mov rax,cr3; mov cr3,rax; call 0x3000; cmp al,2; jne 1b; hlt; 0x3000: mov al,1; ret */
+	memcpy(m.ram + CODE, "\x0f\x20\xd8\x0f\x22\xd8\xe8\xf5\x1f\x00\x00\x3c\x02\x75\xf1\xf4", 16);
+	memcpy(m.ram + 0x3000, "\xb0\x01\xc3", 3);
+	set_regs(&(struct kvm_regs){ .rip = CODE, .rflags = 2, .rsp = 0x8000 });
+	catch(SIGALRM);
+	timer(900);
+	MUST(!pthread_create(&t, NULL, patch_later, NULL));
+	EQ(run(), KVM_EXIT_HLT);
+	pthread_join(t, NULL);
+}

@@ -685,3 +685,25 @@ RULE(msr_filter_works, "5.2", "a denied MSR: #GP, or exit with reason FILTER; 0x
 	EQ(run(), KVM_EXIT_HLT);
 	EQ(regs().rax, 0);
 }
+
+RULE(pmu_filter, "5.1", "SET_PMU_EVENT_FILTER: action, flags EINVAL; more than 300 events E2BIG")
+{
+	static struct {
+		struct kvm_pmu_event_filter f;
+		u64 e[301];
+	} q;
+
+	machine(M_NO_CPU);
+	IS(ioctl(m.vm, KVM_SET_PMU_EVENT_FILTER, BAD), -EFAULT);
+	IS(ioctl(m.vm, KVM_SET_PMU_EVENT_FILTER, &q), 0);
+	q.f.action = 2;
+	IS(ioctl(m.vm, KVM_SET_PMU_EVENT_FILTER, &q), -EINVAL);
+	q.f.action = 1;
+	q.f.flags = 4;
+	IS(ioctl(m.vm, KVM_SET_PMU_EVENT_FILTER, &q), -EINVAL);
+	q.f.flags = 0;
+	q.f.nevents = 301;
+	IS(ioctl(m.vm, KVM_SET_PMU_EVENT_FILTER, &q), -E2BIG);
+	q.f.nevents = 300;
+	IS(ioctl(m.vm, KVM_SET_PMU_EVENT_FILTER, &q), 0);
+}
