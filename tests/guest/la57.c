@@ -122,7 +122,8 @@ TEST(fixed, "CR4.LA57 cannot change in long mode")
 	CHECK(cpu_sregs(cpu0(g)).cr4 & CR4_LA57);
 }
 
-CODE64(msr, "mov $0xc0000102, %ecx\n mov $0x00800000, %edx\n xor %eax, %eax\n wrmsr\n rdmsr\n" STOP(1)
+CODE64(msr, "mov $0xc0000102, %ecx\n mov $0x00800000, %edx\n xor %eax, %eax\n wrmsr\n rdmsr\n"
+	    STOP(1)
 	    "mov $0x01000000, %edx\n wrmsr\n" DONE);
 TEST(bases, "bases in MSRs are checked against 57 bits")
 {
