@@ -116,8 +116,11 @@ static int enable(struct vm *vm, const struct kvm_enable_cap *cap)
 	case KVM_CAP_DIRTY_LOG_RING:
 	case KVM_CAP_DIRTY_LOG_RING_ACQ_REL:
 		return vm_dirty_ring_enable(vm, a);
-	case KVM_CAP_HALT_POLL:	/* there is no polling to bound */
-		return a > 0xffffffffu ? -EINVAL : 0;
+	case KVM_CAP_HALT_POLL:
+		if (a > 0xffffffffu)
+			return -EINVAL;
+		vm->cfg.halt_poll_ns = (u32)a;
+		return 0;
 	}
 	return -EINVAL;
 }

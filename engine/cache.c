@@ -54,9 +54,9 @@ static void arena_free(struct arena *a)
 
 int cache_init(struct engine *e)
 {
-	e->hash = calloc(1u << UNIT_HASH_BITS, sizeof(*e->hash));
-	e->cpages = calloc(1u << CPAGE_HASH_BITS, sizeof(*e->cpages));
-	e->ppages = calloc(1u << CPAGE_HASH_BITS, sizeof(*e->ppages));
+	e->hash = pages_alloc(sizeof(*e->hash) << UNIT_HASH_BITS);
+	e->cpages = pages_alloc(sizeof(*e->cpages) << CPAGE_HASH_BITS);
+	e->ppages = pages_alloc(sizeof(*e->ppages) << CPAGE_HASH_BITS);
 	e->cap_units = 4096;
 	e->by_addr = malloc(e->cap_units * sizeof(*e->by_addr));
 	if (!e->hash || !e->cpages || !e->ppages || !e->by_addr) {
@@ -103,9 +103,9 @@ void cache_destroy(struct engine *e)
 	if (e->ppages && e->cpages)
 		ppages_release(e);
 	arena_free(&e->arena);
-	free(e->hash);
-	free(e->cpages);
-	free(e->ppages);
+	pages_free(e->hash, sizeof(*e->hash) << UNIT_HASH_BITS);
+	pages_free(e->cpages, sizeof(*e->cpages) << CPAGE_HASH_BITS);
+	pages_free(e->ppages, sizeof(*e->ppages) << CPAGE_HASH_BITS);
 	free(e->by_addr);
 	e->hash = NULL;
 	e->cpages = NULL;

@@ -10,6 +10,19 @@
 
 #include "engine/engine_priv.h"
 
+void *pages_alloc(size_t bytes)
+{
+	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	return p == MAP_FAILED ? NULL : p;
+}
+
+void pages_free(void *p, size_t bytes)
+{
+	if (p)
+		munmap(p, bytes);
+}
+
 int codemem_init(struct code_mem *m, u64 size)
 {
 	int fd = memfd_create("standin-code", MFD_CLOEXEC);

@@ -287,6 +287,9 @@ void link_break(struct engine *e, struct record *r);
 int itlb_get(struct engine *e, u64 lin, struct cpage **cp);
 
 /* codemem.c */
+/* Zeroed memory that costs nothing until it is touched (calloc() may clear it). */
+void *pages_alloc(size_t bytes);
+void pages_free(void *p, size_t bytes);
 int codemem_init(struct code_mem *m, u64 size);
 void codemem_destroy(struct code_mem *m);
 static inline u8 *codemem_rw(const struct code_mem *m, const u8 *rx) { return m->rw + (rx - m->rx); }

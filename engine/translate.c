@@ -16,7 +16,7 @@
 
 int translator_init(struct engine *e)
 {
-	e->tr = calloc(1, sizeof(*e->tr));
+	e->tr = pages_alloc(sizeof(*e->tr));
 	if (!e->tr)
 		return -ENOMEM;
 	e->tr->e = e;
@@ -25,7 +25,7 @@ int translator_init(struct engine *e)
 
 void translator_destroy(struct engine *e)
 {
-	free(e->tr);
+	pages_free(e->tr, sizeof(*e->tr));
 	e->tr = NULL;
 }
 

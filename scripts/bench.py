@@ -11,6 +11,9 @@ import time
 
 import vm
 
+sys.path.insert(0, os.path.join(vm.TOP, 'tests/clients'))
+import nested as hypervisor  # noqa: E402
+
 FOLDER = os.path.join(vm.BUILD, 'bench')
 PROGRAM = os.path.join(FOLDER, 'bench')
 KVMBENCH = os.path.join(FOLDER, 'kvmbench')
@@ -183,6 +186,19 @@ def svm_table(times):
     return lines
 
 
+def boot_table(boots):
+    """boots: {accel: [(L1, L2) or None]}, seconds from starting QEMU."""
+    lines = ['', '| Debian\'s KVM in L1 (q35) boots the cloud kernel in L2 (microvm) |'
+             ' init of L1, s | init of L2, s |', '|---|---|---|']
+    last = {}
+    for a, found in boots.items():
+        l1, l2 = (middle([b[k] for b in found if b]) for k in (0, 1))
+        last[a] = l2
+        lines.append(f'| {a} | {f"{l1:.2f}" if l1 else "-"} | {f"{l2:.2f}" if l2 else "-"} |')
+    lines.append(f'| TCG / standin | | {ratio(last.get("tcg"), last.get("standin"))} |')
+    return lines
+
+
 def middle(values):
     values = [v for v in values if v]
     return statistics.median(values) if values else None
@@ -224,6 +240,7 @@ IRQ_TEXT = {
     'ipi-round-trip': '... and back',
     'ipi-to-halted': 'IPI to a halted vCPU',
     'ipi-round-trip-halted': '... and back',
+    'ipi-to-halted-polled': 'IPI to a halted vCPU, KVM_CAP_HALT_POLL 100 us',
     'timer': 'TSC-deadline timer to the handler, running',
     'timer-halted': 'TSC-deadline timer to the handler, halted',
     'irqfd': 'irqfd written by the VMM to the handler, running',
@@ -282,6 +299,7 @@ def main():
 
     times = {a: {n: [] for n, _ in programs} for a in ('native', 'standin', 'tcg')}
     boots = {a: [] for a in accels}
+    l2_boots = {a: [] for a in accels}
     nested = {a: [] for a in accels}
     irq = {a: [] for a in accels}
     for k in range(rounds):
@@ -294,6 +312,7 @@ def main():
             for n, t in found.items():
                 times[a][n].append(t)
             boots[a].append(boot(a))
+            l2_boots[a].append(hypervisor.boot(a))
             nested[a].append(svmbench(a))
             irq[a].append(apicbench(a))
 
@@ -316,6 +335,7 @@ def main():
     for a in accels:
         t = middle(boots[a])
         lines.append(f'| {a} | {f"{t:.2f}" if t else "-"} |')
+    lines += boot_table(l2_boots)
     lines += svm_table(nested)
     lines += apic_table(irq)
     if 'standin' in accels:

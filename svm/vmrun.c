@@ -249,6 +249,7 @@ int svm_vmrun(struct cpu *c, const struct insn *in)
 	load_l2(c, &save);
 	if (s->ctl.misc_ctl2 & SVM_LBRV_ENABLE)
 		svm_lbr_load(c, &save);
+	svm_pat_load(c, save.g_pat);
 	c->shadow_sti = s->ctl.int_state & SVM_INT_SHADOW;
 	c->shadow_ss = 0;
 	c->single_step = 0;

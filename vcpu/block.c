@@ -43,18 +43,12 @@ static void wake_up(struct vcpu *v)
 	}
 }
 
-static void waited(struct vcpu *v, const struct timespec *since)
-{
-	struct timespec now;
-	u64 ns;
-	u32 i;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	ns = (u64)(now.tv_sec - since->tv_sec) * NSEC + (u64)now.tv_nsec - (u64)since->tv_nsec;
-	i = ns ? 64 - (u32)__builtin_clzll(ns) : 0;
-	vcpu_stat_add(v, halt_wait_ns, ns);
-	vcpu_stat_add(v, halt_wait_hist + (i < STATS_HIST_WORDS ? i : STATS_HIST_WORDS - 1), 1);
-}
+/* A duration, and the power of two above it in a histogram. */
+#define stat_time(v, ns_field, hist_field, ns) do { \
+	u32 i_ = (ns) ? 64 - (u32)__builtin_clzll(ns) : 0; \
+	vcpu_stat_add(v, ns_field, ns); \
+	vcpu_stat_add(v, hist_field + (i_ < STATS_HIST_WORDS ? i_ : STATS_HIST_WORDS - 1), 1); \
+} while (0)
 
 /* The virtual APIC of an L2 that sleeps is in guest memory. */
 static bool has_events(struct vcpu *v)
@@ -70,9 +64,70 @@ static bool has_events(struct vcpu *v)
 	return yes;
 }
 
+/*
+ * If user space asks for it (KVM_CAP_HALT_POLL): a vCPU that has been woken soon after it went to sleep
+ * looks around for a while the next time before it really does, since sleeping and waking
+ * cost more than that. Where spinning does not help, because the waker wants this very CPU, it is
+ * soon given up. Not the default: on a host with few CPUs it costs others more than it gains.
+ */
+#define POLL_MIN 10000u		/* ns */
+#define POLL_FAILS 3
+#define POLL_PAUSE 20000000u
+
+static bool woken(struct vcpu *v, u32 seq)
+{
+	return atomic_load(&v->wake_seq) != seq || vcpu_signal_pending(v);
+}
+
+/* True: something has come. */
+static bool halt_poll(struct vcpu *v, u64 start)
+{
+	struct vcpu_halt_poll *h = &v->p->halt_poll;
+	u32 seq = atomic_load(&v->wake_seq);
+	u64 now;
+
+	if (!h->ns || atomic_load(&v->requests) || has_events(v))
+		return true;
+	vcpu_stat_add(v, halt_attempted_poll, 1);
+	do {
+		for (u32 i = 0; i < 32; i++) {
+			if (woken(v, seq)) {
+				h->fails = 0;
+				now = monotonic_ns() - start;
+				vcpu_stat_add(v, halt_successful_poll, 1);
+				stat_time(v, halt_poll_success_ns, halt_poll_success_hist, now);
+				return true;
+			}
+			__builtin_ia32_pause();
+		}
+		now = monotonic_ns() - start;
+	} while (now < h->ns);
+	stat_time(v, halt_poll_fail_ns, halt_poll_fail_hist, now);
+	return false;
+}
+
+static void halt_poll_learn(struct vcpu *v, u64 start, u64 asleep, bool failed)
+{
+	struct vcpu_halt_poll *h = &v->p->halt_poll;
+	u64 max = v->cfg->halt_poll_ns, now = monotonic_ns();
+
+	stat_time(v, halt_wait_ns, halt_wait_hist, now - asleep);
+	if (failed && ++h->fails >= POLL_FAILS) {
+		h->fails = 0;
+		h->off_until = now + POLL_PAUSE;
+	}
+	if (!max || now - start > max || now < h->off_until)
+		h->ns = 0;
+	else if (!h->ns)
+		h->ns = POLL_MIN < max ? POLL_MIN : max;
+	else if (failed)
+		h->ns = 2 * h->ns < max ? 2 * h->ns : max;
+}
+
 int vcpu_block(struct vcpu *v)
 {
-	struct timespec t0;
+	u64 start = monotonic_ns(), asleep;
+	bool polled;
 	u64 since = trace_watched(TRACE_kvm_vcpu_wakeup) ? tsc_host() : 0;
 	int r;
 
@@ -82,8 +137,9 @@ int vcpu_block(struct vcpu *v)
 	/* From here on senders wake us; what came before is seen below (facts 3.8). */
 	if (v->lapic)
 		lapic_put_away(v->lapic);
+	polled = halt_poll(v, start);
 	atomic_store(&v->blocked, 1);
-	clock_gettime(CLOCK_MONOTONIC, &t0);
+	asleep = polled ? start : monotonic_ns();
 	vcpu_stat_set(v, blocking, 1);
 	for (;;) {
 		u32 seq = atomic_load(&v->wake_seq);
@@ -118,7 +174,7 @@ int vcpu_block(struct vcpu *v)
 	}
 	atomic_store(&v->blocked, 0);
 	vcpu_stat_set(v, blocking, 0);
-	waited(v, &t0);
+	halt_poll_learn(v, start, asleep, !polled);
 	if (v->lapic)
 		lapic_load(v->lapic);
 	if (since)

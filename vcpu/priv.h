@@ -38,6 +38,7 @@ struct vcpu_events {
 	struct vcpu_exception exc;
 	bool intr_injected, intr_soft;
 	u8 intr_vector;
+	u16 held;	/* KVM_INTERRUPT while it belongs to L1: 0x100 | vector, 0 = none */
 	bool nmi_injected, nmi_masked;
 	u8 nmi_pending;			/* at most 2 */
 	bool triple_fault;
@@ -124,6 +125,12 @@ struct vcpu_msrs {
 	u64 system_time, wall_clock;
 };
 
+struct vcpu_halt_poll {
+	u64 ns;			/* how long to look around before sleeping */
+	u32 fails;		/* in a row */
+	u64 off_until;		/* monotonic ns */
+};
+
 struct vcpu_clock {
 	bool stopped;		/* KVMCLOCK_CTRL: show GUEST_STOPPED once */
 	u64 steal_base;		/* the thread's run delay at the last update */
@@ -161,6 +168,7 @@ struct vcpu_priv {
 	u64 cr8;		/* without LAPIC */
 	u64 apic_base;		/* without LAPIC */
 	u32 tsc_khz;
+	struct vcpu_halt_poll halt_poll;
 	struct sleeper sleeper;	/* of vcpu_block() */
 	u64 armed_ns;		/* deadline given to vm_ops->arm_timer */
 	u64 pauses;
@@ -320,6 +328,7 @@ bool hypercall_fix(struct cpu *c);
 /* -- nested.c -- */
 void nested_init(struct vcpu *v);
 void nested_caps(struct vcpu *v);	/* CPUID has changed */
+void nested_quirks(struct vcpu *v);	/* user space may disable them at any time */
 /* Part of VREQ_NESTED_STATE. -EINVAL: an exit is prepared, the request stays. */
 int vcpu_finish_nested_state(struct vcpu *v);
 int nested_task_switch(struct cpu *c, const struct cpu_task *t);

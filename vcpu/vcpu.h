@@ -82,6 +82,7 @@ struct vcpu_vm_config {
 	_Atomic u32 irqchip;		/* 0 none, 1 full, 2 split */
 	_Atomic u32 bsp_id;
 	_Atomic u32 apic_bus_ns;
+	_Atomic u32 halt_poll_ns;	/* KVM_CAP_HALT_POLL: longest spin in HLT; 0 = none */
 	_Atomic bool exception_payload, triple_fault_event, exit_on_emulation_failure, x2apic_32bit;
 	_Atomic bool hypercall_map_gpa_range;
 	_Atomic bool msr_platform_info_off;	/* KVM_CAP_MSR_PLATFORM_INFO cleared: guest reads give #GP */
@@ -144,6 +145,8 @@ u64 vcpu_tsc_to_ns(void *vcpu, u64 tsc_delta);
  * trampoline that the shim puts before every handler.
  */
 void vcpu_signal_seen(void);
+/* The same to a KVM_RUN on any thread; from any thread. Async-signal-safe. */
+void vcpu_end_run(struct vcpu *v);
 /*
  * Signals that the thread blocks and KVM_SET_SIGNAL_MASK opens end KVM_RUN without being
  * delivered: they are still pending when it returns. hold: such a signal has come; the

@@ -50,7 +50,7 @@ struct shared {
 	volatile uint64_t t0;		/* 0: TSC when the interrupt was caused */
 	volatile uint64_t t1;		/* 8: TSC in the handler */
 	volatile uint64_t count;	/* 16: interrupts handled */
-	volatile uint64_t total;	/* 24: of the broadcast, TSC cycles */
+	volatile uint64_t total;	/* 24: of the broadcast, TSC cycles; receiver is ready */
 	volatile uint64_t sample[MAX_SAMPLES];	/* 32 */
 };
 
@@ -87,8 +87,8 @@ GUEST(sender, ENABLE "movl $0x01000000, 0x310(%rdi)\nxor %r12d, %r12d\n"
 	      TSC_RAX "sub (%rsi), %rax\nmov %rax, 32(%rsi,%r12,8)\n"
 	      "cmp %rbx, %r12\njb 1b\n" DONE);
 /* One-way latencies go behind the sender's round trips: sample[10000] on. */
-GUEST(spinner, ENABLE "sti\n1: jmp 1b\n");
-GUEST(sleeper, ENABLE "1: sti\nhlt\njmp 1b\n");
+GUEST(spinner, ENABLE "incq 24(%rsi)\nsti\n1: jmp 1b\n");
+GUEST(sleeper, ENABLE "incq 24(%rsi)\n1: sti\nhlt\njmp 1b\n");
 GUEST(receive_handler, TSC_RAX "mov %rax, 8(%rsi)\n" EOI "incq 16(%rsi)\niretq\n");
 GUEST(oneway_handler, TSC_RAX "sub (%rsi), %rax\nmov 16(%rsi), %rcx\n"
 		      "mov %rax, 80032(%rsi,%rcx,8)\n" EOI "incq 16(%rsi)\niretq\n");
@@ -337,6 +337,13 @@ static void start_thread(int i, int pinned)
 	pthread_attr_destroy(&a);
 }
 
+/* A disabled APIC takes no interrupts. */
+static void wait_until_ready(void)
+{
+	while (!shared->total)
+		usleep(1000);
+}
+
 static int by_value(const void *a, const void *b)
 {
 	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
@@ -410,6 +417,14 @@ static void get_regs(long n)
 }
 
 /* vCPU 0 sends, vCPU 1 receives, spinning or asleep. Both directions of the time are taken. */
+/* The receiver halts; user space lets halted vCPUs spin for up to 100 us first. */
+static void poll_first(void)
+{
+	struct kvm_enable_cap cap = { .cap = KVM_CAP_HALT_POLL, .args = { 100000 } };
+
+	must(vm, KVM_ENABLE_CAP, &cap, "KVM_CAP_HALT_POLL");
+}
+
 static void ipi(const char *suffix, int asleep, long n)
 {
 	const char *way = asleep ? "ipi-to-halted" : "ipi", *trip = asleep ?
@@ -427,7 +442,7 @@ static void ipi(const char *suffix, int asleep, long n)
 	      (asleep ? 50000 : 2000) * tsc_per_ns);
 	start_thread(1, 1);
 	pin(1);
-	usleep(20000);
+	wait_until_ready();
 	run_to_end(0);
 	print_latency(way, suffix, shared->sample + 10000, n);
 	print_latency(trip, suffix, shared->sample + 1, n);
@@ -473,7 +488,7 @@ static void irqfd(const char *name, const char *suffix, int asleep, int behind, 
 	must(vm, KVM_IRQFD, &irqfd, "KVM_IRQFD");
 	start_thread(0, 1);
 	pin(1);
-	usleep(20000);
+	wait_until_ready();
 	for (long i = 0; i < n; i++) {
 		struct timespec rest = { .tv_nsec = 50000 };
 		uint64_t t0;
@@ -485,8 +500,7 @@ static void irqfd(const char *name, const char *suffix, int asleep, int behind, 
 		else if (write(fd, &one, 8) != 8)
 			die("write to the irqfd");
 		while (shared->count != (uint64_t)i + 1)
-			if (behind)
-				sched_yield();
+			sched_yield();
 		shared->sample[i] = shared->t1 - offset - t0;
 	}
 	print_latency(name, suffix, shared->sample, n);
@@ -583,6 +597,8 @@ int main(int argc, char **argv)
 		ROW("one", inhibited, one_vcpu(s, n * 50));
 		ROW("ipi", inhibited, ipi(s, 0, n * 2));
 		ROW("ipi-to-halted", inhibited, ipi(s, 1, n));
+		ROW("ipi-polled", inhibited, (poll_first(), ipi(inhibited ? "-polled-inhibited" :
+			"-polled", 1, n)));
 		ROW("timer", inhibited, timer(s, 0, n));
 		ROW("timer-halted", inhibited, timer(s, 1, n));
 		ROW("irqfd", inhibited, irqfd("irqfd", s, 0, 0, n));

@@ -531,8 +531,10 @@ static void *receive(void *arg)
 	return NULL;
 }
 
-TEST(vectors, "vector registers survive accesses to the APIC, and IPIs that wake a vCPU")
+/* KVM_CAP_HALT_POLL: how long the receiver may look around before it sleeps. */
+static void wake_other(u64 halt_poll_ns)
 {
+	struct kvm_enable_cap cap = { .cap = KVM_CAP_HALT_POLL, .args = { halt_poll_ns } };
 	struct guest *g = guest_new_flags(M_LONG, GUEST_IRQCHIP);
 	struct kvm_mp_state mp = { .mp_state = KVM_MP_STATE_RUNNABLE };
 	struct guest_cpu *c = guest_add_cpu(g);
@@ -540,6 +542,8 @@ TEST(vectors, "vector registers survive accesses to the APIC, and IPIs that wake
 	struct kvm_xcrs x = { .nr_xcrs = 1, .xcrs[0].value = 7 };
 	pthread_t t;
 
+	if (ioctl(g->vm, KVM_ENABLE_CAP, &cap))
+		test_die("KVM_CAP_HALT_POLL: %s", strerror(errno));
 	if (!guest_has(g, 1, 2, 28))
 		test_skip("no AVX");
 	guest_map_apic(g);
@@ -564,4 +568,15 @@ TEST(vectors, "vector registers survive accesses to the APIC, and IPIs that wake
 	CHECK_STOP(other, ST_DONE);
 	CHECK(!memcmp(g->ram + G_DATA + 0x100, g->ram + G_DATA + 0x400, 512));
 	guest_free(g);
+}
+
+TEST(vectors, "vector registers survive accesses to the APIC, and IPIs that wake a vCPU")
+{
+	wake_other(0);
+}
+
+TEST(halt_poll, "a vCPU that spins before it sleeps is woken too")
+{
+	wake_other(200000);
+	wake_other(5000);
 }
