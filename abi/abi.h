@@ -23,6 +23,8 @@ int abi_start(void);
 bool abi_fault(int sig, void *siginfo, void *ucontext);
 /* A signal handler of the program is about to run: end this thread's KVM_RUN. */
 void abi_signal_seen(void);
+/* End the KVM_RUN of this vCPU, on whatever thread. 0, or -EINVAL: h is no vCPU. */
+int abi_kick(struct handle *h);
 /* May this signal not reach the program, because only KVM_RUN's mask opens it
  * (vcpu_signal_hold)? Async-signal-safe. */
 bool abi_signal_hold(int sig);

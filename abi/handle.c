@@ -473,19 +473,25 @@ void handle_closed(int fd, struct handle *h)
 		handle_put(h);
 }
 
-void handle_dup(int from, int to)
+struct handle *handle_dup_begin(int from)
 {
-	_Atomic(struct handle *) *slot;
-	struct handle *h;
+	return handle_any() ? handle_peek(from) : NULL;
+}
 
-	if (from == to || !atomic_load_explicit(&any_handle, memory_order_relaxed))
-		return;
-	h = handle_peek(from);
-	slot = slot_of(to, h != NULL);
-	if (slot && (h || atomic_load(slot)) && handle_own_process())
+void handle_dup_end(struct handle *h, int from, int to)
+{
+	_Atomic(struct handle *) *slot = slot_of(to, h != NULL);
+
+	if (from != to && slot && (h || atomic_load(slot)) && handle_own_process()) {
+		/* `from` may have become something else before it was copied. */
+		if (h && !fd_is(to, h)) {
+			handle_put(h);
+			h = NULL;
+		}
 		set_entry(slot, h);
-	else if (h)
+	} else if (h) {
 		handle_put(h);
+	}
 }
 
 void handle_forget(u32 lo, u32 hi)

@@ -74,7 +74,10 @@ void handle_closed(int fd, struct handle *h);	/* h: what take gave, or NULL */
  * has no reference to the open file left, here, in flight or in another process. */
 void handle_lend(int fd);
 bool handle_any(void);	/* false: this process has never had a KVM object */
-void handle_dup(int from, int to);	/* `to` now is what `from` is */
+/* Around the system call that makes `to` (negative: it failed) what `from` is: the object is held
+ * meanwhile, so that it does not end when `from` is closed at the same time. */
+struct handle *handle_dup_begin(int from);
+void handle_dup_end(struct handle *h, int from, int to);
 /* Forget [lo, hi] (close_range after it has succeeded). */
 void handle_forget(u32 lo, u32 hi);
 /* False in a vfork child: the tables are the parent's. */

@@ -4,6 +4,7 @@
 #include <linux/kvm.h>
 
 #include "abi/abi.h"
+#include "base/log.h"
 #include "base/user.h"
 #include "svm/vmcb.h"
 #include "vm/vm.h"
@@ -69,5 +70,8 @@ long vci_set_nested_state(struct vm_vcpu *vv, void *user)
 		return r;
 	if (user_get(&image, image_of(user), sizeof(image)))
 		return -EFAULT;
-	return set(vv, &hdr, &image);
+	r = set(vv, &hdr, &image);
+	if (!r)
+		log_info("vCPU %u: nested state of a running L2 restored", vv->v->id);
+	return r;
 }

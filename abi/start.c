@@ -30,6 +30,20 @@ void abi_signal_seen(void)
 	vcpu_signal_seen();
 }
 
+int abi_kick(struct handle *h)
+{
+	struct vm_vcpu *vv;
+
+	if (h->kind != HANDLE_VCPU)
+		return -EINVAL;
+	if (handle_foreign_mm(h))
+		return -EIO;
+	vv = atomic_load(&h->vcpu);
+	if (vv)
+		vcpu_end_run(vv->v);
+	return 0;
+}
+
 bool abi_signal_hold(int sig)
 {
 	return vcpu_signal_hold(sig);

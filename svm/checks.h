@@ -155,6 +155,8 @@ int svm_check_late(const struct svm_caps *k, const struct vmcb_save *save,
 u32 svm_check_all(const struct svm_caps *k, const struct vmcb *vmcb,
 		  void (*visit)(void *arg, const struct svm_refusal *why), void *arg);
 
+/* Every byte a memory type, none reserved (APM2 7.8.1). */
+bool svm_pat_valid(u64 pat);
 /* Fills *why for a rule the caller found broken; returns -EINVAL. */
 int svm_refuse(struct svm_refusal *why, enum svm_rule rule, u64 value, u64 aux);
 

@@ -13,6 +13,22 @@ u32 svm_nested_size(const struct cpu *c)
 	return (u32)(c->in_l2 ? SVM_NESTED_MAX : SVM_NESTED_HEADER);
 }
 
+/* Newer headers have it behind vmcb_pa. */
+#define GPAT 8
+
+static u64 header_gpat(const struct kvm_nested_state *hdr)
+{
+	u64 v;
+
+	cpu_copy(&v, hdr->hdr.pad + GPAT, sizeof(v));
+	return v;
+}
+
+static void header_gpat_set(struct kvm_nested_state *hdr, u64 v)
+{
+	cpu_copy(hdr->hdr.pad + GPAT, &v, sizeof(v));
+}
+
 /* -- get -- */
 
 static void control_image(const struct svm *s, struct vmcb_control *out)
@@ -62,6 +78,8 @@ void svm_nested_get(const struct cpu *c, struct kvm_nested_state *hdr, struct vm
 	if (s->run_pending)
 		hdr->flags |= KVM_STATE_NESTED_RUN_PENDING;
 	hdr->hdr.svm.vmcb_pa = s->vmcb_pa;
+	if (s->own_pat)
+		header_gpat_set(hdr, c->pat);
 	control_image(s, &image->control);
 	l1_image(&s->l1, &image->save);
 }
@@ -142,6 +160,9 @@ int svm_nested_set(struct cpu *c, const struct kvm_nested_state *hdr, const stru
 		return -EINVAL;
 	if (!l1_valid(&s->caps, &ctl, &image->save))
 		return -EINVAL;
+	if (s->caps.separate_pat && (ctl.misc_ctl & SVM_NP_ENABLE) &&
+	    !svm_pat_valid(header_gpat(hdr)))
+		return -EINVAL;
 	if (c->cr3 >> c->maxphyaddr)
 		return -EINVAL;
 
@@ -152,6 +173,7 @@ int svm_nested_set(struct cpu *c, const struct kvm_nested_state *hdr, const stru
 	s->vmcb_pa = hdr->hdr.svm.vmcb_pa;
 	s->ctl = ctl;
 	load_l1(&s->l1, &image->save);
+	svm_pat_load(c, header_gpat(hdr));
 	svm_resume(c);
 	return 0;
 }

@@ -43,6 +43,17 @@ void svm_window_close(struct cpu *c, const struct vmcb_window *w)
 		p->ops->code_written(p->owner, w->pa, PAGE_SIZE, PHYS_BY_NOBODY);
 }
 
+void svm_pat_load(struct cpu *c, u64 g_pat)
+{
+	struct svm *s = c->svm;
+
+	s->own_pat = s->caps.separate_pat && (s->ctl.misc_ctl & SVM_NP_ENABLE);
+	if (likely(!s->own_pat))
+		return;
+	s->l1_pat = c->pat;
+	c->pat = g_pat;
+}
+
 /* -- LBR virtualisation -- */
 
 void svm_lbr_keep(struct cpu *c)

@@ -42,6 +42,16 @@ static inline void svm_retire(struct cpu *c, const struct insn *in)
 	c->rflags &= ~(u64)FL_RF;
 }
 
+/* The enable bits count only where CPUID has the feature. */
+static inline bool svm_vgif_on(const struct svm *s)
+{
+	return (s->ctl.int_ctl & SVM_V_GIF_ENABLE) && svm_has(&s->caps, SVM_FEAT_VGIF);
+}
+static inline bool svm_vnmi_on(const struct svm *s)
+{
+	return (s->ctl.int_ctl & SVM_V_NMI_ENABLE) && svm_has(&s->caps, SVM_FEAT_VNMI);
+}
+
 static inline void svm_seg_load(struct cpu_seg *s, const struct vmcb_seg *v)
 {
 	*s = (struct cpu_seg){ .sel = v->selector, .attr = v->attrib & 0xfff,
@@ -65,6 +75,8 @@ static inline void svm_set_dr7(struct cpu *c, u64 v)
 int svm_vmrun(struct cpu *c, const struct insn *in);
 /* Out of guest mode, but the registers are still L2's. */
 void svm_abandon(struct cpu *c);
+/* A PAT of L2's own, when it is to have one (APM2 15.25.4). */
+void svm_pat_load(struct cpu *c, u64 g_pat);
 /* LBR virtualisation (APM2 15.23): L1's are kept in struct svm while L2's are in force. */
 void svm_lbr_keep(struct cpu *c);
 void svm_lbr_load(struct cpu *c, const struct vmcb_save *v);

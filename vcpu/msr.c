@@ -262,9 +262,15 @@ static bool pat_valid(u64 val)
 	return true;
 }
 
+/* User space sees L1's, whoever runs. */
+static u64 *pat_of(struct vcpu *v, bool host)
+{
+	return host && v->c->svm->own_pat ? &v->c->svm->l1_pat : &v->c->pat;
+}
+
 RD(pat)
 {
-	*val = v->c->pat;
+	*val = *pat_of(v, host);
 	return 0;
 }
 
@@ -272,7 +278,7 @@ WR(pat)
 {
 	if (!pat_valid(val))
 		return -EINVAL;
-	v->c->pat = val;
+	*pat_of(v, host) = val;
 	return 0;
 }
 

@@ -10,6 +10,7 @@
 #include "vcpu/priv.h"
 
 #define DR6_BS BIT64(14)
+#define QUIRK_NESTED_SVM_SHARED_PAT BIT64(11)	/* KVM_X86_QUIRK_* of newer headers */
 
 /* EVENTINJ becomes an event that has been injected already: it is not intercepted. */
 static void take_event_inj(struct vcpu *v)
@@ -41,7 +42,8 @@ static void take_event_inj(struct vcpu *v)
 /* Something may be deliverable now that was not before. */
 static bool waiting(struct vcpu *v)
 {
-	return v->p->ev.nmi_pending || vcpu_has_interrupt(v) || svm_virtual_waits(v->c) ||
+	return v->p->ev.nmi_pending || v->run->request_interrupt_window ||
+	       vcpu_has_interrupt(v) || svm_virtual_waits(v->c) ||
 	       (v->lapic && lapic_peek_events(v->lapic));
 }
 
@@ -97,7 +99,7 @@ static void gif_set(struct cpu *c)
 
 	if (v->lapic && (lapic_peek_events(v->lapic) & (LAPIC_EV_INIT | LAPIC_EV_SIPI)))
 		vcpu_request(v, VREQ_APIC_EVENT);
-	if (waiting(v) || v->run->request_interrupt_window)
+	if (waiting(v))
 		engine_kick(c);
 }
 
@@ -172,6 +174,11 @@ static bool cpuid_bit(const void *arg, u32 leaf, u32 sub, u32 reg, u32 bit)
 	return r[reg] >> bit & 1;
 }
 
+void nested_quirks(struct vcpu *v)
+{
+	v->c->svm->caps.separate_pat = v->cfg->disabled_quirks & QUIRK_NESTED_SVM_SHARED_PAT;
+}
+
 void nested_caps(struct vcpu *v)
 {
 	struct svm_caps *k = &v->c->svm->caps;
@@ -180,7 +187,7 @@ void nested_caps(struct vcpu *v)
 	k->cr4_reserved = v->c->cr4_reserved;
 	k->efer_reserved = v->c->efer_reserved;
 	k->maxphyaddr = v->c->maxphyaddr;
-	k->separate_pat = false;
+	nested_quirks(v);
 }
 
 void nested_init(struct vcpu *v)

@@ -38,6 +38,7 @@ struct vcpu_events {
 	struct vcpu_exception exc;
 	bool intr_injected, intr_soft;
 	u8 intr_vector;
+	u16 held;	/* KVM_INTERRUPT while it belongs to L1: 0x100 | vector, 0 = none */
 	bool nmi_injected, nmi_masked;
 	u8 nmi_pending;			/* at most 2 */
 	bool triple_fault;
@@ -327,6 +328,7 @@ bool hypercall_fix(struct cpu *c);
 /* -- nested.c -- */
 void nested_init(struct vcpu *v);
 void nested_caps(struct vcpu *v);	/* CPUID has changed */
+void nested_quirks(struct vcpu *v);	/* user space may disable them at any time */
 /* Part of VREQ_NESTED_STATE. -EINVAL: an exit is prepared, the request stays. */
 int vcpu_finish_nested_state(struct vcpu *v);
 int nested_task_switch(struct cpu *c, const struct cpu_task *t);

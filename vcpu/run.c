@@ -438,6 +438,7 @@ static int __attribute__((noinline)) run_here(struct vcpu *v)
 	}
 	atomic_store_explicit(&v->tid, thread_id, memory_order_relaxed);
 	vcpu_set_current(v);
+	nested_quirks(v);
 	if (unlikely(p->sigmask_set)) {
 		masked = !mask_has_pending(&p->sigmask);
 		if (masked) {

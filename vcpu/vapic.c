@@ -43,13 +43,16 @@ static u32 highest(const u8 *page, u32 base)
 void vapic_store(struct vcpu *v)
 {
 	u8 page[LAPIC_STATE_SIZE];
-	u32 data;
+	u32 data, old;
 
 	engine_fpu_save(v->c);
 	if (lapic_get_state(v->lapic, page, true))
 		return;
 	data = page[TPR] | (highest(page, ISR) & 0xf0) << 8 | highest(page, IRR) << 24;
-	phys_write(v->phys, v->p->vapic, &data, sizeof(data));
+	/* Where the page holds code, a write makes the engine look again before it runs anything:
+	 * one at every entry would keep it from running at all. */
+	if (phys_read(v->phys, v->p->vapic, &old, sizeof(old)) || old != data)
+		phys_write(v->phys, v->p->vapic, &data, sizeof(data));
 }
 
 /* After it has run: the guest may have changed the TPR in the page. */

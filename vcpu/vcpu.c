@@ -320,3 +320,9 @@ void vcpu_signal_seen(void)
 	engine_kick(v->c);
 	atomic_fetch_add(&v->wake_seq, 1);	/* a sleep about to begin fails with EAGAIN */
 }
+
+void vcpu_end_run(struct vcpu *v)
+{
+	atomic_store(&v->p->signal_seen, 1);
+	vcpu_kick(v);
+}

@@ -145,6 +145,8 @@ u64 vcpu_tsc_to_ns(void *vcpu, u64 tsc_delta);
  * trampoline that the shim puts before every handler.
  */
 void vcpu_signal_seen(void);
+/* The same to a KVM_RUN on any thread; from any thread. Async-signal-safe. */
+void vcpu_end_run(struct vcpu *v);
 /*
  * Signals that the thread blocks and KVM_SET_SIGNAL_MASK opens end KVM_RUN without being
  * delivered: they are still pending when it returns. hold: such a signal has come; the

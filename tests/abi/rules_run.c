@@ -807,6 +807,20 @@ RULE(vapic_page, "5.1", "SET_VAPIC_ADDR: the page shows the TPR before entry and
 	EQ((u8)l.regs[0x80], 0x50);
 }
 
+RULE(vapic_page_with_code, "5.1", "SET_VAPIC_ADDR: the page may hold code, which runs, MMIO included")
+{
+	struct kvm_vapic_addr a = { .vapic_addr = CODE + 0x800 };
+
+	machine(M_IRQCHIP);
+	IS(ioctl(m.cpu, KVM_SET_VAPIC_ADDR, &a), 0);
+	/* mov ax,0x8000; mov ds,ax; mov al,[0]; out 0x10,al */
+	LOAD(0xb8, 0x00, 0x80, 0x8e, 0xd8, 0xa0, 0x00, 0x00, 0xe6, 0x10, 0xf4);
+	EQ(run(), KVM_EXIT_MMIO);
+	m.run->mmio.data[0] = 0x5a;
+	EQ(run(), KVM_EXIT_IO);
+	EQ(regs().rax & 0xff, 0x5a);
+}
+
 /* -- code that changes under memory slots -- */
 
 /* call f; mov bl,al; mov byte [0x1101],2; call f; mov bh,al; hlt; f: mov al,1; ret */

@@ -175,13 +175,15 @@ def migrated(machines, smp, hops):
     guest.wait('l2.ready', LIMIT)
     guest.send('go')
     names = ('tick', 'ipi', 'mem')
-    last, down = load.progress(guest, names, key='l2.pulse'), []
+    last, down, inside = load.progress(guest, names, key='l2.pulse'), [], 0
     for n in range(1, hops + 1):
         target = start(n, ('-S', '-incoming', f'unix:{path}'))
         target.qmp('query-status')
         down.append(migrate.hop(guest, target, path, name, MEMORY))
         guest.kill()
         guest.close()
+        with open(target.result.standin_log) as f:
+            inside += 'nested state of a running L2 restored' in f.read()
         target.qmp('cont')
         guest, before = target, last
         last = load.progress(guest, names, key='l2.pulse')
@@ -196,7 +198,8 @@ def migrated(machines, smp, hops):
     if final['bad'] or guest.result.all('l2.error'):
         raise m.Trouble(f'L2: {guest.result.all("l2.error")}')
     guest.finish(60)
-    return f'downtime {min(down)} to {max(down)} ms; L2: ' + load.summary(final)
+    return (f'downtime {min(down)} to {max(down)} ms; {inside} of {hops} hops in the middle of L2; '
+            'L2: ' + load.summary(final))
 
 
 def tests():

@@ -34,6 +34,7 @@ static bool loud;
 struct worker {
 	pthread_t thread;
 	struct args a;
+	struct door_run run;
 	u32 steps;
 	_Atomic u32 done;
 	bool bad;	/* read after the join */
@@ -42,7 +43,6 @@ static struct worker workers[MAX_THREADS];
 
 static void on_kick(int sig)
 {
-	door_signal_seen();
 }
 
 static void *guarded(size_t n)
@@ -115,7 +115,7 @@ static const struct request *some_request(struct args *a)
 	for (;;) {
 		const struct request *r = &requests[pick(a, nr_requests)];
 
-		if (r->weight >= 16 || pick(a, 16) < r->weight)
+		if (r->code != KVM_RUN && pick(a, 16) < r->weight)
 			return r;
 	}
 }
@@ -143,7 +143,7 @@ static bool request_step(struct worker *w)
 	if (r->code == KVM_CREATE_VM && pick(a, 8))
 		arg = 0;
 	errno = 0;
-	ret = door_ioctl(fd, r->code, arg);
+	ret = run ? door_run(&w->run, fd, arg) : door_ioctl(fd, r->code, arg);
 	if (loud)
 		printf("# fd %d %s %#lx: %d errno %d\n", fd, r->name, arg, ret, ret < 0 ? errno : 0);
 	if (ret < 0 && !errno_is_kvms(errno)) {
@@ -322,6 +322,7 @@ static void prepare(void)
 	for (u32 i = 0; i < EVENTFDS; i++)
 		eventfds[i] = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	for (u32 i = 0; i < MAX_THREADS; i++) {
+		door_run_init(&workers[i].run);
 		workers[i].a.buf = guarded(BUF_BYTES);
 		workers[i].a.readonly = guarded(4096);
 		mprotect(workers[i].a.readonly, 4096, PROT_READ);
@@ -340,7 +341,7 @@ static void wait_for_workers(u32 n)
 		for (u32 i = 0; i < n; i++)
 			if (!atomic_load(&workers[i].done)) {
 				left++;
-				pthread_kill(workers[i].thread, KICK_SIGNAL);
+				door_kick(&workers[i].run, workers[i].thread);
 			}
 		if (!left)
 			break;

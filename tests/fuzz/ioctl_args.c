@@ -19,8 +19,6 @@ const struct request requests[] = {
 #undef KIND
 #define KIND FD_VCPU
 	VCPU_IOCTLS(X)
-	/* Most of what happens, happens here. */
-	{ "RUN", KVM_RUN, FD_VCPU, HOW_ZERO, 255 },
 #undef KIND
 	{ "(unknown)", 0xaefe, FD_SYSTEM, HOW_VAL, 1 },
 	{ "(unknown)", 0xaefe, FD_VM, HOW_VAL, 1 },

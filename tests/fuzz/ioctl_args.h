@@ -13,9 +13,7 @@ enum {
 	ARENA_RESERVED = 1u << 31,	/* nothing else lies in the address space up to there */
 	BUF_BYTES = 64 << 10,
 	EVENTFDS = 4,
-	/* SIGSYS: TSan holds back all but those that it takes for faults. No signal mask of a
-	 * vCPU may hold it back either. */
-	KICK_SIGNAL = 31,
+	KICK_SIGNAL = 10,		/* SIGUSR1: no signal mask of a vCPU may hold it back */
 };
 
 /* One thread's means. */

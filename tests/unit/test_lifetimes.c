@@ -110,11 +110,9 @@ static void *run_loop(void *arg)
 {
 	struct machine *m = arg;
 
-	while (!m->stop) {
+	do {
 		m->result = ioctl(m->cpu, KVM_RUN, 0) ? errno : 0;
-		if (m->result && m->result != EINTR)
-			break;
-	}
+	} while (!m->stop && (!m->result || m->result == EINTR));
 	return NULL;
 }
 
@@ -158,7 +156,7 @@ static int teardown(void **state)
 
 	close(sys);
 	/* Threads that end asynchronously have a moment for it. */
-	for (int i = 0; i < 50; i++) {
+	for (int i = 0; i < 500; i++) {
 		leaks_count(&after);
 		what = leaks_found(&before, &after);
 		if (!what)

@@ -179,6 +179,8 @@ static char *run(void (*script)(struct spans *), u32 *found, char **table)
 	struct spans *s = spans_begin(f, trace_area);
 
 	clock_now = 0;
+	/* Storms are counted by the millisecond: begin with one. */
+	trace_area->ns -= trace_area->ns % 1000000;
 	trace_area->tsc_khz = 1000000;
 	script(s);
 	spans_end(s, trace_ns(trace_area, trace_area->tsc + clock_now));
