@@ -70,20 +70,12 @@ static int service(struct irqchip *chip, u32 pin, bool line_status)
 	return ret;
 }
 
-int ioapic_set_irq(struct irqchip *chip, u32 pin, int level, enum irq_source source,
-		   bool line_status)
+/* The pin is high. */
+static int assert_pin(struct irqchip *chip, u32 pin, bool line_status)
 {
 	struct ioapic *io = &chip->ioapic;
 	u32 old = io->irr;
 
-	if (level)
-		io->lines[pin] |= BIT(source);
-	else
-		io->lines[pin] &= ~BIT(source);
-	if (!io->lines[pin]) {
-		io->irr &= ~BIT(pin);
-		return 1;
-	}
 	/* The RTC is edge triggered, but its device model wants to know about ticks that the guest
 	 * has not acknowledged yet. */
 	if (pin == RTC_PIN && line_status && io->rtc_pending)
@@ -95,6 +87,21 @@ int ioapic_set_irq(struct irqchip *chip, u32 pin, int level, enum irq_source sou
 			return 0;	/* no edge */
 	}
 	return service(chip, pin, line_status);
+}
+
+int ioapic_set_irq(struct irqchip *chip, u32 pin, int level, enum irq_source source,
+		   bool line_status)
+{
+	struct ioapic *io = &chip->ioapic;
+
+	if (level)
+		io->lines[pin] |= BIT(source);
+	else
+		io->lines[pin] &= ~BIT(source);
+	if (io->lines[pin])
+		return assert_pin(chip, pin, line_status);
+	io->irr &= ~BIT(pin);
+	return 1;
 }
 
 /* -- EOI -- */
@@ -305,8 +312,12 @@ void ioapic_set_state(struct irqchip *chip, const struct kvm_ioapic_state *s)
 
 	io->select = s->ioregsel & 0xff;
 	io->id = s->id & 15;
-	for (u32 i = 0; i < KVM_IOAPIC_NUM_PINS; i++)
+	for (u32 i = 0; i < KVM_IOAPIC_NUM_PINS; i++) {
 		io->e[i].bits = s->redirtbl[i].bits;
+		/* No such thing; were it kept, making the entry level would stick the pin. */
+		if (!io->e[i].level)
+			io->e[i].remote_irr = 0;
+	}
 	io->irr = 0;
 	io->irr_delivered = 0;
 	g = grace_enter(&chip->map_grace);
@@ -315,7 +326,8 @@ void ioapic_set_state(struct irqchip *chip, const struct kvm_ioapic_state *s)
 		ioapic_rtc_restore(chip, map->all[i]);
 	grace_leave(&chip->map_grace, g);
 	apic_wake_all(chip, IRQ_WAKE_SCAN);
+	/* Who holds the line is not part of the state: the sources say so again themselves. */
 	for (u32 i = 0; i < KVM_IOAPIC_NUM_PINS; i++)
 		if (s->irr & BIT(i))
-			ioapic_set_irq(chip, i, 1, IRQ_SOURCE_USER, true);
+			assert_pin(chip, i, true);
 }

@@ -247,6 +247,7 @@ int lapic_mmio_read(struct lapic *l, u32 offset, void *buf, u32 len)
 	/* At most the four bytes of one register (SDM3 11.4.1.1 leaves others undefined). */
 	if ((offset & 15) + len > 4 || lapic_ops(l)->read(l, offset & ~15u, &v))
 		return 0;
+	lapic_trace(kvm_apic, l, 0, offset & ~15u, v);
 	v >>= (offset & 15) * 8;
 	cpu_copy(buf, &v, len);
 	return 0;
@@ -261,6 +262,7 @@ int lapic_mmio_write(struct lapic *l, u32 offset, const void *buf, u32 len)
 	if (len != 4 || offset & 15)
 		return 0;
 	cpu_copy(&v, buf, 4);
+	lapic_trace(kvm_apic, l, 1, offset, v);
 	lapic_ops(l)->write(l, offset, v);	/* read-only and absent registers swallow writes */
 	return 0;
 }
@@ -278,6 +280,7 @@ int lapic_msr_read(struct lapic *l, u32 msr, u64 *v)
 	*v = lo;
 	if (offset == APIC_ICR)
 		*v |= (u64)lapic_get(l, APIC_ICR2) << 32;
+	lapic_trace(kvm_apic, l, 0, offset, *v);
 	return 0;
 }
 
@@ -287,6 +290,7 @@ int lapic_msr_write(struct lapic *l, u32 msr, u64 v)
 
 	if (msr < 0x800 || msr > 0x8ff || !lapic_x2apic(l))
 		return -EINVAL;
+	lapic_trace(kvm_apic, l, 1, offset, v);
 	if (offset == APIC_ICR) {
 		if (v & ICR_X2_RESERVED)
 			return -EINVAL;

@@ -122,8 +122,8 @@ bool svm_pause_exits(struct cpu *c);
 int svm_vmexit(struct cpu *c, u64 code, u64 info1, u64 info2);
 /* Of an instruction at c->rip: with nRIP. */
 int svm_vmexit_insn(struct cpu *c, const struct insn *in, u64 code, u64 info1, u64 info2);
-/* An exception in L2, or EXC_NPF. `during`: what was being delivered, or NULL. False: L1 does not want
- * it. True: done, *res as svm_vmexit(). */
+/* An exception in L2, or EXC_NPF. `during`: what was being delivered, or NULL. False: L1 does
+ * not want it. True: done, *res as svm_vmexit(). */
 bool svm_exception(struct cpu *c, const struct cpu_fault *f, const struct cpu_event *during,
 		   int *res);
 /* Shutdown in L2: true when L1 intercepts it. */

@@ -110,9 +110,9 @@ int svm_vmexit(struct cpu *c, u64 code, u64 info1, u64 info2)
 
 	s->stat_exits++;
 	svm_trace(kvm_nested_vmexit, s, c->rip, code, info1, info2, s->exit_int_info);
-	s->gif = false;
 	if (unlikely(!svm_window_open(c, &w, s->vmcb_pa))) {
 		svm_leave(c);
+		s->gif = false;
 		return s->ops->triple_fault(c);
 	}
 	store_state(c, &w.vmcb->save);
@@ -122,6 +122,8 @@ int svm_vmexit(struct cpu *c, u64 code, u64 info1, u64 info2)
 	if (unlikely(s->own_pat))
 		w.vmcb->save.g_pat = c->pat;
 	svm_window_close(c, &w);
+	/* Only now: should the page be gone on the host, all is as before (vcpu/host_fault.c). */
+	s->gif = false;
 	load_l1(c, &s->l1);
 	svm_abandon(c);
 	s->ops->left(c, trap);

@@ -51,8 +51,8 @@ int vcpu_get_events(struct vcpu *v, struct kvm_vcpu_events *e)
 	e->exception.error_code = x->error;
 	e->exception_has_payload = x->has_payload;
 	e->exception_payload = x->payload;
-	e->interrupt.injected = ev->intr_injected && !ev->intr_soft;
-	e->interrupt.nr = ev->intr_vector;
+	e->interrupt.injected = (ev->intr_injected && !ev->intr_soft) || ev->held;
+	e->interrupt.nr = ev->held && !ev->intr_injected ? (u8)ev->held : ev->intr_vector;
 	e->interrupt.shadow = (c->shadow_ss ? SHADOW_MOV_SS : 0) | (c->shadow_sti ? SHADOW_STI : 0);
 	e->nmi.injected = ev->nmi_injected;
 	e->nmi.pending = ev->nmi_pending;
@@ -103,6 +103,7 @@ int vcpu_set_events(struct vcpu *v, const struct kvm_vcpu_events *e)
 	};
 	ev->intr_injected = e->interrupt.injected;
 	ev->intr_vector = e->interrupt.nr;
+	ev->held = 0;
 	ev->intr_soft = e->interrupt.soft;
 	if (e->flags & KVM_VCPUEVENT_VALID_SHADOW) {
 		v->c->shadow_ss = !!(e->interrupt.shadow & SHADOW_MOV_SS);

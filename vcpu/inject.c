@@ -146,7 +146,7 @@ static bool extint(struct vcpu *v)
 bool vcpu_has_interrupt(struct vcpu *v)
 {
 	if (!v->lapic)
-		return v->p->ev.intr_injected;
+		return v->p->ev.intr_injected || v->p->ev.held;
 	return extint(v) || lapic_pending_vector(v->lapic) >= 0;
 }
 
@@ -217,7 +217,8 @@ bool vcpu_ready_for_interrupt(struct vcpu *v)
 
 	if (!vcpu_interrupt_allowed(v))
 		return false;
-	if (ev->exc.pending || ev->exc.injected || ev->nmi_injected || ev->intr_injected)
+	if (ev->exc.pending || ev->exc.injected || ev->nmi_injected || ev->intr_injected ||
+	    ev->held)
 		return false;
 	if (!v->lapic)
 		return true;
@@ -340,15 +341,6 @@ static bool deliver_injected(struct vcpu *v)
 		return true;
 	if (ev->nmi_injected)
 		return deliver_nmi(v);
-	/* User space is the interrupt controller: L1 gets the vector in EXITINTINFO. */
-	if (ev->intr_injected && unlikely(v->c->in_l2) && !v->lapic && !v->c->svm->run_pending &&
-	    svm_intercepts(v->c, SVM_I_INTR)) {
-		if (!svm_host_if(v->c) || !svm_gif(v->c))
-			return true;
-		v->c->svm->exit_int_info = SVM_EVENT_VALID | ev->intr_vector;
-		svm_vmexit(v->c, SVM_EXIT_INTR, 0, 0);
-		return true;
-	}
 	if (ev->intr_injected) {
 		bool soft = v->c->in_l2 && v->c->svm->soft_rip;
 
@@ -376,11 +368,12 @@ static bool deliver_pending_exception(struct vcpu *v)
 	return vcpu_deliver_fault(v, &f);
 }
 
-/* AVIC needs no window for the vectors of the APIC, only for the PIC's (facts 3.2, 3.8). */
+/* AVIC needs no window for the vectors of the APIC, only for the PIC's, and in L2 none is
+ * opened for L1 (facts 3.2, 3.8). */
 static void irq_window(struct vcpu *v, bool on)
 {
 	if (apicv_irq_window(v->lapic) == on ||
-	    (on && (v->c->in_l2 || (apicv_active(v->lapic) && !extint(v)))) ||
+	    (on && apicv_active(v->lapic) && !extint(v)) ||
 	    !apicv_count_irq_window(v->lapic, on))
 		return;
 	engine_fpu_save(v->c);
@@ -434,7 +427,7 @@ static bool inject_interrupts(struct vcpu *v)
 		if (!vcpu_interrupt_allowed(v)) {
 			if (svm_host_if(c) && svm_gif(c))
 				p->step_shadow = true;
-			irq_window(v, true);
+			irq_window(v, !c->in_l2);
 			return true;	/* hooks.window() looks again */
 		}
 		if (unlikely(c->in_l2) && svm_intercepts(c, SVM_I_INTR)) {
@@ -454,6 +447,25 @@ static bool inject_interrupts(struct vcpu *v)
 	if (unlikely(apicv_irq_window(v->lapic)) && (c->in_l2 || !vcpu_has_interrupt(v)))
 		irq_window(v, false);
 	return true;
+}
+
+/* User space is the interrupt controller and has given a vector while L2 ran. */
+static bool inject_held(struct vcpu *v)
+{
+	struct cpu *c = v->c;
+	u8 vec = (u8)v->p->ev.held;
+
+	if (!vcpu_interrupt_allowed(v)) {
+		if (svm_host_if(c) && svm_gif(c))
+			v->p->step_shadow = true;
+		return true;
+	}
+	if (c->in_l2 && svm_intercepts(c, SVM_I_INTR)) {
+		svm_vmexit(c, SVM_EXIT_INTR, 0, 0);
+		return true;
+	}
+	v->p->ev.held = 0;
+	return deliver(v, (struct cpu_event){ .kind = EV_INTR, .vector = vec, .next_rip = c->rip });
 }
 
 bool vcpu_inject(struct vcpu *v)
@@ -484,6 +496,8 @@ bool vcpu_inject(struct vcpu *v)
 			p->step_shadow = true;
 		}
 	}
+	if (unlikely(ev->held) && !inject_held(v))
+		return false;
 	if (!v->lapic) {
 		/* A window was asked for and only the shadow is in the way. */
 		if (v->run->request_interrupt_window && (c->rflags & FL_IF) &&

@@ -131,6 +131,11 @@ int vcpu_interrupt(struct vcpu *v, u32 irq)
 		return -EINVAL;
 	switch (v->cfg->irqchip) {
 	case 0:	/* delivered at the next entry, whatever RFLAGS.IF says */
+		if (v->c->in_l2 || !svm_gif(v->c)) {
+			/* But L1 must be there to take it. */
+			v->p->ev.held = (u16)(0x100 | irq);
+			return 0;
+		}
 		v->p->ev.intr_injected = true;
 		v->p->ev.intr_soft = false;
 		v->p->ev.intr_vector = (u8)irq;

@@ -42,7 +42,8 @@ static void take_event_inj(struct vcpu *v)
 /* Something may be deliverable now that was not before. */
 static bool waiting(struct vcpu *v)
 {
-	return v->p->ev.nmi_pending || vcpu_has_interrupt(v) || svm_virtual_waits(v->c) ||
+	return v->p->ev.nmi_pending || v->run->request_interrupt_window ||
+	       vcpu_has_interrupt(v) || svm_virtual_waits(v->c) ||
 	       (v->lapic && lapic_peek_events(v->lapic));
 }
 
@@ -98,7 +99,7 @@ static void gif_set(struct cpu *c)
 
 	if (v->lapic && (lapic_peek_events(v->lapic) & (LAPIC_EV_INIT | LAPIC_EV_SIPI)))
 		vcpu_request(v, VREQ_APIC_EVENT);
-	if (waiting(v) || v->run->request_interrupt_window)
+	if (waiting(v))
 		engine_kick(c);
 }
 

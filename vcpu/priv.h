@@ -38,6 +38,7 @@ struct vcpu_events {
 	struct vcpu_exception exc;
 	bool intr_injected, intr_soft;
 	u8 intr_vector;
+	u16 held;	/* KVM_INTERRUPT while it belongs to L1: 0x100 | vector, 0 = none */
 	bool nmi_injected, nmi_masked;
 	u8 nmi_pending;			/* at most 2 */
 	bool triple_fault;

@@ -3,6 +3,8 @@
  * tests/guest/svm_entry.c - VMRUN and #VMEXIT: permissions, what is loaded, what is written back
  * (APM2 15.5, 15.6; facts 4.2, 4.6, 4.7).
  */
+#include <sys/mman.h>
+
 #include "tests/guest/harness/svm.h"
 
 #define EFER 0xc0000080
@@ -340,13 +342,14 @@ TEST(lost_vmcb, "a VMCB that is gone at #VMEXIT is a shutdown")
 {
 	static const u8 code[] = { 0xe6, 0x77, 0x0f, 0x01, 0xd9 };	/* out 0x77; vmmcall */
 	struct svm_guest s = svm_new(M_LONG, 0, code, sizeof(code));
+	struct guest_cpu vm = { .fd = s.g->vm };
 	struct kvm_userspace_memory_region extra = {
 		.slot = 9, .guest_phys_addr = 0x20000000, .memory_size = 0x1000,
 		.userspace_addr = (u64)(uintptr_t)(s.g->ram + G_SVM_DATA),
 	};
 	struct stop st;
 
-	vcpu_ioctl(&(struct guest_cpu){ .fd = s.g->vm }, KVM_SET_USER_MEMORY_REGION, &extra, "slot");
+	vcpu_ioctl(&vm, KVM_SET_USER_MEMORY_REGION, &extra, "slot");
 	memcpy(s.g->ram + G_SVM_DATA, s.vmcb, 4096);
 	WITH_REGS(s.c, r)
 		r.rax = 0x20000000;
@@ -354,7 +357,60 @@ TEST(lost_vmcb, "a VMCB that is gone at #VMEXIT is a shutdown")
 	CHECK_STOP(st, ST_OUT);
 	CHECK_EQ(st.port, 0x77);
 	extra.memory_size = 0;
-	vcpu_ioctl(&(struct guest_cpu){ .fd = s.g->vm }, KVM_SET_USER_MEMORY_REGION, &extra, "slot");
+	vcpu_ioctl(&vm, KVM_SET_USER_MEMORY_REGION, &extra, "slot");
 	st = svm_run(&s);
 	CHECK_STOP(st, ST_SHUTDOWN);
+}
+
+static void take(struct svm_guest *s, u64 gpa)
+{
+	if (munmap(s->g->ram + gpa, 4096))
+		test_die("munmap: %s", strerror(errno));
+}
+
+static void give(struct svm_guest *s, u64 gpa, const void *was)
+{
+	if (mmap(s->g->ram + gpa, 4096, PROT_READ | PROT_WRITE,
+		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED)
+		test_die("mmap: %s", strerror(errno));
+	memcpy(s->g->ram + gpa, was, 4096);
+}
+
+static void efault(struct svm_guest *s, u64 gpa, const char *what)
+{
+	u8 was[4096];
+	struct stop st;
+
+	memcpy(was, s->g->ram + gpa, sizeof(was));
+	take(s, gpa);
+	st = svm_run(s);
+	if (st.kind != ST_ERROR || st.err != EFAULT)
+		test_fail(__FILE__, __LINE__, "%s: %s", what, stop_text(&st));
+	give(s, gpa, was);
+}
+
+CODE64(gone, "out %al, $0x77\n mov $0x174, %ecx\n rdmsr\n out %al, $0x40\n vmmcall");
+TEST(gone, "memory that the program has unmapped is EFAULT, and nothing is lost when it is back")
+{
+	struct svm_guest s = svm_with(gone);
+	struct stop st;
+
+	svm_want(&s, SVM_I_MSR);
+	svm_want(&s, SVM_I_IOIO);
+	efault(&s, G_VMCB, "VMRUN");
+	CHECK_EQ(cpu_regs(s.c).rip, G_CODE);
+	efault(&s, G_IOPM, "IOPM");
+	st = svm_run(&s);
+	CHECK_STOP(st, ST_OUT);
+	CHECK_EQ(st.port, 0x77);
+	efault(&s, G_MSRPM, "MSRPM");
+	st = svm_run(&s);
+	CHECK_STOP(st, ST_OUT);
+	CHECK_EQ(st.port, 0x40);
+	efault(&s, G_VMCB, "#VMEXIT");
+	st = svm_run(&s);
+	CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+	CHECK_EQ(s.save->rip, G_L2 + LEN(gone) - 3);
+	CHECK_EQ(s.ctl->next_rip, G_L2 + LEN(gone));
+	CHECK_EQ(st.r.rax, G_VMCB);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tests/guest/svm_features.c - TSC offset and ratio, PAUSE filter, LBR and VMLOAD/VMSAVE virtualization,
- * nRIP without the feature, decode assists, write traps, L1 in other modes (APM2 15; facts 4.11).
+ * tests/guest/svm_features.c - TSC offset and ratio, PAUSE filter, LBR and VMLOAD/VMSAVE
+ * virtualization, nRIP without the feature, decode assists, write traps, L1 in other modes (APM2 15; facts 4.11).
  */
 #include <stdlib.h>
 
@@ -12,7 +12,8 @@
 #define DEBUGCTL 0x1d9
 
 /* -- time -- */
-CODE64(tsc, "rdtsc\n shl $32, %rdx\n or %rax, %rdx\n mov %rdx, %rbx\n mov $0x10, %ecx\n rdmsr\n shl $32, %rdx\n or %rax, %rdx\n mov %rdx, %rsi\n vmmcall");
+CODE64(tsc, "rdtsc\n shl $32, %rdx\n or %rax, %rdx\n mov %rdx, %rbx\n mov $0x10, %ecx\n"
+	"rdmsr\n shl $32, %rdx\n or %rax, %rdx\n mov %rdx, %rsi\n vmmcall");
 
 static void near(const char *file, int line, u64 got, u64 want)
 {
@@ -52,7 +53,8 @@ TEST(tsc, "L2's TSC is L1's times the ratio plus the offset, by RDTSC and RDMSR"
 
 TEST(tsc_host, "user space reads and writes L1's TSC while L2 runs")
 {
-	static const u8 code[] = { 0xe6, 0x77, 0x0f, 0x31, 0x0f, 0x01, 0xd9 };	/* out; rdtsc; vmmcall */
+	/* out; rdtsc; vmmcall */
+	static const u8 code[] = { 0xe6, 0x77, 0x0f, 0x31, 0x0f, 0x01, 0xd9 };
 	struct svm_guest s = svm_new(M_LONG, 0, code, sizeof(code));
 	struct stop st;
 
@@ -96,7 +98,8 @@ TEST(pause_filter, "the PAUSE filter counts down; a PAUSE too far from the last 
 }
 
 /* -- LBR virtualisation (APM2 15.23) -- */
-CODE64(lbr, "mov $0x1db, %ecx\n rdmsr\n mov %eax, %ebx\n mov $0x1d9, %ecx\n xor %edx, %edx\n mov $2, %eax\n wrmsr\n vmmcall");
+CODE64(lbr, "mov $0x1db, %ecx\n rdmsr\n mov %eax, %ebx\n mov $0x1d9, %ecx\n xor %edx, %edx\n"
+	"mov $2, %eax\n wrmsr\n vmmcall");
 TEST(lbrv, "LBRV: DEBUGCTL and the four LBR MSRs are switched; without it shared")
 {
 	struct svm_guest s = svm_with(lbr);
@@ -152,7 +155,8 @@ TEST(vls, "VLS: the operand is an address of L2; without it one of L1; intercept
 	CHECK_EQ(((struct vmcb *)(void *)(s.g->ram + 0x641000))->save.star, 0x5678);
 	/* an operand that nested paging does not map */
 	s.save->rip = G_L2;
-	guest_write(s.g, 0x610000, "\xb8\x00\x00\x80\x00\x0f\x01\xda", 8);	/* mov $0x800000, %eax; vmload */
+	/* mov $0x800000, %eax; vmload */
+	guest_write(s.g, 0x610000, "\xb8\x00\x00\x80\x00\x0f\x01\xda", 8);
 	pd[4] &= ~1ull;
 	s.ctl->tlb_ctl = SVM_TLB_ALL;
 	st = svm_run(&s);
@@ -198,6 +202,20 @@ TEST(no_npt, "without NPT in CPUID the bit is ignored")
 	s.ctl->ncr3 = ~0ull;
 	st = svm_run(&s);
 	CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+}
+
+CODE64(stgi, "stgi\n vmmcall");
+TEST(no_vgif, "without VGIF and vNMI in CPUID their enable bits do nothing")
+{
+	struct svm_guest s = svm_with(stgi);
+	struct stop st;
+
+	cpuid_clear(&s, 0x8000000a, BIT(16) | BIT(25));
+	svm_want(&s, SVM_I_NMI);
+	s.ctl->int_ctl = SVM_V_GIF_ENABLE | SVM_V_NMI_ENABLE | SVM_V_NMI_PENDING;
+	st = svm_run(&s);
+	CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+	CHECK_EQ(s.ctl->int_ctl, SVM_V_GIF_ENABLE | SVM_V_NMI_ENABLE | SVM_V_NMI_PENDING);
 }
 
 /* -- decode assists, by option -- */
@@ -248,7 +266,8 @@ TEST(assists, "decode assists: GPR, vector, address and instruction bytes")
 }
 
 /* -- write traps -- */
-CODE64(traps, "mov %cr4, %rbx\n or $4, %ebx\n mov %rbx, %cr4\n traps_1: mov $0xc0000080, %ecx\n rdmsr\n or $1, %eax\n wrmsr\n traps_2: vmmcall");
+CODE64(traps, "mov %cr4, %rbx\n or $4, %ebx\n mov %rbx, %cr4\n"
+	"traps_1: mov $0xc0000080, %ecx\n rdmsr\n or $1, %eax\n wrmsr\n traps_2: vmmcall");
 LABEL(traps_1);
 LABEL(traps_2);
 TEST(write_traps, "CR and EFER write traps: after the instruction, with the new value")
@@ -340,7 +359,9 @@ TEST(svme_user, "user space that clears EFER.SVME puts the vCPU back into L1")
 
 /* -- without an in-kernel APIC: KVM_INTERRUPT -- */
 CODE64(wait, "wait_1: out %al, $0x77\n jmp wait_1");
-TEST(ext_intr, "KVM_INTERRUPT in L2 exits with the vector in EXITINTINFO when INTR is intercepted")
+CODE64(ext_l1, "nop\n nop\n stgi\n nop\n sti\n nop\n ext_l1_1: nop\n nop" DONE);
+LABEL(ext_l1_1);
+TEST(ext_intr, "KVM_INTERRUPT in L2 exits if INTR is intercepted; L1 takes it behind STGI, STI")
 {
 	struct svm_guest s = svm_with(wait);
 	struct stop st;
@@ -352,7 +373,13 @@ TEST(ext_intr, "KVM_INTERRUPT in L2 exits with the vector in EXITINTINFO when IN
 	cpu_interrupt(s.c, 0x99);
 	st = svm_run(&s);
 	CHECK_EXIT(&s, st, SVM_EXIT_INTR);
-	CHECK_EQ(s.ctl->exit_int_info, 0x80000099);
+	CHECK_EQ(s.ctl->exit_int_info, 0);
+	guest_load(s.g, G_CODE + 0x100, ext_l1);
+	WITH_REGS(s.c, r)
+		r.rip = G_CODE + 0x100;
+	st = svm_run(&s);
+	CHECK_EXC(st, 0x99, -1);
+	CHECK_EQ(st.rip, G_CODE + 0x100 + (u64)(ext_l1_1 - ext_l1_b));
 }
 
 /* -- VM_CR (APM2 15.30.1) -- */

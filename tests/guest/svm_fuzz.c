@@ -44,7 +44,8 @@ static void ticks(u32 us)
 }
 
 /* A bit of everything, so that faults, port and MSR accesses and mode changes happen. */
-CODE64(l2, "mov %cr0, %rax\n cpuid\n rdtsc\n push %rax\n popfq\n sti\n in $0x40, %al\n out %al, $0x41\n"
+CODE64(l2, "mov %cr0, %rax\n cpuid\n rdtsc\n push %rax\n popfq\n sti\n in $0x40, %al\n"
+	"out %al, $0x41\n"
 	   "mov $0x277, %ecx\n rdmsr\n wrmsr\n mov %cr4, %rax\n mov %rax, %cr4\n int $0x40\n int3\n"
 	   "mov (%rbx), %rax\n lgdt (%rsp)\n invlpg (%rax)\n vmload %rax\n iretq\n hlt");
 
@@ -131,7 +132,8 @@ TEST(any, "random VMCBs end in a documented way")
 			return;
 		}
 		if (st.kind == ST_ERROR) {
-			printf("# seed %llx round %u: errno %u\n", (unsigned long long)was, i, st.err);
+			printf("# seed %llx round %u: errno %u\n", (unsigned long long)was, i,
+			       st.err);
 			test_fail(__FILE__, __LINE__, "KVM_RUN failed");
 			return;
 		}

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tests/guest/svm_intercepts.c - instruction, control register and exception intercepts: exit codes,
- * RIP, nRIP, and what comes first (APM2 15.7 to 15.14; facts 4.9).
+ * tests/guest/svm_intercepts.c - instruction, control register and exception intercepts: exit
+ * codes, RIP, nRIP, and what comes first (APM2 15.7 to 15.14; facts 4.9).
  */
 #include "tests/guest/harness/svm.h"
 
@@ -42,7 +42,8 @@ INSN(rdtscp, "", "rdtscp");
 INSN(pushf, "", "pushfq");
 INSN(popf, "push $2", "popfq");
 INSN(cpuid, "xor %eax, %eax", "cpuid");
-INSN(iret, "mov %rsp, %rbx\n mov %ss, %ecx\n push %rcx\n push %rbx\n push $2\n mov %cs, %ecx\n push %rcx\n lea iret_b2(%rip), %rcx\n push %rcx", "iretq");
+INSN(iret, "mov %rsp, %rbx\n mov %ss, %ecx\n push %rcx\n push %rbx\n push $2\n mov %cs, %ecx\n"
+	"push %rcx\n lea iret_b2(%rip), %rcx\n push %rcx", "iretq");
 INSN(intn, "", "int $0x80");
 INSN(invd, "", "invd");
 INSN(wbinvd, "", "wbinvd");
@@ -58,8 +59,10 @@ INSN(clgi, "", "clgi");
 INSN(icebp, "", ".byte 0xf1");
 INSN(monitor, "mov $0x10000, %eax\n xor %ecx, %ecx\n xor %edx, %edx", "monitor");
 INSN(mwait, "xor %eax, %eax\n xor %ecx, %ecx", "mwait");
-INSN(xsetbv, "mov %cr4, %rax\n or $0x40000, %eax\n mov %rax, %cr4\n xor %ecx, %ecx\n xgetbv", "xsetbv");
-INSN(invpcid, "mov $0x10000, %ebx\n movq $0, (%rbx)\n movq $0, 8(%rbx)\n mov $2, %eax", "invpcid (%rbx), %rax");
+INSN(xsetbv, "mov %cr4, %rax\n or $0x40000, %eax\n mov %rax, %cr4\n xor %ecx, %ecx\n"
+	"xgetbv", "xsetbv");
+INSN(invpcid, "mov $0x10000, %ebx\n movq $0, (%rbx)\n movq $0, 8(%rbx)\n"
+	"mov $2, %eax", "invpcid (%rbx), %rax");
 INSN(rsm, "", "rsm");
 INSN(rdpmc, "", "rdpmc");
 
@@ -116,7 +119,8 @@ TEST(instructions, "every instruction intercept: exit code, RIP at the instructi
 		ok = CHECK_EXIT(&s, st, r->number) &&
 		     CHECK_EQ(s.save->rip, G_L2 + (u64)(r->a - r->b)) &&
 		     CHECK_EQ(s.ctl->next_rip, G_L2 + (u64)(r->n - r->b)) &&
-		     CHECK_EQ(s.ctl->exit_info_1, r->info1) && CHECK_EQ(s.ctl->exit_info_2, r->info2);
+		     CHECK_EQ(s.ctl->exit_info_1, r->info1) &&
+		     CHECK_EQ(s.ctl->exit_info_2, r->info2);
 		if (!ok)
 			printf("# %s with its intercept\n", r->name);
 		guest_free(s.g);
@@ -263,7 +267,8 @@ CODE64(x_pf, "mov $0x7fff0000, %eax\n x_pf_a: movb $1, (%rax)");
 CODE64(x_nm, "mov %cr0, %rax\n or $8, %eax\n mov %rax, %cr0\n x_nm_a: fnop");
 CODE64(x_db, "x_db_a: .byte 0xf1\n x_db_n: nop");
 CODE64(x_ss, "mov $0x900000000000, %rbp\n x_ss_a: mov (%rbp), %eax");
-CODE64(x_np, "mov $0x10, %eax\n movl $0, 0x1080\n movl $0x00401300, 0x1084\n mov $0x80, %eax\n x_np_a: mov %eax, %fs");
+CODE64(x_np, "mov $0x10, %eax\n movl $0, 0x1080\n movl $0x00401300, 0x1084\n mov $0x80, %eax\n"
+	"x_np_a: mov %eax, %fs");
 LABEL(x_de_a); LABEL(x_bp_a); LABEL(x_ud_a); LABEL(x_gp_a); LABEL(x_pf_a); LABEL(x_nm_a);
 LABEL(x_db_n); LABEL(x_ss_a); LABEL(x_np_a);
 TEST(exceptions, "exception intercepts: code, error code, CR2 in EXITINFO2 only, RIP")
@@ -413,4 +418,23 @@ TEST(vmcall, "VMCALL is taken for VMMCALL, unless #UD is intercepted")
 	CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
 	CHECK_EQ(s.save->rip, G_L2);
 	CHECK_EQ(s.ctl->next_rip, G_L2 + 3);
+}
+
+CODE64(mf, "mov %cr0, %rax\n and $~0x2c, %eax\n mov %rax, %cr0\n fninit\n"
+	"movw $0x37b, 0x10000\n fldcw 0x10000\n"
+	   "fld1\n fldz\n fdivrp\n mf_1: fwait\n vmmcall");
+LABEL(mf_1);
+TEST(ferr, "#MF without CR0.NE is FERR_FREEZE, with it exception 16")
+{
+	struct svm_guest s = svm_with(mf);
+	struct stop st;
+
+	svm_want(&s, SVM_I_FERR_FREEZE);
+	svm_want(&s, SVM_I_EXCP + 16);
+	st = svm_run(&s);
+	CHECK_EXIT(&s, st, SVM_EXIT_FERR_FREEZE);
+	CHECK_EQ(s.save->rip, AT_L2(mf, mf_1));
+	s.save->cr0 |= 0x20;
+	st = svm_run(&s);
+	CHECK_EXIT(&s, st, SVM_EXIT_EXCP + 16);
 }

@@ -124,7 +124,8 @@ TEST(soft_dpl, "an injected software interrupt obeys the gate's DPL, #BP does no
 }
 
 /* -- GIF -- */
-CODE64(l1_gif, APIC "clgi\n sti\n" SELF_IPI "nop\n nop\n l1_gif_1: stgi\n l1_gif_2: nop\n nop" DONE);
+CODE64(l1_gif, APIC "clgi\n sti\n" SELF_IPI "nop\n nop\n l1_gif_1: stgi\n l1_gif_2: nop\n"
+	"nop" DONE);
 CODE64(l1_nmi, APIC "clgi\n" SELF_NMI "nop\n nop\n l1_nmi_1: stgi\n l1_nmi_2: nop\n nop" DONE);
 LABEL(l1_gif_2);
 LABEL(l1_nmi_2);
@@ -475,4 +476,99 @@ TEST(init_exit, "INIT exit; INIT is held until GIF is set")
 	svm_want(&s, SVM_I_INIT);
 	st = svm_run(&s);
 	CHECK_EXIT(&s, st, SVM_EXIT_INIT);
+}
+
+CODE64(stgi, "stgi\n nop\n nop" DONE);
+TEST(init_held, "an INIT that L1 intercepted resets the CPU when GIF is set")
+{
+	struct svm_guest s = svm_with_apic(init);
+	struct kvm_sregs sr;
+	struct stop st;
+
+	svm_want(&s, SVM_I_INIT);
+	st = svm_run(&s);
+	CHECK_EXIT(&s, st, SVM_EXIT_INIT);
+	guest_load(s.g, G_CODE, stgi);
+	WITH_REGS(s.c, r)
+		r.rip = G_CODE;
+	st = svm_run(&s);
+	CHECK(st.kind != ST_DONE);
+	sr = cpu_sregs(s.c);
+	CHECK_EQ(sr.cs.base, 0xffff0000);
+	CHECK_EQ(sr.efer, 0);
+}
+
+TEST(init_plain, "an INIT that L1 does not intercept resets the CPU, L2 is gone")
+{
+	struct svm_guest s = svm_with_apic(init);
+	struct kvm_sregs sr;
+	struct stop st = svm_run(&s);
+
+	CHECK(st.kind != ST_OUT);
+	sr = cpu_sregs(s.c);
+	CHECK_EQ(sr.cs.base, 0xffff0000);
+	CHECK_EQ(sr.efer, 0);
+}
+
+CODE64(smi, APIC "movl $0x44200, 0x300(%rbp)\n nop\n nop\n vmmcall");
+TEST(smi_exit, "SMI exit; without the intercept nothing happens")
+{
+	struct svm_guest s = svm_with_apic(smi);
+	struct stop st;
+
+	svm_want(&s, SVM_I_SMI);
+	st = svm_run(&s);
+	CHECK_EXIT(&s, st, SVM_EXIT_SMI);
+	guest_free(s.g);
+	s = svm_with_apic(smi);
+	st = svm_run(&s);
+	CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+}
+
+/* -- breakpoints and GIF (APM2 15.17) -- */
+CODE64(bp_gif, "clgi\n nop\n bp_1: nop\n nop\n stgi\n nop" DONE);
+LABEL(bp_1);
+TEST(gif_breakpoint, "without GIF a breakpoint register that matches is ignored")
+{
+	for (int gif = 0; gif < 2; gif++) {
+		struct guest *g = guest_with(M_LONG, bp_gif);
+		struct kvm_debugregs d = { .dr6 = 0xffff0ff0, .dr7 = 0x402 };
+		struct stop st;
+
+		cpu_set_msr(cpu0(g), 0xc0000080, cpu_msr(cpu0(g), 0xc0000080) | BIT64(12));
+		if (gif)
+			guest_write(g, G_CODE, "\x90\x90\x90", 3);	/* no CLGI */
+		d.db[0] = AT(bp_gif, bp_1);
+		vcpu_ioctl(cpu0(g), KVM_SET_DEBUGREGS, &d, "KVM_SET_DEBUGREGS");
+		st = run(g);
+		if (gif) {
+			CHECK_EXC(st, 1, -1);
+			CHECK_EQ(st.rip, AT(bp_gif, bp_1));
+		} else {
+			CHECK_STOP(st, ST_DONE);
+		}
+		guest_free(g);
+	}
+}
+
+/* -- window for user space's interrupts -- */
+TEST(no_window, "with GIF clear there is no interrupt window for user space")
+{
+	struct svm_guest s = svm_with(nop);
+	struct stop st;
+
+	WITH_REGS(s.c, r)
+		r.rflags |= 0x200;
+	s.c->run->request_interrupt_window = 1;
+	s.ctl->int_ctl = SVM_V_INTR_MASKING;
+	svm_want(&s, SVM_I_INTR);
+	/* L1 has IF set: VMRUN opens the window */
+	st = svm_run(&s);
+	CHECK_STOP(st, ST_WINDOW);
+	s.c->run->request_interrupt_window = 0;
+	st = svm_run(&s);
+	CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+	/* behind #VMEXIT it is closed by GIF */
+	CHECK_EQ(s.c->run->ready_for_interrupt_injection, 0);
+	CHECK_EQ(s.c->run->if_flag, 1);
 }

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <time.h>
 
 #define INHIBITED(r, n) (!!(apicv_inhibits((r)->chip) & BIT(APICV_INHIBIT_##n)))
 
@@ -524,6 +525,160 @@ static void mask_changes_are_never_missed(void **state)
 	irqchip_destroy(chip);
 }
 
+/*
+ * Three vCPUs hand interrupts round through the tables, edge EOIs and all, and sleep whenever they have
+ * none; a fourth changes its logical id, and acceleration goes on and off. A request that is
+ * lost between IsRunning and sleep stops its token for good.
+ */
+#define HOPS 20000
+#define TOKENS 3
+
+struct runner {
+	struct lapic *l;
+	pthread_mutex_t lock;		/* over seq, with cond */
+	pthread_cond_t cond;
+	u32 seq;
+	_Atomic u32 apicv, scan;
+	u32 next;			/* whom to hand on to */
+	u64 sleeps, timeouts;
+};
+
+static _Atomic u32 hops[TOKENS], running_tokens;
+static _Atomic bool over;
+
+static void wake_runner(void *vcpu, enum irq_wake why)
+{
+	struct runner *c = vcpu;
+
+	if (why == IRQ_WAKE_APICV)
+		atomic_store(&c->apicv, 1);
+	if (why == IRQ_WAKE_SCAN)
+		atomic_store(&c->scan, 1);
+	/* Doorbells go to those that are not asleep; the other two wait for the next wake-up. */
+	if (why != IRQ_WAKE_EVENT)
+		return;
+	pthread_mutex_lock(&c->lock);
+	c->seq++;
+	pthread_cond_signal(&c->cond);
+	pthread_mutex_unlock(&c->lock);
+}
+
+static void nap(struct runner *c)
+{
+	struct timespec t;
+	u32 seq;
+
+	pthread_mutex_lock(&c->lock);
+	seq = c->seq;
+	pthread_mutex_unlock(&c->lock);
+	lapic_put_away(c->l);
+	if (lapic_pending_vector(c->l) < 0 && !atomic_load(&over)) {
+		c->sleeps++;
+		clock_gettime(CLOCK_REALTIME, &t);
+		t.tv_sec += 10;
+		pthread_mutex_lock(&c->lock);
+		while (c->seq == seq)
+			if (pthread_cond_timedwait(&c->cond, &c->lock, &t)) {
+				c->timeouts++;
+				atomic_store(&over, true);
+				break;
+			}
+		pthread_mutex_unlock(&c->lock);
+	}
+	lapic_load(c->l);
+}
+
+static void *run_tokens(void *arg)
+{
+	struct runner *c = arg;
+
+	lapic_load(c->l);
+	while (!atomic_load(&over)) {
+		int v;
+
+		if (atomic_exchange(&c->apicv, 0))
+			apicv_update(c->l);
+		if (atomic_exchange(&c->scan, 0))
+			lapic_scan(c->l);
+		v = lapic_ack(c->l);
+		if (v < 0) {
+			nap(c);
+			continue;
+		}
+		rig_write(c->l, APIC_EOI, 0);
+		if (atomic_fetch_add(&hops[(v - 0x40) >> 4], 1) + 1 >= HOPS) {
+			if (atomic_fetch_sub(&running_tokens, 1) == 1)
+				atomic_store(&over, true);
+			continue;
+		}
+		rig_write(c->l, APIC_ICR2, c->next << 24);
+		rig_write(c->l, APIC_ICR, 0x4000 | (u32)v);
+	}
+	lapic_put_away(c->l);
+	return NULL;
+}
+
+static void *disturb(void *arg)
+{
+	struct lapic *l = arg;
+
+	for (u32 i = 0; !atomic_load(&over); i++) {
+		rig_write(l, APIC_LDR, i << 24);
+		apicv_set_inhibit(l->chip, APICV_INHIBIT_SEV, i % 8 < 2);
+		sched_yield();
+	}
+	return NULL;
+}
+
+static void no_ipi_is_lost_between_running_and_sleeping(void **state)
+{
+	static struct irq_ops ops;
+	struct runner c[4];
+	struct irqchip *chip;
+	pthread_t t[4];
+	u64 sleeps = 0, accelerated = 0;
+
+	ops = rig_ops;
+	ops.wake = wake_runner;
+	chip = irqchip_create(IRQCHIP_FULL, &ops, NULL, 24);
+	assert_non_null(chip);
+	memset(c, 0, sizeof(c));
+	atomic_store(&over, false);
+	atomic_store(&running_tokens, TOKENS);
+	for (u32 i = 0; i < 4; i++) {
+		pthread_mutex_init(&c[i].lock, NULL);
+		pthread_cond_init(&c[i].cond, NULL);
+		c[i].next = (i + 1) % 3;
+		c[i].l = lapic_create(chip, &c[i], i, false);
+		assert_non_null(c[i].l);
+		assert_int_equal(lapic_reg_write(c[i].l, APIC_SPIV, 0x1ff), 0);
+	}
+	for (u32 i = 0; i < TOKENS; i++) {
+		hops[i] = 0;
+		assert_true(lapic_set_irq(c[i].l, (u8)(0x40 + 16 * i), false));
+	}
+	for (u32 i = 0; i < 3; i++)
+		assert_int_equal(pthread_create(&t[i], NULL, run_tokens, &c[i]), 0);
+	assert_int_equal(pthread_create(&t[3], NULL, disturb, c[3].l), 0);
+	/* The last vCPU to see the end may be asleep. */
+	while (!atomic_load(&over))
+		sched_yield();
+	for (u32 i = 0; i < 3; i++)
+		wake_runner(&c[i], IRQ_WAKE_EVENT);
+	for (u32 i = 0; i < 4; i++)
+		pthread_join(t[i], NULL);
+	for (u32 i = 0; i < TOKENS; i++)
+		assert_int_equal(hops[i], HOPS);
+	for (u32 i = 0; i < 4; i++) {
+		assert_int_equal(c[i].timeouts, 0);
+		sleeps += c[i].sleeps;
+		accelerated += c[i].l->stats.ipi_accelerated + c[i].l->stats.ipi_incomplete;
+		lapic_destroy(c[i].l);
+	}
+	assert_true(sleeps > 0 && accelerated > 0);
+	irqchip_destroy(chip);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -549,6 +704,7 @@ int main(void)
 		cmocka_unit_test(level_eoi_takes_the_whole_path),
 		cmocka_unit_test(tracked_rtc_eoi_is_not_accelerated),
 		cmocka_unit_test(mask_changes_are_never_missed),
+		cmocka_unit_test(no_ipi_is_lost_between_running_and_sleeping),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

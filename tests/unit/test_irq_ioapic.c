@@ -300,6 +300,40 @@ static void state_round_trip(void **state)
 	rig_free(r);
 }
 
+/* Which source holds a line is not in the state: the one that lets go of it later decides. */
+static void restored_request_belongs_to_no_source(void **state)
+{
+	struct rig *r = rig_new(IRQCHIP_FULL, 1);
+	struct kvm_irqchip s = { .chip_id = KVM_IRQCHIP_IOAPIC };
+	struct lapic *l = r->cpu[0].l;
+
+	rig_rte(r, 20, 0x44 | RTE_LEVEL, 0);
+	assert_int_equal(irqchip_get_state(r->chip, &s), 0);
+	s.chip.ioapic.irr = BIT(20);
+	assert_int_equal(irqchip_set_state(r->chip, &s), 0);
+	rig_scan(r);
+	assert_int_equal(lapic_ack(l), 0x44);
+	irqchip_set_irq(r->chip, 20, 0, IRQ_SOURCE_RESAMPLE, false);
+	rig_write(l, APIC_EOI, 0);
+	assert_int_equal(lapic_pending_vector(l), -1);
+	assert_false(rig_remote_irr(r, 20));
+	rig_free(r);
+}
+
+static void remote_irr_of_an_edge_entry_is_not_restored(void **state)
+{
+	struct rig *r = rig_new(IRQCHIP_FULL, 1);
+	struct kvm_irqchip s = { .chip_id = KVM_IRQCHIP_IOAPIC };
+
+	assert_int_equal(irqchip_get_state(r->chip, &s), 0);
+	s.chip.ioapic.redirtbl[20].bits = 0x44 | RTE_REMOTE_IRR;
+	assert_int_equal(irqchip_set_state(r->chip, &s), 0);
+	rig_rte(r, 20, 0x44 | RTE_LEVEL, 0);
+	assert_int_equal(rig_line(r, 20, 1), 1);
+	assert_int_equal(lapic_ack(r->cpu[0].l), 0x44);
+	rig_free(r);
+}
+
 static void logical_and_lowest(void **state)
 {
 	struct rig *r = rig_new(IRQCHIP_FULL, 2);
@@ -331,6 +365,8 @@ int main(void)
 		cmocka_unit_test(eoi_storm_is_slowed),
 		cmocka_unit_test(rtc_coalescing),
 		cmocka_unit_test(state_round_trip),
+		cmocka_unit_test(restored_request_belongs_to_no_source),
+		cmocka_unit_test(remote_irr_of_an_edge_entry_is_not_restored),
 		cmocka_unit_test(logical_and_lowest),
 	};
 

@@ -68,6 +68,8 @@ static void check_nesting(struct rig *r, u32 cpu, const u8 *stack, u32 depth)
 	}
 }
 
+static u32 restored;	/* pins that a state was loaded for */
+
 static void check_ioapic(struct rig *r)
 {
 	struct ioapic *io = &r->chip->ioapic;
@@ -76,9 +78,11 @@ static void check_ioapic(struct rig *r)
 	for (u32 i = 0; i < KVM_IOAPIC_NUM_PINS; i++) {
 		if (io->e[i].remote_irr)
 			assert_true(io->e[i].level);
-		if (!io->lines[i])
-			assert_false(io->irr & BIT(i));
+		/* Set by KVM_SET_IRQCHIP, a request stands without a line until that moves. */
+		if (!io->lines[i] && io->irr & BIT(i))
+			assert_true(restored & BIT(i));
 	}
+	restored &= io->irr;
 	for (u32 i = 0; i < r->n; i++)
 		rtc += r->cpu[i].l->rtc_vector >= 0;
 	assert_int_equal(rtc, io->rtc_pending);
@@ -251,6 +255,8 @@ static void step_chip(struct rig *r)
 		if (!rnd(20)) {
 			s.chip_id = rnd(3);
 			assert_int_equal(irqchip_get_state(r->chip, &s), 0);
+			if (s.chip_id == KVM_IRQCHIP_IOAPIC)
+				restored |= s.chip.ioapic.irr;
 			assert_int_equal(irqchip_set_state(r->chip, &s), 0);
 		}
 		if (!rnd(20))

@@ -197,12 +197,15 @@ static u64 set_state(struct rig *r, struct lapic *l, const struct op *o)
 {
 	u8 page[LAPIC_STATE_SIZE];
 	bool wide = atomic_load(&r->chip->ids_32bit);
-	u32 v = (u32)o->w;
+	u64 garbage = o->w << 32 | o->v | 1;
 
 	(void)lapic_get_state(l, page, wide);
-	if (o->flag)	/* any register, any value */
-		memcpy(page + (o->v % 64) * 16, &v, 4);
-	/* A running count is relative to a clock both share; keep it. */
+	if (o->flag)	/* any register, any value; at times all of them */
+		for (u32 i = o->v % 64; i < 64; i += o->w & 3 ? 64 : 1) {
+			u32 v = (u32)(garbage >> (i % 32));
+
+			memcpy(page + i * 16, &v, 4);
+		}
 	return (u64)(s64)lapic_set_state(l, page, wide);
 }
 
