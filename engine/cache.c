@@ -137,15 +137,20 @@ void cache_flush(struct engine *e)
 	e->stat_flushes++;
 }
 
-static u32 unit_hash(u64 lin, u32 mode)
+/*
+ * Programs have their code at the same addresses as other programs, so the linear address alone
+ * makes long chains; the page's token tells address spaces apart.
+ */
+static u32 unit_hash(const struct cpage *cp, u64 lin, u32 mode)
 {
-	return (u32)((lin ^ (u64)mode << 7) * 0x9e3779b97f4a7c15ull >> (64 - UNIT_HASH_BITS));
+	return (u32)((lin ^ cp->token ^ (u64)mode << 7) * 0x9e3779b97f4a7c15ull >>
+		     (64 - UNIT_HASH_BITS));
 }
 
 /* The caller has made sure that the page of lin maps to cp (itlb_get). */
 struct unit *cache_lookup(struct engine *e, struct cpage *cp, u64 lin, u64 cs_base, u32 mode)
 {
-	for (struct unit *u = e->hash[unit_hash(lin, mode)]; u; u = u->hash_next)
+	for (struct unit *u = e->hash[unit_hash(cp, lin, mode)]; u; u = u->hash_next)
 		if (u->lin == lin && u->mode == mode && u->cs_base == cs_base && u->cp == cp)
 			return u;
 	return NULL;
@@ -153,7 +158,7 @@ struct unit *cache_lookup(struct engine *e, struct cpage *cp, u64 lin, u64 cs_ba
 
 void cache_insert(struct engine *e, struct unit *u)
 {
-	struct unit **b = &e->hash[unit_hash(u->lin, u->mode)];
+	struct unit **b = &e->hash[unit_hash(u->cp, u->lin, u->mode)];
 
 	u->hash_next = *b;
 	*b = u;
@@ -211,7 +216,7 @@ void cache_kill_unit(struct engine *e, struct unit *u)
 			}
 		r->linked = NULL;
 	}
-	for (struct unit **pp = &e->hash[unit_hash(u->lin, u->mode)]; *pp; pp = &(*pp)->hash_next)
+	for (struct unit **pp = &e->hash[unit_hash(u->cp, u->lin, u->mode)]; *pp; pp = &(*pp)->hash_next)
 		if (*pp == u) {
 			*pp = u->hash_next;
 			break;
@@ -238,6 +243,12 @@ static u32 page_hash(u64 a)
 	return (u32)((a >> PAGE_SHIFT) * 0x9e3779b97f4a7c15ull >> (64 - CPAGE_HASH_BITS));
 }
 
+/* The same linear page in many address spaces is as many pages. */
+static u32 cpage_hash(u64 lin, u64 gpa)
+{
+	return page_hash(lin ^ gpa << 20);
+}
+
 static struct ppage *ppage_find(struct engine *e, u64 gpa)
 {
 	for (struct ppage *pp = e->ppages[page_hash(gpa)]; pp; pp = pp->hash_next)
@@ -249,7 +260,7 @@ static struct ppage *ppage_find(struct engine *e, u64 gpa)
 struct cpage *cache_cpage(struct engine *e, u64 lin, const struct fetch_page *fp)
 {
 	lin &= PAGE_MASK;
-	for (struct cpage *cp = e->cpages[page_hash(lin)]; cp; cp = cp->hash_next)
+	for (struct cpage *cp = e->cpages[cpage_hash(lin, fp->gpa)]; cp; cp = cp->hash_next)
 		if (cp->lin == lin && cp->pp->gpa == fp->gpa) {
 			cp->pp->host = fp->host;
 			return cp;
@@ -282,8 +293,8 @@ struct cpage *cache_cpage(struct engine *e, u64 lin, const struct fetch_page *fp
 	cp->token = (u64)e->next_token++ << TOKEN_SHIFT;
 	cp->pp_next = pp->cpages;
 	pp->cpages = cp;
-	cp->hash_next = e->cpages[page_hash(lin)];
-	e->cpages[page_hash(lin)] = cp;
+	cp->hash_next = e->cpages[cpage_hash(lin, fp->gpa)];
+	e->cpages[cpage_hash(lin, fp->gpa)] = cp;
 	return cp;
 }
 

@@ -72,7 +72,7 @@ static inline u32 itlb_class(enum mmu_idx idx)
 #define JC_BITS 12
 #define JC_SIZE (1u << JC_BITS)
 #define JC_UNUSED (~0u)
-#define UNIT_HASH_BITS 15
+#define UNIT_HASH_BITS 17
 #define CPAGE_HASH_BITS 12
 #define CODE_LINE_SHIFT 6	/* validation granule: 64 bytes */
 

@@ -77,7 +77,8 @@ static inline bool npt_step(struct cpu *c, struct step *s, u64 gpa, u32 size)
 	return s->pte & PTE_P;
 }
 
-static inline void npt_done(struct npt_result *out, u64 addr, u64 gpa, u32 shift, u64 pte, u64 rights)
+static inline void npt_done(struct npt_result *out, u64 addr, u64 gpa, u32 shift, u64 pte,
+			    u64 rights)
 {
 	out->gpa = addr | (gpa & (BIT64(shift) - 1));
 	out->writable = (pte & PTE_D) && (rights & PTE_W);
@@ -302,10 +303,11 @@ void mmu_enter_guest(struct cpu *c, const struct mmu_nested *n)
 	u8 mode = n->np ? host_mode(n) : 0;
 	bool nx = n->np && (n->host_efer & EFER_NX), smep = n->np && (n->host_cr4 & CR4_SMEP);
 	u64 ncr3 = n->np ? n->ncr3 : 0;
-	bool all = n->tlb_ctl == TLB_CTL_ASID;
+	u8 ctl = n->tlb_ctl;
+	bool all = ctl == TLB_CTL_ASID;
 
 	c->in_l2 = 1;
-	if (unlikely(n->tlb_ctl && n->tlb_ctl != TLB_CTL_ASID && n->tlb_ctl != TLB_CTL_ASID_LOCAL)) {
+	if (unlikely(ctl && ctl != TLB_CTL_ASID && ctl != TLB_CTL_ASID_LOCAL)) {
 		tlb_flush(c, false, true);
 		all = true;
 	}
@@ -326,11 +328,11 @@ void mmu_enter_guest(struct cpu *c, const struct mmu_nested *n)
 	l->nx = nx;
 	l->smep = smep;
 	l->rsvd = reserved_bits(c, mode, nx);
-	if (all || n->tlb_ctl)
+	if (all || ctl)
 		npt_forget(c);
 	if (all)
 		tlb_flush(c, true, true);
-	else if (l->cr3 != c->cr3 || n->tlb_ctl == TLB_CTL_ASID_LOCAL)
+	else if (l->cr3 != c->cr3 || ctl == TLB_CTL_ASID_LOCAL)
 		tlb_flush(c, true, false);
 	npt_note_regs(c);
 	cpu_mode_changed(c);

@@ -107,7 +107,7 @@ static int set_gif(struct cpu *c, const struct insn *in, bool gif)
 	struct svm *s = c->svm;
 
 	svm_retire(c, in);
-	if (c->in_l2 && (s->ctl.int_ctl & SVM_V_GIF_ENABLE)) {
+	if (c->in_l2 && svm_vgif_on(s)) {
 		s->ctl.int_ctl = gif ? s->ctl.int_ctl | SVM_V_GIF : s->ctl.int_ctl & ~SVM_V_GIF;
 	} else {
 		s->gif = gif;

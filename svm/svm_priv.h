@@ -42,6 +42,16 @@ static inline void svm_retire(struct cpu *c, const struct insn *in)
 	c->rflags &= ~(u64)FL_RF;
 }
 
+/* The enable bits count only where CPUID has the feature. */
+static inline bool svm_vgif_on(const struct svm *s)
+{
+	return (s->ctl.int_ctl & SVM_V_GIF_ENABLE) && svm_has(&s->caps, SVM_FEAT_VGIF);
+}
+static inline bool svm_vnmi_on(const struct svm *s)
+{
+	return (s->ctl.int_ctl & SVM_V_NMI_ENABLE) && svm_has(&s->caps, SVM_FEAT_VNMI);
+}
+
 static inline void svm_seg_load(struct cpu_seg *s, const struct vmcb_seg *v)
 {
 	*s = (struct cpu_seg){ .sel = v->selector, .attr = v->attrib & 0xfff,

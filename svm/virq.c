@@ -5,7 +5,7 @@
 /* APM2 15.33: with VGIF on, V_GIF gates what is virtual; otherwise L1's GIF does. */
 static bool virtual_gif(const struct svm *s)
 {
-	return s->ctl.int_ctl & SVM_V_GIF_ENABLE ? s->ctl.int_ctl & SVM_V_GIF : s->gif;
+	return svm_vgif_on(s) ? s->ctl.int_ctl & SVM_V_GIF : s->gif;
 }
 
 static enum svm_virq after_shadow(const struct cpu *c)
@@ -36,7 +36,7 @@ enum svm_virq svm_vnmi(const struct cpu *c)
 	const struct svm *s = c->svm;
 	u32 ctl = s->ctl.int_ctl;
 
-	if (!c->in_l2 || !(ctl & SVM_V_NMI_ENABLE) || !(ctl & SVM_V_NMI_PENDING))
+	if (!c->in_l2 || !svm_vnmi_on(s) || !(ctl & SVM_V_NMI_PENDING))
 		return SVM_VIRQ_NONE;
 	if ((ctl & SVM_V_NMI_BLOCKING) || !virtual_gif(s))
 		return SVM_VIRQ_NONE;
@@ -69,7 +69,7 @@ bool svm_virtual_waits(const struct cpu *c)
 
 bool svm_vnmi_iret(struct cpu *c)
 {
-	if (!c->in_l2 || !(c->svm->ctl.int_ctl & SVM_V_NMI_ENABLE))
+	if (!c->in_l2 || !svm_vnmi_on(c->svm))
 		return false;
 	c->svm->ctl.int_ctl &= ~SVM_V_NMI_BLOCKING;
 	return true;

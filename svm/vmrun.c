@@ -105,7 +105,7 @@ static u32 inline_mask(const struct svm *s)
 	/* What sets IF opens a window for a virtual interrupt. */
 	if (s->ctl.int_ctl & (SVM_V_IRQ | SVM_V_INTR_MASKING | SVM_AVIC_ENABLE))
 		m |= L2_STI | L2_POPF | L2_IRET;
-	if (s->ctl.int_ctl & SVM_V_NMI_ENABLE)
+	if (svm_vnmi_on(s))
 		m |= L2_IRET;
 	return m;
 }
@@ -208,7 +208,7 @@ static void note_injection(struct svm *s)
 		s->inj_rip = s->ctl.next_rip;
 	}
 	/* APM2 15.21.10: an injected NMI masks virtual NMIs. */
-	if (type == SVM_EVENT_NMI && (s->ctl.int_ctl & SVM_V_NMI_ENABLE))
+	if (type == SVM_EVENT_NMI && svm_vnmi_on(s))
 		s->ctl.int_ctl |= SVM_V_NMI_BLOCKING;
 }
 

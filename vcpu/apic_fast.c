@@ -24,8 +24,7 @@ static inline struct apic_fast *open_for(const struct vcpu *v)
 {
 	struct apic_fast *f;
 
-	if (!v->lapic || unlikely(v->p->dbg.control) || unlikely(v->p->tpr_reporting) ||
-	    unlikely(trace_any()))
+	if (!v->lapic || unlikely(v->p->dbg.control) || unlikely(trace_any()))
 		return NULL;
 	f = lapic_fast(v->lapic);
 	return f->apicv_active ? f : NULL;

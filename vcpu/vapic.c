@@ -4,6 +4,7 @@
  * hears of each access by MMIO (KVM_EXIT_TPR_ACCESS) and patches the instruction to use a page
  * of memory instead, which is kept in step with the APIC (KVM_SET_VAPIC_ADDR).
  */
+#include "irq/apicv.h"
 #include "irq/lapic.h"
 #include "vcpu/priv.h"
 
@@ -16,7 +17,8 @@ void tpr_accessed(struct vcpu *v, u32 offset, bool write)
 	struct kvm_run *run = v->run;
 	const struct cpu *c = v->c;
 
-	if (likely(!v->p->tpr_reporting) || offset != TPR)
+	/* Hardware that accelerates the APIC does not stop at its TPR (facts 3.6). */
+	if (likely(!v->p->tpr_reporting) || offset != TPR || apicv_active(v->lapic))
 		return;
 	/* Where the instruction begins; a write comes when it has retired. */
 	run->tpr_access.rip = c->rip - (write && c->accessing ? c->accessing->len : 0);

@@ -147,7 +147,7 @@ int vm_x2apic_api(struct vm *vm, u64 flags)
 	if ((flags & enable) && !chip)
 		return -EINVAL;
 	if (flags & KVM_X2APIC_API_USE_32BIT_IDS)
-		vm->x2apic_ids_32 = vm->cfg.x2apic_32bit = true;
+		vm->cfg.x2apic_32bit = vm->x2apic_ids_32 = true;
 	if (flags & KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK)
 		vm->x2apic_no_broadcast = true;
 	if (flags & enable)

@@ -640,8 +640,11 @@ RULE(lapic_hole, "5.8", "LAPIC disabled: quirk on: reads ones, writes dropped; o
 RULE(tpr_access_exit, "5.5", "TPR access reporting: exit 12 with RIP and direction")
 {
 	struct kvm_tpr_access_ctl c = { .enabled = 1 };
+	struct kvm_pit_config pit = { 0 };
 
 	machine(M_IRQCHIP | M_CPUID);
+	/* One that re-injects: the APIC is not accelerated, so the accesses are seen. */
+	IS(ioctl(m.vm, KVM_CREATE_PIT2, &pit), 0);
 	IS(ioctl(m.cpu, KVM_TPR_ACCESS_REPORTING, &c), 0);
 	MUST(!enter64());
 	((u64 *)(void *)(m.ram + 0x11000))[3] = 0x13003;

@@ -39,7 +39,7 @@ def stopcont(machines, board, irqchip, smp, times):
             last = load.progress(guest, NAMES)
         inside = last['ms'] - clock
         outside = (time.monotonic() - began - stood) * 1000
-        # The reports come once a second, each as late as the machine is busy.
+        # A report is as late as the machine is busy.
         if abs(inside - outside) > 1500:
             raise m.Trouble(f'the guest counted {inside} ms, it ran for {outside:.0f} ms')
         final = load.settle(guest, echo, others)

@@ -2,11 +2,12 @@
 /*
  * The load that runs inside a guest: timers, IPIs, disk, network and memory, all of it checked.
  *
- *   pulse [tick] [ipi] [blk] [net=PORT] [mem=PAGES_PER_SECOND]
+ *   pulse [tick] [ipi] [blk] [patience=MS] [net=PORT] [mem=PAGES_PER_SECOND]
  *
- * Once a second it prints "@@ pulse NAME=COUNT..."; the line "stop" on standard input makes every
- * thread finish what it is doing; then "@@ final NAME=COUNT..." and the end. What must never
- * happen is counted as `bad` and described by a line "@@ error".
+ * Three times a second it prints "@@ pulse NAME=COUNT..."; the line "stop" on standard input makes
+ * every thread finish what it is doing; then "@@ final NAME=COUNT..." and the end. What must never
+ * happen is counted as `bad` and described by a line "@@ error". A datagram without an answer is
+ * sent again after ten seconds, or what `patience` says.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -222,7 +223,7 @@ static void *blk_thread(void *arg)
 }
 
 /* One datagram at a time to an echo server on the host. */
-static int net_port;
+static int net_port, patience = 10000;
 
 static void *net_thread(void *arg)
 {
@@ -253,7 +254,7 @@ static void *net_thread(void *arg)
 			 * An answer to a datagram that was sent twice may come twice; after a
 			 * snapshot was loaded there may be one to a datagram not yet sent.
 			 */
-			while (!answered && poll(&p, 1, 10000) == 1) {
+			while (!answered && poll(&p, 1, patience) == 1) {
 				if (recv(fd, answer, sizeof(answer), 0) != sizeof(answer))
 					bad("recv: %s", strerror(errno));
 				answered = answer[1] == packet[1];
@@ -375,6 +376,8 @@ int main(int argc, char **argv)
 		} else if (!strcmp(argv[i], "blk")) {
 			for (intptr_t t = 0; t < BLK_THREADS; t++)
 				start(blk_thread, (void *)t);
+		} else if (!strncmp(argv[i], "patience=", 9)) {
+			patience = atoi(argv[i] + 9);
 		} else if (!strncmp(argv[i], "net=", 4)) {
 			net_port = atoi(argv[i] + 4);
 			for (intptr_t t = 0; t < NET_THREADS; t++)
@@ -391,7 +394,7 @@ int main(int argc, char **argv)
 	while (!stopping) {
 		if (now_ms() >= next) {
 			report("pulse");
-			next = now_ms() + 1000;
+			next = now_ms() + 300;
 		}
 		usleep(20000);
 	}

@@ -580,3 +580,26 @@ TEST(halt_poll, "a vCPU that spins before it sleeps is woken too")
 	wake_other(200000);
 	wake_other(5000);
 }
+
+/* -- TPR access reporting -- */
+
+GUESTS(tpr_writes, LOOP(TPR(0x20)));
+
+TEST(tpr_reporting, "TPR accesses are reported if asked for, unless they are accelerated")
+{
+	for (int i = 0; i < 2; i++) {
+		struct guest *g = make(&tpr_writes[0], i);
+		struct kvm_tpr_access_ctl c = { .enabled = 1 };
+		struct stop s;
+
+		vcpu_ioctl(cpu0(g), KVM_TPR_ACCESS_REPORTING, &c, "KVM_TPR_ACCESS_REPORTING");
+		s = run(g);
+		if (i) {
+			CHECK_STOP(s, ST_OTHER);
+			CHECK_EQ(s.err, KVM_EXIT_TPR_ACCESS);
+		} else if (s.kind != ST_OTHER) {	/* KVM without AVIC reports, too */
+			CHECK_STOP(s, ST_DONE);
+		}
+		guest_free(g);
+	}
+}

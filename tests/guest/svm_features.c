@@ -204,6 +204,20 @@ TEST(no_npt, "without NPT in CPUID the bit is ignored")
 	CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
 }
 
+CODE64(stgi, "stgi\n vmmcall");
+TEST(no_vgif, "without VGIF and vNMI in CPUID their enable bits do nothing")
+{
+	struct svm_guest s = svm_with(stgi);
+	struct stop st;
+
+	cpuid_clear(&s, 0x8000000a, BIT(16) | BIT(25));
+	svm_want(&s, SVM_I_NMI);
+	s.ctl->int_ctl = SVM_V_GIF_ENABLE | SVM_V_NMI_ENABLE | SVM_V_NMI_PENDING;
+	st = svm_run(&s);
+	CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+	CHECK_EQ(s.ctl->int_ctl, SVM_V_GIF_ENABLE | SVM_V_NMI_ENABLE | SVM_V_NMI_PENDING);
+}
+
 /* -- decode assists, by option -- */
 CODE64(movcr, "mov %r11, %cr3");
 CODE64(movdr, "mov %db7, %r9");
