@@ -67,12 +67,12 @@ static inline u32 itlb_class(enum mmu_idx idx)
 }
 
 #define UNIT_MAX_INSNS 48
-#define ITLB_BITS 9
+#define ITLB_BITS 10
 #define ITLB_SIZE (1u << ITLB_BITS)
 #define JC_BITS 12
 #define JC_SIZE (1u << JC_BITS)
 #define JC_UNUSED (~0u)
-#define UNIT_HASH_BITS 15
+#define UNIT_HASH_BITS 16
 #define CPAGE_HASH_BITS 12
 #define CODE_LINE_SHIFT 6	/* validation granule: 64 bytes */
 
