@@ -25,4 +25,14 @@ int guard_set(struct guard *g) __attribute__((returns_twice));
 /* Async-signal-safe. */
 void guard_land(const struct guard *g, void *ucontext);
 
+/* To be called where guard_set() has returned for the second time: AddressSanitizer still has the
+ * abandoned frames, below this one, marked as in use. */
+#ifdef __SANITIZE_ADDRESS__
+void __asan_unpoison_memory_region(const volatile void *addr, size_t n);
+#define guard_landed() \
+	__asan_unpoison_memory_region((char *)__builtin_frame_address(0) - (128 << 10), 128 << 10)
+#else
+#define guard_landed() ((void)0)
+#endif
+
 #endif

@@ -83,6 +83,7 @@ int vcpu_run_guarded(struct vcpu *v, int (*run)(struct vcpu *v))
 	int r;
 
 	if (guard_set(&p->guard)) {
+		guard_landed();
 		guarding = NULL;
 		engine_abandon(v->c);
 		mmu_flush_all(v->c);
@@ -109,6 +110,7 @@ int vcpu_mem_do(struct vcpu *v, int (*fn)(struct vcpu *v, void *arg), void *arg)
 		return fn(v, arg);
 	vcpu_mem_begin(v);
 	if (guard_set(&p->guard)) {
+		guard_landed();
 		guarding = NULL;
 		mmu_flush_all(v->c);
 		atomic_store(&v->servicing, 0);
