@@ -146,18 +146,22 @@ int oracle_main(int arena, int in, int out)
 	return 0;
 }
 
-/* The environment without LD_PRELOAD: the oracle must be the plain host. */
+/* The environment without the preload object, which would carry itself over to what is executed if it
+ * were not told to stay out: the oracle must be the plain host. */
 static char **plain_environment(void)
 {
+	static char off[] = "STANDIN_OFF=1";
 	u32 n = 0, k = 0;
 	char **e;
 
 	while (environ[n])
 		n++;
-	e = calloc(n + 1, sizeof(*e));
+	e = calloc(n + 2, sizeof(*e));
 	for (u32 i = 0; e && i < n; i++)
 		if (strncmp(environ[i], "LD_PRELOAD=", 11))
 			e[k++] = environ[i];
+	if (e)
+		e[k] = off;
 	return e;
 }
 
