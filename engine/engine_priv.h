@@ -67,7 +67,7 @@ static inline u32 itlb_class(enum mmu_idx idx)
 }
 
 #define UNIT_MAX_INSNS 48
-#define ITLB_BITS 9
+#define ITLB_BITS 10
 #define ITLB_SIZE (1u << ITLB_BITS)
 #define JC_BITS 12
 #define JC_SIZE (1u << JC_BITS)

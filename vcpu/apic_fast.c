@@ -76,14 +76,29 @@ static inline bool is_page(const struct cpu *c, u64 gva, enum mem_access acc)
 	       io->gpa == c->apic_page && likely(!c->watch_dr7);
 }
 
+/*
+ * Without acceleration EOI and TPR are written in full from here, too, which may take locks and
+ * call out: only while no vector state is live, because it cannot be saved in the middle of a unit.
+ */
+static bool whole_write(const struct vcpu *v, u32 offset)
+{
+	return v->lapic && (offset == APIC_EOI || offset == APIC_TPR) && !v->c->fpu_live &&
+	       !v->c->in_l2 && !v->p->dbg.control && !v->p->tpr_reporting && !trace_any();
+}
+
 static u64 store(struct cpu *c, u64 gva, u64 val)
 {
 	struct vcpu *v = c->owner;
 	struct apic_fast *f = open_for(v);
 	u32 offset = (u32)(gva & ~PAGE_MASK), lo = (u32)val;
 
-	if (!f || !is_page(c, gva, MEM_W))
+	if (!is_page(c, gva, MEM_W))
 		return slow();
+	if (!f) {
+		if (!whole_write(v, offset) || lapic_mmio_write(v->lapic, offset, &lo, 4))
+			return slow();
+		return done(c);
+	}
 	switch (offset) {
 	case APIC_EOI:
 		return write_eoi(c, f);

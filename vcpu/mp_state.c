@@ -130,7 +130,7 @@ int vcpu_interrupt(struct vcpu *v, u32 irq)
 {
 	if (irq > 255)
 		return -EINVAL;
-	switch (v->cfg->irqchip) {
+	switch (atomic_load(&v->cfg->irqchip)) {
 	case 0:	/* delivered at the next entry, whatever RFLAGS.IF says */
 		if (v->c->in_l2 || !svm_gif(v->c)) {
 			/* But L1 must be there to take it. */

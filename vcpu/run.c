@@ -195,7 +195,7 @@ int vcpu_enter(struct vcpu *v, bool replay)
 
 	c->single_step = replay || tf || debug || p->step_shadow;
 	vcpu_trace(kvm_entry, v, c->rip);
-	if (unlikely(p->vapic))
+	if (unlikely(p->vapic) && !replay)
 		vapic_store(v);
 	vcpu_count(v, exits);
 	why = engine_run(c);

@@ -4,8 +4,8 @@
  *
  *   abi_rules [--report] [--list] [--ioctls] [NAME...]
  *
- * The node is $KVM_NODE, else $STANDIN_NODE, else /dev/kvm. With --report a difference does
- * not fail: each is named, with what the facts say about it.
+ * The node is $KVM_NODE, else $STANDIN_NODE; /dev/kvm by itself only under the preload object.
+ * With --report a difference does not fail: each is named, with what the facts say about it.
  */
 #include <fcntl.h>
 #include <signal.h>

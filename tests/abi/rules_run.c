@@ -52,7 +52,8 @@ RULE(run_layout, "5.6", "where the fields of kvm_run are; beyond the three pages
 	EQ(WIFSIGNALED(status) ? WTERMSIG(status) : 0, SIGBUS);
 }
 
-RULE(run_immediate_exit, "5.7", "immediate_exit: EINTR before the guest runs, exit_reason as it was")
+RULE(run_immediate_exit, "5.7",
+     "immediate_exit: EINTR before the guest runs, exit_reason as it was")
 {
 	machine(0);
 	LOAD(0xe6, 0x10, 0xf4);
@@ -80,7 +81,8 @@ RULE(run_completion_first, "5.7", "the pending completion runs before the immedi
 	EQ(regs().rax & 0xff, 0x5a);
 }
 
-RULE(run_completion_new_exit, "5.7", "a completion may be another exit: multi-fragment MMIO, whatever immediate_exit says")
+RULE(run_completion_new_exit, "5.7",
+     "a completion may be another exit: multi-fragment MMIO, whatever immediate_exit says")
 {
 	machine(0);
 	/* mov ax,0x8000; mov ds,ax; mov eax,[0xffe]: crosses a page */
@@ -113,7 +115,8 @@ RULE(run_valid_regs, "5.7", "kvm_valid_regs, kvm_dirty_regs outside the mask: EI
 	EQ(run(), KVM_EXIT_HLT);
 }
 
-RULE(run_sync_regs, "5.6", "dirty registers are loaded and the mask cleared; valid ones stored on return")
+RULE(run_sync_regs, "5.6",
+     "dirty registers are loaded and the mask cleared; valid ones stored on return")
 {
 	machine(0);
 	LOAD(0x40, 0xf4);	/* inc ax */
@@ -278,7 +281,8 @@ static int msi(u32 dest, u32 data)
 	return ioctl(m.vm, KVM_SIGNAL_MSI, &q);
 }
 
-RULE(run_parked, "5.7", "UNINITIALIZED: immediate_exit EINTR; waits for INIT, then EAGAIN; SIPI starts it")
+RULE(run_parked, "5.7",
+     "UNINITIALIZED: immediate_exit EINTR; waits for INIT, then EAGAIN; SIPI starts it")
 {
 	struct kvm_mp_state s;
 	pthread_t t;
@@ -765,7 +769,8 @@ RULE(memory_gone, "5.5", "memory of a slot that is unmapped: KVM_RUN EFAULT, exi
 	EQ(regs().rip, CODE + 5);
 }
 
-RULE(emulation_failure_default, "5.5", "without the capability: the exit at CPL 0, and #UD is queued")
+RULE(emulation_failure_default, "5.5",
+     "without the capability: the exit at CPL 0, and #UD is queued")
 {
 	struct kvm_vcpu_events e;
 
@@ -788,7 +793,8 @@ RULE(emulation_failure_default, "5.5", "without the capability: the exit at CPL 
 	EQ(run(), KVM_EXIT_HLT);
 }
 
-RULE(vapic_page, "5.1", "SET_VAPIC_ADDR: the page shows the TPR before entry and sets it after exit")
+RULE(vapic_page, "5.1",
+     "SET_VAPIC_ADDR: the page shows the TPR before entry and sets it after exit")
 {
 	struct kvm_vapic_addr a = { .vapic_addr = DATA };
 	struct kvm_lapic_state l;
@@ -807,7 +813,8 @@ RULE(vapic_page, "5.1", "SET_VAPIC_ADDR: the page shows the TPR before entry and
 	EQ((u8)l.regs[0x80], 0x50);
 }
 
-RULE(vapic_page_with_code, "5.1", "SET_VAPIC_ADDR: the page may hold code, which runs, MMIO included")
+RULE(vapic_page_with_code, "5.1",
+     "SET_VAPIC_ADDR: the page may hold code, which runs, MMIO included")
 {
 	struct kvm_vapic_addr a = { .vapic_addr = CODE + 0x800 };
 
@@ -855,7 +862,8 @@ RULE(code_slot_recreated, "5.2", "a slot deleted and made again: stores into cod
 	EQ(regs().rbx, 0x201);
 }
 
-RULE(code_two_slots, "5.2", "two slots over one piece of host memory: a store through either changes the code")
+RULE(code_two_slots, "5.2",
+     "two slots over one piece of host memory: a store through either changes the code")
 {
 	machine(0);
 	MUST(!slot(m.vm, 1, 0, RAM, 0x10000, m.ram));
@@ -900,7 +908,8 @@ static void *patch_later(void *arg)
 	return NULL;
 }
 
-RULE(code_from_outside, "5.8", "code that a thread of the VMM writes is seen once its page is mapped anew")
+RULE(code_from_outside, "5.8",
+     "code that a thread of the VMM writes is seen once its page is mapped anew")
 {
 	pthread_t t;
 

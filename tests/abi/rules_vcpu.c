@@ -371,7 +371,8 @@ RULE(guest_debug, "5.2", "SET_GUEST_DEBUG: INJECT with an exception pending: EBU
 	IS(ioctl(m.cpu, KVM_SET_GUEST_DEBUG, BAD), -EFAULT);
 }
 
-RULE(guest_debug_breaks, "5.2", "software and hardware breakpoints, watchpoints end in KVM_EXIT_DEBUG")
+RULE(guest_debug_breaks, "5.2",
+     "software and hardware breakpoints, watchpoints end in KVM_EXIT_DEBUG")
 {
 	struct kvm_guest_debug d = { .control = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_SW_BP };
 
@@ -495,7 +496,8 @@ RULE(tpr_reporting, "5.1", "TPR_ACCESS_REPORTING: flags not 0 EINVAL")
 	IS(ioctl(m.cpu, KVM_TPR_ACCESS_REPORTING, BAD), -EFAULT);
 }
 
-RULE(kvmclock_ctrl, "5.2", "KVMCLOCK_CTRL: EINVAL unless the guest enabled kvmclock; flag 2 is shown")
+RULE(kvmclock_ctrl, "5.2",
+     "KVMCLOCK_CTRL: EINVAL unless the guest enabled kvmclock; flag 2 is shown")
 {
 	machine(M_CPUID);
 	IS(ioctl(m.cpu, KVM_KVMCLOCK_CTRL, 0), -EINVAL);
@@ -529,7 +531,8 @@ RULE(tsc_offset_attr, "5.1", "vCPU attribute 0/0: TSC offset; others ENXIO")
 	IS(ioctl(m.cpu, KVM_HAS_DEVICE_ATTR, BAD), -EFAULT);
 }
 
-RULE(mce, "5.1", "X86_SETUP_MCE, X86_SET_MCE: banks and bits; a UC error without CR4.MCE shuts down")
+RULE(mce, "5.1",
+     "X86_SETUP_MCE, X86_SET_MCE: banks and bits; a UC error without CR4.MCE shuts down")
 {
 	u64 cap_ = 0, v;
 	struct kvm_x86_mce e = { .bank = 1, .status = 1ull << 63 | 5, .addr = 0x1000, .misc = 7 };
@@ -600,7 +603,8 @@ RULE(x2apic_api, "2.3", "X2APIC_API: bits outside EINVAL; enable and disable tog
 	IS(enable(m.vm, KVM_CAP_X2APIC_API, 0xc), -EINVAL);
 }
 
-RULE(nested_state, "4.13", "GET/SET_NESTED_STATE: size too small, unknown flags or format refused; round trip")
+RULE(nested_state, "4.13",
+     "GET/SET_NESTED_STATE: size too small, unknown flags or format refused; round trip")
 {
 	struct kvm_nested_state *s = calloc(1, 8192);
 	u64 v;

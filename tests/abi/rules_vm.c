@@ -61,7 +61,8 @@ RULE(vm_boot_cpu_is_bsp, "5.2", "the BSP runs, the others wait; its APIC base sa
 	EQ(r.apic_base, 0xfee00900);
 }
 
-RULE(vm_addresses, "5.2", "SET_TSS_ADDR above 4 GiB - 3 pages, SET_IDENTITY_MAP_ADDR after a vCPU: EINVAL")
+RULE(vm_addresses, "5.2",
+     "SET_TSS_ADDR above 4 GiB - 3 pages, SET_IDENTITY_MAP_ADDR after a vCPU: EINVAL")
 {
 	u64 addr = 0xfffbc000;
 
@@ -123,7 +124,8 @@ RULE(slot_address_spaces, "5.2", "slot high 16 bits: the address space; overlaps
 	IS(slot(m.vm, 1 << 16, 0, 0, 0, h), -EINVAL);
 }
 
-RULE(slot_changes, "5.2", "overlap EEXIST; new size, hva or READONLY on a slot EINVAL; move; delete")
+RULE(slot_changes, "5.2",
+     "overlap EEXIST; new size, hva or READONLY on a slot EINVAL; move; delete")
 {
 	u8 *h;
 
@@ -352,7 +354,8 @@ RULE(coalesced_ring, "5.6", "the ring: a write inside a zone queues; 169 usable,
 
 /* -- clock, TSC -- */
 
-RULE(vm_clock, "5.2", "GET/SET_CLOCK: flags outside 0xE: EINVAL; the clock goes on from what is set")
+RULE(vm_clock, "5.2",
+     "GET/SET_CLOCK: flags outside 0xE: EINVAL; the clock goes on from what is set")
 {
 	struct kvm_clock_data c = { 0 };
 
@@ -439,7 +442,8 @@ RULE(enable_disable_exits_late, "5.4", "X86_DISABLE_EXITS once vCPUs exist")
 	      "newer kernels refuse it");
 }
 
-RULE(enable_apic_bus, "5.4", "X86_APIC_BUS_CYCLES_NS: 0 or overflow EINVAL, no irqchip ENXIO, vCPU EINVAL")
+RULE(enable_apic_bus, "5.4",
+     "X86_APIC_BUS_CYCLES_NS: 0 or overflow EINVAL, no irqchip ENXIO, vCPU EINVAL")
 {
 	machine(M_NO_CPU);
 	IS(enable(m.vm, 237, 0), -EINVAL);
@@ -581,7 +585,8 @@ RULE(ring_map, "5.6", "ring pages: mapped read-write shared; private or PROT_EXE
 	TRUE(mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, m.cpu, 0) != MAP_FAILED);
 }
 
-RULE(ring_entries, "5.6", "a dirtied page is an entry once; RESET_DIRTY_RINGS counts harvested ones")
+RULE(ring_entries, "5.6",
+     "a dirtied page is an entry once; RESET_DIRTY_RINGS counts harvested ones")
 {
 	struct kvm_dirty_gfn *g;
 	u64 map;
@@ -662,7 +667,8 @@ RULE(ring_full, "5.6", "soft-full, 64 in reserve: exit 31 at every entry until i
 	EQ(n, 400);
 }
 
-RULE(msr_filter_works, "5.2", "a denied MSR: #GP, or exit with reason FILTER; 0x800-0x8ff never; replaced whole")
+RULE(msr_filter_works, "5.2",
+     "a denied MSR: #GP, or exit with reason FILTER; 0x800-0x8ff never; replaced whole")
 {
 	static u8 bits[1];	/* 0: denied */
 	struct kvm_msr_filter f = { .ranges[0] = { .flags = 3, .nmsrs = 1, .base = 0x174,

@@ -108,8 +108,11 @@ int fuzz_main(const struct fuzzer *f, int argc, char **argv)
 	if (fuzz == MAP_FAILED)
 		return 1;
 	printf("TAP version 13\n1..1\n");
-	for (int i = 1; i + 1 < argc; i += 2) {
-		if (!strcmp(argv[i], "--seconds")) {
+	for (int i = 1; i < argc; i += 2) {
+		if (i + 1 == argc) {
+			fprintf(stderr, "usage: %s [--seconds N] [--seed S] [--case SEED]\n", argv[0]);
+			return 2;
+		} else if (!strcmp(argv[i], "--seconds")) {
 			seconds = (u32)atoi(argv[i + 1]);
 		} else if (!strcmp(argv[i], "--seed")) {
 			seed = strtoull(argv[i + 1], NULL, 0);
