@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * base/futex.h - waking and sleeping. The wake-up is one system call without libc, so that it may be
- * made in the guest, with its vector state in the registers.
+ * base/futex.h - waking and sleeping. The wake-up is one system call without libc, so that it may
+ * be made in the guest, with its vector state in the registers.
  */
 #ifndef BASE_FUTEX_H
 #define BASE_FUTEX_H

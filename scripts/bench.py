@@ -105,7 +105,7 @@ def irqbench(percent, kvm=False):
 
 def irq_table(ours, kvm):
     """Lines of the tables; kvm is empty unless the host's KVM was asked for."""
-    lines = ['', 'Interrupts, measured from outside the guest (latencies: median / 99th percentile):',
+    lines = ['', 'Interrupts, seen from outside the guest (latencies: median / 99th percentile):',
              '', '| | active | inhibited |' + (' KVM active | KVM inhibited |' if kvm else ''),
              '|---|---|---|' + ('---|---|' if kvm else '')]
     for name, text in IRQ_TEXT.items():

@@ -84,9 +84,9 @@ static int set_features(struct cpu_model *m, const char *list)
 	return 0;
 }
 
-static int explain_usage(void)
+int explain_help(FILE *f)
 {
-	fprintf(stderr,
+	fprintf(f,
 		"usage: standin explain vmcb [OPTION...] FILE\n\n"
 		"FILE is a 4 KiB image of a VMCB, - for standard input. Lists every rule that\n"
 		"VMRUN would refuse it for. Exit status: 0 valid, 1 refused, 2 error.\n\n"
@@ -96,16 +96,22 @@ static int explain_usage(void)
 		"  --fields           show the fields that are not zero as well\n\n"
 		"features:");
 	for (size_t i = 0; i < ARRAY_SIZE(svm_features); i++)
-		fprintf(stderr, " %s", svm_features[i].name);
+		fprintf(f, " %s", svm_features[i].name);
 	for (size_t i = 0; i < ARRAY_SIZE(reg_features); i++) {
 		bool shown = false;
 
 		for (size_t j = 0; j < ARRAY_SIZE(svm_features); j++)
 			shown |= !strcmp(svm_features[j].name, reg_features[i].name);
 		if (!shown)
-			fprintf(stderr, " %s", reg_features[i].name);
+			fprintf(f, " %s", reg_features[i].name);
 	}
-	fprintf(stderr, "\ndefault: " DEFAULTS "\n");
+	fprintf(f, "\ndefault: " DEFAULTS "\n");
+	return 0;
+}
+
+static int explain_usage(void)
+{
+	explain_help(stderr);
 	return EXIT_USAGE;
 }
 

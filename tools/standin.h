@@ -3,6 +3,8 @@
 #ifndef TOOLS_STANDIN_H
 #define TOOLS_STANDIN_H
 
+#include <stdio.h>
+
 #include "base/types.h"
 
 #define EXIT_USAGE 2
@@ -15,6 +17,9 @@ int verb_info(int argc, char **argv);
 int verb_explain(int argc, char **argv);
 int verb_trace(int argc, char **argv);
 int verb_stat(int argc, char **argv);
+
+/* The usage of `explain`, to f; 0. */
+int explain_help(FILE *f);
 
 /* Path of the preload object: next to the command, then libdir. NULL + message. */
 const char *preload_path(void);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * vcpu/apic_fast.c - the local APIC straight from translated code, while acceleration is
- * active (facts 3.6-3.10): TPR, the EOI of an edge, fixed IPIs, and plain reads. What these functions
- * refuse runs in full, through mmio.c, msr.c and hooks.c, with the same result.
+ * active (facts 3.6-3.10): TPR, the EOI of an edge, fixed IPIs, and plain reads. What these
+ * functions refuse runs in full, through mmio.c, msr.c and hooks.c, with the same result.
  *
  * An inhibit that becomes true while the guest runs ends this when its request is serviced,
  * which is at the next poll point: a hardware CPU would not learn of it earlier.

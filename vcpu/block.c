@@ -65,8 +65,8 @@ static bool has_events(struct vcpu *v)
 }
 
 /*
- * If user space asks for it (KVM_CAP_HALT_POLL): a vCPU that has been woken soon after it went to sleep
- * looks around for a while the next time before it really does, since sleeping and waking
+ * If user space asks for it (KVM_CAP_HALT_POLL): a vCPU that has been woken soon after it went
+ * to sleep looks around for a while the next time before it really does, since sleeping and waking
  * cost more than that. Where spinning does not help, because the waker wants this very CPU, it is
  * soon given up. Not the default: on a host with few CPUs it costs others more than it gains.
  */
@@ -112,7 +112,7 @@ static void halt_poll_learn(struct vcpu *v, u64 start, u64 asleep, bool failed)
 	u64 max = v->cfg->halt_poll_ns, now = monotonic_ns();
 
 	stat_time(v, halt_wait_ns, halt_wait_hist, now - asleep);
-	if (failed && ++h->fails >= POLL_FAILS) {
+	if (failed && h->ns >= max && ++h->fails >= POLL_FAILS) {
 		h->fails = 0;
 		h->off_until = now + POLL_PAUSE;
 	}

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "vcpu/cpuid.h"
 #include "vcpu/priv.h"
 
@@ -119,18 +120,34 @@ static bool svm_option(enum cpuid_feature f)
 		{ CPUID_F_SVM_DECODE, "decodeassists" }, { CPUID_F_SVM_AVIC, "avic" },
 		{ CPUID_F_SVM_X2AVIC, "x2avic" }, { CPUID_F_SVM_X2AVIC_EXT, "x2avic-ext" },
 	};
+	static atomic_flag warned = ATOMIC_FLAG_INIT;	/* once in a process is enough */
 	const char *p = getenv("STANDIN_SVM");
+	bool found = false;
 
 	while (p && *p) {
 		size_t n = strcspn(p, ",");
+		bool known = !n;
 
-		for (u32 i = 0; i < ARRAY_SIZE(words); i++)
-			if (words[i].f == f && strlen(words[i].word) == n &&
-			    !strncmp(words[i].word, p, n))
-				return true;
+		for (u32 i = 0; i < ARRAY_SIZE(words); i++) {
+			if (strlen(words[i].word) != n || strncmp(words[i].word, p, n))
+				continue;
+			known = true;
+			found |= words[i].f == f;
+		}
+		if (!known && !atomic_flag_test_and_set(&warned))
+			log_warn("STANDIN_SVM: %.*s is none of decodeassists, avic, x2avic, "
+				 "x2avic-ext", (int)n, p);
 		p += n + (p[n] == ',');
 	}
-	return false;
+	return found;
+}
+
+/* STANDIN_LA57: 5-level paging costs time, and guests use what they see. */
+static bool la57_option(void)
+{
+	const char *p = getenv("STANDIN_LA57");
+
+	return p && *p && strcmp(p, "0");
 }
 
 static bool host_offers(const struct cpuid_feature_row *f, struct host_leaf *h)
@@ -139,8 +156,8 @@ static bool host_offers(const struct cpuid_feature_row *f, struct host_leaf *h)
 
 	if (f->host == CPUID_N)
 		return true;
-	if (f->host == CPUID_O)	/* 5-level paging costs time, and guests use what they see */
-		return getenv("STANDIN_LA57") != NULL;
+	if (f->host == CPUID_O)
+		return la57_option();
 	if (f->host == CPUID_S)
 		return svm_option((enum cpuid_feature)(f - cpuid_feature_rows));
 	if (f->host == CPUID_V && !(xcr0_host_supported() & 4))

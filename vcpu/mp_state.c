@@ -14,6 +14,7 @@ static void do_init(struct vcpu *v)
 
 	engine_fpu_save(v->c);
 	svm_reset(v->c, true);
+	nested_note(v);
 	cpu_reset(v->c, true);
 	p->ev = (struct vcpu_events){ .ext_vector = p->ev.ext_vector };
 	p->pend = PEND_NONE;

@@ -242,6 +242,7 @@ WR(efer)
 		    EFER_TCE | BIT64(21)))
 		return -EINVAL;
 	svm_efer_forced(c, val);
+	nested_note(v);
 	c->efer = (val & ~EFER_LMA) | (c->efer & EFER_LMA);
 	if (c->efer != old) {
 		cpu_mode_changed(c);

@@ -93,6 +93,11 @@ static void left(struct cpu *c, bool trap)
 		engine_kick(c);
 }
 
+void nested_note(struct vcpu *v)
+{
+	vcpu_stat_set(v, guest_mode, v->c->in_l2);
+}
+
 static void gif_set(struct cpu *c)
 {
 	struct vcpu *v = c->owner;
@@ -105,6 +110,8 @@ static void gif_set(struct cpu *c)
 
 static int triple_fault(struct cpu *c)
 {
+	/* The #VMEXIT that failed may have left L2 (svm/vmexit.c). */
+	nested_note(c->owner);
 	vcpu_request(c->owner, VREQ_TRIPLE_FAULT);
 	return CPU_EXIT;
 }

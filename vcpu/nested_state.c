@@ -18,6 +18,7 @@ int vcpu_set_nested_state(struct vcpu *v, const struct kvm_nested_state *hdr,
 	vcpu_mem_begin(v);
 	r = image ? svm_nested_set(v->c, hdr, image) : svm_nested_header(v->c, hdr);
 	vcpu_mem_end(v);
+	nested_note(v);
 	if (r)
 		return r;
 	if (image)

@@ -329,6 +329,8 @@ bool hypercall_fix(struct cpu *c);
 void nested_init(struct vcpu *v);
 void nested_caps(struct vcpu *v);	/* CPUID has changed */
 void nested_quirks(struct vcpu *v);	/* user space may disable them at any time */
+/* Guest mode may have changed without VMRUN and #VMEXIT: the counter follows. */
+void nested_note(struct vcpu *v);
 /* Part of VREQ_NESTED_STATE. -EINVAL: an exit is prepared, the request stays. */
 int vcpu_finish_nested_state(struct vcpu *v);
 int nested_task_switch(struct cpu *c, const struct cpu_task *t);

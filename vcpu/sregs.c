@@ -125,6 +125,7 @@ static int set_common(struct vcpu *v, const struct kvm_sregs2 *s, bool load_pdpt
 		return -EINVAL;
 
 	svm_efer_forced(c, s->efer);
+	nested_note(v);
 	c->idtr = (struct cpu_dtr){ .base = s->idt.base, .limit = s->idt.limit };
 	c->gdtr = (struct cpu_dtr){ .base = s->gdt.base, .limit = s->gdt.limit };
 	c->cr2 = s->cr2;

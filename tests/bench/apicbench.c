@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Costs of interrupts as a guest sees them: a bare-metal program (multiboot, 64-bit, two CPUs) for
- * QEMU with any accelerator. Prints "name nanoseconds" lines on the first serial port; latencies have
- * ".p50" and ".p99". irqbench measures the same from outside and more.
+ * QEMU with any accelerator. Prints "name nanoseconds" lines on the first serial port; latencies
+ * have ".p50" and ".p99". irqbench measures the same from outside and more.
  */
 #include "bare.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tests/guest/apic_fast.c - accesses to the local APIC that may be served without leaving translated
- * code (facts 3.6-3.10): each rule in xAPIC and x2APIC mode, with acceleration active and
+ * tests/guest/apic_fast.c - accesses to the local APIC that may be served without leaving
+ * translated code (facts 3.6-3.10): each rule in xAPIC and x2APIC mode, with acceleration active and
  * inhibited (by a PIT that re-injects). Loops make sure that the short cut is really taken.
  */
 #include <pthread.h>
@@ -549,7 +549,8 @@ static void wake_other(u64 halt_poll_ns)
 	guest_map_apic(g);
 	guest_load(g, G_CODE, sender);
 	guest_load(g, G_CODE + 0x1000, receiver);
-	guest_gate(g, VEC, SEL_CODE64, G_CODE + 0x1000 + (u64)(receiver_handler - receiver_b), 0xe, 0, 0);
+	guest_gate(g, VEC, SEL_CODE64, G_CODE + 0x1000 + (u64)(receiver_handler - receiver_b),
+		   0xe, 0, 0);
 	for (u32 i = 0; i < 512; i++)
 		g->ram[G_DATA + 0x100 + i] = (u8)(i * 7 + 3);
 	WITH_SREGS(cpu0(g), r)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tests/guest/many_vcpus.c - VMs with 288 and 1024 vCPUs: every vCPU runs and is reached by broadcast,
- * by its id and by its logical id, by IPI and by MSI, also above 255 and above 511.
+ * tests/guest/many_vcpus.c - VMs with 288 and 1024 vCPUs: every vCPU runs and is reached by
+ * broadcast, by its id and by its logical id, by IPI and by MSI, also above 255 and above 511.
  *
  * Each vCPU has a thread of its own; the test's thread runs vCPU 0.
  */
@@ -33,8 +33,8 @@ CODE64(member, X2APIC_ON "mov $0x802, %ecx\n rdmsr\n mov %rax, %rbp\n"
 	       "mov $0x80b, %ecx\n xor %eax, %eax\n xor %edx, %edx\n wrmsr\n iretq\n");
 LABEL(member_handler);
 
-/* rbx: the others. All come up; then sends rax to rdx' as user space asks: rdi = how many interrupts
- * that makes. */
+/* rbx: the others. All come up; then sends rax to rdx' as user space asks: rdi = how many
+ * interrupts that makes. */
 CODE64(leader, X2APIC_ON "1: cmp %rbx, 0x10000\n jne 1b\n" STOP(1)
 	       "2: mov $0x830, %ecx\n movq $0, 0x10008\n mov %rsi, %rax\n wrmsr\n"
 	       "3: cmp %rdi, 0x10008\n jne 3b\n" STOP(2) "jmp 2b\n");
@@ -118,7 +118,8 @@ static void reach_all(int n)
 
 	guest_load(g, G_CODE, leader);
 	guest_load(g, G_CODE + 0x1000, member);
-	guest_gate(g, VEC, SEL_CODE64, G_CODE + 0x1000 + (u64)(member_handler - member_b), 0xe, 0, 0);
+	guest_gate(g, VEC, SEL_CODE64, G_CODE + 0x1000 + (u64)(member_handler - member_b),
+		   0xe, 0, 0);
 	for (int i = 0; i < n; i++)
 		add(g, i);
 	for (int i = 1; i < n; i++) {
