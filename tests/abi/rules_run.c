@@ -897,6 +897,25 @@ RULE(mwait_quirk, "5.4", "MONITOR and MWAIT are no-ops; #UD without the quirk an
 	EQ(regs().rip, 0x5001);
 }
 
+RULE(quirks_stay, "5.4", "a quirk once disabled stays so; MISC_ENABLE.MWAIT then is the CPUID bit")
+{
+	const u32 misc_enable = 0x1a0;
+
+	machine(M_CPUID);
+	IS(enable(m.vm, KVM_CAP_DISABLE_QUIRKS2, KVM_X86_QUIRK_MWAIT_NEVER_UD_FAULTS), 0);
+	IS(enable(m.vm, KVM_CAP_DISABLE_QUIRKS2, KVM_X86_QUIRK_MISC_ENABLE_NO_MWAIT), 0);
+	IS(enable(m.vm, KVM_CAP_DISABLE_QUIRKS, 0), 0);
+	*(u32 *)(void *)(m.ram + 6 * 4) = 0x5000;	/* #UD */
+	m.ram[0x5000] = 0xf4;
+	LOAD(0x0f, 0x01, 0xc8, 0xf4);
+	EQ(run(), KVM_EXIT_HLT);
+	EQ(regs().rip, 0x5001);
+	IS(set_msr(m.cpu, misc_enable, 1ull << 18), 1);
+	LOAD(0x0f, 0x01, 0xc8, 0xf4);
+	EQ(run(), KVM_EXIT_HLT);
+	EQ(regs().rip, CODE + 4);
+}
+
 static void *patch_later(void *arg)
 {
 	sigset_t set;
