@@ -355,10 +355,13 @@ static int run_unmasked(struct vcpu *v)
 	return loop(v);
 }
 
+#define RUN_X86_GUEST_MODE BIT(2)	/* KVM_RUN_X86_GUEST_MODE of newer headers */
+
 static void post_run(struct vcpu *v)
 {
 	struct kvm_run *run = v->run;
 
+	run->flags = v->c->in_l2 ? RUN_X86_GUEST_MODE : 0;
 	run->if_flag = !!(v->c->rflags & FL_IF);
 	run->cr8 = vcpu_get_cr8(v);
 	run->apic_base = vcpu_get_apic_base(v);

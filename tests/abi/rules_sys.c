@@ -270,15 +270,14 @@ static const struct cap_row {
 	{ 220, 0, 1, "standin maps no huge executable pages" }, V(223, 1u << 20),
 	V(226, 1), V(231, 1), V(232, 1), { 233, 0, 8, "guest_memfd" },
 	{ 234, 0, 1, "guest_memfd" }, { 235, 1, 3, "SW_PROTECTED_VM" }, { 236, 1, 0, "without TDP" },
-	V(237, 1),
+	V(237, 1), { 238, 1, 0, "before 6.13" },
 };
 
 /* Checked by rules of their own, or dependent on the build. */
 static bool elsewhere(u32 nr)
 {
 	switch (nr) {
-	case 9: case 117: case 118: case 143: case 157: case 185: case 208: case 213: case 238:
-	case 244:
+	case 9: case 117: case 118: case 143: case 157: case 185: case 208: case 213: case 244:
 		return true;
 	}
 	return false;

@@ -306,6 +306,16 @@ TEST(leave, "set without guest mode: L1 goes on behind VMRUN, the VMCB is not wr
 	CHECK_EQ(s.ctl->exit_code, 0x1234);
 }
 
+TEST(run_flags, "kvm_run.flags say which of the two has exited")
+{
+	struct svm_guest s = in_l2();
+
+	CHECK_EQ(ioctl(s.g->vm, KVM_CHECK_EXTENSION, 238), 1);	/* KVM_CAP_X86_GUEST_MODE */
+	CHECK_EQ(s.c->run->flags, 4);
+	finish(&s, 0x11);
+	CHECK_EQ(s.c->run->flags, 0);
+}
+
 /* The counter of KVM_GET_STATS_FD that says whether L2 runs. */
 static u64 guest_mode(struct guest_cpu *c)
 {
