@@ -39,6 +39,9 @@ static _Atomic bool any_handle;
 static struct handle hidden = { .refs = 1u << 30 };
 
 u32 handle_fork_gen = 1;
+/* Threads between making an object's memfd and publishing the object: a number that another thread guesses
+ * (or remembers of an object that is gone) may then name what is not to be adopted. */
+static _Atomic u32 making;
 static pid_t own_pid;			/* atfork child handler and handle_init() */
 
 static const char *const memfd_name[] = {
@@ -60,6 +63,7 @@ static void fork_parent(void)
 static void fork_child(void)
 {
 	handle_fork_gen++;
+	atomic_store(&making, 0);	/* those threads are the parent's */
 	own_pid = (pid_t)syscall(SYS_getpid);
 	vm_irqfd_closed(0, ~0u);	/* the interrupts are the parent's */
 	pthread_mutex_unlock(&handle_lock);
@@ -241,6 +245,7 @@ int handle_new(enum handle_kind kind, size_t size, int open_flags, struct vm *vm
 
 	if (!h)
 		return -ENOMEM;
+	atomic_fetch_add(&making, 1);
 	fd = memfd_create(memfd_name[kind], open_flags & O_CLOEXEC ? MFD_CLOEXEC : 0);
 	if (fd < 0) {
 		r = -errno;
@@ -258,11 +263,14 @@ int handle_new(enum handle_kind kind, size_t size, int open_flags, struct vm *vm
 	h->vcpu = vcpu;
 	h->lent_fd = -1;
 	r = handle_publish(h, fd, true);
-	if (!r)
+	if (!r) {
+		atomic_fetch_sub(&making, 1);
 		return fd;
+	}
 close:
 	syscall(SYS_close, fd);
 free:
+	atomic_fetch_sub(&making, 1);
 	handle_free_unused(h);
 	return r;
 }
@@ -334,11 +342,12 @@ static struct handle *resolve(int fd)
 	_Atomic(struct handle *) *slot;
 	struct handle *h;
 	struct stat st;
-	bool lent;
+	bool lent, again;
 
 	if (syscall(SYS_fstat, fd, &st))
 		return NULL;
 	do {
+		again = S_ISREG(st.st_mode) && atomic_load(&making);
 		pthread_mutex_lock(&handle_lock);
 		h = hash_find(st.st_dev, st.st_ino);
 		lent = false;
@@ -348,9 +357,11 @@ static struct handle *resolve(int fd)
 			h = NULL;
 		}
 		pthread_mutex_unlock(&handle_lock);
-		if (unlikely(lent))
+		/* Not found while one was being made: it may be that one. */
+		again = lent || (again && !h);
+		if (unlikely(again))
 			sched_yield();
-	} while (unlikely(lent));
+	} while (unlikely(again));
 	if (!h) {
 		h = adopt(fd, &st);
 		if (!h)

@@ -29,7 +29,7 @@ done
 SCRIPT_GUESTS = '''
 for t in {names}; do
 	echo "@@ begin.$t"
-	timeout -s KILL 100 /opt/guest_$t >/tmp/out 2>&1
+	KVM_NODE=/dev/kvm timeout -s KILL 100 /opt/guest_$t >/tmp/out 2>&1
 	echo "@@ guest.$t $? $(grep -c '^ok' /tmp/out) $(grep -c '^not ok' /tmp/out)"
 	grep -A 3 '^not ok' /tmp/out | head -20
 	tail -2 /tmp/out

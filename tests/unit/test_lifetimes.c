@@ -670,6 +670,35 @@ static void a_request_against_a_closing_descriptor(void **state)
 	pthread_join(t, NULL);
 }
 
+static _Atomic int strangers;
+
+static void *guess(void *arg)
+{
+	while (racing)
+		if (ioctl(victim, KVM_CHECK_EXTENSION, 0) < 0 && errno == EIO)
+			strangers++;
+	return NULL;
+}
+
+/* A number that another thread asks about while an object is being made under it: no such descriptor, or the
+ * new object, but never somebody else's. */
+static void an_object_in_the_making_is_not_a_strangers(void **state)
+{
+	pthread_t t;
+	int next = dup(sys);
+
+	close(next);
+	strangers = 0;
+	victim = next;
+	racing = 1;
+	assert_int_equal(pthread_create(&t, NULL, guess, NULL), 0);
+	for (int i = 0; i < 3000; i++)
+		close(ioctl(sys, KVM_CREATE_VM, 0));
+	racing = 0;
+	pthread_join(t, NULL);
+	assert_int_equal(strangers, 0);
+}
+
 int main(int argc, char **argv)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -683,6 +712,7 @@ int main(int argc, char **argv)
 		T(a_thousand_and_twenty_four_vcpus), T(sixty_four_vms_at_once),
 		T(a_thousand_times_made_and_ended), T(the_slot_under_the_running_code),
 		T(slots_change_under_running_vcpus), T(a_request_against_a_closing_descriptor),
+		T(an_object_in_the_making_is_not_a_strangers),
 	};
 
 	if (!dlsym(RTLD_DEFAULT, "standin_preload_version")) {
