@@ -15,6 +15,12 @@ struct itlb_slot *itlb_slot(struct engine *e, u32 class, u64 lin)
 	return &e->itlb[class][(page ^ page >> ITLB_BITS) & (ITLB_SIZE - 1)];
 }
 
+static void set_token(struct engine *e, u32 class, struct itlb_slot *s)
+{
+	s->token = s->cp->token;
+	e->itlb_live[class] |= BIT64((u32)(s - e->itlb[class]) / 64);
+}
+
 int itlb_get(struct engine *e, u64 lin, struct cpage **cp)
 {
 	struct cpu *c = e->c;
@@ -24,7 +30,7 @@ int itlb_get(struct engine *e, u64 lin, struct cpage **cp)
 	if (likely(s->tag == ((lin & PAGE_MASK) | 1))) {
 		if (unlikely(!s->token)) {
 			cache_validate(e, s->cp->pp);
-			s->token = s->cp->token;
+			set_token(e, k, s);
 		}
 		*cp = s->cp;
 		return CPU_OK;
@@ -50,7 +56,7 @@ int itlb_get(struct engine *e, u64 lin, struct cpage **cp)
 	s->tag = (lin & PAGE_MASK) | 1;
 	s->cp = *cp;
 	s->global = fp.global;
-	s->token = (*cp)->token;
+	set_token(e, k, s);
 	e->itlb_filled[k][i / 64] |= BIT64(i % 64);
 	return CPU_OK;
 }
@@ -95,8 +101,14 @@ void engine_code_suspect(struct cpu *c)
 	struct engine *e = c->engine;
 
 	e->suspect_gen++;
-	for (u32 k = 0; k < ITLB_CLASSES; k++)
-		for (u32 w = 0; w < ITLB_SIZE / 64; w++)
+	/* Once for each KVM_RUN: only what has been used since. */
+	for (u32 k = 0; k < ITLB_CLASSES; k++) {
+		for (u64 words = e->itlb_live[k]; words; words &= words - 1) {
+			u32 w = (u32)__builtin_ctzll(words);
+
 			for (u64 left = e->itlb_filled[k][w]; left; left &= left - 1)
 				e->itlb[k][w * 64 + (u32)__builtin_ctzll(left)].token = 0;
+		}
+		e->itlb_live[k] = 0;
+	}
 }
