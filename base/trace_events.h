@@ -38,7 +38,6 @@
 	X(standin_eoi_exit, 2, "vector {vector}{dropped:dropped}") \
 	/* -- lines, messages, I/O APIC, PIC -- */ \
 	X(kvm_set_irq, 3, "gsi {gsi} level {level} source {source}") \
-	X(standin_irqfd, 1, "gsi {gsi}") \
 	X(kvm_msi_set_irq, 2, "addr {address:x} data {data:x}") \
 	X(kvm_ioapic_set_irq, 4, "pin {pin} dst {dest:h} vec {vec} {result:coalesced}") \
 	X(kvm_ioapic_delayed_eoi_inj, 3, "pin {pin} dst {dest:h} vec {vec}") \
@@ -60,8 +59,7 @@
 	X(kvm_nested_vmexit, 5, \
 	  "rip {rip:x} reason {code:svm} info {info1:x} {info2:x} int_info {int_info:x}") \
 	X(kvm_nested_intr_vmexit, 1, "rip {rip:x}") \
-	X(kvm_invlpga, 3, "rip {rip:x} asid {asid} address {address:x}") \
-	X(kvm_smm_transition, 2, "{entering:enterleave} SMM, smbase {smbase:x}")
+	X(kvm_invlpga, 3, "rip {rip:x} asid {asid} address {address:x}")
 
 /* Lists of names for small numbers: X(conversion, first value, "names", ...). */
 #define TRACE_ENUMS(X) \
@@ -69,7 +67,6 @@
 	X(mmio, "unsatisfied-read", "read", "write") \
 	X(setclear, "clear", "set") \
 	X(onoff, "inactive", "active") \
-	X(enterleave, "leaving", "entering") \
 	X(trig, "edge", "level") \
 	X(trap, "fault", "trap") \
 	X(soft, "", " (soft)") \

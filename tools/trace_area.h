@@ -34,7 +34,6 @@ int trace_read(struct trace_reader *rd, struct trace_record *r);
 u64 trace_ns(const struct trace_area *a, u64 tsc);
 /* The arguments as text, without the event's name. Returns the length. */
 int trace_format(const struct trace_record *r, char *buf, size_t size);
-/* One argument by field name, or 0. */
 const char *trace_inhibit_name(u64 reason);
 const char *trace_user_exit_name(u64 reason);
 

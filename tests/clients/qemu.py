@@ -8,19 +8,10 @@ import subprocess
 import threading
 
 import vm
+from machine import tail
 
 DISK = 8 << 20
 LIMIT = int(os.environ.get('LIMIT', '120'))  # seconds for one guest
-
-
-def tail(path, count=12):
-    """The end of a log, as diagnostics."""
-    try:
-        with open(path, errors='replace') as f:
-            lines = [line.rstrip() for line in f]
-    except OSError:
-        return []
-    return [f'{os.path.basename(path)}: {line[:160]}' for line in lines[-count:]]
 
 
 def notes(r):
