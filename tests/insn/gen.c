@@ -509,6 +509,7 @@ static void note_flags(struct gen *g)
 				(zi.raw.imm[0].size && !(zi.raw.imm[0].value.u & 31)));
 		in->leaves = (u16)filter_undefined(&zi);
 		in->odd_fault = odd_fault(&zi);
+		in->two_reads = zi.opcode_map == ZYDIS_OPCODE_MAP_DEFAULT && (zi.opcode & 0xfe) == 0xa6;
 		in->reads = (u16)(zi.cpu_flags->tested & FL_ARITH);
 		/* A shift by CL may be one by nothing. */
 		if (!in->may_keep)
@@ -577,20 +578,33 @@ static void follow_liveness(struct gen_case *c)
 		}
 }
 
-bool gen_odd_fault(const struct gen_case *c, u64 rip)
+static const struct gen_insn *insn_at(const struct gen_case *c, u64 rip)
 {
 	for (u32 i = 0; i < c->n; i++)
 		if (!c->insn[i].dead && c->insn[i].addr == rip)
-			return c->insn[i].odd_fault;
-	return false;
+			return &c->insn[i];
+	return NULL;
+}
+
+bool gen_odd_fault(const struct gen_case *c, u64 rip)
+{
+	const struct gen_insn *in = insn_at(c, rip);
+
+	return in && in->odd_fault;
+}
+
+bool gen_two_reads(const struct gen_case *c, u64 rip)
+{
+	const struct gen_insn *in = insn_at(c, rip);
+
+	return in && in->two_reads;
 }
 
 u32 gen_live(const struct gen_case *c, u64 rip)
 {
-	for (u32 i = 0; i < c->n; i++)
-		if (!c->insn[i].dead && c->insn[i].addr == rip)
-			return c->insn[i].live;
-	return FL_ARITH;
+	const struct gen_insn *in = insn_at(c, rip);
+
+	return in ? in->live : FL_ARITH;
 }
 
 u32 gen_layout(struct gen_case *c, u8 *out, u64 at, u64 exit_at)

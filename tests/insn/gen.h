@@ -22,6 +22,7 @@ struct gen_insn {
 	u16 leaves;	/* flags it leaves without a defined value */
 	bool may_keep;	/* it may leave all flags alone */
 	bool odd_fault;	/* what of it is done at a fault is up to the CPU */
+	bool two_reads;	/* CMPS: which operand is read first is up to the CPU */
 	/* Flags the instruction reads, and those it surely overwrites; flags that may
 	 * still be read when it begins. */
 	u16 reads, kills, live;
@@ -70,6 +71,8 @@ u32 gen_undef(const struct gen_case *c, u64 rip, bool fault);
 u32 gen_live(const struct gen_case *c, u64 rip);
 /* A fault at rip: only its vector can be compared. */
 bool gen_odd_fault(const struct gen_case *c, u64 rip);
+/* A fault at rip may be that of either memory operand. */
+bool gen_two_reads(const struct gen_case *c, u64 rip);
 /* Remove item i, and those it makes sense with only; or bring them back. */
 void gen_set_dead(struct gen_case *c, u32 i, bool dead);
 void gen_print(const struct gen_case *c, FILE *f);
