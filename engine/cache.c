@@ -9,36 +9,60 @@
  */
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #include "base/mem.h"
 #include "engine/engine_priv.h"
 
-#define ARENA_CHUNK (256u << 10)
+/* The first chunk does for a small guest. Those that follow are huge pages where the host has
+ * them: each of their pages would otherwise cost a fault. */
+#define ARENA_FIRST (256u << 10)
+#define ARENA_CHUNK (2u << 20)
 
 struct arena_chunk {
 	struct arena_chunk *next;
-	u8 mem[] __attribute__((aligned(16)));
+	u8 mem[] __attribute__((aligned(64)));
 };
 
-void *arena_alloc(struct arena *a, size_t n)
+static bool arena_grow(struct arena *a)
 {
-	n = ALIGN_UP(n, 16);
-	if (!a->head || a->used + n > a->size) {
-		size_t want = n > ARENA_CHUNK ? n : ARENA_CHUNK;
-		struct arena_chunk *c = malloc(sizeof(*c) + want);
+	size_t size = a->head ? ARENA_CHUNK : ARENA_FIRST;
+	struct arena_chunk *c = aligned_alloc(a->head ? ARENA_CHUNK : PAGE_SIZE, size);
 
-		if (!c)
+	if (!c)
+		return false;
+	if (a->head)
+		madvise(c, size, MADV_HUGEPAGE);
+	c->next = a->head;
+	a->head = c;
+	a->used = 0;
+	a->size = size - sizeof(*c);
+	return true;
+}
+
+static void *arena_take(struct arena *a, size_t n, size_t align)
+{
+	a->used = ALIGN_UP(a->used, align);
+	if (!a->head || a->used + n > a->size) {
+		if (!arena_grow(a))
 			return NULL;
-		c->next = a->head;
-		a->head = c;
-		a->used = 0;
-		a->size = want;
 	}
 	void *p = a->head->mem + a->used;
 
 	a->used += n;
 	cpu_zero(p, n);
 	return p;
+}
+
+/* n is at most a page. */
+void *arena_alloc(struct arena *a, size_t n)
+{
+	return arena_take(a, n, 16);
+}
+
+void *arena_alloc_line(struct arena *a, size_t n)
+{
+	return arena_take(a, n, 64);
 }
 
 static void arena_free(struct arena *a)
@@ -59,9 +83,20 @@ int cache_init(struct engine *e)
 	e->ppages = pages_alloc(sizeof(*e->ppages) << CPAGE_HASH_BITS);
 	e->cap_units = 4096;
 	e->by_addr = malloc(e->cap_units * sizeof(*e->by_addr));
-	if (!e->hash || !e->cpages || !e->ppages || !e->by_addr) {
+	struct itlb_slot *slots = pages_alloc(ITLB_CLASSES * ITLB_SIZE * sizeof(*slots));
+
+	for (u32 k = 0; k < ITLB_CLASSES && slots; k++)
+		e->itlb[k] = slots + k * ITLB_SIZE;
+	if (!e->hash || !e->cpages || !e->ppages || !e->by_addr || !slots) {
 		cache_destroy(e);
 		return -ENOMEM;
+	}
+	for (u32 idx = 0, at = 0; idx < MMU_IDX_COUNT; idx++) {
+		static const u32 size[MMU_L2] = { JC_KERNEL, JC_USER, JC_KERNEL_AC };
+
+		e->jc_of[idx] = e->jc + at;
+		e->jc_mask[idx] = (size[idx % MMU_L2] - 1) << 1;
+		at += size[idx % MMU_L2];
 	}
 	e->next_token = 1;
 	e->suspect_gen = 1;
@@ -106,7 +141,9 @@ void cache_destroy(struct engine *e)
 	pages_free(e->hash, sizeof(*e->hash) << UNIT_HASH_BITS);
 	pages_free(e->cpages, sizeof(*e->cpages) << CPAGE_HASH_BITS);
 	pages_free(e->ppages, sizeof(*e->ppages) << CPAGE_HASH_BITS);
+	pages_free(e->itlb[0], ITLB_CLASSES * ITLB_SIZE * sizeof(*e->itlb[0]));
 	free(e->by_addr);
+	e->itlb[0] = NULL;
 	e->hash = NULL;
 	e->cpages = NULL;
 	e->ppages = NULL;
@@ -115,8 +152,8 @@ void cache_destroy(struct engine *e)
 
 void cache_jc_reset(struct engine *e, u32 idx)
 {
-	for (u32 i = 0; i < JC_SIZE; i++)
-		e->jc[idx][i] = e->stub_ind_miss;
+	for (u32 i = 0; i <= e->jc_mask[idx] >> 1; i++)
+		e->jc_of[idx][i] = e->stub_ind_miss;
 }
 
 void cache_flush(struct engine *e)
@@ -191,11 +228,11 @@ void link_break(struct engine *e, struct record *r)
 	r->linked = NULL;
 }
 
-static u32 jc_index(u64 rip) { return (u32)(rip >> 1) & (JC_SIZE - 1); }
-
 u8 **engine_jc_slot(struct engine *e, u32 mode, u64 rip)
 {
-	return &e->jc[mode_idx(mode)][jc_index(rip)];
+	u32 idx = mode_idx(mode);
+
+	return &e->jc_of[idx][((u32)rip & e->jc_mask[idx]) >> 1];
 }
 
 void cache_kill_unit(struct engine *e, struct unit *u)
@@ -268,6 +305,8 @@ struct cpage *cache_cpage(struct engine *e, u64 lin, const struct fetch_page *fp
 
 	struct ppage *pp = ppage_find(e, fp->gpa);
 
+	/* libc may use vector registers when the arena grows. */
+	engine_fpu_save(e->c);
 	if (!pp) {
 		pp = arena_alloc(&e->arena, sizeof(*pp));
 		if (!pp)

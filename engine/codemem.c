@@ -49,6 +49,28 @@ int codemem_init(struct code_mem *m, u64 size)
 	return 0;
 }
 
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23	/* Linux 5.14 */
+#endif
+#define POPULATE_MAX (128u << 10)
+
+void codemem_populate(struct code_mem *m, u8 *at, const u8 *start, const u8 *end, u8 **there)
+{
+	u64 step = ALIGN_UP((u64)(at - start), PAGE_SIZE);
+	u8 *from = *there;
+
+	if (step > POPULATE_MAX)
+		step = POPULATE_MAX;
+	if (from < at)
+		from = (u8 *)ALIGN_DOWN((u64)at, PAGE_SIZE);
+	if (step > (u64)(end - from))
+		step = (u64)(end - from);
+	/* Fails on old kernels: then the pages come one fault at a time. */
+	if (step)
+		madvise(codemem_rw(m, from), step, MADV_POPULATE_WRITE);
+	*there = from + step;
+}
+
 void codemem_destroy(struct code_mem *m)
 {
 	if (m->rx && m->rx != MAP_FAILED)

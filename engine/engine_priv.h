@@ -67,10 +67,16 @@ static inline u32 itlb_class(enum mmu_idx idx)
 }
 
 #define UNIT_MAX_INSNS 48
-#define ITLB_BITS 10
+/* A kernel with its modules runs in more than 1024 pages: at 10 bits most entries of units were
+ * refused because of another page in the slot. */
+#define ITLB_BITS 12
 #define ITLB_SIZE (1u << ITLB_BITS)
-#define JC_BITS 12
-#define JC_SIZE (1u << JC_BITS)
+/* Jump caches, one for each enum mmu_idx. The kernel's is the largest: its returns and indirect
+ * calls come from all over its text. */
+enum {
+	JC_KERNEL = 1 << 14, JC_USER = 1 << 13, JC_KERNEL_AC = 1 << 10,
+	JC_HALF = JC_KERNEL + JC_USER + JC_KERNEL_AC, JC_ALL = 2 * JC_HALF,
+};
 #define JC_UNUSED (~0u)
 #define UNIT_HASH_BITS 17
 #define CPAGE_HASH_BITS 12
@@ -123,16 +129,19 @@ struct record {
 };
 
 struct unit {
+	/* -- one cache line: what a look-up reads -- */
 	u64 lin;	/* linear address of the first byte */
-	u64 rip;	/* offset within CS */
+	struct cpage *cp;
 	u64 cs_base;
 	u32 mode;
 	u32 len;	/* guest bytes */
-	u8 *e_ind, *e_cross, *e_poll, *e_body;
-	u8 *code, *code_end;
-	struct cpage *cp;
-	struct cpage *cp2;	/* page-crossing single instruction: second page */
 	struct unit *hash_next;
+	u8 *e_ind, *e_body;
+	struct cpage *cp2;	/* page-crossing single instruction: second page */
+	/* -- the rest -- */
+	u8 *e_cross, *e_poll;
+	u64 rip;	/* offset within CS */
+	u8 *code, *code_end;
 	struct unit *page_next;	/* units of cp */
 	struct unit *page2_next;
 	struct record *links_in;
@@ -145,6 +154,7 @@ struct unit {
 	u16 *spilled;	/* host registers in engine.spill at that instruction, 0xff = none */
 	u16 peek_lo, peek_hi;	/* bytes of the page looked at to find dead flags */
 };
+
 
 /* What this vCPU has translated of one physical page. */
 struct ppage {
@@ -174,10 +184,9 @@ struct cpage {
 #define TOKEN_MAX 0xffffu
 
 struct itlb_slot {
-	u64 token;	/* compared by translated code; 0 = must ask C */
-	u32 global;
 	u64 tag;	/* linear page | 1, 0 = empty */
 	struct cpage *cp;
+	u32 global;
 };
 
 struct code_mem {
@@ -186,6 +195,7 @@ struct code_mem {
 	u64 size;
 	u8 *hot, *hot_start, *hot_end;	/* rx addresses */
 	u8 *cold, *cold_start, *cold_end;
+	u8 *hot_there, *cold_there;	/* memory exists up to here, as far as we have cared */
 };
 
 /* Chunked bump allocator; freed as a whole. */
@@ -206,21 +216,23 @@ struct engine {
 	u64 spill[2];
 	u64 tmp, tmp2;
 	u64 bounce_ptr;
-	u32 jc_mask;
+	u32 jc_mask[MMU_IDX_COUNT];	/* the bits of RIP that choose a slot */
 	u8 cli_table[256];	/* second byte of RFLAGS with IF cleared */
 	u64 bit_mask[3];	/* 15, 31, 63: flag-free AND through PEXT */
 	u32 exit_flags;	/* LAHF in bits 8-15, OF in bit 0 */
 	u64 apic_rax, apic_flags, apic_saved[6];	/* during a call of apic_fn */
 	struct cpu_apic_ops apic_fn;
 	struct seg_lim lim[6];
-	u8 *jc[MMU_IDX_COUNT][JC_SIZE];
-	struct itlb_slot itlb[ITLB_CLASSES][ITLB_SIZE];
+	u8 *jc[JC_ALL];
+	u64 itlb_token[ITLB_CLASSES][ITLB_SIZE];	/* 0 = must ask C */
 	u8 bounce[1024] __attribute__((aligned(64)));
 
 	/* -- C only -- */
 	struct cpu *c;
 	u32 mode;
 	u64 cs_base;
+	u8 **jc_of[MMU_IDX_COUNT];	/* into jc[] */
+	struct itlb_slot *itlb[ITLB_CLASSES];
 	u32 jc_mode[MMU_IDX_COUNT];	/* JC_UNUSED: jc[] of that index is not filled in yet */
 	u64 jc_csbase[MMU_IDX_COUNT];
 	u32 next_token;
@@ -247,7 +259,7 @@ struct engine {
 	bool no_group;		/* STANDIN_GROUP=0 */
 	bool precise_flags;	/* keep flags that are dead exact at faults too */
 	u64 itlb_filled[ITLB_CLASSES][ITLB_SIZE / 64];
-	/* Words of it in which a token was set since the last engine_code_suspect(). */
+	/* Words of it (one bit each) in which a token was set since the last engine_code_suspect(). */
 	u64 itlb_live[ITLB_CLASSES];
 	/* fixed stubs */
 	struct record *(*enter)(u8 *code);
@@ -278,10 +290,11 @@ void cache_validate(struct engine *e, struct ppage *pp);
 void cache_compare(struct engine *e, struct ppage *pp);	/* whatever was checked before */
 void cache_jc_reset(struct engine *e, u32 idx);
 u8 **engine_jc_slot(struct engine *e, u32 mode, u64 rip);
-struct itlb_slot *itlb_slot(struct engine *e, u32 class, u64 lin);
+u32 itlb_index(u64 lin);	/* of its slot and token */
 void engine_fpu_load(struct cpu *c);
 struct unit *cache_unit_at(struct engine *e, u64 host_rip);
 void *arena_alloc(struct arena *a, size_t n);
+void *arena_alloc_line(struct arena *a, size_t n);	/* begins a cache line */
 void link_patch(struct engine *e, struct record *r, struct unit *to);
 void link_break(struct engine *e, struct record *r);
 
@@ -294,6 +307,8 @@ void *pages_alloc(size_t bytes);
 void pages_free(void *p, size_t bytes);
 int codemem_init(struct code_mem *m, u64 size);
 void codemem_destroy(struct code_mem *m);
+/* Have the memory behind `at` made, in steps that grow with what is used already. */
+void codemem_populate(struct code_mem *m, u8 *at, const u8 *start, const u8 *end, u8 **there);
 static inline u8 *codemem_rw(const struct code_mem *m, const u8 *rx) { return m->rw + (rx - m->rx); }
 
 /* translate.c */

@@ -7,30 +7,38 @@
  */
 #include "engine/engine_priv.h"
 
-struct itlb_slot *itlb_slot(struct engine *e, u32 class, u64 lin)
+u32 itlb_index(u64 lin)
 {
 	u64 page = lin >> PAGE_SHIFT;
 
 	/* A kernel and its modules lie at the same places of different GiB. */
-	return &e->itlb[class][(page ^ page >> ITLB_BITS) & (ITLB_SIZE - 1)];
+	return (u32)(page ^ page >> ITLB_BITS) & (ITLB_SIZE - 1);
 }
 
-static void set_token(struct engine *e, u32 class, struct itlb_slot *s)
+static void set_token(struct engine *e, u32 class, u32 i)
 {
-	s->token = s->cp->token;
-	e->itlb_live[class] |= BIT64((u32)(s - e->itlb[class]) / 64);
+	_Static_assert(ITLB_SIZE / 64 <= 64, "itlb_live has one bit a word");
+	e->itlb_token[class][i] = e->itlb[class][i].cp->token;
+	e->itlb_live[class] |= BIT64(i / 64);
+}
+
+static void drop(struct engine *e, u32 class, u32 i)
+{
+	e->itlb_token[class][i] = 0;
+	e->itlb[class][i].tag = 0;
 }
 
 int itlb_get(struct engine *e, u64 lin, struct cpage **cp)
 {
 	struct cpu *c = e->c;
 	u32 k = itlb_class(cpu_mmu_idx(c));
-	struct itlb_slot *s = itlb_slot(e, k, lin);
+	u32 i = itlb_index(lin);
+	struct itlb_slot *s = &e->itlb[k][i];
 
 	if (likely(s->tag == ((lin & PAGE_MASK) | 1))) {
-		if (unlikely(!s->token)) {
+		if (unlikely(!e->itlb_token[k][i])) {
 			cache_validate(e, s->cp->pp);
-			set_token(e, k, s);
+			set_token(e, k, i);
 		}
 		*cp = s->cp;
 		return CPU_OK;
@@ -43,20 +51,17 @@ int itlb_get(struct engine *e, u64 lin, struct cpage **cp)
 		return r;
 	if (!fp.host)
 		return CPU_EXIT;
-	s->tag = 0;
-	s->token = 0;
+	drop(e, k, i);
 	*cp = cache_cpage(e, lin, &fp);
 	if (!*cp)
 		return CPU_EXIT;
 	/* Always: a device may have written the page since, with nothing on this CPU to tell of it.
 	 * The guest maps a page before it runs what was read into it. */
 	cache_compare(e, (*cp)->pp);
-	u32 i = (u32)(s - e->itlb[k]);
-
 	s->tag = (lin & PAGE_MASK) | 1;
 	s->cp = *cp;
 	s->global = fp.global;
-	set_token(e, k, s);
+	set_token(e, k, i);
 	e->itlb_filled[k][i / 64] |= BIT64(i % 64);
 	return CPU_OK;
 }
@@ -71,14 +76,11 @@ void engine_itlb_flush(struct cpu *c, bool l2, bool global)
 
 			for (u64 left = e->itlb_filled[k][w]; left; left &= left - 1) {
 				u32 i = (u32)__builtin_ctzll(left);
-				struct itlb_slot *s = &e->itlb[k][w * 64 + i];
 
-				if (!global && s->global) {
+				if (!global && e->itlb[k][w * 64 + i].global)
 					keep |= BIT64(i);
-					continue;
-				}
-				s->token = 0;
-				s->tag = 0;
+				else
+					drop(e, k, w * 64 + i);
 			}
 			e->itlb_filled[k][w] = keep;
 		}
@@ -87,12 +89,10 @@ void engine_itlb_flush(struct cpu *c, bool l2, bool global)
 void engine_itlb_flush_page(struct cpu *c, bool l2, u64 gva)
 {
 	for (u32 k = l2 ? 2 : 0; k < (l2 ? 4 : 2); k++) {
-		struct itlb_slot *s = itlb_slot(c->engine, k, gva);
+		u32 i = itlb_index(gva);
 
-		if (s->tag == ((gva & PAGE_MASK) | 1)) {
-			s->token = 0;
-			s->tag = 0;
-		}
+		if (c->engine->itlb[k][i].tag == ((gva & PAGE_MASK) | 1))
+			drop(c->engine, k, i);
 	}
 }
 
@@ -107,7 +107,7 @@ void engine_code_suspect(struct cpu *c)
 			u32 w = (u32)__builtin_ctzll(words);
 
 			for (u64 left = e->itlb_filled[k][w]; left; left &= left - 1)
-				e->itlb[k][w * 64 + (u32)__builtin_ctzll(left)].token = 0;
+				e->itlb_token[k][w * 64 + (u32)__builtin_ctzll(left)] = 0;
 		}
 		e->itlb_live[k] = 0;
 	}

@@ -90,9 +90,9 @@ static void cmp_abs_imm(struct translator *t, const void *abs, u32 imm)
 	d4(t, imm);
 }
 
-static struct itlb_slot *slot_of(struct translator *t, const struct cpage *cp)
+static u64 *token_of(struct translator *t, const struct cpage *cp)
 {
-	return itlb_slot(t->e, itlb_class(mode_idx(t->mode)), cp->lin);
+	return &t->e->itlb_token[itlb_class(mode_idx(t->mode))][itlb_index(cp->lin)];
 }
 
 /* jrcxz over a jump to a cold stub: the only conditional that spares the flags. */
@@ -108,7 +108,7 @@ static void check_token(struct translator *t, const struct cpage *cp, struct rec
 {
 	b3(t, 0x0f, 0xb7, 0x0c);	/* movzx ecx, word [token + 6] */
 	b1(t, 0x25);
-	d4(t, lo32(&slot_of(t, cp)->token) + 6);
+	d4(t, lo32(token_of(t, cp)) + 6);
 	lea(t, false, H_RCX, H_RCX, -1, 1, -(s32)(cp->token >> TOKEN_SHIFT));
 	need_rcx_zero(t, r);
 }
@@ -147,7 +147,7 @@ void emit_entry(struct translator *t)
 		u->e_ind = rx_of(t, t->p);
 		mov_ri(t, H_RSI, -(u->rip + u->cp->token));
 		lea(t, true, H_RCX, H_RCX, H_RSI, 1, 0);
-		ld_abs(t, H_RSI, &slot_of(t, u->cp)->token);
+		ld_abs(t, H_RSI, token_of(t, u->cp));
 		lea(t, true, H_RCX, H_RCX, H_RSI, 1, 0);
 		b2(t, 0xe3, 0);
 		over = t->p;
@@ -220,9 +220,9 @@ static void emit_ind_jump(struct translator *t, u32 opsize)
 	/* pext esi, ecx, [jc_mask]: the only hash that spares the flags */
 	b3(t, 0xc4, 0xe2, 0x72);
 	b3(t, 0xf5, 0x34, 0x25);
-	d4(t, lo32(&e->jc_mask));
+	d4(t, lo32(&e->jc_mask[mode_idx(t->mode)]));
 	b3(t, 0xff, 0x24, 0xf5);
-	d4(t, lo32(e->jc[mode_idx(t->mode)]));
+	d4(t, lo32(e->jc_of[mode_idx(t->mode)]));
 }
 
 static void store_val(struct translator *t, int src, u32 size, int ptr, s32 off)

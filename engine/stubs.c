@@ -74,7 +74,8 @@ int stubs_emit(struct engine *e)
 	e->mem.hot_end = e->mem.rx + e->mem.size / 2;
 	e->mem.cold_start = e->mem.cold = e->mem.hot_end;
 	e->mem.cold_end = e->mem.rx + e->mem.size;
-	e->jc_mask = (JC_SIZE - 1) << 1;
+	e->mem.hot_there = e->mem.hot_start;
+	e->mem.cold_there = e->mem.cold_start;
 	for (u32 i = 0; i < 256; i++)
 		e->cli_table[i] = (u8)(i & ~(FL_IF >> 8));
 	e->bit_mask[0] = 15;

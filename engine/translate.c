@@ -540,6 +540,10 @@ struct unit *translate(struct engine *e, struct cpage *cp, u64 rip, u64 cs_base,
 	engine_fpu_save(e->c);
 	if ((u64)(m->hot_end - m->hot) < UNIT_MAX_HOT || (u64)(m->cold_end - m->cold) < UNIT_MAX_COLD)
 		return NULL;
+	if (m->hot + PAGE_SIZE > m->hot_there)
+		codemem_populate(m, m->hot, m->hot_start, m->hot_end, &m->hot_there);
+	if (m->cold + PAGE_SIZE > m->cold_there)
+		codemem_populate(m, m->cold, m->cold_start, m->cold_end, &m->cold_there);
 	if (e->n_units == e->cap_units) {
 		struct unit **n = realloc(e->by_addr, 2ul * e->cap_units * sizeof(*n));
 
@@ -548,7 +552,7 @@ struct unit *translate(struct engine *e, struct cpage *cp, u64 rip, u64 cs_base,
 		e->by_addr = n;
 		e->cap_units *= 2;
 	}
-	struct unit *u = arena_alloc(&e->arena, sizeof(*u));
+	struct unit *u = arena_alloc_line(&e->arena, sizeof(*u));
 
 	if (!u)
 		return NULL;
