@@ -96,6 +96,15 @@ int exec_sti(struct cpu *c, const struct insn *in)
 	return CPU_OK;
 }
 
+u64 cpu_sti(struct cpu *c, u64 unused, u64 unused2)
+{
+	if (!(c->rflags & FL_IF)) {
+		c->shadow_sti = 1;
+		cpu_set_flags(c, FL_IF, FL_IF);
+	}
+	return 0;
+}
+
 int exec_cld(struct cpu *c, const struct insn *in)
 {
 	c->rflags &= ~(u64)FL_DF;

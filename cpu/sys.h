@@ -68,6 +68,8 @@ extern const struct cpu_hooks *cpu_hooks;
 
 /* cpu_ops.exec */
 int cpu_exec(struct cpu *c, const struct insn *in);
+/* cpu_ops.sti */
+u64 cpu_sti(struct cpu *c, u64 unused, u64 unused2);
 
 /* -- events (cpu/exception.c) -- */
 enum cpu_event_kind { EV_INTR, EV_NMI, EV_EXCEPTION, EV_SOFT_INT /* INT n */, EV_SOFT_EXC /* INT3, INTO */ , EV_PRIV_SOFT /* INT1 */};

@@ -20,7 +20,7 @@ static const u8 saved[] = { H_RDI, H_RDX, H_R8, H_R9, H_R10, H_R11 };
  * Afterwards the upper half of the result is in rcx, the lower in rsi; nothing else and no
  * flag has changed.
  */
-static u8 *emit_call(struct translator *t, const void *fn, bool pair)
+u8 *emit_call(struct translator *t, const void *fn, bool pair)
 {
 	struct engine *e = t->e;
 	u8 *start = rx_of(t, t->p);
@@ -71,6 +71,7 @@ void apic_stubs(struct translator *t)
 	e->stub_apic_rdmsr = emit_call(t, &e->apic_fn.rdmsr, false);
 	e->stub_apic_set_tpr = emit_call(t, &e->apic_fn.set_tpr, false);
 	e->stub_apic_get_tpr = emit_call(t, &e->apic_fn.get_tpr, false);
+	e->stub_sti = emit_call(t, &e->sti_fn, false);
 }
 
 static u64 refuse(struct cpu *c, u64 a, u64 b)
@@ -88,7 +89,7 @@ void engine_set_apic(struct cpu *c, const struct cpu_apic_ops *ops)
 	c->engine->apic_fn = *ops;
 }
 
-static void call_rx(struct translator *t, const u8 *rx)
+void call_rx(struct translator *t, const u8 *rx)
 {
 	u8 *s;
 	s32 rel;

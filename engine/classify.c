@@ -230,13 +230,23 @@ static void try_apic(const struct translator *t, struct di *d)
 	d->exits = true;
 }
 
+static void at_cpl0(const struct translator *t, struct di *d, u8 cls, bool possible)
+{
+	d->cls = CL_EXEC;
+	if (!possible || !(t->mode & MODE_CPL0) || t->mode & MODE_STEP || d->in.prefixes & PFX_LOCK)
+		return;
+	d->cls = cls;
+	d->needs_rcx = true;
+	d->exits = cls == CL_STI;
+}
+
 void classify(struct translator *t, struct di *d)
 {
 	const ZydisDecodedInstruction *zi = &d->zi;
 	const struct insn *in = &d->in;
 
 	d->n_acc = 0;
-	d->fpu = d->needs_rcx = d->exits = d->bitop = false;
+	d->fpu = d->needs_rcx = d->exits = d->bitop = d->shadowed = false;
 	d->group = -1;
 	set_flags(d);
 
@@ -312,17 +322,32 @@ void classify(struct translator *t, struct di *d)
 		d->cls = CL_LEAVE;
 		add_stack_access(t, d, R_RBP, 0, in->opsize, false);
 		return;
+	/* Frequent in kernels and plain at CPL 0; the rest is C's. */
 	case ZYDIS_MNEMONIC_SWAPGS:
+		at_cpl0(t, d, CL_SWAPGS, t64(t));
+		return;
 	case ZYDIS_MNEMONIC_CLI:
-		/* Frequent in kernels and plain at CPL 0; the rest is C's. */
+		at_cpl0(t, d, CL_CLI, !(t->mode & MODE_L2_FLAGS));
+		return;
+	case ZYDIS_MNEMONIC_STI:
+		at_cpl0(t, d, CL_STI, t->e->c->ops->sti != NULL);
+		return;
+	case ZYDIS_MNEMONIC_PUSHFQ:
 		d->cls = CL_EXEC;
-		if (zi->mnemonic == ZYDIS_MNEMONIC_CLI && (t->mode & MODE_CLI_C))
+		if (in->opsize != 8 || in->prefixes & PFX_LOCK || t->mode & (MODE_L2_FLAGS | MODE_STEP))
 			return;
-		if ((t->mode & MODE_CPL0) && !(t->mode & MODE_STEP) &&
-		    (zi->mnemonic == ZYDIS_MNEMONIC_CLI || t64(t))) {
-			d->cls = zi->mnemonic == ZYDIS_MNEMONIC_CLI ? CL_CLI : CL_SWAPGS;
-			d->needs_rcx = true;
-		}
+		d->cls = CL_PUSHF;
+		d->fl_read = FL_ARITH;
+		d->fl_kill = 0;
+		add_stack_access(t, d, R_RSP, -8, 8, true);
+		return;
+	case ZYDIS_MNEMONIC_MOVSB: case ZYDIS_MNEMONIC_MOVSD: case ZYDIS_MNEMONIC_MOVSQ:
+	case ZYDIS_MNEMONIC_STOSB: case ZYDIS_MNEMONIC_STOSD: case ZYDIS_MNEMONIC_STOSQ:
+		if (!rep_inline(t, in))
+			break;
+		d->cls = CL_REP;
+		d->needs_rcx = true;
+		d->exits = true;
 		return;
 	case ZYDIS_MNEMONIC_LEA:
 		d->cls = d->op[1].type == ZYDIS_OPERAND_TYPE_MEMORY ? CL_LEA : CL_UD;

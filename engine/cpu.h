@@ -258,6 +258,10 @@ struct cpu_ops {
 	/* This CPU now holds translations of a page, which leaves the write TLBs: put is 0, and
 	 * the result names what has been taken. With that as `put`: it holds none any more. */
 	u32 (*code_page)(struct cpu *c, u64 gpa, u32 put);
+	/* STI at CPL 0, called out of translated code like cpu_apic_ops: sets IF and the shadow, and
+	 * c->poll if something waits for them. NULL: every STI is left to exec. The result
+	 * means nothing. */
+	u64 (*sti)(struct cpu *c, u64 unused, u64 unused2);
 	/* Execute one instruction that is left to C. c->rip is at it. On CPU_OK
 	 * c->rip has been moved on. */
 	int (*exec)(struct cpu *c, const struct insn *in);

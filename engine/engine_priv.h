@@ -46,7 +46,7 @@ enum {
 	MODE_CSBASE = 1 << 12,	/* cs_base != 0 */
 	MODE_ALIGN = 1 << 13,	/* misaligned data references raise #AC */
 	MODE_LA57 = 1 << 14,	/* addresses may differ by more than 2^48 */
-	MODE_CLI_C = 1 << 15,	/* L2: CLI is L1's business */
+	MODE_L2_FLAGS = 1 << 15,	/* L2: CLI or PUSHF is L1's business */
 	MODE_CPU = 0xffff,	/* all of the above come from the CPU state */
 	/* flavours of a unit */
 	MODE_NOGROUP = 1 << 16,	/* every access checked on its own */
@@ -222,6 +222,7 @@ struct engine {
 	u32 exit_flags;	/* LAHF in bits 8-15, OF in bit 0 */
 	u64 apic_rax, apic_flags, apic_saved[6];	/* during a call of apic_fn */
 	struct cpu_apic_ops apic_fn;
+	u64 (*sti_fn)(struct cpu *c, u64 unused, u64 unused2);
 	struct seg_lim lim[6];
 	u8 *jc[JC_ALL];
 	u64 itlb_token[ITLB_CLASSES][ITLB_SIZE];	/* 0 = must ask C */
@@ -267,6 +268,7 @@ struct engine {
 	u8 *stub_ind_miss; /* rcx = guest RIP */
 	u8 *stub_apic_store, *stub_apic_load, *stub_apic_wrmsr, *stub_apic_rdmsr,
 	   *stub_apic_set_tpr, *stub_apic_get_tpr;	/* apic.c */
+	u8 *stub_sti;
 	struct translator *tr;
 	u64 stat_units, stat_flushes, stat_exits[16];
 };

@@ -96,7 +96,7 @@ static u64 *token_of(struct translator *t, const struct cpage *cp)
 }
 
 /* jrcxz over a jump to a cold stub: the only conditional that spares the flags. */
-static void need_rcx_zero(struct translator *t, struct record *r)
+void need_rcx_zero(struct translator *t, struct record *r)
 {
 	b2(t, 0xe3, 5);
 	add_cold(t, jmp32(t), r, false);
@@ -291,6 +291,11 @@ void emit_stack(struct translator *t, struct di *d, u32 i)
 	}
 	case CL_PUSH_IMM:
 		store_imm(t, in->imm, n, ptr, off);
+		adjust_sp(t, -(s32)n);
+		break;
+	case CL_PUSHF:
+		emit_pushf_value(t);
+		store_val(t, SCR_TMP, n, ptr, off);
 		adjust_sp(t, -(s32)n);
 		break;
 	case CL_PUSH_MEM:

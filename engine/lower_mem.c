@@ -156,10 +156,8 @@ static struct record *tlb_record(struct translator *t, const struct access *a, u
 
 /* The branch that a missed TLB slot takes. The local APIC's page is always missed: then
  * the branch may be moved (apic.c). */
-static void add_check(struct translator *t, u32 cc, struct record *r, bool save_flags, bool is_const)
+static void add_check(struct translator *t, u8 *site, struct record *r, bool save_flags, bool is_const)
 {
-	u8 *site = jcc32(t, cc);
-
 	add_cold(t, site, r, save_flags);
 	if (r->grouped || (t->mode & ~MODE_CPU & ~MODE_NOGROUP) || !apic_insn(r->insn))
 		return;
@@ -199,9 +197,25 @@ static s32 check_const(struct translator *t, const struct access *a, u32 len, bo
 		mov_ri(t, SCR_TMP, page);
 		op_abs(t, true, 0x39, SCR_TMP, &te->tag);
 	}
-	add_check(t, CC_NE, r, save_flags, true);
+	add_check(t, jcc32(t, CC_NE), r, save_flags, true);
 	ld_abs(t, SCR_PTR, &te->host);
 	return (s32)off;
+}
+
+/* Look SCR_PTR up: it becomes the offset in the page whose host address is at [SCR_TMP + te->host],
+ * unless the branch that is returned is taken. */
+u8 *emit_tlb_check(struct translator *t, const struct tlb_entry *te, u32 len)
+{
+	/* rorx esi, ecx, 8: page number lands at the slot's byte offset */
+	b3(t, 0xc4, 0xe3, 0x7b);
+	b3(t, 0xf0, 0xc0 | SCR_TMP << 3 | SCR_PTR, 8);
+	b2(t, 0x81, 0xc0 | 4 << 3 | SCR_TMP);	/* and esi, mask */
+	d4(t, (TLB_SIZE - 1) << 4);
+	op_mem(t, true, 0x2b, SCR_PTR, SCR_TMP, (s32)lo32(&te->tag));
+	rex(t, true, 0, 0, SCR_PTR);
+	b2(t, 0x81, 0xc0 | 7 << 3 | SCR_PTR);	/* cmp rcx, 4096 - len */
+	d4(t, (u32)PAGE_SIZE - len);
+	return jcc32(t, CC_A);
 }
 
 s32 emit_check(struct translator *t, const struct access *a0, u32 len, bool write, u64 rip,
@@ -238,16 +252,7 @@ s32 emit_check(struct translator *t, const struct access *a0, u32 len, bool writ
 			b3(t, 0xf6, 0xc0 | SCR_PTR, align);	/* test cl, align */
 			add_cold(t, jcc32(t, CC_NE), r, save_flags);
 		}
-		/* rorx esi, ecx, 8: page number lands at the slot's byte offset */
-		b3(t, 0xc4, 0xe3, 0x7b);
-		b3(t, 0xf0, 0xc0 | SCR_TMP << 3 | SCR_PTR, 8);
-		b2(t, 0x81, 0xc0 | 4 << 3 | SCR_TMP);	/* and esi, mask */
-		d4(t, (TLB_SIZE - 1) << 4);
-		op_mem(t, true, 0x2b, SCR_PTR, SCR_TMP, (s32)lo32(&te->tag));
-		rex(t, true, 0, 0, SCR_PTR);
-		b2(t, 0x81, 0xc0 | 7 << 3 | SCR_PTR);	/* cmp rcx, 4096 - len */
-		d4(t, (u32)PAGE_SIZE - len);
-		add_check(t, CC_A, r, save_flags, false);
+		add_check(t, emit_tlb_check(t, te, len), r, save_flags, false);
 		op_mem(t, true, 0x03, SCR_PTR, SCR_TMP, (s32)lo32(&te->host));
 	}
 	if (save_flags)

@@ -43,8 +43,8 @@ void mode_update(struct engine *e)
 		m |= MODE_CPL0;
 	if (unlikely(cpu_align_checked(c)))
 		m |= MODE_ALIGN;
-	if (unlikely(c->in_l2 && (c->l2_inline & L2_CLI)))
-		m |= MODE_CLI_C;
+	if (unlikely(c->in_l2 && (c->l2_inline & (L2_CLI | L2_PUSHF))))
+		m |= MODE_L2_FLAGS;
 	if (unlikely((c->cr4 & CR4_LA57) && cpu_in_64(c)))
 		m |= MODE_LA57;
 

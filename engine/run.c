@@ -399,7 +399,7 @@ resume:
 			switch (handle_tlb(e, r)) {
 			case TLB_RESUME:
 				/* All registers are as before the instruction at r->rip. */
-				if (!shadow &&
+				if (!(c->shadow_sti | c->shadow_ss) && !shadow &&
 				    atomic_load_explicit(&c->poll, memory_order_relaxed)) {
 					c->rip = r->rip;
 					continue;
@@ -414,10 +414,16 @@ resume:
 			case TLB_FAULT:
 				prefer_mf(e, r->insn);
 				return ENGINE_FAULT;
+			case TLB_DONE:
+				/* It may have stood behind an STI of its unit. */
+				c->shadow_sti = 0;
+				break;
 			case TLB_EXIT:
 				/* Likely a device read: the same instruction comes again. */
 				e->replay = r;
 				e->replay_gen = e->stat_flushes;
+				if (c->rip != r->rip)	/* or a write, which is done */
+					c->shadow_sti = 0;
 				return ENGINE_EXIT;
 			}
 			break;

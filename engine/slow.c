@@ -269,6 +269,8 @@ int slow_exec(struct engine *e, const struct insn *in)
 	case ZYDIS_MNEMONIC_RET:
 		r = stack_insn(e, in, &exit);
 		break;
+	case ZYDIS_MNEMONIC_PUSHFQ:
+		return e->c->ops->exec(e->c, in);
 	case ZYDIS_MNEMONIC_CALL: case ZYDIS_MNEMONIC_JMP:
 		r = near_branch(e, in, &exit);
 		break;

@@ -40,6 +40,30 @@ static bool ends_unit(u8 cls)
 	}
 }
 
+/* May this instruction run in the shadow of an STI of the same unit? No branch, nothing that C
+ * may have to execute, and HLT least of all: then C does the STI as well. */
+static bool shadow_ok(const struct di *d)
+{
+	switch (d->cls) {
+	case CL_COMPUTE:
+		return !d->fpu && d->n_acc < 2;
+	case CL_NOP: case CL_LEA: case CL_MOFFS: case CL_PUSH_REG: case CL_PUSH_IMM: case CL_POP_REG:
+	case CL_PUSHF:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* The last instruction decoded is an STI: is it left to C after all? */
+static void sti_to_c(struct translator *t)
+{
+	if (t->n && t->d[t->n - 1].cls == CL_STI) {
+		t->d[t->n - 1].cls = CL_EXEC;
+		t->d[t->n - 1].exits = false;
+	}
+}
+
 static ZyanStatus decode_one(struct translator *t, struct di *d, const u8 *p, u32 n)
 {
 	return ZydisDecoderDecodeFull(&engine_decoder[t->mode & MODE_SIZE], p, n, &d->zi, d->op);
@@ -86,9 +110,11 @@ static int decode_unit(struct translator *t)
 		d->rip = rip;
 		d->off = (u16)(off - (u32)(u->lin & ~PAGE_MASK));
 		if (!ZYAN_SUCCESS(st)) {
+			if (t->n && d[-1].cls == CL_STI)
+				break;
 			d->cls = CL_UD;
 			d->n_acc = 0;
-			d->fpu = d->needs_rcx = d->exits = d->bitop = false;
+			d->fpu = d->needs_rcx = d->exits = d->bitop = d->shadowed = false;
 			d->group = -1;
 			d->fl_read = FL_ARITH;
 			d->fl_kill = 0;
@@ -103,6 +129,11 @@ static int decode_unit(struct translator *t)
 		d->too_long = false;
 		insn_from_zydis(&d->in, &d->zi, d->op, p, t->mode & MODE_SIZE);
 		classify(t, d);
+		if (t->n && d[-1].cls == CL_STI) {
+			if (!shadow_ok(d))
+				break;
+			d->shadowed = d->exits = true;
+		}
 		t->n++;
 		off += d->in.len;
 		rip += d->in.len;
@@ -112,6 +143,7 @@ static int decode_unit(struct translator *t)
 		if (ends_unit(d->cls))
 			break;
 	}
+	sti_to_c(t);
 	return 0;
 }
 
@@ -195,6 +227,7 @@ static void liveness(struct translator *t)
 		d->live_out = live;
 		live = (live & ~d->fl_kill) | d->fl_read;
 		if (d->cls == CL_EXEC || d->cls == CL_SLOW || d->cls == CL_UD || d->cls == CL_NM ||
+		    d->cls == CL_REP ||
 		    (d->cls >= CL_WRMSR && d->cls <= CL_GET_CR8))
 			live = FL_ARITH;
 		if (t->e->precise_flags)
@@ -221,6 +254,7 @@ static void track(struct translator *t, const struct di *d, struct regver *v, u1
 
 	switch (d->cls) {
 	case CL_PUSH_REG: case CL_PUSH_IMM: case CL_PUSH_MEM: case CL_CALL: case CL_CALL_IND:
+	case CL_PUSHF:
 		if (full)
 			v->off[R_RSP] -= in->opsize;
 		else
@@ -349,7 +383,7 @@ static void make_groups(struct translator *t)
 		} else if (d->n_acc) {
 			open = -1;
 		}
-		if (d->needs_rcx || d->n_acc > 1 || d->cls == CL_LEAVE)
+		if (d->needs_rcx || d->n_acc > 1 || d->cls == CL_LEAVE || d->shadowed)
 			open = -1;
 		exit_since |= d->exits;
 		track(t, d, &v, &next);
@@ -435,29 +469,21 @@ static void emit_insn(struct translator *t, u32 i)
 		break;
 	}
 	case CL_PUSH_REG: case CL_PUSH_IMM: case CL_PUSH_MEM: case CL_POP_REG: case CL_LEAVE:
+	case CL_PUSHF:
 		emit_stack(t, d, i);
 		break;
-	case CL_SWAPGS: { /* no flags change, and none may be used up */
-		struct cpu *c = t->e->c;
-
-		ld_abs(t, SCR_PTR, &c->seg[S_GS].base);
-		ld_abs(t, SCR_TMP, &c->kernel_gs_base);
-		st_abs(t, SCR_PTR, &c->kernel_gs_base);
-		st_abs(t, SCR_TMP, &c->seg[S_GS].base);
+	case CL_SWAPGS:
+		emit_swapgs(t);
 		break;
-	}
-	case CL_CLI: {
-		u8 *fl = (u8 *)&t->e->c->rflags + 1;
-
-		b3(t, 0x0f, 0xb6, 0x0c);	/* movzx ecx, byte [rflags + 1] */
-		b1(t, 0x25);
-		d4(t, lo32(fl));
-		b2(t, 0x8a, 0x89);		/* mov cl, [rcx + cli_table] */
-		d4(t, lo32(t->e->cli_table));
-		b3(t, 0x88, 0x0c, 0x25);	/* mov [rflags + 1], cl */
-		d4(t, lo32(fl));
+	case CL_CLI:
+		emit_cli(t);
 		break;
-	}
+	case CL_STI:
+		emit_sti(t);
+		break;
+	case CL_REP:
+		emit_rep(t, d);
+		break;
 	case CL_WRMSR: case CL_RDMSR: case CL_SET_CR8: case CL_GET_CR8:
 		emit_apic(t, d);
 		break;
@@ -513,6 +539,8 @@ static void emit_unit(struct translator *t)
 		t->apic_rec = NULL;
 		emit_group_checks(t, i);
 		emit_insn(t, i);
+		if (t->d[i].shadowed)
+			emit_shadow_end(t, next_rip(t, &t->d[i]));
 		if (t->apic_rec)
 			t->apic_rec->stub = rx_of(t, t->p);
 		u->spilled[i] = t->n_spilled ? (u16)(t->spill_reg[0] | (t->n_spilled > 1 ?

@@ -14,7 +14,9 @@ enum insn_class {
 	CL_PUSH_REG, CL_PUSH_IMM, CL_PUSH_MEM, CL_POP_REG, CL_LEAVE,
 	CL_JCC, CL_JMP, CL_JMP_IND, CL_CALL, CL_CALL_IND, CL_RET,
 	CL_LOOP, CL_JCXZ,
-	CL_SWAPGS, CL_CLI,	/* at CPL 0 */
+	CL_SWAPGS, CL_CLI, CL_STI,	/* at CPL 0 */
+	CL_PUSHF,
+	CL_REP,		/* REP MOVS or STOS that stays in its pages, else C */
 	CL_WRMSR, CL_RDMSR, CL_SET_CR8, CL_GET_CR8,	/* at CPL 0: apic.c, else C */
 	CL_EXEC,	/* C handler of the layer above */
 	CL_SLOW,	/* slow_exec() */
@@ -47,6 +49,7 @@ struct di {
 	bool needs_rcx;		/* host RCX must hold guest RCX */
 	bool too_long;
 	bool exits;		/* may leave the unit after it (side exit) */
+	bool shadowed;		/* the instruction after STI: interrupts are let in behind it */
 	u32 fl_read, fl_kill;	/* arithmetic flags */
 	u32 live;		/* live before the instruction */
 	u32 live_out;		/* live after it */
@@ -73,7 +76,7 @@ struct cold_stub {
 };
 
 #define MAX_GROUPS UNIT_MAX_INSNS
-#define MAX_COLD (UNIT_MAX_INSNS * 6 + 16)
+#define MAX_COLD (UNIT_MAX_INSNS * 7 + 16)	/* REP MOVS has seven */
 
 struct translator {
 	struct engine *e;
@@ -110,6 +113,7 @@ void classify(struct translator *t, struct di *d);
 s32 emit_check(struct translator *t, const struct access *a, u32 len, bool write, u64 rip,
 	       struct insn *in, bool grouped, bool save_flags);
 void emit_access(struct translator *t, struct di *d, u32 n, int *ptr, s32 *off);
+u8 *emit_tlb_check(struct translator *t, const struct tlb_entry *te, u32 len);
 void emit_flags_save(struct translator *t, bool keep_rax);
 void emit_flags_restore(struct translator *t);
 void emit_fpu_check(struct translator *t, u64 rip, bool save_flags);
@@ -119,6 +123,19 @@ bool access_const(const struct translator *t, const struct access *a);
 u8 apic_class(const struct translator *t, const struct insn *in, ZydisMnemonic m);
 void emit_apic(struct translator *t, const struct di *d);
 void apic_stubs(struct translator *t);
+
+/* apic.c: a subroutine that calls *fn(c, rcx, rsi) with nothing else changed */
+u8 *emit_call(struct translator *t, const void *fn, bool pair);
+void call_rx(struct translator *t, const u8 *rx);
+
+/* lower_system.c */
+void emit_cli(struct translator *t);
+void emit_swapgs(struct translator *t);
+void emit_sti(struct translator *t);
+void emit_shadow_end(struct translator *t, u64 rip);
+void emit_pushf_value(struct translator *t);
+bool rep_inline(const struct translator *t, const struct insn *in);
+void emit_rep(struct translator *t, struct di *d);
 
 /* lower.c */
 void emit_compute(struct translator *t, struct di *d, int ptr, s32 off, bool keep_ptr);
@@ -133,6 +150,7 @@ void emit_branch(struct translator *t, struct di *d, u32 i);
 void emit_stack(struct translator *t, struct di *d, u32 i);
 void emit_exit(struct translator *t, u8 kind, u64 rip, struct insn *in);
 void emit_entry(struct translator *t);
+void need_rcx_zero(struct translator *t, struct record *r);
 void emit_cold(struct translator *t);
 
 struct record *new_record(struct translator *t, u8 kind, u64 rip);

@@ -186,6 +186,7 @@ const struct cpu_ops vcpu_cpu_ops = {
 	.mem_written = mmu_mem_written,
 	.linear = cpu_linear,
 	.code_page = mmu_code_page,
+	.sti = cpu_sti,
 	.exec = exec,
 };
 

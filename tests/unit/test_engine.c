@@ -97,7 +97,7 @@ static int t_exec(struct cpu *c, const struct insn *in)
 	return cpu_raise(c, EXC_UD);
 }
 static const struct cpu_ops ops = { t_fill, t_fetch, t_read, t_write, t_probe, t_direct, t_written,
-				    t_linear, t_code, t_exec };
+				    t_linear, t_code, NULL, t_exec };
 
 static void on_sig(int s, siginfo_t *i, void *u)
 {
