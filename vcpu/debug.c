@@ -77,6 +77,9 @@ int debug_stepped(struct vcpu *v, bool tf)
 	struct vcpu_debug *d = &v->p->dbg;
 	u64 hit = v->c->watch_hit;
 
+	/* APM2 13.1.6.2: TF then stops behind branches only. */
+	if (unlikely(v->c->debugctl & DEBUGCTL_BTF))
+		tf = tf && v->c->branched;
 	v->c->watch_hit = 0;
 	if (d->control & KVM_GUESTDBG_SINGLESTEP)
 		return exit_debug(v, EXC_DB, vcpu_linear_rip(v),
