@@ -525,6 +525,55 @@ TEST(smi_exit, "SMI exit; without the intercept nothing happens")
 	CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
 }
 
+/* L1: no GIF, the event to itself, VMRUN, and tell. */
+#define HELD(name, icr) CODE64(name, "clgi\n" APIC "movl $" #icr ", 0x300(%rbp)\n" \
+	"mov $0x400000, %eax\n vmrun\n out %al, $0xf1")
+HELD(smi_l1, 0x44200);
+HELD(init_l1, 0x44500);
+CODE64(smi_gif, APIC "clgi\n movl $0x44200, 0x300(%rbp)\n nop\n sg_1: stgi\n sg_2: nop\n vmmcall");
+LABEL(sg_2);
+TEST(smi_held, "an SMI waits for GIF: of STGI in L2, of VMRUN, behind the event that VMRUN injects")
+{
+	struct svm_guest s = svm_with_apic(smi_gif);
+	struct stop st;
+
+	svm_want(&s, SVM_I_SMI);
+	st = svm_run(&s);
+	CHECK_EXIT(&s, st, SVM_EXIT_SMI);
+	CHECK_EQ(s.save->rip, AT_L2(smi_gif, sg_2));
+	guest_free(s.g);
+	for (int inject = 0; inject < 2; inject++) {
+		s = svm_with_apic(nop);
+		svm_want(&s, SVM_I_SMI);
+		guest_load(s.g, G_CODE + 0x100, smi_l1);
+		WITH_REGS(s.c, r)
+			r.rip = G_CODE + 0x100;
+		if (inject)
+			s.ctl->event_inj = 0x80000055;
+		st = svm_run(&s);
+		CHECK_EXIT(&s, st, SVM_EXIT_SMI);
+		CHECK_EQ(s.save->rip, inject ? G_STUBS + 0x550 : G_L2);
+		CHECK_EQ(s.ctl->exit_int_info, 0);
+		guest_free(s.g);
+	}
+}
+
+TEST(init_held_event, "an INIT that waited exits behind the event that VMRUN injects")
+{
+	struct svm_guest s = svm_with_apic(nop);
+	struct stop st;
+
+	svm_want(&s, SVM_I_INIT);
+	guest_load(s.g, G_CODE + 0x100, init_l1);
+	WITH_REGS(s.c, r)
+		r.rip = G_CODE + 0x100;
+	s.ctl->event_inj = 0x80000055;
+	st = svm_run(&s);
+	CHECK_EXIT(&s, st, SVM_EXIT_INIT);
+	CHECK_EQ(s.save->rip, G_STUBS + 0x550);
+	CHECK_EQ(s.ctl->exit_int_info, 0);
+}
+
 /* -- breakpoints and GIF (KVM's errata document; APM2 15.17 discards them) -- */
 CODE64(bp_gif, "clgi\n nop\n bp_1: nop\n nop\n stgi\n nop" DONE);
 LABEL(bp_1);
