@@ -71,6 +71,27 @@ TEST(tsc_host, "user space reads and writes L1's TSC while L2 runs")
 	NEAR(cpu_msr(s.c, TSC), 0x5000000000);
 }
 
+/* TSC_ADJUST in EDI and then EBX, the TSC in ESI: upper halves. L2's TSC offset is 2^56 */
+CODE64(tsc_set, "mov $0x3b, %ecx\n rdmsr\n mov %edx, %edi\n mov $0x10, %ecx\n xor %eax, %eax\n"
+	"mov $0x100, %edx\n wrmsr\n mov $0x3b, %ecx\n rdmsr\n mov %edx, %ebx\n rdtsc\n"
+	"mov %edx, %esi\n vmmcall");
+TEST(tsc_write, "a WRMSR to the TSC in L2 sets L1's, and moves L1's TSC_ADJUST by as much")
+{
+	struct svm_guest s = svm_with(tsc_set);
+	struct stop st;
+
+	if (!guest_has(s.g, 7, 1, 1))
+		test_skip("no TSC_ADJUST");
+	cpu_set_msr(s.c, TSC, 0x50000000000);
+	s.ctl->tsc_offset = BIT64(56);
+	st = svm_run(&s);
+	CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+	CHECK_EQ(st.r.rdi, 0);
+	NEAR(cpu_msr(s.c, TSC), 0x10000000000);
+	CHECK((s32)st.r.rbx < -0x3f0 && (s32)st.r.rbx >= -0x402);
+	CHECK_EQ(st.r.rsi, 0x1000100);
+}
+
 /* -- PAUSE (APM2 15.14.4) -- */
 CODE64(pause5, "mov $5, %ebx\n pause_1: pause\n dec %ebx\n jnz pause_1\n vmmcall");
 TEST(pause_filter, "the PAUSE filter counts down; a PAUSE too far from the last starts over")

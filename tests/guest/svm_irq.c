@@ -525,6 +525,52 @@ TEST(smi_exit, "SMI exit; without the intercept nothing happens")
 	CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
 }
 
+/* L2: CLGI, the event to itself, and STGI. */
+#define MIX(name, before, icr) CODE64(name, before "clgi\n" APIC "movl $" #icr ", 0x300(%rbp)\n" \
+	"sti\n nop\n nop\n stgi\n " #name "_1: nop\n vmmcall"); LABEL(name##_1)
+MIX(mix_intr, "cli\n", 0x44055);
+MIX(mix_nmi, "cli\n", 0x44400);
+TEST(gif_in_l2, "without VGIF L2's CLGI and STGI are L1's GIF: an intercepted event waits for STGI")
+{
+	static const struct {
+		const u8 *b, *e, *at;
+		u32 number;
+	} x[] = {
+		{ mix_intr_b, mix_intr_e, mix_intr_1, SVM_I_INTR },
+		{ mix_nmi_b, mix_nmi_e, mix_nmi_1, SVM_I_NMI },
+	};
+
+	for (u32 i = 0; i < ARRAY_SIZE(x); i++) {
+		struct svm_guest s = svm_new(M_LONG, GUEST_IRQCHIP, x[i].b, (u64)(x[i].e - x[i].b));
+		struct stop st;
+
+		svm_want(&s, x[i].number);
+		st = svm_run(&s);
+		CHECK_EXIT(&s, st, x[i].number);
+		CHECK_EQ(s.save->rip, G_L2 + (u64)(x[i].at - x[i].b));
+		CHECK_EQ(s.save->rflags & 0x200, 0x200);
+		guest_free(s.g);
+	}
+}
+
+/* A timer of 10 ms, and HLT without IF. */
+CODE64(hlt_intr, APIC "movl $0x55, 0x320(%rbp)\n movl $11, 0x3e0(%rbp)\n"
+	"movl $10000000, 0x380(%rbp)\n hlt\n hi_1: vmmcall");
+LABEL(hi_1);
+TEST(hlt_intr, "an intercepted interrupt ends L2's HLT, whatever its IF under V_INTR_MASKING")
+{
+	struct svm_guest s = svm_with_apic(hlt_intr);
+	struct stop st;
+
+	WITH_REGS(s.c, r)
+		r.rflags |= 0x200;
+	svm_want(&s, SVM_I_INTR);
+	s.ctl->int_ctl = SVM_V_INTR_MASKING;
+	st = svm_run(&s);
+	CHECK_EXIT(&s, st, SVM_EXIT_INTR);
+	CHECK_EQ(s.save->rip, AT_L2(hlt_intr, hi_1));
+}
+
 /* L1: no GIF, the event to itself, VMRUN, and tell. */
 #define HELD(name, icr) CODE64(name, "clgi\n" APIC "movl $" #icr ", 0x300(%rbp)\n" \
 	"mov $0x400000, %eax\n vmrun\n out %al, $0xf1")
