@@ -226,12 +226,20 @@ TEST(lbr_iret, "an intercepted IRET is no branch, nor is an exception that L1 ta
 	cpu_complete(s.c);
 	WITH_REGS(s.c, r)
 		r.rip = G_CODE;
-	s.save->rip = G_L2;
-	s.save->rflags |= 0x100;
-	svm_want(&s, SVM_I_EXCP + 1);
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_EXCP + 1);
-	CHECK_EQ(s.save->dbgctl, 0);
+	for (u32 icebp = 0; icebp < 2; icebp++) {
+		s.save->dbgctl = 1;
+		s.save->rip = G_L2;
+		s.save->rflags = icebp ? 2 : 0x102;
+		if (icebp)
+			s.g->ram[G_L2] = 0xf1;
+		svm_want(&s, SVM_I_EXCP + 1);
+		st = svm_run(&s);
+		CHECK_EXIT(&s, st, SVM_EXIT_EXCP + 1);
+		CHECK_EQ(s.save->dbgctl, 0);
+		cpu_complete(s.c);
+		WITH_REGS(s.c, r)
+			r.rip = G_CODE;
+	}
 }
 
 TEST(lbr_inject, "an event that L1 injects is recorded among L2's")
