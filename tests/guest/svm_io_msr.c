@@ -179,6 +179,27 @@ static struct stop msr(struct svm_guest *s, const u8 *b, u64 len, u32 n, int bit
 	return svm_run(s);
 }
 
+CODE64(insb, "mov $0x410800, %edi\n mov $0x77, %edx\n insb\n insb_1: nop\n vmmcall");
+LABEL(insb_1);
+TEST(ins_then_exit, "an INS that user space has answered is done before an interrupt exits")
+{
+	struct svm_guest s = svm_with(insb);
+	struct stop st;
+
+	WITH_REGS(s.c, r)
+		r.rflags |= 0x200;
+	svm_want(&s, SVM_I_INTR);
+	s.ctl->int_ctl = SVM_V_INTR_MASKING;
+	st = svm_run(&s);
+	CHECK_STOP(st, ST_IN);
+	cpu_answer(s.c, 0x5a);
+	cpu_interrupt(s.c, 0x99);
+	st = svm_run(&s);
+	CHECK_EXIT(&s, st, SVM_EXIT_INTR);
+	CHECK_EQ(s.save->rip, AT_L2(insb, insb_1));
+	CHECK_EQ(s.g->ram[0x410800], 0x5a);
+}
+
 TEST(msrpm, "MSRPM: two bits an MSR in three ranges, read and write apart; others always exit")
 {
 	static const struct {

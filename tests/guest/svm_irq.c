@@ -571,6 +571,26 @@ TEST(hlt_intr, "an intercepted interrupt ends L2's HLT, whatever its IF under V_
 	CHECK_EQ(s.save->rip, AT_L2(hlt_intr, hi_1));
 }
 
+/* L2 takes the address out of APIC_BASE; L1 sends itself three interrupts. */
+CODE64(base_l2, "mov $0x1b, %ecx\n rdmsr\n and $0xfff, %eax\n xor %edx, %edx\n wrmsr\n vmmcall");
+CODE64(base_l1, "mov $0x1b, %ecx\n rdmsr\n or $0xc00, %eax\n wrmsr\n mov $0x80f, %ecx\n"
+	"mov $0x1ff, %eax\n xor %edx, %edx\n wrmsr\n mov $0x400000, %eax\n vmrun %rax\n stgi\n sti\n"
+	"mov $0x83f, %ecx\n xor %edx, %edx\n mov $0x55, %eax\n wrmsr\n bl_1: nop\n hlt");
+LABEL(bl_1);
+TEST(apic_base_l2, "in x2APIC mode L2 may move L1's APIC page; its interrupts go on")
+{
+	struct svm_guest s = svm_with_apic(base_l2);
+	struct stop st;
+
+	guest_load(s.g, G_CODE, base_l1);
+	svm_want(&s, SVM_I_MSR);
+	st = svm_run(&s);
+	CHECK_EXC(st, 0x55, -1);
+	CHECK_EQ(st.rip, AT(base_l1, bl_1));
+	CHECK_EQ(s.ctl->exit_code, SVM_EXIT_VMMCALL);
+	CHECK_EQ(cpu_msr(s.c, 0x1b), 0xd00);
+}
+
 /* L1: no GIF, the event to itself, VMRUN, and tell. */
 #define HELD(name, icr) CODE64(name, "clgi\n" APIC "movl $" #icr ", 0x300(%rbp)\n" \
 	"mov $0x400000, %eax\n vmrun\n out %al, $0xf1")

@@ -458,6 +458,23 @@ TEST(lbr, "with LBRV the image holds L1's records, the MSRs are L2's")
 		CHECK_EQ(cpu_msr(b.c, DEBUGCTL + i + !!i), i ? 0x1000 + i : 2);
 }
 
+TEST(vmcb_elsewhere, "a state whose VMCB is not memory can be set; its #VMEXIT is a shutdown")
+{
+	struct svm_guest s = in_l2();
+	struct nested n = state_of(s.c);
+	struct stop st;
+
+	n.hdr.hdr.svm.vmcb_pa = G_RAM_SIZE;
+	CHECK_EQ(set(s.c, &n), 0);
+	for (u32 port = 0x11; port <= 0x12; port++) {
+		st = svm_run(&s);
+		CHECK_STOP(st, ST_OUT);
+		CHECK_EQ(st.port, port);
+	}
+	st = svm_run(&s);
+	CHECK_STOP(st, ST_SHUTDOWN);
+}
+
 TEST(msrpm_gone, "an MSR map without memory is an internal error of KVM_RUN, until it is there")
 {
 	struct svm_guest s = in_l2();
