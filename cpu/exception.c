@@ -259,6 +259,22 @@ static void apply_payload(struct cpu *c, const struct cpu_event *e)
 	}
 }
 
+/* INT 1 is no #DB, ICEBP is. */
+static bool is_db(const struct cpu_event *e)
+{
+	return e->vector == EXC_DB && (e->kind == EV_EXCEPTION || e->kind == EV_PRIV_SOFT);
+}
+
+/* APM2 13.1.6.1: the branch before the event goes to the second pair, except for #MC. */
+static void record_event(struct cpu *c, const struct cpu_event *e, u64 from)
+{
+	if (e->kind != EV_EXCEPTION || e->vector != EXC_MC) {
+		c->lbr[2] = c->lbr[0];
+		c->lbr[3] = c->lbr[1];
+	}
+	cpu_record_branch(c, from, c->rip);
+}
+
 int cpu_deliver(struct cpu *c, const struct cpu_event *e)
 {
 	struct delivery d = {
@@ -268,13 +284,18 @@ int cpu_deliver(struct cpu *c, const struct cpu_event *e)
 		/* External to the program: not its instructions, not their exceptions. */
 		.ext = e->kind == EV_INTR || e->kind == EV_NMI || e->kind == EV_PRIV_SOFT,
 	};
+	u64 from = c->rip;
+	int r;
 
 	apply_payload(c, e);
+	if (is_db(e))
+		cpu_debugctl_db(c);
 	if (pushes_rf(e))
 		d.rflags |= FL_RF;
-	if (cpu_real_mode(c))
-		return deliver_real(c, &d);
-	return deliver_protected(c, &d);
+	r = cpu_real_mode(c) ? deliver_real(c, &d) : deliver_protected(c, &d);
+	if (r == CPU_OK && unlikely(c->debugctl & DEBUGCTL_LBR))
+		record_event(c, e, from);
+	return r;
 }
 
 u32 cpu_event_info(const struct cpu_event *e)
@@ -323,7 +344,8 @@ static int int_v86(struct cpu *c, const struct insn *in, u8 vector)
 {
 	const struct cpu_seg *tr = &c->seg[S_TR];
 	bool virt = cpu_iopl(c) < 3;
-	u64 fl = c->rflags;
+	struct cpu_event e = { .vector = vector, .kind = EV_SOFT_INT };
+	u64 fl = c->rflags, from;
 	u16 iomap;
 	u32 vec, off;
 	u8 map;
@@ -363,8 +385,11 @@ static int int_v86(struct cpu *c, const struct insn *in, u8 vector)
 	seg_real(c, S_CS, vec >> 16, &cs);
 	stk_commit_sp(c, &s);
 	seg_commit(c, S_CS, &cs);
+	from = c->rip;
 	c->rip = vec & 0xffff;
 	cpu_set_flags(c, 0, FL_TF | FL_NT | FL_RF | (virt ? FL_VIF : FL_IF));
+	if (unlikely(c->debugctl & DEBUGCTL_LBR))
+		record_event(c, &e, from);
 	return finish(c, &s);
 monitor:
 	if (virt)

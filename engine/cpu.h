@@ -70,6 +70,11 @@ enum {
 	FL_ARITH = 0x8d5,	/* CF PF AF ZF SF OF */
 };
 
+/* DEBUGCTL (APM2 13.1.1.6) */
+#define DEBUGCTL_LBR BIT64(0)
+#define DEBUGCTL_BTF BIT64(1)
+#define DEBUGCTL_VALID 0x3full	/* bits 5:2 drive pins, or nothing */
+
 #define CR0_PE BIT64(0)
 #define CR0_MP BIT64(1)
 #define CR0_EM BIT64(2)
@@ -316,10 +321,12 @@ struct cpu {
 	u8 cpl;
 	u8 halted;	/* HLT executed; cleared by whoever wakes it */
 	u8 single_step;	/* run one instruction per engine_run() call */
+	u8 branched;	/* that instruction has transferred control */
 	u8 in_l2;	/* SVM guest mode (APM2 15.5); set and cleared with mmu_enter_guest()
 			 * and mmu_leave_guest() */
 	u32 l2_inline;	/* enum cpu_l2_insn: left to C in L2. Meaningful while in_l2. */
 	u64 shadow_rip;
+	u64 debugctl;	/* DEBUGCTL_*: the engine looks at it between units */
 	u64 tsc_offset;	/* guest TSC = host TSC (scaled) + offset */
 	u64 tsc_ratio;	/* 32.32 fixed point; 1 << 32 = unscaled */
 
@@ -330,8 +337,8 @@ struct cpu {
 	u64 dr[4], dr6, dr7;
 	u64 star, lstar, cstar, sfmask, kernel_gs_base;
 	u64 sysenter_cs, sysenter_esp, sysenter_eip;
-	u64 tsc_aux, pat, debugctl;
-	u64 lbr[4];		/* branch from, to, exception from, to (APM2 13.1.1.6) */
+	u64 tsc_aux, pat;
+	u64 lbr[4];		/* branch from, to, exception from, to (APM2 13.1.1.7) */
 	u64 pdpte[4];		/* PAE: loaded with CR3 (APM2 5.2.3) */
 
 	struct cpu_fault fault;
@@ -401,6 +408,19 @@ static inline enum mmu_idx cpu_mmu_idx(const struct cpu *c)
 			    (c->rflags & FL_AC) ? MMU_KERNEL_AC : MMU_KERNEL);
 }
 static inline void cpu_mode_changed(struct cpu *c) { c->mode_stale = 1; }
+
+/* Offsets in CS, of the branch and of what runs next (APM2 13.1.6.1). */
+static inline void cpu_record_branch(struct cpu *c, u64 from, u64 to)
+{
+	c->lbr[0] = from;
+	c->lbr[1] = to;
+}
+
+/* A #DB stops both and leaves the records alone (APM2 13.1.6). */
+static inline void cpu_debugctl_db(struct cpu *c)
+{
+	c->debugctl &= ~(DEBUGCTL_LBR | DEBUGCTL_BTF);
+}
 
 /* Raise an exception from C: `return cpu_raise_err(c, EXC_GP, 0);` */
 static inline int cpu_raise(struct cpu *c, u8 vector)

@@ -283,6 +283,36 @@ static void prefer_mf(struct engine *e, const struct insn *in)
 		cpu_raise(c, EXC_MF);
 }
 
+/* The unit of one instruction is left through r: if it retires now, is it a control transfer?
+ * INT n and its like are events, and cpu_deliver()'s. */
+static bool is_transfer(const struct record *r)
+{
+	switch (r->kind) {
+	case REC_LINK: case REC_INDIRECT:
+		return true;
+	case REC_EXEC: case REC_SLOW: case REC_TLB:
+		break;
+	default:
+		return false;
+	}
+	switch (r->insn->mnemonic) {
+	case ZYDIS_MNEMONIC_JMP: case ZYDIS_MNEMONIC_CALL: case ZYDIS_MNEMONIC_RET:
+	case ZYDIS_MNEMONIC_IRET: case ZYDIS_MNEMONIC_IRETD: case ZYDIS_MNEMONIC_IRETQ:
+	case ZYDIS_MNEMONIC_SYSCALL: case ZYDIS_MNEMONIC_SYSRET:
+	case ZYDIS_MNEMONIC_SYSENTER: case ZYDIS_MNEMONIC_SYSEXIT:
+		return true;
+	}
+	return false;
+}
+
+/* It has retired. A #VMEXIT in its place is no branch. */
+static void note_transfer(struct cpu *c, bool transfer, u64 from, bool l2)
+{
+	c->branched = transfer && c->in_l2 == l2;
+	if (c->branched && (c->debugctl & DEBUGCTL_LBR))
+		cpu_record_branch(c, from, c->rip);
+}
+
 /*
  * The instruction whose slow path left the engine last is to run again, alone:
  * go straight to it, if its unit survived whatever happened in between.
@@ -292,6 +322,8 @@ static bool replay(struct engine *e, enum engine_exit *x)
 	struct cpu *c = e->c;
 	struct record *r = e->replay;
 	struct cpage *cp;
+	bool transfer;
+	u64 from;
 	int res;
 
 	e->replay = NULL;
@@ -301,7 +333,11 @@ static bool replay(struct engine *e, enum engine_exit *x)
 	/* Looking the page up compares its bytes, which may kill the unit. */
 	if (itlb_get(e, r->unit->lin, &cp) || r->unit->dead || cp != r->unit->cp)
 		return false;
+	from = c->rip;
+	transfer = is_transfer(r);
 	res = slow_exec(e, r->insn);
+	if (res == CPU_OK)
+		note_transfer(c, transfer, from, c->in_l2);
 	*x = res == CPU_OK ? ENGINE_STEP : res == CPU_FAULT ? ENGINE_FAULT : ENGINE_EXIT;
 	return true;
 }
@@ -325,7 +361,10 @@ static enum engine_exit run(struct engine *e)
 			cache_flush(e);
 		}
 		bool shadow = c->shadow_sti | c->shadow_ss;
-		bool step = c->single_step | shadow;
+		/* Branches are recorded by looking at each instruction (APM2 13.1.6.1). */
+		bool step = c->single_step | shadow | (c->debugctl & DEBUGCTL_LBR);
+		bool l2 = c->in_l2, transfer;
+		u64 from;
 
 		/* Inside a shadow one instruction must retire before anything else. */
 		if (!shadow && atomic_load_explicit(&c->poll, memory_order_acquire)) {
@@ -365,8 +404,10 @@ static enum engine_exit run(struct engine *e)
 		}
 		at = u->e_body;
 resume:
+		from = c->rip;
 		r = engine_enter(e, at);
 		e->stat_exits[r->kind]++;
+		transfer = unlikely(step) && is_transfer(r);
 		switch (r->kind) {
 		case REC_LINK: {
 			u64 gen = e->stat_flushes;
@@ -461,6 +502,7 @@ resume:
 			return ENGINE_UNBACKED;
 		}
 		if (step && r->kind != REC_ENTRY && r->kind != REC_POLL) {
+			note_transfer(c, transfer, from, l2);
 			if (c->single_step || owed)
 				return c->single_step ? ENGINE_STEP : ENGINE_POLL;
 			/* A shadow is over that began in here: whoever waits for its end

@@ -27,6 +27,7 @@
 	X("kvm/parameters/report_ignored_msrs", "Y\n") \
 	X("kvm/parameters/tdp_mmu", "N\n") \
 	X("kvm_amd/parameters/avic", abi_avic() ? "Y\n" : "N\n") \
+	X("kvm_amd/parameters/lbrv", "1\n") \
 	X("kvm_amd/parameters/nested", "1\n") \
 	X("kvm_amd/parameters/npt", "Y\n") \
 	X("kvm_amd/parameters/nrips", "1\n") \

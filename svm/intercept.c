@@ -179,6 +179,7 @@ static bool int1(struct cpu *c, const struct insn *in, int *res)
 	if (!svm_intercepts(c, SVM_I_EXCP + EXC_DB))
 		return false;
 	insn_retire(c, in);	/* a trap */
+	cpu_debugctl_db(c);
 	*res = svm_vmexit(c, SVM_EXIT_EXCP + EXC_DB, 0, 0);
 	return true;
 }

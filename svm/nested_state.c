@@ -82,6 +82,9 @@ void svm_nested_get(const struct cpu *c, struct kvm_nested_state *hdr, struct vm
 		header_gpat_set(hdr, c->pat);
 	control_image(s, &image->control);
 	l1_image(&s->l1, &image->save);
+	/* The MSRs in force are L2's, and user space saves those. */
+	if (s->ctl.misc_ctl2 & SVM_LBRV_ENABLE)
+		svm_lbr_write(&image->save, s->l1_debugctl, s->l1_lbr);
 }
 
 /* -- set -- */
@@ -173,6 +176,8 @@ int svm_nested_set(struct cpu *c, const struct kvm_nested_state *hdr, const stru
 	s->vmcb_pa = hdr->hdr.svm.vmcb_pa;
 	s->ctl = ctl;
 	load_l1(&s->l1, &image->save);
+	if (ctl.misc_ctl2 & SVM_LBRV_ENABLE)
+		svm_lbr_read(&image->save, &s->l1_debugctl, s->l1_lbr);
 	svm_pat_load(c, header_gpat(hdr));
 	svm_resume(c);
 	return 0;

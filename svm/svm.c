@@ -56,32 +56,32 @@ void svm_pat_load(struct cpu *c, u64 g_pat)
 
 /* -- LBR virtualisation -- */
 
-void svm_lbr_keep(struct cpu *c)
+void svm_lbr_read(const struct vmcb_save *v, u64 *ctl, u64 *lbr)
+{
+	*ctl = v->dbgctl & DEBUGCTL_VALID;
+	lbr[0] = v->br_from;
+	lbr[1] = v->br_to;
+	lbr[2] = v->last_excp_from;
+	lbr[3] = v->last_excp_to;
+}
+
+void svm_lbr_write(struct vmcb_save *v, u64 ctl, const u64 *lbr)
+{
+	v->dbgctl = ctl;
+	v->br_from = lbr[0];
+	v->br_to = lbr[1];
+	v->last_excp_from = lbr[2];
+	v->last_excp_to = lbr[3];
+}
+
+void svm_lbr_load(struct cpu *c, const struct vmcb_save *v)
 {
 	struct svm *s = c->svm;
 
 	s->l1_debugctl = c->debugctl;
 	for (u32 i = 0; i < ARRAY_SIZE(c->lbr); i++)
 		s->l1_lbr[i] = c->lbr[i];
-}
-
-void svm_lbr_load(struct cpu *c, const struct vmcb_save *v)
-{
-	svm_lbr_keep(c);
-	c->debugctl = v->dbgctl & 0x3f;
-	c->lbr[0] = v->br_from;
-	c->lbr[1] = v->br_to;
-	c->lbr[2] = v->last_excp_from;
-	c->lbr[3] = v->last_excp_to;
-}
-
-void svm_lbr_store(struct cpu *c, struct vmcb_save *v)
-{
-	v->dbgctl = c->debugctl;
-	v->br_from = c->lbr[0];
-	v->br_to = c->lbr[1];
-	v->last_excp_from = c->lbr[2];
-	v->last_excp_to = c->lbr[3];
+	svm_lbr_read(v, &c->debugctl, c->lbr);
 }
 
 void svm_lbr_drop(struct cpu *c)

@@ -78,10 +78,11 @@ void svm_abandon(struct cpu *c);
 /* A PAT of L2's own, when it is to have one (APM2 15.25.4). */
 void svm_pat_load(struct cpu *c, u64 g_pat);
 /* LBR virtualisation (APM2 15.23): L1's are kept in struct svm while L2's are in force. */
-void svm_lbr_keep(struct cpu *c);
 void svm_lbr_load(struct cpu *c, const struct vmcb_save *v);
-void svm_lbr_store(struct cpu *c, struct vmcb_save *v);
 void svm_lbr_drop(struct cpu *c);
+/* DEBUGCTL and the four records in a save area. */
+void svm_lbr_read(const struct vmcb_save *v, u64 *ctl, u64 *lbr);
+void svm_lbr_write(struct vmcb_save *v, u64 ctl, const u64 *lbr);
 
 /* -- intercept_io.c: true = L1 wants it -- */
 bool svm_msr_intercepted(const struct cpu *c, u32 msr, bool write);

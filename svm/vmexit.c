@@ -117,7 +117,7 @@ int svm_vmexit(struct cpu *c, u64 code, u64 info1, u64 info2)
 	}
 	store_state(c, &w.vmcb->save);
 	if (s->ctl.misc_ctl2 & SVM_LBRV_ENABLE)
-		svm_lbr_store(c, &w.vmcb->save);
+		svm_lbr_write(&w.vmcb->save, c->debugctl, c->lbr);
 	store_exit(c, &w.vmcb->control, code, info1, info2);
 	if (unlikely(s->own_pat))
 		w.vmcb->save.g_pat = c->pat;
@@ -208,6 +208,7 @@ bool svm_exception(struct cpu *c, const struct cpu_fault *f, const struct cpu_ev
 	case EXC_DB:	/* DR6 and DR7 change before the intercept (APM2 15.12.2) */
 		c->dr6 = (c->dr6 & ~0xfull) | f->payload;
 		c->dr7 &= ~BIT64(13);
+		cpu_debugctl_db(c);
 		break;
 	}
 	*res = svm_vmexit(c, code, info1, info2);

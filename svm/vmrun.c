@@ -276,9 +276,6 @@ void svm_resume(struct cpu *c)
 
 	s->soft_rip = false;
 	s->resume = true;
-	/* The state has no room for L1's. */
-	if (s->ctl.misc_ctl2 & SVM_LBRV_ENABLE)
-		svm_lbr_keep(c);
 	enter_guest(c);
 }
 

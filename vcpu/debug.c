@@ -51,8 +51,9 @@ bool debug_at_breakpoint(struct vcpu *v, int *r)
 {
 	u64 dr7 = effective_dr7(v), pc = vcpu_linear_rip(v), hit = 0;
 
-	/* Without GIF a breakpoint of the guest's own is lost (APM2 15.17). */
-	if ((v->c->rflags & FL_RF) || (!user_hw(v) && !svm_gif(v->c)))
+	/* Also without GIF: APM2 15.17 discards it then, but KVM does not (its errata document says
+	 * so), and what runs on KVM has breakpoints at VMRUN. */
+	if (v->c->rflags & FL_RF)
 		return false;
 	for (u32 i = 0; i < 4; i++) {
 		u64 at = user_hw(v) ? v->p->dbg.dr[i] : v->c->dr[i];
@@ -77,14 +78,15 @@ int debug_stepped(struct vcpu *v, bool tf)
 	struct vcpu_debug *d = &v->p->dbg;
 	u64 hit = v->c->watch_hit;
 
+	/* APM2 13.1.6.2: TF then stops behind branches only. */
+	if (unlikely(v->c->debugctl & DEBUGCTL_BTF))
+		tf = tf && v->c->branched;
 	v->c->watch_hit = 0;
 	if (d->control & KVM_GUESTDBG_SINGLESTEP)
 		return exit_debug(v, EXC_DB, vcpu_linear_rip(v),
 				  DR6_FIXED | DR6_BS | (user_hw(v) ? hit : 0), effective_dr7(v));
 	if (hit && user_hw(v))
 		return exit_debug(v, EXC_DB, vcpu_linear_rip(v), DR6_FIXED | hit, d->dr7);
-	if (!svm_gif(v->c))
-		hit = 0;
 	if (!tf && !hit)
 		return RUN_AGAIN;
 	struct cpu_fault f = { .vector = EXC_DB, .payload = hit | (tf ? DR6_BS : 0) };

@@ -483,6 +483,8 @@ bool vcpu_inject(struct vcpu *v)
 		if (p->user_exit)
 			return true;
 	}
+	if (unlikely(c->in_l2 && c->svm->run_pending))
+		nested_injected(v);
 	if (unlikely(p->dbg.control & KVM_GUESTDBG_BLOCKIRQ))
 		return true;
 	if (unlikely(ev->nmi_pending)) {
@@ -508,6 +510,5 @@ bool vcpu_inject(struct vcpu *v)
 	}
 	if (likely(!c->in_l2))
 		return true;
-	c->svm->run_pending = c->svm->soft_rip = false;
 	return inject_virtual(v);
 }

@@ -37,8 +37,8 @@ int vcpu_apic_events(struct vcpu *v)
 
 	if (!v->lapic)
 		return 0;
-	/* Held pending while GIF is clear (APM2 15.17); STGI asks again. */
-	if (!svm_gif(c))
+	/* Held pending while GIF is clear (APM2 15.17); who sets it asks again. */
+	if (!nested_gif(v))
 		return 0;
 	if (unlikely(c->in_l2) && (lapic_peek_events(v->lapic) & LAPIC_EV_INIT) &&
 	    svm_intercepts(c, SVM_I_INIT)) {

@@ -413,7 +413,7 @@ WR(svm)
 	return svm_msr_write(v->c, msr, val, host);
 }
 
-/* Nothing records branches; what VMRUN or user space loads can be read (APM2 15.23). */
+/* Read-only for the guest (APM2 13.1.1.7); a VMM restores them. */
 RD(lbr)
 {
 	*val = v->c->lbr[msr - row->first];
@@ -422,8 +422,9 @@ RD(lbr)
 
 WR(lbr)
 {
-	if (host)
-		v->c->lbr[msr - row->first] = val;
+	if (!host)
+		return -EINVAL;
+	v->c->lbr[msr - row->first] = val;
 	return 0;
 }
 

@@ -40,7 +40,7 @@
 	X(PERF_STATUS,		0x198, 1,	N, constant, 0x40000000003e8, 0) \
 	X(PERF_CTL,		0x199, 1,	N, ignore, 0, MSR_ALL) \
 	X(MISC_ENABLE,		0x1a0, 1,	L, misc_enable, 0, MSR_ALL) \
-	X(DEBUGCTL,		0x1d9, 1,	L, cpu, CPU_OFF(debugctl), 0x3f) \
+	X(DEBUGCTL,		0x1d9, 1,	L, cpu, CPU_OFF(debugctl), DEBUGCTL_VALID) \
 	X(LBR,			0x1db, 4,	L, lbr, 0, MSR_ALL) \
 	X(POWER_CTL,		0x1fc, 1,	L, priv, MSR_OFF(power_ctl), MSR_ALL) \
 	X(MTRR_VAR,		0x200, 16,	N, mtrr, 0, MSR_ALL) \

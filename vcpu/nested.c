@@ -47,6 +47,17 @@ static bool waiting(struct vcpu *v)
 	       (v->lapic && lapic_peek_events(v->lapic));
 }
 
+/* What has waited for GIF in the local APIC. */
+static void request_held(struct vcpu *v)
+{
+	u32 events = v->lapic ? lapic_peek_events(v->lapic) : 0;
+
+	if (events & (LAPIC_EV_INIT | LAPIC_EV_SIPI))
+		vcpu_request(v, VREQ_APIC_EVENT);
+	if (events & LAPIC_EV_SMI)
+		vcpu_request(v, VREQ_SMI);
+}
+
 static bool stepping(const struct vcpu *v)
 {
 	return (v->c->rflags & FL_TF) || v->p->dbg.control || v->p->dbg.watching;
@@ -67,9 +78,14 @@ static bool entered(struct cpu *c)
 		return true;
 	}
 	s->run_pending = false;
-	if (v->lapic && (lapic_peek_events(v->lapic) & (LAPIC_EV_INIT | LAPIC_EV_SIPI)))
-		vcpu_request(v, VREQ_APIC_EVENT);
+	request_held(v);
 	return stepping(v) || waiting(v);
+}
+
+void nested_injected(struct vcpu *v)
+{
+	v->c->svm->run_pending = v->c->svm->soft_rip = false;
+	request_held(v);
 }
 
 static void left(struct cpu *c, bool trap)
@@ -102,8 +118,7 @@ static void gif_set(struct cpu *c)
 {
 	struct vcpu *v = c->owner;
 
-	if (v->lapic && (lapic_peek_events(v->lapic) & (LAPIC_EV_INIT | LAPIC_EV_SIPI)))
-		vcpu_request(v, VREQ_APIC_EVENT);
+	request_held(v);
 	if (waiting(v))
 		engine_kick(c);
 }

@@ -331,6 +331,13 @@ void nested_caps(struct vcpu *v);	/* CPUID has changed */
 void nested_quirks(struct vcpu *v);	/* user space may disable them at any time */
 /* Guest mode may have changed without VMRUN and #VMEXIT: the counter follows. */
 void nested_note(struct vcpu *v);
+/* GIF is set, and no event of VMRUN's waits to be delivered first. */
+static inline bool nested_gif(const struct vcpu *v)
+{
+	return svm_gif(v->c) && !(v->c->in_l2 && v->c->svm->run_pending);
+}
+/* The event of VMRUN has been delivered. */
+void nested_injected(struct vcpu *v);
 /* Part of VREQ_NESTED_STATE. -EINVAL: an exit is prepared, the request stays. */
 int vcpu_finish_nested_state(struct vcpu *v);
 int nested_task_switch(struct cpu *c, const struct cpu_task *t);

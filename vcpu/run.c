@@ -75,9 +75,10 @@ static int service(struct vcpu *v)
 	}
 	if (take(v, VREQ_STEAL_UPDATE))
 		steal_update(v);
-	/* No SMM: nothing but L1's intercept can see it. */
-	if (take(v, VREQ_SMI) && v->lapic && lapic_take_events(v->lapic, LAPIC_EV_SMI, NULL) &&
-	    v->c->in_l2 && svm_gif(v->c) && svm_intercepts(v->c, SVM_I_SMI))
+	/* No SMM: nothing but L1's intercept can see it. It waits for GIF (APM2 15.17). */
+	if (take(v, VREQ_SMI) && v->lapic && nested_gif(v) &&
+	    lapic_take_events(v->lapic, LAPIC_EV_SMI, NULL) &&
+	    v->c->in_l2 && svm_intercepts(v->c, SVM_I_SMI))
 		svm_vmexit(v->c, SVM_EXIT_SMI, 0, 0);
 	if (take(v, VREQ_NMI))
 		vcpu_take_nmis(v);

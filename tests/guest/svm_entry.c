@@ -338,6 +338,115 @@ TEST(real_mode, "L2 in real mode")
 	CHECK_EQ(s.save->cpl, 0);
 }
 
+/* Down to real mode and up again, with L1 looking at either end. Loaded at 0x9000. */
+__asm__(".pushsection .rodata\n switch_b:\n .code64\n"
+	"ljmp *switch_32 - switch_b + 0x9000\n switch_32: .long switch_1 - switch_b + 0x9000, 8\n"
+	".code32\n switch_1: mov %cr0, %eax\n and $0x7fffffff, %eax\n mov %eax, %cr0\n"
+	"mov $0xc0000080, %ecx\n rdmsr\n and $~0x100, %eax\n wrmsr\n"
+	"mov %cr4, %eax\n and $~0x20, %eax\n mov %eax, %cr4\n"
+	"ljmp $0x28, $(switch_2 - switch_b + 0x9000)\n"
+	".code16\n switch_2: mov %cr0, %eax\n and $~1, %eax\n mov %eax, %cr0\n"
+	"ljmp $0x900, $(switch_3 - switch_b)\n"
+	"switch_3: .byte 0x0f, 0x01, 0xd9\n"
+	"switch_4: mov %cr0, %eax\n or $1, %eax\n mov %eax, %cr0\n"
+	"ljmpl $8, $(switch_5 - switch_b + 0x9000)\n"
+	".code32\n switch_5: mov %cr4, %eax\n or $0x20, %eax\n mov %eax, %cr4\n"
+	"mov $0xc0000080, %ecx\n rdmsr\n or $0x100, %eax\n wrmsr\n"
+	"mov %cr0, %eax\n or $0x80000000, %eax\n mov %eax, %cr0\n"
+	"ljmp $0x18, $(switch_6 - switch_b + 0x9000)\n"
+	".code64\n switch_6: vmmcall\n switch_e:\n .popsection");
+extern const u8 switch_b[], switch_e[], switch_3[], switch_6[];
+TEST(mode_switch, "L2 that goes from long mode to real mode and back is entered in either")
+{
+	for (int np = 0; np < 2; np++) {
+		struct svm_guest s = svm_with(call);
+		struct stop st;
+
+		guest_write(s.g, 0x9000, switch_b, (u32)(switch_e - switch_b));
+		if (np)
+			svm_npt(&s);
+		s.save->rip = 0x9000;
+		st = svm_run(&s);
+		CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+		CHECK_EQ(s.save->rip, switch_3 - switch_b);
+		CHECK_EQ(s.save->cr0 & 0x80000001, 0);
+		CHECK_EQ(s.save->cr4 & 0x20, 0);
+		CHECK_EQ(s.save->efer & 0x500, 0);
+		s.save->rip += 3;
+		st = svm_run(&s);
+		CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+		CHECK_EQ(s.save->rip, 0x9000 + switch_6 - switch_b);
+		CHECK_EQ(s.save->cr0 & 0x80000001, 0x80000001);
+		CHECK_EQ(s.save->cr4 & 0x20, 0x20);
+		CHECK_EQ(s.save->efer & 0x500, 0x500);
+		guest_free(s.g);
+	}
+}
+
+/* -- what belongs to each of the two -- */
+CODE64(osx_l1, "vmrun %rax\n mov $1, %eax\n cpuid\n out %al, $0xf1");
+CODE64(osx_l2, "mov %cr4, %rax\n and $~0x40000, %eax\n mov %rax, %cr4\n mov $1, %eax\n cpuid\n"
+	"mov %ecx, %esi\n vmmcall");
+TEST(osxsave, "CPUID's OSXSAVE is that of whoever runs")
+{
+	struct svm_guest s = svm_with(osx_l2);
+	struct stop st;
+
+	if (!guest_has(s.g, 1, 2, 26))
+		test_skip("no XSAVE");
+	guest_load(s.g, G_CODE, osx_l1);
+	WITH_SREGS(s.c, sr)
+		sr.cr4 |= BIT64(18);
+	s.save->cr4 |= BIT64(18);
+	st = svm_run(&s);
+	CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+	CHECK_EQ(st.r.rsi >> 27 & 1, 0);
+	CHECK_EQ(st.r.rcx >> 27 & 1, 1);
+	CHECK_EQ(s.save->cr4 & BIT64(18), 0);
+}
+
+TEST(pcid, "CR3's low bits are a PCID with CR4.PCIDE, and ignored without")
+{
+	struct svm_guest s = svm_with(call);
+
+	if (!guest_has(s.g, 1, 2, 17))
+		test_skip("no PCID");
+	for (u32 i = 0; i < 4; i++) {
+		struct stop st;
+
+		svm_rewind(&s);
+		if (i & 1)
+			svm_npt(&s);
+		if (i & 2)
+			s.save->cr4 |= BIT64(17);
+		s.save->cr3 |= 0xfe7;
+		st = svm_run(&s);
+		CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+		CHECK_EQ(s.save->cr3 & 0xfff, 0xfe7);
+	}
+}
+
+CODE64(bp_l1, "clgi\n nop\n bp_vmrun: vmrun %rax\n bp_after: pushf\n pop %rbx\n out %al, $0xf1");
+LABEL(bp_vmrun);
+LABEL(bp_after);
+TEST(vmrun_breakpoint, "a breakpoint at VMRUN: #DB before it, RF takes VMRUN past it, once")
+{
+	struct svm_guest s = svm_with(call);
+	struct kvm_debugregs d = { .dr6 = 0xffff0ff0, .dr7 = 0x402, .db = { AT(bp_l1, bp_vmrun) } };
+	struct stop st;
+
+	guest_load(s.g, G_CODE, bp_l1);
+	vcpu_ioctl(s.c, KVM_SET_DEBUGREGS, &d, "KVM_SET_DEBUGREGS");
+	st = svm_run(&s);
+	CHECK_EXC(st, 1, -1);
+	CHECK_EQ(st.rip, AT(bp_l1, bp_vmrun));
+	CHECK_EQ(st.rflags & 0x10000, 0x10000);
+	cpu_resume(s.c, &st, st.rip);
+	st = svm_run(&s);
+	CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+	CHECK_EQ(st.r.rbx & 0x10000, 0);
+}
+
 TEST(lost_vmcb, "a VMCB that is gone at #VMEXIT is a shutdown")
 {
 	static const u8 code[] = { 0xe6, 0x77, 0x0f, 0x01, 0xd9 };	/* out 0x77; vmmcall */

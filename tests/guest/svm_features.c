@@ -71,6 +71,27 @@ TEST(tsc_host, "user space reads and writes L1's TSC while L2 runs")
 	NEAR(cpu_msr(s.c, TSC), 0x5000000000);
 }
 
+/* TSC_ADJUST in EDI and then EBX, the TSC in ESI: upper halves. L2's TSC offset is 2^56 */
+CODE64(tsc_set, "mov $0x3b, %ecx\n rdmsr\n mov %edx, %edi\n mov $0x10, %ecx\n xor %eax, %eax\n"
+	"mov $0x100, %edx\n wrmsr\n mov $0x3b, %ecx\n rdmsr\n mov %edx, %ebx\n rdtsc\n"
+	"mov %edx, %esi\n vmmcall");
+TEST(tsc_write, "a WRMSR to the TSC in L2 sets L1's, and moves L1's TSC_ADJUST by as much")
+{
+	struct svm_guest s = svm_with(tsc_set);
+	struct stop st;
+
+	if (!guest_has(s.g, 7, 1, 1))
+		test_skip("no TSC_ADJUST");
+	cpu_set_msr(s.c, TSC, 0x50000000000);
+	s.ctl->tsc_offset = BIT64(56);
+	st = svm_run(&s);
+	CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+	CHECK_EQ(st.r.rdi, 0);
+	NEAR(cpu_msr(s.c, TSC), 0x10000000000);
+	CHECK((s32)st.r.rbx < -0x3f0 && (s32)st.r.rbx >= -0x402);
+	CHECK_EQ(st.r.rsi, 0x1000100);
+}
+
 /* -- PAUSE (APM2 15.14.4) -- */
 CODE64(pause5, "mov $5, %ebx\n pause_1: pause\n dec %ebx\n jnz pause_1\n vmmcall");
 TEST(pause_filter, "the PAUSE filter counts down; a PAUSE too far from the last starts over")
@@ -125,6 +146,118 @@ TEST(lbrv, "LBRV: DEBUGCTL and the four LBR MSRs are switched; without it shared
 	CHECK_EQ(st.r.rbx, 0);
 	CHECK_EQ(s.save->dbgctl, 0);
 	CHECK_EQ(cpu_msr(s.c, DEBUGCTL), 2);
+}
+
+CODE64(lbr_on, "mov $0x1d9, %ecx\n xor %edx, %edx\n mov $1, %eax\n wrmsr\n"
+	"lo_f: jmp lo_t\n nop\n lo_t: vmmcall\n lo_1: int $0x40\n");
+LABEL(lo_f);
+LABEL(lo_t);
+LABEL(lo_1);
+#define LBR_FROM 0x1db
+#define LBR_TO 0x1dc
+
+TEST(lbr_records, "L2's branches are recorded in the VMCB with LBRV, among L1's without; VMRUN, "
+		  "#VMEXIT and what L1 intercepts are no branches")
+{
+	for (u32 lbrv = 0; lbrv < 2; lbrv++) {
+		struct svm_guest s = svm_with(lbr_on);
+		u64 from = lbrv ? 0x1111 : AT_L2(lbr_on, lo_f);
+		u64 to = lbrv ? 0x2222 : AT_L2(lbr_on, lo_t);
+		struct stop st;
+
+		cpu_set_msr(s.c, DEBUGCTL, lbrv);	/* L1's own goes on, or there is none */
+		cpu_set_msr(s.c, LBR_FROM, 0x1111);
+		cpu_set_msr(s.c, LBR_TO, 0x2222);
+		s.ctl->misc_ctl2 = lbrv ? SVM_LBRV_ENABLE : 0;
+		svm_want(&s, SVM_I_INTN);
+		st = svm_run(&s);
+		CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+		CHECK_EQ(cpu_msr(s.c, DEBUGCTL), 1);
+		CHECK_EQ(cpu_msr(s.c, LBR_FROM), from);
+		CHECK_EQ(cpu_msr(s.c, LBR_TO), to);
+		CHECK_EQ(s.save->dbgctl, lbrv);
+		CHECK_EQ(s.save->br_from, lbrv ? AT_L2(lbr_on, lo_f) : 0);
+		CHECK_EQ(s.save->br_to, lbrv ? AT_L2(lbr_on, lo_t) : 0);
+		CHECK_EQ(s.save->last_excp_from, 0);
+		/* DEBUGCTL.LBR comes with the VMCB, or is L1's */
+		cpu_complete(s.c);
+		WITH_REGS(s.c, r)
+			r.rip = G_CODE;
+		s.save->rip = AT_L2(lbr_on, lo_1);
+		st = svm_run(&s);
+		CHECK_EXIT(&s, st, SVM_EXIT_INTN);
+		CHECK_EQ(cpu_msr(s.c, LBR_FROM), from);
+		CHECK_EQ(s.save->br_to, lbrv ? AT_L2(lbr_on, lo_t) : 0);
+		CHECK_EQ(s.save->last_excp_from, 0);
+		guest_free(s.g);
+	}
+}
+
+CODE64(lbr_iret, "li_f: call li_t\n nop\n li_t: iretq");
+LABEL(li_f);
+LABEL(li_t);
+TEST(lbr_iret, "an intercepted IRET is no branch, nor is an exception that L1 takes; a #DB ends it")
+{
+	struct svm_guest s = svm_with(lbr_iret);
+	struct stop st;
+
+	cpu_set_msr(s.c, DEBUGCTL, 1);
+	svm_want(&s, SVM_I_IRET);
+	st = svm_run(&s);
+	CHECK_EXIT(&s, st, SVM_EXIT_IRET);
+	CHECK_EQ(cpu_msr(s.c, LBR_FROM), AT_L2(lbr_iret, li_f));
+	CHECK_EQ(cpu_msr(s.c, LBR_TO), AT_L2(lbr_iret, li_t));
+	CHECK_EQ(cpu_msr(s.c, DEBUGCTL), 1);
+	/* #GP: nothing on the stack is a selector */
+	cpu_complete(s.c);
+	WITH_REGS(s.c, r)
+		r.rip = G_CODE;
+	s.ctl->misc_ctl2 = SVM_LBRV_ENABLE;
+	s.save->dbgctl = 1;
+	vmcb_clear_intercept(s.ctl, SVM_I_IRET);
+	svm_want(&s, SVM_I_EXCP + 13);
+	memset(s.g->ram + G_L2_STACK - 0x100, 0xff, 0x100);
+	s.save->rip = G_L2;
+	st = svm_run(&s);
+	CHECK_EXIT(&s, st, SVM_EXIT_EXCP + 13);
+	CHECK_EQ(s.save->br_from, AT_L2(lbr_iret, li_f));
+	CHECK_EQ(s.save->last_excp_from, 0);
+	CHECK_EQ(s.save->dbgctl, 1);
+	cpu_complete(s.c);
+	WITH_REGS(s.c, r)
+		r.rip = G_CODE;
+	for (u32 icebp = 0; icebp < 2; icebp++) {
+		s.save->dbgctl = 1;
+		s.save->rip = G_L2;
+		s.save->rflags = icebp ? 2 : 0x102;
+		if (icebp)
+			s.g->ram[G_L2] = 0xf1;
+		svm_want(&s, SVM_I_EXCP + 1);
+		st = svm_run(&s);
+		CHECK_EXIT(&s, st, SVM_EXIT_EXCP + 1);
+		CHECK_EQ(s.save->dbgctl, 0);
+		cpu_complete(s.c);
+		WITH_REGS(s.c, r)
+			r.rip = G_CODE;
+	}
+}
+
+TEST(lbr_inject, "an event that L1 injects is recorded among L2's")
+{
+	struct svm_guest s = svm_with(lbr_on);
+	struct stop st;
+
+	s.ctl->misc_ctl2 = SVM_LBRV_ENABLE;
+	s.save->dbgctl = 1;
+	s.save->br_from = 0x1111;
+	s.save->br_to = 0x2222;
+	s.ctl->event_inj = 0x80000055;
+	st = svm_run(&s);
+	CHECK_EXC(st, 0x55, -1);
+	CHECK_EQ(cpu_msr(s.c, LBR_FROM), G_L2);
+	CHECK_EQ(cpu_msr(s.c, LBR_TO), G_STUBS + 0x550);
+	CHECK_EQ(cpu_msr(s.c, 0x1dd), 0x1111);
+	CHECK_EQ(cpu_msr(s.c, 0x1de), 0x2222);
 }
 
 /* -- VMLOAD and VMSAVE in L2 (APM2 15.33.1) -- */

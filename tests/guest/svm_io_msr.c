@@ -179,6 +179,27 @@ static struct stop msr(struct svm_guest *s, const u8 *b, u64 len, u32 n, int bit
 	return svm_run(s);
 }
 
+CODE64(insb, "mov $0x410800, %edi\n mov $0x77, %edx\n insb\n insb_1: nop\n vmmcall");
+LABEL(insb_1);
+TEST(ins_then_exit, "an INS that user space has answered is done before an interrupt exits")
+{
+	struct svm_guest s = svm_with(insb);
+	struct stop st;
+
+	WITH_REGS(s.c, r)
+		r.rflags |= 0x200;
+	svm_want(&s, SVM_I_INTR);
+	s.ctl->int_ctl = SVM_V_INTR_MASKING;
+	st = svm_run(&s);
+	CHECK_STOP(st, ST_IN);
+	cpu_answer(s.c, 0x5a);
+	cpu_interrupt(s.c, 0x99);
+	st = svm_run(&s);
+	CHECK_EXIT(&s, st, SVM_EXIT_INTR);
+	CHECK_EQ(s.save->rip, AT_L2(insb, insb_1));
+	CHECK_EQ(s.g->ram[0x410800], 0x5a);
+}
+
 TEST(msrpm, "MSRPM: two bits an MSR in three ranges, read and write apart; others always exit")
 {
 	static const struct {
@@ -242,4 +263,53 @@ TEST(msr_shared, "an MSR that L2 may write is L1's as well")
 	st = svm_run(&s);
 	CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
 	CHECK_EQ(cpu_msr(s.c, 0xc0000081), 0);
+}
+
+/* RDMSR from ECX on, EBX times, into (RDI); with ESI it is written back. #GP reads zero. */
+#define WALK(name, end) CODE64(name, "1: rdmsr\n mov %eax, (%rdi)\n mov %edx, 4(%rdi)\n" \
+	"test %esi, %esi\n jz 2f\n wrmsr\n 2: add $8, %rdi\n inc %ecx\n dec %ebx\n jnz 1b\n" end)
+WALK(walk_l1, "out %al, $0xf1");
+WALK(walk_l2, "vmmcall");
+CODE64(skip, "add $8, %rsp\n addq $2, (%rsp)\n xor %eax, %eax\n xor %edx, %edx\n iretq");
+TEST(every_msr, "every MSR that L1 lets alone is the same in L2, which may write it back")
+{
+	static const u32 first[] = { 0, 0xc0000000, 0xc0010000 };
+
+	for (u32 i = 0; i < ARRAY_SIZE(first); i++) {
+		struct svm_guest s = svm_with_apic(walk_l2);
+		g_u64 *l1 = g64(s.g, G_SVM_DATA), *l2 = l1 + 0x2000;
+		struct stop st;
+
+		guest_load(s.g, 0x9000, skip);
+		guest_load(s.g, 0x9100, walk_l1);
+		guest_gate(s.g, 13, SEL_CODE64, 0x9000, 0xe, 0, 0);
+		svm_want(&s, SVM_I_MSR);
+		for (u32 pass = 0; pass < 3; pass++) {
+			WITH_REGS(s.c, r) {
+				r.rax = G_VMCB;
+				r.rcx = first[i];
+				r.rbx = 0x2000;
+				r.rdi = G_SVM_DATA + (pass ? 0x10000 : 0);
+				r.rsi = pass == 2;
+				r.rip = pass ? G_CODE : 0x9100;
+			}
+			s.save->rip = G_L2;
+			st = svm_run(&s);
+			if (!pass)
+				CHECK_STOP(st, ST_OUT);
+			else
+				CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+			cpu_complete(s.c);
+			for (u32 m = 0; pass && m < 0x2000; m++) {
+				u32 msr = first[i] + m;
+
+				/* The TSC, and TSC_ADJUST that its being written moves. */
+				if (l1[m] == l2[m] || msr == 0x10 || msr == 0x3b)
+					continue;
+				test_fail(__FILE__, __LINE__, "%x: %llx in L1, %llx in L2", msr,
+					  (unsigned long long)l1[m], (unsigned long long)l2[m]);
+			}
+		}
+		guest_free(s.g);
+	}
 }

@@ -525,10 +525,125 @@ TEST(smi_exit, "SMI exit; without the intercept nothing happens")
 	CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
 }
 
-/* -- breakpoints and GIF (APM2 15.17) -- */
+/* L2: CLGI, the event to itself, and STGI. */
+#define MIX(name, before, icr) CODE64(name, before "clgi\n" APIC "movl $" #icr ", 0x300(%rbp)\n" \
+	"sti\n nop\n nop\n stgi\n " #name "_1: nop\n vmmcall"); LABEL(name##_1)
+MIX(mix_intr, "cli\n", 0x44055);
+MIX(mix_nmi, "cli\n", 0x44400);
+TEST(gif_in_l2, "without VGIF L2's CLGI and STGI are L1's GIF: an intercepted event waits for STGI")
+{
+	static const struct {
+		const u8 *b, *e, *at;
+		u32 number;
+	} x[] = {
+		{ mix_intr_b, mix_intr_e, mix_intr_1, SVM_I_INTR },
+		{ mix_nmi_b, mix_nmi_e, mix_nmi_1, SVM_I_NMI },
+	};
+
+	for (u32 i = 0; i < ARRAY_SIZE(x); i++) {
+		struct svm_guest s = svm_new(M_LONG, GUEST_IRQCHIP, x[i].b, (u64)(x[i].e - x[i].b));
+		struct stop st;
+
+		svm_want(&s, x[i].number);
+		st = svm_run(&s);
+		CHECK_EXIT(&s, st, x[i].number);
+		CHECK_EQ(s.save->rip, G_L2 + (u64)(x[i].at - x[i].b));
+		CHECK_EQ(s.save->rflags & 0x200, 0x200);
+		guest_free(s.g);
+	}
+}
+
+/* A timer of 10 ms, and HLT without IF. */
+CODE64(hlt_intr, APIC "movl $0x55, 0x320(%rbp)\n movl $11, 0x3e0(%rbp)\n"
+	"movl $10000000, 0x380(%rbp)\n hlt\n hi_1: vmmcall");
+LABEL(hi_1);
+TEST(hlt_intr, "an intercepted interrupt ends L2's HLT, whatever its IF under V_INTR_MASKING")
+{
+	struct svm_guest s = svm_with_apic(hlt_intr);
+	struct stop st;
+
+	WITH_REGS(s.c, r)
+		r.rflags |= 0x200;
+	svm_want(&s, SVM_I_INTR);
+	s.ctl->int_ctl = SVM_V_INTR_MASKING;
+	st = svm_run(&s);
+	CHECK_EXIT(&s, st, SVM_EXIT_INTR);
+	CHECK_EQ(s.save->rip, AT_L2(hlt_intr, hi_1));
+}
+
+/* L2 takes the address out of APIC_BASE; L1 sends itself three interrupts. */
+CODE64(base_l2, "mov $0x1b, %ecx\n rdmsr\n and $0xfff, %eax\n xor %edx, %edx\n wrmsr\n vmmcall");
+CODE64(base_l1, "mov $0x1b, %ecx\n rdmsr\n or $0xc00, %eax\n wrmsr\n mov $0x80f, %ecx\n"
+	"mov $0x1ff, %eax\n xor %edx, %edx\n wrmsr\n mov $0x400000, %eax\n vmrun %rax\n stgi\n sti\n"
+	"mov $0x83f, %ecx\n xor %edx, %edx\n mov $0x55, %eax\n wrmsr\n bl_1: nop\n hlt");
+LABEL(bl_1);
+TEST(apic_base_l2, "in x2APIC mode L2 may move L1's APIC page; its interrupts go on")
+{
+	struct svm_guest s = svm_with_apic(base_l2);
+	struct stop st;
+
+	guest_load(s.g, G_CODE, base_l1);
+	svm_want(&s, SVM_I_MSR);
+	st = svm_run(&s);
+	CHECK_EXC(st, 0x55, -1);
+	CHECK_EQ(st.rip, AT(base_l1, bl_1));
+	CHECK_EQ(s.ctl->exit_code, SVM_EXIT_VMMCALL);
+	CHECK_EQ(cpu_msr(s.c, 0x1b), 0xd00);
+}
+
+/* L1: no GIF, the event to itself, VMRUN, and tell. */
+#define HELD(name, icr) CODE64(name, "clgi\n" APIC "movl $" #icr ", 0x300(%rbp)\n" \
+	"mov $0x400000, %eax\n vmrun\n out %al, $0xf1")
+HELD(smi_l1, 0x44200);
+HELD(init_l1, 0x44500);
+CODE64(smi_gif, APIC "clgi\n movl $0x44200, 0x300(%rbp)\n nop\n sg_1: stgi\n sg_2: nop\n vmmcall");
+LABEL(sg_2);
+TEST(smi_held, "an SMI waits for GIF: of STGI in L2, of VMRUN, behind the event that VMRUN injects")
+{
+	struct svm_guest s = svm_with_apic(smi_gif);
+	struct stop st;
+
+	svm_want(&s, SVM_I_SMI);
+	st = svm_run(&s);
+	CHECK_EXIT(&s, st, SVM_EXIT_SMI);
+	CHECK_EQ(s.save->rip, AT_L2(smi_gif, sg_2));
+	guest_free(s.g);
+	for (int inject = 0; inject < 2; inject++) {
+		s = svm_with_apic(nop);
+		svm_want(&s, SVM_I_SMI);
+		guest_load(s.g, G_CODE + 0x100, smi_l1);
+		WITH_REGS(s.c, r)
+			r.rip = G_CODE + 0x100;
+		if (inject)
+			s.ctl->event_inj = 0x80000055;
+		st = svm_run(&s);
+		CHECK_EXIT(&s, st, SVM_EXIT_SMI);
+		CHECK_EQ(s.save->rip, inject ? G_STUBS + 0x550 : G_L2);
+		CHECK_EQ(s.ctl->exit_int_info, 0);
+		guest_free(s.g);
+	}
+}
+
+TEST(init_held_event, "an INIT that waited exits behind the event that VMRUN injects")
+{
+	struct svm_guest s = svm_with_apic(nop);
+	struct stop st;
+
+	svm_want(&s, SVM_I_INIT);
+	guest_load(s.g, G_CODE + 0x100, init_l1);
+	WITH_REGS(s.c, r)
+		r.rip = G_CODE + 0x100;
+	s.ctl->event_inj = 0x80000055;
+	st = svm_run(&s);
+	CHECK_EXIT(&s, st, SVM_EXIT_INIT);
+	CHECK_EQ(s.save->rip, G_STUBS + 0x550);
+	CHECK_EQ(s.ctl->exit_int_info, 0);
+}
+
+/* -- breakpoints and GIF (KVM's errata document; APM2 15.17 discards them) -- */
 CODE64(bp_gif, "clgi\n nop\n bp_1: nop\n nop\n stgi\n nop" DONE);
 LABEL(bp_1);
-TEST(gif_breakpoint, "without GIF a breakpoint register that matches is ignored")
+TEST(gif_breakpoint, "a breakpoint register that matches is reported with GIF and without")
 {
 	for (int gif = 0; gif < 2; gif++) {
 		struct guest *g = guest_with(M_LONG, bp_gif);
@@ -541,12 +656,8 @@ TEST(gif_breakpoint, "without GIF a breakpoint register that matches is ignored"
 		d.db[0] = AT(bp_gif, bp_1);
 		vcpu_ioctl(cpu0(g), KVM_SET_DEBUGREGS, &d, "KVM_SET_DEBUGREGS");
 		st = run(g);
-		if (gif) {
-			CHECK_EXC(st, 1, -1);
-			CHECK_EQ(st.rip, AT(bp_gif, bp_1));
-		} else {
-			CHECK_STOP(st, ST_DONE);
-		}
+		CHECK_EXC(st, 1, -1);
+		CHECK_EQ(st.rip, AT(bp_gif, bp_1));
 		guest_free(g);
 	}
 }

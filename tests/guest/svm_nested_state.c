@@ -429,6 +429,52 @@ TEST(migrate_npt, "... with nested paging")
 
 /* -- what only KVM_RUN can see -- */
 
+#define DEBUGCTL 0x1d9
+TEST(lbr, "with LBRV the image holds L1's records, the MSRs are L2's")
+{
+	struct svm_guest a = svm_with(steps), b;
+	struct nested n;
+	struct stop st;
+
+	/* DEBUGCTL.BTF does nothing here, and LBR would record L1's loop */
+	for (u32 i = 0; i < 5; i++)
+		cpu_set_msr(a.c, DEBUGCTL + i + !!i, i ? 0x1000 + i : 2);
+	a.ctl->misc_ctl2 = SVM_LBRV_ENABLE;
+	a.save->br_from = 0x2001;
+	st = svm_run(&a);
+	CHECK_STOP(st, ST_OUT);
+	cpu_complete(a.c);
+	n = state_of(a.c);
+	CHECK_EQ(n.image.save.dbgctl, 2);
+	CHECK_EQ(n.image.save.br_from, 0x1001);
+	CHECK_EQ(n.image.save.last_excp_to, 0x1004);
+	b = move(&a, &n);
+	cpu_set_msr(b.c, 0x1db, cpu_msr(a.c, 0x1db));
+	CHECK_EQ(cpu_msr(b.c, 0x1db), 0x2001);
+	finish(&b, 0x11);
+	CHECK_EQ(b.save->br_from, 0x2001);
+	CHECK_EQ(b.save->dbgctl, 0);
+	for (u32 i = 0; i < 5; i++)
+		CHECK_EQ(cpu_msr(b.c, DEBUGCTL + i + !!i), i ? 0x1000 + i : 2);
+}
+
+TEST(vmcb_elsewhere, "a state whose VMCB is not memory can be set; its #VMEXIT is a shutdown")
+{
+	struct svm_guest s = in_l2();
+	struct nested n = state_of(s.c);
+	struct stop st;
+
+	n.hdr.hdr.svm.vmcb_pa = G_RAM_SIZE;
+	CHECK_EQ(set(s.c, &n), 0);
+	for (u32 port = 0x11; port <= 0x12; port++) {
+		st = svm_run(&s);
+		CHECK_STOP(st, ST_OUT);
+		CHECK_EQ(st.port, port);
+	}
+	st = svm_run(&s);
+	CHECK_STOP(st, ST_SHUTDOWN);
+}
+
 TEST(msrpm_gone, "an MSR map without memory is an internal error of KVM_RUN, until it is there")
 {
 	struct svm_guest s = in_l2();

@@ -125,6 +125,46 @@ TEST(rights, "read-only, supervisor and reserved entries")
 	CHECK_EQ(*g32(s.g, VA), 0x5a5a5a5a);
 }
 
+TEST(reserved, "reserved bits of any level; bit 4 of a fetch needs L1's NX or SMEP, not L2's")
+{
+	struct svm_guest s = NESTED(load);
+	u64 *pml4 = (void *)(s.g->ram + G_NPT), *pdpt = pml4 + 512, *pd = pdpt + 512;
+	struct {
+		u64 *entry, bit, info1;
+	} x[] = {
+		{ pml4, BIT64(8), NPF_TABLE | NU | NW | NP | NR },
+		{ pdpt, PTE_PS | BIT64(13), NPF_TABLE | NU | NW | NP | NR },
+		{ pd + G_L2 / 0x200000, BIT64(20), NPF_FINAL | NU | NP | NR },
+	};
+
+	if (!guest_has(s.g, 7, 1, 7))
+		test_skip("no SMEP");
+	/* Both run in supervisor pages, for SMEP. */
+	*g64(s.g, cpu_sregs(s.c).cr3) &= ~(u64)PTE_U;
+	for (u32 i = 0; i < 16 * ARRAY_SIZE(x); i++) {
+		bool nx = i & 1, smep = i & 2;
+		u64 *entry = x[i / 16].entry, old = *entry, info1 = x[i / 16].info1;
+		struct stop st;
+
+		WITH_SREGS(s.c, sr) {
+			sr.efer = (sr.efer & ~BIT64(11)) | (nx ? BIT64(11) : 0);
+			sr.cr4 = (sr.cr4 & ~BIT64(20)) | (smep ? BIT64(20) : 0);
+		}
+		svm_rewind(&s);
+		svm_npt(&s);
+		s.save->efer = (s.save->efer & ~BIT64(11)) | (i & 4 ? BIT64(11) : 0);
+		s.save->cr4 = (s.save->cr4 & ~BIT64(20)) | (i & 8 ? BIT64(20) : 0);
+		s.ctl->tlb_ctl = 1;
+		*entry |= nx ? x[i / 16].bit : PTE_NX;
+		st = svm_run(&s);
+		if ((nx || smep) && info1 >> 32 & 1)
+			info1 |= NI;
+		CHECK_EXIT(&s, st, SVM_EXIT_NPF);
+		CHECK_EQ(s.ctl->exit_info_1, info1);
+		*entry = old;
+	}
+}
+
 TEST(no_execute, "NX of a nested entry stops L2's fetch, not its reads")
 {
 	struct svm_guest s = NESTED(go);
@@ -231,6 +271,30 @@ TEST(strings, "REP MOVSB stops at a nested fault with its registers, and goes on
 	CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
 	CHECK_EQ(st.r.rcx, 0);
 	CHECK(!memcmp(from, to, 0x3000));
+}
+
+CODE64(outs, "mov $0x80, %edx\n outsb");
+CODE64(ins, "mov $0x80, %edx\n insb");
+TEST(string_io, "OUTS and INS that no one intercepts: the fault of their memory, or of its tables")
+{
+	for (u32 i = 0; i < 4; i++) {
+		bool in = i & 1, table = i & 2;
+		struct svm_guest s = in ? NESTED(ins) : NESTED(outs);
+		u64 at = table ? (u64)((u8 *)guest_pte(s.g, G_WINDOW) - s.g->ram) & PAGE_MASK : VA;
+		struct stop st;
+
+		*npte(&s, at) &= ~(in ? 2ull : 1ull);
+		l2_regs(&s, table ? G_WINDOW : VA, table ? G_WINDOW : VA);
+		do {
+			st = svm_run(&s);
+			/* INS may have read the port before it looks where to. */
+			if (st.kind == ST_IN)
+				cpu_answer(s.c, 0x55);
+		} while (st.kind == ST_IN);
+		CHECK_NPF(&s, st, (table ? NPF_TABLE : NPF_FINAL) | NU | (in ? NP : 0) |
+				  (in || table ? NW : 0), at);
+		guest_free(s.g);
+	}
 }
 
 CODE64(over, "jmp *%rdi");

@@ -246,6 +246,24 @@ static void module_parameter_tells_the_truth(void **state)
 	close(fd);
 }
 
+/* What nested SVM has, KVM's selftests look up there. */
+static void module_parameters_of_nested_svm(void **state)
+{
+	static const char *const name[] = { "lbrv", "npt", "nrips", "vgif", "vls", "vnmi" };
+
+	for (u32 i = 0; i < ARRAY_SIZE(name); i++) {
+		char path[64], c = 0;
+		int fd;
+
+		snprintf(path, sizeof(path), "/sys/module/kvm_amd/parameters/%s", name[i]);
+		fd = open(path, O_RDONLY);
+		assert_true(fd >= 0);
+		assert_int_equal(read(fd, &c, 1), 1);
+		assert_true(c == 'Y' || c == '1');
+		close(fd);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -256,6 +274,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(ids_and_logical_ids),
 		cmocka_unit_test(moved_base_for_ever),
 		cmocka_unit_test(module_parameter_tells_the_truth),
+		cmocka_unit_test(module_parameters_of_nested_svm),
 	};
 
 	if (argc > 1)
