@@ -74,6 +74,7 @@ enum cpuid_host { CPUID_N, CPUID_H, CPUID_V, CPUID_O, CPUID_S };
 	X(LA57,		7, 0, ECX, 16, O) \
 	X(RDPID,	7, 0, ECX, 22, N) \
 	X(FSRM,		7, 0, EDX, 4, H) \
+	X(ARCH_CAPABILITIES, 7, 0, EDX, 29, N) \
 	X(XSAVEOPT,	0xd, 1, EAX, 0, H) \
 	X(XSAVEC,	0xd, 1, EAX, 1, H) \
 	X(LAHF_LM,	0x80000001, 0, ECX, 0, N) \
@@ -93,8 +94,10 @@ enum cpuid_host { CPUID_N, CPUID_H, CPUID_V, CPUID_O, CPUID_S };
 	X(LM,		0x80000001, 0, EDX, 29, N) \
 	X(INVARIANT_TSC, 0x80000007, 0, EDX, 8, N) \
 	X(XSAVEERPTR,	0x80000008, 0, EBX, 2, H) \
-	/* Nothing of the guest runs speculatively with a host secret in reach of these, and \
-	 * retpolines are the one code pattern that a translator is slow at. */ \
+	/* A guest's mitigations protect nothing here: its RETs and indirect jumps are executed as \
+	 * other instructions than it wrote. They only cost, so it is told that it needs none: by \
+	 * the bits below, and for a VMM that does not know leaf 8000_0021 by MSR_ARCH_CAP. */ \
+	X(IBRS,		0x80000008, 0, EBX, 14, N) \
 	X(SSB_NO,	0x80000008, 0, EBX, 26, N) \
 	X(BTC_NO,	0x80000008, 0, EBX, 29, N) \
 	/* What of SVM a nested hypervisor gets (facts 4.1). */ \

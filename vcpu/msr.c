@@ -385,6 +385,42 @@ WR(ucode)
 	return 0;	/* a guest's write asks for the revision: nothing to do */
 }
 
+RD(arch_cap)
+{
+	if (!host && !cpuid_has(v, CPUID_F_ARCH_CAPABILITIES))
+		return -EINVAL;
+	*val = v->p->msr.arch_cap;
+	return 0;
+}
+
+WR(arch_cap)
+{
+	if (!host)
+		return -EINVAL;
+	/* User space may always write 0 to what is listed. */
+	if (!cpuid_has(v, CPUID_F_ARCH_CAPABILITIES))
+		return val ? -EINVAL : 0;
+	v->p->msr.arch_cap = val;
+	return 0;
+}
+
+/* IBRS can be set and means nothing. */
+RD(spec_ctrl)
+{
+	if (!host && !cpuid_has(v, CPUID_F_IBRS))
+		return -EINVAL;
+	*val = v->p->msr.spec_ctrl;
+	return 0;
+}
+
+WR(spec_ctrl)
+{
+	if (!host && !cpuid_has(v, CPUID_F_IBRS))
+		return -EINVAL;
+	v->p->msr.spec_ctrl = val;
+	return 0;
+}
+
 RD(hwcr)
 {
 	*val = v->p->msr.hwcr;
@@ -761,8 +797,9 @@ void msr_reset(struct vcpu *v)
 {
 	struct vcpu_msrs *m = &v->p->msr;
 
-	m->ucode_rev = 0x01000065;
-	m->de_cfg = 2;		/* LFENCE is serialising */
+	msr_feature_get(0x8b, &m->ucode_rev);
+	msr_feature_get(0x10a, &m->arch_cap);
+	msr_feature_get(0xc0011029, &m->de_cfg);
 	m->poll_control = 1;
 	m->misc_enable = BIT64(11) | BIT64(12);	/* no BTS, no PEBS */
 	m->mcg_cap = 0;
@@ -799,8 +836,11 @@ int msr_feature_get(u32 msr, u64 *val)
 	case 0x8b:
 		*val = 0x01000065;
 		return 0;
+	case 0x10a:
+		*val = MSR_ARCH_CAP;
+		return 0;
 	case 0xc0011029:
-		*val = 2;
+		*val = 2;	/* LFENCE is serialising */
 		return 0;
 	}
 	return -EINVAL;

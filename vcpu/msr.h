@@ -13,6 +13,15 @@
 
 #define MSR_ALL (~0ull)
 
+/*
+ * ARCH_CAPABILITIES (SDM4 table 2-2): KVM offers it on AMD processors as well. Enhanced IBRS, and not
+ * affected by Meltdown, L1TF, SSB, MDS, iTLB multihit, TAA, MMIO stale data, post-barrier RSB, BHI, GDS,
+ * RFDS and ITS.
+ */
+#define MSR_ARCH_CAP (BIT64(0) | BIT64(1) | BIT64(3) | BIT64(4) | BIT64(5) | BIT64(6) | BIT64(8) | \
+		      BIT64(13) | BIT64(14) | BIT64(15) | BIT64(20) | BIT64(24) | BIT64(26) | \
+		      BIT64(27) | BIT64(62))
+
 #define MSRS(X) \
 	X(P5_MC,		0x0, 2,		N, ignore, 0, MSR_ALL) \
 	X(TSC,			0x10, 1,	L, tsc, 0, MSR_ALL) \
@@ -23,12 +32,14 @@
 	X(EBL_CR_POWERON,	0x2a, 1,	N, ignore, 0, 0) \
 	X(SMI_COUNT,		0x34, 1,	L, host_only, MSR_OFF(smi_count), MSR_ALL) \
 	X(TSC_ADJUST,		0x3b, 1,	L, tsc_adjust, 0, MSR_ALL) \
+	X(SPEC_CTRL,		0x48, 1,	L, spec_ctrl, 0, 1) \
 	X(UCODE_WRITE,		0x79, 1,	N, ignore, 0, MSR_ALL) \
 	X(UCODE_REV,		0x8b, 1,	F, ucode, 0, MSR_ALL) \
 	X(P6_PERFCTR,		0xc1, 2,	N, ignore, 0, MSR_ALL) \
 	X(FSB_FREQ,		0xcd, 1,	N, constant, 3, 0) \
 	X(PLATFORM_INFO,	0xce, 1,	L, platform_info, 0, MSR_ALL) \
 	X(MTRRCAP,		0xfe, 1,	N, constant, 0x508, 0) \
+	X(ARCH_CAP,		0x10a, 1,	F, arch_cap, 0, MSR_ALL) \
 	X(MISC_FEATURES,	0x140, 1,	L, misc_features, 0, 1) \
 	X(SYSENTER_CS,		0x174, 1,	L, cpu, CPU_OFF(sysenter_cs), MSR_ALL) \
 	X(SYSENTER_ESP,		0x175, 1,	L, cpu_addr, CPU_OFF(sysenter_esp), MSR_ALL) \

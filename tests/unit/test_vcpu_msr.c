@@ -84,6 +84,9 @@ static void validity(void **state)
 		{ 0xc0011029, 4, false, false },
 		{ 0x34, 5, true, false },
 		{ 0x8b, 0x123, true, true },
+		{ 0x48, 1, true, true },
+		{ 0x48, 2, false, false },
+		{ 0x10a, 3, true, false },
 		{ 0xc0000103, ~0ull, true, true },
 		{ 0x4b564d05, 1, true, true },
 		{ 0x4b564d05, 2, false, false },
@@ -120,6 +123,38 @@ static void validity(void **state)
 	/* APM2 15.30.1: SVME must stay clear then. */
 	assert_false(guest_write(0xc0000080, EFER_SCE | EFER_SVME));
 	assert_true(guest_write(0xc0000080, EFER_SCE));
+}
+
+static bool guest_read(u32 msr, u64 *val)
+{
+	return msr_hook_read(R.v->c, msr, val) == CPU_OK;
+}
+
+/* SPEC_CTRL needs IBRS, ARCH_CAPABILITIES its bit; user space may always read both. */
+static void speculation_msrs_follow_cpuid(void **state)
+{
+	static const struct { u32 msr, leaf; } rows[] = { { 0x48, 0x80000008 }, { 0x10a, 7 } };
+	struct kvm_cpuid_entry2 e[256];
+	u64 v;
+
+	for (u32 i = 0; i < ARRAY_SIZE(rows); i++) {
+		u32 n = 256;
+
+		rig_cpuid();
+		assert_int_equal(vcpu_get_msr(R.v, rows[i].msr, &v), 0);
+		if (rows[i].msr == 0x10a)	/* enhanced IBRS: no retpolines, please */
+			assert_true(v & BIT64(1));
+		assert_true(guest_read(rows[i].msr, &v));
+		assert_int_equal(cpuid_supported(e, &n), 0);
+		for (u32 k = 0; k < n; k++)
+			if (e[k].function == rows[i].leaf)
+				e[k].ebx = e[k].edx = 0;
+		assert_int_equal(vcpu_set_cpuid2(R.v, e, n), 0);
+		assert_false(guest_read(rows[i].msr, &v));
+		assert_int_equal(vcpu_get_msr(R.v, rows[i].msr, &v), 0);
+		/* QEMU writes 0 there whatever the CPU model has. */
+		assert_int_equal(vcpu_set_msr(R.v, rows[i].msr, 0), 0);
+	}
 }
 
 static void faults_are_gp(void **state)
@@ -287,6 +322,7 @@ int main(void)
 		RIG_TEST(table_is_sorted),
 		RIG_TEST(lists),
 		RIG_TEST(validity),
+		RIG_TEST(speculation_msrs_follow_cpuid),
 		RIG_TEST(faults_are_gp),
 		RIG_TEST(filter),
 		RIG_TEST(tsc_and_adjust),
