@@ -372,6 +372,9 @@ static void kill_range(struct engine *e, struct ppage *pp, u32 from, u32 to)
 			    (u->peek_lo < to && u->peek_hi > from))
 				cache_kill_unit(e, u);
 		}
+		for (struct unit_dep *d = cp->deps; d; d = d->next)
+			if (d->lo < to && d->hi > from)
+				cache_kill_unit(e, d->u);
 		for (struct unit *u = cp->units2; u; u = next) {
 			u32 tail = (u32)((u->lin + u->len) & ~PAGE_MASK);
 

@@ -150,7 +150,7 @@ struct unit {
 	bool dead;
 	/* host offset from code and guest offset of each instruction, for signals */
 	u32 *host_off;
-	u16 *guest_off;
+	s32 *guest_off;
 	u16 *spilled;	/* host registers in engine.spill at that instruction, 0xff = none */
 	u16 peek_lo, peek_hi;	/* bytes of the page looked at to find dead flags */
 };
@@ -177,6 +177,14 @@ struct cpage {
 	struct cpage *pp_next;
 	struct unit *units;
 	struct unit *units2;	/* units that end in this page */
+	struct unit_dep *deps;
+};
+
+/* A unit that has followed a jump into this page: bytes [lo, hi) of it are in the unit. */
+struct unit_dep {
+	struct unit *u;
+	struct unit_dep *next;
+	u16 lo, hi;
 };
 
 /* Tokens are multiples of 2^48 so that one sum compares a token and an address. */

@@ -392,6 +392,18 @@ static void emit_loop(struct translator *t, struct di *d)
 		skip2[-1] = (u8)(t->p - skip2);
 }
 
+/* The unit goes on in another page, if that is still the one that was decoded. */
+static void enter_page(struct translator *t, const struct di *d)
+{
+	struct record *r;
+
+	if (!d->to)
+		return;
+	r = new_record(t, REC_ENTRY, branch_target(t, d));
+	if (r)
+		check_token(t, d->to, r);
+}
+
 void emit_branch(struct translator *t, struct di *d, u32 i)
 {
 	const struct insn *in = &d->in;
@@ -408,6 +420,13 @@ void emit_branch(struct translator *t, struct di *d, u32 i)
 	case CL_LOOP:
 	case CL_JCXZ:
 		emit_loop(t, d);
+		break;
+	case CL_CALL_ON:
+		emit_call_push(t, d, 0);
+		enter_page(t, d);
+		break;
+	case CL_JMP_ON:
+		enter_page(t, d);
 		break;
 	case CL_CALL:
 		emit_call_push(t, d, 0);

@@ -69,6 +69,20 @@ static ZyanStatus decode_one(struct translator *t, struct di *d, const u8 *p, u3
 	return ZydisDecoderDecodeFull(&engine_decoder[t->mode & MODE_SIZE], p, n, &d->zi, d->op);
 }
 
+bool decode_insn(struct translator *t, struct di *d, struct cpage *cp, u32 off, u32 n, u64 rip)
+{
+	const u8 *p = cp->pp->copy + off;
+
+	cache_fetch_lines(t->e, cp->pp, off, n);
+	if (!ZYAN_SUCCESS(decode_one(t, d, p, n)))
+		return false;
+	d->rip = rip;
+	d->too_long = false;
+	insn_from_zydis(&d->in, &d->zi, d->op, p, t->mode & MODE_SIZE);
+	classify(t, d);
+	return true;
+}
+
 /*
  * Decode from the start of the unit until something ends it. 0: at least one
  * instruction. Otherwise an enum cpu_result for the fetch of a second page.
@@ -140,14 +154,17 @@ static int decode_unit(struct translator *t)
 		if (!t64(t))
 			rip = (u32)rip;
 		u->len = (u32)(d->off + d->in.len);
-		if (ends_unit(d->cls))
+		if (ends_unit(d->cls)) {
+			if (d->cls == CL_JMP || d->cls == CL_CALL)
+				follow(t);
 			break;
+		}
 	}
 	sti_to_c(t);
 	return 0;
 }
 
-static void note_peek(struct unit *u, u32 from, u32 to)
+void note_peek(struct unit *u, u32 from, u32 to)
 {
 	if (u->peek_hi == 0 || from < u->peek_lo)
 		u->peek_lo = (u16)from;
@@ -179,11 +196,8 @@ static u32 target_live(struct translator *t, u64 rip)
 
 		if (!n)
 			break;
-		cache_fetch_lines(t->e, u->cp->pp, off, n);
-		if (!ZYAN_SUCCESS(decode_one(t, d, u->cp->pp->copy + off, n)))
+		if (!decode_insn(t, d, u->cp, off, n, 0))
 			break;
-		insn_from_zydis(&d->in, &d->zi, d->op, u->cp->pp->copy + off, t->mode & MODE_SIZE);
-		classify(t, d);
 		if (d->cls != CL_COMPUTE && d->cls != CL_LEA && d->cls != CL_NOP &&
 		    d->cls != CL_PUSH_REG && d->cls != CL_POP_REG && d->cls != CL_PUSH_IMM)
 			break;
@@ -254,7 +268,7 @@ static void track(struct translator *t, const struct di *d, struct regver *v, u1
 
 	switch (d->cls) {
 	case CL_PUSH_REG: case CL_PUSH_IMM: case CL_PUSH_MEM: case CL_CALL: case CL_CALL_IND:
-	case CL_PUSHF:
+	case CL_PUSHF: case CL_CALL_ON:
 		if (full)
 			v->off[R_RSP] -= in->opsize;
 		else
@@ -622,7 +636,7 @@ struct unit *translate(struct engine *e, struct cpage *cp, u64 rip, u64 cs_base,
 	u->n_insns = (u16)t->n;
 	for (u32 i = 0; i < t->n; i++) {
 		u->host_off[i] = (u32)(rx_of(t, t->host_at[i]) - u->code);
-		u->guest_off[i] = t->d[i].off;
+		u->guest_off[i] = (s32)(t->d[i].rip - u->rip);
 	}
 	cache_insert(e, u);
 	return u;

@@ -13,6 +13,7 @@ enum insn_class {
 	CL_MOFFS,	/* MOV accumulator, [absolute] */
 	CL_PUSH_REG, CL_PUSH_IMM, CL_PUSH_MEM, CL_POP_REG, CL_LEAVE,
 	CL_JCC, CL_JMP, CL_JMP_IND, CL_CALL, CL_CALL_IND, CL_RET,
+	CL_JMP_ON, CL_CALL_ON,	/* and the unit goes on at the target */
 	CL_LOOP, CL_JCXZ,
 	CL_SWAPGS, CL_CLI, CL_STI,	/* at CPL 0 */
 	CL_PUSHF,
@@ -49,6 +50,7 @@ struct di {
 	bool needs_rcx;		/* host RCX must hold guest RCX */
 	bool too_long;
 	bool exits;		/* may leave the unit after it (side exit) */
+	struct cpage *to;	/* CL_JMP_ON, CL_CALL_ON: the page entered; NULL: the unit's */
 	bool shadowed;		/* the instruction after STI: interrupts are let in behind it */
 	u32 fl_read, fl_kill;	/* arithmetic flags */
 	u32 live;		/* live before the instruction */
@@ -105,6 +107,14 @@ static inline bool t64(const struct translator *t)
 {
 	return (t->mode & MODE_SIZE) == MODE_SIZE64;
 }
+
+/* translate.c */
+/* The instruction at an offset of a page, of which n bytes may be looked at. */
+bool decode_insn(struct translator *t, struct di *d, struct cpage *cp, u32 off, u32 n, u64 rip);
+void note_peek(struct unit *u, u32 from, u32 to);
+
+/* follow.c: the last instruction decoded is a jump: may what it leads to be added to the unit? */
+bool follow(struct translator *t);
 
 /* classify.c */
 void classify(struct translator *t, struct di *d);

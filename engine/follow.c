@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * engine/follow.c - a direct jump or call to a few instructions that end in a return or an indirect
+ * jump: they become part of the unit that goes there. Kernels return through such thunks, and
+ * programs call their libraries through them. A unit of their own would cost two transitions, and its
+ * one indirect jump, shared by everybody, could not be predicted.
+ *
+ * What is followed may lie in other pages. Where the unit crosses into one, it checks that the page
+ * is still mapped; and the page knows who has its bytes (cpage.deps).
+ */
+#include <stdint.h>
+
+#include "engine/translate_priv.h"
+
+#define FOLLOW_JUMPS 3	/* the first included */
+#define FOLLOW_INSNS 4	/* behind each jump */
+
+/* May it stand between the jump and the end? Nothing that leaves by itself. */
+static bool plain(const struct di *d)
+{
+	switch (d->cls) {
+	case CL_COMPUTE:
+		return !d->fpu;
+	case CL_NOP: case CL_LEA: case CL_PUSH_REG: case CL_POP_REG:
+		return true;
+	default:
+		return false;
+	}
+}
+
+static bool is_end(const struct di *d)
+{
+	return d->cls == CL_RET || d->cls == CL_JMP_IND;
+}
+
+static bool is_jump(const struct di *d)
+{
+	return (d->cls == CL_JMP || d->cls == CL_CALL) && d->in.opsize == 8;
+}
+
+static struct cpage *page_at(struct translator *t, u64 lin)
+{
+	struct cpage *cp;
+	u64 here = t->u->lin;
+
+	if (!((lin ^ here) & PAGE_MASK))
+		return t->u->cp;
+	/* Pages that share a slot would push each other out of it for ever. */
+	if (itlb_index(lin) == itlb_index(here))
+		return NULL;
+	return itlb_get(t->e, lin, &cp) == CPU_OK ? cp : NULL;
+}
+
+static bool depend(struct translator *t, struct cpage *cp, u32 lo, u32 hi)
+{
+	struct unit_dep *dep;
+
+	if (cp == t->u->cp) {
+		note_peek(t->u, lo, hi);
+		return true;
+	}
+	dep = arena_alloc(&t->e->arena, sizeof(*dep));
+	if (!dep)
+		return false;
+	dep->u = t->u;
+	dep->lo = (u16)lo;
+	dep->hi = (u16)hi;
+	dep->next = cp->deps;
+	cp->deps = dep;
+	return true;
+}
+
+/* What follows `at` in page cp becomes d[*n]..; the last one is an end or a jump. 0: neither. */
+static u32 take(struct translator *t, struct cpage *cp, u64 rip, u32 n)
+{
+	u32 off = (u32)(rip & ~PAGE_MASK);
+	s64 far = (s64)(rip - t->u->rip);
+
+	/* unit.guest_off */
+	if (far > INT32_MAX - (s64)PAGE_SIZE || far < INT32_MIN)
+		return 0;
+	for (u32 k = 0; k < FOLLOW_INSNS && n < UNIT_MAX_INSNS; k++, n++) {
+		struct di *d = &t->d[n];
+		u32 left = (u32)PAGE_SIZE - off < 15 ? (u32)PAGE_SIZE - off : 15;
+
+		if (!left || !decode_insn(t, d, cp, off, left, rip))
+			return 0;
+		off += d->in.len;
+		rip += d->in.len;
+		if (is_end(d) || is_jump(d))
+			return n + 1;
+		if (!plain(d))
+			return 0;
+	}
+	return 0;
+}
+
+static void make_followed(struct translator *t, struct di *d, struct cpage *cp)
+{
+	d->cls = d->cls == CL_CALL ? CL_CALL_ON : CL_JMP_ON;
+	d->needs_rcx = d->exits = true;
+	d->to = cp == t->u->cp ? NULL : cp;
+}
+
+bool follow(struct translator *t)
+{
+	struct cpage *pages[FOLLOW_JUMPS];
+	u32 first = t->n - 1, at[FOLLOW_JUMPS], end[FOLLOW_JUMPS], jumps = 0, n = t->n;
+
+	if (!t64(t) || t->mode & ~MODE_CPU || t->e->max1 || t->u->cp2)
+		return false;
+	while (is_jump(&t->d[n - 1])) {
+		const struct di *d = &t->d[n - 1];
+		u64 to = d->rip + d->in.len + d->in.imm;
+
+		if (jumps == FOLLOW_JUMPS)
+			return false;
+		pages[jumps] = page_at(t, to);
+		at[jumps] = n;
+		if (!pages[jumps])
+			return false;
+		n = end[jumps] = take(t, pages[jumps], to, n);
+		if (!n)
+			return false;
+		jumps++;
+	}
+	for (u32 k = 0; k < jumps; k++) {
+		const struct di *a = &t->d[at[k]], *z = &t->d[end[k] - 1];
+		u32 lo = (u32)(a->rip & ~PAGE_MASK);
+
+		if (!depend(t, pages[k], lo, lo + (u32)(z->rip + z->in.len - a->rip)))
+			return false;
+		make_followed(t, k ? &t->d[at[k] - 1] : &t->d[first], pages[k]);
+	}
+	t->n = n;
+	return true;
+}

@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * tests/guest/follow.c - short code behind a direct jump or call, in another page, that the translator
+ * makes part of what goes there (engine/follow.c): it changes, moves and faults like any other code.
+ */
+#include "tests/guest/harness/harness.h"
+
+/* A call of 0x200000, from wherever it stands in a snippet at G_CODE. */
+#define CALL_TO(name, target) ".byte 0xe8\n .long " target " - (0x8000 + (. + 4 - " name "_b))\n"
+#define JMP_TO(name, target) ".byte 0xe9\n .long " target " - (0x8000 + (. + 4 - " name "_b))\n"
+
+CODE64(loop, "mov $200, %ecx\n xor %eax, %eax\n 1: " CALL_TO("loop", "0x200000") "dec %ecx\n jnz 1b" DONE);
+static const u8 add1[] = { 0x83, 0xc0, 0x01, 0xc3 };	/* add eax, 1; ret */
+static const u8 add2[] = { 0x83, 0xc0, 0x02, 0xc3 };
+
+static struct guest *prepare(const u8 *b, const u8 *e)
+{
+	struct guest *g = guest_new(M_LONG);
+
+	guest_write(g, G_CODE, b, (u32)(e - b));
+	guest_write(g, 0x200000, add1, sizeof(add1));
+	return g;
+}
+
+TEST(plain, "a short function in another page")
+{
+	struct guest *g = prepare(loop_b, loop_e);
+	struct stop s = run(g);
+
+	CHECK_STOP(s, ST_DONE);
+	CHECK_EQ(s.r.rax, 200);
+}
+
+/* call thunk; thunk: lea rsp, [rsp + 8]; ret - as Linux returns where RET is not trusted. */
+CODE64(chain, "mov $200, %ecx\n xor %eax, %eax\n 1: call 2f\n inc %eax\n dec %ecx\n jnz 1b" DONE
+	"2: " JMP_TO("chain", "0x201ff0"));
+static const u8 thunk[] = { 0xe8, 0x0b, 0x10, 0x00, 0x00, 0x0f, 0x0b };	/* call 0x203000; ud2 */
+static const u8 safe_ret[] = { 0x48, 0x8d, 0x64, 0x24, 0x08, 0xc3 };
+TEST(chain, "a return by way of two more pages, and what it leaves below the stack pointer")
+{
+	struct guest *g = prepare(chain_b, chain_e);
+	struct stop s;
+
+	guest_write(g, 0x201ff0, thunk, sizeof(thunk));
+	guest_write(g, 0x203000, safe_ret, sizeof(safe_ret));
+	s = run(g);
+	CHECK_STOP(s, ST_DONE);
+	CHECK_EQ(s.r.rax, 200);
+	CHECK_EQ(s.r.rsp, G_STACK);
+	CHECK_EQ(*g64(g, G_STACK - 16), 0x201ff5);
+}
+
+CODE64(patch, "mov $200, %ecx\n xor %eax, %eax\n 1: " CALL_TO("patch", "0x200000")
+	"cmp $100, %ecx\n jne 2f\n movb $2, 0x200002\n 2: dec %ecx\n jnz 1b" DONE);
+TEST(patch, "the guest changes it")
+{
+	struct guest *g = prepare(patch_b, patch_e);
+	struct stop s = run(g);
+
+	CHECK_STOP(s, ST_DONE);
+	CHECK_EQ(s.r.rax, 101 + 2 * 99);
+}
+
+CODE64(remap, "mov $200, %ecx\n xor %eax, %eax\n 1: " CALL_TO("remap", "0x200000")
+	"cmp $100, %ecx\n jne 2f\n mov %rdi, (%rsi)\n invlpg 0x200000\n 2: dec %ecx\n jnz 1b" DONE);
+TEST(remap, "another page is mapped there")
+{
+	struct guest *g = prepare(remap_b, remap_e);
+	struct stop s;
+
+	guest_write(g, 0x300000, add2, sizeof(add2));
+	WITH_REGS(cpu0(g), r) {
+		r.rsi = (u64)((u8 *)guest_pte(g, 0x200000) - g->ram);
+		r.rdi = 0x300000 | 7;
+	}
+	s = run(g);
+	CHECK_STOP(s, ST_DONE);
+	CHECK_EQ(s.r.rax, 101 + 2 * 99);
+}
+
+CODE64(exits, "mov $200, %ecx\n xor %eax, %eax\n 1: " CALL_TO("exits", "0x200000")
+	"cmp $100, %ecx\n jne 2f\n mov %eax, %edi\n" STOP(1) "mov %edi, %eax\n 2: dec %ecx\n jnz 1b" DONE);
+TEST(vmm, "user space changes it between two runs")
+{
+	struct guest *g = prepare(exits_b, exits_e);
+	struct stop s = run(g);
+
+	CHECK_STOP(s, ST_OUT);
+	g->ram[0x200002] = 2;
+	s = run(g);
+	CHECK_STOP(s, ST_DONE);
+	CHECK_EQ(s.r.rax, 101 + 2 * 99);
+}
+
+CODE64(unmap, "mov $200, %ecx\n xor %eax, %eax\n 1: " CALL_TO("unmap", "0x200000")
+	"cmp $100, %ecx\n jne 2f\n movq $0, (%rsi)\n invlpg 0x200000\n 2: dec %ecx\n jnz 1b" DONE);
+TEST(unmap, "it is not mapped any more: the fetch faults with the return address pushed")
+{
+	struct guest *g = prepare(unmap_b, unmap_e);
+	struct stop s;
+
+	WITH_REGS(cpu0(g), r) r.rsi = (u64)((u8 *)guest_pte(g, 0x200000) - g->ram);
+	s = run(g);
+	CHECK_EXC(s, 14, 0);
+	CHECK_EQ(s.rip, 0x200000);
+	CHECK_EQ(s.cr2, 0x200000);
+	CHECK_EQ(s.r.rax, 101);
+}
+
+/* div by zero, and a load that faults, inside what was followed */
+static const u8 divide[] = { 0xf7, 0xf6, 0xc3 };	/* div esi; ret */
+static const u8 load[] = { 0x48, 0x8b, 0x06, 0xc3 };	/* mov rax, [rsi]; ret */
+CODE64(once, "mov $1, %eax\n xor %edx, %edx\n " CALL_TO("once", "0x200000") "nop" DONE);
+TEST(faults, "a fault inside it has its own RIP")
+{
+	struct guest *g = prepare(once_b, once_e);
+	struct stop s;
+
+	guest_write(g, 0x200000, divide, sizeof(divide));
+	WITH_REGS(cpu0(g), r) r.rsi = 0;
+	s = run(g);
+	CHECK_EXC(s, 0, -1);
+	CHECK_EQ(s.rip, 0x200000);
+	CHECK_EQ(s.sp, G_STACK - 8);
+
+	g = prepare(once_b, once_e);
+	guest_write(g, 0x200000, load, sizeof(load));
+	*guest_pte(g, 0x3f0000) = 0;
+	WITH_REGS(cpu0(g), r) r.rsi = 0x3f0008;
+	s = run(g);
+	CHECK_EXC(s, 14, 0);
+	CHECK_EQ(s.rip, 0x200000);
+	CHECK_EQ(s.cr2, 0x3f0008);
+	CHECK_EQ(s.sp, G_STACK - 8);
+}
+
+/* PLT: call; jmp *(table) */
+CODE64(plt, "mov $200, %ecx\n xor %eax, %eax\n 1: " CALL_TO("plt", "0x201000") "dec %ecx\n jnz 1b" DONE);
+static const u8 jump_table[] = { 0xff, 0x25, 0xfa, 0x0f, 0x00, 0x00 };	/* jmp [rip + 0xffa]: 0x202000 */
+TEST(plt, "a call through a table")
+{
+	struct guest *g = prepare(plt_b, plt_e);
+	u64 to = 0x200000;
+	struct stop s;
+
+	guest_write(g, 0x201000, jump_table, sizeof(jump_table));
+	guest_write(g, 0x202000, &to, sizeof(to));
+	s = run(g);
+	CHECK_STOP(s, ST_DONE);
+	CHECK_EQ(s.r.rax, 200);
+}
