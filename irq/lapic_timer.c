@@ -71,7 +71,7 @@ static void arm_tsc(struct lapic *l)
 
 void lapic_timer_start(struct lapic *l, u32 count)
 {
-	u64 left;
+	u64 left, now;
 
 	if (l->timer_mode == LVT_TIMER_TSC_DEADLINE) {
 		arm_tsc(l);
@@ -85,12 +85,12 @@ void lapic_timer_start(struct lapic *l, u32 count)
 	clamp_period(l);
 	if (count == lapic_get(l, APIC_TMICT) || left > l->period_ns)
 		left = l->period_ns;
-	if (!left) {
-		if (l->timer_mode != LVT_TIMER_PERIODIC)
-			return;		/* a one-shot that has fired */
+	/* Nothing left of a restored one-shot: whether its interrupt was delivered, the state does
+	 * not say. Fire, as KVM does, rather than lose it. */
+	if (!left && l->timer_mode == LVT_TIMER_PERIODIC)
 		left = l->period_ns;
-	}
-	set_deadline(l, after(irqchip_now(l->chip), left));
+	now = irqchip_now(l->chip);
+	set_deadline(l, after(now ? now : 1, left));
 }
 
 u32 lapic_timer_count(struct lapic *l)
