@@ -205,6 +205,10 @@ void lapic_reset(struct lapic *l, bool init_event)
 	lapic_update_ppr(l);
 	apicv_refresh(l);
 	apic_map_update(l->chip);
+	/* An RTC interrupt that was requested or in service will not be ended any more. */
+	irqchip_lock(l->chip);
+	ioapic_rtc_restore(l->chip, l);
+	irqchip_unlock(l->chip);
 }
 
 struct lapic *lapic_create(struct irqchip *chip, void *vcpu, u32 id, bool bsp)

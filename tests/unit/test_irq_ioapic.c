@@ -267,6 +267,24 @@ static void rtc_coalescing(void **state)
 	rig_free(r);
 }
 
+/* Nobody will end an interrupt that INIT has cleared from the APIC. */
+static void init_ends_rtc_tracking(void **state)
+{
+	struct rig *r = rig_new(IRQCHIP_FULL, 2);
+	struct lapic *l = r->cpu[0].l;
+
+	rig_rte(r, 8, 0x77, 0);
+	r->chip->pic.s[1].imr = 0xff;		/* leave the I/O APIC alone */
+	assert_int_equal(irqchip_set_irq(r->chip, 8, 1, IRQ_SOURCE_USER, true), 1);
+	irqchip_set_irq(r->chip, 8, 0, IRQ_SOURCE_USER, true);
+	lapic_ack(l);
+	lapic_reset(l, true);
+	assert_int_equal(r->chip->ioapic.rtc_pending, 0);
+	rig_write(l, APIC_SPIV, 0x1ff);
+	assert_int_equal(irqchip_set_irq(r->chip, 8, 1, IRQ_SOURCE_USER, true), 1);
+	rig_free(r);
+}
+
 static void state_round_trip(void **state)
 {
 	struct rig *r = rig_new(IRQCHIP_FULL, 1), *q;
@@ -364,6 +382,7 @@ int main(void)
 		cmocka_unit_test(same_vector_on_two_pins),
 		cmocka_unit_test(eoi_storm_is_slowed),
 		cmocka_unit_test(rtc_coalescing),
+		cmocka_unit_test(init_ends_rtc_tracking),
 		cmocka_unit_test(state_round_trip),
 		cmocka_unit_test(restored_request_belongs_to_no_source),
 		cmocka_unit_test(remote_irr_of_an_edge_entry_is_not_restored),
