@@ -52,6 +52,8 @@ int lapic_set_base(struct lapic *l, u64 v, bool host)
 	u64 old = lapic_get_base(l), mode = v & (APIC_BASE_EN | APIC_BASE_EXTD);
 	u64 old_mode = old & (APIC_BASE_EN | APIC_BASE_EXTD);
 
+	if (v == old)	/* whatever CPUID says by now */
+		return 0;
 	if (v & l->base_reserved || mode == APIC_BASE_EXTD)
 		return -EINVAL;
 	/* SDM3 figure 11-27: x2APIC is entered from xAPIC only and left to disabled only. */
