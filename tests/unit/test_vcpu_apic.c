@@ -268,6 +268,52 @@ static void pv_eoi(void **state)
 	assert_int_equal(isr, 0);
 }
 
+/* What a guest had KVM write to its memory ends with INIT: whoever starts the CPU again may use that
+ * memory for something else. */
+static void init_ends_what_is_written_to_memory(void **state)
+{
+	static const u32 msrs[] = { 0x4b564d01, 0x4b564d03, 0x4b564d04 };
+	u64 val;
+
+	for (u32 i = 0; i < ARRAY_SIZE(msrs); i++)
+		assert_int_equal(vcpu_set_msr(R.v, msrs[i], (0x7000 + 0x100 * i) | 1), 0);
+	lapic_post_events(lapic, LAPIC_EV_INIT);
+	vcpu_apic_events(R.v);
+	for (u32 i = 0; i < ARRAY_SIZE(msrs); i++) {
+		assert_int_equal(vcpu_get_msr(R.v, msrs[i], &val), 0);
+		assert_int_equal(val, 0);
+	}
+}
+
+/* An NMI from before INIT is none of the program's that starts afterwards. */
+static void init_drops_queued_nmis(void **state)
+{
+	struct kvm_vcpu_events e;
+
+	lapic_post_events(lapic, LAPIC_EV_NMI);
+	lapic_post_events(lapic, LAPIC_EV_NMI | LAPIC_EV_INIT);
+	vcpu_apic_events(R.v);
+	assert_int_equal(vcpu_get_events(R.v, &e), 0);
+	assert_int_equal(e.nmi.pending, 0);
+}
+
+/* A CPU that is not waiting for one loses a SIPI; that it cannot take INIT either (GIF is clear)
+ * does not keep the SIPI. */
+static void sipi_is_lost_while_init_is_held(void **state)
+{
+	R.v->c->svm->gif = false;
+	lapic_post_events(lapic, LAPIC_EV_INIT);
+	lapic_post_events(lapic, LAPIC_EV_SIPI);
+	vcpu_apic_events(R.v);
+	assert_int_equal(lapic_peek_events(lapic), LAPIC_EV_INIT);
+	R.v->c->svm->gif = true;
+	vcpu_apic_events(R.v);
+	assert_int_equal(mp(), KVM_MP_STATE_INIT_RECEIVED);
+	lapic_post_events(lapic, LAPIC_EV_SIPI);
+	vcpu_apic_events(R.v);
+	assert_int_equal(mp(), KVM_MP_STATE_RUNNABLE);
+}
+
 #define TEST(f, s) cmocka_unit_test_setup_teardown(f, s, teardown)
 
 int main(void)
@@ -283,6 +329,9 @@ int main(void)
 		TEST(split_extint_slot, setup_split),
 		TEST(full_has_no_slot, setup_full),
 		TEST(pv_eoi, setup_full),
+		TEST(init_ends_what_is_written_to_memory, setup_full),
+		TEST(init_drops_queued_nmis, setup_full),
+		TEST(sipi_is_lost_while_init_is_held, setup_ap),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
