@@ -265,6 +265,7 @@ int vcpu_set_cpuid2(struct vcpu *v, const struct kvm_cpuid_entry2 *e, u32 n)
 	t->n = n;
 	t->set = true;
 	derive(v);
+	t->apic_lapic = NULL;	/* tell it again: the address width may be another one */
 	cpuid_update_dynamic(v);
 	return 0;
 }

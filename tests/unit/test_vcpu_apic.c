@@ -314,6 +314,28 @@ static void sipi_is_lost_while_init_is_held(void **state)
 	assert_int_equal(mp(), KVM_MP_STATE_RUNNABLE);
 }
 
+/* CPUID may be set several times before the vCPU runs; the last one counts, also where it
+ * says the same of the APIC as the one before. */
+static void each_cpuid_is_told_to_the_apic(void **state)
+{
+	struct kvm_cpuid_entry2 e[256];
+	u32 n = 256, i = 0, lvr;
+
+	assert_int_equal(cpuid_supported(e, &n), 0);
+	while (e[i].function != 0x80000008)
+		i++;
+	assert_int_equal(lapic_set_base(lapic, BIT64(40) | APIC_BASE_EN | APIC_BASE_BSP, true), 0);
+	assert_int_equal(lapic_set_base(lapic, APIC_DEFAULT_BASE | APIC_BASE_EN, true), 0);
+	e[i].eax = (e[i].eax & ~0xffu) | 40;
+	irqchip_set_eoi_mode(chip, EOI_SUPPRESS_ENABLED);
+	assert_int_equal(vcpu_set_cpuid2(R.v, e, n), 0);
+	assert_int_equal(lapic_set_base(lapic, BIT64(40) | APIC_BASE_EN | APIC_BASE_BSP, true),
+			 -EINVAL);
+	/* Facts 2.4: an update of the CPUID makes the version register anew. */
+	lapic_mmio_read(lapic, 0x30, &lvr, 4);
+	assert_true(lvr & BIT(24));
+}
+
 #define TEST(f, s) cmocka_unit_test_setup_teardown(f, s, teardown)
 
 int main(void)
@@ -332,6 +354,7 @@ int main(void)
 		TEST(init_ends_what_is_written_to_memory, setup_full),
 		TEST(init_drops_queued_nmis, setup_full),
 		TEST(sipi_is_lost_while_init_is_held, setup_ap),
+		TEST(each_cpuid_is_told_to_the_apic, setup_full),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
