@@ -70,10 +70,12 @@ WR(cpu_canon)
 	return 0;
 }
 
-/* SYSENTER_ESP/EIP have no such check on AMD: the bits above the width follow its top one. */
+/* SYSENTER_ESP/EIP have no such check. AMD has SYSENTER in 32-bit code only and keeps as much; what a
+ * guest on another maker's CPU sees is 64 bits, those above the width following its top one. */
 WR(cpu_addr)
 {
-	*cpu_field(v, row) = cpu_sign_extend(val, cpu_has_la57(v->c));
+	*cpu_field(v, row) = v->p->cpuid.amd ? (u32)val :
+					       cpu_sign_extend(val, cpu_has_la57(v->c));
 	return 0;
 }
 
@@ -189,7 +191,10 @@ WR(tsc_aux)
 {
 	if (!host && !v->c->has_rdtscp)
 		return -EINVAL;
-	v->c->tsc_aux = (u32)val;	/* AMD: bits 63:32 are ignored */
+	/* Bits 63:32 are ignored by AMD's, reserved in others (SDM4 table 2-2). */
+	if (!v->p->cpuid.amd && val >> 32)
+		return -EINVAL;
+	v->c->tsc_aux = (u32)val;
 	return 0;
 }
 
@@ -328,6 +333,10 @@ WR(mtrr)
 	return 0;
 }
 
+/* SDM4 table 2-2: EMON; no BTS, no PEBS. */
+#define MISC_EMON BIT64(7)
+#define MISC_UNAVAILABLE (BIT64(11) | BIT64(12))
+
 RD(misc_enable)
 {
 	*val = v->p->msr.misc_enable;
@@ -336,6 +345,13 @@ RD(misc_enable)
 
 WR(misc_enable)
 {
+	u64 old = v->p->msr.misc_enable;
+
+	if (!host) {
+		if ((old ^ val) & MISC_UNAVAILABLE)
+			return -EINVAL;
+		val = (val & ~MISC_EMON) | (old & MISC_EMON);
+	}
 	v->p->msr.misc_enable = val;
 	return 0;
 }
@@ -520,11 +536,12 @@ WR(mc)
 
 	if (!p)
 		return -EINVAL;
-	/* CTL: all or nothing, save for one bit Linux leaves clear on some AMD parts. */
-	if (!host && msr % 4 == 0 && val && (val | BIT64(10)) != MSR_ALL)
+	/* CTL: all or nothing, save for bits that some Linux (10) and UnixWare (0) leave clear. */
+	if (msr % 4 == 0 && val && (val | BIT64(10) | BIT64(0)) != MSR_ALL)
 		return -EINVAL;
-	/* STATUS: only zero, unless HWCR.McStatusWrEn. */
-	if (!host && msr % 4 == 1 && val && !(v->p->msr.hwcr & BIT64(18)))
+	/* STATUS: only zero, unless HWCR.McStatusWrEn, which is AMD's. */
+	if (!host && msr % 4 == 1 && val &&
+	    !(v->p->cpuid.amd && v->p->msr.hwcr & BIT64(18)))
 		return -EINVAL;
 	*p = val;
 	return 0;
@@ -801,7 +818,7 @@ void msr_reset(struct vcpu *v)
 	msr_feature_get(0x10a, &m->arch_cap);
 	msr_feature_get(0xc0011029, &m->de_cfg);
 	m->poll_control = 1;
-	m->misc_enable = BIT64(11) | BIT64(12);	/* no BTS, no PEBS */
+	m->misc_enable = MISC_UNAVAILABLE;
 	m->mcg_cap = 0;
 	v->c->pat = 0x0007040600070406ull;
 }
