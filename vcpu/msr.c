@@ -385,6 +385,7 @@ WR(misc_features)
 	if ((val & 1) && !host && !(v->p->msr.platform_info & CPUID_FAULT))
 		return -EINVAL;
 	v->p->msr.misc_features = val;
+	v->c->cpuid_faults = val & 1;
 	return 0;
 }
 
@@ -814,9 +815,13 @@ void msr_reset(struct vcpu *v)
 {
 	struct vcpu_msrs *m = &v->p->msr;
 
-	msr_feature_get(0x8b, &m->ucode_rev);
-	msr_feature_get(0x10a, &m->arch_cap);
-	msr_feature_get(0xc0011029, &m->de_cfg);
+	/* Feature MSRs begin as 0, except those that KVM set for old programs (its quirk). */
+	m->ucode_rev = m->arch_cap = m->platform_info = 0;
+	if (!(v->cfg->disabled_quirks & QUIRK_STUFF_FEATURE_MSRS)) {
+		msr_feature_get(0x8b, &m->ucode_rev);
+		msr_feature_get(0x10a, &m->arch_cap);
+		m->platform_info = CPUID_FAULT;
+	}
 	m->poll_control = 1;
 	m->misc_enable = MISC_UNAVAILABLE;
 	m->mcg_cap = 0;

@@ -12,6 +12,7 @@
 #include "vcpu/vcpu.h"
 
 #define MSR_ALL (~0ull)
+#define QUIRK_STUFF_FEATURE_MSRS BIT64(8)	/* of newer headers */
 
 /*
  * ARCH_CAPABILITIES (SDM4 table 2-2): KVM offers it on AMD processors as well. Enhanced IBRS, and not

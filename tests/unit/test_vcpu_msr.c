@@ -346,6 +346,20 @@ static void what_the_maker_decides(void **state)
 	assert_false(guest_write(0x401, 1));	/* HWCR is AMD's */
 }
 
+/* What KVM tells as a feature MSR a new vCPU has as well, for old programs' sake; but not what
+ * changes how the CPU works, and with the quirk off nothing. */
+static void feature_msrs_at_creation(void **state)
+{
+	assert_true(rd(0x8b) == 0x01000065);
+	assert_true(rd(0xce) == BIT64(31));
+	assert_true(rd(0xc0011029) == 0);
+	assert_int_equal(vcpu_set_msr(R.v, 0xc0011029, 2), 0);
+	R.cfg.disabled_quirks = QUIRK_STUFF_FEATURE_MSRS;
+	msr_reset(R.v);
+	assert_true(rd(0x8b) == 0);
+	assert_true(rd(0xce) == 0);
+}
+
 static void kvmclock_page(void **state)
 {
 	struct {
@@ -415,6 +429,7 @@ int main(void)
 		RIG_TEST(misc_enable_rights),
 		RIG_TEST(mci_ctl_is_all_or_nothing),
 		RIG_TEST(what_the_maker_decides),
+		RIG_TEST(feature_msrs_at_creation),
 		RIG_TEST(kvmclock_page),
 		RIG_TEST(enforced_features),
 	};
