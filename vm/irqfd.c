@@ -29,6 +29,7 @@
 struct vm_irqfd {
 	struct vm *vm;
 	struct vm_irqfd *next;
+	struct vm_irqfd *claims;	/* by_fd_lock: the next of all VMs' */
 	u64 serial;
 	s64 id;		/* of the eventfd */
 	u32 gsi;
@@ -47,6 +48,7 @@ struct vm_poller {
 static _Atomic(struct vm_irqfd *) by_fd[FAST_FDS];
 static struct grace by_fd_grace;	/* of readers of by_fd[] */
 static pthread_mutex_t by_fd_lock = PTHREAD_MUTEX_INITIALIZER;	/* of writers; innermost */
+static struct vm_irqfd *claimed;	/* by_fd_lock */
 
 s64 vm_eventfd_id(int fd)
 {
@@ -117,16 +119,40 @@ void vm_irqfd_closed(u32 first, u32 last)
 			atomic_store(&by_fd[fd], NULL);
 }
 
-/* One eventfd for two VMs: only the kernel can tell both. */
+/* An eventfd raises one GSI of one VM, in KVM since 6.17. False: it has an owner already. */
+static bool claim(struct vm_irqfd *f)
+{
+	struct vm_irqfd *q;
+
+	pthread_mutex_lock(&by_fd_lock);
+	for (q = claimed; q && q->id != f->id; q = q->claims)
+		;
+	if (!q) {
+		f->claims = claimed;
+		claimed = f;
+	}
+	pthread_mutex_unlock(&by_fd_lock);
+	return !q;
+}
+
+static void unclaim(struct vm_irqfd *f)
+{
+	pthread_mutex_lock(&by_fd_lock);
+	for (struct vm_irqfd **q = &claimed; *q; q = &(*q)->claims) {
+		if (*q == f) {
+			*q = f->claims;
+			break;
+		}
+	}
+	pthread_mutex_unlock(&by_fd_lock);
+}
+
 static void fast_open(struct vm_irqfd *f)
 {
-	struct vm_irqfd *old;
-
 	if ((u32)f->user_fd >= FAST_FDS)
 		return;
 	pthread_mutex_lock(&by_fd_lock);
-	old = atomic_load(&by_fd[f->user_fd]);
-	atomic_store(&by_fd[f->user_fd], old && old->id == f->id ? NULL : f);
+	atomic_store(&by_fd[f->user_fd], f);
 	pthread_mutex_unlock(&by_fd_lock);
 }
 
@@ -231,6 +257,7 @@ fail:
 
 static void irqfd_free(struct vm *vm, struct vm_irqfd *f)
 {
+	unclaim(f);
 	if (f->resample_fd >= 0) {
 		irqchip_ack_unregister(vm_chip(vm), f->gsi);
 		close(f->resample_fd);
@@ -251,8 +278,7 @@ static int irqfd_assign(struct vm *vm, const struct kvm_irqfd *p)
 	s64 id;
 	int r;
 
-	if (!chip || (resample && irqchip_get_mode(chip) != IRQCHIP_FULL) ||
-	    p->gsi >= IRQCHIP_MAX_GSI)
+	if (!chip || (resample && irqchip_get_mode(chip) != IRQCHIP_FULL))
 		return -EINVAL;
 	id = vm_eventfd_id((int)p->fd);
 	if (id < 0)
@@ -263,9 +289,6 @@ static int irqfd_assign(struct vm *vm, const struct kvm_irqfd *p)
 		if (rid < 0)
 			return (int)rid;
 	}
-	for (f = vm->irqfds; f; f = f->next)
-		if (f->id == id)
-			return -EBUSY;
 	r = poller_start(vm);
 	if (r)
 		return r;
@@ -277,6 +300,10 @@ static int irqfd_assign(struct vm *vm, const struct kvm_irqfd *p)
 	f->gsi = p->gsi;
 	f->user_fd = (int)p->fd;
 	f->resample_fd = -1;
+	if (!claim(f)) {
+		free(f);
+		return -EBUSY;
+	}
 	f->fd = fcntl((int)p->fd, F_DUPFD_CLOEXEC, 0);
 	if (f->fd < 0)
 		goto fail;
@@ -285,14 +312,10 @@ static int irqfd_assign(struct vm *vm, const struct kvm_irqfd *p)
 
 		if (fd < 0)
 			goto fail;
-		r = irqchip_ack_register(chip, f->gsi);
-		if (r) {
-			close(fd);
-			close(f->fd);
-			free(f);
-			return r;
-		}
 		f->resample_fd = fd;
+		/* A GSI that no pin can be routed to is never acknowledged. */
+		if (f->gsi < IRQCHIP_MAX_GSI)
+			irqchip_ack_register(chip, f->gsi);
 	}
 	f->serial = vm->poller->next_serial++;
 	ev.data.u64 = f->serial;
