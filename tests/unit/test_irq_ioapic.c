@@ -176,6 +176,27 @@ static void resample_cycle(void **state)
 	rig_free(r);
 }
 
+/* Nobody is left who could say that the device has let go of the line. */
+static void the_last_resampler_lowers_its_line(void **state)
+{
+	struct rig *r = rig_new(IRQCHIP_FULL, 1);
+
+	rig_rte(r, 5, 0x55 | BIT(15), 0);
+	irqchip_ack_register(r->chip, 5);
+	irqchip_ack_register(r->chip, 5);
+	irqchip_set_irq(r->chip, 5, 1, IRQ_SOURCE_RESAMPLE, false);
+	irqchip_ack_unregister(r->chip, 5);
+	assert_true(r->chip->ioapic.irr & BIT(5));
+	irqchip_ack_unregister(r->chip, 5);
+	assert_false(r->chip->ioapic.irr & BIT(5));
+	/* what user space drives is not touched */
+	irqchip_ack_register(r->chip, 5);
+	irqchip_set_irq(r->chip, 5, 1, IRQ_SOURCE_USER, false);
+	irqchip_ack_unregister(r->chip, 5);
+	assert_true(r->chip->ioapic.irr & BIT(5));
+	rig_free(r);
+}
+
 static void edge_ack_notifier(void **state)
 {
 	struct rig *r = rig_new(IRQCHIP_FULL, 1);
@@ -378,6 +399,7 @@ int main(void)
 		cmocka_unit_test(unmask_serves_pending_level),
 		cmocka_unit_test(unmask_asks_the_resampler),
 		cmocka_unit_test(resample_cycle),
+		cmocka_unit_test(the_last_resampler_lowers_its_line),
 		cmocka_unit_test(edge_ack_notifier),
 		cmocka_unit_test(same_vector_on_two_pins),
 		cmocka_unit_test(eoi_storm_is_slowed),
