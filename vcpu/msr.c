@@ -484,6 +484,7 @@ WR(lbr)
 /* -- machine check (APM2 9.3) -- */
 
 #define MCG_CTL_P BIT64(8)
+#define MCG_CMCI_P BIT64(10)
 
 RD(mcg_cap)
 {
@@ -543,6 +544,36 @@ WR(mc)
 	/* STATUS: only zero, unless HWCR.McStatusWrEn, which is AMD's. */
 	if (!host && msr % 4 == 1 && val &&
 	    !(v->p->cpuid.amd && v->p->msr.hwcr & BIT64(18)))
+		return -EINVAL;
+	*p = val;
+	return 0;
+}
+
+/* SDM3 16.3.2.5: there with CMCI only; user space may read and clear them always. */
+static u64 *mc_ctl2(struct vcpu *v, u32 msr, bool ok)
+{
+	u32 bank = msr - 0x280;
+
+	if (bank >= (v->p->msr.mcg_cap & 0xff) || (!(v->p->msr.mcg_cap & MCG_CMCI_P) && !ok))
+		return NULL;
+	return &v->p->msr.mc_ctl2[bank];
+}
+
+RD(mc_ctl2)
+{
+	u64 *p = mc_ctl2(v, msr, host);
+
+	if (!p)
+		return -EINVAL;
+	*val = *p;
+	return 0;
+}
+
+WR(mc_ctl2)
+{
+	u64 *p = mc_ctl2(v, msr, host && !val);
+
+	if (!p)
 		return -EINVAL;
 	*p = val;
 	return 0;
@@ -871,7 +902,7 @@ int msr_feature_get(u32 msr, u64 *val)
 /* -- machine checks from user space -- */
 
 #define MCG_CAP_BANKS MC_BANKS
-#define MCG_CAP_VALID (MCG_CTL_P | BIT64(24) /* SER_P */ | BIT64(10) /* CMCI_P */)
+#define MCG_CAP_VALID (MCG_CTL_P | BIT64(24) /* SER_P */ | MCG_CMCI_P)
 
 u64 mce_cap_supported(void)
 {
@@ -887,8 +918,11 @@ int vcpu_setup_mce(struct vcpu *v, u64 cap)
 	v->p->msr.mcg_cap = cap;
 	if (cap & MCG_CTL_P)
 		v->p->msr.mcg_ctl = MSR_ALL;
-	for (u32 i = 0; i < banks; i++)
+	for (u32 i = 0; i < banks; i++) {
 		v->p->msr.mc[i][0] = MSR_ALL;
+		if (cap & MCG_CMCI_P)
+			v->p->msr.mc_ctl2[i] = 0;
+	}
 	cpuid_update_dynamic(v);
 	return 0;
 }
@@ -896,7 +930,16 @@ int vcpu_setup_mce(struct vcpu *v, u64 cap)
 #define MCI_VAL BIT64(63)
 #define MCI_OVER BIT64(62)
 #define MCI_UC BIT64(61)
+#define MCI_PCC BIT64(57)
+#define MCI_S BIT64(56)
+#define MCI_AR BIT64(55)
 #define MCG_MCIP BIT64(2)
+
+/* Uncorrected, no action required: nobody is interrupted but by CMCI. */
+static bool is_ucna(const struct kvm_x86_mce *m)
+{
+	return !m->mcg_status && (m->status & MCI_UC) && !(m->status & (MCI_PCC | MCI_S | MCI_AR));
+}
 
 int vcpu_set_mce(struct vcpu *v, const struct kvm_x86_mce *m)
 {
@@ -906,6 +949,15 @@ int vcpu_set_mce(struct vcpu *v, const struct kvm_x86_mce *m)
 	if (m->bank >= (s->mcg_cap & 0xff) || !(m->status & MCI_VAL))
 		return -EINVAL;
 	bank = s->mc[m->bank];
+	if (is_ucna(m)) {
+		bank[1] = m->status;
+		bank[2] = m->addr;
+		bank[3] = m->misc;
+		s->mcg_status = 0;
+		if (v->lapic && s->mcg_cap & MCG_CMCI_P && s->mc_ctl2[m->bank] & MC_CTL2_EN)
+			lapic_deliver_lvt(v->lapic, LVT_CMCI);
+		return 0;
+	}
 	/* Reporting is switched off: nothing is even logged. */
 	if ((m->status & MCI_UC) && ((s->mcg_cap & MCG_CTL_P && s->mcg_ctl != MSR_ALL) ||
 				     bank[0] != MSR_ALL))

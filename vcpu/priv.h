@@ -120,7 +120,7 @@ struct vcpu_msrs {
 	u64 misc_enable, misc_features, hwcr, platform_info, ucode_rev, de_cfg,
 	    arch_cap, spec_ctrl;
 	u64 osvw_len, osvw_status;
-	u64 mcg_cap, mcg_status, mcg_ctl, mc[MC_BANKS][4];
+	u64 mcg_cap, mcg_status, mcg_ctl, mc[MC_BANKS][4], mc_ctl2[MC_BANKS];
 	u64 smi_count, power_ctl;
 	u64 apf_en, apf_int, poll_control, pv_eoi, steal;
 	u64 system_time, wall_clock;

@@ -336,6 +336,45 @@ static void each_cpuid_is_told_to_the_apic(void **state)
 	assert_true(lvr & BIT(24));
 }
 
+/* An uncorrected error that needs no action is logged and told by the LVT's CMCI entry, if its bank says
+ * so (SDM3 16.5); never an exception. */
+static void ucna_raises_cmci(void **state)
+{
+	struct kvm_x86_mce m = { .bank = 1, .status = 5ull << 61, .addr = 0x1000, .misc = 7 };
+	u32 irr, lvt = 0x57, spiv = 0x1ff;
+	u64 val;
+
+	R.v->c->cr4 |= CR4_MCE;
+	assert_int_equal(vcpu_setup_mce(R.v, 10 | 1 << 8), 0);
+	assert_int_equal(vcpu_get_msr(R.v, 0x281, &val), 0);
+	assert_int_equal(vcpu_set_msr(R.v, 0x281, 0), 0);
+	assert_int_equal(vcpu_set_msr(R.v, 0x281, 1), -EINVAL);
+	assert_int_equal(msr_hook_read(R.v->c, 0x281, &val), CPU_FAULT);
+	assert_int_equal(vcpu_setup_mce(R.v, 10 | 1 << 8 | 1 << 10), 0);
+	assert_int_equal(msr_hook_write(R.v->c, 0x281, BIT64(30) | 0x7fff), CPU_OK);
+	assert_int_equal(msr_hook_write(R.v->c, 0x281, BIT64(15)), CPU_FAULT);
+	assert_int_equal(msr_hook_write(R.v->c, 0x28a, 0), CPU_FAULT);
+	lapic_mmio_write(lapic, 0xf0, &spiv, 4);
+	lapic_mmio_write(lapic, 0x2f0, &lvt, 4);
+	assert_int_equal(vcpu_set_mce(R.v, &m), 0);
+	assert_int_equal(vcpu_get_msr(R.v, 0x405, &val), 0);
+	assert_true(val == m.status);
+	lapic_mmio_read(lapic, 0x220, &irr, 4);
+	assert_int_equal(irr, BIT(0x57 - 0x40));
+	assert_false(R.v->p->ev.exc.pending);
+	/* another bank logs only */
+	m.bank = 2;
+	lapic_ack(lapic);
+	lapic_eoi(lapic);
+	assert_int_equal(vcpu_set_mce(R.v, &m), 0);
+	lapic_mmio_read(lapic, 0x220, &irr, 4);
+	assert_int_equal(irr, 0);
+	/* with the context corrupt it is a machine check */
+	m.status |= BIT64(57);
+	assert_int_equal(vcpu_set_mce(R.v, &m), 0);
+	assert_true(R.v->p->ev.exc.pending);
+}
+
 #define TEST(f, s) cmocka_unit_test_setup_teardown(f, s, teardown)
 
 int main(void)
@@ -355,6 +394,7 @@ int main(void)
 		TEST(init_drops_queued_nmis, setup_full),
 		TEST(sipi_is_lost_while_init_is_held, setup_ap),
 		TEST(each_cpuid_is_told_to_the_apic, setup_full),
+		TEST(ucna_raises_cmci, setup_full),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
