@@ -152,6 +152,8 @@ void lapic_set_tsc_deadline(struct lapic *l, u64 v)
 		return;
 	l->tsc_deadline = v;
 	arm_tsc(l);
+	/* Reached already: the guest expects the interrupt at its next instruction. */
+	lapic_poll_timer(l);
 }
 
 void lapic_tsc_changed(struct lapic *l)
