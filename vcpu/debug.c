@@ -94,6 +94,20 @@ int debug_stepped(struct vcpu *v, bool tf)
 	return vcpu_deliver_trap(v, &f) ? RUN_AGAIN : exit_shutdown(v);
 }
 
+/* HLT has retired and is stepped over like any other instruction: the trap ends the halt, and comes
+ * before the interrupt that would have (SDM3 6.9). */
+void debug_halted(struct vcpu *v)
+{
+	const struct vcpu_debug *d = &v->p->dbg;
+
+	if (unlikely(d->control & KVM_GUESTDBG_SINGLESTEP)) {
+		exit_debug(v, EXC_DB, vcpu_linear_rip(v), DR6_FIXED | DR6_BS, effective_dr7(v));
+		v->p->user_exit = true;
+	} else if (unlikely(v->c->rflags & FL_TF)) {
+		vcpu_queue_exception(v, &(struct cpu_fault){ .vector = EXC_DB, .payload = DR6_BS });
+	}
+}
+
 int debug_exec(struct cpu *c, const struct insn *in)
 {
 	struct vcpu *v = c->owner;

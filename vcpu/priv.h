@@ -276,6 +276,7 @@ bool insn_emulable(const struct insn *in);
 void vcpu_apic_page_update(struct vcpu *v);
 
 /* -- debug.c -- */
+void debug_halted(struct vcpu *v);
 int debug_exec(struct cpu *c, const struct insn *in);	/* CPU_OK: go on with cpu_exec */
 int debug_breakpoint(struct cpu *c, u8 vector);		/* cpu_hooks.breakpoint */
 void debug_update(struct vcpu *v);	/* before entering: follow DR7 and the control word */
