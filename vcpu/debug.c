@@ -127,6 +127,11 @@ int debug_breakpoint(struct cpu *c, u8 vector)
 {
 	struct vcpu *v = c->owner;
 
+	/* What MOV SS has held back is told by the same #DB. */
+	if (unlikely(c->watch_hit) && vector == EXC_DB && !user_hw(v)) {
+		c->dr6 = (c->dr6 & ~0xfull) | c->watch_hit;
+		c->watch_hit = 0;
+	}
 	if (vector != EXC_BP || !(v->p->dbg.control & KVM_GUESTDBG_USE_SW_BP))
 		return CPU_OK;
 	exit_debug(v, EXC_BP, vcpu_linear_rip(v), c->dr6, c->dr7);

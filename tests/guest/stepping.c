@@ -204,3 +204,42 @@ TEST(debugger, "a debugger that steps over HLT gets control behind it; the CPU s
 	CHECK_EQ(mp.mp_state, KVM_MP_STATE_HALTED);
 	guest_free(g);
 }
+
+/* A data breakpoint on what MOV SS loads is held back like a step (SDM3 17.3.1.1), and is told with or
+ * behind what the next instruction raises. r8 #DBs, r9 #BPs. */
+#define WATCHED(insn) "xor %r8d, %r8d\n xor %r9d, %r9d\n mov $0x10000, %edi\n mov %ss, %eax\n mov %eax, (%rdi)\n" \
+	"mov %rdi, %dr1\n mov $0x00f0040a, %eax\n mov %rax, %dr7\n mov (%rdi), %ss\n" insn \
+	"nop\n xor %eax, %eax\n mov %rax, %dr7" DONE
+#define HANDLERS(n) n "_db: inc %r8d\n iretq\n" n "_bp: inc %r9d\n iretq\n"
+CODE64(watch_icebp, WATCHED(".byte 0x2e, 0x2e, 0xf1\n") HANDLERS("watch_icebp"));
+CODE64(watch_int1, WATCHED("int $1\n") HANDLERS("watch_int1"));
+CODE64(watch_int3, WATCHED("int3\n") HANDLERS("watch_int3"));
+CODE64(watch_nop, WATCHED("nop\n") HANDLERS("watch_nop"));
+LABEL(watch_icebp_db); LABEL(watch_icebp_bp);
+LABEL(watch_int1_db); LABEL(watch_int1_bp);
+LABEL(watch_int3_db); LABEL(watch_int3_bp);
+LABEL(watch_nop_db); LABEL(watch_nop_bp);
+
+static void watched(const void *code, u64 len, u64 db, u64 bp, u32 dbs, u32 bps)
+{
+	struct guest *g = guest_with_code(M_LONG, code, (u32)len);
+	struct stop s;
+
+	guest_gate(g, 1, SEL_CODE64, db, 0xe, 0, 0);
+	guest_gate(g, 3, SEL_CODE64, bp, 0xe, 0, 0);
+	s = run(g);
+	CHECK_STOP(s, ST_DONE);
+	CHECK_EQ(s.r.r8, dbs);
+	CHECK_EQ(s.r.r9, bps);
+	CHECK_EQ(dr6(g) & 0xf, 2);
+	guest_free(g);
+}
+#define WATCH_CASE(n, dbs, bps) watched(n##_b, LEN(n), AT(n, n##_db), AT(n, n##_bp), dbs, bps)
+
+TEST(watched_ss, "a data breakpoint hit by MOV SS and the next instruction's own exception")
+{
+	WATCH_CASE(watch_nop, 1, 0);
+	WATCH_CASE(watch_icebp, 1, 0);
+	WATCH_CASE(watch_int1, 2, 0);
+	WATCH_CASE(watch_int3, 1, 1);
+}
