@@ -194,6 +194,7 @@ static void derive(struct vcpu *v)
 	e = cpuid_find(v, 0, 0);
 	v->p->cpuid.amd = !e || (e->ebx == 0x68747541 && e->edx == 0x69746e65) ||
 			  (e->ebx == 0x6f677948);	/* "Auth...", "Hygo..." */
+	c->sysenter_in_lm = !v->p->cpuid.amd;
 	e = cpuid_find(v, 0x40000001, 0);
 	v->p->cpuid.pv_features = e ? e->eax : 0;
 	nested_caps(v);
