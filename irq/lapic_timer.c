@@ -78,6 +78,8 @@ void lapic_timer_start(struct lapic *l, u32 count)
 		return;
 	}
 	set_deadline(l, 0);
+	if (l->timer_mode == LVT_TIMER_MODE)	/* both bits: reserved */
+		return;
 	l->period_ns = ticks_to_ns(l, lapic_get(l, APIC_TMICT));
 	if (!l->period_ns)
 		return;

@@ -212,6 +212,24 @@ static void a_change_of_the_entry_comes_after_what_has_run_out(void **state)
 	rig_free(r);
 }
 
+/* Both mode bits: reserved (SDM3 11.5.1). Nothing is started, as in KVM. */
+static void the_fourth_mode_counts_nothing(void **state)
+{
+	struct rig *r = rig_new(IRQCHIP_FULL, 1);
+	struct lapic *l = r->cpu[0].l;
+
+	rig_write(l, APIC_TDCR, 0xb);
+	rig_write(l, APIC_LVTT, VEC | LVT_TIMER_PERIODIC | LVT_TIMER_TSC_DEADLINE);
+	rig_write(l, APIC_TMICT, 1000);
+	lapic_set_tsc_deadline(l, 1);
+	assert_int_equal(lapic_get_tsc_deadline(l), 0);
+	assert_int_equal(lapic_next_event_ns(l), 0);
+	assert_int_equal(rig_read(l, APIC_TMCCT), 0);
+	to(r, rig_now + 1000000);
+	assert_false(fired(l));
+	rig_free(r);
+}
+
 static void a_reached_deadline_fires_with_its_write(void **state)
 {
 	struct rig *r = rig_new(IRQCHIP_FULL, 1);
@@ -248,6 +266,7 @@ int main(void)
 		cmocka_unit_test(restore),
 		cmocka_unit_test(a_restored_one_shot_that_has_run_out_fires),
 		cmocka_unit_test(a_change_of_the_entry_comes_after_what_has_run_out),
+		cmocka_unit_test(the_fourth_mode_counts_nothing),
 		cmocka_unit_test(a_reached_deadline_fires_with_its_write),
 		cmocka_unit_test(software_disable_masks),
 	};
