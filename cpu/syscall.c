@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * cpu/syscall.c - SYSCALL, SYSRET, SYSENTER and SYSEXIT as an AMD CPU does them
- * (APM2 6.1, APM3): SYSCALL also from compatibility and legacy mode, SYSENTER in legacy mode only; in
- * long mode too (SDM2 SYSENTER) if CPUID names another maker, as KVM emulates it then.
+ * (APM2 6.1, APM3): SYSCALL also from compatibility and legacy mode, SYSENTER in legacy mode only.
+ * If CPUID names another maker, in long mode too (SDM2 SYSENTER), as KVM emulates it then.
  */
 #include "cpu/exec_priv.h"
 

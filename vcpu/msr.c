@@ -70,8 +70,8 @@ WR(cpu_canon)
 	return 0;
 }
 
-/* SYSENTER_ESP/EIP have no such check. AMD has SYSENTER in 32-bit code only and keeps as much; what a
- * guest on another maker's CPU sees is 64 bits, those above the width following its top one. */
+/* SYSENTER_ESP/EIP have no such check. AMD has SYSENTER in 32-bit code only and keeps as much; what
+ * a guest on another maker's CPU sees is 64 bits, those above the width following its top one. */
 WR(cpu_addr)
 {
 	*cpu_field(v, row) = v->p->cpuid.amd ? (u32)val :

@@ -260,7 +260,7 @@ RULE(irqfd, "5.2", "IRQFD: no irqchip EINVAL, bad fd EBADF/EINVAL, twice EBUSY, 
 	IS(ioctl(m.vm, KVM_IRQFD, &f), 0);	/* nothing there: no error */
 }
 
-RULE(irqfd_two_vms, "1.8", "IRQFD: an eventfd belongs to one GSI of one VM; deassignment always succeeds")
+RULE(irqfd_two_vms, "1.8", "IRQFD: one GSI of one VM for each eventfd; deassignment succeeds")
 {
 	int fd = eventfd(0, EFD_NONBLOCK), copy = dup(fd), vm2;
 	struct kvm_irqfd f = { .fd = (u32)fd, .gsi = 10 };

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tests/guest/ioapic.c - a guest that programs the I/O APIC by itself while its device lines move: edge,
- * level, mask, Remote IRR, new destinations in mid-service (82093AA; facts 1.6).
+ * tests/guest/ioapic.c - a guest that programs the I/O APIC by itself while its device lines move:
+ * edge, level, mask, Remote IRR, new destinations in mid-service (82093AA; facts 1.6).
  *
- * OUT to LINE_PORT asks the test for a line: bit 0 the level, bits 7:1 the pin. Interrupts have to be
- * there at the next instruction.
+ * OUT to LINE_PORT asks the test for a line: bit 0 the level, bits 7:1 the pin. Interrupts have to
+ * be there at the next instruction.
  */
 #include <sys/ioctl.h>
 
@@ -140,7 +140,8 @@ TEST(again, "a line that is high at the EOI interrupts again, masked only when i
 #define TMR_BIT "mov 0x1c0(%rbp), %eax\n shr $4, %eax\n and $1, %eax\n"	/* of 0x84 */
 CODE64(tmr, BEGIN "sti\n"
 	PUT(14, 0, "0x84") LINE(14, 1) LINE(14, 0) TMR_BIT "mov %eax, %r10d\n"
-	PUT(14, 0, "0x84 + " LEVEL) TMR_BIT "mov %eax, %r11d\n" LINE(14, 1) TMR_BIT "mov %eax, %r12d\n"
+	PUT(14, 0, "0x84 + " LEVEL) TMR_BIT "mov %eax, %r11d\n"
+	LINE(14, 1) TMR_BIT "mov %eax, %r12d\n"
 	PUT(14, 0, "0x84") TMR_BIT "mov %eax, %r13d\n" LINE(14, 1) LINE(14, 0) TMR_BIT
 	"mov %eax, %r14d" DONE
 	"tmr_h: inc %r8d\n push %rax\n" LINE(14, 0) "pop %rax\n" EOI "iretq\n");
@@ -174,7 +175,7 @@ CODE64(moved, BEGIN PUT(13, 0, "0x64 + " LEVEL) PUT(14, 0, "0x84 + " LEVEL) "sti
 LABEL(moved_h);
 LABEL(moved_low);
 
-TEST(moved, "an entry that gets another destination while its interrupt is on the way is still ended")
+TEST(moved, "an entry that is moved while its interrupt is on the way is still ended")
 {
 	struct guest *g = make(moved_b, (u32)LEN(moved), AT(moved, moved_h), AT(moved, moved_low));
 	struct stop s = run_lines(g);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tests/guest/stepping.c - single steps that meet something else: the shadow of MOV SS, ICEBP, general
- * detect, HLT, instructions that leave the CPU (SDM3 17.3; kvm-unit-tests' debug has the same cases).
+ * tests/guest/stepping.c - single steps that meet something else: the shadow of MOV SS, ICEBP,
+ * general detect, HLT, instructions that leave the CPU (SDM3 17.3; kvm-unit-tests' debug has the
+ * same cases).
  */
 #include "tests/guest/harness/harness.h"
 
@@ -50,16 +51,17 @@ static void expect(struct guest *g, const struct trap *t, u32 n)
 			return;
 		}
 		if (s.rip != t[i].rip || dr6(g) != (DR6_INIT | t[i].dr6))
-			test_fail(__FILE__, __LINE__, "trap %u: rip %llx dr6 %x, expected %llx %x", i,
-				  (unsigned long long)s.rip, dr6(g), (unsigned long long)t[i].rip,
-				  DR6_INIT | t[i].dr6);
+			test_fail(__FILE__, __LINE__, "trap %u: rip %llx dr6 %x, expected %llx %x",
+				  i, (unsigned long long)s.rip, dr6(g),
+				  (unsigned long long)t[i].rip, DR6_INIT | t[i].dr6);
 		clear_dr6(g);
 		cpu_resume(cpu0(g), &s, s.rip);
 	}
 }
 
-CODE64(icebp, "mov %ss, %cx\n" TF_ON "mov %cx, %ss\n .byte 0xf1\n icebp_1: .byte 0xf1\n icebp_2: nop\n"
-	"icebp_3: pushf\n icebp_4: andl $0xfffffeff, (%rsp)\n icebp_5: popf\n icebp_6: nop" DONE);
+CODE64(icebp, "mov %ss, %cx\n" TF_ON "mov %cx, %ss\n .byte 0xf1\n"
+	"icebp_1: .byte 0xf1\n icebp_2: nop\n icebp_3: pushf\n"
+	"icebp_4: andl $0xfffffeff, (%rsp)\n icebp_5: popf\n icebp_6: nop" DONE);
 LABEL(icebp_1);
 LABEL(icebp_2);
 LABEL(icebp_3);
@@ -103,8 +105,8 @@ TEST(detect, "general detect is a fault also in the shadow of MOV SS, and clears
 }
 
 CODE64(leaving, TF_ON "leaving_0: xor %eax, %eax\n leaving_1: cpuid\n leaving_2: mov $0x1b, %ecx\n"
-	"leaving_3: rdmsr\n leaving_4: nop\n leaving_5: pushf\n leaving_6: andl $0xfffffeff, (%rsp)\n"
-	"leaving_7: popf\n leaving_8: nop" DONE);
+	"leaving_3: rdmsr\n leaving_4: nop\n leaving_5: pushf\n"
+	"leaving_6: andl $0xfffffeff, (%rsp)\n leaving_7: popf\n leaving_8: nop" DONE);
 LABEL(leaving_1);
 LABEL(leaving_2);
 LABEL(leaving_3);
@@ -205,9 +207,11 @@ TEST(debugger, "a debugger that steps over HLT gets control behind it; the CPU s
 	guest_free(g);
 }
 
-/* A data breakpoint on what MOV SS loads is held back like a step (SDM3 17.3.1.1), and is told with or
- * behind what the next instruction raises. r8 #DBs, r9 #BPs. */
-#define WATCHED(insn) "xor %r8d, %r8d\n xor %r9d, %r9d\n mov $0x10000, %edi\n mov %ss, %eax\n mov %eax, (%rdi)\n" \
+/* A data breakpoint on what MOV SS loads is held back like a step (SDM3 17.3.1.1), and is told with
+ * or behind what the next instruction raises. r8 #DBs, r9 #BPs. */
+#define WATCHED(insn) \
+	"xor %r8d, %r8d\n xor %r9d, %r9d\n mov $0x10000, %edi\n" \
+	"mov %ss, %eax\n mov %eax, (%rdi)\n" \
 	"mov %rdi, %dr1\n mov $0x00f0040a, %eax\n mov %rax, %dr7\n mov (%rdi), %ss\n" insn \
 	"nop\n xor %eax, %eax\n mov %rax, %dr7" DONE
 #define HANDLERS(n) n "_db: inc %r8d\n iretq\n" n "_bp: inc %r9d\n iretq\n"

@@ -101,8 +101,10 @@ TEST(sysenter, "SYSENTER and SYSEXIT in 32-bit protected mode")
 	CHECK_EQ(s.r.rbp, 0x2f000);
 }
 /* r13 CS and r14 SS of the entry, r15 its stack */
-CODE64(se64, "mov $0x2f000, %ecx\n lea se64_back(%rip), %rdx\n sysenter\n se64_back: mov %cs, %edi\n mov %rsp, %rbp"
-	DONE3 "se64_entry: mov %cs, %r13d\n mov %ss, %r14d\n mov %rsp, %r15\n pushf\n pop %r12\n sysexitq");
+CODE64(se64, "mov $0x2f000, %ecx\n lea se64_back(%rip), %rdx\n sysenter\n"
+	"se64_back: mov %cs, %edi\n mov %rsp, %rbp" DONE3
+	"se64_entry: mov %cs, %r13d\n mov %ss, %r14d\n mov %rsp, %r15\n pushf\n pop %r12\n"
+	"sysexitq");
 LABEL(se64_entry);
 TEST(sysenter64, "in long mode SYSENTER is #UD on AMD's CPUs, and works on others'")
 {

@@ -232,8 +232,8 @@ static void base_transitions(void **state)
 	rig_free(r);
 }
 
-/* KVM compares before it checks, so that user space can give back what it has got whatever has become
- * of the CPUID since. */
+/* KVM compares before it checks, so that user space can give back what it has got whatever has
+ * become of the CPUID since. */
 static void writing_the_base_it_has_is_always_allowed(void **state)
 {
 	struct rig *r = rig_new(IRQCHIP_FULL, 1);

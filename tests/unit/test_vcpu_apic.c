@@ -268,8 +268,8 @@ static void pv_eoi(void **state)
 	assert_int_equal(isr, 0);
 }
 
-/* What a guest had KVM write to its memory ends with INIT: whoever starts the CPU again may use that
- * memory for something else. */
+/* What a guest had KVM write to its memory ends with INIT: whoever starts the CPU again may use
+ * that memory for something else. */
 static void init_ends_what_is_written_to_memory(void **state)
 {
 	static const u32 msrs[] = { 0x4b564d01, 0x4b564d03, 0x4b564d04 };
@@ -336,8 +336,8 @@ static void each_cpuid_is_told_to_the_apic(void **state)
 	assert_true(lvr & BIT(24));
 }
 
-/* An uncorrected error that needs no action is logged and told by the LVT's CMCI entry, if its bank says
- * so (SDM3 16.5); never an exception. */
+/* An uncorrected error that needs no action is logged and told by the LVT's CMCI entry, if its bank
+ * says so (SDM3 16.5); never an exception. */
 static void ucna_raises_cmci(void **state)
 {
 	struct kvm_x86_mce m = { .bank = 1, .status = 5ull << 61, .addr = 0x1000, .misc = 7 };
