@@ -306,7 +306,11 @@ static void sipi_is_lost_while_init_is_held(void **state)
 	lapic_post_events(lapic, LAPIC_EV_SIPI);
 	vcpu_apic_events(R.v);
 	assert_int_equal(lapic_peek_events(lapic), LAPIC_EV_INIT);
+	/* nor does it end a HLT */
+	vcpu_set_mp(R.v, KVM_MP_STATE_HALTED);
+	assert_false(vcpu_has_events(R.v));
 	R.v->c->svm->gif = true;
+	assert_true(vcpu_has_events(R.v));
 	vcpu_apic_events(R.v);
 	assert_int_equal(mp(), KVM_MP_STATE_INIT_RECEIVED);
 	lapic_post_events(lapic, LAPIC_EV_SIPI);
