@@ -51,7 +51,8 @@ static u64 after(u64 now, u64 delta)
 	return delta >> 63 ? 0 : now + delta;
 }
 
-static void arm_tsc(struct lapic *l)
+/* True: it is reached already. */
+static bool arm_tsc(struct lapic *l)
 {
 	const struct irq_ops *ops = l->chip->ops;
 	void *vcpu = lapic_vcpu(l);
@@ -59,14 +60,17 @@ static void arm_tsc(struct lapic *l)
 
 	if (!l->tsc_deadline || !vcpu) {
 		set_deadline(l, 0);
-		return;
+		return false;
 	}
 	now = irqchip_now(l->chip);
 	tsc = ops->tsc_now(vcpu);
-	if (l->tsc_deadline <= tsc)
+	if (l->tsc_deadline <= tsc) {
 		set_deadline(l, now ? now : 1);
-	else	/* +1: conversion rounds down, the timer must not be early */
-		set_deadline(l, after(now, ops->tsc_to_ns(vcpu, l->tsc_deadline - tsc) + 1));
+		return true;
+	}
+	/* +1: conversion rounds down, the timer must not be early */
+	set_deadline(l, after(now, ops->tsc_to_ns(vcpu, l->tsc_deadline - tsc) + 1));
+	return false;
 }
 
 void lapic_timer_start(struct lapic *l, u32 count)
@@ -153,9 +157,8 @@ void lapic_set_tsc_deadline(struct lapic *l, u64 v)
 	if (!lapic_hw_enabled(l) || l->timer_mode != LVT_TIMER_TSC_DEADLINE)
 		return;
 	l->tsc_deadline = v;
-	arm_tsc(l);
-	/* Reached already: the guest expects the interrupt at its next instruction. */
-	lapic_poll_timer(l);
+	if (arm_tsc(l))		/* the guest expects the interrupt at its next instruction */
+		lapic_poll_timer(l);
 }
 
 void lapic_tsc_changed(struct lapic *l)
