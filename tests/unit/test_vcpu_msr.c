@@ -360,6 +360,23 @@ static void feature_msrs_at_creation(void **state)
 	assert_true(rd(0xce) == 0);
 }
 
+/* Also where user space is the APIC: the rules are the CPU's (SDM3 figure 11-27). */
+static void apic_base_transitions(void **state)
+{
+	const u64 base = 0xfee00100, en = BIT64(11), x2 = BIT64(10);
+
+	rig_cpuid();
+	assert_true(rd(0x1b) == (base | en));
+	assert_false(guest_write(0x1b, base | x2));
+	assert_true(guest_write(0x1b, base | en | x2));
+	assert_false(guest_write(0x1b, base | en));
+	assert_int_equal(vcpu_set_msr(R.v, 0x1b, base | en), 0);	/* user space may */
+	assert_true(guest_write(0x1b, base));
+	assert_false(guest_write(0x1b, base | en | x2));
+	assert_true(guest_write(0x1b, base | en));
+	assert_false(guest_write(0x1b, base | en | 1));
+}
+
 static void kvmclock_page(void **state)
 {
 	struct {
@@ -426,6 +443,7 @@ int main(void)
 		RIG_TEST(tsc_writes_synchronise),
 		RIG_TEST(tsc_scaling),
 		RIG_TEST(machine_check),
+		RIG_TEST(apic_base_transitions),
 		RIG_TEST(misc_enable_rights),
 		RIG_TEST(mci_ctl_is_all_or_nothing),
 		RIG_TEST(what_the_maker_decides),
