@@ -14,7 +14,6 @@
 #include "abi/dispatch.h"
 
 /* MCG_CTL_P and MCG_SER_P (APM2 9.3.1.1); the count of banks is the VMM's choice. */
-#define MCE_CAP (BIT64(8) | BIT64(24))
 
 static long sys_api_version(struct handle *h)
 {
@@ -136,7 +135,7 @@ static long sys_get_msrs(struct handle *h, void *user)
 
 static long sys_mce_cap(struct handle *h, u64 *cap)
 {
-	*cap = MCE_CAP;
+	*cap = mce_cap_supported();
 	return 0;
 }
 

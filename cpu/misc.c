@@ -21,6 +21,8 @@ int exec_cpuid(struct cpu *c, const struct insn *in)
 {
 	u32 out[4];
 
+	if (unlikely(c->cpuid_faults) && c->cpl)
+		return cpu_raise_err(c, EXC_GP, 0);
 	/* CPUID serialises: code that somebody outside has written, and this CPU was told
 	 * of through memory, is executed as written from here on (APM2 7.6.1, 7.6.4). */
 	engine_code_suspect(c);

@@ -2,6 +2,7 @@
 /*
  * cpu/syscall.c - SYSCALL, SYSRET, SYSENTER and SYSEXIT as an AMD CPU does them
  * (APM2 6.1, APM3): SYSCALL also from compatibility and legacy mode, SYSENTER in legacy mode only.
+ * If CPUID names another maker, in long mode too (SDM2 SYSENTER), as KVM emulates it then.
  */
 #include "cpu/exec_priv.h"
 
@@ -84,16 +85,16 @@ int exec_sysret(struct cpu *c, const struct insn *in)
 int exec_sysenter(struct cpu *c, const struct insn *in)
 {
 	u16 sel = c->sysenter_cs & 0xfffc;
+	bool lm = cpu_in_lm(c);
 
-	/* Not recognised in long mode (APM3 SYSENTER). */
-	if (cpu_in_lm(c))
+	if (lm && !c->sysenter_in_lm)
 		return cpu_raise(c, EXC_UD);
 	if (cpu_real_mode(c) || !sel)
 		return cpu_raise_err(c, EXC_GP, 0);
-	flat(&c->seg[S_CS], sel, ATTR_CODE32, 0);
+	flat(&c->seg[S_CS], sel, lm ? ATTR_CODE64 : ATTR_CODE32, 0);
 	flat(&c->seg[S_SS], sel + 8, ATTR_DATA, 0);
-	c->gpr[R_RSP] = (u32)c->sysenter_esp;
-	c->rip = (u32)c->sysenter_eip;
+	c->gpr[R_RSP] = lm ? c->sysenter_esp : (u32)c->sysenter_esp;
+	c->rip = lm ? c->sysenter_eip : (u32)c->sysenter_eip;
 	set_cpl(c, 0);
 	cpu_set_flags(c, 0, FL_VM | FL_IF | FL_RF);
 	return CPU_OK;
@@ -102,15 +103,20 @@ int exec_sysenter(struct cpu *c, const struct insn *in)
 int exec_sysexit(struct cpu *c, const struct insn *in)
 {
 	u16 sel = c->sysenter_cs & 0xfffc;
+	bool wide = in->mode == 8 && in->rex_w;
+	u64 sp = c->gpr[R_RCX], ip = c->gpr[R_RDX];
 
-	if (cpu_in_lm(c))
+	if (cpu_in_lm(c) && !c->sysenter_in_lm)
 		return cpu_raise(c, EXC_UD);
-	if (cpu_real_mode(c) || c->cpl || !sel)
+	if (cpu_real_mode(c) || c->cpl || !sel ||
+	    (wide && !(cpu_canonical(c, sp) && cpu_canonical(c, ip))))
 		return cpu_raise_err(c, EXC_GP, 0);
-	flat(&c->seg[S_CS], (sel + 16) | 3, ATTR_CODE32, 3);
+	if (wide)
+		sel += 16;
+	flat(&c->seg[S_CS], (sel + 16) | 3, wide ? ATTR_CODE64 : ATTR_CODE32, 3);
 	flat(&c->seg[S_SS], (sel + 24) | 3, ATTR_DATA, 3);
-	c->gpr[R_RSP] = (u32)c->gpr[R_RCX];
-	c->rip = (u32)c->gpr[R_RDX];
+	c->gpr[R_RSP] = wide ? sp : (u32)sp;
+	c->rip = wide ? ip : (u32)ip;
 	set_cpl(c, 3);
 	return CPU_OK;
 }

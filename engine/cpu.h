@@ -352,6 +352,8 @@ struct cpu {
 	u8 maxphyaddr;		/* bits */
 	u8 has_nx, has_1g_pages, has_pcid, has_smep, has_smap, has_umip,
 	   has_fsgsbase, has_rdtscp, has_xsave, has_lm, has_syscall;
+	u8 sysenter_in_lm;	/* not an AMD CPU: SYSENTER is there in long mode too */
+	u8 cpuid_faults;	/* CPUID is for ring 0 only (MISC_FEATURES_ENABLES) */
 
 	const struct cpu_ops *ops;
 	void *owner;		/* struct vcpu of the layer above */

@@ -175,8 +175,9 @@ void irqchip_ack_unregister(struct irqchip *chip, u32 gsi)
 	if (gsi >= IRQCHIP_MAX_GSI)
 		return;
 	irqchip_lock(chip);
-	if (chip->ack_refs[gsi])
-		chip->ack_refs[gsi]--;
+	/* With the last one goes what they held high together. */
+	if (chip->ack_refs[gsi] && !--chip->ack_refs[gsi])
+		irqchip_set_irq_locked(chip, gsi, 0, IRQ_SOURCE_RESAMPLE, false);
 	irqchip_unlock(chip);
 	apic_wake_all(chip, IRQ_WAKE_SCAN);
 }

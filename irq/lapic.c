@@ -49,14 +49,13 @@ bool lapic_x2apic(struct lapic *l)
 
 int lapic_set_base(struct lapic *l, u64 v, bool host)
 {
-	u64 old = lapic_get_base(l), mode = v & (APIC_BASE_EN | APIC_BASE_EXTD);
-	u64 old_mode = old & (APIC_BASE_EN | APIC_BASE_EXTD);
+	u64 old = lapic_get_base(l), mode = v & APIC_BASE_MODE, old_mode = old & APIC_BASE_MODE;
 
+	if (v == old)	/* whatever CPUID says by now */
+		return 0;
 	if (v & l->base_reserved || mode == APIC_BASE_EXTD)
 		return -EINVAL;
-	/* SDM3 figure 11-27: x2APIC is entered from xAPIC only and left to disabled only. */
-	if (!host && ((old_mode == (APIC_BASE_EN | APIC_BASE_EXTD) && mode == APIC_BASE_EN) ||
-		      (!old_mode && mode == (APIC_BASE_EN | APIC_BASE_EXTD))))
+	if (!host && !apic_base_step(old, v))
 		return -EINVAL;
 	atomic_store(&l->base, v);
 	if ((old ^ v) & v & APIC_BASE_EN)
@@ -205,6 +204,10 @@ void lapic_reset(struct lapic *l, bool init_event)
 	lapic_update_ppr(l);
 	apicv_refresh(l);
 	apic_map_update(l->chip);
+	/* An RTC interrupt that was requested or in service will not be ended any more. */
+	irqchip_lock(l->chip);
+	ioapic_rtc_restore(l->chip, l);
+	irqchip_unlock(l->chip);
 }
 
 struct lapic *lapic_create(struct irqchip *chip, void *vcpu, u32 id, bool bsp)

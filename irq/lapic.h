@@ -15,7 +15,17 @@
 #define APIC_BASE_BSP		BIT64(8)
 #define APIC_BASE_EXTD		BIT64(10)
 #define APIC_BASE_EN		BIT64(11)
+#define APIC_BASE_MODE		(APIC_BASE_EN | APIC_BASE_EXTD)
 #define LAPIC_STATE_SIZE	1024	/* KVM_GET_LAPIC */
+
+/* SDM3 figure 11-27: x2APIC mode is entered from xAPIC mode only and left to disabled only. User
+ * space may do more. */
+static inline bool apic_base_step(u64 from, u64 to)
+{
+	u64 a = from & APIC_BASE_MODE, b = to & APIC_BASE_MODE;
+
+	return !(a == APIC_BASE_MODE && b == APIC_BASE_EN) && !(!a && b == APIC_BASE_MODE);
+}
 
 /* -- life cycle: the VM's lock holder -- */
 /* vcpu: handed back to irq_ops. id: the x2APIC id (KVM's vcpu id), < 2^31. The APIC comes up

@@ -179,8 +179,10 @@ static int write_lvt(struct lapic *l, u32 offset, u32 v)
 	enum lapic_lvt which = lvt_at(offset);
 	u32 mask = lapic_lvt_mask(which);
 
-	if (which == LVT_TIMER)
+	if (which == LVT_TIMER) {
 		mask |= lapic_timer_mode_mask(l);
+		lapic_poll_timer(l);	/* what has run out by now is the old entry's */
+	}
 	if (!lapic_sw_enabled(l))
 		v |= LVT_MASKED;
 	lapic_put(l, offset, v & mask);

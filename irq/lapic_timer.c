@@ -51,7 +51,8 @@ static u64 after(u64 now, u64 delta)
 	return delta >> 63 ? 0 : now + delta;
 }
 
-static void arm_tsc(struct lapic *l)
+/* True: it is reached already. */
+static bool arm_tsc(struct lapic *l)
 {
 	const struct irq_ops *ops = l->chip->ops;
 	void *vcpu = lapic_vcpu(l);
@@ -59,25 +60,30 @@ static void arm_tsc(struct lapic *l)
 
 	if (!l->tsc_deadline || !vcpu) {
 		set_deadline(l, 0);
-		return;
+		return false;
 	}
 	now = irqchip_now(l->chip);
 	tsc = ops->tsc_now(vcpu);
-	if (l->tsc_deadline <= tsc)
+	if (l->tsc_deadline <= tsc) {
 		set_deadline(l, now ? now : 1);
-	else	/* +1: conversion rounds down, the timer must not be early */
-		set_deadline(l, after(now, ops->tsc_to_ns(vcpu, l->tsc_deadline - tsc) + 1));
+		return true;
+	}
+	/* +1: conversion rounds down, the timer must not be early */
+	set_deadline(l, after(now, ops->tsc_to_ns(vcpu, l->tsc_deadline - tsc) + 1));
+	return false;
 }
 
 void lapic_timer_start(struct lapic *l, u32 count)
 {
-	u64 left;
+	u64 left, now;
 
 	if (l->timer_mode == LVT_TIMER_TSC_DEADLINE) {
 		arm_tsc(l);
 		return;
 	}
 	set_deadline(l, 0);
+	if (l->timer_mode == LVT_TIMER_MODE)	/* both bits: reserved */
+		return;
 	l->period_ns = ticks_to_ns(l, lapic_get(l, APIC_TMICT));
 	if (!l->period_ns)
 		return;
@@ -85,12 +91,12 @@ void lapic_timer_start(struct lapic *l, u32 count)
 	clamp_period(l);
 	if (count == lapic_get(l, APIC_TMICT) || left > l->period_ns)
 		left = l->period_ns;
-	if (!left) {
-		if (l->timer_mode != LVT_TIMER_PERIODIC)
-			return;		/* a one-shot that has fired */
+	/* Nothing left of a restored one-shot: whether its interrupt was delivered, the state does
+	 * not say. Fire, as KVM does, rather than lose it. */
+	if (!left && l->timer_mode == LVT_TIMER_PERIODIC)
 		left = l->period_ns;
-	}
-	set_deadline(l, after(irqchip_now(l->chip), left));
+	now = irqchip_now(l->chip);
+	set_deadline(l, after(now ? now : 1, left));
 }
 
 u32 lapic_timer_count(struct lapic *l)
@@ -151,7 +157,8 @@ void lapic_set_tsc_deadline(struct lapic *l, u64 v)
 	if (!lapic_hw_enabled(l) || l->timer_mode != LVT_TIMER_TSC_DEADLINE)
 		return;
 	l->tsc_deadline = v;
-	arm_tsc(l);
+	if (arm_tsc(l))		/* the guest expects the interrupt at its next instruction */
+		lapic_poll_timer(l);
 }
 
 void lapic_tsc_changed(struct lapic *l)

@@ -194,6 +194,7 @@ static void derive(struct vcpu *v)
 	e = cpuid_find(v, 0, 0);
 	v->p->cpuid.amd = !e || (e->ebx == 0x68747541 && e->edx == 0x69746e65) ||
 			  (e->ebx == 0x6f677948);	/* "Auth...", "Hygo..." */
+	c->sysenter_in_lm = !v->p->cpuid.amd;
 	e = cpuid_find(v, 0x40000001, 0);
 	v->p->cpuid.pv_features = e ? e->eax : 0;
 	nested_caps(v);
@@ -265,6 +266,7 @@ int vcpu_set_cpuid2(struct vcpu *v, const struct kvm_cpuid_entry2 *e, u32 n)
 	t->n = n;
 	t->set = true;
 	derive(v);
+	t->apic_lapic = NULL;	/* tell it again: the address width may be another one */
 	cpuid_update_dynamic(v);
 	return 0;
 }

@@ -94,6 +94,20 @@ int debug_stepped(struct vcpu *v, bool tf)
 	return vcpu_deliver_trap(v, &f) ? RUN_AGAIN : exit_shutdown(v);
 }
 
+/* HLT has retired and is stepped over like any other instruction: the trap ends the halt, and comes
+ * before the interrupt that would have (SDM3 6.9). */
+void debug_halted(struct vcpu *v)
+{
+	const struct vcpu_debug *d = &v->p->dbg;
+
+	if (unlikely(d->control & KVM_GUESTDBG_SINGLESTEP)) {
+		exit_debug(v, EXC_DB, vcpu_linear_rip(v), DR6_FIXED | DR6_BS, effective_dr7(v));
+		v->p->user_exit = true;
+	} else if (unlikely(v->c->rflags & FL_TF)) {
+		vcpu_queue_exception(v, &(struct cpu_fault){ .vector = EXC_DB, .payload = DR6_BS });
+	}
+}
+
 int debug_exec(struct cpu *c, const struct insn *in)
 {
 	struct vcpu *v = c->owner;
@@ -113,6 +127,11 @@ int debug_breakpoint(struct cpu *c, u8 vector)
 {
 	struct vcpu *v = c->owner;
 
+	/* What MOV SS has held back is told by the same #DB. */
+	if (unlikely(c->watch_hit) && vector == EXC_DB && !user_hw(v)) {
+		c->dr6 = (c->dr6 & ~0xfull) | c->watch_hit;
+		c->watch_hit = 0;
+	}
 	if (vector != EXC_BP || !(v->p->dbg.control & KVM_GUESTDBG_USE_SW_BP))
 		return CPU_OK;
 	exit_debug(v, EXC_BP, vcpu_linear_rip(v), c->dr6, c->dr7);

@@ -65,6 +65,7 @@ static int hlt(struct cpu *c)
 	struct vcpu *v = c->owner;
 
 	vcpu_count(v, halt_exits);
+	debug_halted(v);
 	if (v->cfg->disabled_exits & KVM_X86_DISABLE_EXITS_HLT) {
 		v->p->hw_halted = true;
 		return CPU_EXIT;

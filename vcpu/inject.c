@@ -192,7 +192,7 @@ bool vcpu_has_events(struct vcpu *v)
 	struct vcpu_priv *p = v->p;
 	u32 mp = vcpu_mp(v), apic = v->lapic ? lapic_peek_events(v->lapic) : 0;
 
-	if (apic & (LAPIC_EV_INIT | LAPIC_EV_SIPI))
+	if (apic & (LAPIC_EV_INIT | LAPIC_EV_SIPI) && svm_gif(v->c))
 		return true;
 	if (mp == KVM_MP_STATE_UNINITIALIZED || mp == KVM_MP_STATE_INIT_RECEIVED)
 		return false;

@@ -22,9 +22,15 @@ static void do_init(struct vcpu *v)
 	p->hw_halted = false;
 	p->pv_unhalted = false;
 	p->pv_eoi_pending = false;
+	/* What is written to or read from the guest's memory behind its back ends here: the program
+	 * that starts next has its own use for that memory. */
 	p->msr.apf_en = p->msr.apf_int = 0;
-	if (v->lapic)
+	p->msr.pv_eoi = p->msr.steal = p->msr.system_time = 0;
+	p->clock.stopped = false;
+	if (v->lapic) {
+		lapic_take_events(v->lapic, LAPIC_EV_NMI | LAPIC_EV_NMI2, NULL);
 		lapic_reset(v->lapic, true);
+	}
 	cpuid_update_dynamic(v);
 	vcpu_set_mp(v, v->id == v->cfg->bsp_id ? KVM_MP_STATE_RUNNABLE :
 						 KVM_MP_STATE_INIT_RECEIVED);
@@ -37,12 +43,14 @@ int vcpu_apic_events(struct vcpu *v)
 
 	if (!v->lapic)
 		return 0;
-	/* Held pending while GIF is clear (APM2 15.17); who sets it asks again. */
-	if (!nested_gif(v))
-		return 0;
-	if (unlikely(c->in_l2) && (lapic_peek_events(v->lapic) & LAPIC_EV_INIT) &&
-	    svm_intercepts(c, SVM_I_INIT)) {
+	if (unlikely(c->in_l2) && nested_gif(v) && (lapic_peek_events(v->lapic) & LAPIC_EV_INIT) &&
+	    svm_intercepts(c, SVM_I_INIT))
 		svm_vmexit(c, SVM_EXIT_INIT, 0, 0);
+	/* Held pending while GIF is clear (APM2 15.17) or an event of VMRUN's comes first; who ends
+	 * that asks again. A SIPI is not held by GIF: the CPU does not wait for one. */
+	if (!nested_gif(v)) {
+		if (!svm_gif(c))
+			lapic_take_events(v->lapic, LAPIC_EV_SIPI, NULL);
 		return 0;
 	}
 	if (lapic_take_events(v->lapic, LAPIC_EV_INIT, NULL))

@@ -70,10 +70,12 @@ WR(cpu_canon)
 	return 0;
 }
 
-/* SYSENTER_ESP/EIP have no such check on AMD: the bits above the width follow its top one. */
+/* SYSENTER_ESP/EIP have no such check. AMD has SYSENTER in 32-bit code only and keeps as much; what
+ * a guest on another maker's CPU sees is 64 bits, those above the width following its top one. */
 WR(cpu_addr)
 {
-	*cpu_field(v, row) = cpu_sign_extend(val, cpu_has_la57(v->c));
+	*cpu_field(v, row) = v->p->cpuid.amd ? (u32)val :
+					       cpu_sign_extend(val, cpu_has_la57(v->c));
 	return 0;
 }
 
@@ -189,7 +191,10 @@ WR(tsc_aux)
 {
 	if (!host && !v->c->has_rdtscp)
 		return -EINVAL;
-	v->c->tsc_aux = (u32)val;	/* AMD: bits 63:32 are ignored */
+	/* Bits 63:32 are ignored by AMD's, reserved in others (SDM4 table 2-2). */
+	if (!v->p->cpuid.amd && val >> 32)
+		return -EINVAL;
+	v->c->tsc_aux = (u32)val;
 	return 0;
 }
 
@@ -328,6 +333,10 @@ WR(mtrr)
 	return 0;
 }
 
+/* SDM4 table 2-2: EMON; no BTS, no PEBS. */
+#define MISC_EMON BIT64(7)
+#define MISC_UNAVAILABLE (BIT64(11) | BIT64(12))
+
 RD(misc_enable)
 {
 	*val = v->p->msr.misc_enable;
@@ -336,6 +345,13 @@ RD(misc_enable)
 
 WR(misc_enable)
 {
+	u64 old = v->p->msr.misc_enable;
+
+	if (!host) {
+		if ((old ^ val) & MISC_UNAVAILABLE)
+			return -EINVAL;
+		val = (val & ~MISC_EMON) | (old & MISC_EMON);
+	}
 	v->p->msr.misc_enable = val;
 	return 0;
 }
@@ -369,6 +385,7 @@ WR(misc_features)
 	if ((val & 1) && !host && !(v->p->msr.platform_info & CPUID_FAULT))
 		return -EINVAL;
 	v->p->msr.misc_features = val;
+	v->c->cpuid_faults = val & 1;
 	return 0;
 }
 
@@ -467,6 +484,7 @@ WR(lbr)
 /* -- machine check (APM2 9.3) -- */
 
 #define MCG_CTL_P BIT64(8)
+#define MCG_CMCI_P BIT64(10)
 
 RD(mcg_cap)
 {
@@ -520,11 +538,42 @@ WR(mc)
 
 	if (!p)
 		return -EINVAL;
-	/* CTL: all or nothing, save for one bit Linux leaves clear on some AMD parts. */
-	if (!host && msr % 4 == 0 && val && (val | BIT64(10)) != MSR_ALL)
+	/* CTL: all or nothing, save for bits that some Linux (10) and UnixWare (0) leave clear. */
+	if (msr % 4 == 0 && val && (val | BIT64(10) | BIT64(0)) != MSR_ALL)
 		return -EINVAL;
-	/* STATUS: only zero, unless HWCR.McStatusWrEn. */
-	if (!host && msr % 4 == 1 && val && !(v->p->msr.hwcr & BIT64(18)))
+	/* STATUS: only zero, unless HWCR.McStatusWrEn, which is AMD's. */
+	if (!host && msr % 4 == 1 && val &&
+	    !(v->p->cpuid.amd && v->p->msr.hwcr & BIT64(18)))
+		return -EINVAL;
+	*p = val;
+	return 0;
+}
+
+/* SDM3 16.3.2.5: there with CMCI only; user space may read and clear them always. */
+static u64 *mc_ctl2(struct vcpu *v, u32 msr, bool ok)
+{
+	u32 bank = msr - 0x280;
+
+	if (bank >= (v->p->msr.mcg_cap & 0xff) || (!(v->p->msr.mcg_cap & MCG_CMCI_P) && !ok))
+		return NULL;
+	return &v->p->msr.mc_ctl2[bank];
+}
+
+RD(mc_ctl2)
+{
+	u64 *p = mc_ctl2(v, msr, host);
+
+	if (!p)
+		return -EINVAL;
+	*val = *p;
+	return 0;
+}
+
+WR(mc_ctl2)
+{
+	u64 *p = mc_ctl2(v, msr, host && !val);
+
+	if (!p)
 		return -EINVAL;
 	*p = val;
 	return 0;
@@ -797,11 +846,15 @@ void msr_reset(struct vcpu *v)
 {
 	struct vcpu_msrs *m = &v->p->msr;
 
-	msr_feature_get(0x8b, &m->ucode_rev);
-	msr_feature_get(0x10a, &m->arch_cap);
-	msr_feature_get(0xc0011029, &m->de_cfg);
+	/* Feature MSRs begin as 0, except those that KVM set for old programs (its quirk). */
+	m->ucode_rev = m->arch_cap = m->platform_info = 0;
+	if (!(v->cfg->disabled_quirks & QUIRK_STUFF_FEATURE_MSRS)) {
+		msr_feature_get(0x8b, &m->ucode_rev);
+		msr_feature_get(0x10a, &m->arch_cap);
+		m->platform_info = CPUID_FAULT;
+	}
 	m->poll_control = 1;
-	m->misc_enable = BIT64(11) | BIT64(12);	/* no BTS, no PEBS */
+	m->misc_enable = MISC_UNAVAILABLE;
 	m->mcg_cap = 0;
 	v->c->pat = 0x0007040600070406ull;
 }
@@ -849,7 +902,7 @@ int msr_feature_get(u32 msr, u64 *val)
 /* -- machine checks from user space -- */
 
 #define MCG_CAP_BANKS MC_BANKS
-#define MCG_CAP_VALID (MCG_CTL_P | BIT64(24) /* SER_P */ | BIT64(10) /* CMCI_P */)
+#define MCG_CAP_VALID (MCG_CTL_P | BIT64(24) /* SER_P */ | MCG_CMCI_P)
 
 u64 mce_cap_supported(void)
 {
@@ -865,8 +918,11 @@ int vcpu_setup_mce(struct vcpu *v, u64 cap)
 	v->p->msr.mcg_cap = cap;
 	if (cap & MCG_CTL_P)
 		v->p->msr.mcg_ctl = MSR_ALL;
-	for (u32 i = 0; i < banks; i++)
+	for (u32 i = 0; i < banks; i++) {
 		v->p->msr.mc[i][0] = MSR_ALL;
+		if (cap & MCG_CMCI_P)
+			v->p->msr.mc_ctl2[i] = 0;
+	}
 	cpuid_update_dynamic(v);
 	return 0;
 }
@@ -874,7 +930,16 @@ int vcpu_setup_mce(struct vcpu *v, u64 cap)
 #define MCI_VAL BIT64(63)
 #define MCI_OVER BIT64(62)
 #define MCI_UC BIT64(61)
+#define MCI_PCC BIT64(57)
+#define MCI_S BIT64(56)
+#define MCI_AR BIT64(55)
 #define MCG_MCIP BIT64(2)
+
+/* Uncorrected, no action required: nobody is interrupted but by CMCI. */
+static bool is_ucna(const struct kvm_x86_mce *m)
+{
+	return !m->mcg_status && (m->status & MCI_UC) && !(m->status & (MCI_PCC | MCI_S | MCI_AR));
+}
 
 int vcpu_set_mce(struct vcpu *v, const struct kvm_x86_mce *m)
 {
@@ -884,6 +949,15 @@ int vcpu_set_mce(struct vcpu *v, const struct kvm_x86_mce *m)
 	if (m->bank >= (s->mcg_cap & 0xff) || !(m->status & MCI_VAL))
 		return -EINVAL;
 	bank = s->mc[m->bank];
+	if (is_ucna(m)) {
+		bank[1] = m->status;
+		bank[2] = m->addr;
+		bank[3] = m->misc;
+		s->mcg_status = 0;
+		if (v->lapic && s->mcg_cap & MCG_CMCI_P && s->mc_ctl2[m->bank] & MC_CTL2_EN)
+			lapic_deliver_lvt(v->lapic, LVT_CMCI);
+		return 0;
+	}
 	/* Reporting is switched off: nothing is even logged. */
 	if ((m->status & MCI_UC) && ((s->mcg_cap & MCG_CTL_P && s->mcg_ctl != MSR_ALL) ||
 				     bank[0] != MSR_ALL))

@@ -12,6 +12,9 @@
 #include "vcpu/vcpu.h"
 
 #define MSR_ALL (~0ull)
+#define MC_CTL2_EN BIT64(30)
+#define MC_CTL2_THRESHOLD 0x7fffull
+#define QUIRK_STUFF_FEATURE_MSRS BIT64(8)	/* of newer headers */
 
 /*
  * ARCH_CAPABILITIES (SDM4 table 2-2): KVM offers it on AMD processors as well. Enhanced IBRS, and not
@@ -59,6 +62,7 @@
 	X(MTRR_FIX16K,		0x258, 2,	N, mtrr, 0, MSR_ALL) \
 	X(MTRR_FIX4K,		0x268, 8,	N, mtrr, 0, MSR_ALL) \
 	X(PAT,			0x277, 1,	L, pat, 0, MSR_ALL) \
+	X(MCI_CTL2,		0x280, 32,	N, mc_ctl2, 0, MC_CTL2_EN | MC_CTL2_THRESHOLD) \
 	X(MTRR_DEF,		0x2ff, 1,	N, mtrr, 0, MSR_ALL) \
 	X(MC_BANKS,		0x400, 128,	N, mc, 0, MSR_ALL) \
 	X(RAPL_UNIT,		0x606, 1,	N, ignore, 0, 0) \

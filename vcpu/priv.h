@@ -120,7 +120,7 @@ struct vcpu_msrs {
 	u64 misc_enable, misc_features, hwcr, platform_info, ucode_rev, de_cfg,
 	    arch_cap, spec_ctrl;
 	u64 osvw_len, osvw_status;
-	u64 mcg_cap, mcg_status, mcg_ctl, mc[MC_BANKS][4];
+	u64 mcg_cap, mcg_status, mcg_ctl, mc[MC_BANKS][4], mc_ctl2[MC_BANKS];
 	u64 smi_count, power_ctl;
 	u64 apf_en, apf_int, poll_control, pv_eoi, steal;
 	u64 system_time, wall_clock;
@@ -276,6 +276,7 @@ bool insn_emulable(const struct insn *in);
 void vcpu_apic_page_update(struct vcpu *v);
 
 /* -- debug.c -- */
+void debug_halted(struct vcpu *v);
 int debug_exec(struct cpu *c, const struct insn *in);	/* CPU_OK: go on with cpu_exec */
 int debug_breakpoint(struct cpu *c, u8 vector);		/* cpu_hooks.breakpoint */
 void debug_update(struct vcpu *v);	/* before entering: follow DR7 and the control word */

@@ -99,7 +99,8 @@ int vcpu_set_apic_base(struct vcpu *v, u64 val, bool host)
 	if (v->lapic) {
 		engine_fpu_save(v->c);
 		r = lapic_set_base(v->lapic, val, host);
-	} else if (!base_valid(v, val)) {
+	} else if (val != v->p->apic_base &&
+		   (!base_valid(v, val) || (!host && !apic_base_step(v->p->apic_base, val)))) {
 		r = -EINVAL;
 	} else {
 		v->p->apic_base = val;

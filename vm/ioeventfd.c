@@ -16,7 +16,6 @@ enum { BUS_MMIO, BUS_PIO, BUS_CCW };
 
 struct vm_ioeventfd {
 	u64 addr, data;
-	s64 id;
 	u32 len;
 	u8 bus;
 	bool has_data;
@@ -82,13 +81,13 @@ static int assign(struct vm *vm, struct vm_ioeventfd *n, int fd)
 	return 0;
 }
 
-static int deassign(struct vm *vm, const struct vm_ioeventfd *n)
+static int deassign(struct vm *vm, const struct vm_ioeventfd *n, int fd)
 {
 	for_each_at(vm, i, n->bus, n->addr) {
 		struct vm_ioeventfd *e = &vm->ioevents[i];
 
-		if (e->id != n->id || e->len != n->len || e->has_data != n->has_data ||
-		    (e->has_data && e->data != n->data))
+		if (e->len != n->len || e->has_data != n->has_data ||
+		    (e->has_data && e->data != n->data) || !vm_eventfd_same(e->fd, fd))
 			continue;
 		close(e->fd);
 		vm->nr_ioevents--;
@@ -112,11 +111,11 @@ int vm_ioeventfd(struct vm *vm, const struct kvm_ioeventfd *p)
 	/* Not cut to the length: a value that does not fit never matches. */
 	if (n.has_data)
 		n.data = p->datamatch;
-	n.id = vm_eventfd_id(p->fd);
-	if (n.id < 0)
-		return (int)n.id;
+	r = vm_eventfd_check(p->fd);
+	if (r)
+		return r;
 	pthread_rwlock_wrlock(&vm->bus_lock);
-	r = p->flags & KVM_IOEVENTFD_FLAG_DEASSIGN ? deassign(vm, &n) : assign(vm, &n, p->fd);
+	r = p->flags & KVM_IOEVENTFD_FLAG_DEASSIGN ? deassign(vm, &n, p->fd) : assign(vm, &n, p->fd);
 	pthread_rwlock_unlock(&vm->bus_lock);
 	return r;
 }

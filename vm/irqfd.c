@@ -29,8 +29,8 @@
 struct vm_irqfd {
 	struct vm *vm;
 	struct vm_irqfd *next;
+	struct vm_irqfd *claims;	/* by_fd_lock: the next of all VMs' */
 	u64 serial;
-	s64 id;		/* of the eventfd */
 	u32 gsi;
 	int fd;		/* our dup */
 	int resample_fd;	/* our dup, -1 = plain */
@@ -47,33 +47,7 @@ struct vm_poller {
 static _Atomic(struct vm_irqfd *) by_fd[FAST_FDS];
 static struct grace by_fd_grace;	/* of readers of by_fd[] */
 static pthread_mutex_t by_fd_lock = PTHREAD_MUTEX_INITIALIZER;	/* of writers; innermost */
-
-s64 vm_eventfd_id(int fd)
-{
-	char path[40], buf[512];
-	long long id = -1;
-	ssize_t n;
-	char *p;
-	int f;
-
-	if (fcntl(fd, F_GETFD) < 0)
-		return -EBADF;
-	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
-	f = open(path, O_RDONLY | O_CLOEXEC);
-	if (f < 0)
-		return fd;	/* no /proc: dups are not recognised, the rest works */
-	n = read(f, buf, sizeof(buf) - 1);
-	close(f);
-	if (n <= 0)
-		return -EINVAL;
-	buf[n] = 0;
-	if (!strstr(buf, "eventfd-count:"))
-		return -EINVAL;
-	p = strstr(buf, "eventfd-id:");
-	if (p)
-		sscanf(p, "eventfd-id: %lld", &id);
-	return id >= 0 ? id : fd;
-}
+static struct vm_irqfd *claimed;	/* by_fd_lock */
 
 static void inject(struct vm *vm, struct vm_irqfd *f)
 {
@@ -117,16 +91,40 @@ void vm_irqfd_closed(u32 first, u32 last)
 			atomic_store(&by_fd[fd], NULL);
 }
 
-/* One eventfd for two VMs: only the kernel can tell both. */
+/* An eventfd raises one GSI of one VM, in KVM since 6.17. False: it has an owner already. */
+static bool claim(struct vm_irqfd *f)
+{
+	struct vm_irqfd *q;
+
+	pthread_mutex_lock(&by_fd_lock);
+	for (q = claimed; q && !vm_eventfd_same(q->fd, f->fd); q = q->claims)
+		;
+	if (!q) {
+		f->claims = claimed;
+		claimed = f;
+	}
+	pthread_mutex_unlock(&by_fd_lock);
+	return !q;
+}
+
+static void unclaim(struct vm_irqfd *f)
+{
+	pthread_mutex_lock(&by_fd_lock);
+	for (struct vm_irqfd **q = &claimed; *q; q = &(*q)->claims) {
+		if (*q == f) {
+			*q = f->claims;
+			break;
+		}
+	}
+	pthread_mutex_unlock(&by_fd_lock);
+}
+
 static void fast_open(struct vm_irqfd *f)
 {
-	struct vm_irqfd *old;
-
 	if ((u32)f->user_fd >= FAST_FDS)
 		return;
 	pthread_mutex_lock(&by_fd_lock);
-	old = atomic_load(&by_fd[f->user_fd]);
-	atomic_store(&by_fd[f->user_fd], old && old->id == f->id ? NULL : f);
+	atomic_store(&by_fd[f->user_fd], f);
 	pthread_mutex_unlock(&by_fd_lock);
 }
 
@@ -231,6 +229,7 @@ fail:
 
 static void irqfd_free(struct vm *vm, struct vm_irqfd *f)
 {
+	unclaim(f);
 	if (f->resample_fd >= 0) {
 		irqchip_ack_unregister(vm_chip(vm), f->gsi);
 		close(f->resample_fd);
@@ -248,31 +247,21 @@ static int irqfd_assign(struct vm *vm, const struct kvm_irqfd *p)
 	struct irqchip *chip = vm_chip(vm);
 	struct epoll_event ev = { .events = EPOLLIN };
 	struct vm_irqfd *f;
-	s64 id;
 	int r;
 
-	if (!chip || (resample && irqchip_get_mode(chip) != IRQCHIP_FULL) ||
-	    p->gsi >= IRQCHIP_MAX_GSI)
+	if (!chip || (resample && irqchip_get_mode(chip) != IRQCHIP_FULL))
 		return -EINVAL;
-	id = vm_eventfd_id((int)p->fd);
-	if (id < 0)
-		return (int)id;
-	if (resample) {
-		s64 rid = vm_eventfd_id((int)p->resamplefd);
-
-		if (rid < 0)
-			return (int)rid;
-	}
-	for (f = vm->irqfds; f; f = f->next)
-		if (f->id == id)
-			return -EBUSY;
+	r = vm_eventfd_check((int)p->fd);
+	if (!r && resample)
+		r = vm_eventfd_check((int)p->resamplefd);
+	if (r)
+		return r;
 	r = poller_start(vm);
 	if (r)
 		return r;
 	f = calloc(1, sizeof(*f));
 	if (!f)
 		return -ENOMEM;
-	f->id = id;
 	f->vm = vm;
 	f->gsi = p->gsi;
 	f->user_fd = (int)p->fd;
@@ -280,19 +269,20 @@ static int irqfd_assign(struct vm *vm, const struct kvm_irqfd *p)
 	f->fd = fcntl((int)p->fd, F_DUPFD_CLOEXEC, 0);
 	if (f->fd < 0)
 		goto fail;
+	if (!claim(f)) {
+		close(f->fd);
+		free(f);
+		return -EBUSY;
+	}
 	if (resample) {
 		int fd = fcntl((int)p->resamplefd, F_DUPFD_CLOEXEC, 0);
 
 		if (fd < 0)
 			goto fail;
-		r = irqchip_ack_register(chip, f->gsi);
-		if (r) {
-			close(fd);
-			close(f->fd);
-			free(f);
-			return r;
-		}
 		f->resample_fd = fd;
+		/* A GSI that no pin can be routed to is never acknowledged. */
+		if (f->gsi < IRQCHIP_MAX_GSI)
+			irqchip_ack_register(chip, f->gsi);
 	}
 	f->serial = vm->poller->next_serial++;
 	ev.data.u64 = f->serial;
@@ -315,14 +305,14 @@ fail:
 
 static int irqfd_deassign(struct vm *vm, const struct kvm_irqfd *p)
 {
-	s64 id = vm_eventfd_id((int)p->fd);
 	struct vm_irqfd **q, *f, *gone = NULL;
+	int r = vm_eventfd_check((int)p->fd);
 
-	if (id < 0)
-		return (int)id;
+	if (r)
+		return r;
 	pthread_mutex_lock(&vm->irqfd_lock);
 	for (q = &vm->irqfds; (f = *q);) {
-		if (f->id == id && f->gsi == p->gsi) {
+		if (f->gsi == p->gsi && vm_eventfd_same(f->fd, (int)p->fd)) {
 			*q = f->next;
 			fast_close(f);
 			f->next = gone;

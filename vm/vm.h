@@ -234,8 +234,8 @@ int vm_coalesced_register(struct vm *vm, const struct kvm_coalesced_mmio_zone *z
 int vm_coalesced_unregister(struct vm *vm, const struct kvm_coalesced_mmio_zone *z);
 bool vm_coalesced_write(struct vm *vm, bool pio, u64 addr, const void *buf, u32 len);
 int vm_coalesced_attach(struct vm *vm, int run_fd);
-/* The identity of an eventfd (dups compare equal), or -errno: -EBADF, -EINVAL not an eventfd. */
-s64 vm_eventfd_id(int fd);
+int vm_eventfd_check(int fd);	/* 0, -EBADF, -EINVAL: not an eventfd */
+bool vm_eventfd_same(int a, int b);
 
 /* -- bus.c -- */
 extern const struct vcpu_vm_ops vm_bus_ops;

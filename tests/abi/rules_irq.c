@@ -260,6 +260,49 @@ RULE(irqfd, "5.2", "IRQFD: no irqchip EINVAL, bad fd EBADF/EINVAL, twice EBUSY, 
 	IS(ioctl(m.vm, KVM_IRQFD, &f), 0);	/* nothing there: no error */
 }
 
+RULE(irqfd_two_vms, "1.8", "IRQFD: one GSI of one VM for each eventfd; deassignment succeeds")
+{
+	int fd = eventfd(0, EFD_NONBLOCK), copy = dup(fd), vm2;
+	struct kvm_irqfd f = { .fd = (u32)fd, .gsi = 10 };
+
+	machine(M_NO_CPU | M_NO_RAM | M_IRQCHIP);
+	vm2 = new_vm();
+	MUST(!ioctl(vm2, KVM_CREATE_IRQCHIP, 0));
+	IS(ioctl(m.vm, KVM_IRQFD, &f), 0);
+	f.gsi = 11;
+	IS(ioctl(m.vm, KVM_IRQFD, &f), -EBUSY);
+	IS_OR(ioctl(vm2, KVM_IRQFD, &f), -EBUSY, 0, "older: one per VM");
+	f.fd = (u32)copy;
+	IS_OR(ioctl(vm2, KVM_IRQFD, &f), -EBUSY, -EBUSY, "older: it has it by now");
+	f.flags = KVM_IRQFD_FLAG_DEASSIGN;
+	IS(ioctl(vm2, KVM_IRQFD, &f), 0);
+	IS(ioctl(m.vm, KVM_IRQFD, &f), 0);
+	f.gsi = 10;
+	IS(ioctl(m.vm, KVM_IRQFD, &f), 0);
+	f.flags = 0;
+	IS(ioctl(vm2, KVM_IRQFD, &f), 0);
+	/* A VM that goes gives it back. */
+	close(vm2);
+	IS(ioctl(m.vm, KVM_IRQFD, &f), 0);
+}
+
+RULE(irqfd_any_gsi, "1.8", "IRQFD: a GSI that no route can have is accepted, and leads nowhere")
+{
+	int fd = eventfd(0, EFD_NONBLOCK), fd2 = eventfd(0, EFD_NONBLOCK);
+	struct kvm_irqfd f = { .fd = (u32)fd, .gsi = 1u << 20 };
+	u64 one = 1;
+
+	machine(M_NO_CPU | M_NO_RAM | M_IRQCHIP);
+	IS(ioctl(m.vm, KVM_IRQFD, &f), 0);
+	IS(write(fd, &one, 8), 8);
+	f = (struct kvm_irqfd){ .fd = (u32)fd2, .gsi = ~0u, .flags = KVM_IRQFD_FLAG_RESAMPLE,
+				.resamplefd = (u32)fd };
+	IS(ioctl(m.vm, KVM_IRQFD, &f), 0);
+	IS(write(fd2, &one, 8), 8);
+	f.flags = KVM_IRQFD_FLAG_DEASSIGN;
+	IS(ioctl(m.vm, KVM_IRQFD, &f), 0);
+}
+
 RULE(ioeventfd, "5.2", "IOEVENTFD: len, overflow, EEXIST, ENOENT; signals without an exit")
 {
 	int fd = eventfd(0, EFD_NONBLOCK), fd2 = eventfd(0, EFD_NONBLOCK);

@@ -561,9 +561,14 @@ RULE(mce, "5.1",
 	e.bank = 1;
 	e.status = 5;			/* not valid */
 	IS(ioctl(m.cpu, KVM_X86_SET_MCE, &e), -EINVAL);
-	e.status = 1ull << 63 | 1ull << 61;
+	e.status = 1ull << 63 | 1ull << 61;	/* no action required: logged */
 	IS(ioctl(m.cpu, KVM_X86_SET_MCE, &e), 0);
+	EQ(get_msr(m.cpu, 0x405, &v), 1);
+	EQ(v, e.status);
 	LOAD(0xf4);
+	EQ(run(), KVM_EXIT_HLT);
+	e.status |= 1ull << 57;			/* the CPU's context is corrupt */
+	IS(ioctl(m.cpu, KVM_X86_SET_MCE, &e), 0);
 	EQ(run(), KVM_EXIT_SHUTDOWN);
 }
 

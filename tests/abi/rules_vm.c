@@ -451,6 +451,8 @@ RULE(enable_apic_bus, "5.4",
 	IS(enable(m.vm, 237, 10), -ENXIO);
 	MUST(!ioctl(m.vm, KVM_CREATE_IRQCHIP, 0));
 	IS(enable(m.vm, 237, 10), 0);
+	IS_OR(cap(m.vm, 237), 10, 1, "older: always 1");
+	IS(cap(m.sys, 237), 1);
 	TRUE(ioctl(m.vm, KVM_CREATE_VCPU, 0) >= 0);
 	IS(enable(m.vm, 237, 10), -EINVAL);
 }

@@ -195,6 +195,29 @@ TEST(privileged, "privileged instructions in ring 3 are #GP(0)")
 		guest_free(g);
 	}
 }
+CODE64(cpuid_fault, "xor %eax, %eax\n cpuid" DONE3);
+TEST(cpuid_faulting, "MISC_FEATURES_ENABLES.CPUID_FAULT: CPUID in ring 3 is #GP(0), not in ring 0")
+{
+	struct guest *g = guest_with(M_LONG, cpuid_fault);
+	struct stop s;
+
+	/* Guests find the ability in PLATFORM_INFO. */
+	CHECK_EQ(cpu_msr(cpu0(g), 0xce) >> 31 & 1, 1);
+	cpu_set_msr(cpu0(g), 0x140, 1);
+	s = run(g);
+	CHECK_EXC(s, VEC_DONE3, -1);
+	WITH_REGS(cpu0(g), r) { r.rax = r.rbx = 0; }
+	cpu_ring3(cpu0(g), G_CODE);
+	s = run(g);
+	CHECK_EXC(s, 13, 0);
+	CHECK_EQ(s.rip, G_CODE + 2);
+	CHECK_EQ(s.r.rbx, 0);
+	cpu_set_msr(cpu0(g), 0x140, 0);
+	cpu_ring3(cpu0(g), G_CODE);
+	s = run(g);
+	CHECK_EXC(s, VEC_DONE3, -1);
+	guest_free(g);
+}
 CODE64(umip_sgdt, "sgdt (%rdi)" DONE3);
 TEST(umip, "SGDT in ring 3: allowed, with CR4.UMIP #GP(0)")
 {

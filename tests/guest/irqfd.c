@@ -5,7 +5,9 @@
  */
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
@@ -310,4 +312,56 @@ TEST(from_handler, "a signal handler that has interrupted the guest may write")
 	CHECK_STOP(s, ST_DONE);
 	CHECK_EQ(*g32(g, G_DATA), 1);
 	guest_free(g);
+}
+
+/* Closed and made anew all the time by the other thread. */
+static _Atomic int juggled;
+static _Atomic bool juggled_enough;
+
+static int bind_to(int vm, int fd, u32 gsi, u32 flags)
+{
+	struct kvm_irqfd q = { .fd = (u32)fd, .gsi = gsi, .flags = flags };
+
+	return ioctl(vm, KVM_IRQFD, &q) ? errno : 0;
+}
+
+static void *juggle(void *arg)
+{
+	struct guest **g = arg;
+
+	for (u32 i = 0; !atomic_load(&juggled_enough); i++) {
+		int r, fd = atomic_load(&juggled);
+
+		r = bind_to(g[i & 1]->vm, fd, 20, 0);
+		CHECK(!r || r == EBUSY || r == EBADF);
+		r = bind_to(g[i & 1]->vm, fd, 20 + (i >> 1 & 1), KVM_IRQFD_FLAG_DEASSIGN);
+		CHECK(!r || r == EBADF);
+	}
+	return NULL;
+}
+
+TEST(juggled, "a number that another thread closes is a bad one or a new eventfd, nothing between")
+{
+	struct guest *g[2] = { ready(), ready() };
+	pthread_t t;
+
+	atomic_store(&juggled, eventfd(0, EFD_NONBLOCK));
+	if (pthread_create(&t, NULL, juggle, g))
+		test_die("pthread_create");
+	for (u32 i = 0; i < 3000; i++) {
+		int fd = atomic_load(&juggled), vm = g[i & 1]->vm, a, b;
+
+		a = bind_to(vm, fd, 10, 0);
+		CHECK(!a || a == EBUSY);
+		b = bind_to(vm, fd, 11, 0);
+		CHECK(b == EBUSY || (a && !b));
+		CHECK_EQ(bind_to(vm, fd, 10, KVM_IRQFD_FLAG_DEASSIGN), 0);
+		CHECK_EQ(bind_to(vm, fd, 11, KVM_IRQFD_FLAG_DEASSIGN), 0);
+		close(fd);
+		atomic_store(&juggled, eventfd(0, EFD_NONBLOCK));
+	}
+	atomic_store(&juggled_enough, true);
+	pthread_join(t, NULL);
+	guest_free(g[0]);
+	guest_free(g[1]);
 }

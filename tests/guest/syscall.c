@@ -100,6 +100,52 @@ TEST(sysenter, "SYSENTER and SYSEXIT in 32-bit protected mode")
 	CHECK_EQ(s.r.rdi & 0xffff, SEL_CODE32 + 16 + 3);
 	CHECK_EQ(s.r.rbp, 0x2f000);
 }
+/* r13 CS and r14 SS of the entry, r15 its stack */
+CODE64(se64, "mov $0x2f000, %ecx\n lea se64_back(%rip), %rdx\n sysenter\n"
+	"se64_back: mov %cs, %edi\n mov %rsp, %rbp" DONE3
+	"se64_entry: mov %cs, %r13d\n mov %ss, %r14d\n mov %rsp, %r15\n pushf\n pop %r12\n"
+	"sysexitq");
+LABEL(se64_entry);
+TEST(sysenter64, "in long mode SYSENTER is #UD on AMD's CPUs, and works on others'")
+{
+	static const char vendor[2][13] = { "AuthenticAMD", "GenuineIntel" };
+
+	for (int intel = 0; intel < 2; intel++) {
+		struct guest *g = guest_with(M_LONG, se64);
+		struct guest_cpu *c = cpu0(g);
+		struct stop s;
+
+		for (u32 i = 0; i < g->cpuid->nent; i++) {
+			struct kvm_cpuid_entry2 *e = &g->cpuid->entries[i];
+
+			if (e->function && e->function != 0x80000000)
+				continue;
+			memcpy(&e->ebx, vendor[intel], 4);
+			memcpy(&e->edx, vendor[intel] + 4, 4);
+			memcpy(&e->ecx, vendor[intel] + 8, 4);
+		}
+		vcpu_ioctl(c, KVM_SET_CPUID2, g->cpuid, "KVM_SET_CPUID2");
+		cpu_ring3(c, G_CODE);
+		/* SYSEXIT takes CS+32 and CS+40 here. */
+		cpu_set_msr(c, 0x174, SEL_CODE64);
+		cpu_set_msr(c, 0x175, 0x7800);
+		cpu_set_msr(c, 0x176, AT(se64, se64_entry));
+		s = run(g);
+		if (!intel) {
+			CHECK_EXC(s, 6, -1);
+			guest_free(g);
+			continue;
+		}
+		CHECK_EXC(s, VEC_DONE3, -1);
+		CHECK_EQ(s.r.r13 & 0xffff, SEL_CODE64);
+		CHECK_EQ(s.r.r14 & 0xffff, SEL_CODE64 + 8);
+		CHECK_EQ(s.r.r15, 0x7800);
+		CHECK_EQ(s.r.r12 & 0x200, 0);		/* IF */
+		CHECK_EQ(s.r.rdi & 0xffff, SEL_CODE64 + 32 + 3);
+		CHECK_EQ(s.r.rbp, 0x2f000);
+		guest_free(g);
+	}
+}
 TEST(sysenter_null, "SYSENTER with a null CS MSR is #GP(0)")
 {
 	struct guest *g = guest_with(M_PM32, se);

@@ -176,6 +176,27 @@ static void resample_cycle(void **state)
 	rig_free(r);
 }
 
+/* Nobody is left who could say that the device has let go of the line. */
+static void the_last_resampler_lowers_its_line(void **state)
+{
+	struct rig *r = rig_new(IRQCHIP_FULL, 1);
+
+	rig_rte(r, 5, 0x55 | BIT(15), 0);
+	irqchip_ack_register(r->chip, 5);
+	irqchip_ack_register(r->chip, 5);
+	irqchip_set_irq(r->chip, 5, 1, IRQ_SOURCE_RESAMPLE, false);
+	irqchip_ack_unregister(r->chip, 5);
+	assert_true(r->chip->ioapic.irr & BIT(5));
+	irqchip_ack_unregister(r->chip, 5);
+	assert_false(r->chip->ioapic.irr & BIT(5));
+	/* what user space drives is not touched */
+	irqchip_ack_register(r->chip, 5);
+	irqchip_set_irq(r->chip, 5, 1, IRQ_SOURCE_USER, false);
+	irqchip_ack_unregister(r->chip, 5);
+	assert_true(r->chip->ioapic.irr & BIT(5));
+	rig_free(r);
+}
+
 static void edge_ack_notifier(void **state)
 {
 	struct rig *r = rig_new(IRQCHIP_FULL, 1);
@@ -264,6 +285,24 @@ static void rtc_coalescing(void **state)
 	assert_int_equal(r->chip->ioapic.rtc_pending, 1);
 	lapic_eoi(l);
 	assert_int_equal(r->chip->ioapic.rtc_pending, 0);
+	rig_free(r);
+}
+
+/* Nobody will end an interrupt that INIT has cleared from the APIC. */
+static void init_ends_rtc_tracking(void **state)
+{
+	struct rig *r = rig_new(IRQCHIP_FULL, 2);
+	struct lapic *l = r->cpu[0].l;
+
+	rig_rte(r, 8, 0x77, 0);
+	r->chip->pic.s[1].imr = 0xff;		/* leave the I/O APIC alone */
+	assert_int_equal(irqchip_set_irq(r->chip, 8, 1, IRQ_SOURCE_USER, true), 1);
+	irqchip_set_irq(r->chip, 8, 0, IRQ_SOURCE_USER, true);
+	lapic_ack(l);
+	lapic_reset(l, true);
+	assert_int_equal(r->chip->ioapic.rtc_pending, 0);
+	rig_write(l, APIC_SPIV, 0x1ff);
+	assert_int_equal(irqchip_set_irq(r->chip, 8, 1, IRQ_SOURCE_USER, true), 1);
 	rig_free(r);
 }
 
@@ -360,10 +399,12 @@ int main(void)
 		cmocka_unit_test(unmask_serves_pending_level),
 		cmocka_unit_test(unmask_asks_the_resampler),
 		cmocka_unit_test(resample_cycle),
+		cmocka_unit_test(the_last_resampler_lowers_its_line),
 		cmocka_unit_test(edge_ack_notifier),
 		cmocka_unit_test(same_vector_on_two_pins),
 		cmocka_unit_test(eoi_storm_is_slowed),
 		cmocka_unit_test(rtc_coalescing),
+		cmocka_unit_test(init_ends_rtc_tracking),
 		cmocka_unit_test(state_round_trip),
 		cmocka_unit_test(restored_request_belongs_to_no_source),
 		cmocka_unit_test(remote_irr_of_an_edge_entry_is_not_restored),

@@ -232,6 +232,52 @@ static void base_transitions(void **state)
 	rig_free(r);
 }
 
+/* KVM compares before it checks, so that user space can give back what it has got whatever has
+ * become of the CPUID since. */
+static void writing_the_base_it_has_is_always_allowed(void **state)
+{
+	struct rig *r = rig_new(IRQCHIP_FULL, 1);
+	struct lapic *l = r->cpu[0].l;
+
+	rig_x2apic(l);
+	lapic_set_features(l, 0, 36);
+	assert_int_equal(lapic_set_base(l, lapic_get_base(l), true), 0);
+	assert_int_equal(lapic_set_base(l, lapic_get_base(l) ^ APIC_BASE_BSP, true), -EINVAL);
+	rig_free(r);
+}
+
+/* SDM3 table 11-6, every address: what may be read, written, or neither. */
+static void every_x2apic_address(void **state)
+{
+	static const char rights[64] = {
+		[0x02] = 'r', [0x03] = 'r', [0x08] = 'b', [0x0a] = 'r', [0x0b] = 'w', [0x0d] = 'r',
+		[0x0f] = 'b', [0x10 ... 0x27] = 'r', [0x28] = 'b', [0x30] = 'b',
+		[0x32 ... 0x38] = 'b', [0x39] = 'r', [0x3e] = 'b', [0x3f] = 'w',
+	};
+	struct rig *r = rig_new(IRQCHIP_FULL, 1);
+	struct lapic *l = r->cpu[0].l;
+
+	for (int x2 = 0; x2 < 2; x2++) {
+		for (u32 i = 0; i < 256; i++) {
+			char c = x2 && i < 64 ? rights[i] : 0;
+			u64 v;
+
+			assert_int_equal(lapic_msr_read(l, 0x800 + i, &v),
+					 c == 'r' || c == 'b' ? 0 : -EINVAL);
+			assert_int_equal(lapic_msr_write(l, 0x800 + i, 0),
+					 c == 'w' || c == 'b' ? 0 : -EINVAL);
+			if (i != 0x30)	/* the one with 64 bits */
+				assert_int_equal(lapic_msr_write(l, 0x800 + i, ~0ull), -EINVAL);
+		}
+		rig_x2apic(l);
+	}
+	/* The CMCI entry is there with MCG_CAP.10 only. */
+	assert_int_equal(lapic_msr_write(l, 0x82f, 0), -EINVAL);
+	lapic_set_features(l, LAPIC_HAS_X2APIC | LAPIC_HAS_CMCI, 48);
+	assert_int_equal(lapic_msr_write(l, 0x82f, 0x10000), 0);
+	rig_free(r);
+}
+
 static void x2apic_msrs(void **state)
 {
 	struct rig *r = rig_new(IRQCHIP_FULL, 4);
@@ -440,6 +486,8 @@ int main(void)
 		cmocka_unit_test(mmio_rules),
 		cmocka_unit_test(mmio_hole),
 		cmocka_unit_test(base_transitions),
+		cmocka_unit_test(writing_the_base_it_has_is_always_allowed),
+		cmocka_unit_test(every_x2apic_address),
 		cmocka_unit_test(x2apic_msrs),
 		cmocka_unit_test(lvt_delivery),
 		cmocka_unit_test(events),

@@ -268,6 +268,117 @@ static void pv_eoi(void **state)
 	assert_int_equal(isr, 0);
 }
 
+/* What a guest had KVM write to its memory ends with INIT: whoever starts the CPU again may use
+ * that memory for something else. */
+static void init_ends_what_is_written_to_memory(void **state)
+{
+	static const u32 msrs[] = { 0x4b564d01, 0x4b564d03, 0x4b564d04 };
+	u64 val;
+
+	for (u32 i = 0; i < ARRAY_SIZE(msrs); i++)
+		assert_int_equal(vcpu_set_msr(R.v, msrs[i], (0x7000 + 0x100 * i) | 1), 0);
+	lapic_post_events(lapic, LAPIC_EV_INIT);
+	vcpu_apic_events(R.v);
+	for (u32 i = 0; i < ARRAY_SIZE(msrs); i++) {
+		assert_int_equal(vcpu_get_msr(R.v, msrs[i], &val), 0);
+		assert_int_equal(val, 0);
+	}
+}
+
+/* An NMI from before INIT is none of the program's that starts afterwards. */
+static void init_drops_queued_nmis(void **state)
+{
+	struct kvm_vcpu_events e;
+
+	lapic_post_events(lapic, LAPIC_EV_NMI);
+	lapic_post_events(lapic, LAPIC_EV_NMI | LAPIC_EV_INIT);
+	vcpu_apic_events(R.v);
+	assert_int_equal(vcpu_get_events(R.v, &e), 0);
+	assert_int_equal(e.nmi.pending, 0);
+}
+
+/* A CPU that is not waiting for one loses a SIPI; that it cannot take INIT either (GIF is clear)
+ * does not keep the SIPI. */
+static void sipi_is_lost_while_init_is_held(void **state)
+{
+	R.v->c->svm->gif = false;
+	lapic_post_events(lapic, LAPIC_EV_INIT);
+	lapic_post_events(lapic, LAPIC_EV_SIPI);
+	vcpu_apic_events(R.v);
+	assert_int_equal(lapic_peek_events(lapic), LAPIC_EV_INIT);
+	/* nor does it end a HLT */
+	vcpu_set_mp(R.v, KVM_MP_STATE_HALTED);
+	assert_false(vcpu_has_events(R.v));
+	R.v->c->svm->gif = true;
+	assert_true(vcpu_has_events(R.v));
+	vcpu_apic_events(R.v);
+	assert_int_equal(mp(), KVM_MP_STATE_INIT_RECEIVED);
+	lapic_post_events(lapic, LAPIC_EV_SIPI);
+	vcpu_apic_events(R.v);
+	assert_int_equal(mp(), KVM_MP_STATE_RUNNABLE);
+}
+
+/* CPUID may be set several times before the vCPU runs; the last one counts, also where it
+ * says the same of the APIC as the one before. */
+static void each_cpuid_is_told_to_the_apic(void **state)
+{
+	struct kvm_cpuid_entry2 e[256];
+	u32 n = 256, i = 0, lvr;
+
+	assert_int_equal(cpuid_supported(e, &n), 0);
+	while (e[i].function != 0x80000008)
+		i++;
+	assert_int_equal(lapic_set_base(lapic, BIT64(40) | APIC_BASE_EN | APIC_BASE_BSP, true), 0);
+	assert_int_equal(lapic_set_base(lapic, APIC_DEFAULT_BASE | APIC_BASE_EN, true), 0);
+	e[i].eax = (e[i].eax & ~0xffu) | 40;
+	irqchip_set_eoi_mode(chip, EOI_SUPPRESS_ENABLED);
+	assert_int_equal(vcpu_set_cpuid2(R.v, e, n), 0);
+	assert_int_equal(lapic_set_base(lapic, BIT64(40) | APIC_BASE_EN | APIC_BASE_BSP, true),
+			 -EINVAL);
+	/* Facts 2.4: an update of the CPUID makes the version register anew. */
+	lapic_mmio_read(lapic, 0x30, &lvr, 4);
+	assert_true(lvr & BIT(24));
+}
+
+/* An uncorrected error that needs no action is logged and told by the LVT's CMCI entry, if its bank
+ * says so (SDM3 16.5); never an exception. */
+static void ucna_raises_cmci(void **state)
+{
+	struct kvm_x86_mce m = { .bank = 1, .status = 5ull << 61, .addr = 0x1000, .misc = 7 };
+	u32 irr, lvt = 0x57, spiv = 0x1ff;
+	u64 val;
+
+	R.v->c->cr4 |= CR4_MCE;
+	assert_int_equal(vcpu_setup_mce(R.v, 10 | 1 << 8), 0);
+	assert_int_equal(vcpu_get_msr(R.v, 0x281, &val), 0);
+	assert_int_equal(vcpu_set_msr(R.v, 0x281, 0), 0);
+	assert_int_equal(vcpu_set_msr(R.v, 0x281, 1), -EINVAL);
+	assert_int_equal(msr_hook_read(R.v->c, 0x281, &val), CPU_FAULT);
+	assert_int_equal(vcpu_setup_mce(R.v, 10 | 1 << 8 | 1 << 10), 0);
+	assert_int_equal(msr_hook_write(R.v->c, 0x281, BIT64(30) | 0x7fff), CPU_OK);
+	assert_int_equal(msr_hook_write(R.v->c, 0x281, BIT64(15)), CPU_FAULT);
+	assert_int_equal(msr_hook_write(R.v->c, 0x28a, 0), CPU_FAULT);
+	lapic_mmio_write(lapic, 0xf0, &spiv, 4);
+	lapic_mmio_write(lapic, 0x2f0, &lvt, 4);
+	assert_int_equal(vcpu_set_mce(R.v, &m), 0);
+	assert_int_equal(vcpu_get_msr(R.v, 0x405, &val), 0);
+	assert_true(val == m.status);
+	lapic_mmio_read(lapic, 0x220, &irr, 4);
+	assert_int_equal(irr, BIT(0x57 - 0x40));
+	assert_false(R.v->p->ev.exc.pending);
+	/* another bank logs only */
+	m.bank = 2;
+	lapic_ack(lapic);
+	lapic_eoi(lapic);
+	assert_int_equal(vcpu_set_mce(R.v, &m), 0);
+	lapic_mmio_read(lapic, 0x220, &irr, 4);
+	assert_int_equal(irr, 0);
+	/* with the context corrupt it is a machine check */
+	m.status |= BIT64(57);
+	assert_int_equal(vcpu_set_mce(R.v, &m), 0);
+	assert_true(R.v->p->ev.exc.pending);
+}
+
 #define TEST(f, s) cmocka_unit_test_setup_teardown(f, s, teardown)
 
 int main(void)
@@ -283,6 +394,11 @@ int main(void)
 		TEST(split_extint_slot, setup_split),
 		TEST(full_has_no_slot, setup_full),
 		TEST(pv_eoi, setup_full),
+		TEST(init_ends_what_is_written_to_memory, setup_full),
+		TEST(init_drops_queued_nmis, setup_full),
+		TEST(sipi_is_lost_while_init_is_held, setup_ap),
+		TEST(each_cpuid_is_told_to_the_apic, setup_full),
+		TEST(ucna_raises_cmci, setup_full),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -263,6 +263,120 @@ static void machine_check(void **state)
 	assert_false(guest_write(0x400 + 4 * 10, 0));
 }
 
+/* The bits that say what is not there cannot be changed, EMON's change is ignored. */
+static void misc_enable_rights(void **state)
+{
+	u64 reset = rd(0x1a0);
+
+	rig_cpuid();
+	assert_true(reset == (BIT64(11) | BIT64(12)));
+	assert_true(guest_write(0x1a0, reset | 1));
+	assert_true(rd(0x1a0) == (reset | 1));
+	assert_false(guest_write(0x1a0, 1));
+	assert_false(guest_write(0x1a0, BIT64(11) | 1));
+	assert_true(guest_write(0x1a0, 0x400c50809 | reset | BIT64(7)));
+	assert_true(rd(0x1a0) == (0x400c50809 | reset));
+	assert_int_equal(vcpu_set_msr(R.v, 0x1a0, BIT64(7)), 0);
+	assert_true(guest_write(0x1a0, 0));
+	assert_true(rd(0x1a0) == BIT64(7));
+}
+
+/* An MCi_CTL is all or nothing, also for user space; old systems leave out one of two bits. */
+static void mci_ctl_is_all_or_nothing(void **state)
+{
+	static const u64 good[] = { 0, ~0ull, ~BIT64(10), ~1ull, ~(BIT64(10) | 1) };
+	static const u64 bad[] = { 1, 0xaaaaaaaaaaaaaaaa, ~BIT64(1), ~BIT64(63) };
+
+	rig_cpuid();
+	vcpu_setup_mce(R.v, 10 | 1 << 8);
+	for (u32 i = 0; i < ARRAY_SIZE(good); i++) {
+		assert_true(guest_write(0x408, good[i]));
+		assert_true(rd(0x408) == good[i]);
+		assert_int_equal(vcpu_set_msr(R.v, 0x408, good[i]), 0);
+	}
+	for (u32 i = 0; i < ARRAY_SIZE(bad); i++) {
+		assert_false(guest_write(0x408, bad[i]));
+		assert_int_equal(vcpu_set_msr(R.v, 0x408, bad[i]), -EINVAL);
+	}
+}
+
+/* The maker that CPUID names decides what some MSRs keep. */
+static void set_vendor(const char *name)
+{
+	struct kvm_cpuid_entry2 e[256];
+	u32 n = 256;
+
+	assert_int_equal(cpuid_supported(e, &n), 0);
+	for (u32 i = 0; i < n; i++) {
+		if (e[i].function != 0 && e[i].function != 0x80000000)
+			continue;
+		memcpy(&e[i].ebx, name, 4);
+		memcpy(&e[i].edx, name + 4, 4);
+		memcpy(&e[i].ecx, name + 8, 4);
+	}
+	assert_int_equal(vcpu_set_cpuid2(R.v, e, n), 0);
+}
+
+static void what_the_maker_decides(void **state)
+{
+	const u64 addr = 0x123456789abc;
+
+	set_vendor("AuthenticAMD");
+	vcpu_setup_mce(R.v, 1);
+	for (u32 msr = 0x175; msr <= 0x176; msr++) {
+		assert_true(guest_write(msr, addr));
+		assert_true(rd(msr) == (u32)addr);
+		assert_int_equal(vcpu_set_msr(R.v, msr, NONCANONICAL | 5), 0);
+		assert_true(rd(msr) == 5);
+	}
+	assert_true(guest_write(0xc0000103, addr));
+	assert_true(rd(0xc0000103) == (u32)addr);
+	assert_true(guest_write(0xc0010015, BIT64(18)));
+	assert_true(guest_write(0x401, 1));
+	set_vendor("GenuineIntel");
+	for (u32 msr = 0x175; msr <= 0x176; msr++) {
+		assert_true(guest_write(msr, addr));
+		assert_true(rd(msr) == addr);
+		assert_true(guest_write(msr, NONCANONICAL));
+		assert_true(rd(msr) == 0xffff800000000000);
+	}
+	assert_false(guest_write(0xc0000103, addr));
+	assert_int_equal(vcpu_set_msr(R.v, 0xc0000103, addr), -EINVAL);
+	assert_true(guest_write(0xc0000103, 7));
+	assert_false(guest_write(0x401, 1));	/* HWCR is AMD's */
+}
+
+/* What KVM tells as a feature MSR a new vCPU has as well, for old programs' sake; but not what
+ * changes how the CPU works, and with the quirk off nothing. */
+static void feature_msrs_at_creation(void **state)
+{
+	assert_true(rd(0x8b) == 0x01000065);
+	assert_true(rd(0xce) == BIT64(31));
+	assert_true(rd(0xc0011029) == 0);
+	assert_int_equal(vcpu_set_msr(R.v, 0xc0011029, 2), 0);
+	R.cfg.disabled_quirks = QUIRK_STUFF_FEATURE_MSRS;
+	msr_reset(R.v);
+	assert_true(rd(0x8b) == 0);
+	assert_true(rd(0xce) == 0);
+}
+
+/* Also where user space is the APIC: the rules are the CPU's (SDM3 figure 11-27). */
+static void apic_base_transitions(void **state)
+{
+	const u64 base = 0xfee00100, en = BIT64(11), x2 = BIT64(10);
+
+	rig_cpuid();
+	assert_true(rd(0x1b) == (base | en));
+	assert_false(guest_write(0x1b, base | x2));
+	assert_true(guest_write(0x1b, base | en | x2));
+	assert_false(guest_write(0x1b, base | en));
+	assert_int_equal(vcpu_set_msr(R.v, 0x1b, base | en), 0);	/* user space may */
+	assert_true(guest_write(0x1b, base));
+	assert_false(guest_write(0x1b, base | en | x2));
+	assert_true(guest_write(0x1b, base | en));
+	assert_false(guest_write(0x1b, base | en | 1));
+}
+
 static void kvmclock_page(void **state)
 {
 	struct {
@@ -329,6 +443,11 @@ int main(void)
 		RIG_TEST(tsc_writes_synchronise),
 		RIG_TEST(tsc_scaling),
 		RIG_TEST(machine_check),
+		RIG_TEST(apic_base_transitions),
+		RIG_TEST(misc_enable_rights),
+		RIG_TEST(mci_ctl_is_all_or_nothing),
+		RIG_TEST(what_the_maker_decides),
+		RIG_TEST(feature_msrs_at_creation),
 		RIG_TEST(kvmclock_page),
 		RIG_TEST(enforced_features),
 	};
