@@ -34,6 +34,7 @@ void abi_set_signals_prepare(void (*fn)(u64 set));
 int abi_mapped(struct handle *h, void *p, size_t len, int prot, int flags, off_t off);
 /* AVIC is modelled (kvm_amd's parameter of that name). */
 bool abi_avic(void);
+u32 abi_halt_poll_ns(void);	/* kvm's parameter of that name */
 
 /* vm_irqfd_written() and vm_irqfd_closed() of vm/vm.h. */
 bool abi_irqfd_maybe(int fd);	/* a quick look, without promise */

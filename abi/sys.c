@@ -206,3 +206,8 @@ bool abi_avic(void)
 {
 	return vm_avic_kind() != AVIC_KIND_NONE;
 }
+
+u32 abi_halt_poll_ns(void)
+{
+	return vm_halt_poll_ns();
+}

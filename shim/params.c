@@ -20,7 +20,10 @@
 	X("kvm/parameters/enable_pmu", "N\n") \
 	X("kvm/parameters/enable_vmware_backdoor", "N\n") \
 	X("kvm/parameters/force_emulation_prefix", "0\n") \
-	X("kvm/parameters/halt_poll_ns", "0\n") \
+	X("kvm/parameters/halt_poll_ns", number(abi_halt_poll_ns())) \
+	X("kvm/parameters/halt_poll_ns_grow", "2\n") \
+	X("kvm/parameters/halt_poll_ns_grow_start", "10000\n") \
+	X("kvm/parameters/halt_poll_ns_shrink", "2\n") \
 	X("kvm/parameters/ignore_msrs", "N\n") \
 	X("kvm/parameters/kvmclock_periodic_sync", "Y\n") \
 	X("kvm/parameters/nx_huge_pages", "never\n") \
@@ -38,6 +41,15 @@
 	X("kvm_amd/parameters/vnmi", "Y\n") \
 	/* Programs go by the host's vendor: the same answer about paging on an Intel host. */ \
 	X("kvm_intel/parameters/ept", "Y\n")
+
+/* Until the thread asks for the next one. */
+static const char *number(u32 n)
+{
+	static _Thread_local char text[16];
+
+	snprintf(text, sizeof(text), "%u\n", n);
+	return text;
+}
 
 static const char *text_of(const char *path)
 {

@@ -14,7 +14,9 @@ static const struct verb {
 	  "run a program that expects /dev/kvm",
 	  "\nSo are the programs that it starts. The exit status is the program's; 127: it is not\n"
 	  "there, 126: it cannot be executed.\n\n"
-	  "  --avic=KIND   the interrupt hardware that is modelled (STANDIN_AVIC)\n" },
+	  "  --avic=KIND   the interrupt hardware that is modelled (STANDIN_AVIC)\n\n"
+	  "STANDIN_HALT_POLL=NS in the environment: a halted vCPU polls for so long at most before it\n"
+	  "sleeps (200000; 0: never).\n" },
 	{ "doctor", verb_doctor, "[--try]", "can this host run guests, and why not",
 	  "\nExit status: 0 standin can run here, 1 it cannot.\n\n"
 	  "  --try   open /dev/kvm and create a VM, if there is one; otherwise it is only looked at\n" },
@@ -40,6 +42,7 @@ static const struct {
 	{ "STANDIN_LOG_FILE=PATH", "... or there" },
 	{ "STANDIN_NODE=PATH", "stand in for this node (/dev/kvm)" },
 	{ "STANDIN_AVIC=none|avic|x2avic|x2avic-ext", "interrupt hardware that is modelled" },
+	{ "STANDIN_HALT_POLL=NS", "a halted vCPU polls for so long at most (200000); 0: never" },
 	{ "STANDIN_SVM=avic,x2avic,x2avic-ext,decodeassists", "more than KVM offers nested guests" },
 	{ "STANDIN_LA57=1", "offer guests 5-level paging" },
 	{ "STANDIN_CPUID=0", "leave the CPUID instruction alone" },

@@ -3,8 +3,14 @@
  * vcpu/block.c - sleeping in HLT and while waiting for INIT or SIPI.
  *
  * The futex word wake_seq is raised by everything that could end the sleep,
- * signal handlers included, before the sleeper compares it.
+ * signal handlers included, before the sleeper compares it. While `blocked` is 0 the sleeper only
+ * polls (halt_poll.h) and a waker is spared the system call.
  */
+#include <limits.h>
+#include <sched.h>
+#include <sys/resource.h>
+
+#include "base/cpus.h"
 #include "base/futex.h"
 #include "irq/lapic.h"
 #include "vcpu/priv.h"
@@ -65,70 +71,182 @@ static bool has_events(struct vcpu *v)
 }
 
 /*
- * If user space asks for it (KVM_CAP_HALT_POLL): a vCPU that has been woken soon after it went
- * to sleep looks around for a while the next time before it really does, since sleeping and waking
- * cost more than that. Where spinning does not help, because the waker wants this very CPU, it is
- * soon given up. Not the default: on a host with few CPUs it costs others more than it gains.
+ * All vCPUs of the process, by whether their threads want a CPU: nobody polls on a CPU that another
+ * vCPU could use. Each field is changed with single atomic operations; readers want no more than a
+ * good guess, so all of them are relaxed.
  */
-#define POLL_MIN 10000u		/* ns */
-#define POLL_FAILS 3
-#define POLL_PAUSE 20000000u
+static struct {
+	_Atomic u32 awake, asleep;
+	_Atomic u32 wakes;	/* counts sleepers that have been woken, before they run */
+	_Atomic u32 running;	/* tasks of the host ... */
+	_Atomic u64 counted;	/* ... at that time (monotonic ns) */
+} crowd;
 
-static bool woken(struct vcpu *v, u32 seq)
+void crowd_join(struct vcpu *v, enum crowd as)
 {
-	return atomic_load(&v->wake_seq) != seq || vcpu_signal_pending(v);
+	_Atomic u32 *const count[] = { NULL, &crowd.awake, &crowd.asleep };
+	enum crowd was = v->p->crowd;
+
+	if (likely(was == as))
+		return;
+	v->p->crowd = as;
+	if (count[was])
+		atomic_fetch_sub_explicit(count[was], 1, memory_order_relaxed);
+	if (count[as])
+		atomic_fetch_add_explicit(count[as], 1, memory_order_relaxed);
 }
 
-/* True: something has come. */
-static bool halt_poll(struct vcpu *v, u64 start)
+/* Wake the vCPU if it sleeps in vcpu_block(). Costs a system call only then. */
+void vcpu_wake(struct vcpu *v)
 {
-	struct vcpu_halt_poll *h = &v->p->halt_poll;
-	u32 seq = atomic_load(&v->wake_seq);
-	u64 now;
+	atomic_fetch_add(&v->wake_seq, 1);
+	if (atomic_load(&v->blocked)) {
+		/* Who polls may have to make room for it. */
+		atomic_fetch_add_explicit(&crowd.wakes, 1, memory_order_relaxed);
+		futex_wake(&v->wake_seq, INT_MAX);
+	}
+}
 
-	if (!h->ns || atomic_load(&v->requests) || has_events(v))
-		return true;
-	vcpu_stat_add(v, halt_attempted_poll, 1);
-	do {
+/* While polling: time between two offers of the CPU to other tasks, and between two looks at how
+ * many the host has. Either costs about 1 us. */
+#define POLL_YIELD 10000u	/* ns */
+#define POLL_COUNT 20000u
+#define POLL_COUNT_CROWDED 100000u	/* ... once there were too many */
+
+/* One halt. */
+struct poll {
+	u64 start;
+	u64 until;	/* 0: not polling, or no more */
+	u64 ended;	/* when polling ended without success; start */
+	u32 wakes;	/* crowd.wakes at the start */
+	bool allowed, polled, preempted, slept;
+	bool yielded;
+	long switches;	/* before the first yield */
+};
+
+static bool cpu_to_spare(const struct vcpu *v, const struct poll *p, u64 now)
+{
+	struct halt_poll_crowd c = {
+		.awake = atomic_load_explicit(&crowd.awake, memory_order_relaxed),
+		.asleep = atomic_load_explicit(&crowd.asleep, memory_order_relaxed),
+		.cpus = v->cfg->host_cpus,
+		.running = atomic_load_explicit(&crowd.running, memory_order_relaxed),
+		.online = v->cfg->online_cpus,
+	};
+	u64 age = now - atomic_load_explicit(&crowd.counted, memory_order_relaxed);
+
+	/* A sleeper that has been woken counts as asleep until it runs. */
+	c.awake += atomic_load_explicit(&crowd.wakes, memory_order_relaxed) != p->wakes;
+	if (age >= (c.running > c.online ? POLL_COUNT_CROWDED : POLL_COUNT)) {
+		atomic_store_explicit(&crowd.counted, now, memory_order_relaxed);
+		c.running = cpus_running(v->cfg->load_fd);
+		atomic_store_explicit(&crowd.running, c.running, memory_order_relaxed);
+	}
+	return halt_poll_spare(&c);
+}
+
+/* From here on wakers make the system call. The caller looks for events once more. */
+static void stop_polling(struct vcpu *v, struct poll *p, u64 now)
+{
+	p->until = 0;
+	p->ended = now;
+	atomic_store(&v->blocked, 1);
+	vcpu_stat_set(v, blocking, 1);
+}
+
+/* How often the thread has had to give its CPU to another one. */
+static long switches(void)
+{
+	struct rusage u = { 0 };
+
+	getrusage(RUSAGE_THREAD, &u);
+	return u.ru_nivcsw;
+}
+
+/*
+ * Until wake_seq is no longer seq, the deadline, or the end of polling.
+ *
+ * KVM polls while its CPU has no other task to run. sched_yield() is how a program asks for that:
+ * it returns at once if there is none. If it took long and was a switch there was one, and there
+ * may be again; other gaps are interrupts, or the doing of a hypervisor below us.
+ */
+static void look_around(struct vcpu *v, struct poll *p, u32 seq, u64 deadline)
+{
+	u64 now = monotonic_ns(), last, yielded = now;
+
+	for (;;) {
 		for (u32 i = 0; i < 32; i++) {
-			if (woken(v, seq)) {
-				h->fails = 0;
-				now = monotonic_ns() - start;
-				vcpu_stat_add(v, halt_successful_poll, 1);
-				stat_time(v, halt_poll_success_ns, halt_poll_success_hist, now);
-				return true;
-			}
+			if (atomic_load_explicit(&v->wake_seq, memory_order_acquire) != seq ||
+			    vcpu_signal_pending(v))
+				return;
 			__builtin_ia32_pause();
 		}
-		now = monotonic_ns() - start;
-	} while (now < h->ns);
-	stat_time(v, halt_poll_fail_ns, halt_poll_fail_hist, now);
-	return false;
+		last = now;
+		now = monotonic_ns();
+		if (unlikely(now - last > HALT_POLL_GAP) && p->yielded)
+			p->preempted = switches() != p->switches;
+		if (p->preempted || now >= p->until || !cpu_to_spare(v, p, now)) {
+			stop_polling(v, p, now);
+			return;
+		}
+		if (deadline && now >= deadline)
+			return;
+		if (now - yielded >= POLL_YIELD) {
+			if (!p->yielded) {
+				p->yielded = true;
+				p->switches = switches();
+			}
+			sched_yield();
+			yielded = now;
+		}
+	}
 }
 
-static void halt_poll_learn(struct vcpu *v, u64 start, u64 asleep, bool failed)
+static void halt_begin(struct vcpu *v, struct poll *p)
 {
-	struct vcpu_halt_poll *h = &v->p->halt_poll;
-	u64 max = v->cfg->halt_poll_ns, now = monotonic_ns();
+	u32 ns = 0;
 
-	stat_time(v, halt_wait_ns, halt_wait_hist, now - asleep);
-	if (failed && h->ns >= max && ++h->fails >= POLL_FAILS) {
-		h->fails = 0;
-		h->off_until = now + POLL_PAUSE;
+	*p = (struct poll){ .start = monotonic_ns() };
+	p->wakes = atomic_load_explicit(&crowd.wakes, memory_order_relaxed);
+	/* As in KVM: not while waiting for INIT, nor when the guest polls itself. */
+	p->allowed = (vcpu_mp(v) == KVM_MP_STATE_HALTED || v->p->hw_halted) &&
+		     v->p->msr.poll_control & 1;
+	if (p->allowed)
+		ns = halt_poll_window(&v->p->halt_poll, v->cfg->halt_poll_ns, p->start);
+	p->polled = ns;
+	p->until = ns ? p->start + ns : 0;
+	if (!ns)
+		stop_polling(v, p, p->start);
+}
+
+static void halt_end(struct vcpu *v, struct poll *p)
+{
+	struct halt_poll_result r = { .now = monotonic_ns(), .polled = p->polled,
+				      .preempted = p->preempted };
+	u64 ns = (p->slept ? p->ended : r.now) - p->start;
+
+	atomic_store(&v->blocked, 0);
+	vcpu_stat_set(v, blocking, 0);
+	if (p->polled) {
+		vcpu_stat_add(v, halt_attempted_poll, 1);
+		if (!p->slept) {
+			vcpu_stat_add(v, halt_successful_poll, 1);
+			stat_time(v, halt_poll_success_ns, halt_poll_success_hist, ns);
+		} else {
+			stat_time(v, halt_poll_fail_ns, halt_poll_fail_hist, ns);
+		}
 	}
-	if (!max || now - start > max || now < h->off_until)
-		h->ns = 0;
-	else if (!h->ns)
-		h->ns = POLL_MIN < max ? POLL_MIN : max;
-	else if (failed)
-		h->ns = 2 * h->ns < max ? 2 * h->ns : max;
+	if (p->slept)
+		stat_time(v, halt_wait_ns, halt_wait_hist, r.now - p->ended);
+	r.halted = r.now - p->start;
+	if (p->allowed)
+		halt_poll_learn(&v->p->halt_poll, v->cfg->halt_poll_ns, &r);
 }
 
 int vcpu_block(struct vcpu *v)
 {
-	u64 start = monotonic_ns(), asleep;
-	bool polled;
 	u64 since = trace_watched(TRACE_kvm_vcpu_wakeup) ? tsc_host() : 0;
+	struct poll p;
 	int r;
 
 	engine_fpu_save(v->c);
@@ -137,10 +255,7 @@ int vcpu_block(struct vcpu *v)
 	/* From here on senders wake us; what came before is seen below (facts 3.8). */
 	if (v->lapic)
 		lapic_put_away(v->lapic);
-	polled = halt_poll(v, start);
-	atomic_store(&v->blocked, 1);
-	asleep = polled ? start : monotonic_ns();
-	vcpu_stat_set(v, blocking, 1);
+	halt_begin(v, &p);
 	for (;;) {
 		u32 seq = atomic_load(&v->wake_seq);
 		u64 deadline = 0;
@@ -155,7 +270,8 @@ int vcpu_block(struct vcpu *v)
 			lapic_poll_timer(v->lapic);
 		if (has_events(v)) {
 			wake_up(v);
-			vcpu_count(v, halt_wakeup);
+			if (p.slept)
+				vcpu_count(v, halt_wakeup);
 			break;
 		}
 		/* An AP looks at its requests once its INIT has come. */
@@ -166,15 +282,21 @@ int vcpu_block(struct vcpu *v)
 		atomic_fetch_and(&v->requests, ~BIT64(VREQ_EVENT));
 		if (v->lapic)
 			deadline = lapic_next_event_ns(v->lapic);
-		if (sleep_on(v, seq, deadline) == EINTR) {
+		if (p.until) {
+			look_around(v, &p, seq, deadline);
+			continue;
+		}
+		p.slept = true;
+		crowd_join(v, CROWD_ASLEEP);
+		r = sleep_on(v, seq, deadline);
+		crowd_join(v, CROWD_AWAKE);
+		if (r == EINTR) {
 			v->run->exit_reason = KVM_EXIT_INTR;
 			r = -EINTR;
 			break;
 		}
 	}
-	atomic_store(&v->blocked, 0);
-	vcpu_stat_set(v, blocking, 0);
-	halt_poll_learn(v, start, asleep, !polled);
+	halt_end(v, &p);
 	if (v->lapic)
 		lapic_load(v->lapic);
 	if (since)

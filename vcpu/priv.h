@@ -16,6 +16,7 @@
 #include "mmu/phys.h"
 #include "svm/svm.h"
 #include "base/trace.h"
+#include "vcpu/halt_poll.h"
 #include "vcpu/vcpu.h"
 
 /* -- events waiting for delivery -- */
@@ -126,11 +127,8 @@ struct vcpu_msrs {
 	u64 system_time, wall_clock;
 };
 
-struct vcpu_halt_poll {
-	u64 ns;			/* how long to look around before sleeping */
-	u32 fails;		/* in a row */
-	u64 off_until;		/* monotonic ns */
-};
+/* What the vCPU counts as in the process-wide count of vCPUs (block.c). */
+enum crowd { CROWD_OUT, CROWD_AWAKE, CROWD_ASLEEP };
 
 struct vcpu_clock {
 	bool stopped;		/* KVMCLOCK_CTRL: show GUEST_STOPPED once */
@@ -169,7 +167,8 @@ struct vcpu_priv {
 	u64 cr8;		/* without LAPIC */
 	u64 apic_base;		/* without LAPIC */
 	u32 tsc_khz;
-	struct vcpu_halt_poll halt_poll;
+	struct halt_poll halt_poll;
+	enum crowd crowd;	/* changed by crowd_join() alone */
 	struct sleeper sleeper;	/* of vcpu_block() */
 	u64 armed_ns;		/* deadline given to vm_ops->arm_timer */
 	u64 pauses;
@@ -251,6 +250,9 @@ int vcpu_enter(struct vcpu *v, bool step);
 /* Sleep until the vCPU has events, a signal or a request. 0 or -EINTR. */
 int vcpu_block(struct vcpu *v);
 bool vcpu_signal_pending(struct vcpu *v);
+/* Whether the vCPU's thread wants a CPU; others go by it when they may poll. Called by the thread,
+ * or when there is none. */
+void crowd_join(struct vcpu *v, enum crowd as);
 void vcpu_wake(struct vcpu *v);
 
 /* -- mmio.c / pio.c -- */

@@ -21,7 +21,7 @@
 #define VCPU_STATS(X) \
 	X(halt_successful_poll, COUNT, 1, "halts that polling ended") \
 	X(halt_attempted_poll, COUNT, 1, "halts that polled") \
-	X(halt_poll_invalid, COUNT, 1, "polls that another task cut short") \
+	X(halt_poll_invalid, COUNT, 1, "polls that a wake-up of no use ended (s390 only)") \
 	X(halt_wakeup, COUNT, 1, "halts that slept and were woken") \
 	X(halt_poll_success_ns, NS, 1, "time polled with success") \
 	X(halt_poll_fail_ns, NS, 1, "time polled in vain") \

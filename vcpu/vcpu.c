@@ -115,20 +115,13 @@ void vcpu_destroy(struct vcpu *v)
 {
 	if (!v)
 		return;
+	crowd_join(v, CROWD_OUT);
 	engine_cpu_destroy(v->c);
 	munmap(v->run, 3 * PAGE_SIZE);
 	pthread_mutex_destroy(&v->lock);
 	pthread_mutex_destroy(&v->p->code_lock);
 	free(v->p);
 	free(v);
-}
-
-/* Wake the vCPU if it sleeps in vcpu_block(). Costs a system call only then. */
-void vcpu_wake(struct vcpu *v)
-{
-	atomic_fetch_add(&v->wake_seq, 1);
-	if (atomic_load(&v->blocked))
-		futex_wake(&v->wake_seq, INT_MAX);
 }
 
 void vcpu_kick(struct vcpu *v)

@@ -82,7 +82,10 @@ struct vcpu_vm_config {
 	_Atomic u32 irqchip;		/* 0 none, 1 full, 2 split */
 	_Atomic u32 bsp_id;
 	_Atomic u32 apic_bus_ns;
-	_Atomic u32 halt_poll_ns;	/* KVM_CAP_HALT_POLL: longest spin in HLT; 0 = none */
+	_Atomic u32 halt_poll_ns;	/* longest poll in HLT, 0 = none */
+	u32 host_cpus;		/* CPUs for the process; with less than 2 no vCPU polls */
+	u32 online_cpus;	/* of the host */
+	int load_fd;		/* for cpus_running() */
 	_Atomic bool exception_payload, triple_fault_event, exit_on_emulation_failure, x2apic_32bit;
 	_Atomic bool hypercall_map_gpa_range;
 	_Atomic bool msr_platform_info_off;	/* KVM_CAP_MSR_PLATFORM_INFO cleared: guest reads give #GP */

@@ -7,9 +7,26 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/cpus.h"
 #include "base/log.h"
 #include "base/trace.h"
 #include "irq/lapic.h"
+#include "vcpu/halt_poll.h"
+
+u32 vm_halt_poll_ns(void)
+{
+	const char *want = getenv("STANDIN_HALT_POLL");
+	unsigned long ns;
+	char *end;
+
+	if (!want)
+		return HALT_POLL_DEFAULT;
+	ns = strtoul(want, &end, 10);
+	if (end != want && !*end && want[0] != '-' && ns <= ~0u)
+		return (u32)ns;
+	log_warn("STANDIN_HALT_POLL=%s is no number of nanoseconds", want);
+	return HALT_POLL_DEFAULT;
+}
 
 int vm_create(struct vm **out)
 {
@@ -41,6 +58,10 @@ int vm_create(struct vm **out)
 	vm->cfg.trace_vm = trace_vm_add(vm->serial);
 	vm_apicv_init(vm);
 	vm->cfg.apic_bus_ns = 1;
+	vm->cfg.halt_poll_ns = vm_halt_poll_ns();
+	vm->cfg.host_cpus = cpus_usable();
+	vm->cfg.online_cpus = cpus_online();
+	vm->cfg.load_fd = cpus_open_load();
 	/* The guest's TSC starts at 0 with the VM, and so does its clock. */
 	vm->cfg.tsc_offset = -__builtin_ia32_rdtsc();
 	vm->cfg.tsc_sync = &vm->tsc_sync;
@@ -102,6 +123,8 @@ static void vm_destroy(struct vm *vm)
 		irqchip_destroy(vm_chip(vm));
 	vm_memory_destroy(vm);
 	vm_msr_filter_destroy(vm);
+	if (vm->cfg.load_fd >= 0)
+		close(vm->cfg.load_fd);
 	free(vm->zones);
 	if (vm->ring)
 		munmap(vm->ring, PAGE_SIZE);

@@ -205,6 +205,9 @@ size_t vm_vcpu_fd_bytes(const struct vm *vm);
 /* -- guest.c: callbacks that run inside the guest, vector state live -- */
 extern const struct phys_ops vm_phys_ops;
 
+/* -- vm.c -- */
+u32 vm_halt_poll_ns(void);	/* KVM's parameter halt_poll_ns: STANDIN_HALT_POLL */
+
 /* -- irqchip.c -- */
 enum avic_kind vm_avic_kind(void);
 void vm_apicv_init(struct vm *vm);
