@@ -71,29 +71,26 @@ static bool has_events(struct vcpu *v)
 }
 
 /*
- * All vCPUs of the process, by whether their threads want a CPU: nobody polls on a CPU that another
+ * The vCPUs of the process whose threads want a CPU: nobody polls on a CPU that another
  * vCPU could use. Each field is changed with single atomic operations; readers want no more than a
  * good guess, so all of them are relaxed.
  */
 static struct {
-	_Atomic u32 awake, asleep;
+	_Atomic u32 awake;
 	_Atomic u32 wakes;	/* counts sleepers that have been woken, before they run */
 	_Atomic u32 running;	/* tasks of the host ... */
 	_Atomic u64 counted;	/* ... at that time (monotonic ns) */
 } crowd;
 
-void crowd_join(struct vcpu *v, enum crowd as)
+void crowd_join(struct vcpu *v, bool awake)
 {
-	_Atomic u32 *const count[] = { NULL, &crowd.awake, &crowd.asleep };
-	enum crowd was = v->p->crowd;
-
-	if (likely(was == as))
+	if (likely(v->p->in_crowd == awake))
 		return;
-	v->p->crowd = as;
-	if (count[was])
-		atomic_fetch_sub_explicit(count[was], 1, memory_order_relaxed);
-	if (count[as])
-		atomic_fetch_add_explicit(count[as], 1, memory_order_relaxed);
+	v->p->in_crowd = awake;
+	if (awake)
+		atomic_fetch_add_explicit(&crowd.awake, 1, memory_order_relaxed);
+	else
+		atomic_fetch_sub_explicit(&crowd.awake, 1, memory_order_relaxed);
 }
 
 /* Wake the vCPU if it sleeps in vcpu_block(). Costs a system call only then. */
@@ -128,14 +125,13 @@ static bool cpu_to_spare(const struct vcpu *v, const struct poll *p, u64 now)
 {
 	struct halt_poll_crowd c = {
 		.awake = atomic_load_explicit(&crowd.awake, memory_order_relaxed),
-		.asleep = atomic_load_explicit(&crowd.asleep, memory_order_relaxed),
 		.cpus = v->cfg->host_cpus,
 		.running = atomic_load_explicit(&crowd.running, memory_order_relaxed),
 		.online = v->cfg->online_cpus,
 	};
 	u64 age = now - atomic_load_explicit(&crowd.counted, memory_order_relaxed);
 
-	/* A sleeper that has been woken counts as asleep until it runs. */
+	/* A sleeper that has been woken does not count itself until it runs. */
 	c.awake += atomic_load_explicit(&crowd.wakes, memory_order_relaxed) != p->wakes;
 	if (age >= (c.running > c.online ? POLL_COUNT_CROWDED : POLL_COUNT)) {
 		atomic_store_explicit(&crowd.counted, now, memory_order_relaxed);
@@ -287,9 +283,9 @@ int vcpu_block(struct vcpu *v)
 			continue;
 		}
 		p.slept = true;
-		crowd_join(v, CROWD_ASLEEP);
+		crowd_join(v, false);
 		r = sleep_on(v, seq, deadline);
-		crowd_join(v, CROWD_AWAKE);
+		crowd_join(v, true);
 		if (r == EINTR) {
 			v->run->exit_reason = KVM_EXIT_INTR;
 			r = -EINTR;

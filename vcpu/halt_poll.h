@@ -48,7 +48,6 @@ void halt_poll_learn(struct halt_poll *h, u32 max, const struct halt_poll_result
 
 struct halt_poll_crowd {
 	u32 awake;	/* vCPUs of the process that run or poll, the one that asks included */
-	u32 asleep;	/* that may wake up */
 	u32 cpus;	/* the process may use */
 	u32 running;	/* tasks of the host that run or want to; 0: unknown */
 	u32 online;	/* CPUs of the host */

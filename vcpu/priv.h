@@ -127,9 +127,6 @@ struct vcpu_msrs {
 	u64 system_time, wall_clock;
 };
 
-/* What the vCPU counts as in the process-wide count of vCPUs (block.c). */
-enum crowd { CROWD_OUT, CROWD_AWAKE, CROWD_ASLEEP };
-
 struct vcpu_clock {
 	bool stopped;		/* KVMCLOCK_CTRL: show GUEST_STOPPED once */
 	u64 steal_base;		/* the thread's run delay at the last update */
@@ -168,7 +165,7 @@ struct vcpu_priv {
 	u64 apic_base;		/* without LAPIC */
 	u32 tsc_khz;
 	struct halt_poll halt_poll;
-	enum crowd crowd;	/* changed by crowd_join() alone */
+	bool in_crowd;		/* counted as awake (block.c); changed by crowd_join() alone */
 	struct sleeper sleeper;	/* of vcpu_block() */
 	u64 armed_ns;		/* deadline given to vm_ops->arm_timer */
 	u64 pauses;
@@ -252,7 +249,7 @@ int vcpu_block(struct vcpu *v);
 bool vcpu_signal_pending(struct vcpu *v);
 /* Whether the vCPU's thread wants a CPU; others go by it when they may poll. Called by the thread,
  * or when there is none. */
-void crowd_join(struct vcpu *v, enum crowd as);
+void crowd_join(struct vcpu *v, bool awake);
 void vcpu_wake(struct vcpu *v);
 
 /* -- mmio.c / pio.c -- */

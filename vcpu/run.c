@@ -419,7 +419,7 @@ static void cancelled(void *arg)
 	atomic_store(&v->p->held, 0);
 	if (v->lapic)
 		lapic_put_away(v->lapic);
-	crowd_join(v, CROWD_OUT);
+	crowd_join(v, false);
 	atomic_store(&v->blocked, 0);
 	atomic_store(&v->servicing, 0);
 	atomic_store(&v->in_guest, 0);
@@ -443,7 +443,7 @@ static int __attribute__((noinline)) run_here(struct vcpu *v)
 	}
 	atomic_store_explicit(&v->tid, thread_id, memory_order_relaxed);
 	vcpu_set_current(v);
-	crowd_join(v, CROWD_AWAKE);
+	crowd_join(v, true);
 	nested_quirks(v);
 	if (unlikely(p->sigmask_set)) {
 		masked = !mask_has_pending(&p->sigmask);
@@ -474,7 +474,7 @@ static int __attribute__((noinline)) run_here(struct vcpu *v)
 	}
 	/* After any other exit user space may leave the vCPU alone for long. */
 	if (r || (v->run->exit_reason != KVM_EXIT_IO && v->run->exit_reason != KVM_EXIT_MMIO))
-		crowd_join(v, CROWD_OUT);
+		crowd_join(v, false);
 	vcpu_set_current(NULL);
 	atomic_store_explicit(&v->tid, 0, memory_order_relaxed);
 	return r;

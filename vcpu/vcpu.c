@@ -115,7 +115,7 @@ void vcpu_destroy(struct vcpu *v)
 {
 	if (!v)
 		return;
-	crowd_join(v, CROWD_OUT);
+	crowd_join(v, false);
 	engine_cpu_destroy(v->c);
 	munmap(v->run, 3 * PAGE_SIZE);
 	pthread_mutex_destroy(&v->lock);
