@@ -16,9 +16,9 @@ import vm
 MEMORY = 1024       # of L1, MiB
 LIMIT = int(os.environ.get('NESTED_LIMIT', '300'))
 # Those of tests/guest that ask for nothing only we have; and the quick ones for `make check`.
-GUESTS = ('exits', 'far', 'faults', 'fpu', 'loops', 'paging_rights', 'paging_tlb', 'realmode',
-          'segments', 'shadow', 'smc', 'strings', 'syscall')
-QUICK = ('exits', 'fpu', 'paging_tlb', 'realmode', 'segments', 'strings', 'syscall')
+GUESTS = ('exits', 'far', 'faults', 'follow', 'fpu', 'loops', 'paging_rights', 'paging_tlb', 'realmode',
+          'segments', 'shadow', 'smc', 'sti', 'strings', 'syscall')
+QUICK = ('exits', 'follow', 'fpu', 'paging_tlb', 'realmode', 'segments', 'sti', 'strings', 'syscall')
 SCRIPT_HEAD = '''
 [ -e /dev/kvm ] || { echo "@@ error no /dev/kvm in L1"; dmesg | tail -20; }
 for p in npt avic nested vgif; do

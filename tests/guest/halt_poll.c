@@ -27,30 +27,6 @@ CODE64(polite, "mov $0x4b564d05, %ecx\n xor %eax, %eax\n xor %edx, %edx\n wrmsr\
 	       "polite_handler: inc %r8\n movl $0, 0xb0(%rbp)\n iretq\n");
 LABEL(polite_handler);
 
-static u64 counter(struct guest_cpu *c, const char *name)
-{
-	int fd = ioctl(c->fd, KVM_GET_STATS_FD, NULL);
-	struct kvm_stats_header h;
-	u64 v = ~0ull;
-
-	if (fd < 0 || pread(fd, &h, sizeof(h), 0) != (ssize_t)sizeof(h))
-		test_die("KVM_GET_STATS_FD: %s", strerror(errno));
-	for (u32 i = 0; i < h.num_desc; i++) {
-		union {
-			struct kvm_stats_desc d;
-			u8 bytes[256];
-		} u = { 0 };
-		size_t size = sizeof(u.d) + h.name_size;
-
-		if (pread(fd, &u, size, h.desc_offset + (off_t)(i * size)) != (ssize_t)size)
-			test_die("statistics: descriptor %u", i);
-		if (!strcmp(u.d.name, name) && pread(fd, &v, 8, h.data_offset + u.d.offset) != 8)
-			test_die("statistics: data");
-	}
-	close(fd);
-	return v;
-}
-
 static void limit(struct guest *g, u64 ns)
 {
 	struct kvm_enable_cap cap = { .cap = KVM_CAP_HALT_POLL, .args = { ns } };
@@ -78,16 +54,16 @@ static u64 attempts(struct guest *g)
 
 	CHECK_STOP(s, ST_DONE);
 	CHECK_EQ(s.r.r8, HALTS);
-	tried = counter(c, "halt_attempted_poll");
-	good = counter(c, "halt_successful_poll");
-	woken = counter(c, "halt_wakeup");
+	tried = cpu_counter(c, "halt_attempted_poll");
+	good = cpu_counter(c, "halt_successful_poll");
+	woken = cpu_counter(c, "halt_wakeup");
 	CHECK(good <= tried);
 	/* A poll with success is no wake-up. */
-	CHECK(good + woken <= counter(c, "halt_exits"));
-	CHECK_EQ(!good, !counter(c, "halt_poll_success_ns"));
-	CHECK_EQ(!woken, !counter(c, "halt_wait_ns"));
-	CHECK_EQ(counter(c, "halt_poll_invalid"), 0);
-	CHECK_EQ(counter(c, "blocking"), 0);
+	CHECK(good + woken <= cpu_counter(c, "halt_exits"));
+	CHECK_EQ(!good, !cpu_counter(c, "halt_poll_success_ns"));
+	CHECK_EQ(!woken, !cpu_counter(c, "halt_wait_ns"));
+	CHECK_EQ(cpu_counter(c, "halt_poll_invalid"), 0);
+	CHECK_EQ(cpu_counter(c, "blocking"), 0);
 	return tried;
 }
 
@@ -107,7 +83,7 @@ TEST(never, "KVM_CAP_HALT_POLL with 0 turns it off")
 
 	limit(g, 0);
 	CHECK_EQ(attempts(g), 0);
-	CHECK_EQ(counter(cpu0(g), "halt_poll_fail_ns"), 0);
+	CHECK_EQ(cpu_counter(cpu0(g), "halt_poll_fail_ns"), 0);
 	guest_free(g);
 }
 

@@ -316,55 +316,29 @@ TEST(run_flags, "kvm_run.flags say which of the two has exited")
 	CHECK_EQ(s.c->run->flags, 0);
 }
 
-/* The counter of KVM_GET_STATS_FD that says whether L2 runs. */
-static u64 guest_mode(struct guest_cpu *c)
-{
-	int fd = ioctl(c->fd, KVM_GET_STATS_FD, NULL);
-	struct kvm_stats_header h;
-	u64 v = ~0ull;
-
-	if (fd < 0 || pread(fd, &h, sizeof(h), 0) != (ssize_t)sizeof(h))
-		test_die("KVM_GET_STATS_FD: %s", strerror(errno));
-	for (u32 i = 0; i < h.num_desc; i++) {
-		union {
-			struct kvm_stats_desc d;
-			u8 bytes[256];
-		} u = { 0 };
-		size_t size = sizeof(u.d) + h.name_size;
-
-		if (pread(fd, &u, size, h.desc_offset + (off_t)(i * size)) != (ssize_t)size)
-			test_die("statistics: descriptor %u", i);
-		if (!strcmp(u.d.name, "guest_mode") &&
-		    pread(fd, &v, 8, h.data_offset + u.d.offset) != 8)
-			test_die("statistics: data");
-	}
-	close(fd);
-	return v;
-}
-
 TEST(guest_mode_stat, "the counter guest_mode follows L2 that an ioctl enters or leaves")
 {
 	struct svm_guest s = in_l2();
 	struct kvm_sregs sr = cpu_sregs(s.c), off = sr;
 	struct nested n = state_of(s.c), out = n;
 
-	CHECK_EQ(guest_mode(s.c), 1);
+	CHECK_EQ(cpu_counter(s.c, "guest_mode"), 1);
 	out.hdr.flags = GIF_SET;
 	out.hdr.size = 128;
 	CHECK_EQ(set(s.c, &out), 0);
-	CHECK_EQ(guest_mode(s.c), 0);
+	CHECK_EQ(cpu_counter(s.c, "guest_mode"), 0);
 	cpu_set_sregs(s.c, &sr);
 	CHECK_EQ(set(s.c, &n), 0);
-	CHECK_EQ(guest_mode(s.c), 1);
+	CHECK_EQ(cpu_counter(s.c, "guest_mode"), 1);
 	/* Without EFER.SVME there is no guest mode (facts 4.12). */
 	off.efer &= ~SVME;
 	cpu_set_sregs(s.c, &off);
-	CHECK_EQ(guest_mode(s.c), 0);
+	CHECK_EQ(cpu_counter(s.c, "guest_mode"), 0);
 	cpu_set_sregs(s.c, &sr);
 	CHECK_EQ(set(s.c, &n), 0);
-	CHECK_EQ(guest_mode(s.c), 1);
+	CHECK_EQ(cpu_counter(s.c, "guest_mode"), 1);
 	cpu_set_msr(s.c, EFER, sr.efer & ~SVME);
-	CHECK_EQ(guest_mode(s.c), 0);
+	CHECK_EQ(cpu_counter(s.c, "guest_mode"), 0);
 }
 
 /* Another VM with the same memory, and the state in the documented order. */

@@ -183,6 +183,7 @@ struct kvm_sregs cpu_sregs(struct guest_cpu *c);
 void cpu_set_sregs(struct guest_cpu *c, const struct kvm_sregs *s);
 u64 cpu_msr(struct guest_cpu *c, u32 msr);
 void cpu_set_msr(struct guest_cpu *c, u32 msr, u64 v);
+u64 cpu_counter(struct guest_cpu *c, const char *name);	/* of its binary statistics */
 static inline struct guest_cpu *cpu0(struct guest *g) { return &g->cpu[0]; }
 /* Edit registers in place: WITH_REGS(c, r) { r.rax = 1; } */
 #define WITH_REGS(c, r)							\
