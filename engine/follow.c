@@ -13,7 +13,7 @@
 #include "engine/translate_priv.h"
 
 #define FOLLOW_JUMPS 3	/* the first included */
-#define FOLLOW_INSNS 4	/* behind each jump */
+#define FOLLOW_INSNS 3	/* behind each jump */
 
 /* May it stand between the jump and the end? Nothing that leaves by itself. */
 static bool plain(const struct di *d)
@@ -38,16 +38,23 @@ static bool is_jump(const struct di *d)
 	return (d->cls == CL_JMP || d->cls == CL_CALL) && d->in.opsize == 8;
 }
 
-static struct cpage *page_at(struct translator *t, u64 lin)
+/* Pages that share a slot would push each other out of it for ever. */
+static bool slots_clash(u64 a, u64 b)
+{
+	return ((a ^ b) & PAGE_MASK) && itlb_index(a) == itlb_index(b);
+}
+
+static struct cpage *page_at(struct translator *t, u64 lin, struct cpage **before, u32 n)
 {
 	struct cpage *cp;
-	u64 here = t->u->lin;
 
-	if (!((lin ^ here) & PAGE_MASK))
+	if (!((lin ^ t->u->lin) & PAGE_MASK))
 		return t->u->cp;
-	/* Pages that share a slot would push each other out of it for ever. */
-	if (itlb_index(lin) == itlb_index(here))
+	if (slots_clash(lin, t->u->lin))
 		return NULL;
+	for (u32 i = 0; i < n; i++)
+		if (slots_clash(lin, before[i]->lin))
+			return NULL;
 	return itlb_get(t->e, lin, &cp) == CPU_OK ? cp : NULL;
 }
 
@@ -115,7 +122,7 @@ bool follow(struct translator *t)
 
 		if (jumps == FOLLOW_JUMPS)
 			return false;
-		pages[jumps] = page_at(t, to);
+		pages[jumps] = page_at(t, to, pages, jumps);
 		at[jumps] = n;
 		if (!pages[jumps])
 			return false;
