@@ -48,10 +48,10 @@ static u32 quota(void)
 
 	if (!read_text("/proc/self/cgroup", groups, sizeof(groups)))
 		return ~0u;
-	p = strncmp(groups, "0::", 3) ? strstr(groups, "\n0::") : groups - 1;
+	p = strncmp(groups, "0::", 3) ? strstr(groups, "\n0::") : groups;
 	if (!p)
 		return ~0u;
-	p += 4;
+	p = strstr(p, "::") + 2;
 	p[strcspn(p, "\n")] = 0;
 	if (strlen(p) > 1024)
 		return ~0u;
