@@ -25,6 +25,8 @@ int translator_init(struct engine *e)
 
 void translator_destroy(struct engine *e)
 {
+	if (e->tr)
+		memo_free(e->tr);
 	pages_free(e->tr, sizeof(*e->tr));
 	e->tr = NULL;
 }
@@ -64,23 +66,11 @@ static void sti_to_c(struct translator *t)
 	}
 }
 
-static ZyanStatus decode_one(struct translator *t, struct di *d, const u8 *p, u32 n)
-{
-	return ZydisDecoderDecodeFull(&engine_decoder[t->mode & MODE_SIZE], p, n, &d->zi, d->op);
-}
-
 bool decode_insn(struct translator *t, struct di *d, struct cpage *cp, u32 off, u32 n, u64 rip)
 {
-	const u8 *p = cp->pp->copy + off;
-
 	cache_fetch_lines(t->e, cp->pp, off, n);
-	if (!ZYAN_SUCCESS(decode_one(t, d, p, n)))
-		return false;
 	d->rip = rip;
-	d->too_long = false;
-	insn_from_zydis(&d->in, &d->zi, d->op, p, t->mode & MODE_SIZE);
-	classify(t, d);
-	return true;
+	return ZYAN_SUCCESS(decode_one(t, d, cp->pp->copy + off, n));
 }
 
 /*
@@ -140,9 +130,6 @@ static int decode_unit(struct translator *t)
 			u->len = (u32)(d->off + 1);
 			return 0;
 		}
-		d->too_long = false;
-		insn_from_zydis(&d->in, &d->zi, d->op, p, t->mode & MODE_SIZE);
-		classify(t, d);
 		if (t->n && d[-1].cls == CL_STI) {
 			if (!shadow_ok(d))
 				break;

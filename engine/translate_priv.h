@@ -38,7 +38,6 @@ struct access {
 /* One instruction of the unit being built. */
 struct di {
 	ZydisDecodedInstruction zi;
-	ZydisDecodedOperand op[ZYDIS_MAX_OPERAND_COUNT];
 	struct insn in;
 	u64 rip;
 	u16 off;
@@ -57,6 +56,7 @@ struct di {
 	u32 live_out;		/* live after it */
 	s8 group;		/* index of the group acc[0] belongs to, or -1 */
 	s32 group_off;		/* from the group's first byte */
+	ZydisDecodedOperand op[ZYDIS_MAX_OPERAND_COUNT];	/* zi.operand_count of them */
 };
 
 struct group {
@@ -98,6 +98,7 @@ struct translator {
 		s32 off[16];
 	} ver[UNIT_MAX_INSNS];
 	struct di peek;
+	struct memo *memo;	/* decode_memo.c; NULL until it is worth its memory */
 	struct record *apic_rec;	/* of this instruction's access, if apic_patch() may want it */
 	u32 n_spilled;
 	u8 spill_reg[2];
@@ -115,6 +116,11 @@ void note_peek(struct unit *u, u32 from, u32 to);
 
 /* follow.c: the last instruction decoded is a jump: may what it leads to be added to the unit? */
 bool follow(struct translator *t);
+
+/* decode_memo.c: decode and classify what stands at p, of which n bytes may be looked at. d->rip
+ * and d->off are left alone. */
+ZyanStatus decode_one(struct translator *t, struct di *d, const u8 *p, u32 n);
+void memo_free(struct translator *t);
 
 /* classify.c */
 void classify(struct translator *t, struct di *d);
