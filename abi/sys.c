@@ -13,8 +13,6 @@
 #define OBJ struct handle *
 #include "abi/dispatch.h"
 
-/* MCG_CTL_P and MCG_SER_P (APM2 9.3.1.1); the count of banks is the VMM's choice. */
-
 static long sys_api_version(struct handle *h)
 {
 	return KVM_API_VERSION;

@@ -29,21 +29,13 @@ static struct memo *slot_of(struct translator *t, const u8 *p)
 
 static bool same(const struct memo *m, u32 mode, const u8 *p, u32 n)
 {
-	if (m->mode != mode || !m->len || m->len > n)
-		return false;
-	for (u32 i = 0; i < m->len; i++)
-		if (m->bytes[i] != p[i])
-			return false;
-	return true;
+	return m->mode == mode && m->len && m->len <= n && cpu_equal(m->bytes, p, m->len);
 }
 
 static void copy(struct di *to, const struct di *from)
 {
-	size_t n = offsetof(struct di, op) + from->zi.operand_count * sizeof(from->op[0]);
-	u64 rip = to->rip;
-
-	cpu_copy(to, from, n);
-	to->rip = rip;
+	cpu_copy(to, from,
+		 offsetof(struct di, op) + from->zi.operand_count * sizeof(from->op[0]));
 }
 
 ZyanStatus decode_one(struct translator *t, struct di *d, const u8 *p, u32 n)

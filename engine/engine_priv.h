@@ -268,7 +268,8 @@ struct engine {
 	bool no_group;		/* STANDIN_GROUP=0 */
 	bool precise_flags;	/* keep flags that are dead exact at faults too */
 	u64 itlb_filled[ITLB_CLASSES][ITLB_SIZE / 64];
-	/* Words of it (one bit each) in which a token was set since the last engine_code_suspect(). */
+	u64 itlb_words[ITLB_CLASSES];	/* words of it that may be non-zero, one bit each */
+	/* Those in which a token was set since the last engine_code_suspect(). */
 	u64 itlb_live[ITLB_CLASSES];
 	/* fixed stubs */
 	struct record *(*enter)(u8 *code);

@@ -58,26 +58,28 @@ static struct cpage *page_at(struct translator *t, u64 lin, struct cpage **befor
 	return itlb_get(t->e, lin, &cp) == CPU_OK ? cp : NULL;
 }
 
-static bool depend(struct translator *t, struct cpage *cp, u32 lo, u32 hi)
+static void depend(struct translator *t, struct cpage *cp, u32 lo, u32 hi)
 {
 	struct unit_dep *dep;
 
 	if (cp == t->u->cp) {
 		note_peek(t->u, lo, hi);
-		return true;
+		return;
 	}
 	dep = arena_alloc(&t->e->arena, sizeof(*dep));
-	if (!dep)
-		return false;
+	if (!dep) {
+		t->oom = true;
+		return;
+	}
 	dep->u = t->u;
 	dep->lo = (u16)lo;
 	dep->hi = (u16)hi;
 	dep->next = cp->deps;
 	cp->deps = dep;
-	return true;
 }
 
-/* What follows `at` in page cp becomes d[*n]..; the last one is an end or a jump. 0: neither. */
+/* What stands at rip, in page cp, becomes d[n].. up to an end or a jump. How many d[] hold then; 0:
+ * neither comes soon enough. */
 static u32 take(struct translator *t, struct cpage *cp, u64 rip, u32 n)
 {
 	u32 off = (u32)(rip & ~PAGE_MASK);
@@ -109,36 +111,32 @@ static void make_followed(struct translator *t, struct di *d, struct cpage *cp)
 	d->to = cp == t->u->cp ? NULL : cp;
 }
 
-bool follow(struct translator *t)
+void follow(struct translator *t)
 {
 	struct cpage *pages[FOLLOW_JUMPS];
-	u32 first = t->n - 1, at[FOLLOW_JUMPS], end[FOLLOW_JUMPS], jumps = 0, n = t->n;
+	u32 at[FOLLOW_JUMPS + 1] = { t->n }, jumps = 0;	/* where in d[] the tail of each jump begins */
 
 	if (!t64(t) || t->mode & ~MODE_CPU || t->e->max1 || t->u->cp2)
-		return false;
-	while (is_jump(&t->d[n - 1])) {
-		const struct di *d = &t->d[n - 1];
+		return;
+	while (is_jump(&t->d[at[jumps] - 1])) {
+		const struct di *d = &t->d[at[jumps] - 1];
 		u64 to = d->rip + d->in.len + d->in.imm;
 
 		if (jumps == FOLLOW_JUMPS)
-			return false;
+			return;
 		pages[jumps] = page_at(t, to, pages, jumps);
-		at[jumps] = n;
 		if (!pages[jumps])
-			return false;
-		n = end[jumps] = take(t, pages[jumps], to, n);
-		if (!n)
-			return false;
-		jumps++;
+			return;
+		at[jumps + 1] = take(t, pages[jumps], to, at[jumps]);
+		if (!at[++jumps])
+			return;
 	}
 	for (u32 k = 0; k < jumps; k++) {
-		const struct di *a = &t->d[at[k]], *z = &t->d[end[k] - 1];
+		const struct di *a = &t->d[at[k]], *z = &t->d[at[k + 1] - 1];
 		u32 lo = (u32)(a->rip & ~PAGE_MASK);
 
-		if (!depend(t, pages[k], lo, lo + (u32)(z->rip + z->in.len - a->rip)))
-			return false;
-		make_followed(t, k ? &t->d[at[k] - 1] : &t->d[first], pages[k]);
+		depend(t, pages[k], lo, lo + (u32)(z->rip + z->in.len - a->rip));
+		make_followed(t, &t->d[at[k] - 1], pages[k]);
 	}
-	t->n = n;
-	return true;
+	t->n = at[jumps];
 }

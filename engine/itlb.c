@@ -17,7 +17,7 @@ u32 itlb_index(u64 lin)
 
 static void set_token(struct engine *e, u32 class, u32 i)
 {
-	_Static_assert(ITLB_SIZE / 64 <= 64, "itlb_live has one bit a word");
+	_Static_assert(ITLB_SIZE / 64 <= 64, "itlb_words and itlb_live have one bit a word");
 	e->itlb_token[class][i] = e->itlb[class][i].cp->token;
 	e->itlb_live[class] |= BIT64(i / 64);
 }
@@ -63,6 +63,7 @@ int itlb_get(struct engine *e, u64 lin, struct cpage **cp)
 	s->global = fp.global;
 	set_token(e, k, i);
 	e->itlb_filled[k][i / 64] |= BIT64(i % 64);
+	e->itlb_words[k] |= BIT64(i / 64);
 	return CPU_OK;
 }
 
@@ -71,7 +72,8 @@ void engine_itlb_flush(struct cpu *c, bool l2, bool global)
 	struct engine *e = c->engine;
 
 	for (u32 k = l2 ? 2 : 0; k < (l2 ? 4 : 2); k++)
-		for (u32 w = 0; w < ITLB_SIZE / 64; w++) {
+		for (u64 words = e->itlb_words[k]; words; words &= words - 1) {
+			u32 w = (u32)__builtin_ctzll(words);
 			u64 keep = 0;
 
 			for (u64 left = e->itlb_filled[k][w]; left; left &= left - 1) {
@@ -83,6 +85,8 @@ void engine_itlb_flush(struct cpu *c, bool l2, bool global)
 					drop(e, k, w * 64 + i);
 			}
 			e->itlb_filled[k][w] = keep;
+			if (!keep)
+				e->itlb_words[k] &= ~BIT64(w);
 		}
 }
 

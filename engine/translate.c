@@ -69,8 +69,10 @@ static void sti_to_c(struct translator *t)
 bool decode_insn(struct translator *t, struct di *d, struct cpage *cp, u32 off, u32 n, u64 rip)
 {
 	cache_fetch_lines(t->e, cp->pp, off, n);
+	if (!ZYAN_SUCCESS(decode_one(t, d, cp->pp->copy + off, n)))
+		return false;
 	d->rip = rip;
-	return ZYAN_SUCCESS(decode_one(t, d, cp->pp->copy + off, n));
+	return true;
 }
 
 /*

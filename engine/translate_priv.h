@@ -114,11 +114,11 @@ static inline bool t64(const struct translator *t)
 bool decode_insn(struct translator *t, struct di *d, struct cpage *cp, u32 off, u32 n, u64 rip);
 void note_peek(struct unit *u, u32 from, u32 to);
 
-/* follow.c: the last instruction decoded is a jump: may what it leads to be added to the unit? */
-bool follow(struct translator *t);
+/* follow.c: the last instruction decoded is a jump: add what it leads to to the unit, if it may be. */
+void follow(struct translator *t);
 
 /* decode_memo.c: decode and classify what stands at p, of which n bytes may be looked at. d->rip
- * and d->off are left alone. */
+ * and d->off are the caller's to set, afterwards. */
 ZyanStatus decode_one(struct translator *t, struct di *d, const u8 *p, u32 n);
 void memo_free(struct translator *t);
 
