@@ -136,35 +136,36 @@ bool apic_page_hit(const struct cpu *c, u64 gva, enum mem_access acc, enum mmu_i
 	return io->tag == ((gva & PAGE_MASK) | acc) && io->idx == idx && io->gpa == c->apic_page;
 }
 
-static u64 rip_after(const struct record *r)
+static u64 rip_after(const struct record *r, const struct insn *in)
 {
-	u64 v = r->rip + r->insn->len;
+	u64 v = r->rip + in->len;
 
 	return (r->unit->mode & MODE_SIZE) == MODE_SIZE64 ? v : (u32)v;
 }
 
 /* The check of access r, which is of the APIC's page, leads to a stub of its own from now on. */
-void apic_patch(struct engine *e, struct record *r, u64 gva)
+void apic_patch(struct engine *e, struct rec_tlb *r, u64 gva)
 {
 	struct translator *t = e->tr;
-	const struct insn *in = r->insn;
-	bool write = r->acc == MEM_W;
+	struct unit *u = r->r.unit;
+	const struct insn *in = record_insn(e, &r->r);
+	bool write = r->r.write;
 	struct record *poll;
 	u8 *stub;
 
-	if (e->mem.cold_end - e->mem.cold < APIC_STUB_MAX || r->unit->dead)
+	if (e->mem.cold_end - e->mem.cold < APIC_STUB_MAX || u->dead || !in)
 		return;
-	t->u = r->unit;
-	t->mode = r->unit->mode;
+	t->u = u;
+	t->mode = u->mode;
 	t->oom = false;
-	poll = new_record(t, REC_POLL, rip_after(r));
+	poll = new_record(t, REC_POLL, rip_after(&r->r, in));
 	if (!poll)
 		return;
 	t->p = codemem_rw(&e->mem, e->mem.cold);
 	stub = t->p;
-	if (r->site_flags)
+	if (r->r.site_flags)
 		emit_flags_restore(t);
-	if (r->site_const) {
+	if (r->r.site_const) {
 		mov_ri(t, H_RCX, gva);
 	} else {
 		struct tlb *tlb = &e->c->tlb[mode_idx(t->mode)];
@@ -185,13 +186,13 @@ void apic_patch(struct engine *e, struct record *r, u64 gva)
 			ld_abs32(t, H_RSI, greg_mem(t, in->reg));
 	}
 	call_rx(t, write ? e->stub_apic_store : e->stub_apic_load);
-	emit_outcome(t, r, poll);
+	emit_outcome(t, &r->r, poll);
 	if (!write)
 		store_greg(t, in->reg, H_RSI, 4);
-	jmp_rx(t, r->stub);
+	jmp_rx(t, codemem_at(&e->mem, r->behind));
 	e->mem.cold = rx_of(t, t->p);
-	set_rel32(codemem_rw(&e->mem, r->patch), stub);
-	r->patch = NULL;
+	set_rel32(e->mem.rw + r->patch, stub);
+	r->patch = 0;
 }
 
 /* -- MSRs and CR8, in line -- */

@@ -57,7 +57,7 @@ static void *arena_take(struct arena *a, size_t n, size_t align)
 /* n is at most a page. */
 void *arena_alloc(struct arena *a, size_t n)
 {
-	return arena_take(a, n, 16);
+	return arena_take(a, n, 8);
 }
 
 void *arena_alloc_line(struct arena *a, size_t n)
@@ -209,23 +209,25 @@ void cache_insert(struct engine *e, struct unit *u)
 	e->stat_units++;
 }
 
-void link_patch(struct engine *e, struct record *r, struct unit *to)
+static void point_at(struct engine *e, const struct rec_link *r, u32 target)
 {
-	u8 *target = r->cross ? to->e_cross : r->backward ? to->e_poll : to->e_body;
-	s32 rel = (s32)(target - (r->patch + 4));
+	u32 rel = target - (r->patch + 4);
 
-	__builtin_memcpy(codemem_rw(&e->mem, r->patch), &rel, 4);
-	r->linked = to;
+	__builtin_memcpy(e->mem.rw + r->patch, &rel, 4);
+}
+
+void link_patch(struct engine *e, struct rec_link *r, struct unit *to)
+{
+	point_at(e, r, r->r.cross ? to->e_cross : r->r.backward ? to->e_poll : to->e_body);
+	r->r.linked = to;
 	r->next_in = to->links_in;
 	to->links_in = r;
 }
 
-void link_break(struct engine *e, struct record *r)
+void link_break(struct engine *e, struct rec_link *r)
 {
-	s32 rel = (s32)(r->stub - (r->patch + 4));
-
-	__builtin_memcpy(codemem_rw(&e->mem, r->patch), &rel, 4);
-	r->linked = NULL;
+	point_at(e, r, r->stub);
+	r->r.linked = NULL;
 }
 
 u8 **engine_jc_slot(struct engine *e, u32 mode, u64 rip)
@@ -240,18 +242,18 @@ void cache_kill_unit(struct engine *e, struct unit *u)
 	if (u->dead)
 		return;
 	u->dead = true;
-	for (struct record *r = u->links_in; r; r = r->next_in)
+	for (struct rec_link *r = u->links_in; r; r = r->next_in)
 		link_break(e, r);
 	u->links_in = NULL;
-	for (struct record *r = u->records; r; r = r->next) {
-		if (r->kind != REC_LINK || !r->linked)
+	for (struct rec_link *r = u->links; r; r = r->next) {
+		if (!r->r.linked)
 			continue;
-		for (struct record **pp = &r->linked->links_in; *pp; pp = &(*pp)->next_in)
+		for (struct rec_link **pp = &r->r.linked->links_in; *pp; pp = &(*pp)->next_in)
 			if (*pp == r) {
 				*pp = r->next_in;
 				break;
 			}
-		r->linked = NULL;
+		r->r.linked = NULL;
 	}
 	for (struct unit **pp = &e->hash[unit_hash(u->cp, u->lin, u->mode)]; *pp; pp = &(*pp)->hash_next)
 		if (*pp == u) {
@@ -271,7 +273,7 @@ void cache_kill_unit(struct engine *e, struct unit *u)
 			}
 	u8 **slot = engine_jc_slot(e, u->mode, u->rip);
 
-	if (*slot == u->e_ind)
+	if (u->e_ind && *slot == codemem_at(&e->mem, u->e_ind))
 		*slot = e->stub_ind_miss;
 }
 
@@ -459,18 +461,18 @@ void engine_code_written(struct cpu *c, u64 gpa, u32 len)
 
 struct unit *cache_unit_at(struct engine *e, u64 host_rip)
 {
-	u32 lo = 0, hi = e->n_units;
+	u32 lo = 0, hi = e->n_units, off = (u32)(host_rip - (u64)e->mem.rx);
 
 	while (lo < hi) {
 		u32 mid = (lo + hi) / 2;
 		struct unit *u = e->by_addr[mid];
 
-		if ((u64)u->code_end <= host_rip)
+		if (u->code_end <= off)
 			lo = mid + 1;
 		else
 			hi = mid;
 	}
-	if (lo < e->n_units && (u64)e->by_addr[lo]->code <= host_rip)
+	if (lo < e->n_units && e->by_addr[lo]->code <= off)
 		return e->by_addr[lo];
 	return NULL;
 }

@@ -17,6 +17,10 @@ static inline u8 *rx_of(const struct translator *t, u8 *rw)
 {
 	return t->e->mem.rx + (rw - t->e->mem.rw);
 }
+static inline u32 code_off(const struct translator *t, const u8 *rw)
+{
+	return (u32)(rw - t->e->mem.rw);
+}
 static inline bool is_simm32(u64 v) { return (u64)(s64)(s32)v == v; }
 static inline u32 lo32(const void *p) { return (u32)(uintptr_t)p; }
 

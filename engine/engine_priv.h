@@ -102,30 +102,60 @@ enum record_kind {
 	REC_FAULT,	/* host signal in translated code */
 };
 
+/*
+ * A guest has hundreds of thousands of units, most of which run a few times: what is kept about each
+ * is as much memory as its code. Places in code memory are offsets from its start (codemem_at()), and
+ * a record is as long as its kind needs.
+ */
 struct record {
 	u8 kind;
-	u8 acc;		/* REC_TLB: enum mem_access */
-	bool grouped;	/* REC_TLB: more than the instruction at rip is covered */
-	u32 len;	/* REC_TLB: bytes */
+	/* REC_TLB */
+	bool write : 1;
+	bool special : 1;	/* a fault depends on what insn is */
+	bool grouped : 1;	/* more than the instruction at rip is covered */
+	bool site_flags : 1;	/* the check has put the flags aside */
+	bool site_const : 1;	/* the address is part of the code */
+	/* REC_LINK */
+	bool backward : 1;	/* poll at the target */
+	bool cross : 1;		/* leaves the page */
+	u16 len;	/* REC_TLB: bytes */
+	u32 resume;	/* REC_TLB, REC_FPU: try again here */
 	u64 rip;	/* of the instruction (REC_LINK: the target) */
-	u8 *resume;	/* REC_TLB, REC_FPU: try again here */
-	u8 *patch;	/* REC_LINK: the rel32 to patch. REC_TLB: that of the check, for
-			 * apic_patch(); NULL = not suited */
-	u8 *stub;	/* REC_LINK: where it points while unlinked. REC_TLB: behind the
-			 * instruction */
-	bool site_flags;	/* REC_TLB: the check has put the flags aside */
-	bool site_const;	/* REC_TLB: the address is part of the code */
-	bool backward;	/* REC_LINK: poll at the target */
-	bool cross;	/* REC_LINK: leaves the page */
 	struct unit *unit;
-	struct unit *linked;
-	struct record *next_in;	/* list of links into `linked` */
-	struct record *next;	/* all records of the unit */
-	struct insn *insn;	/* REC_EXEC, REC_TLB */
-	/* REC_TLB: address of the first byte: an insn-like expression */
+	union {
+		struct unit *linked;	/* REC_LINK */
+		/* REC_EXEC, REC_SLOW, REC_NM. REC_TLB: NULL until record_insn() is asked. */
+		struct insn *insn;
+	};
+};
+
+struct rec_link {	/* REC_LINK */
+	struct record r;
+	u32 patch;	/* the rel32 */
+	u32 stub;	/* where it points while unlinked */
+	struct rec_link *next;	/* of r.unit */
+	struct rec_link *next_in;	/* list of links into r.linked */
+};
+
+struct rec_tlb {	/* REC_TLB */
+	struct record r;
+	u32 patch;	/* the rel32 of the check, for apic_patch(); 0 = not suited */
+	u32 behind;	/* behind the instruction */
+	/* address of the first byte: an insn-like expression */
+	s64 disp;
 	u8 base, index, scale, seg, addrsize;
 	u8 bitreg, bitsize;
-	s64 disp;
+};
+_Static_assert(sizeof(struct rec_link) <= 56 && sizeof(struct rec_tlb) <= 56, "a cache line");
+
+static inline struct rec_link *link_of(struct record *r) { return (struct rec_link *)r; }
+static inline struct rec_tlb *tlb_of(struct record *r) { return (struct rec_tlb *)r; }
+
+/* For host signals: where an instruction of a unit is. */
+struct unit_insn {
+	u16 host;	/* offset from unit.code */
+	u8 spilled[2];	/* host registers in engine.spill[], 0xff = none */
+	s32 guest;	/* offset from unit.rip */
 };
 
 struct unit {
@@ -133,27 +163,25 @@ struct unit {
 	u64 lin;	/* linear address of the first byte */
 	struct cpage *cp;
 	u64 cs_base;
-	u32 mode;
-	u32 len;	/* guest bytes */
 	struct unit *hash_next;
-	u8 *e_ind, *e_body;
 	struct cpage *cp2;	/* page-crossing single instruction: second page */
+	u32 mode;
+	u16 len;	/* guest bytes */
+	u8 n_insns;
+	bool dead;
+	/* entries, in code memory; e_ind is 0 where there is none */
+	u32 e_ind, e_cross, e_poll, e_body;
 	/* -- the rest -- */
-	u8 *e_cross, *e_poll;
 	u64 rip;	/* offset within CS */
-	u8 *code, *code_end;
+	u32 code, code_end;
 	struct unit *page_next;	/* units of cp */
 	struct unit *page2_next;
-	struct record *links_in;
-	struct record *records;
-	u16 n_insns;
-	bool dead;
-	/* host offset from code and guest offset of each instruction, for signals */
-	u32 *host_off;
-	s32 *guest_off;
-	u16 *spilled;	/* host registers in engine.spill at that instruction, 0xff = none */
+	struct rec_link *links_in;
+	struct rec_link *links;
+	struct unit_insn *insns;
 	u16 peek_lo, peek_hi;	/* bytes of the page looked at to find dead flags */
 };
+_Static_assert(sizeof(struct unit) <= 128, "two cache lines");
 
 
 /* What this vCPU has translated of one physical page. */
@@ -306,8 +334,8 @@ void engine_fpu_load(struct cpu *c);
 struct unit *cache_unit_at(struct engine *e, u64 host_rip);
 void *arena_alloc(struct arena *a, size_t n);
 void *arena_alloc_line(struct arena *a, size_t n);	/* begins a cache line */
-void link_patch(struct engine *e, struct record *r, struct unit *to);
-void link_break(struct engine *e, struct record *r);
+void link_patch(struct engine *e, struct rec_link *r, struct unit *to);
+void link_break(struct engine *e, struct rec_link *r);
 
 /* itlb.c: resolve the page of `lin` for execution; CPU_OK with *cp, CPU_FAULT, CPU_EXIT (not memory) */
 int itlb_get(struct engine *e, u64 lin, struct cpage **cp);
@@ -321,12 +349,17 @@ void codemem_destroy(struct code_mem *m);
 /* Have the memory behind `at` made, in steps that grow with what is used already. */
 void codemem_populate(struct code_mem *m, u8 *at, const u8 *start, const u8 *end, u8 **there);
 static inline u8 *codemem_rw(const struct code_mem *m, const u8 *rx) { return m->rw + (rx - m->rx); }
+/* Offsets name places in it. 0 is in the fixed stubs: never a place of a unit. */
+static inline u8 *codemem_at(const struct code_mem *m, u32 off) { return m->rx + off; }
+static inline u32 codemem_off(const struct code_mem *m, const u8 *rx) { return (u32)(rx - m->rx); }
 
 /* translate.c */
 int translator_init(struct engine *e);
 void translator_destroy(struct engine *e);
 /* Build a unit at lin. NULL: code memory is full (caller flushes and retries) or
  * the first instruction could not be fetched: then *res is CPU_FAULT/CPU_EXIT. */
+/* Time to flush, between two instructions. */
+bool translator_full(const struct engine *e);
 struct unit *translate(struct engine *e, struct cpage *cp, u64 rip, u64 cs_base, u32 mode, int *res);
 
 /* stubs.c */
@@ -335,7 +368,7 @@ int stubs_emit(struct engine *e);
 /* apic.c */
 bool apic_insn(const struct insn *in);
 bool apic_page_hit(const struct cpu *c, u64 gva, enum mem_access acc, enum mmu_idx idx);
-void apic_patch(struct engine *e, struct record *r, u64 gva);
+void apic_patch(struct engine *e, struct rec_tlb *r, u64 gva);
 void apic_refuse_all(struct engine *e);
 
 /* mode.c */
@@ -358,6 +391,8 @@ static inline bool insn_is_vmaskmov(const struct insn *in)
 struct record *engine_enter(struct engine *e, u8 *code);
 int engine_find_unit(struct engine *e, u32 mode, struct unit **out);
 int engine_fpu_fault(struct engine *e, const struct insn *in);
+/* The instruction a record is about. NULL: it cannot be told any more, find the unit anew. */
+const struct insn *record_insn(struct engine *e, struct record *r);
 #define ENGINE_HOST_FAULT 0xff	/* pseudo vector: the VMM's memory is gone */
 
 /* signal.c */

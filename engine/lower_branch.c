@@ -9,9 +9,9 @@
  */
 #include "engine/emit.h"
 
-struct record *new_record(struct translator *t, u8 kind, u64 rip)
+static struct record *record_of_size(struct translator *t, u8 kind, u64 rip, size_t size)
 {
-	struct record *r = arena_alloc(&t->e->arena, sizeof(*r));
+	struct record *r = arena_alloc(&t->e->arena, size);
 
 	if (!r) {
 		t->oom = true;
@@ -20,9 +20,17 @@ struct record *new_record(struct translator *t, u8 kind, u64 rip)
 	r->kind = kind;
 	r->rip = rip;
 	r->unit = t->u;
-	r->next = t->u->records;
-	t->u->records = r;
 	return r;
+}
+
+struct record *new_record(struct translator *t, u8 kind, u64 rip)
+{
+	return record_of_size(t, kind, rip, sizeof(struct record));
+}
+
+struct rec_tlb *new_tlb_record(struct translator *t, u64 rip)
+{
+	return (struct rec_tlb *)record_of_size(t, REC_TLB, rip, sizeof(struct rec_tlb));
 }
 
 struct insn *keep_insn(struct translator *t, const struct di *d)
@@ -76,7 +84,7 @@ void emit_cold(struct translator *t)
 		if (s->restore_flags)
 			emit_flags_restore(t);
 		if (s->rec->kind == REC_LINK)
-			s->rec->stub = rx_of(t, t->p);
+			link_of(s->rec)->stub = code_off(t, t->p);
 		emit_leave(t, s->rec);
 	}
 	t->e->mem.cold = rx_of(t, t->p);
@@ -121,9 +129,8 @@ void emit_entry(struct translator *t)
 	bool plain = !(t->mode & ~MODE_CPU);
 	u8 *over;
 
-	u->code = rx_of(t, t->p);
+	u->code = code_off(t, t->p);
 	if (!plain) { /* only entered from C, which has checked */
-		u->e_ind = NULL;
 		u->e_cross = u->e_poll = u->e_body = u->code;
 		return;
 	}
@@ -134,7 +141,7 @@ void emit_entry(struct translator *t)
 		return;
 	if ((t->mode & MODE_LA57) && !u->cp2) {
 		/* The trick below wants addresses of 48 bits: one after the other. */
-		u->e_ind = rx_of(t, t->p);
+		u->e_ind = code_off(t, t->p);
 		mov_ri(t, H_RSI, -u->rip);
 		lea(t, true, H_RCX, H_RCX, H_RSI, 1, 0);
 		b2(t, 0xe3, 5);
@@ -144,7 +151,7 @@ void emit_entry(struct translator *t)
 		/* RIP and token must both be ours. Addresses differ by less than
 		 * 2^48, tokens by multiples of it, so the sum of the differences is
 		 * zero only if both are. */
-		u->e_ind = rx_of(t, t->p);
+		u->e_ind = code_off(t, t->p);
 		mov_ri(t, H_RSI, -(u->rip + u->cp->token));
 		lea(t, true, H_RCX, H_RCX, H_RSI, 1, 0);
 		ld_abs(t, H_RSI, token_of(t, u->cp));
@@ -155,13 +162,13 @@ void emit_entry(struct translator *t)
 	} else {
 		over = NULL;
 	}
-	u->e_cross = rx_of(t, t->p);
+	u->e_cross = code_off(t, t->p);
 	check_token(t, u->cp, re);
 	if (u->cp2)
 		check_token(t, u->cp2, re);
 	if (over)
 		over[-1] = (u8)(t->p - over);
-	u->e_poll = rx_of(t, t->p);
+	u->e_poll = code_off(t, t->p);
 	if (live) {
 		ld_abs32(t, H_RCX, (void *)&e->c->poll);
 		need_rcx_zero(t, rp);
@@ -169,7 +176,7 @@ void emit_entry(struct translator *t)
 		cmp_abs_imm(t, (void *)&e->c->poll, 0);
 		add_cold(t, jcc32(t, CC_NE), rp, false);
 	}
-	u->e_body = rx_of(t, t->p);
+	u->e_body = code_off(t, t->p);
 	if (u->cp2) /* the second page may move while the first does not */
 		u->e_poll = u->e_body = u->e_cross;
 }
@@ -182,17 +189,19 @@ static void link_at(struct translator *t, u8 *site, u64 from, u64 target)
 	if (!t64(t))
 		lin = (u32)lin;
 	if (target == u->rip && !(t->mode & ~MODE_CPU) && u->e_poll) {
-		set_rel32(site, codemem_rw(&t->e->mem, u->e_poll));
+		set_rel32(site, t->e->mem.rw + u->e_poll);
 		return;
 	}
-	struct record *r = new_record(t, REC_LINK, target);
+	struct rec_link *r = (struct rec_link *)record_of_size(t, REC_LINK, target, sizeof(*r));
 
 	if (!r)
 		return;
-	r->patch = rx_of(t, site);
-	r->cross = (lin ^ u->lin) & PAGE_MASK;
-	r->backward = target <= from;
-	add_cold(t, site, r, false);
+	r->patch = code_off(t, site);
+	r->r.cross = ((lin ^ u->lin) & PAGE_MASK) != 0;
+	r->r.backward = target <= from;
+	r->next = u->links;
+	u->links = r;
+	add_cold(t, site, &r->r, false);
 }
 
 void emit_link(struct translator *t, u64 from, u64 target)

@@ -131,17 +131,30 @@ static u8 *emit_seg(struct translator *t, const struct access *a, u32 len, bool 
 	return NULL;
 }
 
-static struct record *tlb_record(struct translator *t, const struct access *a, u32 len, bool write,
-				 u64 rip, struct insn *in, bool grouped)
+/* Does it stand in one piece in the page that the unit begins in? */
+static bool in_first_page(const struct translator *t, const struct di *d)
 {
-	struct record *r = new_record(t, REC_TLB, rip);
+	u64 lin = d->rip + t->cs_base;
+
+	if (!t64(t))
+		lin = (u32)lin;
+	return !t->u->cp2 && !((lin ^ t->u->lin) & PAGE_MASK);
+}
+
+static struct rec_tlb *tlb_record(struct translator *t, const struct access *a, u32 len, bool write,
+				  u64 rip, const struct di *d, bool grouped)
+{
+	struct rec_tlb *r = new_tlb_record(t, rip);
 
 	if (!r)
 		return NULL;
-	r->acc = write ? MEM_W : MEM_R;
-	r->len = len;
-	r->grouped = grouped;
-	r->insn = in;
+	r->r.write = write;
+	r->r.len = (u16)len;
+	r->r.grouped = grouped;
+	r->r.special = d->fpu || len >= 16;
+	/* Most are never asked for: record_insn() makes those that are. */
+	if (!grouped && !in_first_page(t, d))
+		r->r.insn = keep_insn(t, d);
 	r->base = a->base;
 	r->index = a->index;
 	r->scale = a->scale;
@@ -150,26 +163,27 @@ static struct record *tlb_record(struct translator *t, const struct access *a, u
 	r->bitreg = a->bitreg;
 	r->bitsize = (u8)a->size;
 	r->disp = a->disp;
-	r->resume = rx_of(t, t->p);
+	r->r.resume = code_off(t, t->p);
 	return r;
 }
 
 /* The branch that a missed TLB slot takes. The local APIC's page is always missed: then
  * the branch may be moved (apic.c). */
-static void add_check(struct translator *t, u8 *site, struct record *r, bool save_flags, bool is_const)
+static void add_check(struct translator *t, u8 *site, struct rec_tlb *r, const struct insn *in,
+		      bool save_flags, bool is_const)
 {
-	add_cold(t, site, r, save_flags);
-	if (r->grouped || (t->mode & ~MODE_CPU & ~MODE_NOGROUP) || !apic_insn(r->insn))
+	add_cold(t, site, &r->r, save_flags);
+	if (r->r.grouped || (t->mode & ~MODE_CPU & ~MODE_NOGROUP) || !apic_insn(in))
 		return;
-	r->patch = rx_of(t, site);
-	r->site_flags = save_flags;
-	r->site_const = is_const;
+	r->patch = code_off(t, site);
+	r->r.site_flags = save_flags;
+	r->r.site_const = is_const;
 	t->apic_rec = r;
 }
 
 /* SCR_PTR := host pointer of the access; returns what must be added to it. */
 static s32 check_const(struct translator *t, const struct access *a, u32 len, bool write,
-		       u32 align, struct record *r, bool save_flags)
+		       u32 align, struct rec_tlb *r, const struct insn *in, bool save_flags)
 {
 	struct cpu *c = t->e->c;
 	u64 addr = (u64)a->disp;
@@ -185,7 +199,7 @@ static s32 check_const(struct translator *t, const struct access *a, u32 len, bo
 	u32 off = (u32)(addr & ~PAGE_MASK);
 
 	if (off + len > PAGE_SIZE || (addr & align)) {
-		add_cold(t, jmp32(t), r, save_flags);
+		add_cold(t, jmp32(t), &r->r, save_flags);
 		return 0;
 	}
 	if (is_simm32(page)) {
@@ -197,7 +211,7 @@ static s32 check_const(struct translator *t, const struct access *a, u32 len, bo
 		mov_ri(t, SCR_TMP, page);
 		op_abs(t, true, 0x39, SCR_TMP, &te->tag);
 	}
-	add_check(t, jcc32(t, CC_NE), r, save_flags, true);
+	add_check(t, jcc32(t, CC_NE), r, in, save_flags, true);
 	ld_abs(t, SCR_PTR, &te->host);
 	return (s32)off;
 }
@@ -219,16 +233,17 @@ u8 *emit_tlb_check(struct translator *t, const struct tlb_entry *te, u32 len)
 }
 
 s32 emit_check(struct translator *t, const struct access *a0, u32 len, bool write, u64 rip,
-	       struct insn *in, bool grouped, bool save_flags)
+	       const struct di *d, bool grouped, bool save_flags)
 {
 	struct access ac = *a0, *a = &ac;
+	const struct insn *in = &d->in;
 	s32 off = 0;
 
 	if (a->base == INSN_RIP) { /* rip is the instruction's own */
 		a->disp += (s64)(rip + in->len);
 		a->base = INSN_NOREG;
 	}
-	struct record *r = tlb_record(t, a, len, write, rip, in, grouped);
+	struct rec_tlb *r = tlb_record(t, a, len, write, rip, d, grouped);
 
 	if (!r)
 		return 0;
@@ -238,7 +253,7 @@ s32 emit_check(struct translator *t, const struct access *a0, u32 len, bool writ
 		emit_flags_save(t, a->base == R_RAX || a->index == R_RAX || a->bitreg == R_RAX);
 
 	if (access_const(t, a)) {
-		off = check_const(t, a, len, write, align, r, save_flags);
+		off = check_const(t, a, len, write, align, r, in, save_flags);
 	} else {
 		struct tlb *tlb = &t->e->c->tlb[mode_idx(t->mode)];
 		struct tlb_entry *te = write ? tlb->w : tlb->r;
@@ -247,12 +262,12 @@ s32 emit_check(struct translator *t, const struct access *a0, u32 len, bool writ
 		u8 *fail = emit_seg(t, a, len, write);
 
 		if (fail)
-			add_cold(t, fail, r, save_flags);
+			add_cold(t, fail, &r->r, save_flags);
 		if (unlikely(align)) {
 			b3(t, 0xf6, 0xc0 | SCR_PTR, align);	/* test cl, align */
-			add_cold(t, jcc32(t, CC_NE), r, save_flags);
+			add_cold(t, jcc32(t, CC_NE), &r->r, save_flags);
 		}
-		add_check(t, emit_tlb_check(t, te, len), r, save_flags, false);
+		add_check(t, emit_tlb_check(t, te, len), r, in, save_flags, false);
 		op_mem(t, true, 0x03, SCR_PTR, SCR_TMP, (s32)lo32(&te->host));
 	}
 	if (save_flags)
@@ -278,7 +293,7 @@ void emit_access(struct translator *t, struct di *d, u32 n, int *ptr, s32 *off)
 		*off = d->group_off + t->g[(u32)d->group].add;
 		return;
 	}
-	*off = emit_check(t, a, a->size, a->write, d->rip, keep_insn(t, d), false, d->live != 0);
+	*off = emit_check(t, a, a->size, a->write, d->rip, d, false, d->live != 0);
 }
 
 /* Leave the unit's fast path unless the guest's vector state is loaded. */
@@ -288,7 +303,7 @@ void emit_fpu_check(struct translator *t, u64 rip, bool save_flags)
 
 	if (!r)
 		return;
-	r->resume = rx_of(t, t->p);
+	r->resume = code_off(t, t->p);
 	if (save_flags)
 		emit_flags_save(t, false);
 	b3(t, 0x80, 0x04 | 7 << 3, 0x25);	/* cmp byte [fpu_live], 0 */

@@ -10,7 +10,9 @@
 #include "base/mem.h"
 #include "engine/engine_priv.h"
 
-#define CODE_MEM_SIZE (64ull << 20)
+/* Two thirds are for what runs, the rest for what leaves it (stubs.c): some 200,000 units. */
+#define CODE_MEM_SIZE (96ull << 20)
+#define CODE_MEM_MIN (1ull << 20)
 #define LOW_TOP 0x7e000000ul
 #define LOW_BOTTOM 0x20000000ul
 
@@ -46,6 +48,14 @@ static void *low_alloc(size_t size)
 	return NULL;
 }
 
+static u64 code_mem_size(void)
+{
+	const char *s = getenv("STANDIN_CODE_MEM");	/* MiB */
+	u64 size = s ? strtoull(s, NULL, 10) << 20 : CODE_MEM_SIZE;
+
+	return size >= CODE_MEM_MIN && size < CODE_MEM_SIZE ? size : CODE_MEM_SIZE;
+}
+
 struct cpu *engine_cpu_create(void)
 {
 	size_t size = cpu_map_size();
@@ -67,7 +77,7 @@ struct cpu *engine_cpu_create(void)
 	e->precise_flags = getenv("STANDIN_PRECISE_FLAGS") != NULL;
 	e->max1 = getenv("STANDIN_UNIT") != NULL;
 	e->no_group = getenv("STANDIN_GROUP") != NULL;
-	err = codemem_init(&e->mem, CODE_MEM_SIZE);
+	err = codemem_init(&e->mem, code_mem_size());
 	if (!err)
 		err = translator_init(e);
 	if (!err)
@@ -152,12 +162,17 @@ int engine_find_unit(struct engine *e, u32 mode, struct unit **out)
 			u = translate(e, cp, rip, e->cs_base, mode, &r);
 		if (u) {
 			if (!(mode & ~MODE_CPU) && u->e_ind)
-				*engine_jc_slot(e, mode, rip) = u->e_ind;
+				*engine_jc_slot(e, mode, rip) = codemem_at(&e->mem, u->e_ind);
 			*out = u;
 			return CPU_OK;
 		}
 		if (r)
 			return r;
+		/* Whoever runs one instruction for C still needs what would be thrown away. */
+		if (mode & MODE_BOUNCE) {
+			e->flush_pending = true;
+			return CPU_EXIT;
+		}
 		cache_flush(e);
 	}
 	return CPU_EXIT;
@@ -206,55 +221,94 @@ static bool fill_futile(struct engine *e, struct record *r, u64 a)
 	return true;
 }
 
-static int handle_tlb(struct engine *e, struct record *r)
+const struct insn *record_insn(struct engine *e, struct record *r)
+{
+	struct unit *u = r->unit;
+	u64 lin = r->rip + u->cs_base;
+	u32 off = (u32)(lin & ~PAGE_MASK);
+	struct insn *in;
+
+	if (likely(r->insn))
+		return r->insn;
+	/* What the unit was made from has not changed, or it would be dead. */
+	if (u->dead)
+		return NULL;
+	/* Zydis uses vector registers. */
+	engine_fpu_save(e->c);
+	in = arena_alloc(&e->arena, sizeof(*in));
+	if (!in || insn_decode(in, u->cp->pp->copy + off, off + 15 > PAGE_SIZE ? (u32)PAGE_SIZE - off : 15,
+			       mode_bytes(u->mode)))
+		return NULL;
+	r->insn = in;
+	return in;
+}
+
+static int slow_result(int res)
+{
+	return res == CPU_OK ? TLB_DONE : res == CPU_FAULT ? TLB_FAULT : TLB_EXIT;
+}
+
+static int handle_tlb(struct engine *e, struct rec_tlb *t)
 {
 	struct cpu *c = e->c;
-	u64 a = (u64)r->disp;
+	struct record *const r = &t->r;
+	enum mem_access acc = r->write ? MEM_W : MEM_R;
+	const struct insn *in = NULL;
+	u64 a = (u64)t->disp;
 	bool slow = false;
 	int res;
 
-	if (r->base != INSN_NOREG)
-		a += c->gpr[r->base];
-	if (r->index != INSN_NOREG)
-		a += c->gpr[r->index] * r->scale;
-	if (r->bitreg != INSN_NOREG)
-		a += (u64)insn_bit_displacement(c->gpr[r->bitreg], r->bitsize);
-	if (r->addrsize == 4)
+	if (t->base != INSN_NOREG)
+		a += c->gpr[t->base];
+	if (t->index != INSN_NOREG)
+		a += c->gpr[t->index] * t->scale;
+	if (t->bitreg != INSN_NOREG)
+		a += (u64)insn_bit_displacement(c->gpr[t->bitreg], t->bitsize);
+	if (t->addrsize == 4)
 		a = (u32)a;
-	else if (r->addrsize == 2)
+	else if (t->addrsize == 2)
 		a = (u16)a;
 	if ((r->unit->mode & MODE_SIZE) == MODE_SIZE64) {
-		if (r->seg == S_FS || r->seg == S_GS)
-			a += c->seg[r->seg].base;
+		if (t->seg == S_FS || t->seg == S_GS)
+			a += c->seg[t->seg].base;
 	} else {
-		const struct seg_lim *l = &e->lim[r->seg];
+		const struct seg_lim *l = &e->lim[t->seg];
 
-		if (a + r->len > (r->acc == MEM_W ? l->write : l->read))
+		if (a + r->len > (r->write ? l->write : l->read))
 			slow = true;
-		a = (u32)(a + c->seg[r->seg].base);
+		a = (u32)(a + c->seg[t->seg].base);
 	}
-	/* Misaligned: slow_exec() raises #AC, or what comes before it. */
-	if (unlikely(r->unit->mode & MODE_ALIGN) && (a & insn_align_mask(r->insn, r->len)))
-		slow = true;
+	if (unlikely(r->unit->mode & MODE_ALIGN)) {
+		in = record_insn(e, r);
+		if (!in)
+			goto again;
+		/* Misaligned: slow_exec() raises #AC, or what comes before it. */
+		if (a & insn_align_mask(in, r->len))
+			slow = true;
+	}
 	if (!slow && (a & ~PAGE_MASK) + r->len <= PAGE_SIZE) {
-		res = c->ops->tlb_fill(c, a, r->acc, mode_idx(r->unit->mode));
+		res = c->ops->tlb_fill(c, a, acc, mode_idx(r->unit->mode));
 		if (res == CPU_OK && !fill_futile(e, r, a))
 			return TLB_RESUME;
-		if (res == CPU_EXIT && r->patch && c->apic_page != ~0ull &&
-		    apic_page_hit(c, a, r->acc, mode_idx(r->unit->mode)))
-			apic_patch(e, r, a);
-		/* Elements that the mask leaves out cannot fault. */
-		if (res == CPU_FAULT && !r->grouped && insn_is_vmaskmov(r->insn)) {
-			c->rip = r->rip;
-			res = slow_exec(e, r->insn);
-			return res == CPU_OK ? TLB_DONE : res == CPU_FAULT ? TLB_FAULT : TLB_EXIT;
-		}
+		if (res == CPU_EXIT && t->patch && c->apic_page != ~0ull &&
+		    apic_page_hit(c, a, acc, mode_idx(r->unit->mode)))
+			apic_patch(e, t, a);
 		if (res == CPU_FAULT && !r->grouped) {
 			c->rip = r->rip;
-			/* Alignment is checked before translation (APM2 8.5). */
-			if (insn_needs_alignment(r->insn) && (a & (r->insn->memsize - 1u)))
-				cpu_raise_err(c, EXC_GP, 0);
-			else if (c->fault.vector == EXC_GP && r->seg == S_SS)
+			if (unlikely(r->special)) {
+				in = record_insn(e, r);
+				if (!in)
+					goto again;
+				/* Elements that the mask leaves out cannot fault. */
+				if (insn_is_vmaskmov(in))
+					return slow_result(slow_exec(e, in));
+				/* Alignment is checked before translation (APM2 8.5). */
+				if (insn_needs_alignment(in) && (a & (in->memsize - 1u))) {
+					cpu_raise_err(c, EXC_GP, 0);
+					return TLB_FAULT;
+				}
+			}
+			if (c->fault.vector == EXC_GP && t->seg == S_SS)
 				c->fault.vector = EXC_SS;
 			return TLB_FAULT;
 		}
@@ -262,8 +316,13 @@ static int handle_tlb(struct engine *e, struct record *r)
 	c->rip = r->rip;
 	if (r->grouped)
 		return TLB_NOGROUP;
-	res = slow_exec(e, r->insn);
-	return res == CPU_OK ? TLB_DONE : res == CPU_FAULT ? TLB_FAULT : TLB_EXIT;
+	in = record_insn(e, r);
+	if (in)
+		return slow_result(slow_exec(e, in));
+again:
+	c->rip = r->rip;
+	cache_kill_unit(e, r->unit);
+	return TLB_NOGROUP;
 }
 
 /* A memory operand has faulted: a waiting x87 instruction looks for an unmasked exception
@@ -271,10 +330,11 @@ static int handle_tlb(struct engine *e, struct record *r)
 static void prefer_mf(struct engine *e, const struct insn *in)
 {
 	struct cpu *c = e->c;
-	u32 ext = in->reg & 7;
+	u32 ext;
 
-	if (in->map || (in->opcode & 0xf8) != 0xd8)
+	if (!in || in->map || (in->opcode & 0xf8) != 0xd8)
 		return;
+	ext = in->reg & 7;
 	/* FNSTENV, FNSTCW, FNSAVE and FNSTSW do not wait. */
 	if ((in->opcode == 0xd9 || in->opcode == 0xdd) && ext >= 6)
 		return;
@@ -285,8 +345,10 @@ static void prefer_mf(struct engine *e, const struct insn *in)
 
 /* The unit of one instruction is left through r: if it retires now, is it a control transfer?
  * INT n and its like are events, and cpu_deliver()'s. */
-static bool is_transfer(const struct record *r)
+static bool is_transfer(struct engine *e, struct record *r)
 {
+	const struct insn *in;
+
 	switch (r->kind) {
 	case REC_LINK: case REC_INDIRECT:
 		return true;
@@ -295,7 +357,8 @@ static bool is_transfer(const struct record *r)
 	default:
 		return false;
 	}
-	switch (r->insn->mnemonic) {
+	in = record_insn(e, r);
+	switch (in ? in->mnemonic : ZYDIS_MNEMONIC_INVALID) {
 	case ZYDIS_MNEMONIC_JMP: case ZYDIS_MNEMONIC_CALL: case ZYDIS_MNEMONIC_RET:
 	case ZYDIS_MNEMONIC_IRET: case ZYDIS_MNEMONIC_IRETD: case ZYDIS_MNEMONIC_IRETQ:
 	case ZYDIS_MNEMONIC_SYSCALL: case ZYDIS_MNEMONIC_SYSRET:
@@ -321,6 +384,7 @@ static bool replay(struct engine *e, enum engine_exit *x)
 {
 	struct cpu *c = e->c;
 	struct record *r = e->replay;
+	const struct insn *in;
 	struct cpage *cp;
 	bool transfer;
 	u64 from;
@@ -333,9 +397,12 @@ static bool replay(struct engine *e, enum engine_exit *x)
 	/* Looking the page up compares its bytes, which may kill the unit. */
 	if (itlb_get(e, r->unit->lin, &cp) || r->unit->dead || cp != r->unit->cp)
 		return false;
+	in = record_insn(e, r);
+	if (!in)
+		return false;
 	from = c->rip;
-	transfer = is_transfer(r);
-	res = slow_exec(e, r->insn);
+	transfer = is_transfer(e, r);
+	res = slow_exec(e, in);
 	if (res == CPU_OK)
 		note_transfer(c, transfer, from, c->in_l2);
 	*x = res == CPU_OK ? ENGINE_STEP : res == CPU_FAULT ? ENGINE_FAULT : ENGINE_EXIT;
@@ -356,7 +423,7 @@ static enum engine_exit run(struct engine *e)
 	for (;;) {
 		if (c->mode_stale)
 			mode_update(e);
-		if (e->flush_pending || e->next_token > TOKEN_MAX - 8) {
+		if (e->flush_pending || e->next_token > TOKEN_MAX - 8 || translator_full(e)) {
 			e->flush_pending = false;
 			cache_flush(e);
 		}
@@ -402,12 +469,12 @@ static enum engine_exit run(struct engine *e)
 			c->shadow_left = 1;
 			c->shadow_rip = c->rip;
 		}
-		at = u->e_body;
+		at = codemem_at(&e->mem, u->e_body);
 resume:
 		from = c->rip;
 		r = engine_enter(e, at);
 		e->stat_exits[r->kind]++;
-		transfer = unlikely(step) && is_transfer(r);
+		transfer = unlikely(step) && is_transfer(e, r);
 		switch (r->kind) {
 		case REC_LINK: {
 			u64 gen = e->stat_flushes;
@@ -421,8 +488,8 @@ resume:
 			if (unlikely(res))
 				return res == CPU_FAULT ? ENGINE_FAULT : ENGINE_UNBACKED;
 			if (gen == e->stat_flushes && !r->unit->dead && !r->linked)
-				link_patch(e, r, u);
-			at = u->e_body;
+				link_patch(e, link_of(r), u);
+			at = codemem_at(&e->mem, u->e_body);
 			goto resume;
 		}
 		case REC_INDIRECT:
@@ -437,7 +504,7 @@ resume:
 			c->rip = r->rip;
 			break;
 		case REC_TLB:
-			switch (handle_tlb(e, r)) {
+			switch (handle_tlb(e, tlb_of(r))) {
 			case TLB_RESUME:
 				/* All registers are as before the instruction at r->rip. */
 				if (!(c->shadow_sti | c->shadow_ss) && !shadow &&
@@ -445,7 +512,7 @@ resume:
 					c->rip = r->rip;
 					continue;
 				}
-				at = r->resume;
+				at = codemem_at(&e->mem, r->resume);
 				goto resume;
 			case TLB_NOGROUP:
 				nogroup = true;
@@ -453,7 +520,8 @@ resume:
 					c->shadow_sti = 1;
 				continue;
 			case TLB_FAULT:
-				prefer_mf(e, r->insn);
+				if (unlikely(r->special))
+					prefer_mf(e, record_insn(e, r));
 				return ENGINE_FAULT;
 			case TLB_DONE:
 				/* It may have stood behind an STI of its unit. */
@@ -482,7 +550,7 @@ resume:
 			break;
 		case REC_FPU:
 			engine_fpu_load(c);
-			at = r->resume;
+			at = codemem_at(&e->mem, r->resume);
 			goto resume;
 		case REC_UD:
 			c->rip = r->rip;

@@ -2,7 +2,7 @@
 /*
  * engine/signal.c - host exceptions raised by translated code become guest
  * exceptions. At the faulting host instruction all guest registers are in their
- * places, except those listed in unit.spilled, so the handler only redirects
+ * places, except those listed in unit_insn.spilled, so the handler only redirects
  * the thread to the exit stub. Async-signal-safe.
  */
 #include <signal.h>
@@ -31,20 +31,19 @@ bool engine_signal(int sig, void *siginfo, void *ucontext)
 
 	if (!u)
 		return false;
-	u32 off = (u32)(rip - (u64)u->code), i = u->n_insns - 1u;
+	u32 off = (u32)(rip - (u64)codemem_at(&e->mem, u->code)), i = u->n_insns - 1u;
 
-	while (i && u->host_off[i] > off)
+	while (i && u->insns[i].host > off)
 		i--;
-	if (u->spilled[i] != 0xffff) {
-		u8 s0 = (u8)u->spilled[i], s1 = (u8)(u->spilled[i] >> 8);
 
-		g[greg_of[s0]] = (greg_t)e->spill[0];
-		if (s1 != 0xff)
-			g[greg_of[s1]] = (greg_t)e->spill[1];
-	}
+	const struct unit_insn *at = &u->insns[i];
+
+	for (u32 k = 0; k < 2; k++)
+		if (at->spilled[k] != 0xff)
+			g[greg_of[at->spilled[k]]] = (greg_t)e->spill[k];
 	struct cpu *c = e->c;
 
-	c->rip = u->rip + u->guest_off[i];
+	c->rip = u->rip + (u64)(s64)at->guest;
 	if ((u->mode & MODE_SIZE) != MODE_SIZE64)
 		c->rip = (u32)c->rip;
 	switch (g[REG_TRAPNO]) {

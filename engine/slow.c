@@ -170,7 +170,7 @@ static int run_alone(struct engine *e, u8 *ptr)
 
 	if (r)
 		return r;
-	u8 *at = u->e_body;
+	u8 *at = codemem_at(&e->mem, u->e_body);
 
 	for (;;) {
 		e->bounce_ptr = (u64)(uintptr_t)ptr;
@@ -179,7 +179,7 @@ static int run_alone(struct engine *e, u8 *ptr)
 		switch (rec->kind) {
 		case REC_FPU:
 			engine_fpu_load(c);
-			at = rec->resume;
+			at = codemem_at(&e->mem, rec->resume);
 			continue;
 		case REC_BOUNCED:
 			c->rip = rec->rip;

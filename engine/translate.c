@@ -12,6 +12,9 @@
 /* PUSH of memory through non-flat segments has two checks with the flags saved around each. */
 #define UNIT_MAX_HOT (UNIT_MAX_INSNS * 400u + 512)
 #define UNIT_MAX_COLD (MAX_COLD * 48u)
+/* Kept free for units that run one instruction for C, which still needs that instruction's record: a
+ * flush in the middle would take it away. */
+#define RESERVE 4u
 #define GROUP_SPAN 1024
 
 int translator_init(struct engine *e)
@@ -29,6 +32,19 @@ void translator_destroy(struct engine *e)
 		memo_free(e->tr);
 	pages_free(e->tr, sizeof(*e->tr));
 	e->tr = NULL;
+}
+
+static bool translator_room(const struct engine *e, u32 units)
+{
+	const struct code_mem *m = &e->mem;
+
+	return (u64)(m->hot_end - m->hot) >= units * UNIT_MAX_HOT &&
+	       (u64)(m->cold_end - m->cold) >= units * UNIT_MAX_COLD;
+}
+
+bool translator_full(const struct engine *e)
+{
+	return !translator_room(e, RESERVE / 2);
 }
 
 static bool ends_unit(u8 cls)
@@ -129,7 +145,7 @@ static int decode_unit(struct translator *t)
 			d->too_long = st == ZYDIS_STATUS_INSTRUCTION_TOO_LONG ||
 				      (st == ZYDIS_STATUS_NO_MORE_DATA && n == 15);
 			t->n++;
-			u->len = (u32)(d->off + 1);
+			u->len = (u16)(d->off + 1);
 			return 0;
 		}
 		if (t->n && d[-1].cls == CL_STI) {
@@ -142,7 +158,7 @@ static int decode_unit(struct translator *t)
 		rip += d->in.len;
 		if (!t64(t))
 			rip = (u32)rip;
-		u->len = (u32)(d->off + d->in.len);
+		u->len = (u16)(d->off + d->in.len);
 		if (ends_unit(d->cls)) {
 			if (d->cls == CL_JMP || d->cls == CL_CALL)
 				follow(t);
@@ -428,9 +444,7 @@ static void emit_group_checks(struct translator *t, u32 i)
 
 		if (g->at != i)
 			continue;
-		struct di *d = &t->d[i];
-
-		g->add = emit_check(t, &g->a, g->len, g->write, d->rip, keep_insn(t, &t->d[g->first]),
+		g->add = emit_check(t, &g->a, g->len, g->write, t->d[i].rip, &t->d[g->first],
 				    g->count > 1 || g->at != g->first, g->save_flags);
 	}
 }
@@ -511,6 +525,7 @@ static void emit_insn(struct translator *t, u32 i)
 static void emit_unit(struct translator *t)
 {
 	struct unit *u = t->u;
+	struct unit_insn *at = u->insns;
 	int fpu_at = -1;
 	bool fpu_save = false;
 
@@ -535,7 +550,8 @@ static void emit_unit(struct translator *t)
 	}
 	emit_entry(t);
 	for (u32 i = 0; i < t->n; i++) {
-		t->host_at[i] = t->p;
+		at[i].host = (u16)(code_off(t, t->p) - u->code);
+		at[i].guest = (s32)(t->d[i].rip - u->rip);
 		t->n_spilled = 0;
 		if (fpu_at == (int)i)
 			emit_fpu_check(t, t->d[i].rip, fpu_save);
@@ -545,11 +561,10 @@ static void emit_unit(struct translator *t)
 		if (t->d[i].shadowed)
 			emit_shadow_end(t, next_rip(t, &t->d[i]));
 		if (t->apic_rec)
-			t->apic_rec->stub = rx_of(t, t->p);
-		u->spilled[i] = t->n_spilled ? (u16)(t->spill_reg[0] | (t->n_spilled > 1 ?
-					t->spill_reg[1] : 0xff) << 8) : 0xffff;
+			t->apic_rec->behind = code_off(t, t->p);
+		for (u32 k = 0; k < 2; k++)
+			at[i].spilled[k] = k < t->n_spilled ? t->spill_reg[k] : 0xff;
 	}
-	t->host_at[t->n] = t->p;
 
 	struct di *last = &t->d[t->n - 1];
 
@@ -569,7 +584,7 @@ struct unit *translate(struct engine *e, struct cpage *cp, u64 rip, u64 cs_base,
 	*res = CPU_OK;
 	/* Zydis and realloc() use vector registers. */
 	engine_fpu_save(e->c);
-	if ((u64)(m->hot_end - m->hot) < UNIT_MAX_HOT || (u64)(m->cold_end - m->cold) < UNIT_MAX_COLD)
+	if (!translator_room(e, mode & MODE_BOUNCE ? 1 : RESERVE))
 		return NULL;
 	if (m->hot + PAGE_SIZE > m->hot_there)
 		codemem_populate(m, m->hot, m->hot_start, m->hot_end, &m->hot_there);
@@ -601,10 +616,9 @@ struct unit *translate(struct engine *e, struct cpage *cp, u64 rip, u64 cs_base,
 	*res = decode_unit(t);
 	if (*res != CPU_OK)
 		return NULL;
-	u->host_off = arena_alloc(&e->arena, (t->n + 1) * sizeof(*u->host_off));
-	u->guest_off = arena_alloc(&e->arena, (t->n + 1) * sizeof(*u->guest_off));
-	u->spilled = arena_alloc(&e->arena, (t->n + 1) * sizeof(*u->spilled));
-	if (!u->host_off || !u->guest_off || !u->spilled)
+	u->n_insns = (u8)t->n;
+	u->insns = arena_alloc(&e->arena, t->n * sizeof(*u->insns));
+	if (!u->insns)
 		return NULL;
 
 	liveness(t);
@@ -617,16 +631,11 @@ struct unit *translate(struct engine *e, struct cpage *cp, u64 rip, u64 cs_base,
 
 	t->p = codemem_rw(m, m->hot);
 	emit_unit(t);
-	u->code_end = rx_of(t, t->p);
+	u->code_end = code_off(t, t->p);
 	emit_cold(t);
 	if (t->oom)
 		return NULL;
-	m->hot = m->rx + ALIGN_UP((u64)(u->code_end - m->rx), 16);
-	u->n_insns = (u16)t->n;
-	for (u32 i = 0; i < t->n; i++) {
-		u->host_off[i] = (u32)(rx_of(t, t->host_at[i]) - u->code);
-		u->guest_off[i] = (s32)(t->d[i].rip - u->rip);
-	}
+	m->hot = codemem_at(m, ALIGN_UP(u->code_end, 16));
 	cache_insert(e, u);
 	return u;
 }

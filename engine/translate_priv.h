@@ -92,14 +92,13 @@ struct translator {
 	struct di d[UNIT_MAX_INSNS];
 	struct group g[MAX_GROUPS];
 	struct cold_stub cold[MAX_COLD];
-	u8 *host_at[UNIT_MAX_INSNS + 1];
 	struct regver {
 		u16 ver[16];
 		s32 off[16];
 	} ver[UNIT_MAX_INSNS];
 	struct di peek;
 	struct memo *memo;	/* decode_memo.c; NULL until it is worth its memory */
-	struct record *apic_rec;	/* of this instruction's access, if apic_patch() may want it */
+	struct rec_tlb *apic_rec;	/* of this instruction's access, if apic_patch() may want it */
 	u32 n_spilled;
 	u8 spill_reg[2];
 };
@@ -126,8 +125,9 @@ void memo_free(struct translator *t);
 void classify(struct translator *t, struct di *d);
 
 /* lower_mem.c */
+/* Before the instruction at rip; of instruction d, or (grouped) of more than the one at rip. */
 s32 emit_check(struct translator *t, const struct access *a, u32 len, bool write, u64 rip,
-	       struct insn *in, bool grouped, bool save_flags);
+	       const struct di *d, bool grouped, bool save_flags);
 void emit_access(struct translator *t, struct di *d, u32 n, int *ptr, s32 *off);
 u8 *emit_tlb_check(struct translator *t, const struct tlb_entry *te, u32 len);
 void emit_flags_save(struct translator *t, bool keep_rax);
@@ -170,6 +170,7 @@ void need_rcx_zero(struct translator *t, struct record *r);
 void emit_cold(struct translator *t);
 
 struct record *new_record(struct translator *t, u8 kind, u64 rip);
+struct rec_tlb *new_tlb_record(struct translator *t, u64 rip);
 void add_cold(struct translator *t, u8 *site, struct record *rec, bool restore_flags);
 struct insn *keep_insn(struct translator *t, const struct di *d);
 
