@@ -42,6 +42,7 @@ static bool arena_grow(struct arena *a)
 
 static void *arena_take(struct arena *a, size_t n, size_t align)
 {
+	n = ALIGN_UP(n, 8);
 	a->used = ALIGN_UP(a->used, align);
 	if (!a->head || a->used + n > a->size) {
 		if (!arena_grow(a))
@@ -50,7 +51,10 @@ static void *arena_take(struct arena *a, size_t n, size_t align)
 	void *p = a->head->mem + a->used;
 
 	a->used += n;
-	cpu_zero(p, n);
+	if (n <= 256)
+		cpu_zero_words(p, (n + 7) / 8);
+	else
+		cpu_zero(p, n);
 	return p;
 }
 

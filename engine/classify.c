@@ -78,11 +78,11 @@ static bool left_to_c(const ZydisDecodedInstruction *zi)
 	}
 }
 
-static bool uses_class(const struct di *d, ZydisRegisterClass a)
+static bool uses_class(const struct translator *t, ZydisRegisterClass a)
 {
-	for (u32 i = 0; i < d->zi.operand_count; i++)
-		if (d->op[i].type == ZYDIS_OPERAND_TYPE_REGISTER &&
-		    ZydisRegisterGetClass(d->op[i].reg.value) == a)
+	for (u32 i = 0; i < t->zi.operand_count; i++)
+		if (t->op[i].type == ZYDIS_OPERAND_TYPE_REGISTER &&
+		    ZydisRegisterGetClass(t->op[i].reg.value) == a)
 			return true;
 	return false;
 }
@@ -103,11 +103,11 @@ static bool uses_mxcsr_only(ZydisMnemonic m)
 /* Is the FPU, SSE or AVX state this instruction needs enabled? */
 static bool fpu_allowed(struct translator *t, struct di *d)
 {
-	const ZydisDecodedInstruction *zi = &d->zi;
+	const ZydisDecodedInstruction *zi = &t->zi;
 	u32 need = 0;
 
 	if (zi->encoding == ZYDIS_INSTRUCTION_ENCODING_VEX) {
-		if (uses_class(d, ZYDIS_REGCLASS_XMM) || uses_class(d, ZYDIS_REGCLASS_YMM) ||
+		if (uses_class(t, ZYDIS_REGCLASS_XMM) || uses_class(t, ZYDIS_REGCLASS_YMM) ||
 		    zi->meta.isa_ext == ZYDIS_ISA_EXT_AVX)
 			need = MODE_AVX;
 	} else if (zi->meta.isa_ext == ZYDIS_ISA_EXT_X87 ||
@@ -117,36 +117,34 @@ static bool fpu_allowed(struct translator *t, struct di *d)
 			d->fpu = true;
 			return !(t->mode & MODE_FWAIT);
 		}
-	} else if (uses_class(d, ZYDIS_REGCLASS_XMM) || uses_mxcsr_only(zi->mnemonic)) {
+	} else if (uses_class(t, ZYDIS_REGCLASS_XMM) || uses_mxcsr_only(zi->mnemonic)) {
 		need = MODE_SSE;
-	} else if (uses_class(d, ZYDIS_REGCLASS_MMX) || zi->meta.isa_ext == ZYDIS_ISA_EXT_MMX) {
+	} else if (uses_class(t, ZYDIS_REGCLASS_MMX) || zi->meta.isa_ext == ZYDIS_ISA_EXT_MMX) {
 		need = MODE_X87;
 	}
 	d->fpu = need != 0;
 	return !need || (t->mode & need);
 }
 
-static void set_flags(struct di *d)
+static void set_flags(const struct translator *t, struct di *d)
 {
-	const ZydisAccessedFlags *f = d->zi.cpu_flags;
+	const ZydisAccessedFlags *f = t->zi.cpu_flags;
 
 	d->fl_read = d->fl_kill = 0;
 	if (!f)
 		return;
-	d->fl_read = (u32)f->tested & FL_ARITH;
-	d->fl_kill = (u32)(f->modified | f->set_0 | f->set_1 | f->undefined) & FL_ARITH;
+	d->fl_read = (u16)(f->tested & FL_ARITH);
+	d->fl_kill = (u16)((f->modified | f->set_0 | f->set_1 | f->undefined) & FL_ARITH);
 
-	switch (d->zi.mnemonic) {
+	switch (t->zi.mnemonic) {
 	case ZYDIS_MNEMONIC_SHL: case ZYDIS_MNEMONIC_SHR: case ZYDIS_MNEMONIC_SAR:
 	case ZYDIS_MNEMONIC_ROL: case ZYDIS_MNEMONIC_ROR: case ZYDIS_MNEMONIC_RCL:
 	case ZYDIS_MNEMONIC_RCR: case ZYDIS_MNEMONIC_SHLD: case ZYDIS_MNEMONIC_SHRD: {
 		/* A count of 0 leaves all flags alone (APM3, shifts); rotates never
 		 * touch more than CF and OF. */
-		bool imm1 = d->op[d->zi.operand_count_visible - 1].type ==
-			    ZYDIS_OPERAND_TYPE_IMMEDIATE &&
-			    (d->op[d->zi.operand_count_visible - 1].imm.value.u & 31) != 0;
+		const ZydisDecodedOperand *count = &t->op[t->zi.operand_count_visible - 1];
 
-		if (!imm1)
+		if (count->type != ZYDIS_OPERAND_TYPE_IMMEDIATE || !(count->imm.value.u & 31))
 			d->fl_kill = 0;
 		break;
 	}
@@ -172,17 +170,17 @@ static void add_stack_access(struct translator *t, struct di *d, u8 base, s64 di
 	};
 }
 
-static void add_mem_access(struct di *d)
+static void add_mem_access(const struct translator *t, struct di *d)
 {
 	const struct insn *in = &d->in;
 
-	for (u32 i = 0; i < d->zi.operand_count; i++)
-		if (d->op[i].type == ZYDIS_OPERAND_TYPE_MEMORY &&
-		    d->op[i].visibility == ZYDIS_OPERAND_VISIBILITY_EXPLICIT) {
+	for (u32 i = 0; i < t->zi.operand_count; i++)
+		if (t->op[i].type == ZYDIS_OPERAND_TYPE_MEMORY &&
+		    t->op[i].visibility == ZYDIS_OPERAND_VISIBILITY_EXPLICIT) {
 			d->acc[d->n_acc++] = (struct access){
 				.base = in->base, .index = in->index, .scale = in->scale,
 				.seg = in->seg, .addrsize = in->addrsize, .write = in->mem_w,
-				.size = d->op[i].size / 8u, .disp = in->disp,
+				.size = t->op[i].size / 8u, .disp = in->disp,
 				.bitreg = insn_is_bitstring(in) ? in->reg : INSN_NOREG,
 			};
 			if (insn_is_bitstring(in)) {
@@ -193,12 +191,12 @@ static void add_mem_access(struct di *d)
 		}
 }
 
-static void classify_needs_rcx(struct di *d)
+static void classify_needs_rcx(const struct translator *t, struct di *d)
 {
 	bool high = false, cl = false;
 
-	for (u32 i = 0; i < d->zi.operand_count; i++) {
-		const ZydisDecodedOperand *o = &d->op[i];
+	for (u32 i = 0; i < t->zi.operand_count; i++) {
+		const ZydisDecodedOperand *o = &t->op[i];
 
 		if (o->type != ZYDIS_OPERAND_TYPE_REGISTER)
 			continue;
@@ -223,7 +221,7 @@ static void classify_needs_rcx(struct di *d)
 /* Left to C, unless it may concern the local APIC. */
 static void try_apic(const struct translator *t, struct di *d)
 {
-	d->cls = apic_class(t, &d->in, d->zi.mnemonic);
+	d->cls = apic_class(t, &d->in, t->zi.mnemonic);
 	if (d->cls == CL_EXEC)
 		return;
 	d->needs_rcx = true;
@@ -242,13 +240,12 @@ static void at_cpl0(const struct translator *t, struct di *d, u8 cls, bool possi
 
 void classify(struct translator *t, struct di *d)
 {
-	const ZydisDecodedInstruction *zi = &d->zi;
+	const ZydisDecodedInstruction *zi = &t->zi;
 	const struct insn *in = &d->in;
 
 	d->n_acc = 0;
-	d->fpu = d->needs_rcx = d->exits = d->bitop = d->shadowed = false;
-	d->group = -1;
-	set_flags(d);
+	d->fpu = d->needs_rcx = d->exits = d->bitop = d->too_long = false;
+	set_flags(t, d);
 
 	if ((zi->encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY &&
 	     zi->encoding != ZYDIS_INSTRUCTION_ENCODING_VEX) || !ext_known(zi)) {
@@ -264,9 +261,9 @@ void classify(struct translator *t, struct di *d)
 		return;
 	case ZYDIS_MNEMONIC_MOV: {
 		for (u32 i = 0; i < 2; i++) {
-			if (d->op[i].type != ZYDIS_OPERAND_TYPE_REGISTER)
+			if (t->op[i].type != ZYDIS_OPERAND_TYPE_REGISTER)
 				continue;
-			ZydisRegisterClass k = ZydisRegisterGetClass(d->op[i].reg.value);
+			ZydisRegisterClass k = ZydisRegisterGetClass(t->op[i].reg.value);
 
 			if (k == ZYDIS_REGCLASS_CONTROL) {
 				try_apic(t, d);
@@ -280,7 +277,7 @@ void classify(struct translator *t, struct di *d)
 		}
 		if (in->map == 0 && in->opcode >= 0xa0 && in->opcode <= 0xa3) {
 			d->cls = CL_MOFFS;
-			add_mem_access(d);
+			add_mem_access(t, d);
 			return;
 		}
 		break;
@@ -289,22 +286,22 @@ void classify(struct translator *t, struct di *d)
 		try_apic(t, d);
 		return;
 	case ZYDIS_MNEMONIC_PUSH:
-		if (d->op[0].type == ZYDIS_OPERAND_TYPE_REGISTER) {
-			if (ZydisRegisterGetClass(d->op[0].reg.value) == ZYDIS_REGCLASS_SEGMENT) {
+		if (t->op[0].type == ZYDIS_OPERAND_TYPE_REGISTER) {
+			if (ZydisRegisterGetClass(t->op[0].reg.value) == ZYDIS_REGCLASS_SEGMENT) {
 				d->cls = CL_EXEC;
 				return;
 			}
 			d->cls = CL_PUSH_REG;
 		} else {
-			d->cls = d->op[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE ? CL_PUSH_IMM : CL_PUSH_MEM;
+			d->cls = t->op[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE ? CL_PUSH_IMM : CL_PUSH_MEM;
 		}
 		if (d->cls == CL_PUSH_MEM)
-			add_mem_access(d);
+			add_mem_access(t, d);
 		add_stack_access(t, d, R_RSP, -(s64)in->opsize, in->opsize, true);
 		return;
 	case ZYDIS_MNEMONIC_POP:
-		if (d->op[0].type == ZYDIS_OPERAND_TYPE_REGISTER) {
-			if (ZydisRegisterGetClass(d->op[0].reg.value) == ZYDIS_REGCLASS_SEGMENT) {
+		if (t->op[0].type == ZYDIS_OPERAND_TYPE_REGISTER) {
+			if (ZydisRegisterGetClass(t->op[0].reg.value) == ZYDIS_REGCLASS_SEGMENT) {
 				d->cls = CL_EXEC;
 				return;
 			}
@@ -350,7 +347,7 @@ void classify(struct translator *t, struct di *d)
 		d->exits = true;
 		return;
 	case ZYDIS_MNEMONIC_LEA:
-		d->cls = d->op[1].type == ZYDIS_OPERAND_TYPE_MEMORY ? CL_LEA : CL_UD;
+		d->cls = t->op[1].type == ZYDIS_OPERAND_TYPE_MEMORY ? CL_LEA : CL_UD;
 		return;
 	case ZYDIS_MNEMONIC_JCXZ: case ZYDIS_MNEMONIC_JECXZ: case ZYDIS_MNEMONIC_JRCXZ:
 		d->cls = CL_JCXZ;
@@ -388,11 +385,11 @@ void classify(struct translator *t, struct di *d)
 	case ZYDIS_CATEGORY_UNCOND_BR:
 		if (zi->meta.branch_type == ZYDIS_BRANCH_TYPE_FAR) {
 			d->cls = CL_EXEC;
-		} else if (d->op[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE) {
+		} else if (t->op[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE) {
 			d->cls = CL_JMP;
 		} else {
 			d->cls = CL_JMP_IND;
-			add_mem_access(d);
+			add_mem_access(t, d);
 		}
 		return;
 	case ZYDIS_CATEGORY_CALL:
@@ -400,11 +397,11 @@ void classify(struct translator *t, struct di *d)
 			d->cls = CL_EXEC;
 			return;
 		}
-		if (d->op[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE) {
+		if (t->op[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE) {
 			d->cls = CL_CALL;
 		} else {
 			d->cls = CL_CALL_IND;
-			add_mem_access(d);
+			add_mem_access(t, d);
 		}
 		add_stack_access(t, d, R_RSP, -(s64)in->opsize, in->opsize, true);
 		return;
@@ -438,6 +435,6 @@ void classify(struct translator *t, struct di *d)
 		return;
 	}
 	d->cls = CL_COMPUTE;
-	classify_needs_rcx(d);
-	add_mem_access(d);
+	classify_needs_rcx(t, d);
+	add_mem_access(t, d);
 }

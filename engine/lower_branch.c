@@ -291,13 +291,10 @@ void emit_stack(struct translator *t, struct di *d, u32 i)
 
 	emit_access(t, d, 0, &ptr, &off);
 	switch (d->cls) {
-	case CL_PUSH_REG: {
-		u8 g = (u8)ZydisRegisterGetId(d->op[0].reg.value);
-
-		store_val(t, load_greg(t, g, SCR_TMP), n, ptr, off);
+	case CL_PUSH_REG:
+		store_val(t, load_greg(t, d->greg, SCR_TMP), n, ptr, off);
 		adjust_sp(t, -(s32)n);
 		break;
-	}
 	case CL_PUSH_IMM:
 		store_imm(t, in->imm, n, ptr, off);
 		adjust_sp(t, -(s32)n);
@@ -316,14 +313,12 @@ void emit_stack(struct translator *t, struct di *d, u32 i)
 		adjust_sp(t, -(s32)n);
 		break;
 	case CL_POP_REG: {
-		u8 g = (u8)ZydisRegisterGetId(d->op[0].reg.value);
-
 		/* SCR_PTR may still be wanted by the group; a 16-bit stack has none. */
 		int v = t64(t) || (t->mode & MODE_SS32) ? SCR_TMP : SCR_PTR;
 
 		load_val(t, v, n, ptr, off);
 		adjust_sp(t, (s32)n);
-		store_greg(t, g, v, n);
+		store_greg(t, d->greg, v, n);
 		break;
 	}
 	case CL_LEAVE:
@@ -391,8 +386,8 @@ static void emit_loop(struct translator *t, struct di *d)
 		emit_link(t, d->rip, target);
 		return;
 	}
-	if (d->zi.mnemonic == ZYDIS_MNEMONIC_LOOPE || d->zi.mnemonic == ZYDIS_MNEMONIC_LOOPNE) {
-		b2(t, d->zi.mnemonic == ZYDIS_MNEMONIC_LOOPE ? 0x75 : 0x74, 0);
+	if (in->mnemonic == ZYDIS_MNEMONIC_LOOPE || in->mnemonic == ZYDIS_MNEMONIC_LOOPNE) {
+		b2(t, in->mnemonic == ZYDIS_MNEMONIC_LOOPE ? 0x75 : 0x74, 0);
 		skip2 = t->p;
 	}
 	emit_link(t, d->rip, target);

@@ -134,13 +134,10 @@ static int decode_unit(struct translator *t)
 		if (!ZYAN_SUCCESS(st)) {
 			if (t->n && d[-1].cls == CL_STI)
 				break;
-			d->cls = CL_UD;
-			d->n_acc = 0;
-			d->fpu = d->needs_rcx = d->exits = d->bitop = d->shadowed = false;
-			d->group = -1;
-			d->fl_read = FL_ARITH;
-			d->fl_kill = 0;
-			d->in = (struct insn){ .len = 1 };
+			*d = (struct di){
+				.cls = CL_UD, .group = -1, .fl_read = FL_ARITH, .in.len = 1,
+				.rip = d->rip, .off = d->off,
+			};
 			/* Longer than 15 bytes is #GP, not #UD (APM2 8.2.14). */
 			d->too_long = st == ZYDIS_STATUS_INSTRUCTION_TOO_LONG ||
 				      (st == ZYDIS_STATUS_NO_MORE_DATA && n == 15);
@@ -284,7 +281,7 @@ static void track(struct translator *t, const struct di *d, struct regver *v, u1
 			v->off[R_RSP] += in->opsize;
 		else
 			reg_written(v, R_RSP, next);
-		reg_written(v, (u8)ZydisRegisterGetId(d->op[0].reg.value), next);
+		reg_written(v, d->greg, next);
 		return;
 	case CL_LEAVE:
 		reg_written(v, R_RSP, next);
@@ -304,36 +301,12 @@ static void track(struct translator *t, const struct di *d, struct regver *v, u1
 	default:
 		break;
 	}
-	if ((d->zi.mnemonic == ZYDIS_MNEMONIC_ADD || d->zi.mnemonic == ZYDIS_MNEMONIC_SUB) &&
-	    in->opsize == word && d->zi.operand_width > 8 &&
-	    d->op[0].type == ZYDIS_OPERAND_TYPE_REGISTER &&
-	    d->op[1].type == ZYDIS_OPERAND_TYPE_IMMEDIATE && (s64)in->imm < 65536 &&
-	    (s64)in->imm > -65536) {
-		u8 g = (u8)ZydisRegisterGetId(d->op[0].reg.value);
-
-		v->off[g] += d->zi.mnemonic == ZYDIS_MNEMONIC_ADD ? (s32)in->imm : -(s32)in->imm;
+	if (d->add && in->opsize == word && (s64)in->imm < 65536 && (s64)in->imm > -65536) {
+		v->off[d->greg] += d->add * (s32)in->imm;
 		return;
 	}
-	for (u32 i = 0; i < d->zi.operand_count; i++) {
-		const ZydisDecodedOperand *o = &d->op[i];
-
-		if (o->type != ZYDIS_OPERAND_TYPE_REGISTER ||
-		    !(o->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE))
-			continue;
-		ZydisRegister r = o->reg.value;
-		ZydisRegisterClass k = ZydisRegisterGetClass(r);
-
-		if (k == ZYDIS_REGCLASS_GPR8) {
-			u8 id = r <= ZYDIS_REGISTER_BL ? (u8)(r - ZYDIS_REGISTER_AL) :
-				r <= ZYDIS_REGISTER_BH ? (u8)(r - ZYDIS_REGISTER_AH) :
-				(u8)(r - ZYDIS_REGISTER_SPL + 4);
-
-			reg_written(v, id, next);
-		} else if (k == ZYDIS_REGCLASS_GPR16 || k == ZYDIS_REGCLASS_GPR32 ||
-			   k == ZYDIS_REGCLASS_GPR64) {
-			reg_written(v, (u8)ZydisRegisterGetId(r), next);
-		}
-	}
+	for (u32 left = d->gpr_written; left; left &= left - 1)
+		reg_written(v, (u8)__builtin_ctz(left), next);
 }
 
 static bool groupable(const struct translator *t, const struct access *a)

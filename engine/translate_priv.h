@@ -30,33 +30,60 @@ struct access {
 	u8 addrsize;
 	bool write;
 	bool stack;	/* stack access: addrsize is the stack's */
+	u8 bitreg;	/* BT family: register whose bits above the operand move the address */
 	u32 size;
 	s64 disp;
-	u8 bitreg;	/* BT family: register whose bits above the operand move the address */
+};
+
+/* A general register in a field of the instruction, which may be given another number. */
+enum field { F_REG, F_RM, F_VVVV, F_OPC };
+struct greg_field {
+	u8 where;	/* enum field */
+	u8 greg;
+	u8 size;
+	bool high : 1;	/* AH BH CH DH */
+	bool load : 1, store : 1;
+};
+
+/* How to write a CL_COMPUTE again (encoding.c). */
+struct encoding {
+	u8 reg, rm, vvvv;	/* fields as they stand, with extension bits: of what is not renamed */
+	u8 imm_at, imm_len;	/* copied as they stand */
+	u8 vex_lpp, vex_map;	/* L and pp where the third byte has them; vex_map 0: no VEX */
+	u8 n_fields;
+	u16 used;		/* host registers touched otherwise */
+	bool opsize : 1, repne : 1, rep : 1, lock : 1, w : 1;
+	bool high : 1;		/* one of the fields is */
+	bool writes_rcx : 1;	/* without a field */
+	struct greg_field f[4];
 };
 
 /* One instruction of the unit being built. */
 struct di {
-	ZydisDecodedInstruction zi;
+	/* -- follows from its bytes and the mode, and is remembered (decode_memo.c) -- */
 	struct insn in;
-	u64 rip;
-	u16 off;
+	struct access acc[2];
+	struct encoding enc;
+	u16 fl_read, fl_kill;	/* arithmetic flags */
+	u16 gpr_written;
 	u8 cls;
 	u8 n_acc;
-	struct access acc[2];
+	u8 greg;		/* the register of CL_PUSH_REG, CL_POP_REG and of `add` */
+	s8 add;			/* ADD (1) or SUB (-1) of an immediate to a whole register, else 0 */
 	bool fpu;
 	bool bitop;		/* BT/BTS/BTR/BTC mem, reg */
 	bool needs_rcx;		/* host RCX must hold guest RCX */
 	bool too_long;
 	bool exits;		/* may leave the unit after it (side exit) */
-	struct cpage *to;	/* CL_JMP_ON, CL_CALL_ON: the page entered; NULL: the unit's */
+	/* -- this one -- */
 	bool shadowed;		/* the instruction after STI: interrupts are let in behind it */
-	u32 fl_read, fl_kill;	/* arithmetic flags */
+	u16 off;
+	u64 rip;
+	struct cpage *to;	/* CL_JMP_ON, CL_CALL_ON: the page entered; NULL: the unit's */
 	u32 live;		/* live before the instruction */
 	u32 live_out;		/* live after it */
 	s8 group;		/* index of the group acc[0] belongs to, or -1 */
 	s32 group_off;		/* from the group's first byte */
-	ZydisDecodedOperand op[ZYDIS_MAX_OPERAND_COUNT];	/* zi.operand_count of them */
 };
 
 struct group {
@@ -97,6 +124,9 @@ struct translator {
 		s32 off[16];
 	} ver[UNIT_MAX_INSNS];
 	struct di peek;
+	/* What Zydis says of the instruction being decoded. */
+	ZydisDecodedInstruction zi;
+	ZydisDecodedOperand op[ZYDIS_MAX_OPERAND_COUNT];
 	struct memo *memo;	/* decode_memo.c; NULL until it is worth its memory */
 	struct rec_tlb *apic_rec;	/* of this instruction's access, if apic_patch() may want it */
 	u32 n_spilled;
@@ -118,11 +148,18 @@ void follow(struct translator *t);
 
 /* decode_memo.c: decode and classify what stands at p, of which n bytes may be looked at. d->rip
  * and d->off are the caller's to set, afterwards. */
+#define DECODE_MEMO_AFTER 2000u	/* units: a small guest does without the memory */
 ZyanStatus decode_one(struct translator *t, struct di *d, const u8 *p, u32 n);
+/* The same without the memory. */
+ZyanStatus decode_afresh(struct translator *t, struct di *d, const u8 *p, u32 n);
 void memo_free(struct translator *t);
 
-/* classify.c */
+/* classify.c: from t->zi, t->op and d->in */
 void classify(struct translator *t, struct di *d);
+
+/* encoding.c: likewise, of an instruction that is classified */
+void note_registers(struct translator *t, struct di *d);
+void note_encoding(struct translator *t, struct di *d);
 
 /* lower_mem.c */
 /* Before the instruction at rip; of instruction d, or (grouped) of more than the one at rip. */
