@@ -433,6 +433,18 @@ void engine_map_changed(struct cpu *c)
 	engine_code_suspect(c);
 }
 
+void engine_page_suspect(struct cpu *c, u64 gpa)
+{
+	struct engine *e = c->engine;
+	struct ppage *pp = ppage_find(e, gpa & PAGE_MASK);
+
+	if (!pp)
+		return;
+	pp->checked = e->suspect_gen - 1;
+	for (struct cpage *cp = pp->cpages; cp; cp = cp->pp_next)
+		itlb_distrust(e, cp);
+}
+
 /* A page that is written often is data again until code in it runs again. */
 #define CODE_WRITES_MAX 64
 

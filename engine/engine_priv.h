@@ -79,6 +79,7 @@ enum {
 };
 #define JC_UNUSED (~0u)
 #define UNIT_HASH_BITS 17
+#define NARROW_BITS 12
 #define CPAGE_HASH_BITS 12
 #define CODE_LINE_SHIFT 6	/* validation granule: 64 bytes */
 
@@ -145,6 +146,7 @@ struct rec_tlb {	/* REC_TLB */
 	s64 disp;
 	u8 base, index, scale, seg, addrsize;
 	u8 bitreg, bitsize;
+	u8 crossed;	/* the group lay in two pages so often */
 };
 _Static_assert(sizeof(struct rec_link) <= 56 && sizeof(struct rec_tlb) <= 56, "a cache line");
 
@@ -307,6 +309,9 @@ struct engine {
 	   *stub_apic_set_tpr, *stub_apic_get_tpr;	/* apic.c */
 	u8 *stub_sti;
 	struct translator *tr;
+	/* How near to each other accesses must be to share a check, by unit_hash of the unit
+	 * (group_span()): those whose groups lie in two pages get smaller ones. */
+	u8 narrow[1 << NARROW_BITS];
 	u64 stat_units, stat_flushes, stat_exits[16];
 };
 
@@ -340,6 +345,9 @@ void link_break(struct engine *e, struct rec_link *r);
 /* itlb.c: resolve the page of `lin` for execution; CPU_OK with *cp, CPU_FAULT, CPU_EXIT (not memory) */
 int itlb_get(struct engine *e, u64 lin, struct cpage **cp);
 
+/* Compare the page's bytes before it is run again. */
+void itlb_distrust(struct engine *e, const struct cpage *cp);
+
 /* codemem.c */
 /* Zeroed memory that costs nothing until it is touched (calloc() may clear it). */
 void *pages_alloc(size_t bytes);
@@ -358,6 +366,8 @@ int translator_init(struct engine *e);
 void translator_destroy(struct engine *e);
 /* Build a unit at lin. NULL: code memory is full (caller flushes and retries) or
  * the first instruction could not be fetched: then *res is CPU_FAULT/CPU_EXIT. */
+/* The groups of u are in two pages too often: translate it anew with smaller ones. */
+void translator_narrow(struct engine *e, struct unit *u);
 /* Time to flush, between two instructions. */
 bool translator_full(const struct engine *e);
 struct unit *translate(struct engine *e, struct cpage *cp, u64 rip, u64 cs_base, u32 mode, int *res);

@@ -100,6 +100,15 @@ void engine_itlb_flush_page(struct cpu *c, bool l2, u64 gva)
 	}
 }
 
+void itlb_distrust(struct engine *e, const struct cpage *cp)
+{
+	u32 i = itlb_index(cp->lin);
+
+	for (u32 k = 0; k < ITLB_CLASSES; k++)
+		if (e->itlb[k][i].cp == cp)
+			e->itlb_token[k][i] = 0;
+}
+
 void engine_code_suspect(struct cpu *c)
 {
 	struct engine *e = c->engine;

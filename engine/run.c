@@ -207,6 +207,9 @@ enum { TLB_RESUME, TLB_NOGROUP, TLB_DONE, TLB_FAULT, TLB_EXIT };
  * was filled for this often is done by C. */
 #define FILL_TRIES 4
 
+/* A group that has lain in two pages so often does so always: part of a structure does. */
+#define CROSSED_MAX 8
+
 static bool fill_futile(struct engine *e, struct record *r, u64 a)
 {
 	if (likely(e->fill_rec != r || e->fill_addr != a)) {
@@ -314,8 +317,11 @@ static int handle_tlb(struct engine *e, struct rec_tlb *t)
 		}
 	}
 	c->rip = r->rip;
-	if (r->grouped)
+	if (r->grouped) {
+		if (!slow && (a & ~PAGE_MASK) + r->len > PAGE_SIZE && ++t->crossed == CROSSED_MAX)
+			translator_narrow(e, r->unit);
 		return TLB_NOGROUP;
+	}
 	in = record_insn(e, r);
 	if (in)
 		return slow_result(slow_exec(e, in));

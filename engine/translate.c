@@ -15,7 +15,9 @@
 /* Kept free for units that run one instruction for C, which still needs that instruction's record: a
  * flush in the middle would take it away. */
 #define RESERVE 4u
-#define GROUP_SPAN 1024
+
+/* The longest group, in the order in which they are tried; 0: each access is checked alone. */
+static const s32 group_spans[] = { 1024, 64, 0 };
 
 int translator_init(struct engine *e)
 {
@@ -40,6 +42,20 @@ static bool translator_room(const struct engine *e, u32 units)
 
 	return (u64)(m->hot_end - m->hot) >= units * UNIT_MAX_HOT &&
 	       (u64)(m->cold_end - m->cold) >= units * UNIT_MAX_COLD;
+}
+
+static u8 *narrow_of(struct engine *e, const struct unit *u)
+{
+	return &e->narrow[u->lin * 0x9e3779b97f4a7c15ull >> (64 - NARROW_BITS)];
+}
+
+void translator_narrow(struct engine *e, struct unit *u)
+{
+	u8 *n = narrow_of(e, u);
+
+	if (*n < ARRAY_SIZE(group_spans) - 1)
+		++*n;
+	cache_kill_unit(e, u);
 }
 
 bool translator_full(const struct engine *e)
@@ -325,6 +341,7 @@ static void make_groups(struct translator *t)
 {
 	struct regver v = { 0 };
 	u16 next = 1;
+	s64 span = group_spans[*narrow_of(t->e, t->u)];
 	int open = -1;
 	bool exit_since = false;
 	u16 kver = 0, kiver = 0;
@@ -351,7 +368,7 @@ static void make_groups(struct translator *t)
 				s64 lo = pos < g->lo ? pos : g->lo;
 				s64 hi = pos + a->size > g->hi ? pos + a->size : g->hi;
 
-				if (hi - lo > GROUP_SPAN) {
+				if (hi - lo > span) {
 					g = NULL;
 				} else {
 					g->lo = lo;

@@ -61,13 +61,10 @@ static void wrote_aliases(struct cpu *c, const struct phys_slot *s, u64 gpa, u32
 
 void mmu_wrote(struct cpu *c, const struct phys_slot *s, u64 gpa, u32 len)
 {
-	struct phys *p = c->phys;
-
 	engine_code_written(c, gpa, len);
 	if (unlikely(s->flags & PHYS_ALIASED))
 		wrote_aliases(c, s, gpa, len);
-	if (p->ops && p->ops->code_written)
-		p->ops->code_written(p->owner, gpa, len, c->index);
+	phys_code_written(c->phys, s, gpa, len, c->index);
 }
 
 /* -- data watchpoints (APM2 13.1.4) -- */

@@ -100,8 +100,8 @@ int phys_write(struct phys *p, u64 gpa, const void *buf, u64 len)
 			return -EFAULT;
 		/* After the store: a harvest in between would lose it. */
 		phys_mark_dirty(p, s, gpa);
-		if (phys_is_code(s, gpa) && p->ops && p->ops->code_written)
-			p->ops->code_written(p->owner, gpa, (u32)n, PHYS_BY_NOBODY);
+		if (phys_is_code(s, gpa))
+			phys_code_written(p, s, gpa, (u32)n, PHYS_BY_NOBODY);
 		b += n;
 		gpa += n;
 		len -= n;
@@ -143,4 +143,10 @@ void phys_code_put(struct phys *p, u64 gpa, u32 serial)
 		if (v == 0 || v == UINT8_MAX)
 			return;
 	} while (!atomic_compare_exchange_weak(count, &v, (u8)(v - 1)));
+}
+
+void phys_code_written(struct phys *p, const struct phys_slot *s, u64 gpa, u32 len, u32 by)
+{
+	if (p->ops && p->ops->code_written)
+		p->ops->code_written(p->owner, gpa, s->flags & PHYS_ALIASED ? 0 : len, by);
 }

@@ -47,7 +47,8 @@ struct phys_ops {
 	 * must drop it from its write TLB (posted, not waited for). A store made before
 	 * it does so is not reported, so it must post a revalidation back when done. */
 	void (*code_page)(void *owner, u64 gpa, u32 by);
-	/* vCPU `by` wrote a page that holds translations: others must revalidate. */
+	/* vCPU `by` wrote in a page that holds translations: others must revalidate it. `len` 0:
+	 * they must revalidate everything. */
 	void (*code_written)(void *owner, u64 gpa, u32 len, u32 by);
 };
 
@@ -76,6 +77,8 @@ void phys_mark_dirty(struct phys *p, const struct phys_slot *s, u64 gpa);
  * which counts it used, 0 for none; put does nothing when others are in force by now. */
 u32 phys_code_get(struct phys *p, u64 gpa, u32 by);
 void phys_code_put(struct phys *p, u64 gpa, u32 serial);
+/* Tell the other vCPUs of a store in a page of s that holds translations. */
+void phys_code_written(struct phys *p, const struct phys_slot *s, u64 gpa, u32 len, u32 by);
 static inline bool phys_is_code(const struct phys_slot *s, u64 gpa)
 {
 	return s->code &&

@@ -225,21 +225,24 @@ static bool drop_writes(struct cpu *c, u64 host, bool all)
 	return had;
 }
 
+static bool drop_page_writes(struct cpu *c, const struct phys_slot *s, u64 gpa)
+{
+	return s && drop_writes(c, (u64)(uintptr_t)(s->hva + ((gpa & PAGE_MASK) - s->gpa)), false);
+}
+
 bool mmu_drop_writes(struct cpu *c, u64 gpa)
 {
-	const struct phys_slot *s = phys_find(c->phys, gpa & PAGE_MASK);
-
-	return s && drop_writes(c, (u64)(uintptr_t)(s->hva + ((gpa & PAGE_MASK) - s->gpa)), false);
+	return drop_page_writes(c, phys_find(c->phys, gpa & PAGE_MASK), gpa);
 }
 
 /* The page became code while it could still be written here: whoever translated it
  * may have read bytes that have changed since. */
 void mmu_drop_code_writes(struct cpu *c, u64 gpa)
 {
-	struct phys *p = c->phys;
+	const struct phys_slot *s = phys_find(c->phys, gpa & PAGE_MASK);
 
-	if (mmu_drop_writes(c, gpa) && p->ops && p->ops->code_written)
-		p->ops->code_written(p->owner, gpa, PAGE_SIZE, c->index);
+	if (drop_page_writes(c, s, gpa))
+		phys_code_written(c->phys, s, gpa & PAGE_MASK, PAGE_SIZE, c->index);
 }
 
 void mmu_drop_all_writes(struct cpu *c)

@@ -39,8 +39,8 @@ void svm_window_close(struct cpu *c, const struct vmcb_window *w)
 
 	/* After the stores: a harvest in between would lose them. */
 	phys_mark_dirty(p, w->slot, w->pa);
-	if (unlikely(phys_is_code(w->slot, w->pa)) && p->ops && p->ops->code_written)
-		p->ops->code_written(p->owner, w->pa, PAGE_SIZE, PHYS_BY_NOBODY);
+	if (unlikely(phys_is_code(w->slot, w->pa)))
+		phys_code_written(p, w->slot, w->pa, PAGE_SIZE, PHYS_BY_NOBODY);
 }
 
 void svm_pat_load(struct cpu *c, u64 g_pat)

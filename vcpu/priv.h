@@ -184,8 +184,8 @@ struct vcpu_priv {
 	u64 fault_hva;
 
 	pthread_mutex_t code_lock;	/* over code_queue: written by any thread */
-	u64 code_queue[16];
-	u32 code_queued;		/* > 16: overflow, drop all writes */
+	u64 code_queue[16];		/* pages, with CODE_WAS_WRITTEN in bit 0 */
+	u32 code_queued;		/* > 16: overflow, drop all writes and suspect all code */
 };
 
 /* Results of the parts of the run loop. */

@@ -17,6 +17,7 @@
 #include "vcpu/hooks.h"
 #include "vcpu/priv.h"
 
+#define CODE_WAS_WRITTEN 1ull	/* in code_queue */
 #define FLUSHES (BIT64(VREQ_TLB_FLUSH) | BIT64(VREQ_WRITES_FLUSH) | \
 		 BIT64(VREQ_CODE_PAGES) | BIT64(VREQ_CODE_SUSPECT))
 
@@ -177,10 +178,13 @@ void vcpu_flush_requests(struct vcpu *v)
 		v->p->code_queued = 0;
 		pthread_mutex_unlock(&v->p->code_lock);
 		if (n > ARRAY_SIZE(q))
-			req |= BIT64(VREQ_WRITES_FLUSH);
+			req |= BIT64(VREQ_WRITES_FLUSH) | BIT64(VREQ_CODE_SUSPECT);
 		else
 			for (i = 0; i < n; i++)
-				mmu_drop_code_writes(c, q[i]);
+				if (q[i] & CODE_WAS_WRITTEN)
+					engine_page_suspect(c, q[i] & PAGE_MASK);
+				else
+					mmu_drop_code_writes(c, q[i]);
 	}
 	if (req & BIT64(VREQ_WRITES_FLUSH)) {
 		mmu_drop_all_writes(c);
@@ -223,15 +227,32 @@ void vcpu_request_wait(struct vcpu *v, enum vcpu_request r)
 	}
 }
 
+static void queue_page(struct vcpu *v, u64 entry)
+{
+	struct vcpu_priv *p = v->p;
+	u32 i;
+
+	pthread_mutex_lock(&p->code_lock);
+	/* Kernels patch a page in many places. */
+	for (i = 0; i < p->code_queued && i < ARRAY_SIZE(p->code_queue); i++)
+		if (p->code_queue[i] == entry)
+			break;
+	if (i == p->code_queued && i < ARRAY_SIZE(p->code_queue))
+		p->code_queue[i] = entry;
+	if (i == p->code_queued)
+		p->code_queued++;
+	pthread_mutex_unlock(&p->code_lock);
+	vcpu_request(v, VREQ_CODE_PAGES);
+}
+
 void vcpu_code_page(struct vcpu *v, u64 gpa)
 {
-	pthread_mutex_lock(&v->p->code_lock);
-	if (v->p->code_queued < ARRAY_SIZE(v->p->code_queue))
-		v->p->code_queue[v->p->code_queued] = gpa;
-	if (v->p->code_queued <= ARRAY_SIZE(v->p->code_queue))
-		v->p->code_queued++;
-	pthread_mutex_unlock(&v->p->code_lock);
-	vcpu_request(v, VREQ_CODE_PAGES);
+	queue_page(v, gpa & PAGE_MASK);
+}
+
+void vcpu_code_written(struct vcpu *v, u64 gpa)
+{
+	queue_page(v, (gpa & PAGE_MASK) | CODE_WAS_WRITTEN);
 }
 
 /* Uses of the memory map outside the run loop count as "in the guest". */

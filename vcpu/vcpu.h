@@ -22,8 +22,9 @@ struct vcpu;
 #define VCPU_REQUESTS(X) \
 	X(TLB_FLUSH)	/* memory map changed: drop everything, leave old map */ \
 	X(WRITES_FLUSH)	/* dirty log cleared: drop all write TLB entries */ \
-	X(CODE_PAGES)	/* pages in code_queue hold code now: drop their write entries */ \
-	X(CODE_SUSPECT)	/* another CPU or the VMM wrote code: revalidate */ \
+	X(CODE_PAGES)	/* pages in code_queue hold code now: drop their write entries; or that \
+			 * code has been written: revalidate it */ \
+	X(CODE_SUSPECT)	/* another CPU or the VMM wrote code: revalidate all of it */ \
 	X(TRIPLE_FAULT) X(NMI) X(SMI) X(IOAPIC_EOI_EXIT) X(SCAN_IOAPIC) \
 	X(LOAD_EOI_EXITMAP) X(APICV_UPDATE) X(EVENT) X(UNBLOCK) X(CLOCK_UPDATE) \
 	X(STEAL_UPDATE) X(VM_DEAD) X(EXIT_PARK) \
@@ -134,7 +135,9 @@ void vcpu_destroy(struct vcpu *v);
 void vcpu_request(struct vcpu *v, enum vcpu_request r);	/* set + kick + wake from block */
 /* Post and wait until the vCPU is either outside the guest or has serviced it. */
 void vcpu_request_wait(struct vcpu *v, enum vcpu_request r);
-void vcpu_code_page(struct vcpu *v, u64 gpa);		/* queue a page for VREQ_CODE_PAGES */
+/* Queue a page for VREQ_CODE_PAGES: it holds code now; somebody else has written in it. */
+void vcpu_code_page(struct vcpu *v, u64 gpa);
+void vcpu_code_written(struct vcpu *v, u64 gpa);
 void vcpu_kick(struct vcpu *v);
 /* The vCPU for which this thread is using guest memory: KVM_RUN or a state ioctl. NULL: none. */
 struct vcpu *vcpu_touching(void);

@@ -20,9 +20,15 @@ static void code_written(void *owner, u64 gpa, u32 len, u32 by)
 	struct vm *vm = owner;
 	struct vm_vcpu *vv;
 
-	vm_for_each_vcpu(vm, i, vv)
-		if (i != by)
+	vm_for_each_vcpu(vm, i, vv) {
+		if (i == by)
+			continue;
+		/* Within a page, or anything. */
+		if (len && (gpa & ~PAGE_MASK) + len <= PAGE_SIZE)
+			vcpu_code_written(vv->v, gpa);
+		else
 			vcpu_request(vv->v, VREQ_CODE_SUSPECT);
+	}
 }
 
 /* -- dirty rings -- */
