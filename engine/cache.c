@@ -40,11 +40,15 @@ static bool arena_grow(struct arena *a)
 	return true;
 }
 
-static void *arena_take(struct arena *a, size_t n, size_t align)
+static void *arena_take(struct engine *e, size_t n, size_t align)
 {
+	struct arena *a = &e->arena;
+
 	n = ALIGN_UP(n, 8);
 	a->used = ALIGN_UP(a->used, align);
 	if (!a->head || a->used + n > a->size) {
+		/* libc may use vector registers. */
+		engine_fpu_save(e->c);
 		if (!arena_grow(a))
 			return NULL;
 	}
@@ -58,15 +62,14 @@ static void *arena_take(struct arena *a, size_t n, size_t align)
 	return p;
 }
 
-/* n is at most a page. */
-void *arena_alloc(struct arena *a, size_t n)
+void *arena_alloc(struct engine *e, size_t n)
 {
-	return arena_take(a, n, 8);
+	return arena_take(e, n, 8);
 }
 
-void *arena_alloc_line(struct arena *a, size_t n)
+void *arena_alloc_line(struct engine *e, size_t n)
 {
-	return arena_take(a, n, 64);
+	return arena_take(e, n, 64);
 }
 
 static void arena_free(struct arena *a)
@@ -222,7 +225,11 @@ static void point_at(struct engine *e, const struct rec_link *r, u32 target)
 
 void link_patch(struct engine *e, struct rec_link *r, struct unit *to)
 {
-	point_at(e, r, r->r.cross ? to->e_cross : r->r.backward ? to->e_poll : to->e_body);
+	u32 entry = r->r.cross ? to->e_cross : r->r.backward ? to->e_poll : to->e_body;
+
+	if (!entry)
+		return;
+	point_at(e, r, entry);
 	r->r.linked = to;
 	r->next_in = to->links_in;
 	to->links_in = r;
@@ -311,13 +318,11 @@ struct cpage *cache_cpage(struct engine *e, u64 lin, const struct fetch_page *fp
 
 	struct ppage *pp = ppage_find(e, fp->gpa);
 
-	/* libc may use vector registers when the arena grows. */
-	engine_fpu_save(e->c);
 	if (!pp) {
-		pp = arena_alloc(&e->arena, sizeof(*pp));
+		pp = arena_alloc(e, sizeof(*pp));
 		if (!pp)
 			return NULL;
-		pp->copy = arena_alloc(&e->arena, PAGE_SIZE);
+		pp->copy = arena_alloc(e, PAGE_SIZE);
 		if (!pp->copy)
 			return NULL;
 		pp->gpa = fp->gpa;
@@ -329,7 +334,7 @@ struct cpage *cache_cpage(struct engine *e, u64 lin, const struct fetch_page *fp
 
 	if (e->next_token > TOKEN_MAX)
 		return NULL;
-	struct cpage *cp = arena_alloc(&e->arena, sizeof(*cp));
+	struct cpage *cp = arena_alloc(e, sizeof(*cp));
 
 	if (!cp)
 		return NULL;

@@ -171,7 +171,7 @@ struct unit {
 	u16 len;	/* guest bytes */
 	u8 n_insns;
 	bool dead;
-	/* entries, in code memory; e_ind is 0 where there is none */
+	/* entries, in code memory; e_ind and e_cross are 0 until somebody wants them */
 	u32 e_ind, e_cross, e_poll, e_body;
 	/* -- the rest -- */
 	u64 rip;	/* offset within CS */
@@ -315,6 +315,13 @@ struct engine {
 	u64 stat_units, stat_flushes, stat_exits[16];
 };
 
+/* How a unit is reached: which of its entries must be there. */
+enum unit_way {
+	WAY_BODY,	/* by a link of its own page */
+	WAY_CROSS,	/* by a link of another page */
+	WAY_IND,	/* by RIP: through the jump cache the next time */
+};
+
 /* decode.c */
 int insn_from_zydis(struct insn *in, const ZydisDecodedInstruction *zi,
 		    const ZydisDecodedOperand *op, const u8 *bytes, u32 mode_size);
@@ -337,8 +344,9 @@ u8 **engine_jc_slot(struct engine *e, u32 mode, u64 rip);
 u32 itlb_index(u64 lin);	/* of its slot and token */
 void engine_fpu_load(struct cpu *c);
 struct unit *cache_unit_at(struct engine *e, u64 host_rip);
-void *arena_alloc(struct arena *a, size_t n);
-void *arena_alloc_line(struct arena *a, size_t n);	/* begins a cache line */
+/* Zeroed memory until the next flush, or NULL. n is at most a page. */
+void *arena_alloc(struct engine *e, size_t n);
+void *arena_alloc_line(struct engine *e, size_t n);	/* begins a cache line */
 void link_patch(struct engine *e, struct rec_link *r, struct unit *to);
 void link_break(struct engine *e, struct rec_link *r);
 
@@ -370,7 +378,13 @@ void translator_destroy(struct engine *e);
 void translator_narrow(struct engine *e, struct unit *u);
 /* Time to flush, between two instructions. */
 bool translator_full(const struct engine *e);
-struct unit *translate(struct engine *e, struct cpage *cp, u64 rip, u64 cs_base, u32 mode, int *res);
+struct unit *translate(struct engine *e, struct cpage *cp, u64 rip, u64 cs_base, u32 mode,
+		       enum unit_way way, int *res);
+
+/* lower_branch.c: make an entry of u that has not been wanted before. It is 0 afterwards if there cannot
+ * be one. */
+void unit_want_cross(struct engine *e, struct unit *u);
+void unit_want_ind(struct engine *e, struct unit *u);
 
 /* stubs.c */
 int stubs_emit(struct engine *e);
@@ -399,7 +413,7 @@ static inline bool insn_is_vmaskmov(const struct insn *in)
 
 /* run.c */
 struct record *engine_enter(struct engine *e, u8 *code);
-int engine_find_unit(struct engine *e, u32 mode, struct unit **out);
+int engine_find_unit(struct engine *e, u32 mode, enum unit_way way, struct unit **out);
 int engine_fpu_fault(struct engine *e, const struct insn *in);
 /* The instruction a record is about. NULL: it cannot be told any more, find the unit anew. */
 const struct insn *record_insn(struct engine *e, struct record *r);

@@ -66,7 +66,7 @@ static void depend(struct translator *t, struct cpage *cp, u32 lo, u32 hi)
 		note_peek(t->u, lo, hi);
 		return;
 	}
-	dep = arena_alloc(&t->e->arena, sizeof(*dep));
+	dep = arena_alloc(t->e, sizeof(*dep));
 	if (!dep) {
 		t->oom = true;
 		return;

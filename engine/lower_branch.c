@@ -6,12 +6,14 @@
  * proves that RIP is the unit's (indirect jumps come here), e_cross that its
  * page is still mapped there, e_poll that nobody wants the CPU's attention,
  * e_body does the work. Every cycle passes an e_poll or an indirect jump.
+ * What the first who comes does not need is left out, for the sake of the host's caches, and
+ * made apart from the unit if it is ever wanted.
  */
 #include "engine/emit.h"
 
 static struct record *record_of_size(struct translator *t, u8 kind, u64 rip, size_t size)
 {
-	struct record *r = arena_alloc(&t->e->arena, size);
+	struct record *r = arena_alloc(t->e, size);
 
 	if (!r) {
 		t->oom = true;
@@ -35,7 +37,7 @@ struct rec_tlb *new_tlb_record(struct translator *t, u64 rip)
 
 struct insn *keep_insn(struct translator *t, const struct di *d)
 {
-	struct insn *in = arena_alloc(&t->e->arena, sizeof(*in));
+	struct insn *in = arena_alloc(t->e, sizeof(*in));
 
 	if (!in) {
 		t->oom = true;
@@ -121,51 +123,68 @@ static void check_token(struct translator *t, const struct cpage *cp, struct rec
 	need_rcx_zero(t, r);
 }
 
+/* Through here with RIP in rcx. Where rcx is zero then, RIP and token are the unit's: *over is to be
+ * pointed there. NULL: only RIP has been looked at. */
+static void emit_ind(struct translator *t, struct unit *u, u8 **over)
+{
+	u->e_ind = code_off(t, t->p);
+	*over = NULL;
+	if (t->mode & MODE_LA57) {
+		/* The trick below wants addresses of 48 bits: one after the other. */
+		mov_ri(t, H_RSI, -u->rip);
+		lea(t, true, H_RCX, H_RCX, H_RSI, 1, 0);
+		b2(t, 0xe3, 5);
+		jmp_rx(t, t->e->stub_ind_miss);
+		return;
+	}
+	/* RIP and token must both be ours. Addresses differ by less than 2^48, tokens by multiples
+	 * of it, so the sum of the differences is zero only if both are. */
+	mov_ri(t, H_RSI, -(u->rip + u->cp->token));
+	lea(t, true, H_RCX, H_RCX, H_RSI, 1, 0);
+	ld_abs(t, H_RSI, token_of(t, u->cp));
+	lea(t, true, H_RCX, H_RCX, H_RSI, 1, 0);
+	b2(t, 0xe3, 0);
+	*over = t->p;
+	jmp_rx(t, t->e->stub_ind_miss);
+}
+
+static void emit_cross(struct translator *t, struct unit *u)
+{
+	struct record *r = new_record(t, REC_ENTRY, u->rip);
+
+	if (!r)
+		return;
+	u->e_cross = code_off(t, t->p);
+	check_token(t, u->cp, r);
+	if (u->cp2)
+		check_token(t, u->cp2, r);
+}
+
+static bool can_ind(const struct unit *u)
+{
+	return !(u->mode & (~MODE_CPU | MODE_CSBASE)) && !u->cp2;
+}
+
 void emit_entry(struct translator *t)
 {
 	struct unit *u = t->u;
 	struct engine *e = t->e;
 	bool live = t->d[0].live != 0;
-	bool plain = !(t->mode & ~MODE_CPU);
-	u8 *over;
+	u8 *over = NULL;
 
 	u->code = code_off(t, t->p);
-	if (!plain) { /* only entered from C, which has checked */
+	if (t->mode & ~MODE_CPU) { /* only entered from C, which has checked */
 		u->e_cross = u->e_poll = u->e_body = u->code;
 		return;
 	}
-	struct record *re = new_record(t, REC_ENTRY, u->rip);
 	struct record *rp = new_record(t, REC_POLL, u->rip);
 
-	if (!re || !rp)
+	if (!rp)
 		return;
-	if ((t->mode & MODE_LA57) && !u->cp2) {
-		/* The trick below wants addresses of 48 bits: one after the other. */
-		u->e_ind = code_off(t, t->p);
-		mov_ri(t, H_RSI, -u->rip);
-		lea(t, true, H_RCX, H_RCX, H_RSI, 1, 0);
-		b2(t, 0xe3, 5);
-		jmp_rx(t, e->stub_ind_miss);
-		over = NULL;
-	} else if (!(t->mode & MODE_CSBASE) && !u->cp2) {
-		/* RIP and token must both be ours. Addresses differ by less than
-		 * 2^48, tokens by multiples of it, so the sum of the differences is
-		 * zero only if both are. */
-		u->e_ind = code_off(t, t->p);
-		mov_ri(t, H_RSI, -(u->rip + u->cp->token));
-		lea(t, true, H_RCX, H_RCX, H_RSI, 1, 0);
-		ld_abs(t, H_RSI, token_of(t, u->cp));
-		lea(t, true, H_RCX, H_RCX, H_RSI, 1, 0);
-		b2(t, 0xe3, 0);
-		over = t->p;
-		jmp_rx(t, e->stub_ind_miss);
-	} else {
-		over = NULL;
-	}
-	u->e_cross = code_off(t, t->p);
-	check_token(t, u->cp, re);
-	if (u->cp2)
-		check_token(t, u->cp2, re);
+	if (t->way == WAY_IND && can_ind(u))
+		emit_ind(t, u, &over);
+	if (t->way == WAY_CROSS || u->cp2 || (u->e_ind && !over))
+		emit_cross(t, u);
 	if (over)
 		over[-1] = (u8)(t->p - over);
 	u->e_poll = code_off(t, t->p);
@@ -179,6 +198,62 @@ void emit_entry(struct translator *t)
 	u->e_body = code_off(t, t->p);
 	if (u->cp2) /* the second page may move while the first does not */
 		u->e_poll = u->e_body = u->e_cross;
+}
+
+#define ENTRY_MAX 160u	/* bytes of entries made later, with the ways out */
+
+/* Begin to write entries of u. False: no room, or it is none to have any. */
+static bool entries_begin(struct engine *e, struct unit *u)
+{
+	struct translator *t = e->tr;
+
+	if (u->mode & ~MODE_CPU || (u64)(e->mem.cold_end - e->mem.cold) < ENTRY_MAX)
+		return false;
+	t->u = u;
+	t->mode = u->mode;
+	t->cs_base = u->cs_base;
+	t->n_cold = 0;
+	t->oom = false;
+	t->p = codemem_rw(&e->mem, e->mem.cold);
+	return true;
+}
+
+static void entries_end(struct engine *e, struct unit *u)
+{
+	struct translator *t = e->tr;
+
+	jmp_rx(t, codemem_at(&e->mem, u->e_poll));
+	e->mem.cold = rx_of(t, t->p);
+	emit_cold(t);
+}
+
+void unit_want_cross(struct engine *e, struct unit *u)
+{
+	if (u->e_cross || !entries_begin(e, u))
+		return;
+	emit_cross(e->tr, u);
+	if (e->tr->oom)
+		u->e_cross = 0;
+	else
+		entries_end(e, u);
+}
+
+void unit_want_ind(struct engine *e, struct unit *u)
+{
+	struct translator *t = e->tr;
+	u8 *over;
+
+	if (u->e_ind || !can_ind(u) || !entries_begin(e, u))
+		return;
+	emit_ind(t, u, &over);
+	if (over)
+		over[-1] = (u8)(t->p - over);
+	else
+		emit_cross(t, u);
+	if (t->oom)
+		u->e_ind = u->e_cross = 0;
+	else
+		entries_end(e, u);
 }
 
 static void link_at(struct translator *t, u8 *site, u64 from, u64 target)

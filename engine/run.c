@@ -126,7 +126,7 @@ struct record *engine_enter(struct engine *e, u8 *code)
 }
 
 /* The unit for c->rip in `mode`. Enum cpu_result. */
-int engine_find_unit(struct engine *e, u32 mode, struct unit **out)
+int engine_find_unit(struct engine *e, u32 mode, enum unit_way way, struct unit **out)
 {
 	struct cpu *c = e->c;
 	u64 rip = c->rip, lin = rip;
@@ -159,9 +159,13 @@ int engine_find_unit(struct engine *e, u32 mode, struct unit **out)
 			}
 		}
 		if (!u)
-			u = translate(e, cp, rip, e->cs_base, mode, &r);
+			u = translate(e, cp, rip, e->cs_base, mode, way, &r);
 		if (u) {
-			if (!(mode & ~MODE_CPU) && u->e_ind)
+			if (way == WAY_CROSS)
+				unit_want_cross(e, u);
+			else if (way == WAY_IND)
+				unit_want_ind(e, u);
+			if (way == WAY_IND && u->e_ind)
 				*engine_jc_slot(e, mode, rip) = codemem_at(&e->mem, u->e_ind);
 			*out = u;
 			return CPU_OK;
@@ -238,7 +242,7 @@ const struct insn *record_insn(struct engine *e, struct record *r)
 		return NULL;
 	/* Zydis uses vector registers. */
 	engine_fpu_save(e->c);
-	in = arena_alloc(&e->arena, sizeof(*in));
+	in = arena_alloc(e, sizeof(*in));
 	if (!in || insn_decode(in, u->cp->pp->copy + off, off + 15 > PAGE_SIZE ? (u32)PAGE_SIZE - off : 15,
 			       mode_bytes(u->mode)))
 		return NULL;
@@ -419,6 +423,7 @@ static enum engine_exit run(struct engine *e)
 {
 	struct cpu *c = e->c;
 	bool nogroup = false, find = false;
+	enum unit_way way = WAY_IND;
 	/* The caller may have held something back for a shadow that was there already. */
 	bool owed = c->shadow_sti | c->shadow_ss;
 	struct unit *u;
@@ -467,7 +472,8 @@ static enum engine_exit run(struct engine *e)
 				goto resume;
 		}
 		find = false;
-		res = engine_find_unit(e, mode, &u);
+		res = engine_find_unit(e, mode, way, &u);
+		way = WAY_IND;
 		if (unlikely(res))
 			return res == CPU_FAULT ? ENGINE_FAULT : ENGINE_UNBACKED;
 		if (shadow) {
@@ -490,7 +496,7 @@ resume:
 				break;
 			if (atomic_load_explicit(&c->poll, memory_order_relaxed) || c->mode_stale)
 				continue;
-			res = engine_find_unit(e, e->mode, &u);
+			res = engine_find_unit(e, e->mode, r->cross ? WAY_CROSS : WAY_BODY, &u);
 			if (unlikely(res))
 				return res == CPU_FAULT ? ENGINE_FAULT : ENGINE_UNBACKED;
 			if (gen == e->stat_flushes && !r->unit->dead && !r->linked)
@@ -503,6 +509,7 @@ resume:
 			break;
 		case REC_ENTRY:
 			find = true;
+			way = WAY_CROSS;
 			c->rip = r->rip;
 			break;
 		case REC_STEPPED:

@@ -166,7 +166,7 @@ static int run_alone(struct engine *e, u8 *ptr)
 {
 	struct cpu *c = e->c;
 	struct unit *u;
-	int r = engine_find_unit(e, e->mode | MODE_BOUNCE, &u);
+	int r = engine_find_unit(e, e->mode | MODE_BOUNCE, WAY_BODY, &u);
 
 	if (r)
 		return r;

@@ -566,7 +566,8 @@ static void emit_unit(struct translator *t)
 		emit_link(t, last->rip, next_rip(t, last));
 }
 
-struct unit *translate(struct engine *e, struct cpage *cp, u64 rip, u64 cs_base, u32 mode, int *res)
+struct unit *translate(struct engine *e, struct cpage *cp, u64 rip, u64 cs_base, u32 mode,
+		       enum unit_way way, int *res)
 {
 	struct translator *t = e->tr;
 	struct code_mem *m = &e->mem;
@@ -588,13 +589,14 @@ struct unit *translate(struct engine *e, struct cpage *cp, u64 rip, u64 cs_base,
 		e->by_addr = n;
 		e->cap_units *= 2;
 	}
-	struct unit *u = arena_alloc_line(&e->arena, sizeof(*u));
+	struct unit *u = arena_alloc_line(e, sizeof(*u));
 
 	if (!u)
 		return NULL;
 	t->u = u;
 	t->mode = mode;
 	t->cs_base = cs_base;
+	t->way = way;
 	t->n_cold = t->n_groups = 0;
 	t->oom = false;
 	u->rip = rip;
@@ -607,7 +609,7 @@ struct unit *translate(struct engine *e, struct cpage *cp, u64 rip, u64 cs_base,
 	if (*res != CPU_OK)
 		return NULL;
 	u->n_insns = (u8)t->n;
-	u->insns = arena_alloc(&e->arena, t->n * sizeof(*u->insns));
+	u->insns = arena_alloc(e, t->n * sizeof(*u->insns));
 	if (!u->insns)
 		return NULL;
 

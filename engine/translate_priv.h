@@ -112,6 +112,7 @@ struct translator {
 	u8 *p;			/* rw cursor, hot */
 	u32 mode;
 	u64 cs_base;
+	enum unit_way way;
 	struct unit *u;
 	u32 n;
 	u32 n_groups, n_cold;
