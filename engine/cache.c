@@ -157,8 +157,30 @@ void cache_destroy(struct engine *e)
 	e->by_addr = NULL;
 }
 
+static struct jc2_entry *jc2_of(struct engine *e, u64 rip)
+{
+	return &e->jc2[(u32)rip * JC2_MULT >> (32 - JC2_BITS)];
+}
+
+static void jc2_clear(struct engine *e)
+{
+	if (e->next_salt)
+		cpu_zero(e->jc2, sizeof(e->jc2));
+}
+
+/* All that is known of the mode's indirect jumps is void. */
 void cache_jc_reset(struct engine *e, u32 idx)
 {
+	e->next_salt += BIT64(48);
+	if (!e->next_salt) {
+		/* Other modes have salts that would be given again: they get new ones too. */
+		jc2_clear(e);
+		e->next_salt = BIT64(48);
+		e->flush_pending = true;
+	}
+	e->jc_salts[idx] = e->next_salt;
+	if (idx == mode_idx(e->mode))
+		e->jc_salt = e->next_salt;
 	for (u32 i = 0; i <= e->jc_mask[idx] >> 1; i++)
 		e->jc_of[idx][i] = e->stub_ind_miss;
 }
@@ -176,6 +198,7 @@ void cache_flush(struct engine *e)
 	for (u32 i = 0; i < MMU_IDX_COUNT; i++)
 		if (e->jc_mode[i] != JC_UNUSED)
 			cache_jc_reset(e, i);
+	jc2_clear(e);
 	e->mem.hot = e->mem.hot_start;
 	e->mem.cold = e->mem.cold_start;
 	e->stat_flushes++;
@@ -248,6 +271,27 @@ u8 **engine_jc_slot(struct engine *e, u32 mode, u64 rip)
 	return &e->jc_of[idx][((u32)rip & e->jc_mask[idx]) >> 1];
 }
 
+void cache_jc_fill(struct engine *e, struct unit *u)
+{
+	u8 **slot = engine_jc_slot(e, u->mode, u->rip);
+
+	if (u->mode & (~MODE_CPU | MODE_CSBASE))
+		return;
+	unit_want_ind(e, u);
+	/* Two that want the slot are both found in the other table from now on. With 57 bits
+	 * there is no room for a salt. */
+	if ((!u->e_ind || *slot != e->stub_ind_miss) && !(u->mode & MODE_LA57)) {
+		unit_want_cross(e, u);
+		if (u->e_cross)
+			*jc2_of(e, u->rip) = (struct jc2_entry){
+				.tag = u->rip + e->jc_salts[mode_idx(u->mode)],
+				.code = codemem_at(&e->mem, u->e_cross),
+			};
+	}
+	if (u->e_ind)
+		*slot = codemem_at(&e->mem, u->e_ind);
+}
+
 void cache_kill_unit(struct engine *e, struct unit *u)
 {
 	if (u->dead)
@@ -286,6 +330,8 @@ void cache_kill_unit(struct engine *e, struct unit *u)
 
 	if (u->e_ind && *slot == codemem_at(&e->mem, u->e_ind))
 		*slot = e->stub_ind_miss;
+	if (u->e_cross && jc2_of(e, u->rip)->code == codemem_at(&e->mem, u->e_cross))
+		*jc2_of(e, u->rip) = (struct jc2_entry){ 0 };
 }
 
 static u32 page_hash(u64 a)

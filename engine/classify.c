@@ -271,7 +271,9 @@ void classify(struct translator *t, struct di *d)
 			}
 			if (k == ZYDIS_REGCLASS_SEGMENT || k == ZYDIS_REGCLASS_DEBUG ||
 			    k == ZYDIS_REGCLASS_TEST) {
-				d->cls = CL_EXEC;
+				d->cls = in->opcode == 0x8c && in->map == 0 && in->mod == 3 &&
+					 in->reg <= S_GS && !(in->prefixes & PFX_LOCK) ?
+					 CL_GET_SREG : CL_EXEC;
 				return;
 			}
 		}

@@ -17,6 +17,23 @@ void *pages_alloc(size_t bytes)
 	return p == MAP_FAILED ? NULL : p;
 }
 
+void *pages_alloc_huge(size_t bytes)
+{
+	const u64 huge = 2u << 20;
+	u8 *p = pages_alloc(bytes + huge);
+
+	if (!p)
+		return NULL;
+	u8 *at = (u8 *)ALIGN_UP((u64)p, huge);
+
+	if (at > p)
+		munmap(p, (size_t)(at - p));
+	if (at < p + huge)
+		munmap(at + bytes, (size_t)(p + huge - at));
+	madvise(at, bytes, MADV_HUGEPAGE);
+	return at;
+}
+
 void pages_free(void *p, size_t bytes)
 {
 	if (p)

@@ -12,7 +12,8 @@
 #include "base/mem.h"
 #include "engine/translate_priv.h"
 
-#define MEMO_BITS 13
+#define MEMO_BITS 13	/* with 2 MiB in all, one huge page where the host has them */
+#define MEMO_BYTES (2u << 20)
 
 /* The part of struct di that is remembered, and a little of what is set afterwards. */
 #define DI_WORDS ((offsetof(struct di, shadowed) + 7) / 8)
@@ -26,6 +27,7 @@ struct memo {
 	bool imm_signed[2];
 	u64 di[DI_WORDS];
 };
+_Static_assert(sizeof(struct memo) << MEMO_BITS <= MEMO_BYTES, "MEMO_BYTES");
 
 /* -- how many bytes to hash: prefixes, opcode and ModRM. A wrong answer only costs a hit. -- */
 
@@ -82,7 +84,12 @@ static struct memo *slot_of(struct translator *t, const u8 *p)
 	if (n < 8)
 		v &= BIT64(8 * n) - 1;
 	v ^= (u64)t->mode << 40;
-	return &t->memo[v * 0x9e3779b97f4a7c15ull >> (64 - MEMO_BITS)];
+
+	struct memo *m = &t->memo[v * 0x9e3779b97f4a7c15ull >> (64 - MEMO_BITS)];
+
+	for (u32 i = 64; i < sizeof(*m); i += 64)
+		__builtin_prefetch((u8 *)m + i);
+	return m;
 }
 
 /* -- tails -- */
@@ -196,7 +203,7 @@ ZyanStatus decode_one(struct translator *t, struct di *d, const u8 *p, u32 n)
 	ZyanStatus st;
 
 	if (!t->memo && t->e->n_units > DECODE_MEMO_AFTER)
-		t->memo = pages_alloc(sizeof(*t->memo) << MEMO_BITS);
+		t->memo = pages_alloc_huge(MEMO_BYTES);
 	if (t->memo && n >= 8) {
 		m = slot_of(t, p);
 		if (known(m, t->mode, p, n)) {
@@ -218,5 +225,5 @@ ZyanStatus decode_one(struct translator *t, struct di *d, const u8 *p, u32 n)
 
 void memo_free(struct translator *t)
 {
-	pages_free(t->memo, sizeof(*t->memo) << MEMO_BITS);
+	pages_free(t->memo, MEMO_BYTES);
 }

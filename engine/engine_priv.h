@@ -78,6 +78,9 @@ enum {
 	JC_HALF = JC_KERNEL + JC_USER + JC_KERNEL_AC, JC_ALL = 2 * JC_HALF,
 };
 #define JC_UNUSED (~0u)
+/* Behind them: one table for what has lost its slot to another. */
+#define JC2_BITS 12
+#define JC2_MULT 0x9e3779b1u
 #define UNIT_HASH_BITS 17
 #define NARROW_BITS 12
 #define CPAGE_HASH_BITS 12
@@ -263,6 +266,11 @@ struct engine {
 	u64 (*sti_fn)(struct cpu *c, u64 unused, u64 unused2);
 	struct seg_lim lim[6];
 	u8 *jc[JC_ALL];
+	struct jc2_entry {
+		u64 tag;	/* RIP + the mode's salt */
+		u8 *code;	/* e_cross */
+	} jc2[1 << JC2_BITS];
+	u64 jc_salt;		/* of the mode; a multiple of 2^48, never 0 */
 	u64 itlb_token[ITLB_CLASSES][ITLB_SIZE];	/* 0 = must ask C */
 	u8 bounce[1024] __attribute__((aligned(64)));
 
@@ -274,6 +282,8 @@ struct engine {
 	struct itlb_slot *itlb[ITLB_CLASSES];
 	u32 jc_mode[MMU_IDX_COUNT];	/* JC_UNUSED: jc[] of that index is not filled in yet */
 	u64 jc_csbase[MMU_IDX_COUNT];
+	u64 jc_salts[MMU_IDX_COUNT];
+	u64 next_salt;
 	u32 next_token;
 	u32 suspect_gen;
 	struct code_mem mem;
@@ -304,7 +314,9 @@ struct engine {
 	/* fixed stubs */
 	struct record *(*enter)(u8 *code);
 	u8 *stub_exit;	/* rcx = record */
-	u8 *stub_ind_miss; /* rcx = guest RIP */
+	/* Indirect jump to cpu.rip that the jump cache did not lead to: look in jc2, or leave;
+	 * leave. */
+	u8 *stub_ind_miss, *stub_ind_leave;
 	u8 *stub_apic_store, *stub_apic_load, *stub_apic_wrmsr, *stub_apic_rdmsr,
 	   *stub_apic_set_tpr, *stub_apic_get_tpr;	/* apic.c */
 	u8 *stub_sti;
@@ -341,6 +353,7 @@ void cache_validate(struct engine *e, struct ppage *pp);
 void cache_compare(struct engine *e, struct ppage *pp);	/* whatever was checked before */
 void cache_jc_reset(struct engine *e, u32 idx);
 u8 **engine_jc_slot(struct engine *e, u32 mode, u64 rip);
+void cache_jc_fill(struct engine *e, struct unit *u);	/* of the current mode */
 u32 itlb_index(u64 lin);	/* of its slot and token */
 void engine_fpu_load(struct cpu *c);
 struct unit *cache_unit_at(struct engine *e, u64 host_rip);
@@ -359,6 +372,8 @@ void itlb_distrust(struct engine *e, const struct cpage *cp);
 /* codemem.c */
 /* Zeroed memory that costs nothing until it is touched (calloc() may clear it). */
 void *pages_alloc(size_t bytes);
+/* The same in huge pages where the host has them; a multiple of 2 MiB. */
+void *pages_alloc_huge(size_t bytes);
 void pages_free(void *p, size_t bytes);
 int codemem_init(struct code_mem *m, u64 size);
 void codemem_destroy(struct code_mem *m);

@@ -298,7 +298,7 @@ static void emit_ind_jump(struct translator *t, u32 opsize)
 		movzx16(t, SCR_PTR, SCR_PTR);
 	st_abs(t, SCR_PTR, &e->c->rip);
 	if ((t->mode & MODE_CSBASE) || (t->mode & MODE_STEP)) {
-		jmp_rx(t, e->stub_ind_miss);
+		jmp_rx(t, e->stub_ind_leave);
 		return;
 	}
 	/* pext esi, ecx, [jc_mask]: the only hash that spares the flags */

@@ -72,6 +72,15 @@ void emit_pushf_value(struct translator *t)
 	emit_flags_restore(t);
 }
 
+/* Kernels look at CS and SS to return to themselves with IRET, once for each place they patch. */
+void emit_get_sreg(struct translator *t, const struct insn *in)
+{
+	b3(t, 0x0f, 0xb7, 0x04 | SCR_TMP << 3);	/* movzx esi, word [selector] */
+	b1(t, 0x25);
+	d4(t, lo32(&t->e->c->seg[in->reg].sel));
+	store_greg(t, in->rm, SCR_TMP, in->opsize);
+}
+
 /* -- REP MOVS and REP STOS -- */
 
 static u32 element(const struct insn *in)

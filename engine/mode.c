@@ -82,4 +82,5 @@ void mode_update(struct engine *e)
 		e->jc_csbase[k] = e->cs_base;
 		cache_jc_reset(e, k);
 	}
+	e->jc_salt = e->jc_salts[k];
 }

@@ -164,9 +164,7 @@ int engine_find_unit(struct engine *e, u32 mode, enum unit_way way, struct unit 
 			if (way == WAY_CROSS)
 				unit_want_cross(e, u);
 			else if (way == WAY_IND)
-				unit_want_ind(e, u);
-			if (way == WAY_IND && u->e_ind)
-				*engine_jc_slot(e, mode, rip) = codemem_at(&e->mem, u->e_ind);
+				cache_jc_fill(e, u);
 			*out = u;
 			return CPU_OK;
 		}

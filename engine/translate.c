@@ -482,6 +482,9 @@ static void emit_insn(struct translator *t, u32 i)
 	case CL_SWAPGS:
 		emit_swapgs(t);
 		break;
+	case CL_GET_SREG:
+		emit_get_sreg(t, &d->in);
+		break;
 	case CL_CLI:
 		emit_cli(t);
 		break;

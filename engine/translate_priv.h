@@ -17,6 +17,7 @@ enum insn_class {
 	CL_LOOP, CL_JCXZ,
 	CL_SWAPGS, CL_CLI, CL_STI,	/* at CPL 0 */
 	CL_PUSHF,
+	CL_GET_SREG,	/* MOV register, segment register */
 	CL_REP,		/* REP MOVS or STOS that stays in its pages, else C */
 	CL_WRMSR, CL_RDMSR, CL_SET_CR8, CL_GET_CR8,	/* at CPL 0: apic.c, else C */
 	CL_EXEC,	/* C handler of the layer above */
@@ -188,6 +189,7 @@ void emit_swapgs(struct translator *t);
 void emit_sti(struct translator *t);
 void emit_shadow_end(struct translator *t, u64 rip);
 void emit_pushf_value(struct translator *t);
+void emit_get_sreg(struct translator *t, const struct insn *in);
 bool rep_inline(const struct translator *t, const struct insn *in);
 void emit_rep(struct translator *t, struct di *d);
 
