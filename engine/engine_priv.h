@@ -281,11 +281,11 @@ struct engine {
 	u8 **jc_of[MMU_IDX_COUNT];	/* into jc[] */
 	struct itlb_slot *itlb[ITLB_CLASSES];
 	u32 jc_mode[MMU_IDX_COUNT];	/* JC_UNUSED: jc[] of that index is not filled in yet */
-	u64 jc_csbase[MMU_IDX_COUNT];
 	u64 jc_salts[MMU_IDX_COUNT];
 	u64 next_salt;
 	u32 next_token;
 	u32 suspect_gen;
+	u32 rechecks;		/* in a row */
 	struct code_mem mem;
 	struct arena arena;
 	struct unit **hash;
@@ -350,6 +350,7 @@ void cache_kill_unit(struct engine *e, struct unit *u);
 struct cpage *cache_cpage(struct engine *e, u64 lin, const struct fetch_page *fp);
 void cache_fetch_lines(struct engine *e, struct ppage *pp, u32 off, u32 len);
 void cache_validate(struct engine *e, struct ppage *pp);
+void cache_prefetch(const struct ppage *pp);	/* what cache_compare() is going to read */
 void cache_compare(struct engine *e, struct ppage *pp);	/* whatever was checked before */
 void cache_jc_reset(struct engine *e, u32 idx);
 u8 **engine_jc_slot(struct engine *e, u32 mode, u64 rip);

@@ -100,6 +100,46 @@ void engine_itlb_flush_page(struct cpu *c, bool l2, u64 gva)
 	}
 }
 
+/*
+ * A guest that talks to its VMM all the time runs the same few pages between two exits. To have them
+ * compared in one go costs less than to leave translated code at each. What has not been needed for a
+ * while is forgotten now and then.
+ */
+#define RECHECK_PAGES 16
+#define RECHECKS 8
+
+void engine_code_recheck(struct cpu *c)
+{
+	struct engine *e = c->engine;
+	struct ppage *pages[RECHECK_PAGES];
+	u32 n = 0;
+
+	if (++e->rechecks > RECHECKS)
+		goto later;
+	for (u32 k = 0; k < ITLB_CLASSES; k++)
+		for (u64 words = e->itlb_live[k]; words; words &= words - 1) {
+			u32 w = (u32)__builtin_ctzll(words);
+
+			for (u64 left = e->itlb_filled[k][w]; left; left &= left - 1) {
+				u32 i = w * 64 + (u32)__builtin_ctzll(left);
+
+				if (!e->itlb_token[k][i])
+					continue;
+				if (n == RECHECK_PAGES)
+					goto later;
+				pages[n] = e->itlb[k][i].cp->pp;
+				cache_prefetch(pages[n++]);
+			}
+		}
+	e->suspect_gen++;
+	for (u32 i = 0; i < n; i++)
+		cache_validate(e, pages[i]);
+	return;
+later:
+	e->rechecks = 0;
+	engine_code_suspect(c);
+}
+
 void itlb_distrust(struct engine *e, const struct cpage *cp)
 {
 	u32 i = itlb_index(cp->lin);

@@ -77,9 +77,9 @@ void mode_update(struct engine *e)
 
 	u32 k = mode_idx(m);
 
-	if (e->jc_mode[k] != m || e->jc_csbase[k] != e->cs_base) {
+	/* With a base no jump cache is used: firmware goes back and forth all the time. */
+	if (!e->cs_base && e->jc_mode[k] != m) {
 		e->jc_mode[k] = m;
-		e->jc_csbase[k] = e->cs_base;
 		cache_jc_reset(e, k);
 	}
 	e->jc_salt = e->jc_salts[k];

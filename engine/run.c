@@ -417,6 +417,18 @@ static bool replay(struct engine *e, enum engine_exit *x)
 	return true;
 }
 
+/* The page of a unit was not known to be mapped, or unchanged: it is, and the unit can go on. */
+static bool entry_confirmed(struct engine *e, const struct record *r)
+{
+	const struct unit *u = r->unit;
+	struct cpage *cp;
+
+	if (u->dead || u->cp2 || r->rip != u->rip || u->mode != e->mode || u->cs_base != e->cs_base)
+		return false;
+	/* Whatever is wrong is found again where it is dealt with. */
+	return itlb_get(e, u->lin, &cp) == CPU_OK && cp == u->cp && !u->dead;
+}
+
 static enum engine_exit run(struct engine *e)
 {
 	struct cpu *c = e->c;
@@ -464,7 +476,7 @@ static enum engine_exit run(struct engine *e)
 			mode |= MODE_NOGROUP;
 		nogroup = false;
 		/* The jump cache knows most targets; its entries check themselves. */
-		if (!find && mode == e->mode) {
+		if (!find && mode == e->mode && !(mode & MODE_CSBASE)) {
 			at = *engine_jc_slot(e, mode, c->rip);
 			if (likely(at != e->stub_ind_miss))
 				goto resume;
@@ -506,9 +518,13 @@ resume:
 			find = true;
 			break;
 		case REC_ENTRY:
+			c->rip = r->rip;
+			if (entry_confirmed(e, r)) {
+				at = codemem_at(&e->mem, r->unit->e_poll);
+				goto resume;
+			}
 			find = true;
 			way = WAY_CROSS;
-			c->rip = r->rip;
 			break;
 		case REC_STEPPED:
 		case REC_POLL:

@@ -341,7 +341,8 @@ static int run_unmasked(struct vcpu *v)
 		return -EINVAL;
 	vcpu_apic_page_update(v);
 	/* The program may have written guest memory behind us, code included. */
-	engine_code_suspect(v->c);
+	vcpu_flush_requests(v);
+	engine_code_recheck(v->c);
 	if (p->pend != PEND_NONE || p->mmio.written < p->mmio.writes) {
 		r = vcpu_complete(v);
 		if (r != RUN_AGAIN)
