@@ -243,6 +243,7 @@ struct code_mem {
 struct arena {
 	struct arena_chunk *head;
 	size_t used, size;
+	bool spoil;	/* overwrite what is freed */
 };
 
 struct seg_lim {

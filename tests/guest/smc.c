@@ -84,6 +84,29 @@ TEST(other_stores, "REP MOVSB and SSE stores over warm code")
 	CHECK_EQ(s.r.rbx, 2);
 	CHECK_EQ(s.r.rax, 3);
 }
+/* Each of these is carried out alone, because the operand lies in two pages, and each is another
+ * instruction: code memory may fill up in the middle of one (STANDIN_CODE_MEM). */
+CODE64(writers, "jmp *%rdx\n wr_done: mov (%rdi), %eax" DONE);
+TEST(writers, "thousands of instructions that are carried out one by one")
+{
+	enum { WRITERS = 12000 };
+	static const u8 inc[] = { 0xff, 0x07 }, jmp[] = { 0xff, 0xe3 };	/* inc dword [rdi]; jmp rbx */
+	extern const u8 wr_done[];
+	struct guest *g = guest_with(M_LONG, writers);
+	struct stop s;
+
+	for (u32 i = 0; i < WRITERS; i++)
+		guest_write(g, G_FREE + i * sizeof(inc), inc, sizeof(inc));
+	guest_write(g, G_FREE + WRITERS * sizeof(inc), jmp, sizeof(jmp));
+	WITH_REGS(cpu0(g), r) {
+		r.rdx = G_FREE;
+		r.rdi = 0x300ffd;
+		r.rbx = AT(writers, wr_done);
+	}
+	s = run(g);
+	CHECK_STOP(s, ST_DONE);
+	CHECK_EQ(s.r.rax, WRITERS);
+}
 
 /* -- the VMM -- */
 CODE64(callee, "2: mov $3000, %ecx\n 1: call *%rdi\n dec %ecx\n jnz 1b" STOP(1) "jmp 2b");
