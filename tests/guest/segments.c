@@ -238,3 +238,23 @@ TEST(swapgs, "SWAPGS, RDGSBASE and WRFSBASE")
 	CHECK_EQ(s.r.rdx, 0x400000);
 	CHECK_EQ(s.r.rcx, 3);
 }
+CODE64(read_sreg, "mov $-1, %rax\n mov $-1, %rbx\n mov $-1, %rcx\n mov $-1, %r13\n mov $-1, %r15\n"
+	" .byte 0x48, 0x8c, 0xc8\n"	/* mov rax, cs */
+	" .byte 0x66, 0x8c, 0xcb\n"	/* mov bx, cs */
+	" mov %cs, %ecx\n mov %ss, %r13d\n"
+	" .byte 0x66, 0x41, 0x8c, 0xd7\n"	/* mov r15w, ss */
+	" cmp $-1, %r15\n mov %ds, %edx\n jne 1f\n ud2\n 1:" DONE);
+TEST(read_sreg, "a segment register is read with each operand size, and no flag changes")
+{
+	struct guest *g = guest_with(M_LONG, read_sreg);
+	struct kvm_sregs sr = cpu_sregs(cpu0(g));
+	struct stop s = run(g);
+
+	CHECK_STOP(s, ST_DONE);
+	CHECK_EQ(s.r.rax, sr.cs.selector);
+	CHECK_EQ(s.r.rbx, (~0ull << 16) | sr.cs.selector);
+	CHECK_EQ(s.r.rcx, sr.cs.selector);
+	CHECK_EQ(s.r.rdx, sr.ds.selector);
+	CHECK_EQ(s.r.r13, sr.ss.selector);
+	CHECK_EQ(s.r.r15, (~0ull << 16) | sr.ss.selector);
+}
