@@ -174,14 +174,7 @@ static void jc2_clear(struct engine *e)
 /* All that is known of the mode's indirect jumps is void. */
 void cache_jc_reset(struct engine *e, u32 idx)
 {
-	e->next_salt += BIT64(48);
-	if (!e->next_salt) {
-		/* Other modes have salts that would be given again: they get new ones too. */
-		jc2_clear(e);
-		e->next_salt = BIT64(48);
-		e->flush_pending = true;
-	}
-	e->jc_salts[idx] = e->next_salt;
+	e->jc_salts[idx] = ++e->next_salt;
 	if (idx == mode_idx(e->mode))
 		e->jc_salt = e->next_salt;
 	for (u32 i = 0; i <= e->jc_mask[idx] >> 1; i++)
@@ -281,13 +274,12 @@ void cache_jc_fill(struct engine *e, struct unit *u)
 	if (u->mode & (~MODE_CPU | MODE_CSBASE))
 		return;
 	unit_want_ind(e, u);
-	/* Two that want the slot are both found in the other table from now on. With 57 bits
-	 * there is no room for a salt. */
-	if ((!u->e_ind || *slot != e->stub_ind_miss) && !(u->mode & MODE_LA57)) {
+	/* Two that want the slot are both found in the other table from now on. */
+	if (!u->e_ind || *slot != e->stub_ind_miss) {
 		unit_want_cross(e, u);
 		if (u->e_cross)
 			*jc2_of(e, u->rip) = (struct jc2_entry){
-				.tag = u->rip + e->jc_salts[mode_idx(u->mode)],
+				.rip = u->rip, .salt = e->jc_salts[mode_idx(u->mode)],
 				.code = codemem_at(&e->mem, u->e_cross),
 			};
 	}

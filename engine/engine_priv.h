@@ -268,10 +268,11 @@ struct engine {
 	struct seg_lim lim[6];
 	u8 *jc[JC_ALL];
 	struct jc2_entry {
-		u64 tag;	/* RIP + the mode's salt */
+		u64 rip, salt;	/* both must be those wanted: a RIP may be any number */
 		u8 *code;	/* e_cross */
+		u64 unused;
 	} jc2[1 << JC2_BITS];
-	u64 jc_salt;		/* of the mode; a multiple of 2^48, never 0 */
+	u64 jc_salt;		/* of the mode as it is now; never 0 */
 	u64 itlb_token[ITLB_CLASSES][ITLB_SIZE];	/* 0 = must ask C */
 	u8 bounce[1024] __attribute__((aligned(64)));
 

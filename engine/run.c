@@ -142,6 +142,10 @@ int engine_find_unit(struct engine *e, u32 mode, enum unit_way way, struct unit 
 	}
 	for (int try = 0; try < 3; try++) {
 		r = itlb_get(e, lin, &cp);
+		if (r == CPU_EXIT && e->next_token > TOKEN_MAX && !(mode & MODE_BOUNCE)) {
+			cache_flush(e);
+			continue;
+		}
 		if (r)
 			return r;
 		struct unit *u = cache_lookup(e, cp, lin, e->cs_base, mode);
@@ -433,8 +437,7 @@ static bool entry_confirmed(struct engine *e, const struct record *r)
 static enum engine_exit run(struct engine *e)
 {
 	struct cpu *c = e->c;
-	bool nogroup = false, find = false;
-	enum unit_way way = WAY_IND;
+	bool nogroup = false, find = false, fpu_live;
 	/* The caller may have held something back for a shadow that was there already. */
 	bool owed = c->shadow_sti | c->shadow_ss;
 	struct unit *u;
@@ -483,8 +486,7 @@ static enum engine_exit run(struct engine *e)
 				goto resume;
 		}
 		find = false;
-		res = engine_find_unit(e, mode, way, &u);
-		way = WAY_IND;
+		res = engine_find_unit(e, mode, WAY_IND, &u);
 		if (unlikely(res))
 			return res == CPU_FAULT ? ENGINE_FAULT : ENGINE_UNBACKED;
 		if (shadow) {
@@ -497,7 +499,9 @@ resume:
 		from = c->rip;
 		r = engine_enter(e, at);
 		e->stat_exits[r->kind]++;
-		transfer = unlikely(step) && is_transfer(e, r);
+		/* Whoever looks into a record may put it away, in the middle of a unit too. */
+		fpu_live = c->fpu_live;
+		transfer = unlikely(step) && r->kind != REC_TLB && is_transfer(e, r);
 		switch (r->kind) {
 		case REC_LINK: {
 			u64 gen = e->stat_flushes;
@@ -524,8 +528,8 @@ resume:
 				at = codemem_at(&e->mem, r->unit->e_poll);
 				goto resume;
 			}
+			/* It may have come by the jump cache, which is to know better. */
 			find = true;
-			way = WAY_CROSS;
 			break;
 		case REC_STEPPED:
 		case REC_POLL:
@@ -540,6 +544,8 @@ resume:
 					c->rip = r->rip;
 					continue;
 				}
+				if (unlikely(fpu_live && !c->fpu_live))
+					engine_fpu_load(c);
 				at = codemem_at(&e->mem, r->resume);
 				goto resume;
 			case TLB_NOGROUP:
@@ -552,6 +558,7 @@ resume:
 					prefer_mf(e, record_insn(e, r));
 				return ENGINE_FAULT;
 			case TLB_DONE:
+				transfer = unlikely(step) && is_transfer(e, r);
 				/* It may have stood behind an STI of its unit. */
 				c->shadow_sti = 0;
 				break;

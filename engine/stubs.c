@@ -48,14 +48,19 @@ int stubs_emit(struct engine *e)
 	b2(t, 0x69, 0xc0 | H_RSI << 3 | H_RCX);	/* imul esi, ecx, JC2_MULT */
 	d4(t, JC2_MULT);
 	b3(t, 0xc1, 0xe8 | H_RSI, 32 - JC2_BITS);	/* shr esi, 32 - JC2_BITS */
-	b3(t, 0xc1, 0xe0 | H_RSI, 4);	/* shl esi, 4 */
-	op_abs(t, true, 0x03, H_RCX, &e->jc_salt);	/* add */
-	op_mem(t, true, 0x3b, H_RCX, H_RSI, (s32)lo32(&e->jc2->tag));	/* cmp */
-	u8 *none = jcc32(t, CC_NE);
+	_Static_assert(sizeof(struct jc2_entry) == 32, "shl esi, 5");
+	b3(t, 0xc1, 0xe0 | H_RSI, 5);	/* shl esi, 5 */
+	op_mem(t, true, 0x3b, H_RCX, H_RSI, (s32)lo32(&e->jc2->rip));	/* cmp */
+	u8 *other_rip = jcc32(t, CC_NE);
+
+	ld_abs(t, H_RCX, &e->jc_salt);
+	op_mem(t, true, 0x3b, H_RCX, H_RSI, (s32)lo32(&e->jc2->salt));
+	u8 *other_mode = jcc32(t, CC_NE);
 
 	emit_flags_restore(t);
 	op_mem(t, false, 0xff, 4, H_RSI, (s32)lo32(&e->jc2->code));	/* jmp */
-	set_rel32(none, t->p);
+	set_rel32(other_rip, t->p);
+	set_rel32(other_mode, t->p);
 	emit_flags_restore(t);
 	e->stub_ind_leave = rx_of(t, t->p);
 	mov_ri(t, H_RCX, (u64)(uintptr_t)&e->miss_rec);

@@ -53,8 +53,10 @@ void translator_narrow(struct engine *e, struct unit *u)
 {
 	u8 *n = narrow_of(e, u);
 
-	if (*n < ARRAY_SIZE(group_spans) - 1)
-		++*n;
+	/* Checks that are only hoisted stay, and cross pages as they like. */
+	if (*n == ARRAY_SIZE(group_spans) - 1)
+		return;
+	++*n;
 	cache_kill_unit(e, u);
 }
 

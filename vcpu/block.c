@@ -299,5 +299,7 @@ int vcpu_block(struct vcpu *v)
 		vcpu_trace(kvm_vcpu_wakeup, v, tsc_host_to_ns(tsc_host() - since));
 	atomic_store(&v->in_guest, 1);
 	vcpu_flush_requests(v);
+	/* A device may have written code that ran before, and the wake-up be how it says so. */
+	engine_code_recheck(v->c);
 	return r;
 }

@@ -5,11 +5,21 @@
  */
 #include "vm/vm.h"
 
+/* The guest's vector state may be in the registers, and the vCPUs' queues have locks of libc's. */
+static void save_fpu(void)
+{
+	struct vcpu *v = vcpu_touching();
+
+	if (v)
+		engine_fpu_save(v->c);
+}
+
 static void code_page(void *owner, u64 gpa, u32 by)
 {
 	struct vm *vm = owner;
 	struct vm_vcpu *vv;
 
+	save_fpu();
 	vm_for_each_vcpu(vm, i, vv)
 		if (i != by)
 			vcpu_code_page(vv->v, gpa);
@@ -20,6 +30,7 @@ static void code_written(void *owner, u64 gpa, u32 len, u32 by)
 	struct vm *vm = owner;
 	struct vm_vcpu *vv;
 
+	save_fpu();
 	vm_for_each_vcpu(vm, i, vv) {
 		if (i == by)
 			continue;

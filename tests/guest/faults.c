@@ -496,3 +496,27 @@ TEST(ac32, "the same in 32-bit code")
 	CHECK_EXC(s, 17, 0);
 	CHECK_EQ(s.rip, AT(ac32, ac32_at));
 }
+
+/* No table of jump targets may take a number for an address because of what it adds to it. */
+CODE64(far_off, "1: jmp *%rax");
+TEST(jump_nowhere, "an indirect jump to any multiple of 2^48, or that far from code, is #GP")
+{
+	static const u64 places[] = { 0, G_CODE, 0x300000 };
+	struct guest *g = guest_with(M_LONG, far_off);
+	struct stop s;
+
+	for (u64 k = 1; k < 0x10000; k += k < 300 || k >= 0xff00 ? 1 : 16)
+		for (u32 i = 0; i < ARRAY_SIZE(places); i++) {
+			WITH_REGS(cpu0(g), r) {
+				r.rip = G_CODE;
+				r.rsp = G_STACK;
+				r.rax = (k << 48) + places[i];
+			}
+			s = run(g);
+			if (s.kind != ST_EXC || s.vec != 13) {
+				test_fail(__FILE__, __LINE__, "to %llx: %s",
+					  (unsigned long long)((k << 48) + places[i]), stop_text(&s));
+				return;
+			}
+		}
+}

@@ -365,3 +365,39 @@ TEST(juggled, "a number that another thread closes is a bad one or a new eventfd
 	guest_free(g[0]);
 	guest_free(g[1]);
 }
+
+/* -- what a device has written -- */
+
+CODE64(asleep, "mov $3000, %ecx\n 1: call *%rdi\n dec %ecx\n jnz 1b\n sti\n hlt\n ud2\n"
+	" asleep_handler: call *%rdi" DONE);
+LABEL(asleep_handler);
+
+static void *device(void *arg)
+{
+	struct guest *g = arg;
+	struct kvm_msi msi = { .address_lo = 0xfee00000, .data = VEC };
+	struct timespec ts = { .tv_nsec = 50000000 };
+
+	nanosleep(&ts, NULL);
+	g->ram[0x300001] = 2;
+	ioctl(g->vm, KVM_SIGNAL_MSI, &msi);
+	return NULL;
+}
+
+TEST(written_asleep, "code that a device has written while the vCPU slept runs as written")
+{
+	static const u8 fn[] = { 0xb8, 1, 0, 0, 0, 0xc3 };	/* mov eax, 1; ret */
+	struct guest *g = ready();
+	pthread_t t;
+	struct stop s;
+
+	guest_load(g, G_CODE, asleep);
+	guest_gate(g, VEC, SEL_CODE64, AT(asleep, asleep_handler), 0xe, 0, 0);
+	guest_write(g, 0x300000, fn, sizeof(fn));
+	WITH_REGS(cpu0(g), r) r.rdi = 0x300000;
+	CHECK(!pthread_create(&t, NULL, device, g));
+	s = run(g);
+	pthread_join(t, NULL);
+	CHECK_STOP(s, ST_DONE);
+	CHECK_EQ(s.r.rax, 2);
+}

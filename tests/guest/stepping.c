@@ -247,3 +247,30 @@ TEST(watched_ss, "a data breakpoint hit by MOV SS and the next instruction's own
 	WATCH_CASE(watch_int1, 2, 0);
 	WATCH_CASE(watch_int3, 1, 1);
 }
+
+/* The operands lie in pages that no access has been made to: both are looked up in the middle. */
+CODE64(step_vector, "movq %rbx, %xmm0\n" TF_ON "movups %xmm0, 0x1ff8(%rdi)\n movups (%rdi), %xmm0\n"
+	" fldl 0x3000(%rdi)\n" TF_OFF "movq %xmm0, %rax\n fistpll 0x10000\n mov 0x10000, %rcx\n mov 0x1ff8(%rdi), %rdx" DONE);
+TEST(step_vector, "vector and x87 state is kept when a step meets a page for the first time")
+{
+	static const u64 in = 0x1122334455667788, five = 0x4014000000000000;	/* 5.0 */
+	struct guest *g = guest_with(M_LONG, step_vector);
+	struct stop s;
+
+	guest_write(g, 0x340000, &in, sizeof(in));
+	guest_write(g, 0x343000, &five, sizeof(five));
+	WITH_REGS(cpu0(g), r) {
+		r.rdi = 0x340000;
+		r.rbx = 0xabcdef;
+	}
+	for (;;) {
+		s = run(g);
+		if (s.kind != ST_EXC || s.vec != 1)
+			break;
+		cpu_resume(cpu0(g), &s, s.rip);
+	}
+	CHECK_STOP(s, ST_DONE);
+	CHECK_EQ(s.r.rax, in);
+	CHECK_EQ(s.r.rcx, 5);
+	CHECK_EQ(s.r.rdx, 0xabcdef);
+}
