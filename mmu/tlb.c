@@ -241,7 +241,10 @@ void mmu_drop_code_writes(struct cpu *c, u64 gpa)
 {
 	const struct phys_slot *s = phys_find(c->phys, gpa & PAGE_MASK);
 
-	if (drop_page_writes(c, s, gpa))
+	/* Also if it is in no write TLB any more: it may have been there when the bytes were read,
+	 * and have gone since (MOV CR3) with a store made in between. */
+	drop_page_writes(c, s, gpa);
+	if (s)
 		phys_code_written(c->phys, s, gpa & PAGE_MASK, PAGE_SIZE, c->index);
 }
 
@@ -252,6 +255,7 @@ void mmu_drop_all_writes(struct cpu *c)
 
 u32 mmu_code_page(struct cpu *c, u64 gpa, u32 put)
 {
+	const struct phys_slot *s;
 	u32 serial;
 
 	if (put) {
@@ -260,7 +264,9 @@ u32 mmu_code_page(struct cpu *c, u64 gpa, u32 put)
 	}
 	/* Counted first: from here on no fill installs a write entry again. */
 	serial = phys_code_get(c->phys, gpa, c->index);
-	mmu_drop_code_writes(c, gpa);
+	s = phys_find(c->phys, gpa & PAGE_MASK);
+	if (drop_page_writes(c, s, gpa))
+		phys_code_written(c->phys, s, gpa & PAGE_MASK, PAGE_SIZE, c->index);
 	return serial;
 }
 

@@ -31,8 +31,13 @@ static void code_written(void *owner, u64 gpa, u32 len, u32 by)
 	struct vm_vcpu *vv;
 
 	save_fpu();
+	/* The store before the flags: with in_guest = 1 and the comparing on the other side, one
+	 * of the two sees the other. */
+	atomic_thread_fence(memory_order_seq_cst);
 	vm_for_each_vcpu(vm, i, vv) {
-		if (i == by)
+		/* Who is not in the guest compares its code when it comes back, after raising the
+		 * flag that is read here. */
+		if (i == by || !atomic_load(&vv->v->in_guest))
 			continue;
 		/* Within a page, or anything. */
 		if (len && (gpa & ~PAGE_MASK) + len <= PAGE_SIZE)
