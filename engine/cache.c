@@ -56,7 +56,7 @@ static void *arena_take(struct engine *e, size_t n, size_t align)
 
 	a->used += n;
 	if (n <= 256)
-		cpu_zero_words(p, (n + 7) / 8);
+		cpu_zero_words(p, n / 8);
 	else
 		cpu_zero(p, n);
 	return p;

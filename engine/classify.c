@@ -130,7 +130,6 @@ static void set_flags(const struct translator *t, struct di *d)
 {
 	const ZydisAccessedFlags *f = t->zi.cpu_flags;
 
-	d->fl_read = d->fl_kill = 0;
 	if (!f)
 		return;
 	d->fl_read = (u16)(f->tested & FL_ARITH);
@@ -243,8 +242,6 @@ void classify(struct translator *t, struct di *d)
 	const ZydisDecodedInstruction *zi = &t->zi;
 	const struct insn *in = &d->in;
 
-	d->n_acc = 0;
-	d->fpu = d->needs_rcx = d->exits = d->bitop = d->too_long = false;
 	set_flags(t, d);
 
 	if ((zi->encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY &&

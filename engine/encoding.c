@@ -39,9 +39,6 @@ void note_registers(struct translator *t, struct di *d)
 	u8 size;
 	bool high;
 
-	d->gpr_written = 0;
-	d->greg = 0;
-	d->add = 0;
 	for (u32 i = 0; i < t->zi.operand_count; i++)
 		if (op[i].type == ZYDIS_OPERAND_TYPE_REGISTER &&
 		    (op[i].actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) &&
@@ -149,7 +146,6 @@ void note_encoding(struct translator *t, struct di *d)
 	struct encoding *n = &d->enc;
 	bool vex = zi->encoding == ZYDIS_INSTRUCTION_ENCODING_VEX;
 
-	*n = (struct encoding){ 0 };
 	if (d->cls != CL_COMPUTE)
 		return;
 	bool vector = note_fields(t, d);

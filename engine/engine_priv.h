@@ -323,8 +323,8 @@ struct engine {
 	   *stub_apic_set_tpr, *stub_apic_get_tpr;	/* apic.c */
 	u8 *stub_sti;
 	struct translator *tr;
-	/* How near to each other accesses must be to share a check, by unit_hash of the unit
-	 * (group_span()): those whose groups lie in two pages get smaller ones. */
+	/* How near to each other accesses must be to share a check, by a hash of the unit's
+	 * address (narrow_of()): those whose groups lie in two pages get smaller ones. */
 	u8 narrow[1 << NARROW_BITS];
 	u64 stat_units, stat_flushes, stat_exits[16];
 };

@@ -214,9 +214,6 @@ enum { TLB_RESUME, TLB_NOGROUP, TLB_DONE, TLB_FAULT, TLB_EXIT };
  * was filled for this often is done by C. */
 #define FILL_TRIES 4
 
-/* A group that has lain in two pages so often does so always: part of a structure does. */
-#define CROSSED_MAX 8
-
 static bool fill_futile(struct engine *e, struct record *r, u64 a)
 {
 	if (likely(e->fill_rec != r || e->fill_addr != a)) {
@@ -252,6 +249,9 @@ const struct insn *record_insn(struct engine *e, struct record *r)
 	r->insn = in;
 	return in;
 }
+
+/* A group that has lain in two pages so often does so always: part of a structure does. */
+#define CROSSED_MAX 8
 
 static int slow_result(int res)
 {

@@ -156,7 +156,7 @@ ZyanStatus decode_one(struct translator *t, struct di *d, const u8 *p, u32 n);
 ZyanStatus decode_afresh(struct translator *t, struct di *d, const u8 *p, u32 n);
 void memo_free(struct translator *t);
 
-/* classify.c: from t->zi, t->op and d->in */
+/* classify.c: from t->zi, t->op and d->in; the rest of what is remembered is zero */
 void classify(struct translator *t, struct di *d);
 
 /* encoding.c: likewise, of an instruction that is classified */
