@@ -3,12 +3,14 @@
 
 A test that prints TAP counts as its subtests; any other test counts as one. A program that
 failed though all its subtests passed (a crash at the end, a timeout) counts as a failure too.
+What a program that failed said follows its results as comments.
 """
 import json
 import re
 import sys
 
 RESULT = re.compile(r'^(ok|not ok)\b(.*)$')
+SAID = 40    # lines at most: the last ones say what went wrong
 
 
 def subtests(text):
@@ -34,6 +36,10 @@ def main():
                 print(f'not ok {name}: {result}')
             elif not found and not bad:
                 print(f'ok {name}' + (' # SKIP' if result == 'SKIP' else ''))
+            if bad:
+                said = test.get('stdout', '').splitlines() + test.get('stderr', '').splitlines()
+                said = [s for s in said if not re.match(r'^(ok\b|1\.\.|TAP )', s)]
+                print(*(f'# {s.lstrip("# ")}' for s in said[-SAID:]), sep='\n')
     return 0 if seen else 1
 
 
