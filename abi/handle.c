@@ -489,20 +489,22 @@ struct handle *handle_dup_begin(int from)
 	return handle_any() ? handle_peek(from) : NULL;
 }
 
-void handle_dup_end(struct handle *h, int from, int to)
+bool handle_dup_end(struct handle *h, int to)
 {
 	_Atomic(struct handle *) *slot = slot_of(to, h != NULL);
+	bool same = true;
 
-	if (from != to && slot && (h || atomic_load(slot)) && handle_own_process()) {
-		/* `from` may have become something else before it was copied. */
+	if (slot && (h || atomic_load(slot)) && handle_own_process()) {
 		if (h && !fd_is(to, h)) {
 			handle_put(h);
 			h = NULL;
+			same = false;
 		}
 		set_entry(slot, h);
 	} else if (h) {
 		handle_put(h);
 	}
+	return same;
 }
 
 void handle_forget(u32 lo, u32 hi)

@@ -75,9 +75,12 @@ void handle_closed(int fd, struct handle *h);	/* h: what take gave, or NULL */
 void handle_lend(int fd);
 bool handle_any(void);	/* false: this process has never had a KVM object */
 /* Around the system call that makes `to` (negative: it failed) what `from` is: the object is held
- * meanwhile, so that it does not end when `from` is closed at the same time. */
+ * meanwhile, so that it does not end when `from` is closed at the same time. Not around dup2() of
+ * a number to itself; dup() may give the number that was copied, if another thread closes it.
+ * end: false if `from` was closed, and its number given to something else, before it was copied:
+ * `to` is that, without an entry, and the object behind it may have ended. */
 struct handle *handle_dup_begin(int from);
-void handle_dup_end(struct handle *h, int from, int to);
+bool handle_dup_end(struct handle *h, int to);
 /* Forget [lo, hi] (close_range after it has succeeded). */
 void handle_forget(u32 lo, u32 hi);
 /* False in a vfork child: the tables are the parent's. */

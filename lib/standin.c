@@ -109,7 +109,11 @@ int standin_dup(int handle)
 	r = fcntl(handle, F_DUPFD_CLOEXEC, 0);
 	if (r < 0)
 		r = -errno;
-	handle_dup_end(h, handle, r);
+	if (!handle_dup_end(h, r)) {
+		/* The handle that was meant had been closed by then. */
+		syscall(SYS_close, r);
+		r = -EBADF;
+	}
 	errno = saved;
 	return r;
 }

@@ -3,7 +3,10 @@
  * right. */
 #include "shim/shim.h"
 
+#include <errno.h>
 #include <stdarg.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "abi/abi.h"
 
@@ -62,14 +65,39 @@ EXPORT int eventfd_write(int fd, u64 value)
 	return write(fd, &value, sizeof(value)) == sizeof(value) ? 0 : -1;
 }
 
-static int copied(struct handle *h, int from, int to)
+/* False: not a copy of h (see handle_dup_end()). */
+static bool note_copy(struct handle *h, int to)
+{
+	int saved = errno;
+	bool same;
+
+	if (to >= 0)
+		abi_irqfd_closed((u32)to, (u32)to);
+	same = handle_dup_end(h, to);
+	errno = saved;
+	return same;
+}
+
+/* The copy has a number that was free: it can be taken back, as if close(from) had come first. */
+static int copied_anywhere(struct handle *h, int to)
+{
+	if (likely(note_copy(h, to)))
+		return to;
+	syscall(SYS_close, to);
+	errno = EBADF;
+	return -1;
+}
+
+static int copied_to(struct handle *h, int to)
 {
 	int saved = errno;
 
-	if (to >= 0 && to != from)
-		abi_irqfd_closed((u32)to, (u32)to);
-	handle_dup_end(h, from, to);
-	errno = saved;
+	if (unlikely(!note_copy(h, to))) {
+		h = handle_get(to);	/* makes the entry, if it is an object's */
+		if (h)
+			handle_put(h);
+		errno = saved;
+	}
 	return to;
 }
 
@@ -77,21 +105,24 @@ EXPORT int dup(int fd)
 {
 	struct handle *h = handle_dup_begin(fd);
 
-	return copied(h, fd, NEXT(dup)(fd));
+	return copied_anywhere(h, NEXT(dup)(fd));
 }
 
 EXPORT int dup2(int from, int to)
 {
-	struct handle *h = handle_dup_begin(from);
+	struct handle *h;
 
-	return copied(h, from, NEXT(dup2)(from, to));
+	if (from == to)		/* copies nothing */
+		return NEXT(dup2)(from, to);
+	h = handle_dup_begin(from);
+	return copied_to(h, NEXT(dup2)(from, to));
 }
 
 EXPORT int dup3(int from, int to, int flags)
 {
 	struct handle *h = handle_dup_begin(from);
 
-	return copied(h, from, NEXT(dup3)(from, to, flags));
+	return copied_to(h, NEXT(dup3)(from, to, flags));
 }
 
 EXPORT int fcntl(int fd, int cmd, ...)
@@ -106,7 +137,7 @@ EXPORT int fcntl(int fd, int cmd, ...)
 	if (cmd != F_DUPFD && cmd != F_DUPFD_CLOEXEC)
 		return NEXT(fcntl)(fd, cmd, arg);
 	h = handle_dup_begin(fd);
-	return copied(h, fd, NEXT(fcntl)(fd, cmd, arg));
+	return copied_anywhere(h, NEXT(fcntl)(fd, cmd, arg));
 }
 
 EXPORT int fcntl64(int fd, int cmd, ...)

@@ -271,8 +271,7 @@ int vcpu_block(struct vcpu *v)
 			break;
 		}
 		/* An AP looks at its requests once its INIT has come. */
-		if (atomic_load(&v->requests) & (vcpu_mp(v) == KVM_MP_STATE_UNINITIALIZED ?
-						 BIT64(VREQ_VM_DEAD) : ~QUIET))
+		if (vcpu_mp(v) != KVM_MP_STATE_UNINITIALIZED && atomic_load(&v->requests) & ~QUIET)
 			break;
 		/* Nothing to inject after all. */
 		atomic_fetch_and(&v->requests, ~BIT64(VREQ_EVENT));

@@ -52,8 +52,6 @@ static int service(struct vcpu *v)
 		return RUN_AGAIN;
 	/* The rest may call out of the guest side. */
 	engine_fpu_save(v->c);
-	if (atomic_load(&v->requests) & BIT64(VREQ_VM_DEAD))
-		return -EIO;
 	if (take(v, VREQ_NESTED_STATE) && vcpu_finish_nested_state(v))
 		return RUN_EXIT;
 	if (take(v, VREQ_DIRTY_FULL) && v->vm_ops->dirty_ring_full &&
@@ -90,7 +88,6 @@ static int service(struct vcpu *v)
 	}
 	if (take(v, VREQ_SCAN_IOAPIC) && v->lapic)
 		lapic_scan(v->lapic);
-	take(v, VREQ_LOAD_EOI_EXITMAP);
 	if (take(v, VREQ_APICV_UPDATE) && v->lapic)
 		apicv_update(v->lapic);
 	if (take(v, VREQ_TIMER))
@@ -108,7 +105,6 @@ static int service(struct vcpu *v)
 	}
 	if (take(v, VREQ_APIC_EVENT))
 		vcpu_apic_events(v);
-	take(v, VREQ_EXIT_PARK);
 	return RUN_AGAIN;
 }
 

@@ -26,8 +26,7 @@ struct vcpu;
 			 * code has been written: revalidate it */ \
 	X(CODE_SUSPECT)	/* another CPU or the VMM wrote code: revalidate all of it */ \
 	X(TRIPLE_FAULT) X(NMI) X(SMI) X(IOAPIC_EOI_EXIT) X(SCAN_IOAPIC) \
-	X(LOAD_EOI_EXITMAP) X(APICV_UPDATE) X(EVENT) X(UNBLOCK) X(CLOCK_UPDATE) \
-	X(STEAL_UPDATE) X(VM_DEAD) X(EXIT_PARK) \
+	X(APICV_UPDATE) X(EVENT) X(UNBLOCK) X(CLOCK_UPDATE) X(STEAL_UPDATE) \
 	X(APIC_EVENT)	/* INIT or SIPI arrived at the LAPIC */ \
 	X(TIMER)	/* lapic_next_event_ns() changed */ \
 	X(REPORT_TPR)	/* KVM_EXIT_TPR_ACCESS is prepared */ \
