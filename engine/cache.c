@@ -9,82 +9,9 @@
  */
 #include <errno.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 
 #include "base/mem.h"
 #include "engine/engine_priv.h"
-
-/* The first chunk does for a small guest. Those that follow are huge pages where the host has
- * them: each of their pages would otherwise cost a fault. */
-#define ARENA_FIRST (256u << 10)
-#define ARENA_CHUNK (2u << 20)
-
-struct arena_chunk {
-	struct arena_chunk *next;
-	u8 mem[] __attribute__((aligned(64)));
-};
-
-static bool arena_grow(struct arena *a)
-{
-	size_t size = a->head ? ARENA_CHUNK : ARENA_FIRST;
-	struct arena_chunk *c = aligned_alloc(a->head ? ARENA_CHUNK : PAGE_SIZE, size);
-
-	if (!c)
-		return false;
-	if (a->head)
-		madvise(c, size, MADV_HUGEPAGE);
-	c->next = a->head;
-	a->head = c;
-	a->used = 0;
-	a->size = size - sizeof(*c);
-	return true;
-}
-
-static void *arena_take(struct engine *e, size_t n, size_t align)
-{
-	struct arena *a = &e->arena;
-
-	n = ALIGN_UP(n, 8);
-	a->used = ALIGN_UP(a->used, align);
-	if (!a->head || a->used + n > a->size) {
-		/* libc may use vector registers. */
-		engine_fpu_save(e->c);
-		if (!arena_grow(a))
-			return NULL;
-	}
-	void *p = a->head->mem + a->used;
-
-	a->used += n;
-	if (n <= 256)
-		cpu_zero_words(p, n / 8);
-	else
-		cpu_zero(p, n);
-	return p;
-}
-
-void *arena_alloc(struct engine *e, size_t n)
-{
-	return arena_take(e, n, 8);
-}
-
-void *arena_alloc_line(struct engine *e, size_t n)
-{
-	return arena_take(e, n, 64);
-}
-
-static void arena_free(struct arena *a)
-{
-	while (a->head) {
-		struct arena_chunk *c = a->head;
-
-		a->head = c->next;
-		/* Who asks for flushes wants to see what does not survive them. */
-		if (a->spoil)
-			cpu_zero(c->mem, (a->head ? ARENA_CHUNK : ARENA_FIRST) - sizeof(*c));
-		free(c);
-	}
-	a->used = a->size = 0;
-}
 
 int cache_init(struct engine *e)
 {
@@ -363,7 +290,7 @@ struct cpage *cache_cpage(struct engine *e, u64 lin, const struct fetch_page *fp
 		pp = arena_alloc(e, sizeof(*pp));
 		if (!pp)
 			return NULL;
-		pp->copy = arena_alloc(e, PAGE_SIZE);
+		pp->copy = arena_alloc_raw(e, PAGE_SIZE);
 		if (!pp->copy)
 			return NULL;
 		pp->gpa = fp->gpa;
@@ -466,6 +393,8 @@ void cache_compare(struct engine *e, struct ppage *pp)
 		const u64 *s = (const u64 *)(pp->host + (l << CODE_LINE_SHIFT));
 		u64 diff = 0;
 
+		/* Most of this comes from far away: the more reads at once, the better. */
+#pragma GCC unroll 8
 		for (u32 i = 0; i < 8; i++)
 			diff |= d[i] ^ s[i];
 		if (likely(!diff))

@@ -227,7 +227,8 @@ struct unit_dep {
 struct itlb_slot {
 	u64 tag;	/* linear page | 1, 0 = empty */
 	struct cpage *cp;
-	u32 global;
+	struct ppage *pp;	/* cp->pp */
+	u64 global;
 };
 
 struct code_mem {
@@ -243,7 +244,6 @@ struct code_mem {
 struct arena {
 	struct arena_chunk *head;
 	size_t used, size;
-	bool spoil;	/* overwrite what is freed */
 };
 
 struct seg_lim {
@@ -363,6 +363,8 @@ struct unit *cache_unit_at(struct engine *e, u64 host_rip);
 /* Zeroed memory until the next flush, or NULL. n is at most a page. */
 void *arena_alloc(struct engine *e, size_t n);
 void *arena_alloc_line(struct engine *e, size_t n);	/* begins a cache line */
+void *arena_alloc_raw(struct engine *e, size_t n);	/* the same, not zeroed */
+void arena_free(struct arena *a);
 void link_patch(struct engine *e, struct rec_link *r, struct unit *to);
 void link_break(struct engine *e, struct rec_link *r);
 

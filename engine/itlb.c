@@ -37,7 +37,7 @@ int itlb_get(struct engine *e, u64 lin, struct cpage **cp)
 
 	if (likely(s->tag == ((lin & PAGE_MASK) | 1))) {
 		if (unlikely(!e->itlb_token[k][i])) {
-			cache_validate(e, s->cp->pp);
+			cache_validate(e, s->pp);
 			set_token(e, k, i);
 		}
 		*cp = s->cp;
@@ -60,6 +60,7 @@ int itlb_get(struct engine *e, u64 lin, struct cpage **cp)
 	cache_compare(e, (*cp)->pp);
 	s->tag = (lin & PAGE_MASK) | 1;
 	s->cp = *cp;
+	s->pp = (*cp)->pp;
 	s->global = fp.global;
 	set_token(e, k, i);
 	e->itlb_filled[k][i / 64] |= BIT64(i % 64);
@@ -127,7 +128,7 @@ void engine_code_recheck(struct cpu *c)
 					continue;
 				if (n == RECHECK_PAGES)
 					goto later;
-				pages[n] = e->itlb[k][i].cp->pp;
+				pages[n] = e->itlb[k][i].pp;
 				cache_prefetch(pages[n++]);
 			}
 		}

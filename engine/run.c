@@ -78,7 +78,6 @@ struct cpu *engine_cpu_create(void)
 	e->max1 = getenv("STANDIN_UNIT") != NULL;
 	e->no_group = getenv("STANDIN_GROUP") != NULL;
 	err = codemem_init(&e->mem, code_mem_size());
-	e->arena.spoil = e->mem.size < CODE_MEM_SIZE;
 	if (!err)
 		err = translator_init(e);
 	if (!err)
