@@ -119,6 +119,7 @@ struct record {
 	bool grouped : 1;	/* more than the instruction at rip is covered */
 	bool site_flags : 1;	/* the check has put the flags aside */
 	bool site_const : 1;	/* the address is part of the code */
+	bool aside : 1;		/* and before it: `resume` wants them in save_flags */
 	/* REC_LINK */
 	bool backward : 1;	/* poll at the target */
 	bool cross : 1;		/* leaves the page */
@@ -158,7 +159,8 @@ static inline struct rec_tlb *tlb_of(struct record *r) { return (struct rec_tlb 
 
 /* For host signals: where an instruction of a unit is. */
 struct unit_insn {
-	u16 host;	/* offset from unit.code */
+	u16 host : 15;	/* offset from unit.code */
+	u16 aside : 1;	/* the flags are in engine.save_flags when its operand is accessed */
 	u8 spilled[2];	/* host registers in engine.spill[], 0xff = none */
 	s32 guest;	/* offset from unit.rip */
 };
@@ -373,6 +375,16 @@ int itlb_get(struct engine *e, u64 lin, struct cpage **cp);
 
 /* Compare the page's bytes before it is run again. */
 void itlb_distrust(struct engine *e, const struct cpage *cp);
+
+/* engine.save_flags is what LAHF and SETO leave in EAX. */
+static inline u64 engine_flags_aside(const struct engine *e)
+{
+	return (e->save_flags >> 8 & (FL_ARITH & 0xff)) | (e->save_flags & 1) << 11;
+}
+static inline void engine_set_flags_aside(struct engine *e, u64 rflags)
+{
+	e->save_flags = (rflags & (FL_ARITH & 0xff)) << 8 | (rflags >> 11 & 1);
+}
 
 /* codemem.c */
 /* Zeroed memory that costs nothing until it is touched (calloc() may clear it). */

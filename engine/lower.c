@@ -143,12 +143,28 @@ static void emit_bytes(struct translator *t, const struct di *d, const struct re
 		b1(t, in->bytes[n->imm_at + k]);
 }
 
+/* SCR_TMP has guest register g where the next byte of code goes. */
+static void tmp_is(struct translator *t, u8 g)
+{
+	t->tmp_at = t->p;
+	t->tmp_greg = g;
+}
+
+/* Guest register g, which lives in memory. One instruction often takes up what the last one left. */
+static void load_home(struct translator *t, u32 host, u8 g)
+{
+	if (t->tmp_at != t->p || t->tmp_greg != g)
+		ld_abs(t, host, greg_mem(t, g));
+	else if (host != SCR_TMP)
+		mov_rr(t, host, SCR_TMP);
+}
+
 static void load_field(struct translator *t, const struct renamed *r)
 {
 	if (r->home >= 0)
 		mov_rr(t, (u32)r->host, (u32)r->home);
 	else
-		ld_abs(t, (u32)r->host, greg_mem(t, r->f.greg));
+		load_home(t, (u32)r->host, r->f.greg);
 }
 
 static void store_field(struct translator *t, const struct renamed *r)
@@ -268,6 +284,10 @@ void emit_compute(struct translator *t, struct di *d, int ptr, s32 off, bool kee
 		mov_rr(t, engine_hreg[R_RCX], H_RCX);
 	for (u32 i = 0; i < n_spill; i++)
 		ld_abs(t, (u32)spill[i], &t->e->spill[i]);
+	/* What was loaded there, or has been stored from there, is there still. */
+	for (u32 i = 0; i < x.n && !d->bitop; i++)
+		if (x.r[i].host == SCR_TMP && hreg(x.r[i].f.greg) < 0)
+			tmp_is(t, x.r[i].f.greg);
 }
 
 /* Host register that holds guest register g, loading it into tmp when it is in memory. */
@@ -277,7 +297,7 @@ int load_greg(struct translator *t, u8 g, int tmp)
 
 	if (h >= 0)
 		return h;
-	ld_abs(t, (u32)tmp, greg_mem(t, g));
+	load_home(t, (u32)tmp, g);
 	return tmp;
 }
 

@@ -47,14 +47,14 @@ struct insn *keep_insn(struct translator *t, const struct di *d)
 	return in;
 }
 
-void add_cold(struct translator *t, u8 *site, struct record *rec, bool restore_flags)
+void add_cold(struct translator *t, u8 *site, struct record *rec, enum flags_at flags)
 {
 	if (t->n_cold == MAX_COLD) {
 		t->oom = true;
 		return;
 	}
 	t->cold[t->n_cold++] = (struct cold_stub){
-		.site = site, .rec = rec, .restore_flags = restore_flags,
+		.site = site, .rec = rec, .flags = flags,
 	};
 }
 
@@ -83,7 +83,9 @@ void emit_cold(struct translator *t)
 		struct cold_stub *s = &t->cold[i];
 
 		set_rel32(s->site, t->p);
-		if (s->restore_flags)
+		if (s->flags == FLAGS_ASIDE)
+			st_abs(t, H_RAX, &t->e->save_rax);
+		if (s->flags != FLAGS_HOST)
 			emit_flags_restore(t);
 		if (s->rec->kind == REC_LINK)
 			link_of(s->rec)->stub = code_off(t, t->p);
@@ -109,7 +111,7 @@ static u64 *token_of(struct translator *t, const struct cpage *cp)
 void need_rcx_zero(struct translator *t, struct record *r)
 {
 	b2(t, 0xe3, 5);
-	add_cold(t, jmp32(t), r, false);
+	add_cold(t, jmp32(t), r, FLAGS_HOST);
 }
 
 /* Leave unless the page of cp is still mapped as it was. No flags are touched: what is mapped
@@ -193,7 +195,7 @@ void emit_entry(struct translator *t)
 		need_rcx_zero(t, rp);
 	} else {
 		cmp_abs_imm(t, (void *)&e->c->poll, 0);
-		add_cold(t, jcc32(t, CC_NE), rp, false);
+		add_cold(t, jcc32(t, CC_NE), rp, FLAGS_HOST);
 	}
 	u->e_body = code_off(t, t->p);
 	if (u->cp2) /* the second page may move while the first does not */
@@ -276,7 +278,7 @@ static void link_at(struct translator *t, u8 *site, u64 from, u64 target)
 	r->r.backward = target <= from;
 	r->next = u->links;
 	u->links = r;
-	add_cold(t, site, &r->r, false);
+	add_cold(t, site, &r->r, FLAGS_HOST);
 }
 
 void emit_link(struct translator *t, u64 from, u64 target)
@@ -478,6 +480,7 @@ static void enter_page(struct translator *t, const struct di *d)
 
 	if (!d->to)
 		return;
+	emit_flags_back(t);
 	r = new_record(t, REC_ENTRY, branch_target(t, d));
 	if (r)
 		check_token(t, d->to, r);
@@ -509,6 +512,7 @@ void emit_branch(struct translator *t, struct di *d, u32 i)
 		break;
 	case CL_CALL:
 		emit_call_push(t, d, 0);
+		emit_flags_back(t);
 		emit_link(t, d->rip, branch_target(t, d));
 		break;
 	case CL_JMP_IND:
@@ -532,12 +536,14 @@ void emit_branch(struct translator *t, struct di *d, u32 i)
 		} else {
 			mov_rr(t, SCR_PTR, SCR_TMP);
 		}
+		emit_flags_back(t);
 		emit_ind_jump(t, in->opsize);
 		break;
 	case CL_RET:
 		emit_access(t, d, 0, &ptr, &off);
 		load_val(t, SCR_PTR, in->opsize, ptr, off);
 		adjust_sp(t, (s32)in->opsize + (in->opcode == 0xc2 ? (s32)(u16)in->imm : 0));
+		emit_flags_back(t);
 		emit_ind_jump(t, in->opsize);
 		break;
 	default:

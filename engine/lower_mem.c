@@ -5,7 +5,8 @@
  *
  * The check needs the arithmetic flags. Where they are live it is wrapped in
  * LAHF/SETO ... SAHF, unless grouping could hoist it above the instruction
- * that makes them.
+ * that makes them. Where several checks follow each other and nothing in between looks at
+ * the flags, as where a function ends, they stay put aside from the first to the last.
  */
 #include "engine/emit.h"
 
@@ -29,6 +30,15 @@ void emit_flags_restore(struct translator *t)
 	b2(t, 0x04, 0x7f);	/* add al, 0x7f: OF = al */
 	b1(t, 0x9e);		/* sahf */
 	ld_abs(t, H_RAX, &e->save_rax);
+}
+
+void emit_flags_back(struct translator *t)
+{
+	if (!t->aside)
+		return;
+	st_abs(t, H_RAX, &t->e->save_rax);
+	emit_flags_restore(t);
+	t->aside = false;
 }
 
 bool access_const(const struct translator *t, const struct access *a)
@@ -170,20 +180,20 @@ static struct rec_tlb *tlb_record(struct translator *t, const struct access *a, 
 /* The branch that a missed TLB slot takes. The local APIC's page is always missed: then
  * the branch may be moved (apic.c). */
 static void add_check(struct translator *t, u8 *site, struct rec_tlb *r, const struct insn *in,
-		      bool save_flags, bool is_const)
+		      enum flags_at flags, bool is_const)
 {
-	add_cold(t, site, &r->r, save_flags);
-	if (r->r.grouped || (t->mode & ~MODE_CPU & ~MODE_NOGROUP) || !apic_insn(in))
+	add_cold(t, site, &r->r, flags);
+	if (r->r.grouped || flags == FLAGS_ASIDE || (t->mode & ~MODE_CPU & ~MODE_NOGROUP) || !apic_insn(in))
 		return;
 	r->patch = code_off(t, site);
-	r->r.site_flags = save_flags;
+	r->r.site_flags = flags != FLAGS_HOST;
 	r->r.site_const = is_const;
 	t->apic_rec = r;
 }
 
 /* SCR_PTR := host pointer of the access; returns what must be added to it. */
 static s32 check_const(struct translator *t, const struct access *a, u32 len, bool write,
-		       u32 align, struct rec_tlb *r, const struct insn *in, bool save_flags)
+		       u32 align, struct rec_tlb *r, const struct insn *in, enum flags_at flags)
 {
 	struct cpu *c = t->e->c;
 	u64 addr = (u64)a->disp;
@@ -199,7 +209,7 @@ static s32 check_const(struct translator *t, const struct access *a, u32 len, bo
 	u32 off = (u32)(addr & ~PAGE_MASK);
 
 	if (off + len > PAGE_SIZE || (addr & align)) {
-		add_cold(t, jmp32(t), &r->r, save_flags);
+		add_cold(t, jmp32(t), &r->r, flags);
 		return 0;
 	}
 	if (is_simm32(page)) {
@@ -211,7 +221,7 @@ static s32 check_const(struct translator *t, const struct access *a, u32 len, bo
 		mov_ri(t, SCR_TMP, page);
 		op_abs(t, true, 0x39, SCR_TMP, &te->tag);
 	}
-	add_check(t, jcc32(t, CC_NE), r, in, save_flags, true);
+	add_check(t, jcc32(t, CC_NE), r, in, flags, true);
 	ld_abs(t, SCR_PTR, &te->host);
 	return (s32)off;
 }
@@ -249,11 +259,20 @@ s32 emit_check(struct translator *t, const struct access *a0, u32 len, bool writ
 		return 0;
 	u32 align = t->mode & MODE_ALIGN ? insn_align_mask(in, len) : 0;
 
-	if (save_flags)
+	enum flags_at flags = save_flags ? FLAGS_SAVED : FLAGS_HOST;
+
+	if (t->aside || (save_flags && t->may_aside)) {
+		flags = FLAGS_ASIDE;
+		r->r.aside = t->aside;
+		if (!t->aside)
+			emit_flags_save(t, true);
+		t->aside = t->aside_used = true;
+	} else if (save_flags) {
 		emit_flags_save(t, a->base == R_RAX || a->index == R_RAX || a->bitreg == R_RAX);
+	}
 
 	if (access_const(t, a)) {
-		off = check_const(t, a, len, write, align, r, in, save_flags);
+		off = check_const(t, a, len, write, align, r, in, flags);
 	} else {
 		struct tlb *tlb = &t->e->c->tlb[mode_idx(t->mode)];
 		struct tlb_entry *te = write ? tlb->w : tlb->r;
@@ -262,15 +281,15 @@ s32 emit_check(struct translator *t, const struct access *a0, u32 len, bool writ
 		u8 *fail = emit_seg(t, a, len, write);
 
 		if (fail)
-			add_cold(t, fail, &r->r, save_flags);
+			add_cold(t, fail, &r->r, flags);
 		if (unlikely(align)) {
 			b3(t, 0xf6, 0xc0 | SCR_PTR, align);	/* test cl, align */
-			add_cold(t, jcc32(t, CC_NE), &r->r, save_flags);
+			add_cold(t, jcc32(t, CC_NE), &r->r, flags);
 		}
-		add_check(t, emit_tlb_check(t, te, len), r, in, save_flags, false);
+		add_check(t, emit_tlb_check(t, te, len), r, in, flags, false);
 		op_mem(t, true, 0x03, SCR_PTR, SCR_TMP, (s32)lo32(&te->host));
 	}
-	if (save_flags)
+	if (flags == FLAGS_SAVED)
 		emit_flags_restore(t);
 	return off;
 }
@@ -309,7 +328,7 @@ void emit_fpu_check(struct translator *t, u64 rip, bool save_flags)
 	b3(t, 0x80, 0x04 | 7 << 3, 0x25);	/* cmp byte [fpu_live], 0 */
 	d4(t, lo32(&t->e->c->fpu_live));
 	b1(t, 0);
-	add_cold(t, jcc32(t, CC_E), r, save_flags);
+	add_cold(t, jcc32(t, CC_E), r, save_flags ? FLAGS_SAVED : FLAGS_HOST);
 	if (save_flags)
 		emit_flags_restore(t);
 }

@@ -110,7 +110,7 @@ static void check_span(struct translator *t, u32 reg, u32 size, struct record *r
 	lea(t, true, SCR_TMP, SCR_TMP, engine_hreg[R_RCX], size, 0);
 	b2(t, 0x81, 0xfe);		/* cmp esi, 4096 */
 	d4(t, PAGE_SIZE);
-	add_cold(t, jcc32(t, CC_A), r, true);
+	add_cold(t, jcc32(t, CC_A), r, FLAGS_SAVED);
 }
 
 /* SCR_PTR := host address of the byte at a register. C fills the TLB for the next time. */
@@ -120,7 +120,7 @@ static void check_page(struct translator *t, u32 reg, bool write, struct record 
 	struct tlb_entry *te = write ? tlb->w : tlb->r;
 
 	mov_rr(t, SCR_PTR, reg);
-	add_cold(t, emit_tlb_check(t, te, 1), r, true);
+	add_cold(t, emit_tlb_check(t, te, 1), r, FLAGS_SAVED);
 	op_mem(t, true, 0x03, SCR_PTR, SCR_TMP, (s32)lo32(&te->host));
 }
 
@@ -138,14 +138,14 @@ void emit_rep(struct translator *t, struct di *d)
 	b3(t, 0xf6, 0x04, 0x25);	/* test byte [rflags + 1], DF */
 	d4(t, lo32(&e->c->rflags) + 1);
 	b1(t, FL_DF >> 8);
-	add_cold(t, jcc32(t, CC_NE), r, true);
+	add_cold(t, jcc32(t, CC_NE), r, FLAGS_SAVED);
 	/* Nothing at all is touched when RCX is 0. */
 	op_rr(t, true, 0x85, count, count);
-	add_cold(t, jcc32(t, CC_E), r, true);
+	add_cold(t, jcc32(t, CC_E), r, FLAGS_SAVED);
 	rex(t, true, 0, 0, count);
 	b2(t, 0x81, 0xc0 | 7 << 3 | (count & 7));	/* cmp count, a page's worth */
 	d4(t, (u32)PAGE_SIZE / size);
-	add_cold(t, jcc32(t, CC_A), r, true);
+	add_cold(t, jcc32(t, CC_A), r, FLAGS_SAVED);
 	check_span(t, H_RDI, size, r);
 	if (movs) {
 		check_span(t, engine_hreg[R_RSI], size, r);

@@ -545,6 +545,8 @@ resume:
 				}
 				if (unlikely(fpu_live && !c->fpu_live))
 					engine_fpu_load(c);
+				if (r->aside)
+					engine_set_flags_aside(e, c->rflags);
 				at = codemem_at(&e->mem, r->resume);
 				goto resume;
 			case TLB_NOGROUP:

@@ -2,8 +2,8 @@
 /*
  * engine/signal.c - host exceptions raised by translated code become guest
  * exceptions. At the faulting host instruction all guest registers are in their
- * places, except those listed in unit_insn.spilled, so the handler only redirects
- * the thread to the exit stub. Async-signal-safe.
+ * places, except those listed in unit_insn.spilled, and the flags unless put aside, so the handler
+ * only redirects the thread to the exit stub. Async-signal-safe.
  */
 #include <signal.h>
 #include <ucontext.h>
@@ -41,6 +41,9 @@ bool engine_signal(int sig, void *siginfo, void *ucontext)
 	for (u32 k = 0; k < 2; k++)
 		if (at->spilled[k] != 0xff)
 			g[greg_of[at->spilled[k]]] = (greg_t)e->spill[k];
+	if (at->aside)
+		g[REG_EFL] = (g[REG_EFL] & ~(greg_t)FL_ARITH) | (greg_t)engine_flags_aside(e);
+
 	struct cpu *c = e->c;
 
 	c->rip = u->rip + (u64)(s64)at->guest;

@@ -11,6 +11,7 @@
 
 /* PUSH of memory through non-flat segments has two checks with the flags saved around each. */
 #define UNIT_MAX_HOT (UNIT_MAX_INSNS * 400u + 512)
+_Static_assert(UNIT_MAX_HOT < 1u << 15, "unit_insn.host");
 #define UNIT_MAX_COLD (MAX_COLD * 48u)
 /* Kept free for units that run one instruction for C, which still needs that instruction's record: a
  * flush in the middle would take it away. */
@@ -517,6 +518,48 @@ static void emit_insn(struct translator *t, u32 i)
 	}
 }
 
+/* Neither looks at the flags nor changes them, and leaves them to nobody else before its memory operand
+ * has been accessed. */
+static bool spares_flags(const struct di *d)
+{
+	if (d->shadowed || d->fpu || d->n_acc > 1)
+		return false;
+	switch (d->cls) {
+	case CL_NOP: case CL_LEA: case CL_MOFFS: case CL_PUSH_REG: case CL_PUSH_IMM: case CL_POP_REG:
+	case CL_LEAVE: case CL_CALL: case CL_CALL_ON: case CL_CALL_IND: case CL_JMP_ON: case CL_JMP_IND:
+	case CL_RET:
+		return true;
+	case CL_COMPUTE:
+		switch (d->in.mnemonic) {
+		case ZYDIS_MNEMONIC_MOV: case ZYDIS_MNEMONIC_MOVZX: case ZYDIS_MNEMONIC_MOVSX:
+		case ZYDIS_MNEMONIC_MOVSXD:
+			return !apic_insn(&d->in);
+		}
+		return false;
+	default:
+		return false;
+	}
+}
+
+static bool has_check(const struct translator *t, u32 i)
+{
+	for (u32 k = 0; k < t->n_groups; k++)
+		if (t->g[k].at == i)
+			return true;
+	return t->d[i].n_acc && t->d[i].group < 0;
+}
+
+/* May flags that instruction i puts aside stay there for the next check? */
+static bool aside_pays(const struct translator *t, u32 i, int fpu_at)
+{
+	if (!t64(t) || t->mode & ~MODE_CPU)
+		return false;
+	while (spares_flags(&t->d[i]) && (int)i != fpu_at && ++i < t->n)
+		if (has_check(t, i))
+			return spares_flags(&t->d[i]) && (int)i != fpu_at;
+	return false;
+}
+
 static void emit_unit(struct translator *t)
 {
 	struct unit *u = t->u;
@@ -544,10 +587,19 @@ static void emit_unit(struct translator *t)
 		break;
 	}
 	emit_entry(t);
+	t->tmp_at = NULL;
+	t->aside = false;
 	for (u32 i = 0; i < t->n; i++) {
-		at[i].host = (u16)(code_off(t, t->p) - u->code);
+		at[i].host = (u16)(code_off(t, t->p) - u->code) & 0x7fff;
 		at[i].guest = (s32)(t->d[i].rip - u->rip);
 		t->n_spilled = 0;
+		if (!spares_flags(&t->d[i]) || fpu_at == (int)i) {
+			if (t->d[i].live)
+				emit_flags_back(t);
+			t->aside = false;
+		}
+		t->may_aside = aside_pays(t, i, fpu_at);
+		t->aside_used = t->aside;
 		if (fpu_at == (int)i)
 			emit_fpu_check(t, t->d[i].rip, fpu_save);
 		t->apic_rec = NULL;
@@ -555,14 +607,18 @@ static void emit_unit(struct translator *t)
 		emit_insn(t, i);
 		if (t->d[i].shadowed)
 			emit_shadow_end(t, next_rip(t, &t->d[i]));
-		if (t->apic_rec)
+		if (t->apic_rec) {
 			t->apic_rec->behind = code_off(t, t->p);
+			t->tmp_at = NULL;	/* another way leads here */
+		}
+		at[i].aside = t->aside_used;
 		for (u32 k = 0; k < 2; k++)
 			at[i].spilled[k] = k < t->n_spilled ? t->spill_reg[k] : 0xff;
 	}
 
 	struct di *last = &t->d[t->n - 1];
 
+	emit_flags_back(t);
 	if (t->mode & MODE_BOUNCE)
 		emit_exit(t, REC_BOUNCED, next_rip(t, last), NULL);
 	else if ((t->mode & MODE_STEP) && !ends_unit(last->cls))

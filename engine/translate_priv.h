@@ -99,10 +99,17 @@ struct group {
 	s32 add;		/* constant part of the pointer, known at the check */
 };
 
+/* Where the guest's arithmetic flags are. */
+enum flags_at {
+	FLAGS_HOST,	/* in the host's */
+	FLAGS_SAVED,	/* in save_flags, and RAX in save_rax */
+	FLAGS_ASIDE,	/* in save_flags; RAX is where it belongs */
+};
+
 struct cold_stub {
 	u8 *site;		/* rel32 (rw address) to point at the stub */
 	struct record *rec;
-	bool restore_flags;
+	u8 flags;		/* enum flags_at */
 };
 
 #define MAX_GROUPS UNIT_MAX_INSNS
@@ -130,6 +137,13 @@ struct translator {
 	ZydisDecodedInstruction zi;
 	ZydisDecodedOperand op[ZYDIS_MAX_OPERAND_COUNT];
 	struct memo *memo;	/* decode_memo.c; NULL until it is worth its memory */
+	/* Up to this place SCR_TMP is known to hold a guest register whose home is memory. */
+	const u8 *tmp_at;
+	u8 tmp_greg;
+	/* Flags that are live across several checks are put aside once (lower_mem.c). */
+	bool may_aside;		/* by a check of this instruction */
+	bool aside;		/* they are: FLAGS_ASIDE */
+	bool aside_used;	/* ... during an access of this instruction */
 	struct rec_tlb *apic_rec;	/* of this instruction's access, if apic_patch() may want it */
 	u32 n_spilled;
 	u8 spill_reg[2];
@@ -171,6 +185,7 @@ void emit_access(struct translator *t, struct di *d, u32 n, int *ptr, s32 *off);
 u8 *emit_tlb_check(struct translator *t, const struct tlb_entry *te, u32 len);
 void emit_flags_save(struct translator *t, bool keep_rax);
 void emit_flags_restore(struct translator *t);
+void emit_flags_back(struct translator *t);	/* FLAGS_ASIDE is over, if it has begun */
 void emit_fpu_check(struct translator *t, u64 rip, bool save_flags);
 bool access_const(const struct translator *t, const struct access *a);
 
@@ -211,7 +226,7 @@ void emit_cold(struct translator *t);
 
 struct record *new_record(struct translator *t, u8 kind, u64 rip);
 struct rec_tlb *new_tlb_record(struct translator *t, u64 rip);
-void add_cold(struct translator *t, u8 *site, struct record *rec, bool restore_flags);
+void add_cold(struct translator *t, u8 *site, struct record *rec, enum flags_at flags);
 struct insn *keep_insn(struct translator *t, const struct di *d);
 
 #endif

@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * tests/guest/flags.c - arithmetic flags that live across instructions that have nothing to do with
+ * them: loads, stores, PUSH, POP, CALL and RET, whatever those run into.
+ */
+#include <sys/mman.h>
+
+#include "tests/guest/harness/harness.h"
+
+#define ARITH 0x8d5u	/* CF PF AF ZF SF OF */
+enum { PAGE0 = G_WINDOW + 0x10000, STEP = 0x4000, PAGES = 5, R13_WAS = 0x1313131313131313 };
+
+/* RAX: the flags. RSI, RDI, R8, R9, R10: a page each. RBX, RCX, RDX, RBP and R13 change. */
+CODE64(chain, "mov (%rsp), %r11\n push %rax\n popfq\n jmp 2f\n 2: mov (%rsi), %rdx\n push %rdx\n mov 8(%rdi), %rbx\n"
+	" pop %rcx\n mov %rbx, (%r8)\n lea 1(%rbx), %rbx\n mov (%r9), %r13\n lea 2(%r13), %r14\n"
+	" call 1f\n chain_ret: jmp 3f\n 1: mov %r13, 8(%r10)\n mov %rax, %r15\n ret\n"
+	" 3: pushfq\n pop %rbp" DONE);
+
+static void start(struct guest *g, u64 flags)
+{
+	WITH_REGS(cpu0(g), r) {
+		r.rip = G_CODE;
+		r.rsp = G_STACK - 8;
+		r.rax = flags | 2;
+		r.rsi = PAGE0;
+		r.rdi = PAGE0 + STEP;
+		r.r8 = PAGE0 + 2 * STEP;
+		r.r9 = PAGE0 + 3 * STEP;
+		r.r10 = PAGE0 + 4 * STEP;
+		r.rbx = r.rcx = r.rdx = r.rbp = r.r13 = r.r14 = r.r15 = 0;
+	}
+	*g64(g, PAGE0) = 0x1111;
+	*g64(g, PAGE0 + STEP + 8) = 0x2222;
+	*g64(g, PAGE0 + 3 * STEP) = R13_WAS;
+	*g64(g, PAGE0 + 2 * STEP) = *g64(g, PAGE0 + 4 * STEP + 8) = 0;
+}
+
+static void check_done(struct guest *g, const struct stop *s, u64 flags, const char *what)
+{
+	const struct kvm_regs *r = &s->r;
+
+	if (!CHECK_STOP(*s, ST_DONE) || (r->rbp & ARITH) != flags || (r->rflags & ARITH) != flags ||
+	    r->rax != (flags | 2) || r->r15 != r->rax)
+		test_fail(__FILE__, __LINE__, "%s: flags %#llx, wanted %#llx", what,
+			  (unsigned long long)r->rbp, (unsigned long long)flags);
+	CHECK_EQ(r->rdx, 0x1111);
+	CHECK_EQ(r->rcx, 0x1111);
+	CHECK_EQ(r->rbx, 0x2223);
+	CHECK_EQ(r->r13, R13_WAS);
+	CHECK_EQ(r->r14, R13_WAS + 2);
+	CHECK_EQ(*g64(g, PAGE0 + 2 * STEP), 0x2222);
+	CHECK_EQ(*g64(g, PAGE0 + 4 * STEP + 8), R13_WAS);
+}
+
+/* Each of the 64 combinations. */
+static u64 combination(u32 i)
+{
+	return (i & 1) | (i & 2) << 1 | (i & 4) << 2 | (i & 8) << 3 | (i & 16) << 3 | (i & 32) << 6;
+}
+
+static void flush_tlb(struct guest *g)
+{
+	WITH_SREGS(cpu0(g), s) s.cr3 ^= 8;	/* PWT: another value, the same tables */
+}
+
+TEST(kept, "flags live across accesses, with and without translations at hand")
+{
+	struct guest *g = guest_with(M_LONG, chain);
+
+	for (u32 i = 0; i < 64; i++)
+		for (u32 k = 0; k < 3; k++) {
+			struct stop s;
+
+			if (k == 1)
+				flush_tlb(g);
+			start(g, combination(i));
+			s = run(g);
+			check_done(g, &s, combination(i), k == 1 ? "after a flush" : "warm");
+		}
+	guest_free(g);
+}
+
+TEST(faults, "flags in the frame of a page fault in between")
+{
+	struct guest *g = guest_with(M_LONG, chain);
+
+	for (u32 i = 0; i < 64; i++)
+		for (u32 k = 0; k < PAGES; k++) {
+			u64 flags = combination(i), va = PAGE0 + k * STEP, pte = *guest_pte(g, va);
+			struct stop s;
+
+			start(g, flags);
+			*guest_pte(g, va) = 0;
+			flush_tlb(g);
+			s = run(g);
+			if (!check_stop(__FILE__, __LINE__, &s, ST_EXC, 14, -1) ||
+			    (s.rflags & ARITH) != flags || s.r.rax != (flags | 2))
+				test_fail(__FILE__, __LINE__, "page %u: flags %#llx, wanted %#llx", k,
+					  (unsigned long long)s.rflags, (unsigned long long)flags);
+			*guest_pte(g, va) = pte;
+			cpu_resume(cpu0(g), &s, s.rip);
+			s = run(g);
+			check_done(g, &s, flags, "after the fault");
+		}
+	guest_free(g);
+}
+
+TEST(gone, "flags where KVM_RUN ends with EFAULT in between")
+{
+	struct guest *g = guest_with(M_LONG, chain);
+
+	for (u32 i = 0; i < 64; i++)
+		for (u32 k = 0; k < PAGES; k++) {
+			u64 flags = combination(i);
+			u8 *page = g->ram + PAGE0 + k * STEP, keep[16];
+			struct stop s;
+			struct kvm_regs r;
+
+			start(g, flags);
+			memcpy(keep, page, sizeof(keep));
+			/* The translation is at hand: the host finds out. */
+			if (munmap(page, 4096))
+				test_die("munmap: %s", strerror(errno));
+			s = run(g);
+			r = cpu_regs(cpu0(g));
+			if (s.kind != ST_ERROR || s.err != EFAULT || (r.rflags & ARITH) != flags ||
+			    r.rax != (flags | 2))
+				test_fail(__FILE__, __LINE__, "page %u: %s, flags %#llx, wanted %#llx", k,
+					  stop_text(&s), (unsigned long long)r.rflags, (unsigned long long)flags);
+			if (mmap(page, 4096, PROT_READ | PROT_WRITE,
+				 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED)
+				test_die("mmap: %s", strerror(errno));
+			memcpy(page, keep, sizeof(keep));
+			s = run(g);
+			check_done(g, &s, flags, "with the memory back");
+		}
+	guest_free(g);
+}
+
+TEST(device, "flags where user space answers a load in between")
+{
+	struct guest *g = guest_with(M_LONG, chain);
+
+	for (u32 i = 0; i < 64; i++) {
+		u64 flags = combination(i);
+		struct stop s;
+
+		start(g, flags);
+		WITH_REGS(cpu0(g), r) r.rdi = G_MMIO;
+		s = run(g);
+		CHECK_STOP(s, ST_MMIO);
+		CHECK_EQ(cpu_regs(cpu0(g)).rflags & ARITH, flags);
+		cpu_answer(cpu0(g), 0x2222);
+		s = run(g);
+		check_done(g, &s, flags, "answered");
+	}
+	guest_free(g);
+}
+
+/* Guest R13 to R15 have no host register: what one instruction leaves there the next one takes up. */
+CODE64(homes, "mov %rsi, %r13\n add %rdi, %r13\n mov %r13, %r14\n shl $7, %r14d\n mov %r14d, %r15d\n"
+	" sub %r13, %r15\n sbb %r13, %r15\n mov $0x5a, %r13b\n xchg %r13, %r14\n setc %r14b\n"
+	" mov %r14w, %r13w\n lea 3(%r13, %r14, 2), %r15\n add %r15w, %r15w\n bswap %r15\n"
+	" imul $3, %r15, %r14\n cmp %r14, %r15\n cmovb %r14d, %r15d\n push %r15\n mov %r15, %r8\n"
+	" pop %r13\n cmp %r13, %r15\n bt %r13d, %r13d\n rcl $1, %r13\n not %r13\n movzbl %r13b, %r14d\n"
+	" movsbq %r14b, %r15\n mov %r15, (%rbx)\n mov (%rbx), %r13\n add %r13, (%rbx)\n mov (%rbx), %r15" DONE);
+
+/* The same by the host CPU. */
+static void homes_here(const struct kvm_regs *in, u64 *r13, u64 *r14, u64 *r15)
+{
+	u64 cell, a, b, c;
+
+	__asm__ volatile("mov %[si], %%r13\n add %[di], %%r13\n mov %%r13, %%r14\n shl $7, %%r14d\n"
+		" mov %%r14d, %%r15d\n sub %%r13, %%r15\n sbb %%r13, %%r15\n mov $0x5a, %%r13b\n"
+		" xchg %%r13, %%r14\n setc %%r14b\n mov %%r14w, %%r13w\n lea 3(%%r13, %%r14, 2), %%r15\n"
+		" add %%r15w, %%r15w\n bswap %%r15\n imul $3, %%r15, %%r14\n cmp %%r14, %%r15\n"
+		" cmovb %%r14d, %%r15d\n mov %%r15, %%r13\n cmp %%r13, %%r15\n"
+		" bt %%r13d, %%r13d\n rcl $1, %%r13\n not %%r13\n movzbl %%r13b, %%r14d\n"
+		" movsbq %%r14b, %%r15\n mov %%r15, (%[m])\n mov (%[m]), %%r13\n add %%r13, (%[m])\n"
+		" mov (%[m]), %%r15\n mov %%r13, %[a]\n mov %%r14, %[b]\n mov %%r15, %[c]"
+		: [a] "=&m"(a), [b] "=&m"(b), [c] "=&m"(c)
+		: [si] "r"(in->rsi), [di] "r"(in->rdi), [m] "r"(&cell)
+		: "r13", "r14", "r15", "cc", "memory");
+	*r13 = a;
+	*r14 = b;
+	*r15 = c;
+}
+
+TEST(homes, "registers without a host register, used one after the other")
+{
+	struct guest *g = guest_with(M_LONG, homes);
+	u64 seed = 0x9e3779b97f4a7c15ull;
+
+	for (u32 i = 0; i < 1000; i++) {
+		struct kvm_regs in;
+		struct stop s;
+		u64 want[3];
+
+		WITH_REGS(cpu0(g), r) {
+			r.rip = G_CODE;
+			r.rbx = G_DATA;
+			r.rsi = seed *= 6364136223846793005ull;
+			r.rdi = seed *= 6364136223846793005ull;
+			in = r;
+		}
+		s = run(g);
+		CHECK_STOP(s, ST_DONE);
+		homes_here(&in, &want[0], &want[1], &want[2]);
+		CHECK_EQ(s.r.r13, want[0]);
+		CHECK_EQ(s.r.r14, want[1]);
+		CHECK_EQ(s.r.r15, want[2]);
+	}
+	guest_free(g);
+}
+
+#define R13_SEEN 0x1234567800000020ull
+CODE64(apic, "mov $0xfee00000, %ebp\n movl $0x1ff, 0xf0(%rbp)\n mov $3000, %ecx\n xor %ebx, %ebx\n"
+	" 1: mov %r13d, 0x80(%rbp)\n add %r13, %rbx\n mov 0x80(%rbp), %r14d\n add %r14, %rbx\n"
+	" dec %ecx\n jnz 1b" DONE);
+TEST(apic, "... and the local APIC in between, which has a way of its own")
+{
+	struct guest *g = guest_new_flags(M_LONG, GUEST_IRQCHIP);
+	struct stop s;
+
+	guest_load(g, G_CODE, apic);
+	guest_map_apic(g);
+	WITH_REGS(cpu0(g), r) r.r13 = R13_SEEN;
+	s = run(g);
+	CHECK_STOP(s, ST_DONE);
+	CHECK_EQ(s.r.r13, R13_SEEN);
+	CHECK_EQ(s.r.r14, 0x20);
+	CHECK_EQ(s.r.rbx, 3000 * (R13_SEEN + 0x20));
+	guest_free(g);
+}
