@@ -5,8 +5,6 @@
 
 #include <errno.h>
 #include <stdarg.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include "abi/abi.h"
 
@@ -78,26 +76,41 @@ static bool note_copy(struct handle *h, int to)
 	return same;
 }
 
-/* The copy has a number that was free: it can be taken back, as if close(from) had come first. */
-static int copied_anywhere(struct handle *h, int to)
+/* What `to` is instead: it gets its entry. False: an object that has ended. */
+static bool other_copied(int from, int to)
 {
-	if (likely(note_copy(h, to)))
+	int saved = errno;
+	struct handle *h;
+	bool usable;
+
+	shim_busy++;
+	/* The entry of a number that was closed without us knowing, by fclose() for one. */
+	handle_closed(from, NULL);
+	h = handle_get(to);
+	usable = !h || h->kind == HANDLE_SYSTEM || !handle_foreign_mm(h);
+	if (h)
+		handle_put(h);
+	shim_busy--;
+	errno = saved;
+	return usable;
+}
+
+/* The copy has a number that was free: it can be taken back, as if close(from) had come first. */
+static int copied_anywhere(struct handle *h, int from, int to)
+{
+	if (likely(note_copy(h, to)) || other_copied(from, to))
 		return to;
-	syscall(SYS_close, to);
+	shim_busy++;
+	handle_close_own(to);
+	shim_busy--;
 	errno = EBADF;
 	return -1;
 }
 
-static int copied_to(struct handle *h, int to)
+static int copied_to(struct handle *h, int from, int to)
 {
-	int saved = errno;
-
-	if (unlikely(!note_copy(h, to))) {
-		h = handle_get(to);	/* makes the entry, if it is an object's */
-		if (h)
-			handle_put(h);
-		errno = saved;
-	}
+	if (unlikely(!note_copy(h, to)))
+		other_copied(from, to);
 	return to;
 }
 
@@ -105,7 +118,7 @@ EXPORT int dup(int fd)
 {
 	struct handle *h = handle_dup_begin(fd);
 
-	return copied_anywhere(h, NEXT(dup)(fd));
+	return copied_anywhere(h, fd, NEXT(dup)(fd));
 }
 
 EXPORT int dup2(int from, int to)
@@ -115,14 +128,14 @@ EXPORT int dup2(int from, int to)
 	if (from == to)		/* copies nothing */
 		return NEXT(dup2)(from, to);
 	h = handle_dup_begin(from);
-	return copied_to(h, NEXT(dup2)(from, to));
+	return copied_to(h, from, NEXT(dup2)(from, to));
 }
 
 EXPORT int dup3(int from, int to, int flags)
 {
 	struct handle *h = handle_dup_begin(from);
 
-	return copied_to(h, NEXT(dup3)(from, to, flags));
+	return copied_to(h, from, NEXT(dup3)(from, to, flags));
 }
 
 EXPORT int fcntl(int fd, int cmd, ...)
@@ -137,7 +150,7 @@ EXPORT int fcntl(int fd, int cmd, ...)
 	if (cmd != F_DUPFD && cmd != F_DUPFD_CLOEXEC)
 		return NEXT(fcntl)(fd, cmd, arg);
 	h = handle_dup_begin(fd);
-	return copied_anywhere(h, NEXT(fcntl)(fd, cmd, arg));
+	return copied_anywhere(h, fd, NEXT(fcntl)(fd, cmd, arg));
 }
 
 EXPORT int fcntl64(int fd, int cmd, ...)

@@ -126,6 +126,7 @@ static void descriptors(void **state)
 {
 	struct rig *g = *state;
 	int dir = open("/dev", O_RDONLY | O_DIRECTORY), a, b;
+	FILE *f;
 
 	a = openat(dir, "kvm", O_RDWR);
 	assert_int_equal(ioctl(a, KVM_GET_API_VERSION, 0), 12);
@@ -139,6 +140,21 @@ static void descriptors(void **state)
 	assert_int_equal(dup2(dir, b), b);
 	assert_errno(ioctl(b, KVM_GET_API_VERSION, 0), ENOTTY);
 	close(b);
+	/* The same by libc, whose fclose() makes the system call itself. */
+	f = fopen("/dev/kvm", "r+");
+	assert_non_null(f);
+	a = fileno(f);
+	assert_int_equal(ioctl(a, KVM_GET_API_VERSION, 0), 12);
+	fclose(f);
+	assert_int_equal(open("/dev/null", O_RDWR), a);
+	for (int i = 0; i < 2; i++) {
+		b = i ? fcntl(a, F_DUPFD, 0) : dup(a);
+		assert_true(b >= 0);
+		assert_int_equal(write(b, "x", 1), 1);
+		assert_errno(ioctl(b, KVM_GET_API_VERSION, 0), ENOTTY);
+		close(b);
+	}
+	close(a);
 	/* Copied behind our back: resolved by inode. */
 	b = (int)syscall(SYS_dup, g->sys);
 	assert_int_equal(ioctl(b, KVM_GET_API_VERSION, 0), 12);
