@@ -13,8 +13,10 @@
 /* Two thirds are for what runs, the rest for what leaves it (stubs.c): some 200,000 units. */
 #define CODE_MEM_SIZE (96ull << 20)
 #define CODE_MEM_MIN (1ull << 20)
+/* Room for 1,024 vCPUs of 1.5 MiB and 290 MiB more: a program that is not position-independent has its
+ * heap, tens of MiB for so many vCPUs, anywhere in the first GiB. */
 #define LOW_TOP 0x7e000000ul
-#define LOW_BOTTOM 0x20000000ul
+#define LOW_BOTTOM 0x10000000ul
 
 __thread struct engine *engine_current __attribute__((tls_model("initial-exec")));
 

@@ -198,3 +198,21 @@ TEST(many_1024, "1024 vCPUs all run and are all reached")
 	enough(1024);
 	reach_all(1024);
 }
+
+/* Translated code wants each vCPU's state in the first 2 GiB, where the heap of a program
+ * that is not position-independent lies too. */
+TEST(heap, "KVM_CREATE_VCPU 1024 times beside a heap in the first 2 GiB")
+{
+	const size_t heap = 160u << 20;
+	struct guest *g = guest_new(M_LONG);
+	void *p = mmap((void *)0x30000000, heap, PROT_NONE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
+
+	enough(MAX);
+	if (p == MAP_FAILED)
+		test_skip("0x30000000 is taken: %s", strerror(errno));
+	for (unsigned long i = 1; i < MAX; i++)
+		if (ioctl(g->vm, KVM_CREATE_VCPU, i) < 0)
+			test_die("KVM_CREATE_VCPU %lu: %s", i, strerror(errno));
+	munmap(p, heap);
+}
