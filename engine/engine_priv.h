@@ -376,14 +376,14 @@ int itlb_get(struct engine *e, u64 lin, struct cpage **cp);
 /* Compare the page's bytes before it is run again. */
 void itlb_distrust(struct engine *e, const struct cpage *cp);
 
-/* engine.save_flags is what LAHF and SETO leave in EAX. */
-static inline u64 engine_flags_aside(const struct engine *e)
+/* Flags as LAHF and SETO leave them in EAX, and back: exit_flags, save_flags. */
+static inline u64 flags_of_image(u64 image)
 {
-	return (e->save_flags >> 8 & (FL_ARITH & 0xff)) | (e->save_flags & 1) << 11;
+	return (image >> 8 & (FL_ARITH & 0xff)) | (image & 1) << 11;
 }
-static inline void engine_set_flags_aside(struct engine *e, u64 rflags)
+static inline u64 flags_image(u64 rflags)
 {
-	e->save_flags = (rflags & (FL_ARITH & 0xff)) << 8 | (rflags >> 11 & 1);
+	return (rflags & (FL_ARITH & 0xff)) << 8 | (rflags >> 11 & 1);
 }
 
 /* codemem.c */

@@ -117,13 +117,11 @@ int engine_init(void)
 
 void engine_flush_all(struct cpu *c) { c->engine->flush_pending = true; }
 
-/* Arithmetic flags from LAHF (bits 8-15) and SETO (bit 0). */
 struct record *engine_enter(struct engine *e, u8 *code)
 {
 	struct record *r = e->enter(code);
-	u32 f = e->exit_flags;
 
-	e->c->rflags = (e->c->rflags & ~(u64)FL_ARITH) | ((f >> 8) & 0xd5) | (u64)(f & 1) << 11;
+	e->c->rflags = (e->c->rflags & ~(u64)FL_ARITH) | flags_of_image(e->exit_flags);
 	return r;
 }
 
@@ -548,7 +546,7 @@ resume:
 				if (unlikely(fpu_live && !c->fpu_live))
 					engine_fpu_load(c);
 				if (r->aside)
-					engine_set_flags_aside(e, c->rflags);
+					e->save_flags = flags_image(c->rflags);
 				at = codemem_at(&e->mem, r->resume);
 				goto resume;
 			case TLB_NOGROUP:

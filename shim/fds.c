@@ -3,7 +3,6 @@
  * right. */
 #include "shim/shim.h"
 
-#include <errno.h>
 #include <stdarg.h>
 
 #include "abi/abi.h"

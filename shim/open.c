@@ -2,10 +2,9 @@
 /* shim/open.c - opening the node, by whatever name libc has for it. */
 #include "shim/shim.h"
 
-#include <sys/syscall.h>
-#include <unistd.h>
 #include <pthread.h>
 #include <stdarg.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 
 #include "abi/abi.h"

@@ -25,6 +25,14 @@ static int new_system(void)
 	return fd;
 }
 
+static void assert_is(int fd, const struct handle *h)
+{
+	struct handle *found = handle_peek(fd);
+
+	assert_ptr_equal(found, h);
+	handle_put(found);
+}
+
 /* The steps of two threads in the order that the race needs. */
 static void a_number_that_became_another_object_is_no_copy(void **state)
 {
@@ -59,13 +67,11 @@ static void a_number_that_became_a_stranger_is_no_copy(void **state)
 static void a_copy_is_the_object(void **state)
 {
 	int a = new_system(), to;
-	struct handle *h = handle_dup_begin(a), *copy;
+	struct handle *h = handle_dup_begin(a);
 
 	to = fcntl(a, F_DUPFD_CLOEXEC, 0);
 	assert_true(handle_dup_end(h, to));
-	copy = handle_peek(to);
-	assert_ptr_equal(copy, h);
-	handle_put(copy);
+	assert_is(to, h);
 	handle_close_own(a);
 	handle_close_own(to);
 	/* A call that failed has copied nothing. */
@@ -76,14 +82,12 @@ static void a_copy_is_the_object(void **state)
 static void a_copy_may_get_the_number_that_was_copied(void **state)
 {
 	int a = new_system(), kept = fcntl(a, F_DUPFD_CLOEXEC, 0);
-	struct handle *h = handle_dup_begin(a), *copy;
+	struct handle *h = handle_dup_begin(a);
 
 	handle_close_own(a);
 	assert_int_equal(fcntl(kept, F_DUPFD_CLOEXEC, 0), a);
 	assert_true(handle_dup_end(h, a));
-	copy = handle_peek(a);
-	assert_ptr_equal(copy, h);
-	handle_put(copy);
+	assert_is(a, h);
 	handle_close_own(a);
 	close(kept);
 }
