@@ -106,7 +106,9 @@ class Machine:
                     if mark:
                         self.result.marks.append((time.monotonic() - self.start, mark.group(1),
                                                   mark.group(2).strip()))
-                self.changed.notify_all()
+                if lines:
+                    self.changed.notify_all()
+            time.sleep(vm.BATCH)
         with self.changed:
             self.ended = True
             self.changed.notify_all()
