@@ -107,8 +107,8 @@ static u32 take(struct translator *t, struct cpage *cp, u64 rip, u32 n)
 static void make_followed(struct translator *t, struct di *d, struct cpage *cp)
 {
 	d->cls = d->cls == CL_CALL ? CL_CALL_ON : CL_JMP_ON;
-	d->needs_rcx = d->exits = true;
 	d->to = cp == t->u->cp ? NULL : cp;
+	d->exits = d->to;
 }
 
 void follow(struct translator *t)

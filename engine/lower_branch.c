@@ -480,10 +480,13 @@ static void enter_page(struct translator *t, const struct di *d)
 
 	if (!d->to)
 		return;
-	emit_flags_back(t);
 	r = new_record(t, REC_ENTRY, branch_target(t, d));
-	if (r)
-		check_token(t, d->to, r);
+	if (!r)
+		return;
+	/* What is mapped there instead may want the flags; the stack's group still needs SCR_PTR. */
+	emit_flags_aside(t);
+	cmp_abs_imm(t, (u8 *)token_of(t, d->to) + 4, (u32)(d->to->token >> 32));
+	add_cold(t, jcc32(t, CC_NE), r, FLAGS_ASIDE);
 }
 
 void emit_branch(struct translator *t, struct di *d, u32 i)

@@ -32,6 +32,14 @@ void emit_flags_restore(struct translator *t)
 	ld_abs(t, H_RAX, &e->save_rax);
 }
 
+void emit_flags_aside(struct translator *t)
+{
+	if (t->aside)
+		return;
+	emit_flags_save(t, true);
+	t->aside = true;
+}
+
 void emit_flags_back(struct translator *t)
 {
 	if (!t->aside)

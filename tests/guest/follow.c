@@ -149,3 +149,70 @@ TEST(plt, "a call through a table")
 	CHECK_STOP(s, ST_DONE);
 	CHECK_EQ(s.r.rax, 200);
 }
+
+/* The flags of a function's end are put aside for all of it, and its pushes and pops share a check. */
+CODE64(ends, "mov $200, %ecx\n xor %esi, %esi\n 1: test %ebp, %ebp\n jz 3f\n invlpg 0x203000\n"
+	"3: call 2f\n pushfq\n pop %rdi\n and $0x8d5, %edi\n add %rdi, %rsi\n dec %ecx\n jnz 1b" DONE
+	"2: push %rbx\n push %r13\n xor %ebx, %ebx\n xor %r13d, %r13d\n cmp $100, %cl\n pop %r13\n pop %rbx\n"
+	JMP_TO("ends", "0x201ff0"));
+
+static u64 flags_of_ends(void)
+{
+	u64 sum = 0, fl;
+
+	for (u32 n = 200; n; n--) {
+		__asm__ volatile("cmpb $100, %b1\n pushfq\n pop %0" : "=r"(fl) : "q"(n) : "cc", "memory");
+		sum += fl & 0x8d5;
+	}
+	return sum;
+}
+
+TEST(ends, "flags and registers at the end of a function, wherever its stack is")
+{
+	/* Without and with the second page doubted before each call. */
+	for (u32 doubt = 0; doubt < 2; doubt++)
+		for (int k = -4; k <= 4; k++) {
+			struct guest *g = prepare(ends_b, ends_e);
+			u64 sp = 0x302000 + 8 * (u64)(s64)k;
+			struct stop s;
+
+			guest_write(g, 0x201ff0, thunk, sizeof(thunk));
+			guest_write(g, 0x203000, safe_ret, sizeof(safe_ret));
+			WITH_REGS(cpu0(g), r) {
+				r.rsp = sp;
+				r.rbp = doubt;
+				r.rbx = 0x1234567887654321;
+				r.r13 = 0x8877665544332211;
+			}
+			s = run(g);
+			CHECK_STOP(s, ST_DONE);
+			CHECK_EQ(s.r.rsi, flags_of_ends());
+			CHECK_EQ(s.r.rsp, sp);
+			CHECK_EQ(s.r.rbx, 0x1234567887654321);
+			CHECK_EQ(s.r.r13, 0x8877665544332211);
+			CHECK_EQ(*g64(g, sp - 16), 0x201ff5);
+		}
+}
+
+CODE64(other, "mov $200, %ecx\n xor %esi, %esi\n 1: call 2f\n cmp $100, %ecx\n jne 3f\n mov %rdi, (%rax)\n"
+	"invlpg 0x203000\n 3: dec %ecx\n jnz 1b" DONE
+	"2: push %rbx\n cmp $50, %cl\n pop %rbx\n" JMP_TO("other", "0x201ff0"));
+/* adc esi, 0; lea rsp, [rsp + 8]; ret */
+static const u8 counting_ret[] = { 0x83, 0xd6, 0x00, 0x48, 0x8d, 0x64, 0x24, 0x08, 0xc3 };
+TEST(other, "another page is mapped there, which wants the flags")
+{
+	struct guest *g = prepare(other_b, other_e);
+	struct stop s;
+
+	guest_write(g, 0x201ff0, thunk, sizeof(thunk));
+	guest_write(g, 0x203000, safe_ret, sizeof(safe_ret));
+	guest_write(g, 0x300000, counting_ret, sizeof(counting_ret));
+	WITH_REGS(cpu0(g), r) {
+		r.rax = (u64)((u8 *)guest_pte(g, 0x203000) - g->ram);
+		r.rdi = 0x300000 | 7;
+	}
+	s = run(g);
+	CHECK_STOP(s, ST_DONE);
+	/* From 99 on they are counted: those below 50. */
+	CHECK_EQ(s.r.rsi, 49);
+}
