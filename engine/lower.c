@@ -363,13 +363,15 @@ void emit_lea(struct translator *t, struct di *d, bool keep_ptr)
 				ld_abs(t, SCR_PTR, greg_mem(t, in->index));
 				index = SCR_PTR;
 			} else { /* both in memory, one scratch: go through a borrowed register */
-				int b = dst >= 0 ? dst : H_RDI;
+				/* Of a 16-bit destination something is kept. */
+				bool borrow = dst < 0 || in->opsize == 2;
+				int b = borrow ? H_RDI : dst;
 
-				if (b == H_RDI && dst != H_RDI)
+				if (borrow)
 					st_abs(t, H_RDI, &t->e->spill[0]);
 				ld_abs(t, (u32)b, greg_mem(t, in->index));
 				lea(t, in->addrsize == 8, SCR_TMP, SCR_TMP, b, in->scale, (s32)disp);
-				if (b == H_RDI && dst != H_RDI)
+				if (borrow)
 					ld_abs(t, H_RDI, &t->e->spill[0]);
 				store_greg(t, in->reg, SCR_TMP, in->opsize);
 				return;

@@ -281,6 +281,12 @@ static void reg_written(struct regver *v, u8 g, u16 *next)
 	}
 }
 
+/* What a base may be moved by, and stay the same: with UNIT_MAX_INSNS of them, all positions that begin
+ * at GROUP_DISP_MAX at most are still displacements of 32 bits. */
+#define GROUP_DISP_MAX 0x70000000
+_Static_assert(GROUP_DISP_MAX + 2ll * UNIT_MAX_INSNS * 65536 < 0x7fffffff, "make_groups()");
+static bool is_small(s64 v) { return v < 65536 && v > -65536; }
+
 static void track(struct translator *t, const struct di *d, struct regver *v, u16 *next)
 {
 	const struct insn *in = &d->in;
@@ -311,7 +317,7 @@ static void track(struct translator *t, const struct di *d, struct regver *v, u1
 		return;
 	case CL_LEA:
 		if (in->base == in->reg && in->index == INSN_NOREG && in->opsize == word &&
-		    in->addrsize == word) {
+		    in->addrsize == word && is_small(in->disp)) {
 			v->off[in->reg] += (s32)in->disp;
 			return;
 		}
@@ -320,7 +326,7 @@ static void track(struct translator *t, const struct di *d, struct regver *v, u1
 	default:
 		break;
 	}
-	if (d->add && in->opsize == word && (s64)in->imm < 65536 && (s64)in->imm > -65536) {
+	if (d->add && in->opsize == word && is_small((s64)in->imm)) {
 		v->off[d->greg] += d->add * (s32)in->imm;
 		return;
 	}
@@ -333,6 +339,8 @@ static bool groupable(const struct translator *t, const struct access *a)
 	if (access_const(t, a) || a->size == 0 || a->size > 64 || a->bitreg != INSN_NOREG)
 		return false;
 	if (a->base == INSN_NOREG || a->base == INSN_RIP)
+		return false;
+	if (a->disp > GROUP_DISP_MAX || a->disp < -GROUP_DISP_MAX)
 		return false;
 	if (t64(t))
 		return a->addrsize == 8 && a->seg != S_FS && a->seg != S_GS;
