@@ -17,16 +17,21 @@ TEST(lea16, "LEA with a 16-bit destination leaves the rest of the register alone
 	CHECK_EQ(s.r.rdi, 0x99aabbccddee0146);
 }
 
+/* A page fault at `cr2` when run with this RBX. */
+static void check_fault(struct guest *g, u64 rbx, u64 cr2)
+{
+	struct stop s;
+
+	WITH_REGS(cpu0(g), r) r.rbx = rbx;
+	s = run(g);
+	CHECK_EXC(s, 14, 0);
+	CHECK_EQ(s.cr2, cr2);
+}
+
 CODE64(lea32, "mov (%rbx), %rax\n lea 0x7fffffff(%rbx), %rbx\n lea 0x7fffffff(%rbx), %rbx\n mov 2(%rbx), %rcx" DONE);
 TEST(lea32, "a base that LEA moves by 4 GiB is another base")
 {
-	struct guest *g = guest_with(M_LONG, lea32);
-	struct stop s;
-
-	WITH_REGS(cpu0(g), r) r.rbx = 0x300000;
-	s = run(g);
-	CHECK_EXC(s, 14, 0);
-	CHECK_EQ(s.cr2, 0x100300000);
+	check_fault(guest_with(M_LONG, lea32), 0x300000, 0x100300000);
 }
 
 /* The lower of the two is 0x300000 if the displacement wraps. */
@@ -34,11 +39,5 @@ CODE64(disp32, "mov 0x300000, %rdx\n mov -0x80000000(%rbx), %rax\n sub $8, %rbx\
 	"mov -0x80000000(%rbx), %rcx" DONE);
 TEST(disp32, "a displacement of -2 GiB, and a base that goes down")
 {
-	struct guest *g = guest_with(M_LONG, disp32);
-	struct stop s;
-
-	WITH_REGS(cpu0(g), r) r.rbx = 0xffffffff80300008;
-	s = run(g);
-	CHECK_EXC(s, 14, 0);
-	CHECK_EQ(s.cr2, 0xffffffff00300008);
+	check_fault(guest_with(M_LONG, disp32), 0xffffffff80300008, 0xffffffff00300008);
 }
