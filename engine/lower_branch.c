@@ -84,8 +84,8 @@ void emit_cold(struct translator *t)
 
 		set_rel32(s->site, t->p);
 		if (s->flags == FLAGS_ASIDE)
-			st_abs(t, H_RAX, &t->e->save_rax);
-		if (s->flags != FLAGS_HOST)
+			emit_flags_unaside(t);
+		else if (s->flags == FLAGS_SAVED)
 			emit_flags_restore(t);
 		if (s->rec->kind == REC_LINK)
 			link_of(s->rec)->stub = code_off(t, t->p);

@@ -32,6 +32,12 @@ void emit_flags_restore(struct translator *t)
 	ld_abs(t, H_RAX, &e->save_rax);
 }
 
+void emit_flags_unaside(struct translator *t)
+{
+	st_abs(t, H_RAX, &t->e->save_rax);
+	emit_flags_restore(t);
+}
+
 void emit_flags_aside(struct translator *t)
 {
 	if (t->aside)
@@ -44,8 +50,7 @@ void emit_flags_back(struct translator *t)
 {
 	if (!t->aside)
 		return;
-	st_abs(t, H_RAX, &t->e->save_rax);
-	emit_flags_restore(t);
+	emit_flags_unaside(t);
 	t->aside = false;
 }
 
@@ -272,9 +277,8 @@ s32 emit_check(struct translator *t, const struct access *a0, u32 len, bool writ
 	if (t->aside || (save_flags && t->may_aside)) {
 		flags = FLAGS_ASIDE;
 		r->r.aside = t->aside;
-		if (!t->aside)
-			emit_flags_save(t, true);
-		t->aside = t->aside_used = true;
+		emit_flags_aside(t);
+		t->aside_used = true;
 	} else if (save_flags) {
 		emit_flags_save(t, a->base == R_RAX || a->index == R_RAX || a->bitreg == R_RAX);
 	}

@@ -185,6 +185,7 @@ void emit_access(struct translator *t, struct di *d, u32 n, int *ptr, s32 *off);
 u8 *emit_tlb_check(struct translator *t, const struct tlb_entry *te, u32 len);
 void emit_flags_save(struct translator *t, bool keep_rax);
 void emit_flags_restore(struct translator *t);
+void emit_flags_unaside(struct translator *t);	/* from FLAGS_ASIDE to FLAGS_HOST */
 void emit_flags_aside(struct translator *t);	/* FLAGS_ASIDE from here on; only before what spares them */
 void emit_flags_back(struct translator *t);	/* FLAGS_ASIDE is over, if it has begun */
 void emit_fpu_check(struct translator *t, u64 rip, bool save_flags);

@@ -36,14 +36,21 @@ CODE64(chain, "mov $200, %ecx\n xor %eax, %eax\n 1: call 2f\n inc %eax\n dec %ec
 	"2: " JMP_TO("chain", "0x201ff0"));
 static const u8 thunk[] = { 0xe8, 0x0b, 0x10, 0x00, 0x00, 0x0f, 0x0b };	/* call 0x203000; ud2 */
 static const u8 safe_ret[] = { 0x48, 0x8d, 0x64, 0x24, 0x08, 0xc3 };
-TEST(chain, "a return by way of two more pages, and what it leaves below the stack pointer")
+
+static struct guest *prepare_thunk(const u8 *b, const u8 *e)
 {
-	struct guest *g = prepare(chain_b, chain_e);
-	struct stop s;
+	struct guest *g = prepare(b, e);
 
 	guest_write(g, 0x201ff0, thunk, sizeof(thunk));
 	guest_write(g, 0x203000, safe_ret, sizeof(safe_ret));
-	s = run(g);
+	return g;
+}
+
+TEST(chain, "a return by way of two more pages, and what it leaves below the stack pointer")
+{
+	struct guest *g = prepare_thunk(chain_b, chain_e);
+	struct stop s = run(g);
+
 	CHECK_STOP(s, ST_DONE);
 	CHECK_EQ(s.r.rax, 200);
 	CHECK_EQ(s.r.rsp, G_STACK);
@@ -63,17 +70,24 @@ TEST(patch, "the guest changes it")
 
 CODE64(remap, "mov $200, %ecx\n xor %eax, %eax\n 1: " CALL_TO("remap", "0x200000")
 	"cmp $100, %ecx\n jne 2f\n mov %rdi, (%rsi)\n invlpg 0x200000\n 2: dec %ecx\n jnz 1b" DONE);
+
+/* Run with RDI to be stored at RSI, which maps 0x300000 at `va`. */
+static struct stop run_to_map(struct guest *g, u64 va)
+{
+	WITH_REGS(cpu0(g), r) {
+		r.rsi = (u64)((u8 *)guest_pte(g, va) - g->ram);
+		r.rdi = 0x300000 | 7;
+	}
+	return run(g);
+}
+
 TEST(remap, "another page is mapped there")
 {
 	struct guest *g = prepare(remap_b, remap_e);
 	struct stop s;
 
 	guest_write(g, 0x300000, add2, sizeof(add2));
-	WITH_REGS(cpu0(g), r) {
-		r.rsi = (u64)((u8 *)guest_pte(g, 0x200000) - g->ram);
-		r.rdi = 0x300000 | 7;
-	}
-	s = run(g);
+	s = run_to_map(g, 0x200000);
 	CHECK_STOP(s, ST_DONE);
 	CHECK_EQ(s.r.rax, 101 + 2 * 99);
 }
@@ -172,12 +186,10 @@ TEST(ends, "flags and registers at the end of a function, wherever its stack is"
 	/* Without and with the second page doubted before each call. */
 	for (u32 doubt = 0; doubt < 2; doubt++)
 		for (int k = -4; k <= 4; k++) {
-			struct guest *g = prepare(ends_b, ends_e);
+			struct guest *g = prepare_thunk(ends_b, ends_e);
 			u64 sp = 0x302000 + 8 * (u64)(s64)k;
 			struct stop s;
 
-			guest_write(g, 0x201ff0, thunk, sizeof(thunk));
-			guest_write(g, 0x203000, safe_ret, sizeof(safe_ret));
 			WITH_REGS(cpu0(g), r) {
 				r.rsp = sp;
 				r.rbp = doubt;
@@ -194,25 +206,19 @@ TEST(ends, "flags and registers at the end of a function, wherever its stack is"
 		}
 }
 
-CODE64(other, "mov $200, %ecx\n xor %esi, %esi\n 1: call 2f\n cmp $100, %ecx\n jne 3f\n mov %rdi, (%rax)\n"
+CODE64(other, "mov $200, %ecx\n xor %eax, %eax\n 1: call 2f\n cmp $100, %ecx\n jne 3f\n mov %rdi, (%rsi)\n"
 	"invlpg 0x203000\n 3: dec %ecx\n jnz 1b" DONE
 	"2: push %rbx\n cmp $50, %cl\n pop %rbx\n" JMP_TO("other", "0x201ff0"));
-/* adc esi, 0; lea rsp, [rsp + 8]; ret */
-static const u8 counting_ret[] = { 0x83, 0xd6, 0x00, 0x48, 0x8d, 0x64, 0x24, 0x08, 0xc3 };
+/* adc eax, 0; lea rsp, [rsp + 8]; ret */
+static const u8 counting_ret[] = { 0x83, 0xd0, 0x00, 0x48, 0x8d, 0x64, 0x24, 0x08, 0xc3 };
 TEST(other, "another page is mapped there, which wants the flags")
 {
-	struct guest *g = prepare(other_b, other_e);
+	struct guest *g = prepare_thunk(other_b, other_e);
 	struct stop s;
 
-	guest_write(g, 0x201ff0, thunk, sizeof(thunk));
-	guest_write(g, 0x203000, safe_ret, sizeof(safe_ret));
 	guest_write(g, 0x300000, counting_ret, sizeof(counting_ret));
-	WITH_REGS(cpu0(g), r) {
-		r.rax = (u64)((u8 *)guest_pte(g, 0x203000) - g->ram);
-		r.rdi = 0x300000 | 7;
-	}
-	s = run(g);
+	s = run_to_map(g, 0x203000);
 	CHECK_STOP(s, ST_DONE);
 	/* From 99 on they are counted: those below 50. */
-	CHECK_EQ(s.r.rsi, 49);
+	CHECK_EQ(s.r.rax, 49);
 }
