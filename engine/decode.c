@@ -204,6 +204,17 @@ bool insn_needs_alignment(const struct insn *in)
 	}
 }
 
+bool insn_may_skip_store(const struct insn *in)
+{
+	switch (in->mnemonic) {
+	case ZYDIS_MNEMONIC_FST: case ZYDIS_MNEMONIC_FSTP: case ZYDIS_MNEMONIC_FIST:
+	case ZYDIS_MNEMONIC_FISTP: case ZYDIS_MNEMONIC_FISTTP: case ZYDIS_MNEMONIC_FBSTP:
+		return in->mem_w;
+	default:
+		return false;
+	}
+}
+
 u32 insn_align_mask(const struct insn *in, u32 size)
 {
 	/* What has an alignment of its own raises #GP; elements under a mask have none. */

@@ -59,6 +59,10 @@ bool insn_is_bitstring(const struct insn *in);
 /* 16-byte operand that must be aligned: legacy SSE except the unaligned moves, the
  * aligned VEX moves, CMPXCHG16B (APM1 4.3.2, 4.6.3). VEX 32-byte forms: 32. */
 bool insn_needs_alignment(const struct insn *in);
+/* A number that the x87 stores, unless that raises an unmasked exception: it completes, and memory is as
+ * it was (APM1 6.8.2). All others store their whole operand or fault, or are not run on a copy
+ * (slow_vec.c). */
+bool insn_may_skip_store(const struct insn *in);
 /* Address bits that must be zero in an operand of `size` bytes while alignment is
  * checked (APM2 8.2.18); 0: never #AC. */
 u32 insn_align_mask(const struct insn *in, u32 size);

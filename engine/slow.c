@@ -7,6 +7,7 @@
  * and a one-instruction unit runs on it. Only stack and branch instructions,
  * whose operand is the transfer itself, are spelled out here.
  */
+#include "base/mem.h"
 #include "engine/engine_priv.h"
 
 static int lin_of(struct cpu *c, u8 seg, u64 ea, u32 len, bool write, u64 *lin)
@@ -194,6 +195,25 @@ static int run_alone(struct engine *e, u8 *ptr)
 	}
 }
 
+/*
+ * The instruction that has just run on the bounce buffer is one of insn_may_skip_store(): has it stored? Every
+ * one of them waits, so what is pending now it has raised itself. Precision is raised with the
+ * result in its place, the others instead of it.
+ */
+static bool x87_stored(struct cpu *c)
+{
+	u16 sw, cw;
+
+	if (c->fpu_live) {
+		__asm__ volatile("fnstsw %0" : "=m"(sw));
+		__asm__ volatile("fnstcw %0" : "=m"(cw));
+	} else {
+		cw = *(u16 *)c->xsave;
+		sw = *(u16 *)(c->xsave + 2);
+	}
+	return !(sw & ~cw & 0x1f);
+}
+
 static int bounce_access(struct engine *e, const struct insn *in, bool *exit)
 {
 	struct cpu *c = e->c;
@@ -237,8 +257,13 @@ static int bounce_access(struct engine *e, const struct insn *in, bool *exit)
 		r = c->ops->mem_read(c, lin, e->bounce, n, cpu_mmu_idx(c));
 		if (r)
 			return r;
+	} else {
+		/* Never what another access has left there. */
+		cpu_zero(e->bounce, n);
 	}
 	r = run_alone(e, e->bounce);
+	if (r == CPU_OK && in->mem_w && insn_may_skip_store(in) && !x87_stored(c))
+		return CPU_OK;
 	if (r == CPU_OK && in->mem_w) {
 		r = c->ops->mem_write(c, lin, e->bounce, n, cpu_mmu_idx(c));
 		if (r == CPU_EXIT) {
