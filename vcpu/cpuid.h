@@ -5,7 +5,7 @@
  * Row: name, leaf, sub-leaf, register, bit, host requirement. H: offered when the
  * host's CPUID has the same bit, because its instructions run on the host. V: the same, and
  * the host's XCR0 must have AVX. N: ours alone, offered everywhere. O: the same, when
- * the environment asks for it (docs/engine.md).
+ * the environment asks for it (docs/engine.md). U: not offered, but works where a VMM says so.
  */
 #ifndef VCPU_CPUID_H
 #define VCPU_CPUID_H
@@ -13,7 +13,7 @@
 #include "vcpu/vcpu.h"
 
 enum cpuid_reg { CPUID_EAX, CPUID_EBX, CPUID_ECX, CPUID_EDX };
-enum cpuid_host { CPUID_N, CPUID_H, CPUID_V, CPUID_O, CPUID_S };
+enum cpuid_host { CPUID_N, CPUID_H, CPUID_V, CPUID_O, CPUID_S, CPUID_U };
 
 #define CPUID_FEATURES(X) \
 	X(FPU,		1, 0, EDX, 0, N) \
@@ -98,6 +98,7 @@ enum cpuid_host { CPUID_N, CPUID_H, CPUID_V, CPUID_O, CPUID_S };
 	 * other instructions than it wrote. They only cost, so it is told that it needs none: by \
 	 * the bits below, and for a VMM that does not know leaf 8000_0021 by MSR_ARCH_CAP. */ \
 	X(IBRS,		0x80000008, 0, EBX, 14, N) \
+	X(VIRT_SSBD,	0x80000008, 0, EBX, 25, U) \
 	X(SSB_NO,	0x80000008, 0, EBX, 26, N) \
 	X(BTC_NO,	0x80000008, 0, EBX, 29, N) \
 	/* What of SVM a nested hypervisor gets (facts 4.1). */ \

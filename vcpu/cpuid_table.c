@@ -156,6 +156,8 @@ static bool host_offers(const struct cpuid_feature_row *f, struct host_leaf *h)
 
 	if (f->host == CPUID_N)
 		return true;
+	if (f->host == CPUID_U)
+		return false;
 	if (f->host == CPUID_O)
 		return la57_option();
 	if (f->host == CPUID_S)

@@ -26,6 +26,9 @@ struct msr_row {
 
 enum { LIST_N, LIST_L, LIST_F };
 
+/* The one feature MSR that is not part of the model: microcode can be loaded at any time. */
+#define MSR_UCODE_REV 0x8b
+
 #define RD(name) static int rd_##name(struct vcpu *v, const struct msr_row *row, u32 msr, \
 				      u64 *val, bool host)
 #define WR(name) static int wr_##name(struct vcpu *v, const struct msr_row *row, u32 msr, \
@@ -119,6 +122,10 @@ WR(constant)
 {
 	return -EINVAL;
 }
+
+/* Gone from newer processors, but old systems touch them: a value, and writes are dropped. */
+#define rd_legacy rd_constant
+#define wr_legacy wr_ignore
 
 /* -- time -- */
 
@@ -421,6 +428,20 @@ WR(arch_cap)
 	return 0;
 }
 
+/* No PMU, hence none of its capabilities; not even readable without CPUID's PDCM. */
+RD(perf_cap)
+{
+	if (!host)
+		return -EINVAL;
+	*val = 0;
+	return 0;
+}
+
+WR(perf_cap)
+{
+	return host ? 0 : -EINVAL;
+}
+
 /* IBRS can be set and means nothing. */
 RD(spec_ctrl)
 {
@@ -437,6 +458,50 @@ WR(spec_ctrl)
 	v->p->msr.spec_ctrl = val;
 	return 0;
 }
+
+/* The virtual form of SPEC_CTRL.SSBD (CPUID 8000_0008 EBX[25]): nothing here bypasses a store. */
+RD(virt_spec_ctrl)
+{
+	if (!host && !cpuid_has(v, CPUID_F_VIRT_SSBD))
+		return -EINVAL;
+	*val = v->p->msr.virt_spec_ctrl;
+	return 0;
+}
+
+WR(virt_spec_ctrl)
+{
+	if (!host && !cpuid_has(v, CPUID_F_VIRT_SSBD))
+		return -EINVAL;
+	v->p->msr.virt_spec_ctrl = val;
+	return 0;
+}
+
+RD(osvw)
+{
+	return cpuid_has(v, CPUID_F_OSVW) ? rd_priv(v, row, msr, val, host) : -EINVAL;
+}
+
+WR(osvw)
+{
+	return cpuid_has(v, CPUID_F_OSVW) ? wr_priv(v, row, msr, val, host) : -EINVAL;
+}
+
+/* Models 2 to 1fh of family 15h say that errata of their instruction cache have been dealt with. */
+RD(f15h_ic_cfg)
+{
+	const struct kvm_cpuid_entry2 *e = cpuid_find(v, 1, 0);
+	u32 family, model;
+
+	if (!e)
+		return -ENOENT;
+	/* APM3 E.3.2: the extended fields count with base family fh. */
+	family = (e->eax >> 8 & 15) + ((e->eax >> 8 & 15) == 15 ? e->eax >> 20 & 255 : 0);
+	model = (e->eax >> 4 & 15) | (e->eax >> 12 & 0xf0);
+	*val = family == 0x15 && model >= 2 && model < 0x20 ? 0x1e : 0;
+	return 0;
+}
+
+#define wr_f15h_ic_cfg wr_constant
 
 RD(hwcr)
 {
@@ -849,13 +914,13 @@ void msr_reset(struct vcpu *v)
 	/* Feature MSRs begin as 0, except those that KVM set for old programs (its quirk). */
 	m->ucode_rev = m->arch_cap = m->platform_info = 0;
 	if (!(v->cfg->disabled_quirks & QUIRK_STUFF_FEATURE_MSRS)) {
-		msr_feature_get(0x8b, &m->ucode_rev);
+		msr_feature_get(MSR_UCODE_REV, &m->ucode_rev);
 		msr_feature_get(0x10a, &m->arch_cap);
 		m->platform_info = CPUID_FAULT;
 	}
 	m->poll_control = 1;
 	m->misc_enable = MISC_UNAVAILABLE;
-	m->mcg_cap = 0;
+	m->mcg_cap = MC_BANKS;
 	v->c->pat = 0x0007040600070406ull;
 }
 
@@ -886,8 +951,14 @@ u32 msr_feature_list(u32 *out, u32 max)
 int msr_feature_get(u32 msr, u64 *val)
 {
 	switch (msr) {
-	case 0x8b:
+	case MSR_UCODE_REV:
 		*val = 0x01000065;
+		return 0;
+	case 0xce:
+		*val = CPUID_FAULT;
+		return 0;
+	case 0x345:
+		*val = 0;
 		return 0;
 	case 0x10a:
 		*val = MSR_ARCH_CAP;

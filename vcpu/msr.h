@@ -33,6 +33,7 @@
 	X(PLATFORM_ID,		0x17, 1,	N, ignore, 0, 0) \
 	X(APIC_BASE,		0x1b, 1,	N, apic_base, 0, MSR_ALL) \
 	X(EBL_CR_POWERON,	0x2a, 1,	N, ignore, 0, 0) \
+	X(EBC_FREQ,		0x2c, 1,	N, constant, 1 << 24, 0) \
 	X(SMI_COUNT,		0x34, 1,	L, host_only, MSR_OFF(smi_count), MSR_ALL) \
 	X(TSC_ADJUST,		0x3b, 1,	L, tsc_adjust, 0, MSR_ALL) \
 	X(SPEC_CTRL,		0x48, 1,	L, spec_ctrl, 0, 1) \
@@ -40,9 +41,10 @@
 	X(UCODE_REV,		0x8b, 1,	F, ucode, 0, MSR_ALL) \
 	X(P6_PERFCTR,		0xc1, 2,	N, ignore, 0, MSR_ALL) \
 	X(FSB_FREQ,		0xcd, 1,	N, constant, 3, 0) \
-	X(PLATFORM_INFO,	0xce, 1,	L, platform_info, 0, MSR_ALL) \
+	X(PLATFORM_INFO,	0xce, 1,	F, platform_info, 0, MSR_ALL) \
 	X(MTRRCAP,		0xfe, 1,	N, constant, 0x508, 0) \
 	X(ARCH_CAP,		0x10a, 1,	F, arch_cap, 0, MSR_ALL) \
+	X(BBL_CR_CTL3,		0x11e, 1,	N, legacy, 0xbe702111, MSR_ALL) \
 	X(MISC_FEATURES,	0x140, 1,	L, misc_features, 0, 1) \
 	X(SYSENTER_CS,		0x174, 1,	L, cpu, CPU_OFF(sysenter_cs), MSR_ALL) \
 	X(SYSENTER_ESP,		0x175, 1,	L, cpu_addr, CPU_OFF(sysenter_esp), MSR_ALL) \
@@ -64,6 +66,7 @@
 	X(PAT,			0x277, 1,	L, pat, 0, MSR_ALL) \
 	X(MCI_CTL2,		0x280, 32,	N, mc_ctl2, 0, MC_CTL2_EN | MC_CTL2_THRESHOLD) \
 	X(MTRR_DEF,		0x2ff, 1,	N, mtrr, 0, MSR_ALL) \
+	X(PERF_CAP,		0x345, 1,	F, perf_cap, 0, 0) \
 	X(MC_BANKS,		0x400, 128,	N, mc, 0, MSR_ALL) \
 	X(RAPL_UNIT,		0x606, 1,	N, ignore, 0, 0) \
 	X(PKG_ENERGY,		0x611, 1,	N, ignore, 0, 0) \
@@ -93,6 +96,7 @@
 	X(K7_EVNTSEL,		0xc0010000, 8,	N, ignore, 0, MSR_ALL) \
 	X(SYSCFG,		0xc0010010, 1,	N, ignore, 0, MSR_ALL) \
 	X(HWCR,			0xc0010015, 1,	L, hwcr, 0, MSR_ALL) \
+	X(K7_CLK_CTL,		0xc001001b, 1,	N, legacy, 0x20000000, MSR_ALL) \
 	X(NB_CFG,		0xc001001f, 1,	N, ignore, 0, MSR_ALL) \
 	X(PATCH_LOADER,		0xc0010020, 1,	N, ignore, 0, MSR_ALL) \
 	X(INT_PENDING,		0xc0010055, 1,	N, ignore, 0, MSR_ALL) \
@@ -102,10 +106,14 @@
 	X(IGNNE,		0xc0010115, 1,	N, svm, 0, MSR_ALL) \
 	X(HSAVE_PA,		0xc0010117, 1,	L, svm, 0, MSR_ALL) \
 	X(AVIC_DOORBELL,	0xc001011b, 1,	N, svm, 0, MSR_ALL) \
-	X(OSVW_LEN,		0xc0010140, 1,	N, priv, MSR_OFF(osvw_len), MSR_ALL) \
-	X(OSVW_STATUS,		0xc0010141, 1,	N, priv, MSR_OFF(osvw_status), MSR_ALL) \
+	X(VIRT_SPEC_CTRL,	0xc001011f, 1,	L, virt_spec_ctrl, 0, 4) \
+	X(OSVW_LEN,		0xc0010140, 1,	N, osvw, MSR_OFF(osvw_len), MSR_ALL) \
+	X(OSVW_STATUS,		0xc0010141, 1,	N, osvw, MSR_OFF(osvw_status), MSR_ALL) \
+	X(F15H_IC_CFG,		0xc0011021, 1,	N, f15h_ic_cfg, 0, 0) \
 	X(DC_CFG,		0xc0011022, 1,	N, ignore, 0, MSR_ALL) \
+	X(TW_CFG,		0xc0011023, 1,	N, ignore, 0, MSR_ALL) \
 	X(DE_CFG,		0xc0011029, 1,	F, priv, MSR_OFF(de_cfg), 2) \
-	X(BU_CFG2,		0xc001102a, 1,	N, ignore, 0, MSR_ALL)
+	X(BU_CFG2,		0xc001102a, 1,	N, ignore, 0, MSR_ALL) \
+	X(EX_CFG,		0xc001102c, 1,	N, ignore, 0, MSR_ALL)
 
 #endif

@@ -119,7 +119,7 @@ struct vcpu_msrs {
 	u64 mtrr_def, mtrr_fixed[11], mtrr_var[16];
 	u64 tsc_adjust;
 	u64 misc_enable, misc_features, hwcr, platform_info, ucode_rev, de_cfg,
-	    arch_cap, spec_ctrl;
+	    arch_cap, spec_ctrl, virt_spec_ctrl;
 	u64 osvw_len, osvw_status;
 	u64 mcg_cap, mcg_status, mcg_ctl, mc[MC_BANKS][4], mc_ctl2[MC_BANKS];
 	u64 smi_count, power_ctl;

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * tests/abi/rules_model.c - what makes a virtual CPU the model it is: MSRs that every KVM answers,
+ * when CPUID and the feature MSRs are frozen, where the PV leaves stand, the first TSC.
+ *
+ *   build/tests/abi/abi_rules NAME        one rule, under scripts/hide-kvm and standin run
+ */
+#include <stdlib.h>
+#include <time.h>
+
+#include "tests/abi/abi.h"
+
+#define RDMSR(msr) \
+	0x66, 0xb9, (msr) & 0xff, (msr) >> 8 & 0xff, (msr) >> 16 & 0xff, (u8)((msr) >> 24), 0x0f, 0x32
+
+/* The guest executes RDMSR or WRMSR (EDX:EAX = 0:val) and HLT. The exit; *val is what it read. */
+static long guest_msr(u32 msr, bool write, u32 in, u64 *val)
+{
+	u8 code[] = { RDMSR(msr), 0xf4 };
+	struct kvm_regs r;
+	long why;
+
+	if (write)
+		code[7] = 0x30;
+	load(code, sizeof(code));
+	r = regs();
+	r.rax = in;
+	set_regs(&r);
+	why = run();
+	r = regs();
+	*val = (r.rax & 0xffffffff) | r.rdx << 32;
+	return why;
+}
+
+/* Faulting RDMSR and WRMSR become exits. */
+static void faults_exit(void)
+{
+	MUST(!enable(m.vm, KVM_CAP_X86_USER_SPACE_MSR, KVM_MSR_EXIT_REASON_INVAL |
+		     KVM_MSR_EXIT_REASON_UNKNOWN));
+}
+
+/* -- MSRs -- */
+
+static const struct {
+	u32 msr;
+	u64 val;
+	bool writes_ignored;
+} every_amd[] = {
+	{ 0xc0011022, 0, true },	/* DC_CFG */
+	{ 0xc0011023, 0, true },	/* TW_CFG */
+	{ 0xc001102a, 0, true },	/* BU_CFG2 */
+	{ 0xc001102c, 0, true },	/* EX_CFG */
+	{ 0xc001001b, 0x20000000, true },	/* K7_CLK_CTL */
+	{ 0x11e, 0xbe702111, true },	/* BBL_CR_CTL3 */
+	{ 0x2c, 1 << 24, false },	/* EBC_FREQUENCY_ID */
+	{ 0xc0011021, 0, false },	/* F15H_IC_CFG */
+};
+
+RULE(msrs_of_every_model, "6.9", "MSRs that KVM answers on every AMD model, host and guest; writes")
+{
+	machine(M_CPUID);
+	faults_exit();
+	for (u32 i = 0; i < ARRAY_SIZE(every_amd); i++) {
+		u32 msr = every_amd[i].msr;
+		u64 v = ~0ull;
+		char name[40];
+		long why;
+
+		snprintf(name, sizeof(name), "MSR %#x", msr);
+#define SAYS(want, got) check(__FILE__, __LINE__, name, want, got, true, false, 0, NULL)
+		SAYS(1, get_msr(m.cpu, msr, &v));
+		SAYS((long)every_amd[i].val, (long)v);
+		SAYS(KVM_EXIT_HLT, guest_msr(msr, false, 0, &v));
+		SAYS((long)every_amd[i].val, (long)v);
+		why = guest_msr(msr, true, 0x55, &v);
+		SAYS(every_amd[i].writes_ignored ? KVM_EXIT_HLT : KVM_EXIT_X86_WRMSR, why);
+		m.run->msr.error = 1;
+		machine(M_CPUID);
+		faults_exit();
+	}
+}
+
+RULE(msr_virt_spec_ctrl, "6.9", "VIRT_SPEC_CTRL: user space always, the guest by VIRT_SSBD; bit 2 only")
+{
+	u64 v = 1;
+
+	machine(M_CPUID);
+	faults_exit();
+	EQ(get_msr(m.cpu, 0xc001011f, &v), 1);
+	EQ(v, 0);
+	EQ(set_msr(m.cpu, 0xc001011f, 4), 1);
+	EQ(get_msr(m.cpu, 0xc001011f, &v), 1);
+	EQ(v, 4);
+	EQ(set_msr(m.cpu, 0xc001011f, 2), 0);
+	EQ(guest_msr(0xc001011f, false, 0, &v), KVM_EXIT_X86_RDMSR);
+}
+
+RULE(msr_osvw, "6.9", "the OSVW MSRs are there by their CPUID bit, for user space too")
+{
+	u64 v;
+
+	machine(0);
+	EQ(get_msr(m.cpu, 0xc0010140, &v), 0);
+	EQ(set_msr(m.cpu, 0xc0010141, 1), 0);
+	MUST(!set_cpuid(m.cpu));
+	EQ(get_msr(m.cpu, 0xc0010140, &v), 1);
+	EQ(set_msr(m.cpu, 0xc0010141, 1), 1);
+}
+
+RULE(mcg_cap_new, "5.1", "MCG_CAP of a new vCPU: 32 banks, none of the optional features")
+{
+	u64 v = 0;
+
+	machine(M_CPUID);
+	EQ(get_msr(m.cpu, 0x179, &v), 1);
+	EQ(v, 32);
+	EQ(get_msr(m.cpu, 0x47f, &v), 1);	/* MISC of the last bank */
+	EQ(get_msr(m.cpu, 0x480, &v), 0);
+}
