@@ -234,8 +234,7 @@ int vcpu_set_cpuid2(struct vcpu *v, const struct kvm_cpuid_entry2 *e, u32 n)
 
 	if (n > CPUID_MAX)
 		return -E2BIG;
-	if (v->p->ran) {
-		/* The guest may have looked: the same again is all that is allowed. */
+	if (vcpu_frozen(v)) {	/* the same again is all that is allowed */
 		cpuid_update_dynamic(v);
 		if (n != t->n)
 			return -EINVAL;

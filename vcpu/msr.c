@@ -796,6 +796,11 @@ static int msr_write(struct vcpu *v, u32 msr, u64 val, bool host)
 
 	if (!row)
 		return -ENOENT;
+	if (unlikely(host && row->list == LIST_F) && msr != MSR_UCODE_REV && vcpu_frozen(v)) {
+		u64 cur;
+
+		return row->rd(v, row, msr, &cur, true) || cur != val ? -EINVAL : 0;
+	}
 	if (val & ~row->writable) {
 		/* Rows without writable bits are read-only; user space may restore them. */
 		u64 cur;

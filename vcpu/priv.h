@@ -157,7 +157,7 @@ struct vcpu_priv {
 	bool step_shadow;	/* an event waits for the end of an STI or MOV SS shadow */
 	bool pv_eoi_pending;	/* the guest may have taken the PV EOI short cut */
 	bool user_pdptes;	/* KVM_SET_SREGS2 gave them: do not load them from memory */
-	bool ran;		/* KVM_RUN was called: CPUID is frozen */
+	bool ran;		/* has entered the guest once */
 	bool enforce_pv;	/* KVM_CAP_ENFORCE_PV_FEATURE_CPUID */
 	u8 stuck;		/* exits in a row without a reason */
 	u64 stuck_rip;
@@ -303,6 +303,12 @@ u64 vcpu_get_apic_base(struct vcpu *v);
 int vcpu_set_apic_base(struct vcpu *v, u64 val, bool host);
 
 /* -- cpuid.c -- */
+/* CPUID and the feature MSRs are what they are: the guest may have looked at them, or what was
+ * derived from them is in force (a nested guest's state). */
+static inline bool vcpu_frozen(const struct vcpu *v)
+{
+	return v->p->ran || v->c->in_l2;
+}
 void cpuid_init(struct vcpu *v);
 void cpuid_update_dynamic(struct vcpu *v);
 void cpuid_hook(struct cpu *c, u32 leaf, u32 subleaf, u32 out[4]);

@@ -117,3 +117,81 @@ RULE(mcg_cap_new, "5.1", "MCG_CAP of a new vCPU: 32 banks, none of the optional 
 	EQ(get_msr(m.cpu, 0x47f, &v), 1);	/* MISC of the last bank */
 	EQ(get_msr(m.cpu, 0x480, &v), 0);
 }
+
+/* -- frozen -- */
+
+static struct kvm_cpuid2 *cpuid_of(int cpu)
+{
+	struct kvm_cpuid2 *c = calloc(1, sizeof(*c) + 256 * sizeof(c->entries[0]));
+
+	MUST(c);
+	c->nent = 256;
+	MUST(!ioctl(cpu, KVM_GET_CPUID2, c));
+	return c;
+}
+
+static void is_frozen(bool frozen)
+{
+	static const u32 immutable[] = { 0x10a, 0xce, 0x345, 0xc0011029 };
+	struct kvm_cpuid2 *c = cpuid_of(m.cpu);
+	u64 v, now;
+
+	IS(ioctl(m.cpu, KVM_SET_CPUID2, c), 0);
+	c->entries[0].eax ^= 1;
+	IS(ioctl(m.cpu, KVM_SET_CPUID2, c), frozen ? -EINVAL : 0);
+	free(c);
+	for (u32 i = 0; i < ARRAY_SIZE(immutable); i++) {
+		MUST(get_msr(m.cpu, immutable[i], &v) == 1);
+		EQ(set_msr(m.cpu, immutable[i], v), 1);
+		/* Of PERF_CAPABILITIES there is only the one value. */
+		if (immutable[i] == 0x345)
+			continue;
+		EQ(set_msr(m.cpu, immutable[i], v ^ 2), !frozen);
+		EQ(get_msr(m.cpu, immutable[i], &now), 1);
+		EQ(now, frozen ? v : v ^ 2);
+		EQ(set_msr(m.cpu, immutable[i], v), 1);
+	}
+	/* The microcode revision follows what is loaded, at any time. */
+	EQ(set_msr(m.cpu, 0x8b, 0x1234567), 1);
+	EQ(get_msr(m.cpu, 0x8b, &v), 1);
+	EQ(v, 0x1234567);
+}
+
+RULE(model_frozen, "5.2", "after KVM_RUN CPUID and the feature MSRs may only be set to what they are")
+{
+	machine(M_CPUID);
+	is_frozen(false);
+	machine(M_CPUID);
+	LOAD(0xf4);
+	EQ(run(), KVM_EXIT_HLT);
+	is_frozen(true);
+}
+
+RULE(model_frozen_nested, "5.2", "a vCPU in guest mode is frozen too, although it never ran")
+{
+	struct {
+		struct kvm_nested_state h;
+		u8 image[4096];
+	} n = { .h = { .flags = KVM_STATE_NESTED_GUEST_MODE | KVM_STATE_NESTED_GIF_SET, .format = 1,
+		       .size = sizeof(n) } };
+	struct kvm_sregs s;
+
+	machine(M_CPUID);
+	NEED(cap(m.sys, KVM_CAP_NESTED_STATE) && is_amd_guest(), "no nested SVM");
+	MUST(!enter64());
+	s = sregs();
+	s.efer |= 0x1000;
+	MUST(!ioctl(m.cpu, KVM_SET_SREGS, &s));
+	n.h.hdr.svm.vmcb_pa = 0x5000;
+	*(u32 *)(n.image + 0x10) = 1;		/* intercept VMRUN */
+	*(u32 *)(n.image + 0x58) = 1;		/* ASID */
+	*(u64 *)(n.image + 0x4d0) = s.efer;
+	*(u64 *)(n.image + 0x548) = s.cr4;
+	*(u64 *)(n.image + 0x550) = s.cr3;
+	*(u64 *)(n.image + 0x558) = s.cr0;
+	*(u64 *)(n.image + 0x560) = 0x400;
+	*(u64 *)(n.image + 0x568) = 0xffff0ff0;
+	*(u64 *)(n.image + 0x570) = 2;
+	IS(ioctl(m.cpu, KVM_SET_NESTED_STATE, &n), 0);
+	is_frozen(true);
+}
