@@ -77,9 +77,7 @@ static int enable(struct vm *vm, const struct kvm_enable_cap *cap)
 	case KVM_CAP_X2APIC_API:
 		return vm_x2apic_api(vm, a);
 	case KVM_CAP_X86_DISABLE_EXITS:
-		/* Kernels after 6.12 refuse this once vCPUs exist; programs that rely on the
-		 * older rule (KVM's own kvm_pv_test) work on both. */
-		if (a & ~DISABLE_EXITS_VALID)
+		if ((a & ~DISABLE_EXITS_VALID) || vm_has_vcpus(vm))
 			return -EINVAL;
 		vm->cfg.disabled_exits |= a;
 		return 0;

@@ -235,13 +235,19 @@ static long vmi_set_boot_cpu(struct vm *vm, unsigned long id)
 
 static long vmi_set_tsc_khz(struct vm *vm, unsigned long khz)
 {
+	long r = 0;
+
 	/* The ratio is 32.32: nothing a 32-bit count of kHz can ask for is out of reach. */
 	if (khz > 0x7fffffff)
 		return -EINVAL;
 	pthread_mutex_lock(&vm->lock);
-	vm->cfg.tsc_khz = khz ? (u32)khz : tsc_host_khz();
+	/* It is the default of new vCPUs: with some made already they would differ. */
+	if (vm_has_vcpus(vm))
+		r = -EINVAL;
+	else
+		vm->cfg.tsc_khz = khz ? (u32)khz : tsc_host_khz();
 	pthread_mutex_unlock(&vm->lock);
-	return 0;
+	return r;
 }
 
 static long vmi_get_tsc_khz(struct vm *vm)

@@ -174,10 +174,6 @@ static void derive(struct vcpu *v)
 	       (c->has_pcid ? CR4_PCIDE : 0) | (c->has_xsave ? CR4_OSXSAVE : 0) |
 	       (c->has_smep ? CR4_SMEP : 0) | (c->has_smap ? CR4_SMAP : 0) |
 	       (HAS(LA57) ? CR4_LA57 : 0);
-	/* KVM_SET_SREGS before any KVM_SET_CPUID2: whatever some CPUID could allow. */
-	if (!v->p->cpuid.set)
-		cr4 |= CR4_UMIP | CR4_FSGSBASE | CR4_PCIDE | CR4_SMEP | CR4_SMAP |
-		       (xcr0_host_supported() & 4 ? CR4_OSXSAVE : 0);
 	c->cr4_reserved = ~cr4;
 	efer = EFER_SCE | (c->has_lm ? EFER_LME | EFER_LMA : 0) | (c->has_nx ? EFER_NX : 0) |
 	       (HAS(AUTO_IBRS) ? BIT64(21) : 0) | (HAS(SVM) ? EFER_SVME : 0);
@@ -263,7 +259,6 @@ int vcpu_set_cpuid2(struct vcpu *v, const struct kvm_cpuid_entry2 *e, u32 n)
 		t->order[j] = (u16)i;
 	}
 	t->n = n;
-	t->set = true;
 	derive(v);
 	t->apic_lapic = NULL;	/* tell it again: the address width may be another one */
 	cpuid_update_dynamic(v);

@@ -195,3 +195,36 @@ RULE(model_frozen_nested, "5.2", "a vCPU in guest mode is frozen too, although i
 	IS(ioctl(m.cpu, KVM_SET_NESTED_STATE, &n), 0);
 	is_frozen(true);
 }
+
+RULE(model_counts_from_creation, "5.2",
+     "CPUID counts from creation: SET_SREGS before SET_CPUID2 refuses what an empty CPUID lacks")
+{
+	static const u64 cr4[] = { 1 << 20 /* SMEP */, 1 << 21 /* SMAP */, 1 << 11 /* UMIP */,
+				   1 << 16 /* FSGSBASE */, 1 << 17 /* PCIDE */, 1 << 18 /* OSXSAVE */ };
+	struct kvm_sregs s;
+
+	machine(0);
+	s = sregs();
+	IS(ioctl(m.cpu, KVM_SET_SREGS, &s), 0);
+	for (u32 i = 0; i < ARRAY_SIZE(cr4); i++) {
+		s.cr4 = cr4[i];
+		IS_OR(ioctl(m.cpu, KVM_SET_SREGS, &s), -EINVAL, 0, "before 6.14");
+	}
+	MUST(!set_cpuid(m.cpu));
+	s.cr4 = 1 << 20;
+	IS(ioctl(m.cpu, KVM_SET_SREGS, &s), 0);
+}
+
+RULE(settings_before_vcpus, "5.4",
+     "DISABLE_EXITS and the VM's SET_TSC_KHZ: EINVAL once there is a vCPU, mask 0 included")
+{
+	machine(M_NO_CPU);
+	IS(enable(m.vm, KVM_CAP_X86_DISABLE_EXITS, 0), 0);
+	IS(ioctl(m.vm, KVM_SET_TSC_KHZ, 1000000), 0);
+	MUST(ioctl(m.vm, KVM_CREATE_VCPU, 0) >= 0);
+	IS_OR(enable(m.vm, KVM_CAP_X86_DISABLE_EXITS, 0), -EINVAL, 0, "before 6.16");
+	IS_OR(enable(m.vm, KVM_CAP_X86_DISABLE_EXITS, KVM_X86_DISABLE_EXITS_HLT), -EINVAL, 0,
+	      "before 6.16");
+	IS_OR(ioctl(m.vm, KVM_SET_TSC_KHZ, 2000000), -EINVAL, 0, "before 6.16");
+	EQ(ioctl(m.vm, KVM_GET_TSC_KHZ, 0), 1000000);
+}
