@@ -131,9 +131,10 @@ static u64 offset_for(const struct vcpu *v, u64 val)
 /*
  * User space sets TSCs one vCPU after the other and means them to be equal: a write of
  * zero, or of what the last written TSC has become give or take a second, gets the same
- * offset (KVM's rule).
+ * offset (KVM's rule). That is no reason to drop the first value it writes: what stands there
+ * then comes from the creation of the VM, and a guest may well be younger than a second.
  */
-static u64 synchronised(struct vcpu *v, u64 val)
+static u64 synchronised(struct vcpu *v, u64 val, bool user)
 {
 	struct vcpu_tsc_sync *s = v->cfg->tsc_sync;
 	u64 now, expected, second = (u64)v->p->tsc_khz * 1000, offset;
@@ -147,7 +148,8 @@ static u64 synchronised(struct vcpu *v, u64 val)
 	lock(s);
 	expected = s->tsc + (u64)((u128)(now - s->ns) * v->p->tsc_khz / 1000000);
 	match = s->ratio == tsc_ratio(v) &&
-		(!val || (val < expected + second && val + second > expected));
+		(!val || (s->user_set && val < expected + second && val + second > expected));
+	s->user_set |= user;
 	offset = match ? s->offset : offset_for(v, val);
 	if (!match || val) {
 		s->tsc = val;
@@ -161,7 +163,7 @@ static u64 synchronised(struct vcpu *v, u64 val)
 
 void tsc_host_write(struct vcpu *v, u64 val)
 {
-	tsc_set(v, synchronised(v, val), tsc_ratio(v));
+	tsc_set(v, synchronised(v, val, true), tsc_ratio(v));
 	changed(v);
 }
 
@@ -182,7 +184,7 @@ void tsc_init(struct vcpu *v)
 	v->p->tsc_khz = khz ? khz : tsc_host_khz();
 	v->c->tsc_ratio = ratio_for(khz);
 	/* A VM's TSCs start at zero with its first vCPU, the others join it. */
-	v->c->tsc_offset = v->cfg->tsc_sync ? synchronised(v, 0) : v->cfg->tsc_offset;
+	v->c->tsc_offset = v->cfg->tsc_sync ? synchronised(v, 0, false) : v->cfg->tsc_offset;
 }
 
 int vcpu_set_tsc_khz(struct vcpu *v, u32 khz)
@@ -214,6 +216,7 @@ int vcpu_set_tsc_offset(struct vcpu *v, u64 off)
 	tsc_set(v, off, tsc_ratio(v));
 	if (s) {
 		lock(s);
+		s->user_set = true;
 		if (s->offset != off) {
 			struct timespec ts;
 

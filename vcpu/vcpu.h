@@ -71,6 +71,7 @@ struct vcpu_tsc_sync {
 	u64 tsc;	/* what it wrote */
 	u64 offset;	/* the offset it gave */
 	u64 ratio;
+	bool user_set;	/* user space has set a TSC (facts 5.2) */
 };
 
 /* VM-wide settings a vCPU reads; owned by vm/, which changes the atomic ones at any time and the

@@ -228,3 +228,49 @@ RULE(settings_before_vcpus, "5.4",
 	IS_OR(ioctl(m.vm, KVM_SET_TSC_KHZ, 2000000), -EINVAL, 0, "before 6.16");
 	EQ(ioctl(m.vm, KVM_GET_TSC_KHZ, 0), 1000000);
 }
+
+/* -- time -- */
+
+static u64 tsc_of(int cpu)
+{
+	u64 v = 0;
+
+	MUST(get_msr(cpu, 0x10, &v) == 1);
+	return v;
+}
+
+RULE(tsc_first_write, "5.2",
+     "the first TSC that user space sets is taken; later ones within a second are the same")
+{
+	u64 want, khz;
+	int other;
+
+	machine(M_IRQCHIP | M_CPUID);
+	khz = (u64)ioctl(m.cpu, KVM_GET_TSC_KHZ, 0);
+	want = khz * 800;	/* 0.8 s */
+	EQ(set_msr(m.cpu, 0x10, want), 1);
+	TRUE(tsc_of(m.cpu) >= want);
+	TRUE(tsc_of(m.cpu) < want + khz * 5000);
+	/* Another vCPU, and a value that is half a second off: meant to be the same. */
+	other = ioctl(m.vm, KVM_CREATE_VCPU, 1);
+	MUST(other >= 0);
+	TRUE(tsc_of(other) >= want);
+	EQ(set_msr(other, 0x10, want - khz * 500), 1);
+	TRUE(tsc_of(other) >= want);
+}
+
+RULE(tsc_first_offset, "5.2", "the TSC offset attribute counts as a first write")
+{
+	u64 off, khz, want;
+	struct kvm_device_attr a = { .addr = (uintptr_t)&off };
+
+	machine(M_IRQCHIP | M_CPUID);
+	khz = (u64)ioctl(m.cpu, KVM_GET_TSC_KHZ, 0);
+	MUST(!ioctl(m.cpu, KVM_GET_DEVICE_ATTR, &a));
+	off += khz * 10000;
+	MUST(!ioctl(m.cpu, KVM_SET_DEVICE_ATTR, &a));
+	want = tsc_of(m.cpu);
+	TRUE(want >= khz * 10000);
+	EQ(set_msr(m.cpu, 0x10, want - khz * 500), 1);
+	TRUE(tsc_of(m.cpu) >= want);
+}
