@@ -86,9 +86,10 @@ static void dynamic(const struct vcpu *v, struct kvm_cpuid_entry2 *e)
 		else if (e->index == 1 && (e->eax & (BIT(1) | BIT(3))))
 			e->ebx = xsave_size(c->xcr0);	/* compact form: the same, nothing lies between */
 		break;
-	case 0x40000001:
+	default:
 		/* Nobody could kick a vCPU that halts without an exit. */
-		if (v->cfg->disabled_exits & KVM_X86_DISABLE_EXITS_HLT)
+		if (e->function == v->p->cpuid.pv_leaf && e->function &&
+		    v->cfg->disabled_exits & KVM_X86_DISABLE_EXITS_HLT)
 			e->eax &= ~BIT(KVM_FEATURE_PV_UNHALT);
 		break;
 	}
@@ -148,6 +149,21 @@ void cpuid_hook(struct cpu *c, u32 leaf, u32 sub, u32 out[4])
 		   out[CPUID_EDX]);
 }
 
+/*
+ * Hypervisors' leaves stand in blocks of 0x100 from 0x40000000, each with its signature in the first:
+ * with Hyper-V's at the front, KVM's are behind. The leaf with the feature bits, 0 = none.
+ */
+static u32 pv_leaf(const struct vcpu *v)
+{
+	for (u32 base = 0x40000000; base < 0x40010000; base += 0x100) {
+		const struct kvm_cpuid_entry2 *e = cpuid_find(v, base, 0);
+
+		if (e && e->ebx == 0x4b4d564b && e->ecx == 0x564b4d56 && e->edx == 0x4d)
+			return base | 1;
+	}
+	return 0;
+}
+
 /* Fill in what other layers read from struct cpu. */
 static void derive(struct vcpu *v)
 {
@@ -191,7 +207,8 @@ static void derive(struct vcpu *v)
 	v->p->cpuid.amd = !e || (e->ebx == 0x68747541 && e->edx == 0x69746e65) ||
 			  (e->ebx == 0x6f677948);	/* "Auth...", "Hygo..." */
 	c->sysenter_in_lm = !v->p->cpuid.amd;
-	e = cpuid_find(v, 0x40000001, 0);
+	v->p->cpuid.pv_leaf = pv_leaf(v);
+	e = v->p->cpuid.pv_leaf ? cpuid_find(v, v->p->cpuid.pv_leaf, 0) : NULL;
 	v->p->cpuid.pv_features = e ? e->eax : 0;
 	nested_caps(v);
 }

@@ -105,10 +105,10 @@ struct vcpu_cpuid {
 	struct kvm_cpuid_entry2 e[CPUID_MAX];
 	u16 order[CPUID_MAX];	/* indices into e, sorted by (function, index) */
 	bool amd;		/* out-of-range rule */
-	bool set;		/* KVM_SET_CPUID2 was called */
 	u32 apic_features;	/* what apic_lapic has been told */
 	struct lapic *apic_lapic;
-	u32 pv_features;	/* 0x40000001 EAX */
+	u32 pv_leaf;		/* where KVM's feature bits are, 0 = nowhere ... */
+	u32 pv_features;	/* ... and its EAX */
 };
 
 /* -- MSRs without a home in struct cpu -- */

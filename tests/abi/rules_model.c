@@ -274,3 +274,50 @@ RULE(tsc_first_offset, "5.2", "the TSC offset attribute counts as a first write"
 	EQ(set_msr(m.cpu, 0x10, want - khz * 500), 1);
 	TRUE(tsc_of(m.cpu) >= want);
 }
+
+/* -- PV leaves -- */
+
+static void set_leaves(u32 base, const char *signature, u32 features)
+{
+	struct kvm_cpuid2 *c = calloc(1, sizeof(*c) + 256 * sizeof(c->entries[0]));
+	u32 n = 0;
+
+	MUST(c);
+	c->nent = 250;
+	MUST(!ioctl(m.sys, KVM_GET_SUPPORTED_CPUID, c));
+	for (u32 i = 0; i < c->nent; i++)
+		if (c->entries[i].function >> 16 != 0x4000)
+			c->entries[n++] = c->entries[i];
+	c->entries[n] = (struct kvm_cpuid_entry2){ .function = base, .eax = base | 1 };
+	memcpy(&c->entries[n++].ebx, signature, 12);
+	c->entries[n++] = (struct kvm_cpuid_entry2){ .function = base | 1, .eax = features };
+	c->nent = n;
+	MUST(!ioctl(m.cpu, KVM_SET_CPUID2, c));
+	free(c);
+	MUST(!enable(m.cpu, KVM_CAP_ENFORCE_PV_FEATURE_CPUID, 1));
+}
+
+RULE(pv_leaves_base, "6.1", "the PV leaves stand where KVM's signature is, at 0x40000000 + n x 0x100")
+{
+	static const char kvm[12] = "KVMKVMKVM";
+	u64 v;
+
+	machine(0);
+	set_leaves(0x40000000, kvm, 1 << 12 /* POLL_CONTROL */);
+	EQ(get_msr(m.cpu, 0x4b564d05, &v), 1);
+	machine(0);
+	set_leaves(0x40000100, kvm, 1 << 12);
+	EQ(get_msr(m.cpu, 0x4b564d05, &v), 1);
+	machine(0);
+	set_leaves(0x4000f300, kvm, 1 << 12);
+	EQ(get_msr(m.cpu, 0x4b564d05, &v), 1);
+	machine(0);
+	set_leaves(0x40000100, kvm, 0);
+	EQ(get_msr(m.cpu, 0x4b564d05, &v), 0);
+	machine(0);
+	set_leaves(0x40000000, "Microsoft Hv", ~0u);
+	EQ(get_msr(m.cpu, 0x4b564d05, &v), 0);
+	machine(0);
+	set_leaves(0x40000080, kvm, ~0u);
+	EQ(get_msr(m.cpu, 0x4b564d05, &v), 0);
+}
