@@ -57,6 +57,8 @@ int vcpu_get_events(struct vcpu *v, struct kvm_vcpu_events *e)
 	e->nmi.injected = ev->nmi_injected;
 	e->nmi.pending = ev->nmi_pending;
 	e->nmi.masked = ev->nmi_masked;
+	/* An INIT that waits: not only in SMM, also while GIF is 0 or until the next KVM_RUN. */
+	e->smi.latched_init = v->lapic && (lapic_peek_events(v->lapic) & LAPIC_EV_INIT);
 	e->flags = KVM_VCPUEVENT_VALID_NMI_PENDING | KVM_VCPUEVENT_VALID_SHADOW |
 		   KVM_VCPUEVENT_VALID_SMM;
 	if (v->cfg->exception_payload)
@@ -90,7 +92,8 @@ int vcpu_set_events(struct vcpu *v, const struct kvm_vcpu_events *e)
 	if ((injected || pending) && (e->exception.nr > 31 || e->exception.nr == EXC_NMI))
 		return -EINVAL;
 	/* No system management mode. */
-	if ((e->flags & KVM_VCPUEVENT_VALID_SMM) && (e->smi.smm || e->smi.pending))
+	if ((e->flags & KVM_VCPUEVENT_VALID_SMM) &&
+	    (e->smi.smm || e->smi.pending || e->smi.smm_inside_nmi))
 		return -EINVAL;
 	if ((e->flags & KVM_VCPUEVENT_VALID_TRIPLE_FAULT) && !v->cfg->triple_fault_event)
 		return -EINVAL;
@@ -119,6 +122,14 @@ int vcpu_set_events(struct vcpu *v, const struct kvm_vcpu_events *e)
 	if ((e->flags & KVM_VCPUEVENT_VALID_SIPI_VECTOR) && v->lapic) {
 		ev->sipi_vector = e->sipi_vector;
 		lapic_set_sipi_vector(v->lapic, (u8)e->sipi_vector);
+	}
+	if ((e->flags & KVM_VCPUEVENT_VALID_SMM) && v->lapic) {
+		if (e->smi.latched_init) {
+			lapic_post_events(v->lapic, LAPIC_EV_INIT);
+			vcpu_request(v, VREQ_APIC_EVENT);
+		} else {
+			lapic_take_events(v->lapic, LAPIC_EV_INIT, NULL);
+		}
 	}
 	if (e->flags & KVM_VCPUEVENT_VALID_TRIPLE_FAULT) {
 		ev->triple_fault = e->triple_fault.pending;

@@ -99,10 +99,6 @@ int vcpu_set_mp_state(struct vcpu *v, const struct kvm_mp_state *m)
 	default:
 		return -EINVAL;
 	}
-	/* INIT waits for GIF (APM2 15.17): no state that has had one can be entered. */
-	if ((state == KVM_MP_STATE_INIT_RECEIVED || state == KVM_MP_STATE_SIPI_RECEIVED) &&
-	    !svm_gif(v->c))
-		return -EINVAL;
 	if (state == KVM_MP_STATE_SIPI_RECEIVED) {
 		state = KVM_MP_STATE_INIT_RECEIVED;
 		lapic_post_events(v->lapic, LAPIC_EV_SIPI);

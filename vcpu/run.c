@@ -328,6 +328,9 @@ static int run_unmasked(struct vcpu *v)
 	run->flags = 0;
 	if (unlikely(vcpu_mp(v) == KVM_MP_STATE_UNINITIALIZED))
 		return wait_for_init(v);
+	/* INIT waits for GIF (APM2 15.17): nobody but user space can have made this. */
+	if (unlikely(vcpu_mp(v) == KVM_MP_STATE_INIT_RECEIVED) && !svm_gif(v->c))
+		return -EINVAL;
 	if (unlikely(run->kvm_valid_regs | run->kvm_dirty_regs)) {
 		r = sync_regs_load(v);
 		if (r)

@@ -321,3 +321,66 @@ RULE(pv_leaves_base, "6.1", "the PV leaves stand where KVM's signature is, at 0x
 	set_leaves(0x40000080, kvm, ~0u);
 	EQ(get_msr(m.cpu, 0x4b564d05, &v), 0);
 }
+
+/* -- INIT -- */
+
+RULE(events_latched_init, "5.2", "a pending INIT is smi.latched_init, and SET with the SMM flag sets it")
+{
+	struct kvm_msi init = { .address_lo = 0xfee00000, .data = 0x4500 };
+	struct kvm_vcpu_events e;
+
+	machine(M_IRQCHIP | M_CPUID);
+	MUST(!ioctl(m.cpu, KVM_GET_VCPU_EVENTS, &e));
+	EQ(e.smi.latched_init, 0);
+	EQ(ioctl(m.vm, KVM_SIGNAL_MSI, &init), 1);
+	MUST(!ioctl(m.cpu, KVM_GET_VCPU_EVENTS, &e));
+	EQ(e.smi.latched_init, 1);
+	e.smi.latched_init = 0;
+	IS(ioctl(m.cpu, KVM_SET_VCPU_EVENTS, &e), 0);
+	MUST(!ioctl(m.cpu, KVM_GET_VCPU_EVENTS, &e));
+	EQ(e.smi.latched_init, 0);
+	LOAD(0xe6, 0x10, 0xf4);
+	EQ(run(), KVM_EXIT_IO);			/* no INIT came */
+	e.smi.latched_init = 1;
+	IS(ioctl(m.cpu, KVM_SET_VCPU_EVENTS, &e), 0);
+	e.flags &= ~(u32)KVM_VCPUEVENT_VALID_SMM;
+	e.smi.latched_init = 0;			/* without the flag: left alone */
+	IS(ioctl(m.cpu, KVM_SET_VCPU_EVENTS, &e), 0);
+	m.run->immediate_exit = 1;
+	EQ(run(), -EINTR);			/* ends the OUT */
+	m.run->immediate_exit = 0;
+	MUST(!ioctl(m.cpu, KVM_GET_VCPU_EVENTS, &e));
+	EQ(e.smi.latched_init, 1);
+	LOAD(0xf4);
+	/* The reset vector is not memory here. */
+	EQ(run(), KVM_EXIT_INTERNAL_ERROR);
+	EQ(regs().rip, 0xfff0);
+}
+
+RULE(mp_state_init_blocked, "5.2", "INIT_RECEIVED while INIT is blocked: accepted, KVM_RUN is EINVAL")
+{
+	struct kvm_mp_state mp = { .mp_state = KVM_MP_STATE_INIT_RECEIVED };
+	struct kvm_nested_state *n = calloc(1, 8192);
+	struct kvm_sregs s;
+
+	MUST(n);
+	machine(M_IRQCHIP | M_CPUID);
+	NEED(cap(m.sys, KVM_CAP_NESTED_STATE) && is_amd_guest(), "no nested SVM");
+	s = sregs();
+	s.efer |= 0x1000;
+	MUST(!ioctl(m.cpu, KVM_SET_SREGS, &s));
+	n->format = 1;
+	n->size = 128;				/* GIF = 0 */
+	MUST(!ioctl(m.cpu, KVM_SET_NESTED_STATE, n));
+	IS_OR(ioctl(m.cpu, KVM_SET_MP_STATE, &mp), 0, -EINVAL, "before 6.15");
+	EQ(run(), -EINVAL);
+	mp.mp_state = KVM_MP_STATE_SIPI_RECEIVED;
+	IS_OR(ioctl(m.cpu, KVM_SET_MP_STATE, &mp), 0, -EINVAL, "before 6.15");
+	EQ(run(), -EINVAL);
+	n->flags = KVM_STATE_NESTED_GIF_SET;
+	MUST(!ioctl(m.cpu, KVM_SET_NESTED_STATE, n));
+	mp.mp_state = KVM_MP_STATE_RUNNABLE;
+	IS(ioctl(m.cpu, KVM_SET_MP_STATE, &mp), 0);
+	LOAD(0xe6, 0x10, 0xf4);
+	EQ(run(), KVM_EXIT_IO);
+}
