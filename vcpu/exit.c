@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* vcpu/exit.c - preparing user exits, and finishing them when KVM_RUN is called again. */
+#include <sched.h>
+
 #include "mmu/mmu.h"
 #include "vcpu/priv.h"
 
@@ -50,6 +52,22 @@ int exit_internal_error(struct vcpu *v, u32 suberror)
 	run->emulation_failure.insn_size = (u8)n;
 	run->emulation_failure.ndata = 3;
 	return RUN_EXIT;
+}
+
+/* An event cannot be delivered, because what it needs is not memory: as if the nested page fault had
+ * met EXITINTINFO (facts 5.5). The read that failed is the last one noted. */
+void exit_delivery(struct vcpu *v, const struct cpu_event *e)
+{
+	const struct vcpu_mmio *m = &v->p->mmio;
+	struct kvm_run *run = v->run;
+
+	exit_internal_error(v, KVM_INTERNAL_ERROR_DELIVERY_EV);
+	run->internal.data[0] = cpu_event_info(e);
+	run->internal.data[1] = SVM_EXIT_NPF;
+	run->internal.data[2] = NPF_FINAL | PF_U;
+	run->internal.data[3] = m->reads ? m->read[m->reads - 1].gpa : 0;
+	run->internal.data[4] = (u64)(s64)sched_getcpu();
+	run->internal.ndata = 5;
 }
 
 /* The guest's kernel gets #UD and user space hears of it; an application just gets #UD. With

@@ -74,7 +74,7 @@ static bool deliver(struct vcpu *v, struct cpu_event e)
 			return true;
 		case CPU_EXIT:	/* the stack or a table is not memory */
 			if (v->p->mmio.written == v->p->mmio.writes) {
-				exit_internal_error(v, KVM_INTERNAL_ERROR_DELIVERY_EV);
+				exit_delivery(v, &e);
 				v->p->pend = PEND_NONE;
 				v->p->user_exit = true;
 			}

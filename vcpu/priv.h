@@ -221,6 +221,7 @@ int vcpu_mem_do(struct vcpu *v, int (*fn)(struct vcpu *v, void *arg), void *arg)
 int exit_shutdown(struct vcpu *v);
 int exit_debug(struct vcpu *v, u32 exception, u64 pc, u64 dr6, u64 dr7);
 int exit_internal_error(struct vcpu *v, u32 suberror);
+void exit_delivery(struct vcpu *v, const struct cpu_event *e);
 /* KVM's emulator does not know the instruction at RIP. CPU_FAULT or CPU_EXIT. */
 int exit_not_emulable(struct vcpu *v);
 /* The instruction that caused an exit is complete: RIP := next, shadows end. RUN_EXIT when single

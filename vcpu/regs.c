@@ -46,7 +46,13 @@ static int translate(struct vcpu *v, void *arg)
 	struct kvm_translation *t = arg;
 	u64 gpa = 0;
 
-	t->valid = mmu_peek(v->c, t->linear_address, &gpa);
+	/* Without paging the address is the physical one, all of it, if there is such a one. */
+	if (!(v->c->cr0 & CR0_PG) && !v->c->in_l2) {
+		gpa = t->linear_address;
+		t->valid = !(gpa >> v->c->maxphyaddr);
+	} else {
+		t->valid = mmu_peek(v->c, t->linear_address, &gpa);
+	}
 	t->physical_address = t->valid ? gpa : ~0ull;
 	return 0;
 }

@@ -384,3 +384,59 @@ RULE(mp_state_init_blocked, "5.2", "INIT_RECEIVED while INIT is blocked: accepte
 	LOAD(0xe6, 0x10, 0xf4);
 	EQ(run(), KVM_EXIT_IO);
 }
+
+/* -- the rest of corrections -- */
+
+RULE(clear_log_order, "5.2", "CLEAR_DIRTY_LOG: a first page that is no multiple of 64 before ENOENT")
+{
+	u64 bits = 0;
+	struct kvm_clear_dirty_log l = { .slot = 7, .first_page = 1, .num_pages = 64,
+					 .dirty_bitmap = &bits };
+
+	machine(M_NO_CPU);
+	IS(ioctl(m.vm, KVM_CLEAR_DIRTY_LOG, &l), -EINVAL);
+	l.first_page = 64;
+	IS(ioctl(m.vm, KVM_CLEAR_DIRTY_LOG, &l), -ENOENT);
+	/* It needs no capability. */
+	MUST(!slot(m.vm, 1, KVM_MEM_LOG_DIRTY_PAGES, 0x100000, 0x40000, m.ram));
+	l = (struct kvm_clear_dirty_log){ .slot = 1, .num_pages = 64, .dirty_bitmap = &bits };
+	IS(ioctl(m.vm, KVM_CLEAR_DIRTY_LOG, &l), 0);
+	l.num_pages = 65;
+	IS(ioctl(m.vm, KVM_CLEAR_DIRTY_LOG, &l), -EINVAL);
+}
+
+RULE(translate_without_paging, "5.2", "TRANSLATE without paging: beyond the physical range: invalid")
+{
+	struct kvm_translation t = { .linear_address = 1ull << 32 | 0x5123 };
+
+	machine(M_CPUID);
+	IS(ioctl(m.cpu, KVM_TRANSLATE, &t), 0);
+	EQ(t.valid, 1);
+	EQ(t.physical_address, 1ull << 32 | 0x5123);
+	t.linear_address = 1ull << 52;
+	IS(ioctl(m.cpu, KVM_TRANSLATE, &t), 0);
+	EQ(t.valid, 0);
+}
+
+RULE(delivery_error_data, "5.5",
+     "DELIVERY_EV: 5 words: EXITINTINFO, exit code, exit info 1, the GPA, the last CPU")
+{
+	struct kvm_sregs s;
+
+	machine(M_CPUID);
+	MUST(!enter64());
+	s = sregs();
+	s.idt.base = NOWHERE;
+	s.idt.limit = 0xfff;
+	MUST(!ioctl(m.cpu, KVM_SET_SREGS, &s));
+	m.ram[CODE] = 0x0f;			/* UD2 */
+	m.ram[CODE + 1] = 0x0b;
+	set_regs(&(struct kvm_regs){ .rip = CODE, .rsp = 0x8000, .rflags = 2 });
+	EQ(run(), KVM_EXIT_INTERNAL_ERROR);
+	EQ(m.run->internal.suberror, KVM_INTERNAL_ERROR_DELIVERY_EV);
+	EQ(m.run->internal.ndata, 5);
+	NEED(is_amd_guest(), "the words are SVM's");
+	EQ(m.run->internal.data[0], 0x80000306);	/* valid, exception, #UD */
+	EQ(m.run->internal.data[1], 0x400);		/* nested page fault */
+	EQ(m.run->internal.data[3], NOWHERE + 6 * 16);
+}
