@@ -6,6 +6,7 @@
 
 #include "abi/abi.h"
 #include "base/log.h"
+#include "base/siginfo.h"
 #include "base/user.h"
 #include "vm/vm.h"
 
@@ -20,6 +21,8 @@ int abi_start(void)
 
 bool abi_fault(int sig, void *siginfo, void *ucontext)
 {
+	if (!siginfo_is_fault(sig, siginfo))
+		return false;
 	if ((sig == SIGSEGV || sig == SIGBUS) && user_fault(ucontext))
 		return true;
 	return engine_signal(sig, siginfo, ucontext) || vcpu_host_fault(sig, siginfo, ucontext);

@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <ucontext.h>
 
+#include "base/siginfo.h"
 #include "engine/engine_priv.h"
 
 static const u8 greg_of[16] = {
@@ -22,6 +23,9 @@ bool engine_signal(int sig, void *siginfo, void *ucontext)
 	greg_t *g = uc->uc_mcontext.gregs;
 	u64 rip = (u64)g[REG_RIP];
 
+	/* A sent one would be taken for the fault that this thread had last (REG_TRAPNO). */
+	if (!siginfo_is_fault(sig, siginfo))
+		return false;
 	if (!e || rip < (u64)e->mem.rx || rip >= (u64)e->mem.rx + e->mem.size)
 		return false;
 	if (sig != SIGSEGV && sig != SIGBUS && sig != SIGFPE && sig != SIGILL && sig != SIGTRAP)

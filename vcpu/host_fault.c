@@ -12,6 +12,7 @@
 #include <signal.h>
 #include <ucontext.h>
 
+#include "base/siginfo.h"
 #include "mmu/mmu.h"
 #include "vcpu/priv.h"
 
@@ -59,8 +60,8 @@ bool vcpu_host_fault(int sig, void *siginfo, void *ucontext)
 	const siginfo_t *si = siginfo;
 	u64 gpa;
 
-	/* A signal that somebody sent is not ours. */
-	if (!v || !v->p->guarded || (sig != SIGSEGV && sig != SIGBUS) || si->si_code <= 0)
+	if (!v || !v->p->guarded || (sig != SIGSEGV && sig != SIGBUS) ||
+	    !siginfo_is_fault(sig, si))
 		return false;
 	if (!host_to_gpa(v, (u64)(uintptr_t)si->si_addr, &gpa))
 		return false;
