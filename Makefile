@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 # Thin front for Meson and scripts/; everything real is there.
 #
+#   make deps     install what is needed to build
 #   make          build into build/
 #   make demo     install what is needed, build, boot Debian's kernel on standin
 #   make check    install what is needed, build, run every test
@@ -15,7 +16,7 @@ export BUILD := $(abspath $(BUILD))
 all:
 	@scripts/build
 deps:
-	@scripts/deps
+	@scripts/deps build
 demo:
 	@scripts/demo
 check:

@@ -10,6 +10,9 @@ import time
 
 import vm
 
+# Kernels without PCI call that fatal, at the level of errors.
+QUIET = 'loglevel=3'
+
 
 def options():
     p = argparse.ArgumentParser(prog='scripts/demo')
@@ -26,31 +29,55 @@ def what(o):
     return f'{o.kernel} kernel, {o.machine}, {o.smp} CPUs, on {on}'
 
 
+class Reports:
+    """Passes QEMU's output on; the guest's reports become something readable."""
+
+    def __init__(self):
+        self.start = time.monotonic()
+        self.held = b''
+
+    def __call__(self, fd):
+        while True:
+            try:
+                data = os.read(fd, 65536)
+            except OSError:     # the pseudo-terminal of a program that has ended
+                data = b''
+            *lines, rest = (self.held + data).split(b'\n')
+            # A prompt is shown at once, the beginning of a report when its line is complete.
+            self.held = rest if data and re.match(rb'@(@|$)', rest) else b''
+            out = b''.join(self.line(text + b'\n') for text in lines) + (b'' if self.held else rest)
+            if out or not data:
+                return out
+
+    def line(self, text):
+        took = f'Boot took {time.monotonic() - self.start:.2f} s from starting QEMU to /init.\r\n'
+        if text.startswith(b'@@ init'):
+            return took.encode()
+        return b'Power-off.\r\n' if text.startswith(b'@@ done ok') else text
+
+
 def interactive(o):
     argv = vm.command(machine=o.machine, smp=o.smp, flavour=o.kernel, irqchip=o.irqchip,
-                      do='shell,off', net=True)
+                      do='shell,off', net=True, append=QUIET)
     argv[argv.index('stdio')] = 'mon:stdio'
     print(f'Booting: {what(o)}. Leave with "exit", or Ctrl-A X.', flush=True)
-    start = time.monotonic()
-
-    def copy(fd):
-        """Passes QEMU's output on; the guest's reports become something readable."""
-        data = os.read(fd, 65536)
-        took = f'Boot took {time.monotonic() - start:.2f} s from starting QEMU to /init.'
-        data = re.sub(rb'@@ init [^\r\n]*', took.encode(), data)
-        return re.sub(rb'@@ done ok', b'Power-off.', data)
-
     # A pseudo-terminal between QEMU and the user's, so that we see the output pass.
-    return os.waitstatus_to_exitcode(pty.spawn(argv, copy))
+    return os.waitstatus_to_exitcode(pty.spawn(argv, Reports()))
+
+
+def shown(text):
+    """A line of the guest's console, but for its table of interrupts."""
+    if not re.match(r'\s*(CPU\d|\w+:\s+\d)', text):
+        print('  | ' + text, flush=True)
 
 
 def unattended(o):
     disk = vm.disk('demo.img', 16 << 20, True)
     argv = vm.command(machine=o.machine, smp=o.smp, flavour=o.kernel, irqchip=o.irqchip,
-                      do='info,blk,busy,off', disks=(disk,))
+                      do='info,blk,busy,off', disks=(disk,), append=QUIET)
     print(f'Booting: {what(o)}')
     print('$ ' + shlex.join(argv), flush=True)
-    r = vm.run(argv, 'demo', timeout=180, echo=lambda s: print('  | ' + s, flush=True))
+    r = vm.run(argv, 'demo', timeout=180, echo=shown)
     want = vm.sha256(disk)
     os.unlink(disk)
 
@@ -87,4 +114,4 @@ def main():
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(vm.main(main))

@@ -20,9 +20,24 @@ as_root() {
 	fi
 }
 
-# The concrete package behind a meta package: the first dependency that matches a pattern.
+# The suites that apt reads, for messages.
+apt_suites() {
+	local found
+	# shellcheck disable=SC2016
+	found=$(apt-get indextargets --format '$(RELEASE)' 'Created-By: Packages' 2>/dev/null | sort -u | tr '\n' ' ')
+	printf '%s\n' "${found:-no suite at all }"
+}
+
+# The concrete package behind the first meta package that apt knows: PATTERN META...; the first
+# dependency that matches the pattern.
 real_package() {
-	apt-cache depends "$1" 2>/dev/null | sed -n "s/^ *Depends: *\($2\)\$/\1/p" | head -n 1
+	local pattern=$1 meta found
+	shift
+	for meta in "$@"; do
+		found=$(apt-cache depends "$meta" 2>/dev/null | sed -n "s/^ *Depends: *\($pattern\)\$/\1/p" | head -n 1)
+		[ -n "$found" ] && printf '%s\n' "$found" && return
+	done
+	return 1
 }
 
 # Fetches a package's file without installing it; prints its path. $2 is the folder.

@@ -30,6 +30,22 @@ BATCH = 0.005
 MARK = re.compile(r'@@ ([a-z0-9_.-]+) ?(.*)')
 
 
+def main(function):
+    """What function() returns; what stops it is one sentence and not a traceback."""
+    me = os.path.basename(sys.argv[0]).removesuffix('.py')
+    try:
+        return function()
+    except subprocess.CalledProcessError as e:   # it has said why
+        name = os.path.basename(e.cmd[0])
+        print(f'{me}: {name} failed', file=sys.stderr)
+    except OSError as e:
+        what = f': {e.filename}' if e.filename else ''
+        print(f'{me}: {e.strerror or e}{what}', file=sys.stderr)
+    except KeyboardInterrupt:
+        return 130
+    return 1
+
+
 def script(*argv):
     """Output of one of our scripts; its messages go to stderr."""
     return subprocess.run([os.path.join(TOP, 'scripts', argv[0]), *argv[1:]], check=True,
