@@ -2,12 +2,13 @@
 /* base/log.c - see log.h. */
 #include "base/log.h"
 
+#include "base/options.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -22,31 +23,34 @@ static const char *const level_name[] = {
 #undef X
 };
 
+static void say(const char *text)
+{
+	log_warn("%s", text);
+}
+
 void log_init(void)
 {
+	static const enum log_level of[] = { LOG_error, LOG_warn, LOG_info, LOG_debug, LOG_off };
 	static bool done;
-	const char *level = getenv("STANDIN_LOG"), *file = getenv("STANDIN_LOG_FILE");
+	const char *file = option_text(OPT_LOG_FILE);
+	int word = option_word(OPT_LOG);
 
 	if (done)
 		return;
 	done = true;
-	if (!level)
+	if (!option_given(OPT_LOG) || !*getenv(option_name(OPT_LOG)))
 		return;
 	/* The plain system call: open() of this object is the interposed one. */
-	if (file && *file) {
+	if (file) {
 		int fd = (int)syscall(SYS_openat, AT_FDCWD, file,
 				      O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
 
 		if (fd >= 0)
 			log_fd = fd;
 	}
-	for (size_t i = 0; i < ARRAY_SIZE(level_name); i++)
-		if (!strcmp(level, level_name[i])) {
-			log_threshold = (enum log_level)i;
-			return;
-		}
-	log_threshold = LOG_warn;
-	log_warn("STANDIN_LOG=%s is not a level; using warn", level);
+	/* Whoever misspelt it wanted to be told something. */
+	log_threshold = word < 0 ? LOG_warn : of[word];
+	options_check(say);
 }
 
 void log_write(enum log_level l, const char *fmt, ...)

@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -13,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/options.h"
 
 /* Until, and unless, there is an area: only the head of this one is ever touched. */
 static struct {
@@ -42,7 +42,7 @@ static void in_child(void)
 
 static int open_area(bool *fresh)
 {
-	const char *path = getenv("STANDIN_TRACE");
+	const char *path = option_text(OPT_TRACE);
 	int fd;
 
 	*fresh = true;

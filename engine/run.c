@@ -4,10 +4,10 @@
  * run it, and do what its exit record asks for.
  */
 #include <errno.h>
-#include <stdlib.h>
 #include <sys/mman.h>
 
 #include "base/mem.h"
+#include "base/options.h"
 #include "engine/engine_priv.h"
 
 /* Two thirds are for what runs, the rest for what leaves it (stubs.c): some 200,000 units. */
@@ -52,8 +52,7 @@ static void *low_alloc(size_t size)
 
 static u64 code_mem_size(void)
 {
-	const char *s = getenv("STANDIN_CODE_MEM");	/* MiB */
-	u64 size = s ? strtoull(s, NULL, 10) << 20 : CODE_MEM_SIZE;
+	u64 size = option_number(OPT_CODE_MEM, 0) << 20;
 
 	return size >= CODE_MEM_MIN && size < CODE_MEM_SIZE ? size : CODE_MEM_SIZE;
 }
@@ -76,9 +75,9 @@ struct cpu *engine_cpu_create(void)
 	apic_refuse_all(e);
 	for (u32 i = 0; i < MMU_IDX_COUNT; i++)
 		e->jc_mode[i] = JC_UNUSED;
-	e->precise_flags = getenv("STANDIN_PRECISE_FLAGS") != NULL;
-	e->max1 = getenv("STANDIN_UNIT") != NULL;
-	e->no_group = getenv("STANDIN_GROUP") != NULL;
+	e->precise_flags = option_given(OPT_PRECISE_FLAGS);
+	e->max1 = option_given(OPT_UNIT);
+	e->no_group = option_given(OPT_GROUP);
 	err = codemem_init(&e->mem, code_mem_size());
 	if (!err)
 		err = translator_init(e);

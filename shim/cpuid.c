@@ -12,12 +12,12 @@
 #include "shim/shim.h"
 
 #include <asm/prctl.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <ucontext.h>
 
 #include "base/log.h"
+#include "base/options.h"
 
 #define VMX BIT(5)	/* CPUID 1 ECX */
 #define SVM BIT(2)	/* CPUID 0x80000001 ECX */
@@ -96,10 +96,9 @@ bool shim_cpuid_active(void)
 
 void shim_cpuid_init(void)
 {
-	const char *want = getenv("STANDIN_CPUID");
 	u32 leaf0[4], basic[4] = { 0 }, ext[4] = { 0 };
 
-	if (want && !strcmp(want, "0"))
+	if (option_word(OPT_CPUID) == 0)
 		return;
 	execute(0, 0, leaf0);
 	execute(1, 0, basic);

@@ -4,12 +4,12 @@
 
 #include <dlfcn.h>
 #include <limits.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
 
 #include "abi/handle.h"
 #include "base/log.h"
+#include "base/options.h"
 
 #define DEFAULT_NODE "/dev/kvm"
 
@@ -86,17 +86,15 @@ bool shim_is_node(int dir, const char *path)
 
 __attribute__((constructor(101))) static void shim_start(void)
 {
-	const char *node = getenv("STANDIN_NODE");
+	const char *node = option_text(OPT_NODE);
 	int saved = errno;
 
 	log_init();
 	handle_init();
 	shim_signals_init();
 	shim_exec_init();
-	if (node && *node == '/' && strlen(node) < sizeof(node_path))
+	if (node && strlen(node) < sizeof(node_path))
 		strcpy(node_path, node);
-	else if (node && *node)
-		log_warn("STANDIN_NODE=%s is not an absolute path; using %s", node, node_path);
 	shim_cpuid_init();
 	errno = saved;
 }

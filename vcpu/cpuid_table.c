@@ -6,10 +6,9 @@
  * host has to execute depend on it.
  */
 #include <pthread.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "base/log.h"
+#include "base/options.h"
 #include "vcpu/cpuid.h"
 #include "vcpu/priv.h"
 
@@ -110,7 +109,7 @@ struct host_leaf {
 	bool valid;
 };
 
-/* STANDIN_SVM: what a nested hypervisor gets beyond KVM's own offer, words with commas. */
+/* What a nested hypervisor gets beyond KVM's own offer. */
 static bool svm_option(enum cpuid_feature f)
 {
 	static const struct {
@@ -120,34 +119,17 @@ static bool svm_option(enum cpuid_feature f)
 		{ CPUID_F_SVM_DECODE, "decodeassists" }, { CPUID_F_SVM_AVIC, "avic" },
 		{ CPUID_F_SVM_X2AVIC, "x2avic" }, { CPUID_F_SVM_X2AVIC_EXT, "x2avic-ext" },
 	};
-	static atomic_flag warned = ATOMIC_FLAG_INIT;	/* once in a process is enough */
-	const char *p = getenv("STANDIN_SVM");
-	bool found = false;
 
-	while (p && *p) {
-		size_t n = strcspn(p, ",");
-		bool known = !n;
-
-		for (u32 i = 0; i < ARRAY_SIZE(words); i++) {
-			if (strlen(words[i].word) != n || strncmp(words[i].word, p, n))
-				continue;
-			known = true;
-			found |= words[i].f == f;
-		}
-		if (!known && !atomic_flag_test_and_set(&warned))
-			log_warn("STANDIN_SVM: %.*s is none of decodeassists, avic, x2avic, "
-				 "x2avic-ext", (int)n, p);
-		p += n + (p[n] == ',');
-	}
-	return found;
+	for (u32 i = 0; i < ARRAY_SIZE(words); i++)
+		if (words[i].f == f)
+			return option_has(OPT_SVM, words[i].word);
+	return false;
 }
 
-/* STANDIN_LA57: 5-level paging costs time, and guests use what they see. */
+/* 5-level paging costs time, and guests use what they see. */
 static bool la57_option(void)
 {
-	const char *p = getenv("STANDIN_LA57");
-
-	return p && *p && strcmp(p, "0");
+	return option_word(OPT_LA57) == 0;
 }
 
 static bool host_offers(const struct cpuid_feature_row *f, struct host_leaf *h)

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* vm/irqchip.c - the VM's interrupt controllers: creation, modes, ioctls, callbacks of irq/. */
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include "base/log.h"
+#include "base/options.h"
 #include "base/trace.h"
 #include "irq/apicv.h"
 #include "vm/vm.h"
@@ -43,23 +43,12 @@ static const struct irq_ops irq_ops = {
 	.inhibits = op_inhibits,
 };
 
-/* STANDIN_AVIC: what the modelled hardware has. An unknown word is what there is without any. */
+/* What the modelled hardware has. The setting's words are in the order of AVIC_KINDS. */
 enum avic_kind vm_avic_kind(void)
 {
-	static const char *const names[] = {
-#define X(n, text, max) text,
-		AVIC_KINDS(X)
-#undef X
-	};
-	const char *want = getenv("STANDIN_AVIC");
-	int k = AVIC_KIND_X2AVIC_EXT;
+	int k = option_word(OPT_AVIC);
 
-	for (u32 i = 0; want && i < ARRAY_SIZE(names); i++)
-		if (!strcmp(want, names[i]))
-			k = (int)i;
-	if (want && strcmp(want, names[k]))
-		log_warn("STANDIN_AVIC=%s is none of none, avic, x2avic, x2avic-ext", want);
-	return (enum avic_kind)k;
+	return k < 0 ? AVIC_KIND_X2AVIC_EXT : (enum avic_kind)k;
 }
 
 /* The inhibit mask as a counter, and in the log by name. */

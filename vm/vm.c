@@ -9,23 +9,14 @@
 
 #include "base/cpus.h"
 #include "base/log.h"
+#include "base/options.h"
 #include "base/trace.h"
 #include "irq/lapic.h"
 #include "vcpu/halt_poll.h"
 
 u32 vm_halt_poll_ns(void)
 {
-	const char *want = getenv("STANDIN_HALT_POLL");
-	unsigned long ns;
-	char *end;
-
-	if (!want)
-		return HALT_POLL_DEFAULT;
-	ns = strtoul(want, &end, 10);
-	if (end != want && !*end && want[0] != '-' && ns <= ~0u)
-		return (u32)ns;
-	log_warn("STANDIN_HALT_POLL=%s is no number of nanoseconds", want);
-	return HALT_POLL_DEFAULT;
+	return (u32)option_number(OPT_HALT_POLL, HALT_POLL_DEFAULT);
 }
 
 int vm_create(struct vm **out)
