@@ -232,7 +232,33 @@ struct cpu;
 struct engine;
 struct svm;
 struct phys;
+struct phys_slot;
 struct fetch_page;
+
+/* A memory operand, found once: where its at most two parts are, one a page. Good for one instruction. */
+struct mem_ref {
+	u64 gva;
+	u32 len, n;
+	struct mem_part {
+		u8 *src;	/* reads come from here; NULL: a device */
+		u8 *dst;	/* writes go here; NULL: a device, or it was not opened for writing */
+		u64 gpa;	/* unless both are known from the TLB */
+		const struct phys_slot *slot;	/* there may be code, or a watchpoint; else NULL */
+		u32 len;
+	} p[2];
+};
+
+/* Memory in one piece, and the same for reads and writes: the instruction can work there. */
+static inline u8 *mem_place(const struct mem_ref *m, bool write)
+{
+	u8 *p = m->p[0].src;
+
+	if (write && m->p[0].dst != p)
+		return NULL;
+	if (m->n == 2 && (m->p[1].src != p + m->p[0].len || (write && m->p[1].dst != m->p[1].src)))
+		return NULL;
+	return p;
+}
 
 /* Supplied by the layer above; all run on the CPU's own thread. */
 struct cpu_ops {
@@ -252,11 +278,17 @@ struct cpu_ops {
 	int (*mem_read)(struct cpu *c, u64 gva, void *buf, u32 len, enum mmu_idx idx);
 	int (*mem_write)(struct cpu *c, u64 gva, const void *buf, u32 len, enum mmu_idx idx);
 	int (*mem_probe_w)(struct cpu *c, u64 gva, u32 len, enum mmu_idx idx);
-	/* Writable memory inside one page, even if it holds code: CPU_OK with its
-	 * host and guest-physical address; CPU_EXIT when it is not that. After storing
-	 * there, mem_written() must be called. */
-	int (*mem_direct)(struct cpu *c, u64 gva, u32 len, enum mmu_idx idx, u8 **host, u64 *gpa);
-	void (*mem_written)(struct cpu *c, u64 gpa, u32 len);
+	/* The same in steps, for an instruction that is carried out by itself. open finds the operand and
+	 * checks what has to be checked before the instruction runs (MEM_W: of an operand that may be read
+	 * as well); load and store are as above. used: it has been worked on in place instead. */
+	int (*mem_open)(struct cpu *c, u64 gva, u32 len, enum mem_access acc, enum mmu_idx idx,
+			struct mem_ref *m);
+	int (*mem_load)(struct cpu *c, const struct mem_ref *m, void *buf);
+	int (*mem_store)(struct cpu *c, const struct mem_ref *m, const void *buf);
+	void (*mem_used)(struct cpu *c, const struct mem_ref *m, bool write);
+	/* begin: no other CPU of the VM accesses memory until the call with false. What has been opened
+	 * before must be opened again: requests of others may have been served meanwhile. */
+	void (*alone)(struct cpu *c, bool begin);
 	/* Segmentation: offset `ea` in segment `seg` -> linear address, with all
 	 * checks of the current mode for an access of len bytes. */
 	int (*linear)(struct cpu *c, enum cpu_sreg seg, u64 ea, u32 len, bool write, u64 *lin);
@@ -380,6 +412,9 @@ struct cpu {
 		u8 idx;
 	} io_tlb[IO_TLB_SIZE];
 	u32 phys_hint[2];	/* last slot hit: page tables, data */
+	/* The access that is asked about may not come about: no bit of any table is set for it, and unmarked
+	 * says that one would have been; tlb_fill then answers CPU_EXIT. Set around the call. */
+	u8 tentative, unmarked;
 	/* Data watchpoints in force (DR7 layout; 0 = none), see mmu_set_watch(),
 	 * and the DR6 bits of those hit since the owner last cleared them. */
 	u64 watch_addr[4];

@@ -214,64 +214,92 @@ static bool x87_stored(struct cpu *c)
 	return !(sw & ~cw & 0x1f);
 }
 
-static int bounce_access(struct engine *e, const struct insn *in, bool *exit)
+/* Is what it does to memory one indivisible access? XCHG needs no prefix for that (APM2 7.3.2). */
+static bool is_locked(const struct insn *in)
+{
+	return in->prefixes & PFX_LOCK || (in->mnemonic == ZYDIS_MNEMONIC_XCHG && in->mem_w);
+}
+
+/* On a copy. */
+static int on_bounce(struct engine *e, const struct insn *in, const struct mem_ref *m, bool *exit)
 {
 	struct cpu *c = e->c;
-	u32 n = in->memsize;
-	u64 lin;
 	int r;
 
-	/* Misalignment is found before a non-canonical stack address is. */
-	if (cpu_in_64(c) && in->seg == S_SS && insn_needs_alignment(in) &&
-	    (insn_ea(c, in) & (n - 1u)))
-		return cpu_raise_err(c, EXC_GP, 0);
-	r = lin_of(c, in->seg, insn_ea(c, in), n, in->mem_w, &lin);
-	if (r)
-		return r;
-	/* The bounce buffer's alignment says nothing about the guest's. */
-	if (insn_needs_alignment(in) && (lin & (in->memsize - 1u)))
-		return cpu_raise_err(c, EXC_GP, 0);
-	r = cpu_align(c, lin, insn_align_mask(in, n));
-	if (r)
-		return r;
-	if (in->mem_w) {
-		u8 *host;
-		u64 gpa;
-
-		/* Memory that is only slow because it holds code: operate on it in place, so that
-		 * locked operations stay atomic. */
-		r = c->ops->mem_direct(c, lin, n, cpu_mmu_idx(c), &host, &gpa);
-		if (r == CPU_FAULT)
-			return r;
-		if (r == CPU_OK) {
-			r = run_alone(e, host);
-			if (r == CPU_OK)
-				c->ops->mem_written(c, gpa, n);
-			return r;
-		}
-		r = c->ops->mem_probe_w(c, lin, n, cpu_mmu_idx(c));
-		if (r)
-			return r;
-	}
 	if (in->mem_r) {
-		r = c->ops->mem_read(c, lin, e->bounce, n, cpu_mmu_idx(c));
+		r = c->ops->mem_load(c, m, e->bounce);
 		if (r)
 			return r;
 	} else {
 		/* Never what another access has left there. */
-		cpu_zero(e->bounce, n);
+		cpu_zero(e->bounce, m->len);
 	}
 	r = run_alone(e, e->bounce);
-	if (r == CPU_OK && in->mem_w && insn_may_skip_store(in) && !x87_stored(c))
-		return CPU_OK;
-	if (r == CPU_OK && in->mem_w) {
-		r = c->ops->mem_write(c, lin, e->bounce, n, cpu_mmu_idx(c));
-		if (r == CPU_EXIT) {
-			*exit = true;
-			r = CPU_OK;
-		}
+	if (r || !in->mem_w || (insn_may_skip_store(in) && !x87_stored(c)))
+		return r;
+	r = c->ops->mem_store(c, m, e->bounce);
+	if (r == CPU_EXIT) {
+		*exit = true;
+		r = CPU_OK;
 	}
 	return r;
+}
+
+/*
+ * What is memory in one piece on the host is worked on where it is, also over two pages: then the host's
+ * CPU makes a LOCK what it should be. One over two places has to itself what it cannot lock.
+ */
+static int operand_access(struct engine *e, const struct insn *in, u64 lin, bool *exit)
+{
+	enum mem_access acc = in->mem_w ? MEM_W : MEM_R;
+	struct cpu *c = e->c;
+	struct mem_ref m;
+	bool alone;
+	u8 *host;
+	int r;
+
+	r = c->ops->mem_open(c, lin, in->memsize, acc, cpu_mmu_idx(c), &m);
+	if (r)
+		return r;
+	host = mem_place(&m, in->mem_w);
+	if (host) {
+		r = run_alone(e, host);
+		if (r == CPU_OK)
+			c->ops->mem_used(c, &m, in->mem_w);
+		return r;
+	}
+	/* A device among the parts is asked in its turn. */
+	alone = is_locked(in) && m.n == 2 && m.p[0].dst && m.p[1].dst;
+	if (alone) {
+		engine_fpu_save(c);
+		c->ops->alone(c, true);
+		r = c->ops->mem_open(c, lin, in->memsize, acc, cpu_mmu_idx(c), &m);
+	}
+	if (r == CPU_OK)
+		r = on_bounce(e, in, &m, exit);
+	if (alone)
+		c->ops->alone(c, false);
+	return r;
+}
+
+static int bounce_access(struct engine *e, const struct insn *in, bool *exit)
+{
+	struct cpu *c = e->c;
+	u64 ea = insn_ea(c, in), lin;
+	u32 n = in->memsize;
+	int r;
+
+	/* Misalignment is found before a non-canonical stack address is. */
+	if (cpu_in_64(c) && in->seg == S_SS && insn_needs_alignment(in) && (ea & (n - 1u)))
+		return cpu_raise_err(c, EXC_GP, 0);
+	r = lin_of(c, in->seg, ea, n, in->mem_w, &lin);
+	if (r)
+		return r;
+	/* The bounce buffer's alignment says nothing about the guest's. */
+	if (insn_needs_alignment(in) && (lin & (n - 1u)))
+		return cpu_raise_err(c, EXC_GP, 0);
+	r = cpu_align(c, lin, insn_align_mask(in, n));
+	return r ? r : operand_access(e, in, lin, exit);
 }
 
 static int bounce(struct engine *e, const struct insn *in, bool *exit)

@@ -30,6 +30,9 @@ static inline const struct phys_slot *mmu_slot(struct cpu *c, u64 gpa, enum mmu_
 /* This CPU stored to [gpa, gpa + len) of a page that may hold translated code. */
 void mmu_wrote(struct cpu *c, const struct phys_slot *s, u64 gpa, u32 len);
 
+/* An access to [gva, gva + len) has been made: note which watchpoints it hit. */
+void mmu_watch_hit(struct cpu *c, u64 gva, u32 len, bool write);
+
 /* -- page-table entries (APM2 5.4) -- */
 enum {
 	PTE_P = BIT(0), PTE_W = BIT(1), PTE_U = BIT(2), PTE_A = BIT(5), PTE_D = BIT(6),
@@ -61,7 +64,8 @@ static inline u64 pte_load(const void *p, u32 size)
 	return __atomic_load_n((const u64 *)p, __ATOMIC_RELAXED);
 }
 
-/* Set A/D bits the way the CPU does: atomically. False: the entry has changed. */
+/* Set A/D bits the way the CPU does: atomically. False: the entry has changed. While c->tentative, only
+ * c->unmarked is set: they would have been. */
 bool pte_set_bits(struct cpu *c, struct step *s, u32 size, u32 bits);
 
 /* mmu/nested.c */

@@ -42,6 +42,11 @@ int mmu_fetch(struct cpu *c, u64 gva, struct fetch_page *out);
 int mmu_mem_read(struct cpu *c, u64 gva, void *buf, u32 len, enum mmu_idx idx);
 int mmu_mem_write(struct cpu *c, u64 gva, const void *buf, u32 len, enum mmu_idx idx);
 int mmu_mem_probe_w(struct cpu *c, u64 gva, u32 len, enum mmu_idx idx);
+int mmu_mem_open(struct cpu *c, u64 gva, u32 len, enum mem_access acc, enum mmu_idx idx,
+		 struct mem_ref *m);
+int mmu_mem_load(struct cpu *c, const struct mem_ref *m, void *buf);
+int mmu_mem_store(struct cpu *c, const struct mem_ref *m, const void *buf);
+void mmu_mem_used(struct cpu *c, const struct mem_ref *m, bool write);
 
 /* MMIO hooks, set by vcpu/: an access to guest-physical space that is not memory (or
  * a write to a read-only slot), never crossing a page, len 1..8 pieces. Same
@@ -71,9 +76,6 @@ void mmu_drop_code_writes(struct cpu *c, u64 gpa);
 void mmu_drop_all_writes(struct cpu *c);
 /* cpu_ops.code_page. To get, call it before the bytes are read for translation. */
 u32 mmu_code_page(struct cpu *c, u64 gpa, u32 put);
-/* cpu_ops.mem_direct and mem_written. */
-int mmu_mem_direct(struct cpu *c, u64 gva, u32 len, enum mmu_idx idx, u8 **host, u64 *gpa);
-void mmu_mem_written(struct cpu *c, u64 gpa, u32 len);
 void mmu_tlb_init(struct cpu *c);	/* of a zeroed *c */
 
 /* Put data watchpoints in force (addresses and a DR7 value; I/O and execute

@@ -72,6 +72,14 @@ int phys_read(struct phys *p, u64 gpa, void *buf, u64 len);
 int phys_write(struct phys *p, u64 gpa, const void *buf, u64 len);
 
 void phys_mark_dirty(struct phys *p, const struct phys_slot *s, u64 gpa);
+/* Would phys_mark_dirty() change anything? */
+static inline bool phys_is_clean(const struct phys_slot *s, u64 gpa)
+{
+	u64 page = (gpa - s->gpa) >> PAGE_SHIFT;
+
+	return s->dirty && !(s->flags & PHYS_READONLY) &&
+	       !(atomic_load_explicit(&s->dirty[page / 64], memory_order_relaxed) & BIT64(page % 64));
+}
 
 /* Code tracking (engine/ through mmu/). The first ref of a page calls ops->code_page. get returns
  * which counts it used, 0 for none; put does nothing when others are in force by now. */

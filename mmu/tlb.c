@@ -125,6 +125,8 @@ void mmu_flush(struct cpu *c, bool global)
 
 void mmu_flush_all(struct cpu *c)
 {
+	/* Also where memory of the VMM was gone in the middle of a walk. */
+	c->tentative = 0;
 	tlb_flush(c, false, true);
 	tlb_flush(c, true, true);
 	npt_forget(c);

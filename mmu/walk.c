@@ -84,6 +84,10 @@ bool pte_set_bits(struct cpu *c, struct step *s, u32 size, u32 bits)
 	/* Tables in ROM: the write has no effect, the walk goes on. */
 	if (!s->slot || (s->slot->flags & PHYS_READONLY))
 		return true;
+	if (unlikely(c->tentative)) {
+		c->unmarked = 1;
+		return true;
+	}
 	if (size == 4) {
 		u32 old = (u32)s->pte;
 

@@ -18,7 +18,8 @@
 #define NSEC 1000000000ull
 /* Requests that are no reason to leave a sleep: they wait for the next entry. */
 #define QUIET (BIT64(VREQ_EVENT) | BIT64(VREQ_TLB_FLUSH) | BIT64(VREQ_WRITES_FLUSH) | \
-	       BIT64(VREQ_CODE_PAGES) | BIT64(VREQ_CODE_SUSPECT) | BIT64(VREQ_SCAN_IOAPIC))
+	       BIT64(VREQ_CODE_PAGES) | BIT64(VREQ_CODE_SUSPECT) | BIT64(VREQ_ALONE) | \
+	       BIT64(VREQ_SCAN_IOAPIC))
 
 bool vcpu_signal_pending(struct vcpu *v)
 {

@@ -152,6 +152,11 @@ static void pause_hook(struct cpu *c)
 	sched_yield();
 }
 
+static void alone(struct cpu *c, bool begin)
+{
+	vcpu_alone(c->owner, begin);
+}
+
 static int no_rsm(struct cpu *c)
 {
 	return cpu_raise(c, EXC_UD);
@@ -183,8 +188,11 @@ const struct cpu_ops vcpu_cpu_ops = {
 	.mem_read = mmu_mem_read,
 	.mem_write = mmu_mem_write,
 	.mem_probe_w = mmu_mem_probe_w,
-	.mem_direct = mmu_mem_direct,
-	.mem_written = mmu_mem_written,
+	.mem_open = mmu_mem_open,
+	.mem_load = mmu_mem_load,
+	.mem_store = mmu_mem_store,
+	.mem_used = mmu_mem_used,
+	.alone = alone,
 	.linear = cpu_linear,
 	.code_page = mmu_code_page,
 	.sti = cpu_sti,

@@ -87,6 +87,7 @@ int vcpu_run_guarded(struct vcpu *v, int (*run)(struct vcpu *v))
 		guard_landed();
 		guarding = NULL;
 		engine_abandon(v->c);
+		vcpu_alone(v, false);
 		mmu_flush_all(v->c);
 		atomic_store(&v->servicing, 0);
 		vcpu_undeliver(v);

@@ -179,6 +179,7 @@ struct vcpu_priv {
 	/* Where KVM_RUN ends when guest memory is gone; own thread and its signal handler. */
 	struct guard guard;
 	volatile bool guarded;
+	bool alone;		/* between vcpu_alone() with true and with false */
 	bool delivering;	/* cpu_deliver() is at work on ... */
 	struct cpu_event event;
 	u64 fault_hva;

@@ -415,6 +415,7 @@ static void cancelled(void *arg)
 
 	v->c->fpu_live = 0;	/* the registers are gone */
 	vcpu_unguard(v);
+	vcpu_alone(v, false);
 	v->p->delivering = false;
 	atomic_store(&v->p->held, 0);
 	if (v->lapic)
@@ -422,6 +423,7 @@ static void cancelled(void *arg)
 	crowd_join(v, false);
 	atomic_store(&v->blocked, 0);
 	atomic_store(&v->servicing, 0);
+	atomic_store(&v->parked, 0);
 	atomic_store(&v->in_guest, 0);
 	vcpu_set_current(NULL);
 	atomic_store(&v->tid, 0);

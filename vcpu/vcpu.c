@@ -21,6 +21,9 @@
 #define FLUSHES (BIT64(VREQ_TLB_FLUSH) | BIT64(VREQ_WRITES_FLUSH) | \
 		 BIT64(VREQ_CODE_PAGES) | BIT64(VREQ_CODE_SUSPECT))
 
+/* No reason to wake a sleeper. */
+#define POSTED (FLUSHES | BIT64(VREQ_ALONE))
+
 static __thread struct vcpu *current __attribute__((tls_model("initial-exec")));
 
 struct vcpu *vcpu_current(void)
@@ -137,11 +140,60 @@ void vcpu_request(struct vcpu *v, enum vcpu_request r)
 
 	/* Code tracking posts these from in-guest paths of other vCPUs, often many before the
 	 * owner looks: one kick is enough. Flushes need not wake a sleeper. */
-	if (old & BIT64(r) && !(BIT64(r) & ~FLUSHES))
+	if (old & BIT64(r) && !(BIT64(r) & ~POSTED))
 		return;
 	engine_kick(v->c);
-	if (BIT64(r) & ~FLUSHES)
+	if (BIT64(r) & ~POSTED)
 		vcpu_wake(v);
+}
+
+/* Waiting for v to leave translated code, or (NULL) for somebody who does not have to. */
+static void wait_step(struct vcpu *v, u32 *spins)
+{
+	if (++*spins < 64) {
+		__builtin_ia32_pause();
+	} else if (*spins < 256) {
+		sched_yield();
+	} else {
+		struct timespec ts = { .tv_nsec = 50000 };
+
+		if (v)
+			engine_kick(v->c);
+		nanosleep(&ts, NULL);
+	}
+}
+
+/* Another vCPU has the guest's memory to itself (vm/alone.c). */
+static void park(struct vcpu *v)
+{
+	u32 spins = 0;
+
+	engine_fpu_save(v->c);
+	atomic_store(&v->parked, 1);
+	while (atomic_load(&v->requests) & BIT64(VREQ_ALONE))
+		wait_step(NULL, &spins);
+	atomic_store(&v->parked, 0);
+}
+
+void vcpu_alone_wait(struct vcpu *self, struct vcpu *v)
+{
+	u32 spins = 0;
+
+	while (!v || (atomic_load(&v->in_guest) && !atomic_load(&v->parked))) {
+		/* Whoever waits for us goes on. */
+		vcpu_flush_requests(self);
+		wait_step(v, &spins);
+		if (!v)
+			return;
+	}
+}
+
+void vcpu_alone(struct vcpu *v, bool begin)
+{
+	if (!v->vm_ops->alone || v->p->alone == begin)
+		return;
+	v->p->alone = begin;
+	v->vm_ops->alone(v->vm, v, begin);
 }
 
 /*
@@ -153,7 +205,10 @@ void vcpu_flush_requests(struct vcpu *v)
 	struct cpu *c = v->c;
 	u64 req;
 
-	if (!(atomic_load(&v->requests) & FLUSHES))
+	req = atomic_load(&v->requests);
+	if (req & BIT64(VREQ_ALONE))
+		park(v);
+	if (!(req & FLUSHES))
 		return;
 	atomic_store(&v->servicing, 1);
 	req = atomic_fetch_and(&v->requests, ~FLUSHES) & FLUSHES;
@@ -214,16 +269,7 @@ void vcpu_request_wait(struct vcpu *v, enum vcpu_request r)
 		/* Two vCPUs that wait for each other must both make progress. */
 		if (self && atomic_load(&self->in_guest))
 			vcpu_flush_requests(self);
-		if (++spins < 64) {
-			__builtin_ia32_pause();
-		} else if (spins < 256) {
-			sched_yield();
-		} else {
-			struct timespec ts = { .tv_nsec = 50000 };
-
-			engine_kick(v->c);
-			nanosleep(&ts, NULL);
-		}
+		wait_step(v, &spins);
 	}
 }
 

@@ -25,6 +25,7 @@ struct vcpu;
 	X(CODE_PAGES)	/* pages in code_queue hold code now: drop their write entries; or that \
 			 * code has been written: revalidate it */ \
 	X(CODE_SUSPECT)	/* another CPU or the VMM wrote code: revalidate all of it */ \
+	X(ALONE)	/* another vCPU works on memory alone: touch none until the bit is gone */ \
 	X(TRIPLE_FAULT) X(NMI) X(SMI) X(IOAPIC_EOI_EXIT) X(SCAN_IOAPIC) \
 	X(APICV_UPDATE) X(EVENT) X(UNBLOCK) X(CLOCK_UPDATE) X(STEAL_UPDATE) \
 	X(APIC_EVENT)	/* INIT or SIPI arrived at the LAPIC */ \
@@ -57,6 +58,9 @@ struct vcpu_vm_ops {
 	/* Optional. One (host TSC, kvmclock ns) pair that is the same for all vCPUs until
 	 * the clock is set again; gives guests the TSC_STABLE flag. */
 	bool (*master_clock)(void *vm, u64 *host_tsc, u64 *ns);
+	/* Keep all other vCPUs from guest memory, from the call with true to the one with false. Meanwhile
+	 * requests of the caller may be served. */
+	void (*alone)(void *vm, struct vcpu *v, bool begin);
 	/* Optional. KVM_EXIT_DIRTY_RING_FULL is due. */
 	bool (*dirty_ring_full)(void *vm, struct vcpu *v);
 };
@@ -113,6 +117,7 @@ struct vcpu {
 	_Atomic u64 requests;
 	_Atomic u32 in_guest;		/* 1 while a thread may use the memory map */
 	_Atomic u32 servicing;		/* 1 while the owner carries out flush requests */
+	_Atomic u32 parked;		/* 1 while the owner waits for VREQ_ALONE to go */
 	_Atomic u32 wake_seq;		/* futex word for blocking (HLT, wait-for-SIPI) */
 	_Atomic u32 blocked;		/* the owner sleeps, or is about to, on wake_seq */
 	_Atomic int tid;		/* thread inside KVM_RUN, 0 = none */
@@ -135,6 +140,11 @@ void vcpu_destroy(struct vcpu *v);
 void vcpu_request(struct vcpu *v, enum vcpu_request r);	/* set + kick + wake from block */
 /* Post and wait until the vCPU is either outside the guest or has serviced it. */
 void vcpu_request_wait(struct vcpu *v, enum vcpu_request r);
+/* vcpu_vm_ops.alone, around it: by the vCPU's own thread. */
+void vcpu_alone(struct vcpu *v, bool begin);
+/* For its implementation: wait until v is outside the guest or parked; NULL: a moment. The requests of
+ * self are served. */
+void vcpu_alone_wait(struct vcpu *self, struct vcpu *v);
 /* Queue a page for VREQ_CODE_PAGES: it holds code now; somebody else has written in it. */
 void vcpu_code_page(struct vcpu *v, u64 gpa);
 void vcpu_code_written(struct vcpu *v, u64 gpa);

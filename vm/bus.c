@@ -99,5 +99,6 @@ const struct vcpu_vm_ops vm_bus_ops = {
 	.msr_allowed = msr_allowed,
 	.arm_timer = arm_timer,
 	.master_clock = master_clock,
+	.alone = vm_alone,
 	.dirty_ring_full = dirty_ring_full,
 };

@@ -200,6 +200,7 @@ int vm_vcpu_create(struct vm *vm, u32 id, int run_fd, struct vm_vcpu **out)
 	}
 	atomic_store(&vm->vcpus[index], vv);
 	atomic_store(&vm->nr_vcpus, index + 1);
+	vm_alone_created(vm);
 	atomic_store(&trace_vm_get(vm->cfg.trace_vm)->nr_vcpus, index + 1);
 	log_debug("vm%u: vCPU id %u index %u", vm->serial, id, index);
 	*out = vv;

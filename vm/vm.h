@@ -108,6 +108,7 @@ struct vm {
 
 	_Atomic u32 nr_vcpus;		/* entries of vcpus[]; grows under lock */
 	_Atomic(struct vm_vcpu *) vcpus[VM_MAX_VCPUS];
+	_Atomic u32 alone;		/* vm/alone.c: index + 1 of the vCPU that is, 0 = none */
 	u32 max_vcpu_id;		/* lock; KVM_CAP_MAX_VCPU_ID, 0 = not set */
 	u32 bsp_id;			/* lock */
 
@@ -148,6 +149,10 @@ int vm_vcpu_create(struct vm *vm, u32 id, int run_fd, struct vm_vcpu **out);
 int vm_vcpu_check(struct vm *vm, unsigned long id);	/* vm.lock held */
 void vm_request_all(struct vm *vm, enum vcpu_request r, bool wait);
 struct vm_vcpu *vm_find_vcpu(struct vm *vm, u32 id);
+/* vm/alone.c: vcpu_vm_ops.alone; a vCPU has been added, which whoever is alone may not know. */
+void vm_alone(void *vm, struct vcpu *v, bool on);
+void vm_alone_created(struct vm *vm);
+
 #define vm_for_each_vcpu(vm, i, vv) \
 	for (u32 i = 0, n_ = atomic_load(&(vm)->nr_vcpus); \
 	     i < n_ && ((vv) = atomic_load(&(vm)->vcpus[i]), true); i++)

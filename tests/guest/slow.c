@@ -3,6 +3,8 @@
  * tests/guest/slow.c - memory operands that are carried out by themselves (engine/slow.c): what they
  * leave in memory when the instruction stores less than its operand, or nothing.
  */
+#include <pthread.h>
+
 #include "tests/guest/harness/harness.h"
 
 /* Two pages that are neighbours, and whose memory is apart: nothing can be done in place. */
@@ -101,4 +103,217 @@ TEST(x87_skipped, "x87 stores that an exception keeps from memory, in one page a
 		}
 	}
 	CHECK(skipped > 100);
+}
+
+/* -- LOCK (APM2 7.3.2; SDM3 8.1.2.2): indivisible however the operand lies -- */
+
+CODE64(lock_inc, "1: lock incq (%rsi)\n dec %ecx\n jnz 1b" DONE);
+CODE64(lock_xchg, "1: mov $1, %eax\n xchg %eax, (%rsi)\n test %eax, %eax\n jnz 1b\n incq (%rdi)\n movl $0, (%rsi)\n"
+	"dec %ecx\n jnz 1b" DONE);
+CODE64(lock_cmpxchg, "1: mov (%rsi), %rax\n 2: lea 1(%rax), %rdx\n lock cmpxchg %rdx, (%rsi)\n jnz 2b\n dec %ecx\n jnz 1b" DONE);
+CODE64(plain_byte, "1: mov %cl, 7(%rsi)\n pause\n cmp %cl, 7(%rsi)\n jne 2f\n dec %ecx\n jnz 1b" DONE "2: ud2");
+
+static void *runner(void *p)
+{
+	struct guest_cpu *c = p;
+	struct stop s = cpu_run(c);
+
+	CHECK_STOP(s, ST_DONE);
+	return NULL;
+}
+/* One snippet on each of two vCPUs at once, `rounds` times around. */
+static void both(struct guest *g, u64 code2, u64 rsi, u64 rdi, u32 rounds)
+{
+	pthread_t t;
+
+	for (int i = 0; i < 2; i++)
+		WITH_REGS(&g->cpu[i], r) {
+			r.rip = i ? code2 : G_CODE;
+			r.rsp = G_STACK - 512 * i;
+			r.rsi = rsi;
+			r.rdi = rdi;
+			r.rcx = rounds;
+		}
+	pthread_create(&t, NULL, runner, &g->cpu[1]);
+	runner(cpu0(g));
+	pthread_join(t, NULL);
+}
+static struct guest *two_cpus(const u8 *p, u64 n)
+{
+	struct guest *g = guest_with_code(M_LONG, p, (u32)n);
+	struct guest_cpu *b = guest_add_cpu(g);
+
+	cpu_setup(b);
+	split_pages(g);
+	return g;
+}
+#define TWO_CPUS(s) two_cpus(s##_b, LEN(s))
+static u64 split64(struct guest *g, u64 va)
+{
+	u64 v;
+
+	split_read(g, va, (u8 *)&v, 8);
+	return v;
+}
+#define ROUNDS 3000
+TEST(locked, "two vCPUs count with LOCK in one page, over two that are neighbours, and over two that are not")
+{
+	static const u64 at[] = { G_WINDOW + 64, G_WINDOW + 60, G_WINDOW + 4092, SPLIT_HI - 4, SPLIT_HI - 1 };
+	struct guest *g = TWO_CPUS(lock_inc);
+	struct guest *h = TWO_CPUS(lock_cmpxchg);
+
+	for (u32 i = 0; i < ARRAY_SIZE(at); i++) {
+		u32 rounds = at[i] > SPLIT_LO ? ROUNDS : 100 * ROUNDS;
+		const u8 zero[8] = { 0 };
+
+		split_write(g, at[i], zero, 8);
+		split_write(h, at[i], zero, 8);
+		both(g, G_CODE, at[i], 0, rounds);
+		CHECK_EQ(split64(g, at[i]), 2 * rounds);
+		both(h, G_CODE, at[i], 0, rounds);
+		CHECK_EQ(split64(h, at[i]), 2 * rounds);
+	}
+}
+TEST(locked_watched, "a LOCK is one also while a data breakpoint is on its page")
+{
+	struct guest *g = TWO_CPUS(lock_inc);
+
+	for (int i = 0; i < 2; i++) {
+		struct kvm_debugregs d;
+
+		vcpu_ioctl(&g->cpu[i], KVM_GET_DEBUGREGS, &d, "KVM_GET_DEBUGREGS");
+		d.db[0] = G_WINDOW + 0x800;
+		d.dr7 = 0xd0402;
+		vcpu_ioctl(&g->cpu[i], KVM_SET_DEBUGREGS, &d, "KVM_SET_DEBUGREGS");
+	}
+	both(g, G_CODE, G_WINDOW + 64, 0, 10 * ROUNDS);
+	CHECK_EQ(*g64(g, G_WINDOW + 64), 20 * ROUNDS);
+}
+TEST(xchg, "XCHG is a lock over two pages without a prefix")
+{
+	struct guest *g = TWO_CPUS(lock_xchg);
+
+	both(g, G_CODE, SPLIT_HI - 2, G_DATA, ROUNDS / 4);
+	CHECK_EQ(*g64(g, G_DATA), ROUNDS / 2);
+}
+TEST(locked_plain, "a LOCK over two pages does not undo another vCPU's plain stores beside what it changes")
+{
+	struct guest *g = TWO_CPUS(lock_inc);
+
+	guest_load(g, G_FREE, plain_byte);
+	both(g, G_FREE, SPLIT_HI - 4, 0, ROUNDS);
+	CHECK_EQ((u32)split64(g, SPLIT_HI - 4), ROUNDS);
+}
+CODE64(stay, "1: pause\n cmpl $0, (%rdi)\n je 1b" DONE);
+TEST(locked_spin, "a LOCK over two pages while the other vCPU is not in the guest, and while it runs a loop")
+{
+	struct guest *g = TWO_CPUS(lock_inc);
+	struct guest_cpu *b = &g->cpu[1];
+	pthread_t t;
+
+	WITH_REGS(cpu0(g), r) {
+		r.rsi = SPLIT_HI - 4;
+		r.rcx = 100;
+	}
+	runner(cpu0(g));
+	guest_load(g, G_FREE, stay);
+	WITH_REGS(b, r) {
+		r.rip = G_FREE;
+		r.rdi = G_DATA;
+	}
+	pthread_create(&t, NULL, runner, b);
+	WITH_REGS(cpu0(g), r) {
+		r.rip = G_CODE;
+		r.rcx = 100;
+	}
+	runner(cpu0(g));
+	CHECK_EQ(split64(g, SPLIT_HI - 4), 200);
+	__atomic_store_n((u32 *)(void *)(g->ram + G_DATA), 1, __ATOMIC_RELEASE);
+	pthread_join(t, NULL);
+}
+
+/* -- faults: all or nothing -- */
+
+CODE64(store, "mov %rax, (%rsi)" DONE);
+CODE64(inc, "lock incq (%rsi)" DONE);
+CODE64(pushq, "push %rax" DONE);
+TEST(second_faults, "a fault in the second page leaves no trace in the first, D included")
+{
+	static const struct {
+		const u8 *p, *e;
+	} code[] = { { store_b, store_e }, { inc_b, inc_e }, { pushq_b, pushq_e } };
+	static const u64 bad[] = { 0, PTE_P };
+
+	for (u32 i = 0; i < ARRAY_SIZE(code) * ARRAY_SIZE(bad); i++) {
+		struct guest *g = guest_with_code(M_LONG, code[i / 2].p, (u32)(code[i / 2].e - code[i / 2].p));
+		struct stop s;
+
+		split_pages(g);
+		WITH_SREGS(cpu0(g), sr) sr.cr0 |= 1u << 16;
+		*guest_pte(g, SPLIT_HI) = bad[i % 2] | (G_WINDOW + 0x30000);
+		*g32(g, G_WINDOW + 0x20ffc) = 0x12345678;
+		guest_gate(g, 14, SEL_CODE64, G_STUBS + 14 * 16, 0xe, 0, 1);
+		WITH_REGS(cpu0(g), r) {
+			r.rsi = SPLIT_HI - 4;
+			r.rsp = SPLIT_HI + 4;
+		}
+		s = run(g);
+		CHECK_EXC(s, 14, bad[i % 2] ? 3 : 2);
+		CHECK_EQ(s.cr2, SPLIT_HI);
+		CHECK_EQ(*g32(g, G_WINDOW + 0x20ffc), 0x12345678);
+		CHECK_EQ(*guest_pte(g, SPLIT_LO) & PTE_D, 0);
+		/* and the first page's fault is the one that is reported */
+		*guest_pte(g, SPLIT_LO) = 0;
+		WITH_REGS(cpu0(g), r) {
+			r.rip = G_CODE;
+			r.rsi = SPLIT_HI - 4;
+			r.rsp = SPLIT_HI + 4;
+		}
+		s = run(g);
+		CHECK_EXC(s, 14, 2);
+		CHECK_EQ(s.cr2, SPLIT_HI - 4);
+		guest_free(g);
+	}
+}
+CODE64(cx16, "lock cmpxchg16b (%rsi)" DONE);
+TEST(cx16, "CMPXCHG16B that is not aligned is #GP, in one page and over two")
+{
+	struct guest *g = guest_with(M_LONG, cx16);
+	static const u64 at[] = { G_WINDOW + 8, SPLIT_HI - 8, G_WINDOW + 0xff8 };
+
+	split_pages(g);
+	for (u32 i = 0; i < ARRAY_SIZE(at); i++) {
+		struct stop s;
+
+		WITH_REGS(cpu0(g), r) {
+			r.rip = G_CODE;
+			r.rsi = at[i];
+		}
+		s = run(g);
+		CHECK_EXC(s, 13, 0);
+	}
+}
+CODE64(mmio_lock, "lock incl (%rsi)\n xchg %eax, (%rsi)\n mov %eax, %ebx" DONE);
+TEST(mmio, "LOCK and XCHG on a device: one read and one write each")
+{
+	struct guest *g = guest_with(M_LONG, mmio_lock);
+	struct stop s;
+
+	WITH_REGS(cpu0(g), r) {
+		r.rsi = G_MMIO;
+		r.rax = 0x77;
+	}
+	for (u32 i = 0; i < 2; i++) {
+		s = run(g);
+		CHECK_STOP(s, ST_MMIO);
+		CHECK(!s.write);
+		cpu_answer(cpu0(g), 5 + i);
+		s = run(g);
+		CHECK_STOP(s, ST_MMIO);
+		CHECK(s.write);
+		CHECK_EQ(s.val, i ? 0x77 : 6);
+	}
+	s = run(g);
+	CHECK_STOP(s, ST_DONE);
+	CHECK_EQ(s.r.rbx, 6);
 }

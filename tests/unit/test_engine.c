@@ -72,8 +72,18 @@ static int t_write(struct cpu *c, u64 gva, const void *b, u32 n, enum mmu_idx i)
 	return CPU_OK;
 }
 static int t_probe(struct cpu *c, u64 gva, u32 n, enum mmu_idx i) { return gva + n > MEM_SIZE ? CPU_FAULT : CPU_OK; }
-static int t_direct(struct cpu *c, u64 gva, u32 n, enum mmu_idx i, u8 **h, u64 *gpa) { return CPU_EXIT; }
-static void t_written(struct cpu *c, u64 gpa, u32 n) { engine_code_written(c, gpa, n); }
+/* Nowhere in one piece: always on the bounce buffer. */
+static int t_open(struct cpu *c, u64 gva, u32 n, enum mem_access acc, enum mmu_idx i, struct mem_ref *m)
+{
+	*m = (struct mem_ref){ .gva = gva, .len = n, .n = 1 };
+	return acc == MEM_W ? t_probe(c, gva, n, i) : CPU_OK;
+}
+static int t_load(struct cpu *c, const struct mem_ref *m, void *b) { return t_read(c, m->gva, b, m->len, MMU_KERNEL); }
+static int t_store(struct cpu *c, const struct mem_ref *m, const void *b)
+{
+	return t_write(c, m->gva, b, m->len, MMU_KERNEL);
+}
+static void t_used(struct cpu *c, const struct mem_ref *m, bool write) { }
 static int t_linear(struct cpu *c, enum cpu_sreg s, u64 ea, u32 n, bool w, u64 *lin)
 {
 	*lin = ea + (s == S_FS || s == S_GS || !cpu_in_64(c) ? c->seg[s].base : 0);
@@ -96,8 +106,11 @@ static int t_exec(struct cpu *c, const struct insn *in)
 	}
 	return cpu_raise(c, EXC_UD);
 }
-static const struct cpu_ops ops = { t_fill, t_fetch, t_read, t_write, t_probe, t_direct, t_written,
-				    t_linear, t_code, NULL, t_exec };
+static const struct cpu_ops ops = {
+	.tlb_fill = t_fill, .fetch = t_fetch, .mem_read = t_read, .mem_write = t_write, .mem_probe_w = t_probe,
+	.mem_open = t_open, .mem_load = t_load, .mem_store = t_store, .mem_used = t_used, .linear = t_linear,
+	.code_page = t_code, .exec = t_exec,
+};
 
 static void on_sig(int s, siginfo_t *i, void *u)
 {

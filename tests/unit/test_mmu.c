@@ -523,8 +523,8 @@ static void test_dirty_log(void **state)
 static void test_code_write(void **state)
 {
 	struct cpu *c = rig.c;
-	u64 v = 1, gpa;
-	u8 *host;
+	struct mem_ref m;
+	u64 v = 1;
 
 	rig_paging(PG_LONG);
 	rig_map4k(GVA, PAGE, P | W | A | D);
@@ -537,9 +537,9 @@ static void test_code_write(void **state)
 	assert_int_equal(rig.code_writes, 1);
 	assert_int_equal(rig.code_told, 2);
 	assert_int_equal(rig.code_gpa, PAGE + 8);
-	assert_int_equal(mmu_mem_direct(c, GVA + 16, 8, MMU_KERNEL, &host, &gpa), CPU_OK);
-	assert_ptr_equal(host, rig.ram + PAGE + 16);
-	mmu_mem_written(c, gpa, 8);
+	assert_int_equal(mmu_mem_open(c, GVA + 16, 8, MEM_W, MMU_KERNEL, &m), CPU_OK);
+	assert_ptr_equal(mem_place(&m, true), rig.ram + PAGE + 16);
+	mmu_mem_used(c, &m, true);
 	assert_int_equal(rig.code_writes, 2);
 	/* somebody outside writes */
 	assert_int_equal(phys_write(&rig.phys, PAGE + 4090, &v, 8), 0);
