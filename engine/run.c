@@ -295,7 +295,10 @@ static int handle_tlb(struct engine *e, struct rec_tlb *t)
 			slow = true;
 	}
 	if (!slow && (a & ~PAGE_MASK) + r->len <= PAGE_SIZE) {
+		/* A group is checked before it is known that all of it comes about. */
+		c->tentative = r->grouped;
 		res = c->ops->tlb_fill(c, a, acc, mode_idx(r->unit->mode));
+		c->tentative = 0;
 		if (res == CPU_OK && !fill_futile(e, r, a))
 			return TLB_RESUME;
 		if (res == CPU_EXIT && t->patch && c->apic_page != ~0ull &&

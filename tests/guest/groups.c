@@ -3,6 +3,8 @@
  * tests/guest/groups.c - accesses off the same base that share a check (engine/translate.c): what stands between
  * them, and displacements at the ends of their range.
  */
+#include <sys/ioctl.h>
+
 #include "tests/guest/harness/harness.h"
 
 /* Two operands whose home is memory, while the scratch register for the second holds the group's pointer. */
@@ -40,4 +42,70 @@ CODE64(disp32, "mov 0x300000, %rdx\n mov -0x80000000(%rbx), %rax\n sub $8, %rbx\
 TEST(disp32, "a displacement of -2 GiB, and a base that goes down")
 {
 	check_fault(guest_with(M_LONG, disp32), 0xffffffff80300008, 0xffffffff00300008);
+}
+
+/*
+ * Accesses that share a check are looked up before it is known that all of them come about: one that does
+ * not has left no mark in the page tables and none in the dirty log (APM2 5.4.2).
+ */
+CODE64(div_store, "mov (%rsi), %rdi\n xor %edx, %edx\n mov $1, %eax\n div %ecx\n mov %rax, 8(%rsi)" DONE);
+CODE64(div_load, "xor %edx, %edx\n mov $1, %eax\n div %ecx\n mov 8(%rsi), %rbx\n mov 16(%rsi), %rbx" DONE);
+CODE64(ud_store, "mov (%rsi), %rdi\n test %rdi, %rdi\n movaps 8(%rsi), %xmm0\n mov %rax, 16(%rsi)" DONE);
+CODE64(fpu_store, "fninit\n fldcw 8(%rsi)\n fld1\n fldz\n fdivrp\n fldcw 8(%rsi)\n mov %rax, 16(%rsi)" DONE);
+CODE64(push_store, "pop %rax\n xor %edx, %edx\n div %ecx\n push %rax\n push %rax" DONE);
+TEST(marks, "what does not come about leaves no A bit, no D bit and no mark in the dirty log")
+{
+	static const struct {
+		const u8 *p, *e;
+		u8 vec;
+		u64 bits;
+	} c[] = {
+		{ div_store_b, div_store_e, 0, PTE_A }, { div_load_b, div_load_e, 0, 0 },
+		{ ud_store_b, ud_store_e, 13, PTE_A }, { fpu_store_b, fpu_store_e, 16, PTE_A },
+		{ push_store_b, push_store_e, 0, PTE_A },
+	};
+
+	for (u32 i = 0; i < ARRAY_SIZE(c); i++)
+		for (u32 warm = 0; warm < 2; warm++) {
+			struct guest *g = guest_with_code(M_LONG, c[i].p, (u32)(c[i].e - c[i].p));
+			struct kvm_userspace_memory_region m = {
+				.slot = 0, .flags = KVM_MEM_LOG_DIRTY_PAGES, .memory_size = G_RAM_SIZE,
+				.userspace_addr = (u64)(uintptr_t)g->ram,
+			};
+			static u64 log[G_RAM_SIZE / 4096 / 64];
+			struct kvm_dirty_log d = { .dirty_bitmap = log };
+			struct stop s;
+
+			guest_gate(g, c[i].vec, SEL_CODE64, G_STUBS + c[i].vec * 16u, 0xe, 0, 1);
+			*g16(g, G_WINDOW + 8) = 0x37b;	/* #Z is not masked */
+			WITH_SREGS(cpu0(g), sr) {
+				sr.cr0 |= 1u << 5;
+				sr.cr4 |= 1u << 9;
+			}
+			/* Once without a fault, of another page, so that it is all translated. */
+			WITH_REGS(cpu0(g), r) {
+				r.rsi = r.rsp = G_WINDOW + 0x1008;
+				r.rcx = 1;
+			}
+			if (warm) {
+				*g16(g, G_WINDOW + 0x1010) = 0x37f;
+				s = run(g);
+				CHECK_STOP(s, ST_DONE);
+			}
+			if (ioctl(g->vm, KVM_SET_USER_MEMORY_REGION, &m))
+				test_die("KVM_SET_USER_MEMORY_REGION: errno %d", errno);
+			*guest_pte(g, G_WINDOW) &= ~(u64)(PTE_A | PTE_D);
+			WITH_REGS(cpu0(g), r) {
+				r.rip = G_CODE;
+				r.rsi = r.rsp = G_WINDOW;
+				r.rcx = 0;
+			}
+			s = run(g);
+			CHECK_EXC(s, c[i].vec, -1);
+			CHECK_EQ(*guest_pte(g, G_WINDOW) & (PTE_A | PTE_D), c[i].bits);
+			if (ioctl(g->vm, KVM_GET_DIRTY_LOG, &d))
+				test_die("KVM_GET_DIRTY_LOG: errno %d", errno);
+			CHECK(!(log[(G_WINDOW >> 12) / 64] & BIT64((G_WINDOW >> 12) % 64)));
+			guest_free(g);
+		}
 }

@@ -21,6 +21,7 @@
 #define FROM_XMM "movq %xmm0, %r8\n psrldq $8, %xmm0\n movq %xmm0, %r9\n"
 
 #define UNDEF_AF 0x10
+#define UNDEF_MUL 0xd4	/* SF ZF AF PF: APM3, MUL, IMUL */
 #define SNIPPETS(X) \
 	X(add, 0, "add %rax, (%rdi)\n add 8(%rdi), %ecx\n addb $0x7f, 17(%rdi)") \
 	X(adc, 0, "stc\n adc %rax, (%rdi)\n adc 8(%rdi), %ecx\n adcw $0x7fff, 18(%rdi)") \
@@ -45,9 +46,9 @@
 	X(shift, 0, "shlq %cl, (%rdi)\n sarl $3, 8(%rdi)\n rorw %cl, 12(%rdi)\n" \
 	  "rclb $1, 14(%rdi)\n shrq 16(%rdi)") \
 	X(shld, 0, "shld %cl, %rax, (%rdi)\n shrd $7, %edx, 8(%rdi)") \
-	X(imul, UNDEF_AF, "imul (%rdi), %rax\n imul $1000, 8(%rdi), %ecx\n" \
+	X(imul, UNDEF_MUL, "imul (%rdi), %rax\n imul $1000, 8(%rdi), %ecx\n" \
 	  "imul $-3, 16(%rdi), %rdx\n imulw 18(%rdi)") \
-	X(mul, UNDEF_AF, "mulq (%rdi)\n mov %rdx, %r8\n mull 8(%rdi)") \
+	X(mul, UNDEF_MUL, "mulq (%rdi)\n mov %rdx, %r8\n mull 8(%rdi)") \
 	X(div, 0, "xor %edx, %edx\n divq 16(%rdi)\n mov %rdx, %r8\n mov $1000, %eax\n cltd\n" \
 	  "idivl 24(%rdi)") \
 	X(extend, 0, "movzbl (%rdi), %eax\n movzwq 1(%rdi), %rcx\n movsbl 9(%rdi), %edx\n" \
