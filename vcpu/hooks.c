@@ -11,6 +11,7 @@
 #include "cpu/access.h"
 #include "irq/lapic.h"
 #include "mmu/mmu.h"
+#include "vcpu/doors.h"
 #include "vcpu/hooks.h"
 #include "vcpu/priv.h"
 
@@ -162,25 +163,12 @@ static int no_rsm(struct cpu *c)
 	return cpu_raise(c, EXC_UD);
 }
 
-static const struct cpu_hooks hooks = {
-	.msr_read = msr_hook_read,
-	.msr_write = msr_hook_write,
-	.cpuid = cpuid_hook,
-	.pio_in = pio_in,
-	.pio_out = pio_out,
-	.hlt = hlt,
-	.hypercall = hypercall_hook,
-	.read_cr8 = read_cr8,
-	.write_cr8 = write_cr8,
-	.window = window,
-	.svm = svm_exec,
-	.task_switch = nested_task_switch,
-	.pause = pause_hook,
-	.iret = iret,
-	.rsm = no_rsm,
-	.breakpoint = debug_breakpoint,
-	.debug_changed = debug_changed,
-};
+OUTSIDE_L2_INSN(hypercall_hook)
+OUTSIDE_L2_PLAIN(no_rsm)
+
+#define X(member, fn, policy, intercept) .member = policy(fn),
+static const struct cpu_hooks hooks = { CPU_DOORS(X) };
+#undef X
 
 const struct cpu_ops vcpu_cpu_ops = {
 	.tlb_fill = mmu_tlb_fill,
@@ -199,9 +187,20 @@ const struct cpu_ops vcpu_cpu_ops = {
 	.exec = exec,
 };
 
-static const struct mmio_ops mmio = {
-	.read = mmio_read, .write = mmio_write, .probe_w = mmio_probe_w,
-};
+#define X(member, fn, policy, intercept) .member = policy(fn),
+static const struct mmio_ops mmio = { MMIO_DOORS(X) };
+#undef X
+
+/* All members are pointers: none is missing. */
+#define X(member, fn, policy, intercept) + sizeof(void (*)(void))
+_Static_assert(sizeof(hooks) == 0 CPU_DOORS(X), "vcpu/doors.h and struct cpu_hooks");
+_Static_assert(sizeof(mmio) == 0 MMIO_DOORS(X), "vcpu/doors.h and struct mmio_ops");
+#undef X
+#define X(member, fn, policy, intercept) \
+	_Static_assert((u32)SVM_I_##intercept <= 255, "not an intercept");
+CPU_DOORS(X)
+MMIO_DOORS(X)
+#undef X
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static int once_result;
