@@ -330,7 +330,7 @@ static int soft(struct cpu *c, const struct insn *in, u8 vector, u8 kind)
 
 	/* The gate has cleared TF: no single-step trap follows (APM2 13.1.4). */
 	if (r == CPU_OK && tf)
-		c->single_step = 0;
+		c->debug_note = NOTE_NO_STEP;
 	if (r == CPU_FAULT)
 		c->fault.during = cpu_event_info(&e);
 	return r;

@@ -8,6 +8,7 @@ enum { FL_VIRT = FL_VIF | FL_VIP };
 static int done(struct cpu *c)
 {
 	cpu_hooks->iret(c);
+	c->debug_note = NOTE_RF;
 	return CPU_OK;
 }
 

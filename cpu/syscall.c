@@ -26,6 +26,17 @@ static void set_cpl(struct cpu *c, u32 cpl)
 	cpu_mode_changed(c);
 }
 
+/*
+ * TF as it is at the end decides whether a single-step trap follows: SFMASK takes it away, and what
+ * SYSRET sets traps in front of the first instruction of the user (APM3 SYSCALL, SYSRET).
+ */
+static int done(struct cpu *c)
+{
+	c->debug_note = NOTE_STEP_NOW;
+	c->branched = 1;
+	return CPU_OK;
+}
+
 int exec_syscall(struct cpu *c, const struct insn *in)
 {
 	u16 sel = c->star >> 32 & 0xfffc;
@@ -50,7 +61,7 @@ int exec_syscall(struct cpu *c, const struct insn *in)
 		cpu_set_flags(c, 0, FL_VM | FL_IF | FL_RF);
 	}
 	flat(&c->seg[S_SS], sel + 8, ATTR_DATA, 0);
-	return CPU_OK;
+	return done(c);
 }
 
 int exec_sysret(struct cpu *c, const struct insn *in)
@@ -79,7 +90,7 @@ int exec_sysret(struct cpu *c, const struct insn *in)
 			      FL_POP32 | FL_IF | FL_IOPL | FL_VIF | FL_VIP | FL_RF | FL_VM);
 	else
 		cpu_set_flags(c, FL_IF, FL_IF | FL_RF);
-	return CPU_OK;
+	return done(c);
 }
 
 int exec_sysenter(struct cpu *c, const struct insn *in)

@@ -184,6 +184,7 @@ static int enter(struct cpu *c, const struct task_switch *t, const struct tss_st
 	/* Local breakpoints are per task (APM2 13.1.1.4). */
 	cpu_set_dr7(c, c->dr7 & ~0x55ull);
 	cpu_set_flags(c, flags, ~0ull);
+	c->debug_note = NOTE_RF;
 	cpu_mode_changed(c);
 	return CPU_OK;
 }

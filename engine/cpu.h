@@ -330,6 +330,13 @@ struct cpu_apic_ops {
 /* Size of the XSAVE image we keep: x87, SSE, AVX and the header, rounded. */
 #define CPU_XSAVE_SIZE 1024
 
+/* What instructions that set TF or RF by themselves say of the traps behind them. */
+enum cpu_debug_note {
+	NOTE_NO_STEP = 1,	/* INT n: TF was set and the gate has cleared it, no trap follows */
+	NOTE_STEP_NOW = 2,	/* SYSCALL, SYSRET: TF as it is now decides, not as it was */
+	NOTE_RF = 4,		/* IRET, a task switch: RF is for the next instruction */
+};
+
 struct cpu {
 	/* -- touched by translated code; keep together -- */
 	u64 gpr[16];
@@ -354,6 +361,9 @@ struct cpu {
 	u8 halted;	/* HLT executed; cleared by whoever wakes it */
 	u8 single_step;	/* run one instruction per engine_run() call */
 	u8 branched;	/* that instruction has transferred control */
+	/* enum cpu_debug_note, of the instruction that has retired last; cleared by the owner before
+	 * it runs the engine. */
+	u8 debug_note;
 	u8 in_l2;	/* SVM guest mode (APM2 15.5); set and cleared with mmu_enter_guest()
 			 * and mmu_leave_guest() */
 	u32 l2_inline;	/* enum cpu_l2_insn: left to C in L2. Meaningful while in_l2. */

@@ -93,6 +93,9 @@ void svm_abandon(struct cpu *c)
 	c->tsc_ratio = s->l1_tsc_ratio;
 	c->shadow_sti = c->shadow_ss = c->shadow_left = 0;
 	c->single_step = 0;
+	/* Nobody is told of what L2's last instruction has hit. */
+	c->watch_hit = 0;
+	c->debug_note = 0;
 	s->run_pending = s->resume = s->soft_rip = false;
 	s->avic_on = s->avic_trapped = false;
 	s->exit_int_info = s->exit_int_info_err = 0;

@@ -47,6 +47,25 @@ void debug_update(struct vcpu *v)
 	mmu_set_watch(v->c, user_hw(v) ? d->dr : v->c->dr, (u32)dr7);
 }
 
+/* #DB behind an instruction. step: the debugger outside wants to see each. */
+static int debug_trap(struct vcpu *v, bool step, bool tf)
+{
+	struct vcpu_debug *d = &v->p->dbg;
+	u64 hit = v->c->watch_hit;
+
+	v->c->watch_hit = 0;
+	if (step)
+		return exit_debug(v, EXC_DB, vcpu_linear_rip(v),
+				  DR6_FIXED | DR6_BS | (user_hw(v) ? hit : 0), effective_dr7(v));
+	if (hit && user_hw(v))
+		return exit_debug(v, EXC_DB, vcpu_linear_rip(v), DR6_FIXED | hit, d->dr7);
+	if (!tf && !hit)
+		return RUN_AGAIN;
+	struct cpu_fault f = { .vector = EXC_DB, .payload = hit | (tf ? DR6_BS : 0) };
+
+	return vcpu_deliver_trap(v, &f) ? RUN_AGAIN : exit_shutdown(v);
+}
+
 bool debug_at_breakpoint(struct vcpu *v, int *r)
 {
 	u64 dr7 = effective_dr7(v), pc = vcpu_linear_rip(v), hit = 0;
@@ -63,6 +82,10 @@ bool debug_at_breakpoint(struct vcpu *v, int *r)
 	}
 	if (!hit)
 		return false;
+	/* What MOV SS has held back is told by the same #DB: a second one, inside its handler, would
+	 * be on the same stack (APM2 13.1.2). */
+	hit |= v->c->watch_hit;
+	v->c->watch_hit = 0;
 	if (user_hw(v)) {
 		*r = exit_debug(v, EXC_DB, pc, DR6_FIXED | hit, dr7);
 		return true;
@@ -73,38 +96,74 @@ bool debug_at_breakpoint(struct vcpu *v, int *r)
 	return true;
 }
 
-int debug_stepped(struct vcpu *v, bool tf)
+/*
+ * Between two instructions: a trap that could not be delivered where it arose. The one behind MOV SS
+ * had an exception; an event's frame lies on a watched address; the instruction had to finish in
+ * user space.
+ */
+bool debug_pending(struct vcpu *v, int *r)
 {
 	struct vcpu_debug *d = &v->p->dbg;
-	u64 hit = v->c->watch_hit;
+	bool step = d->step_owed, tf = d->tf_owed;
 
+	if (v->c->shadow_ss)
+		return false;
+	d->step_owed = d->tf_owed = false;
+	if (step || v->c->watch_hit || tf)
+		*r = debug_trap(v, step, tf);
+	else
+		return false;
+	return true;
+}
+
+int debug_stepped(struct vcpu *v, bool tf)
+{
 	/* APM2 13.1.6.2: TF then stops behind branches only. */
 	if (unlikely(v->c->debugctl & DEBUGCTL_BTF))
 		tf = tf && v->c->branched;
-	v->c->watch_hit = 0;
-	if (d->control & KVM_GUESTDBG_SINGLESTEP)
-		return exit_debug(v, EXC_DB, vcpu_linear_rip(v),
-				  DR6_FIXED | DR6_BS | (user_hw(v) ? hit : 0), effective_dr7(v));
-	if (hit && user_hw(v))
-		return exit_debug(v, EXC_DB, vcpu_linear_rip(v), DR6_FIXED | hit, d->dr7);
-	if (!tf && !hit)
-		return RUN_AGAIN;
-	struct cpu_fault f = { .vector = EXC_DB, .payload = hit | (tf ? DR6_BS : 0) };
+	return debug_trap(v, v->p->dbg.control & KVM_GUESTDBG_SINGLESTEP, tf);
+}
 
-	return vcpu_deliver_trap(v, &f) ? RUN_AGAIN : exit_shutdown(v);
+/*
+ * The engine was left in the middle or at the end of an instruction. One that is to run again hits its
+ * breakpoints again; one that has retired with writes for user space is stepped behind them. HLT and
+ * what vcpu_retire() completes see to themselves.
+ */
+void debug_left(struct vcpu *v, bool moved, bool tf, u64 held)
+{
+	struct vcpu_debug *d = &v->p->dbg;
+	const struct vcpu_mmio *m = &v->p->mmio;
+	/* OUTS, and OUT to port 0x7e: user space has only to see it. */
+	bool out = v->p->user_exit && v->p->pend == PEND_NONE &&
+		   v->run->exit_reason == KVM_EXIT_IO;
+
+	if (out || m->written < m->writes) {
+		d->step_owed = d->control & KVM_GUESTDBG_SINGLESTEP;
+		d->tf_owed = tf;
+	} else if (!moved) {
+		v->c->watch_hit = held;
+	}
 }
 
 /* HLT has retired and is stepped over like any other instruction: the trap ends the halt, and comes
  * before the interrupt that would have (SDM3 6.9). */
 void debug_halted(struct vcpu *v)
 {
-	const struct vcpu_debug *d = &v->p->dbg;
+	struct cpu *c = v->c;
+	bool step = v->p->dbg.control & KVM_GUESTDBG_SINGLESTEP;
+	u64 hit = c->watch_hit;
 
-	if (unlikely(d->control & KVM_GUESTDBG_SINGLESTEP)) {
-		exit_debug(v, EXC_DB, vcpu_linear_rip(v), DR6_FIXED | DR6_BS, effective_dr7(v));
+	if (likely(!step && !hit && !(c->rflags & FL_TF)))
+		return;
+	c->watch_hit = 0;
+	if (step || (hit && user_hw(v))) {
+		exit_debug(v, EXC_DB, vcpu_linear_rip(v),
+			   DR6_FIXED | (step ? DR6_BS : 0) | (user_hw(v) ? hit : 0),
+			   effective_dr7(v));
 		v->p->user_exit = true;
-	} else if (unlikely(v->c->rflags & FL_TF)) {
-		vcpu_queue_exception(v, &(struct cpu_fault){ .vector = EXC_DB, .payload = DR6_BS });
+	} else {
+		vcpu_queue_exception(v, &(struct cpu_fault){
+			.vector = EXC_DB, .payload = hit | (c->rflags & FL_TF ? DR6_BS : 0) });
 	}
 }
 

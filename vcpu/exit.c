@@ -97,7 +97,8 @@ int vcpu_retire(struct vcpu *v, u64 next_rip)
 	c->shadow_sti = 0;
 	c->shadow_ss = 0;
 	c->rflags &= ~(u64)FL_RF;
-	if (unlikely(v->p->dbg.control & KVM_GUESTDBG_SINGLESTEP) || unlikely(c->rflags & FL_TF))
+	if (unlikely(v->p->dbg.control & KVM_GUESTDBG_SINGLESTEP) || unlikely(c->rflags & FL_TF) ||
+	    unlikely(c->watch_hit))
 		return debug_stepped(v, c->rflags & FL_TF);
 	return RUN_AGAIN;
 }

@@ -94,6 +94,9 @@ struct vcpu_debug {
 	u64 dr[4], dr7;		/* of user space, with USE_HW_BP */
 	bool stale;		/* breakpoints have changed: debug_update() */
 	bool watching;		/* execution or data breakpoints are on */
+	/* An instruction has retired whose writes user space has still to see; the step of the
+	 * debugger, and TF's, come behind them. */
+	bool step_owed, tf_owed;
 };
 
 /* -- CPUID -- */
@@ -282,6 +285,8 @@ int debug_exec(struct cpu *c, const struct insn *in);	/* CPU_OK: go on with cpu_
 int debug_breakpoint(struct cpu *c, u8 vector);		/* cpu_hooks.breakpoint */
 void debug_update(struct vcpu *v);	/* before entering: follow DR7 and the control word */
 bool debug_at_breakpoint(struct vcpu *v, int *r);
+void debug_left(struct vcpu *v, bool moved, bool tf, u64 held);
+bool debug_pending(struct vcpu *v, int *r);	/* true: *r is the run loop's result */
 /* An instruction has retired under single step. */
 int debug_stepped(struct vcpu *v, bool tf);
 bool debug_wants_step(const struct vcpu *v);

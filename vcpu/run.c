@@ -181,16 +181,39 @@ static void trace_exit(struct vcpu *v, enum engine_exit why)
 		   exception ? c->fault.error : 0);
 }
 
+/* The instruction at `from` has retired, as far as the CPU can tell. A repeated one goes on at the
+ * same RIP, and RF shields it until it is through (APM2 3.1.6). */
+static bool retired(const struct cpu *c, u64 from)
+{
+	return c->rip != from || c->branched;
+}
+
+static bool single_step_due(const struct cpu *c, bool tf)
+{
+	if (c->debug_note & NOTE_STEP_NOW)
+		return c->rflags & FL_TF;
+	return tf && !(c->debug_note & NOTE_NO_STEP);
+}
+
+/* An instruction has retired behind which somebody wants to look. */
+static int stepped(struct vcpu *v, bool tf)
+{
+	/* A trap after MOV SS is held back (APM2 13.1.2). */
+	return v->c->shadow_ss ? RUN_AGAIN : debug_stepped(v, single_step_due(v->c, tf));
+}
+
 int vcpu_enter(struct vcpu *v, bool replay)
 {
 	struct vcpu_priv *p = v->p;
 	struct cpu *c = v->c;
 	bool tf = c->rflags & FL_TF, rf = c->rflags & FL_RF;
-	bool debug = debug_wants_step(v);
+	bool debug = debug_wants_step(v), l2 = c->in_l2;
+	u64 from = c->rip, held = c->watch_hit;
 	enum engine_exit why;
 	int r;
 
 	c->single_step = replay || tf || debug || p->step_shadow;
+	c->debug_note = 0;
 	vcpu_trace(kvm_entry, v, c->rip);
 	if (unlikely(p->vapic) && !replay)
 		vapic_store(v);
@@ -208,24 +231,32 @@ int vcpu_enter(struct vcpu *v, bool replay)
 	switch (why) {
 	case ENGINE_POLL:
 		r = replay ? RUN_POLL : RUN_AGAIN;
+		if (unlikely(c->debug_note & NOTE_STEP_NOW) && (c->rflags & FL_TF))
+			r = stepped(v, true);
 		break;
 	case ENGINE_STEP:
 		p->stuck = 0;
-		if (debug && rf)
+		if (unlikely(debug && rf) && retired(c, from) && !(c->debug_note & NOTE_RF))
 			c->rflags &= ~(u64)FL_RF;	/* APM2 3.1.6: for one instruction */
 		r = RUN_AGAIN;
-		/* A trap after MOV SS is held back (APM2 13.1.2). */
-		if (unlikely(tf || debug) && !c->shadow_ss)
-			r = debug_stepped(v, tf);
+		if (unlikely(tf || debug || c->debug_note))
+			r = stepped(v, tf);
 		break;
 	case ENGINE_FAULT:
 		p->stuck = 0;
+		/* What did not retire has hit nothing. */
+		c->watch_hit = held;
 		r = fault(v);
 		break;
 	case ENGINE_EXIT:
+		if (unlikely(debug || tf))
+			debug_left(v, c->rip != from, tf, held);
+		if (unlikely(debug && rf) && c->rip != from && c->in_l2 == l2)
+			c->rflags &= ~(u64)FL_RF;
 		r = left(v);
 		break;
 	case ENGINE_EFAULT:	/* guest memory without a page behind it on the host */
+		c->watch_hit = held;
 		r = exit_memory_fault(v, engine_fault_address(c));
 		break;
 	default:	/* ENGINE_UNBACKED: KVM cannot fetch from MMIO either */
@@ -245,6 +276,9 @@ static int guest(struct vcpu *v)
 
 	p->ran = true;
 	debug_update(v);
+	/* Traps of the last instruction come before whatever else waits (APM2 8.5). */
+	if (unlikely(v->c->watch_hit | p->dbg.step_owed | p->dbg.tf_owed) && debug_pending(v, &r))
+		return r;
 	if (!vcpu_inject(v))
 		return exit_shutdown(v);
 	if (unlikely(p->user_exit)) {	/* delivery needed user space */
