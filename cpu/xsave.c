@@ -343,7 +343,9 @@ static int xgetbv(struct cpu *c, const struct insn *in)
 	case 0:
 		v = c->xcr0;
 		break;
-	case 1:	/* components of XCR0 that are in use (SDM1 13.3) */
+	case 1:	/* components of XCR0 that are in use (SDM1 13.3), with CPUID's XGETBV1 */
+		if (!c->has_xgetbv1)
+			return cpu_raise_err(c, EXC_GP, 0);
 		v = c->xcr0 & take_state(c);
 		break;
 	default:

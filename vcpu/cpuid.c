@@ -181,6 +181,7 @@ static void derive(struct vcpu *v)
 	c->has_fsgsbase = HAS(FSGSBASE);
 	c->has_rdtscp = HAS(RDTSCP) || HAS(RDPID);
 	c->has_xsave = HAS(XSAVE);
+	c->has_xgetbv1 = HAS(XGETBV1);
 	c->has_lm = HAS(LM);
 	c->has_syscall = HAS(SYSCALL);
 
@@ -191,7 +192,7 @@ static void derive(struct vcpu *v)
 	       (c->has_smep ? CR4_SMEP : 0) | (c->has_smap ? CR4_SMAP : 0) |
 	       (HAS(LA57) ? CR4_LA57 : 0);
 	c->cr4_reserved = ~cr4;
-	efer = EFER_SCE | (c->has_lm ? EFER_LME | EFER_LMA : 0) | (c->has_nx ? EFER_NX : 0) |
+	efer = EFER_SCE | (HAS(FXSR_OPT) ? EFER_FFXSR : 0) | (c->has_lm ? EFER_LME | EFER_LMA : 0) | (c->has_nx ? EFER_NX : 0) |
 	       (HAS(AUTO_IBRS) ? BIT64(21) : 0) | (HAS(SVM) ? EFER_SVME : 0);
 	c->efer_reserved = ~efer;
 #undef HAS

@@ -77,7 +77,9 @@ enum cpuid_host { CPUID_N, CPUID_H, CPUID_V, CPUID_O, CPUID_S, CPUID_U };
 	X(ARCH_CAPABILITIES, 7, 0, EDX, 29, N) \
 	X(XSAVEOPT,	0xd, 1, EAX, 0, H) \
 	X(XSAVEC,	0xd, 1, EAX, 1, H) \
+	X(XGETBV1,	0xd, 1, EAX, 2, N) \
 	X(LAHF_LM,	0x80000001, 0, ECX, 0, N) \
+	X(CMP_LEGACY,	0x80000001, 0, ECX, 1, N) \
 	X(SVM,		0x80000001, 0, ECX, 2, N) \
 	X(CR8_LEGACY,	0x80000001, 0, ECX, 4, N) \
 	X(LZCNT,	0x80000001, 0, ECX, 5, H) \
@@ -89,6 +91,7 @@ enum cpuid_host { CPUID_N, CPUID_H, CPUID_V, CPUID_O, CPUID_S, CPUID_U };
 	X(SYSCALL,	0x80000001, 0, EDX, 11, N) \
 	X(NX,		0x80000001, 0, EDX, 20, N) \
 	X(MMXEXT,	0x80000001, 0, EDX, 22, H) \
+	X(FXSR_OPT,	0x80000001, 0, EDX, 25, N) \
 	X(GBPAGES,	0x80000001, 0, EDX, 26, N) \
 	X(RDTSCP,	0x80000001, 0, EDX, 27, N) \
 	X(LM,		0x80000001, 0, EDX, 29, N) \
@@ -97,7 +100,10 @@ enum cpuid_host { CPUID_N, CPUID_H, CPUID_V, CPUID_O, CPUID_S, CPUID_U };
 	/* A guest's mitigations protect nothing here: its RETs and indirect jumps are executed as \
 	 * other instructions than it wrote. They only cost, so it is told that it needs none: by \
 	 * the bits below, and for a VMM that does not know leaf 8000_0021 by MSR_ARCH_CAP. */ \
+	X(IBPB,		0x80000008, 0, EBX, 12, N) \
 	X(IBRS,		0x80000008, 0, EBX, 14, N) \
+	X(STIBP,	0x80000008, 0, EBX, 15, N) \
+	X(AMD_SSBD,	0x80000008, 0, EBX, 24, N) \
 	X(VIRT_SSBD,	0x80000008, 0, EBX, 25, U) \
 	X(SSB_NO,	0x80000008, 0, EBX, 26, N) \
 	X(BTC_NO,	0x80000008, 0, EBX, 29, N) \
@@ -128,13 +134,16 @@ enum cpuid_host { CPUID_N, CPUID_H, CPUID_V, CPUID_O, CPUID_S, CPUID_U };
 	X(KVM_CLOCKSOURCE,	0x40000001, 0, EAX, 0, N) \
 	X(KVM_NOP_IO_DELAY,	0x40000001, 0, EAX, 1, N) \
 	X(KVM_CLOCKSOURCE2,	0x40000001, 0, EAX, 3, N) \
+	X(KVM_ASYNC_PF,		0x40000001, 0, EAX, 4, N) \
 	X(KVM_STEAL_TIME,	0x40000001, 0, EAX, 5, N) \
 	X(KVM_PV_EOI,		0x40000001, 0, EAX, 6, N) \
 	X(KVM_PV_UNHALT,	0x40000001, 0, EAX, 7, N) \
 	X(KVM_PV_TLB_FLUSH,	0x40000001, 0, EAX, 9, N) \
+	X(KVM_ASYNC_PF_VMEXIT,	0x40000001, 0, EAX, 10, N) \
 	X(KVM_PV_SEND_IPI,	0x40000001, 0, EAX, 11, N) \
 	X(KVM_POLL_CONTROL,	0x40000001, 0, EAX, 12, N) \
 	X(KVM_PV_SCHED_YIELD,	0x40000001, 0, EAX, 13, N) \
+	X(KVM_ASYNC_PF_INT,	0x40000001, 0, EAX, 14, N) \
 	X(KVM_CLOCK_STABLE,	0x40000001, 0, EAX, 24, N)
 
 enum cpuid_feature {

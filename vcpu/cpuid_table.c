@@ -181,8 +181,10 @@ static void derive(struct kvm_cpuid_entry2 *e)
 		find(e, 0x80000008, 0)->eax = 48 | 57 << 8;
 	/* APM3 E.4.2: Fn8000_0001 EDX repeats these bits of Fn0000_0001 EDX. */
 	find(e, 0x80000001, 0)->edx |= l1->edx & 0x0183f3ff;
-	if (!(l1->ecx & BIT(26)))
+	if (!(l1->ecx & BIT(26))) {
+		find(e, 0xd, 1)->eax = 0;
 		return;
+	}
 	ld->eax = (u32)xcr0;
 	ld->ebx = xsave_size(xcr0 & 3);
 	ld->ecx = xsave_size(xcr0);

@@ -442,10 +442,17 @@ WR(perf_cap)
 	return host ? 0 : -EINVAL;
 }
 
-/* IBRS can be set and means nothing. */
+/* IBRS, STIBP and SSBD can be set, and mean nothing: neither branches nor loads of the guest are
+ * executed as it wrote them. */
+static bool has_spec_ctrl(const struct vcpu *v)
+{
+	return cpuid_has(v, CPUID_F_IBRS) || cpuid_has(v, CPUID_F_STIBP) ||
+	       cpuid_has(v, CPUID_F_AMD_SSBD);
+}
+
 RD(spec_ctrl)
 {
-	if (!host && !cpuid_has(v, CPUID_F_IBRS))
+	if (!host && !has_spec_ctrl(v))
 		return -EINVAL;
 	*val = v->p->msr.spec_ctrl;
 	return 0;
@@ -453,10 +460,22 @@ RD(spec_ctrl)
 
 WR(spec_ctrl)
 {
-	if (!host && !cpuid_has(v, CPUID_F_IBRS))
+	if (!host && !has_spec_ctrl(v))
 		return -EINVAL;
 	v->p->msr.spec_ctrl = val;
 	return 0;
+}
+
+/* Write-only: the barrier is asked for, not kept. The host's predictors never see the guest's
+ * branches, so that there is nothing to throw away. */
+RD(pred_cmd)
+{
+	return -ENOENT;
+}
+
+WR(pred_cmd)
+{
+	return host || cpuid_has(v, CPUID_F_IBPB) ? 0 : -EINVAL;
 }
 
 /* The virtual form of SPEC_CTRL.SSBD (CPUID 8000_0008 EBX[25]): nothing here bypasses a store. */
@@ -723,13 +742,29 @@ WR(poll)
 	return 0;
 }
 
-/* Accepted; no page of ours is ever missing, so nothing is ever injected (facts 6.7). */
+#define APF_ENABLED (BIT64(0) | BIT64(3))	/* "page ready" comes as an interrupt, or not at all */
+
+/* A page of the host that is away is waited for, so nothing is ever reported (docs/abi-rules.md);
+ * who enables it gets all of KVM's checks (facts 6.7). */
 WR(apf_en)
 {
-	if (!pv_has(v, row->arg) || (val & 0x30))
+	u8 byte;
+
+	if (!pv_has(v, row->arg) || (val & 0x30) ||
+	    ((val & BIT64(2)) && !pv_has(v, KVM_FEATURE_ASYNC_PF_VMEXIT)) ||
+	    ((val & BIT64(3)) && !pv_has(v, KVM_FEATURE_ASYNC_PF_INT)))
 		return -EINVAL;
 	if (!v->lapic && val)
 		return -EINVAL;
+	if ((val & APF_ENABLED) == APF_ENABLED) {
+		int r;
+
+		vcpu_mem_begin(v);
+		r = phys_read(v->phys, val & ~0x3full, &byte, 1);
+		vcpu_mem_end(v);
+		if (r)
+			return -EINVAL;
+	}
 	v->p->msr.apf_en = val;
 	return 0;
 }

@@ -107,6 +107,46 @@ RULE(msr_osvw, "6.9", "the OSVW MSRs are there by their CPUID bit, for user spac
 	EQ(set_msr(m.cpu, 0xc0010141, 1), 1);
 }
 
+RULE(msr_speculation, "6.9", "SPEC_CTRL keeps IBRS, STIBP and SSBD; PRED_CMD takes IBPB and is write-only")
+{
+	u64 v;
+
+	machine(M_CPUID);
+	faults_exit();
+	EQ(set_msr(m.cpu, 0x48, 7), 1);
+	EQ(get_msr(m.cpu, 0x48, &v), 1);
+	EQ(v, 7);
+	EQ(set_msr(m.cpu, 0x48, 1ull << 32), 0);
+	EQ(guest_msr(0x48, true, 6, &v), KVM_EXIT_HLT);
+	EQ(get_msr(m.cpu, 0x48, &v), 1);
+	EQ(v, 6);
+	EQ(get_msr(m.cpu, 0x49, &v), 0);
+	EQ(guest_msr(0x49, true, 1, &v), KVM_EXIT_HLT);
+	EQ(guest_msr(0x49, true, 2, &v), KVM_EXIT_X86_WRMSR);
+	m.run->msr.error = 1;
+	machine(0);		/* a CPUID without IBPB */
+	faults_exit();
+	EQ(guest_msr(0x49, true, 1, &v), KVM_EXIT_X86_WRMSR);
+}
+
+RULE(msr_async_pf, "6.7", "ASYNC_PF_EN: reserved bits; features asked for; memory where it is enabled")
+{
+	u64 v;
+
+	machine(M_IRQCHIP | M_CPUID);
+	EQ(set_msr(m.cpu, 0x4b564d02, DATA | 0x10), 0);
+	EQ(set_msr(m.cpu, 0x4b564d02, DATA | 0x20), 0);
+	EQ(set_msr(m.cpu, 0x4b564d02, DATA | 0xf), 1);
+	EQ(get_msr(m.cpu, 0x4b564d02, &v), 1);
+	EQ(v, DATA | 0xf);
+	EQ(set_msr(m.cpu, 0x4b564d02, 0x40000000 | 9), 0);
+	EQ(set_msr(m.cpu, 0x4b564d02, 0x40000000 | 1), 1);
+	EQ(set_msr(m.cpu, 0x4b564d02, 0), 1);
+	machine(M_CPUID);	/* no local APIC to tell it by */
+	EQ(set_msr(m.cpu, 0x4b564d02, DATA | 9), 0);
+	EQ(set_msr(m.cpu, 0x4b564d02, 0), 1);
+}
+
 RULE(mcg_cap_new, "5.1", "MCG_CAP of a new vCPU: 32 banks, none of the optional features")
 {
 	u64 v = 0;

@@ -167,3 +167,56 @@ TEST(keep, "vector registers over a thousand exits")
 	CHECK_EQ(n, 1000);
 	CHECK_EQ(s.r.rbx, 1001);
 }
+/* Only RAX, RCX and RDX: what was EFER, with bit 14 set. */
+#define SET_FFXSR "mov $0xc0000080, %ecx\n rdmsr\n bts $14, %eax\n wrmsr\n"
+CODE64(ffxsr, SET_FFXSR "rdmsr\n mov %eax, %r8d\n mov $0x99, %eax\n movd %eax, %xmm2\n fld1\n fxsave64 (%rdi)\n"
+	" mov $0x55, %eax\n movd %eax, %xmm2\n fninit\n fxrstor64 (%rdi)\n movd %xmm2, %ebx\n fstpl 0x300(%rdi)" DONE);
+CODE64(ffxsr3, "mov $0x99, %eax\n movd %eax, %xmm2\n fxsave64 (%rdi)\n mov $0x55, %eax\n movd %eax, %xmm2\n"
+	" fxrstor64 (%rdi)\n movd %xmm2, %ebx" DONE3);
+TEST(ffxsr, "EFER.FFXSR: FXSAVE and FXRSTOR leave XMM registers out, at CPL 0 in 64-bit mode only")
+{
+	struct guest *g = guest_with(M_LONG, ffxsr);
+	struct stop s;
+
+	if (!guest_has(g, 0x80000001, 3, 25))
+		test_skip("no FXSR_OPT");
+	WITH_REGS(cpu0(g), r) r.rdi = G_DATA;
+	s = run(g);
+	CHECK_STOP(s, ST_DONE);
+	CHECK_EQ(s.r.r8 >> 14 & 1, 1);
+	CHECK_EQ(s.r.rbx, 0x55);
+	CHECK_EQ(*g64(g, G_DATA + 160 + 2 * 16), 0);
+	CHECK_EQ(*g64(g, G_DATA + 0x300), 0x3ff0000000000000);
+	guest_free(g);
+	g = guest_with(M_LONG, ffxsr3);
+	cpu_ring3(cpu0(g), G_CODE);
+	WITH_SREGS(cpu0(g), sr) sr.efer |= BIT64(14);
+	WITH_REGS(cpu0(g), r) r.rdi = G_DATA;
+	s = run(g);
+	CHECK_EXC(s, VEC_DONE3, -1);
+	CHECK_EQ(s.r.rbx, 0x99);
+	CHECK_EQ(*g64(g, G_DATA + 160 + 2 * 16), 0x99);
+}
+CODE64(xgetbv1, SET_XCR0 "vzeroall\n fninit\n mov $1, %ecx\n xgetbv\n mov %eax, %esi\n fld1\n xgetbv\n mov %eax, %ebx\n"
+	" vpcmpeqd %xmm0, %xmm0, %xmm0\n vinsertf128 $1, %xmm0, %ymm0, %ymm0\n xgetbv\n mov %edx, %edi" DONE);
+CODE64(xgetbv2, SET_XCR0 "mov $2, %ecx\n xgetbv" DONE);
+TEST(xgetbv1, "XGETBV with ECX = 1: the components in use; ECX = 2 is #GP")
+{
+	struct guest *g = WITH_AVX(xgetbv1);
+	struct stop s;
+
+	if (!guest_has(g, 0xd, 0, 0))
+		test_skip("no leaf 0xd");
+	s = run(g);
+	if (s.kind == ST_EXC && s.vec == 13)
+		test_skip("no XGETBV1");
+	CHECK_STOP(s, ST_DONE);
+	CHECK_EQ(s.r.rsi & 5, 0);
+	CHECK_EQ(s.r.rbx & 5, 1);
+	CHECK_EQ(s.r.rax & 7, 7);
+	CHECK_EQ(s.r.rdi, 0);
+	guest_free(g);
+	g = WITH_AVX(xgetbv2);
+	s = run(g);
+	CHECK_EXC(s, 13, 0);
+}

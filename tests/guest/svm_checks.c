@@ -373,7 +373,8 @@ static struct oracle_cpu this_cpu(const struct svm_guest *s)
 		.npt = guest_has(g, 0x8000000a, 3, 0), .avic = guest_has(g, 0x8000000a, 3, 13),
 		.shstk = guest_has(g, 7, 2, 7), .phys_bits = __builtin_ctzll(top_of_physical(s)),
 		.cr4_allowed = cr4,
-		.efer_allowed = 0x1d01 | (guest_has(g, 0x80000021, 0, 8) ? BIT64(21) : 0),
+		.efer_allowed = 0x1d01 | (guest_has(g, 0x80000021, 0, 8) ? BIT64(21) : 0) |
+				(guest_has(g, 0x80000001, 3, 25) ? BIT64(14) : 0),
 	};
 }
 
