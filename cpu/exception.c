@@ -292,6 +292,8 @@ int cpu_deliver(struct cpu *c, const struct cpu_event *e)
 		cpu_debugctl_db(c);
 	if (pushes_rf(e))
 		d.rflags |= FL_RF;
+	else if (is_soft(e))
+		d.rflags &= ~(u64)FL_RF;	/* the instruction has completed */
 	r = cpu_real_mode(c) ? deliver_real(c, &d) : deliver_protected(c, &d);
 	if (r == CPU_OK && unlikely(c->debugctl & DEBUGCTL_LBR))
 		record_event(c, e, from);

@@ -164,6 +164,23 @@ static const struct row {
 #undef X
 };
 
+/*
+ * RF shields one instruction (APM2 3.1.6): what has completed clears it, unless it has loaded it; a switch to
+ * another task or guest has. A string instruction between two repetitions has not completed.
+ */
+static int exec_self(struct cpu *c, const struct insn *in, const struct row *row)
+{
+	u64 rip = c->rip;
+	bool l2 = c->in_l2;
+	int r;
+
+	c->debug_note &= (u8)~NOTE_RF;
+	r = row->fn(c, in);
+	if (r != CPU_FAULT && c->rip != rip && !(c->debug_note & NOTE_RF) && c->in_l2 == l2)
+		c->rflags &= ~(u64)FL_RF;
+	return r;
+}
+
 int cpu_exec(struct cpu *c, const struct insn *in)
 {
 	const struct row *row;
@@ -185,8 +202,10 @@ int cpu_exec(struct cpu *c, const struct insn *in)
 		if (row->flags & UD_CPL)
 			return cpu_raise(c, EXC_UD);
 	}
+	if (row->flags & SELF)
+		return unlikely(c->rflags & FL_RF) ? exec_self(c, in, row) : row->fn(c, in);
 	r = row->fn(c, in);
-	if ((row->flags & SELF) || (r != CPU_OK && r != CPU_DONE_EXIT))
+	if (r != CPU_OK && r != CPU_DONE_EXIT)
 		return r;
 	insn_retire(c, in);
 	/* RF shields one instruction (APM2 3.1.6). */

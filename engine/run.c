@@ -391,6 +391,15 @@ static void note_transfer(struct cpu *c, bool transfer, u64 from, bool l2)
 }
 
 /*
+ * RF is for one instruction (APM2 3.1.6). While it is set every instruction is a unit of its own: an instruction
+ * that completes clears it, wherever it is executed. What C executes sees to that itself (cpu_exec()).
+ */
+static void clear_rf(struct cpu *c)
+{
+	c->rflags &= ~(u64)FL_RF;
+}
+
+/*
  * The instruction whose slow path left the engine last is to run again, alone:
  * go straight to it, if its unit survived whatever happened in between.
  */
@@ -419,6 +428,8 @@ static bool replay(struct engine *e, enum engine_exit *x)
 	res = slow_exec(e, in);
 	if (res == CPU_OK)
 		note_transfer(c, transfer, from, c->in_l2);
+	if (res == CPU_OK || c->rip != from)
+		clear_rf(c);
 	*x = res == CPU_OK ? ENGINE_STEP : res == CPU_FAULT ? ENGINE_FAULT : ENGINE_EXIT;
 	return true;
 }
@@ -455,7 +466,8 @@ static enum engine_exit run(struct engine *e)
 		}
 		bool shadow = c->shadow_sti | c->shadow_ss;
 		/* Branches are recorded by looking at each instruction (APM2 13.1.6.1). */
-		bool step = c->single_step | shadow | (c->debugctl & DEBUGCTL_LBR);
+		bool rf = c->rflags & FL_RF;
+		bool step = c->single_step | shadow | rf | (c->debugctl & DEBUGCTL_LBR);
 		bool l2 = c->in_l2, transfer;
 		u64 from;
 
@@ -569,8 +581,11 @@ resume:
 				/* Likely a device read: the same instruction comes again. */
 				e->replay = r;
 				e->replay_gen = e->stat_flushes;
-				if (c->rip != r->rip)	/* or a write, which is done */
+				if (c->rip != r->rip) {	/* or a write, which is done */
 					c->shadow_sti = 0;
+					if (rf)
+						clear_rf(c);
+				}
 				return ENGINE_EXIT;
 			}
 			break;
@@ -583,6 +598,8 @@ resume:
 		case REC_SLOW:
 			c->rip = r->rip;
 			res = slow_exec(e, r->insn);
+			if (rf && c->rip != r->rip)
+				clear_rf(c);
 			if (res != CPU_OK)
 				return res == CPU_FAULT ? ENGINE_FAULT : ENGINE_EXIT;
 			break;
@@ -608,6 +625,8 @@ resume:
 			return ENGINE_UNBACKED;
 		}
 		if (step && r->kind != REC_ENTRY && r->kind != REC_POLL) {
+			if (rf && r->kind != REC_EXEC)
+				clear_rf(c);
 			note_transfer(c, transfer, from, l2);
 			if (c->single_step || owed)
 				return c->single_step ? ENGINE_STEP : ENGINE_POLL;

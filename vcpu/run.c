@@ -181,13 +181,6 @@ static void trace_exit(struct vcpu *v, enum engine_exit why)
 		   exception ? c->fault.error : 0);
 }
 
-/* The instruction at `from` has retired, as far as the CPU can tell. A repeated one goes on at the
- * same RIP, and RF shields it until it is through (APM2 3.1.6). */
-static bool retired(const struct cpu *c, u64 from)
-{
-	return c->rip != from || c->branched;
-}
-
 static bool single_step_due(const struct cpu *c, bool tf)
 {
 	if (c->debug_note & NOTE_STEP_NOW)
@@ -206,8 +199,8 @@ int vcpu_enter(struct vcpu *v, bool replay)
 {
 	struct vcpu_priv *p = v->p;
 	struct cpu *c = v->c;
-	bool tf = c->rflags & FL_TF, rf = c->rflags & FL_RF;
-	bool debug = debug_wants_step(v), l2 = c->in_l2;
+	bool tf = c->rflags & FL_TF;
+	bool debug = debug_wants_step(v);
 	u64 from = c->rip, held = c->watch_hit;
 	enum engine_exit why;
 	int r;
@@ -236,8 +229,6 @@ int vcpu_enter(struct vcpu *v, bool replay)
 		break;
 	case ENGINE_STEP:
 		p->stuck = 0;
-		if (unlikely(debug && rf) && retired(c, from) && !(c->debug_note & NOTE_RF))
-			c->rflags &= ~(u64)FL_RF;	/* APM2 3.1.6: for one instruction */
 		r = RUN_AGAIN;
 		if (unlikely(tf || debug || c->debug_note))
 			r = stepped(v, tf);
@@ -251,8 +242,6 @@ int vcpu_enter(struct vcpu *v, bool replay)
 	case ENGINE_EXIT:
 		if (unlikely(debug || tf))
 			debug_left(v, c->rip != from, tf, held);
-		if (unlikely(debug && rf) && c->rip != from && c->in_l2 == l2)
-			c->rflags &= ~(u64)FL_RF;
 		r = left(v);
 		break;
 	case ENGINE_EFAULT:	/* guest memory without a page behind it on the host */

@@ -232,3 +232,106 @@ TEST(apic, "... and the local APIC in between, which has a way of its own")
 	CHECK_EQ(s.r.rbx, 3000 * (R13_SEEN + 0x20));
 	guest_free(g);
 }
+
+/*
+ * RF is for one instruction (APM2 3.1.6): one that has completed has cleared it, whoever executed it. An
+ * IRETQ sets it and leads to the instruction in question; INT3 behind that shows it.
+ */
+#define WITH_RF(name, text) CODE64(rf_##name, "mov %ss, %eax\n push %rax\n lea 8(%rsp), %rax\n push %rax\n" \
+	"pushfq\n orl $0x10000, (%rsp)\n mov %cs, %eax\n push %rax\n lea 1f(%rip), %rax\n push %rax\n" \
+	"mov $1, %eax\n iretq\n 1: " text "\n int3" DONE)
+WITH_RF(nop, "nop");
+WITH_RF(add, "add %rax, %rbx");
+WITH_RF(load, "mov (%rsi), %rbx");
+WITH_RF(store, "mov %rbx, (%rsi)");
+WITH_RF(split, "lock incq 4092(%rsi)");
+WITH_RF(split_push, "lea 4100(%rsi), %rsp\n push %rax");
+WITH_RF(push, "push %rbx");
+WITH_RF(popf, "pushfq\n popfq");
+WITH_RF(jmp, "jmp 2f\n nop\n 2: ");
+WITH_RF(jcc, "jnz 2f\n 2: ");
+WITH_RF(call, "call 2f\n 2: ");
+WITH_RF(ret, "lea 2f(%rip), %rax\n push %rax\n ret\n 2: ");
+WITH_RF(ind, "lea 2f(%rip), %rax\n jmp *%rax\n 2: ");
+WITH_RF(far, "mov %cs, %eax\n push %rax\n lea 2f(%rip), %rax\n push %rax\n lretq\n 2: ");
+WITH_RF(movs, "mov %rsi, %rdi\n mov $4, %ecx\n rep movsb");
+WITH_RF(cmps, "cmpsb");
+WITH_RF(cpuid, "cpuid");
+WITH_RF(sgdt, "sgdt (%rsi)");
+WITH_RF(sti, "sti\n cli");
+WITH_RF(movss, "mov %ss, %eax\n mov %eax, %ss\n nop");
+WITH_RF(fld, "fld1");
+WITH_RF(fxsave, "fxsave (%rsi)");
+WITH_RF(maskmov, "maskmovdqu %xmm0, %xmm1");
+WITH_RF(clflush, "clflush (%rsi)");
+WITH_RF(out, "out %al, $0x10");
+WITH_RF(in, "in $0x10, %al");
+WITH_RF(mmio, "mov %rax, (%r8)");
+WITH_RF(mmio_read, "mov (%r8), %rax");
+WITH_RF(mmio_rmw, "lock incq (%r8)");
+WITH_RF(cr, "mov %cr0, %rax\n mov %rax, %cr0");
+WITH_RF(msr, "mov $0xc0000100, %ecx\n rdmsr\n wrmsr");
+WITH_RF(int3, "");
+WITH_RF(syscall, "mov $0xc0000084, %ecx\n xor %eax, %eax\n xor %edx, %edx\n wrmsr\n nop\n");
+static const struct {
+	const char *name;
+	const u8 *p, *e;
+} with_rf[] = {
+#define X(n) { #n, rf_##n##_b, rf_##n##_e },
+	X(nop) X(add) X(load) X(store) X(split) X(split_push) X(push) X(popf) X(jmp) X(jcc) X(call) X(ret) X(ind)
+	X(far) X(movs) X(cmps) X(cpuid) X(sgdt) X(sti) X(movss) X(fld) X(fxsave) X(maskmov) X(clflush) X(out)
+	X(in) X(mmio) X(mmio_read) X(mmio_rmw) X(cr) X(msr) X(int3) X(syscall)
+#undef X
+};
+TEST(rf_cleared, "RF is gone when the instruction after the IRET has completed, whatever it was")
+{
+	for (u32 i = 0; i < ARRAY_SIZE(with_rf); i++) {
+		struct guest *g = guest_with_code(M_LONG, with_rf[i].p, (u32)(with_rf[i].e - with_rf[i].p));
+		u32 exits = 0;
+		struct stop s;
+
+		WITH_SREGS(cpu0(g), sr) sr.cr4 |= 1u << 9;
+		WITH_REGS(cpu0(g), r) {
+			r.rsi = r.rdi = G_WINDOW;
+			r.r8 = G_MMIO;
+		}
+		for (;;) {
+			s = run(g);
+			if (s.kind != ST_IN && s.kind != ST_OUT && s.kind != ST_MMIO)
+				break;
+			if (s.kind == ST_MMIO && s.write && s.r.rflags & 0x10000)
+				test_fail(__FILE__, __LINE__, "%s: RF at the exit", with_rf[i].name);
+			if ((s.kind == ST_MMIO && !s.write) || s.kind == ST_IN)
+				cpu_answer(cpu0(g), 0);
+			if (++exits > 8)
+				break;
+		}
+		CHECK_EXC(s, 3, -1);
+		if (s.rflags & 0x10000)
+			test_fail(__FILE__, __LINE__, "%s: RF in the frame", with_rf[i].name);
+		guest_free(g);
+	}
+}
+WITH_RF(div, "xor %ecx, %ecx\n div %ecx");
+WITH_RF(loop, "nop\n mov $100000, %ecx\n 2: dec %ecx\n jnz 2b\n out %al, $0x10\n sti\n 3: jmp 3b");
+TEST(rf_frames, "RF in the frame of a fault is set, in that of an interrupt behind a loop it is not")
+{
+	struct guest *g = guest_with(M_LONG, rf_div);
+	struct stop s = run(g);
+
+	CHECK_EXC(s, 0, -1);
+	CHECK(s.rflags & 0x10000);
+	g = guest_with(M_LONG, rf_loop);
+	s = run(g);
+	CHECK_STOP(s, ST_OUT);
+	CHECK(!(s.r.rflags & 0x10000));
+	cpu0(g)->run->request_interrupt_window = 1;
+	s = run(g);
+	CHECK_STOP(s, ST_WINDOW);
+	CHECK(!(s.r.rflags & 0x10000));
+	cpu0(g)->run->request_interrupt_window = 0;
+	cpu_interrupt(cpu0(g), 0x40);
+	s = run(g);
+	CHECK_EXC(s, 0x40, -1);
+	CHECK(!(s.rflags & 0x10000));
+}
