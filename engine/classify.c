@@ -373,8 +373,7 @@ void classify(struct translator *t, struct di *d)
 	}
 	switch (zi->meta.category) {
 	case ZYDIS_CATEGORY_NOP: case ZYDIS_CATEGORY_WIDENOP: case ZYDIS_CATEGORY_PREFETCH:
-	case ZYDIS_CATEGORY_PREFETCHWT1: case ZYDIS_CATEGORY_CLFLUSHOPT:
-	case ZYDIS_CATEGORY_CLWB: case ZYDIS_CATEGORY_CET:
+	case ZYDIS_CATEGORY_PREFETCHWT1: case ZYDIS_CATEGORY_CET:
 		d->cls = CL_NOP;
 		return;
 	case ZYDIS_CATEGORY_COND_BR:
@@ -417,8 +416,10 @@ void classify(struct translator *t, struct di *d)
 	default:
 		break;
 	}
-	if (zi->mnemonic == ZYDIS_MNEMONIC_CLFLUSH) {
+	if (insn_is_flush(in)) {	/* nothing to do but to see whether it may be done */
 		d->cls = CL_NOP;
+		add_mem_access(t, d);
+		d->acc[0].size = 1;
 		return;
 	}
 	if (left_to_c(zi)) {

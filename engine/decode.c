@@ -177,6 +177,16 @@ int insn_decode(struct insn *in, const u8 *bytes, u32 n, u32 mode)
 	return -EILSEQ;
 }
 
+bool insn_is_flush(const struct insn *in)
+{
+	switch (in->mnemonic) {
+	case ZYDIS_MNEMONIC_CLFLUSH: case ZYDIS_MNEMONIC_CLFLUSHOPT: case ZYDIS_MNEMONIC_CLWB:
+		return true;
+	default:
+		return false;
+	}
+}
+
 bool insn_is_bitstring(const struct insn *in)
 {
 	return in->has_mem && in->map == 1 &&

@@ -53,6 +53,8 @@ struct insn {
  */
 int insn_decode(struct insn *in, const u8 *bytes, u32 n, u32 mode);
 
+/* CLFLUSH, CLFLUSHOPT, CLWB: the operand is a line of the caches, and checked like the load of a byte. */
+bool insn_is_flush(const struct insn *in);
 /* BT BTS BTR BTC with a register offset and a memory operand: the operand is a bit
  * string, and the offset's upper bits move the address (APM3, BT). */
 bool insn_is_bitstring(const struct insn *in);

@@ -302,6 +302,27 @@ static int bounce_access(struct engine *e, const struct insn *in, bool *exit)
 	return r ? r : operand_access(e, in, lin, exit);
 }
 
+/* Only checked, also where there is no memory. Code that may not be read may be flushed (SDM2 CLFLUSH). */
+static int flush_line(struct engine *e, const struct insn *in)
+{
+	struct cpu *c = e->c;
+	struct cpu_seg *seg = &c->seg[in->seg];
+	u16 attr = seg->attr;
+	struct mem_ref m;
+	u64 lin;
+	int r;
+
+	if (attr & SEG_CODE)
+		seg->attr |= SEG_RW;
+	r = lin_of(c, in->seg, insn_ea(c, in), 1, false, &lin);
+	seg->attr = attr;
+	if (!r)
+		r = c->ops->mem_open(c, lin, 1, MEM_R, cpu_mmu_idx(c), &m);
+	if (!r)
+		insn_retire(c, in);
+	return r;
+}
+
 static int bounce(struct engine *e, const struct insn *in, bool *exit)
 {
 	int r;
@@ -342,7 +363,7 @@ int slow_exec(struct engine *e, const struct insn *in)
 		r = slow_vmaskmov(e, in);
 		break;
 	default:
-		r = bounce(e, in, &exit);
+		r = insn_is_flush(in) ? flush_line(e, in) : bounce(e, in, &exit);
 		break;
 	}
 	return r == CPU_OK && exit ? CPU_EXIT : r;

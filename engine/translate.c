@@ -467,7 +467,9 @@ static void emit_insn(struct translator *t, u32 i)
 	bool keep = ptr_needed_after(t, i);
 
 	switch (d->cls) {
-	case CL_NOP:
+	case CL_NOP:	/* those of insn_is_flush() are checked */
+		if (d->n_acc)
+			emit_access(t, d, 0, &ptr, &off);
 		break;
 	case CL_COMPUTE:
 		if (d->n_acc)

@@ -317,3 +317,99 @@ TEST(mmio, "LOCK and XCHG on a device: one read and one write each")
 	CHECK_STOP(s, ST_DONE);
 	CHECK_EQ(s.r.rbx, 6);
 }
+
+/* -- CLFLUSH and its like: what the load of a byte would raise (APM3 CLFLUSH, CLFLUSHOPT, CLWB) -- */
+
+CODE64(flush64, "fl_op: .byte 0x90, 0x0f, 0xae, 0x3e" DONE);
+LABEL(fl_op);
+static const struct {
+	u8 prefix, modrm;
+	s8 bit;		/* of CPUID 7 EBX; -1: 1 EDX 19 */
+} flushes[] = { { 0x3e, 0x3e, -1 }, { 0x66, 0x3e, 23 }, { 0x66, 0x36, 24 } };
+TEST(flush, "CLFLUSH, CLFLUSHOPT and CLWB: not present, not canonical, supervisor, a device, A and D")
+{
+	for (u32 i = 0; i < ARRAY_SIZE(flushes); i++) {
+		struct guest *g = guest_with(M_LONG, flush64);
+		u8 op[4] = { flushes[i].prefix, 0x0f, 0xae, flushes[i].modrm };
+		struct stop s;
+
+		if (flushes[i].bit >= 0 && !guest_has(g, 7, 1, flushes[i].bit))
+			continue;
+		guest_write(g, AT(flush64, fl_op), op, 4);
+		*guest_pte(g, G_WINDOW) = 0;
+		*guest_pte(g, G_WINDOW + 0x1000) &= ~(u64)(PTE_U | PTE_A | PTE_D);
+		/* at the last byte of a page, the other one is not asked */
+		for (u32 k = 0; k < 6; k++) {
+			static const struct {
+				u64 at;
+				int vec;
+				bool user;
+				u32 err;
+			} c[] = {
+				{ G_WINDOW + 0xfff, 14, false, 0 }, { G_WINDOW + 0x1fff, -1, false, 0 },
+				{ G_WINDOW + 0x1fff, 14, true, 5 }, { 0x8000000000000000, 13, false, 0 },
+				{ G_MMIO, -1, false, 0 }, { G_WINDOW - 1, -1, false, 0 },
+			};
+
+			cpu_setup(cpu0(g));
+			if (c[k].user)
+				cpu_ring3(cpu0(g), G_CODE);
+			WITH_REGS(cpu0(g), r) {
+				r.rip = G_CODE;
+				r.rsi = c[k].at;
+			}
+			s = run(g);
+			if (c[k].vec < 0) {
+				CHECK_STOP(s, ST_DONE);
+			} else {
+				CHECK_EXC(s, c[k].vec, c[k].err);
+				if (c[k].vec == 14)
+					CHECK_EQ(s.cr2, c[k].at);
+			}
+		}
+		CHECK_EQ(*guest_pte(g, G_WINDOW + 0x1000) & (PTE_A | PTE_D), PTE_A);
+		guest_free(g);
+	}
+}
+CODE64(flush_ss, "clflush (%rbp)" DONE);
+CODE32(flush_seg, "clflush %fs:(%esi)\n clflush %cs:(%esi)" DONE);
+CODE64(flush_loop, "mov $3000, %ecx\n 1: clflush (%rsi)\n mov 8(%rsi), %eax\n mov %eax, 16(%rsi)\n dec %ecx\n jnz 1b" DONE);
+CODE64(hints, "prefetcht0 (%rsi)\n prefetchw (%rsi)\n prefetchnta (%rsi)\n .byte 0x0f, 0x1c, 0x06\n nopl (%rsi)" DONE);
+TEST(flush_segments, "CLFLUSH: segments and limits, code that may not be read; hints fault never")
+{
+	struct guest *g = guest_with(M_LONG, flush_ss);
+	struct stop s;
+
+	WITH_REGS(cpu0(g), r) r.rbp = 0x8000000000000000;
+	s = run(g);
+	CHECK_EXC(s, 12, 0);
+	guest_free(g);
+	g = guest_with(M_PM32, flush_seg);
+	WITH_SREGS(cpu0(g), sr) {
+		sr.fs.limit = 0xfff;
+		sr.fs.g = 0;
+		sr.cs.type = 9;	/* execute only */
+	}
+	WITH_REGS(cpu0(g), r) r.rsi = 0xfff;
+	s = run(g);
+	CHECK_STOP(s, ST_DONE);
+	cpu_setup(cpu0(g));
+	WITH_SREGS(cpu0(g), sr) {
+		sr.fs.limit = 0xfff;
+		sr.fs.g = 0;
+	}
+	WITH_REGS(cpu0(g), r) r.rsi = 0x1000;
+	s = run(g);
+	CHECK_EXC(s, 13, 0);
+	guest_free(g);
+	g = guest_with(M_LONG, flush_loop);
+	WITH_REGS(cpu0(g), r) r.rsi = G_WINDOW;
+	s = run(g);
+	CHECK_STOP(s, ST_DONE);
+	guest_free(g);
+	g = guest_with(M_LONG, hints);
+	WITH_REGS(cpu0(g), r) r.rsi = 0x8000000000000000;
+	s = run(g);
+	CHECK_STOP(s, ST_DONE);
+	guest_free(g);
+}
