@@ -23,8 +23,9 @@ void stk_new(const struct cpu *c, struct stk *s, const struct cpu_seg *ss, u64 s
 	s->queued = false;
 }
 
-/* Linear address of [off, off+size), or #SS (APM2 4.12.1 limits, 5.3.1 canonical form). */
-static int stk_linear(struct cpu *c, const struct stk *s, u64 off, u32 size, u64 *lin)
+/* Linear address of [off, off+size), or #SS (APM2 4.12.1 limits, 5.3.1 canonical form). What CPL 3 pushes and
+ * pops by itself is aligned or #AC, each number of `unit` bytes (APM2 8.2.18). */
+static int stk_linear(struct cpu *c, const struct stk *s, u64 off, u32 size, u32 unit, u64 *lin)
 {
 	u64 last = off + size - 1;
 
@@ -32,7 +33,7 @@ static int stk_linear(struct cpu *c, const struct stk *s, u64 off, u32 size, u64
 		if (!cpu_canonical(c, off) || !cpu_canonical(c, last))
 			goto fault;
 		*lin = off;
-		return CPU_OK;
+		goto aligned;
 	}
 	if (!cpu_real_mode(c) && !(s->ss.attr & SEG_P))
 		goto fault;
@@ -45,7 +46,8 @@ static int stk_linear(struct cpu *c, const struct stk *s, u64 off, u32 size, u64
 		goto fault;
 	}
 	*lin = (u32)(s->ss.base + off);
-	return CPU_OK;
+aligned:
+	return s->idx % MMU_L2 == MMU_USER ? cpu_align(c, *lin, unit - 1) : CPU_OK;
 fault:
 	return cpu_raise_err(c, EXC_SS, s->err);
 }
@@ -60,7 +62,7 @@ int stk_push(struct cpu *c, struct stk *s, u64 v, u32 size)
 	u64 lin;
 	int r;
 
-	r = stk_linear(c, s, (s->sp - size) & s->mask, size, &lin);
+	r = stk_linear(c, s, (s->sp - size) & s->mask, size, size, &lin);
 	if (r)
 		return r;
 	r = c->ops->mem_write(c, lin, &v, size, s->idx);
@@ -76,7 +78,7 @@ int stk_pop(struct cpu *c, struct stk *s, u64 *v, u32 size)
 	u64 lin;
 	int r;
 
-	r = stk_linear(c, s, s->sp & s->mask, size, &lin);
+	r = stk_linear(c, s, s->sp & s->mask, size, size, &lin);
 	if (r)
 		return r;
 	*v = 0;
@@ -92,7 +94,7 @@ int stk_push_block(struct cpu *c, struct stk *s, const u64 *v, u32 n)
 	u64 lin;
 	int r;
 
-	r = stk_linear(c, s, s->sp - n * 8, n * 8, &lin);
+	r = stk_linear(c, s, s->sp - n * 8, n * 8, 8, &lin);
 	if (r)
 		return r;
 	r = c->ops->mem_write(c, lin, v, n * 8, s->idx);
@@ -108,7 +110,7 @@ int stk_pop_block(struct cpu *c, struct stk *s, u64 *v, u32 n)
 	u64 lin;
 	int r;
 
-	r = stk_linear(c, s, s->sp, n * 8, &lin);
+	r = stk_linear(c, s, s->sp, n * 8, 8, &lin);
 	if (r)
 		return r;
 	r = c->ops->mem_read(c, lin, v, n * 8, s->idx);

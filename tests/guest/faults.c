@@ -403,6 +403,60 @@ TEST(ac_ring0, "and in ring 0 nothing")
 	s = run(g);
 	CHECK_STOP(s, ST_DONE);
 }
+/* As an AMD CPU does it, measured: frames by the size of their numbers, FXSAVE and FXRSTOR at what is no
+ * multiple of four, else #GP; XSAVE #GP always. */
+CODE64(ac_lretq, "lea 1f(%rip), %rax\n mov %cs, %ecx\n mov %rdi, %rsp\n pushfq\n andl $~0x40000, (%rsp)\n popfq\n"
+       "mov %rax, (%rsi)\n mov %rcx, 8(%rsi)\n pushfq\n orl $0x40000, (%rsp)\n popfq\n mov %rsi, %rsp\n"
+       "acf_lretq: lretq\n 1: mov %rdi, %rsp" DONE3);
+CODE64(ac_lretl, "lea 1f(%rip), %eax\n mov %cs, %ecx\n mov %rdi, %rsp\n pushfq\n andl $~0x40000, (%rsp)\n popfq\n"
+       "mov %eax, (%rsi)\n mov %ecx, 4(%rsi)\n pushfq\n orl $0x40000, (%rsp)\n popfq\n mov %rsi, %rsp\n"
+       "acf_lretl: lret\n 1: mov %rdi, %rsp" DONE3);
+CODE64(ac_iretq, "lea 1f(%rip), %rax\n mov %cs, %ecx\n mov %ss, %edx\n mov %rdi, %rsp\n pushfq\n"
+       "andl $~0x40000, (%rsp)\n popfq\n mov %rax, (%rsi)\n mov %rcx, 8(%rsi)\n movq $0x202, 16(%rsi)\n"
+       "mov %rdi, 24(%rsi)\n mov %rdx, 32(%rsi)\n pushfq\n orl $0x40000, (%rsp)\n popfq\n mov %rsi, %rsp\n"
+       "acf_iretq: iretq\n 1:" DONE3);
+CODE64(ac_lcall, "lea 1f(%rip), %eax\n mov %cs, %ecx\n mov %eax, (%rdi)\n mov %ecx, 4(%rdi)\n mov %rsi, %rsp\n"
+       "acf_lcall: lcall *(%rdi)\n 1: lea 0x800(%rdi), %rsp" DONE3);
+CODE64(ac_fxsave, "acf_fxsave: fxsave (%rsi)" DONE3);
+CODE64(ac_fxrstor, "acf_fxrstor: fxrstor (%rsi)" DONE3);
+LABEL(acf_lretq);
+LABEL(acf_lretl);
+LABEL(acf_iretq);
+LABEL(acf_lcall);
+LABEL(acf_fxsave);
+LABEL(acf_fxrstor);
+TEST(ac_frames, "#AC in the frames of far calls, far returns and IRET in ring 3, and of FXSAVE and FXRSTOR")
+{
+#define F(n, ac, gp) { ac_##n##_b, ac_##n##_e, acf_##n, ac, gp }
+	static const struct {
+		const u8 *p, *e, *at;
+		u8 ac, gp;	/* address bits that may not be set */
+	} f[] = { F(lretq, 7, 0), F(lretl, 3, 0), F(iretq, 7, 0), F(lcall, 3, 0), F(fxsave, 3, 15), F(fxrstor, 3, 15) };
+#undef F
+
+	for (u32 i = 0; i < ARRAY_SIZE(f); i++)
+		for (u32 off = 0; off <= 16; off++) {
+			struct guest *g = ac_guest(M_LONG, f[i].p, (u32)(f[i].e - f[i].p), true, true);
+			u64 at = G_CODE + (u64)(f[i].at - f[i].p);
+			struct stop s;
+
+			WITH_SREGS(cpu0(g), sr) sr.cr4 |= 1u << 9;
+			WITH_REGS(cpu0(g), r) {
+				r.rdi = G_DATA + 0x800;
+				r.rsi = G_DATA + 0x100 + off;
+			}
+			s = run(g);
+			if (off & f[i].ac)
+				CHECK_EXC(s, 17, 0);
+			else if (off & f[i].gp)
+				CHECK_EXC(s, 13, 0);
+			else
+				CHECK_EXC(s, VEC_DONE3, -1);
+			if (off & (f[i].ac | f[i].gp))
+				CHECK_EQ(s.rip, at);
+			guest_free(g);
+		}
+}
 CODE64(ac_a8, "mov 1(%rdi), %al\n movzbl 3(%rdi), %eax" DONE3);
 CODE64(ac_a16, "mov 2(%rdi), %ax\n pushw %ax\n popw %ax" DONE3);
 CODE64(ac_a64, "push %rax\n pop %rax\n mov 8(%rdi), %rax\n cmpxchg8b 16(%rdi)" DONE3);
