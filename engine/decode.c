@@ -177,6 +177,41 @@ int insn_decode(struct insn *in, const u8 *bytes, u32 n, u32 mode)
 	return -EILSEQ;
 }
 
+/* Has it MMX registers among its operands? Of what has a memory operand, and MASKMOVQ. */
+static bool is_mmx(const struct insn *in)
+{
+	bool plain = !(in->prefixes & PFX_OPSIZE);
+	u8 op = in->opcode;
+
+	if (in->prefixes & (PFX_REP | PFX_REPNE))
+		return false;
+	switch (in->map) {
+	case 1:
+		if (op == 0x2c || op == 0x2d)	/* CVTTPS2PI, CVTPS2PI; with 66 of doubles */
+			return true;
+		if (op == 0xc4 || op == 0xe7 || (op >= 0xd1 && op <= 0xfe))
+			return plain;
+		return plain && op >= 0x60 && op <= 0x7f && op != 0x77;
+	case 2:
+		return plain && (op <= 0x0b || (op >= 0x1c && op <= 0x1e));
+	case 3:
+		return plain && op == 0x0f;
+	default:
+		return false;
+	}
+}
+
+bool insn_waits(const struct insn *in)
+{
+	u32 ext = in->reg & 7;
+
+	if (in->map)
+		return is_mmx(in);
+	/* FNSTENV, FNSTCW, FNSAVE and FNSTSW do not wait. */
+	return (in->opcode & 0xf8) == 0xd8 &&
+	       !((in->opcode == 0xd9 || in->opcode == 0xdd) && ext >= 6);
+}
+
 bool insn_is_flush(const struct insn *in)
 {
 	switch (in->mnemonic) {

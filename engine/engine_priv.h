@@ -432,6 +432,8 @@ void mode_update(struct engine *e);
 
 /* slow.c: execute the one instruction at c->rip with full generality */
 int slow_exec(struct engine *e, const struct insn *in);
+/* Is it #MF before anything else, because of an exception of an x87 instruction before? */
+bool slow_mf_pending(struct cpu *c, const struct insn *in);
 int slow_gather(struct engine *e, const struct insn *in);
 int slow_maskmov(struct engine *e, const struct insn *in);
 int slow_vmaskmov(struct engine *e, const struct insn *in);

@@ -53,6 +53,9 @@ struct insn {
  */
 int insn_decode(struct insn *in, const u8 *bytes, u32 n, u32 mode);
 
+/* An x87 or MMX instruction that reports the unmasked exception of its predecessor first (APM2 8.5); of
+ * those with a memory operand, and MASKMOVQ. */
+bool insn_waits(const struct insn *in);
 /* CLFLUSH, CLFLUSHOPT, CLWB: the operand is a line of the caches, and checked like the load of a byte. */
 bool insn_is_flush(const struct insn *in);
 /* BT BTS BTR BTC with a register offset and a memory operand: the operand is a bit

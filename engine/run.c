@@ -339,24 +339,6 @@ again:
 	return TLB_NOGROUP;
 }
 
-/* A memory operand has faulted: a waiting x87 instruction looks for an unmasked exception
- * of its predecessor first (APM2 8.5, "x87 floating-point exception pending"). */
-static void prefer_mf(struct engine *e, const struct insn *in)
-{
-	struct cpu *c = e->c;
-	u32 ext;
-
-	if (!in || in->map || (in->opcode & 0xf8) != 0xd8)
-		return;
-	ext = in->reg & 7;
-	/* FNSTENV, FNSTCW, FNSAVE and FNSTSW do not wait. */
-	if ((in->opcode == 0xd9 || in->opcode == 0xdd) && ext >= 6)
-		return;
-	engine_fpu_save(c);
-	if ((*(u64 *)(c->xsave + 512) & 1) && (*(u16 *)(c->xsave + 2) & 0x80))
-		cpu_raise(c, EXC_MF);
-}
-
 /* The unit of one instruction is left through r: if it retires now, is it a control transfer?
  * INT n and its like are events, and cpu_deliver()'s. */
 static bool is_transfer(struct engine *e, struct record *r)
@@ -569,8 +551,12 @@ resume:
 					c->shadow_sti = 1;
 				continue;
 			case TLB_FAULT:
-				if (unlikely(r->special))
-					prefer_mf(e, record_insn(e, r));
+				if (unlikely(r->special)) {
+					const struct insn *in = record_insn(e, r);
+
+					if (in && slow_mf_pending(c, in))
+						cpu_raise(c, EXC_MF);
+				}
 				return ENGINE_FAULT;
 			case TLB_DONE:
 				transfer = unlikely(step) && is_transfer(e, r);

@@ -195,6 +195,30 @@ static int run_alone(struct engine *e, u8 *ptr)
 	}
 }
 
+static void x87_words(struct cpu *c, u16 *cw, u16 *sw)
+{
+	if (c->fpu_live) {
+		__asm__ volatile("fnstsw %0" : "=m"(*sw));
+		__asm__ volatile("fnstcw %0" : "=m"(*cw));
+	} else if (*(u64 *)(c->xsave + 512) & 1) {
+		*cw = *(u16 *)c->xsave;
+		*sw = *(u16 *)(c->xsave + 2);
+	} else {
+		*cw = 0x37f;
+		*sw = 0;
+	}
+}
+
+bool slow_mf_pending(struct cpu *c, const struct insn *in)
+{
+	u16 cw, sw;
+
+	if (!insn_waits(in))
+		return false;
+	x87_words(c, &cw, &sw);
+	return sw & 0x80;
+}
+
 /*
  * The instruction that has just run on the bounce buffer is one of insn_may_skip_store(): has it stored? Every
  * one of them waits, so what is pending now it has raised itself. Precision is raised with the
@@ -202,15 +226,9 @@ static int run_alone(struct engine *e, u8 *ptr)
  */
 static bool x87_stored(struct cpu *c)
 {
-	u16 sw, cw;
+	u16 cw, sw;
 
-	if (c->fpu_live) {
-		__asm__ volatile("fnstsw %0" : "=m"(sw));
-		__asm__ volatile("fnstcw %0" : "=m"(cw));
-	} else {
-		cw = *(u16 *)c->xsave;
-		sw = *(u16 *)(c->xsave + 2);
-	}
+	x87_words(c, &cw, &sw);
 	return !(sw & ~cw & 0x1f);
 }
 
@@ -338,6 +356,9 @@ int slow_exec(struct engine *e, const struct insn *in)
 	bool exit = false;
 	int r;
 
+	/* Before anything is read, too: it may be a device. */
+	if (slow_mf_pending(e->c, in))
+		return cpu_raise(e->c, EXC_MF);
 	switch (in->mnemonic) {
 	case ZYDIS_MNEMONIC_PUSH: case ZYDIS_MNEMONIC_POP: case ZYDIS_MNEMONIC_LEAVE:
 	case ZYDIS_MNEMONIC_RET:

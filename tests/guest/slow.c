@@ -413,3 +413,53 @@ TEST(flush_segments, "CLFLUSH: segments and limits, code that may not be read; h
 	CHECK_STOP(s, ST_DONE);
 	guest_free(g);
 }
+
+/* -- a pending #MF comes before whatever the operand of the next x87 or MMX instruction is (APM2 8.5) -- */
+
+CODE64(mf, "fninit\n fldcw (%rbx)\n fld1\n fldz\n fdivrp\n mf_op: .fill 6, 1, 0x90" DONE);
+LABEL(mf_op);
+TEST(mf_first, "a pending #MF comes before the page fault, #GP, #SS or device of the next MMX instruction")
+{
+	static const struct {
+		u8 op[6], len;
+		bool waits;
+	} c[] = {	/* at (%rsi) */
+		{ { 0x0f, 0x6f, 0x06 }, 3, true }, { { 0x0f, 0x7f, 0x06 }, 3, true },
+		{ { 0x0f, 0x6e, 0x06 }, 3, true }, { { 0x0f, 0xfc, 0x06 }, 3, true },
+		{ { 0x0f, 0xc4, 0x06, 1 }, 4, true }, { { 0x0f, 0xe7, 0x06 }, 3, true },
+		{ { 0x0f, 0x2d, 0x06 }, 3, true }, { { 0x66, 0x0f, 0x2c, 0x06 }, 4, true },
+		{ { 0x0f, 0x3a, 0x0f, 0x06, 1 }, 5, true }, { { 0x0f, 0x38, 0x00, 0x06 }, 4, true },
+		{ { 0x0f, 0x70, 0x06, 1 }, 4, true }, { { 0x0f, 0xf7, 0xc8 }, 3, true },
+		{ { 0xdd, 0x06 }, 2, true }, { { 0xdd, 0x1e }, 2, true },
+		{ { 0x0f, 0x2a, 0x06 }, 3, false }, { { 0x66, 0x0f, 0x6f, 0x06 }, 4, false },
+		{ { 0xd9, 0x3e }, 2, false }, { { 0x8b, 0x06 }, 2, false },
+	};
+	static const struct {
+		u64 at;
+		int vec;
+	} at[] = { { 0x600000, 14 }, { 0x8000000000000000, 13 }, { G_MMIO, -1 } };
+
+	for (u32 i = 0; i < ARRAY_SIZE(c) * ARRAY_SIZE(at); i++) {
+		u32 k = i / ARRAY_SIZE(at), a = i % ARRAY_SIZE(at);
+		struct guest *g = guest_with(M_LONG, mf);
+		struct stop s;
+
+		if (at[a].vec < 0 && !c[k].waits)
+			continue;
+		guest_write(g, AT(mf, mf_op), c[k].op, c[k].len);
+		*g16(g, G_DATA) = 0x37b;
+		*g64(g, G_PT + 0x2018) = 0;	/* from 6 MiB on there is nothing */
+		WITH_SREGS(cpu0(g), sr) {
+			sr.cr0 = (sr.cr0 & ~4ull) | 1u << 5;
+			sr.cr4 |= 3u << 9;
+		}
+		WITH_REGS(cpu0(g), r) {
+			r.rbx = G_DATA;
+			r.rsi = r.rdi = at[a].at;
+		}
+		s = run(g);
+		CHECK_EXC(s, c[k].waits ? 16 : at[a].vec, -1);
+		CHECK_EQ(s.rip, AT(mf, mf_op));
+		guest_free(g);
+	}
+}
