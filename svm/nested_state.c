@@ -39,6 +39,9 @@ static void control_image(const struct svm *s, struct vmcb_control *out)
 	 * that has not run since it was restored still has it here. */
 	if (!s->resume)
 		out->event_inj = out->event_inj_err = 0;
+	/* VMRUN's is for the event that it injects; later it is that of L2's last exit. */
+	if (!s->resume && !s->run_pending)
+		out->next_rip = s->last_next_rip;
 }
 
 static void l1_image(const struct svm_l1 *l, struct vmcb_save *out)
@@ -175,6 +178,7 @@ int svm_nested_set(struct cpu *c, const struct kvm_nested_state *hdr, const stru
 	s->run_pending = hdr->flags & KVM_STATE_NESTED_RUN_PENDING;
 	s->vmcb_pa = hdr->hdr.svm.vmcb_pa;
 	s->ctl = ctl;
+	s->last_next_rip = ctl.next_rip;
 	load_l1(&s->l1, &image->save);
 	if (ctl.misc_ctl2 & SVM_LBRV_ENABLE)
 		svm_lbr_read(&image->save, &s->l1_debugctl, s->l1_lbr);

@@ -73,6 +73,7 @@ struct svm {
 	/* -- of the exit being made -- */
 	u32 exit_int_info, exit_int_info_err;	/* event in delivery; 0 = none */
 	u64 exit_next_rip;
+	u64 last_next_rip;	/* nRIP of L2's last exit to L0, which KVM_GET_NESTED_STATE shows */
 	u8 exit_insn_len, exit_insn[15];	/* decode assists (APM2 15.8.4) */
 	bool write_traps;	/* L1 wants to hear of finished writes to CRs or EFER */
 	/* -- AVIC of the VMCB that runs (svm/avic.c) -- */

@@ -34,6 +34,8 @@ static void store_state(struct cpu *c, struct vmcb_save *v)
 	v->cpl = c->cpl;
 }
 
+#define V_CHANGES (SVM_V_TPR_FIELD | SVM_V_IRQ | SVM_V_GIF | SVM_V_NMI_PENDING | SVM_V_NMI_BLOCKING)
+
 static void store_exit(struct cpu *c, struct vmcb_control *v, u64 code, u64 info1, u64 info2)
 {
 	struct svm *s = c->svm;
@@ -42,8 +44,11 @@ static void store_exit(struct cpu *c, struct vmcb_control *v, u64 code, u64 info
 	v->exit_code = code;
 	v->exit_info_1 = info1;
 	v->exit_info_2 = info2;
-	v->exit_int_info = s->exit_int_info;
-	v->exit_int_info_err = s->exit_int_info_err;
+	/* A refusal is no exit of an event: APM2 15.5.1 names the fields it writes. */
+	if (code != SVM_EXIT_INVALID) {
+		v->exit_int_info = s->exit_int_info;
+		v->exit_int_info_err = s->exit_int_info_err;
+	}
 	if (svm_has(&s->caps, SVM_FEAT_NRIPS))
 		v->next_rip = s->exit_next_rip;
 	/* CR8 is V_TPR, except that without masking it is the physical TPR as well. */
@@ -53,11 +58,11 @@ static void store_exit(struct cpu *c, struct vmcb_control *v, u64 code, u64 info
 		v->insn_len = s->exit_insn_len;
 		cpu_copy(v->insn_bytes, s->exit_insn, sizeof(v->insn_bytes));
 	}
-	v->int_ctl = s->ctl.int_ctl;
-	v->int_vector = s->ctl.int_vector;
-	v->tlb_ctl = s->ctl.tlb_ctl;
+	/* What L2's run has changed of the control area, and no more (APM2 15.6): the rest may be
+	 * wider in the VMCB than the copy that was checked. */
+	v->int_ctl = (v->int_ctl & ~V_CHANGES) | (s->ctl.int_ctl & V_CHANGES);
 	v->event_inj = 0;
-	v->event_inj_err = s->ctl.event_inj_err;
+	v->event_inj_err = 0;
 }
 
 static void load_l1(struct cpu *c, const struct svm_l1 *l)

@@ -255,6 +255,7 @@ int svm_vmrun(struct cpu *c, const struct insn *in)
 	c->single_step = 0;
 	s->gif = true;
 	s->run_pending = true;
+	s->last_next_rip = 0;
 	enter_guest(c);
 	if (unlikely(svm_check_late(&s->caps, &save, &why)))
 		return refuse_late(c, why.rule, why.value, why.aux);

@@ -88,6 +88,28 @@ void nested_injected(struct vcpu *v)
 	request_held(v);
 }
 
+/* L2 has come to L0: the processor would have written nRIP for an instruction's exit, and 0 for any
+ * other (APM2 15.7.1). */
+void nested_stopped(struct vcpu *v, bool insn)
+{
+	u64 next = 0;
+
+	if (insn) {
+		switch (v->p->pend) {
+		case PEND_PIO_OUT: case PEND_PIO_IN: case PEND_PIO_INS:
+		case PEND_MSR_READ: case PEND_MSR_WRITE: case PEND_HYPERCALL:
+			next = v->p->pend_next;
+			break;
+		default:	/* OUTS, HLT: RIP has moved */
+			if (vcpu_mp(v) == KVM_MP_STATE_HALTED || v->p->hw_halted ||
+			    (v->p->user_exit && (v->run->exit_reason == KVM_EXIT_HLT ||
+						 v->run->exit_reason == KVM_EXIT_IO)))
+				next = v->c->rip;
+		}
+	}
+	v->c->svm->last_next_rip = next;
+}
+
 static void left(struct cpu *c, bool trap)
 {
 	struct vcpu *v = c->owner;

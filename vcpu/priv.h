@@ -350,6 +350,8 @@ static inline bool nested_gif(const struct vcpu *v)
 {
 	return svm_gif(v->c) && !(v->c->in_l2 && v->c->svm->run_pending);
 }
+/* insn: an instruction left the guest. */
+void nested_stopped(struct vcpu *v, bool insn);
 /* The event of VMRUN has been delivered. */
 void nested_injected(struct vcpu *v);
 /* Part of VREQ_NESTED_STATE. -EINVAL: an exit is prepared, the request stays. */

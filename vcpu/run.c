@@ -219,8 +219,11 @@ int vcpu_enter(struct vcpu *v, bool replay)
 	/* Between instructions: the one in the shadow has been executed. */
 	if (why == ENGINE_POLL || why == ENGINE_STEP)
 		c->shadow_left = 0;
-	if (unlikely(c->in_l2) && c->svm->avic_trapped)
-		svm_avic_exit(c);
+	if (unlikely(c->in_l2)) {
+		if (c->svm->avic_trapped)
+			svm_avic_exit(c);
+		nested_stopped(v, why == ENGINE_EXIT);
+	}
 	switch (why) {
 	case ENGINE_POLL:
 		r = replay ? RUN_POLL : RUN_AGAIN;

@@ -523,3 +523,50 @@ TEST(gone, "memory that the program has unmapped is EFAULT, and nothing is lost 
 	CHECK_EQ(s.ctl->next_rip, G_L2 + LEN(gone));
 	CHECK_EQ(st.r.rax, G_VMCB);
 }
+
+/* -- what #VMEXIT writes of the control area (APM2 15.6, 15.7.2) -- */
+CODE64(wb, "wb_0: out %al, $0x10\n wb_1: cpuid\n wb_2: vmmcall\n hlt");
+LABEL(wb_1); LABEL(wb_2);
+TEST(write_back, "#VMEXIT leaves TLB_CONTROL, V_INTR_VECTOR and reserved bits; EVENTINJ's error is 0")
+{
+	static const struct nop { u8 b[4]; } code = { { 0x0f, 0x01, 0xd9, 0xf4 } };
+	struct svm_guest s = svm_new(M_LONG, 0, code.b, sizeof(code));
+	struct stop st;
+
+	s.ctl->tlb_ctl = 0xf1;
+	s.ctl->int_vector = 0xabcd0031;
+	s.ctl->int_ctl = BIT(13) | BIT(21) | 3u << SVM_V_PRIO_SHIFT;
+	s.ctl->event_inj_err = 0x1234;
+	s.ctl->exit_int_info = 0xdead;
+	st = svm_run(&s);
+	CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+	CHECK_EQ(s.ctl->tlb_ctl, 0xf1);
+	CHECK_EQ(s.ctl->int_vector, 0xabcd0031);
+	CHECK_EQ(s.ctl->int_ctl, BIT(13) | BIT(21) | 3u << SVM_V_PRIO_SHIFT);
+	CHECK_EQ(s.ctl->event_inj_err, 0);
+	CHECK_EQ(s.ctl->exit_int_info, 0);
+}
+
+TEST(late, "a refusal found late leaves EXITINTINFO, and takes EVENTINJ back")
+{
+	static const u32 inject[] = { 0, 0x80000030, 0x80000b0d };
+
+	for (u32 i = 0; i < ARRAY_SIZE(inject); i++) {
+		struct svm_guest s = svm_with(wb);
+		struct stop st;
+
+		svm_want(&s, SVM_I_MSR);
+		s.ctl->msrpm = 0x20000000;	/* no memory */
+		s.ctl->exit_int_info = 0xdead;
+		s.ctl->exit_int_info_err = 0xbeef;
+		s.ctl->event_inj = inject[i];
+		s.ctl->event_inj_err = 7;
+		st = svm_run(&s);
+		CHECK_EXIT(&s, st, SVM_EXIT_INVALID);
+		CHECK_EQ(s.ctl->exit_int_info, 0xdead);
+		CHECK_EQ(s.ctl->exit_int_info_err, 0xbeef);
+		CHECK_EQ(s.ctl->event_inj, 0);
+		CHECK_EQ(s.ctl->event_inj_err, 0);
+		guest_free(s.g);
+	}
+}

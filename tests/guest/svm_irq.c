@@ -76,7 +76,7 @@ TEST(event_inj_fault, "a fault in its delivery may be intercepted; EXITINTINFO h
 	CHECK_EQ(s.ctl->exit_int_info, 0x80000b0d);
 	CHECK_EQ(s.ctl->exit_int_info_err, 0x77);
 	CHECK_EQ(s.ctl->event_inj, 0);
-	CHECK_EQ(s.ctl->event_inj_err, 0x77);
+	CHECK_EQ(s.ctl->event_inj_err, 0);
 	CHECK_EQ(s.save->rip, G_L2);
 	s.ctl->event_inj_err = 0;
 	st = inject(&s, 0x80000055, 0);

@@ -157,6 +157,23 @@ TEST(get_inside, "get inside L2: flags, VMCB address, L1's control area and L1's
 	CHECK_EQ(cpu_sregs(s.c).cr4, l1s.cr4 | BIT64(2));
 }
 
+TEST(next_rip, "nRIP in the state is that of L2's last exit, while no event of VMRUN's waits")
+{
+	struct svm_guest s = svm_with(steps);
+	struct stop st;
+
+	s.ctl->next_rip = 0x123456;
+	st = svm_run(&s);
+	CHECK_STOP(st, ST_OUT);
+	/* behind MOV and OUT */
+	CHECK_EQ(state_of(s.c).image.control.next_rip, G_L2 + 7);
+	cpu_complete(s.c);
+	CHECK_EQ(state_of(s.c).image.control.next_rip, G_L2 + 7);
+	st = svm_run(&s);
+	CHECK_STOP(st, ST_OUT);
+	CHECK_EQ(state_of(s.c).image.control.next_rip, st.r.rip + 2);
+}
+
 TEST(gif, "GIF is kept on its own, with and without EFER.SVME")
 {
 	struct svm_guest s = svm_with(steps);
