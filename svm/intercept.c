@@ -125,20 +125,11 @@ static bool mov(struct cpu *c, const struct insn *in, int *res)
 	return false;
 }
 
+/* The selective intercept takes LMSW whatever it writes (APM2 15.9), before its operand is read. */
 static bool lmsw(struct cpu *c, const struct insn *in, int *res)
 {
-	u64 low = CR0_PE | CR0_MP | CR0_EM | CR0_TS;
-	u16 v;
-
-	if (exits(c, in, SVM_I_CR_WRITE, 0, res))
-		return true;
-	if (!svm_intercepts(c, SVM_I_CR0_SEL_WRITE))
-		return false;
-	if (!in->has_mem)
-		v = (u16)c->gpr[in->rm];
-	else if (cpu_read(c, in->seg, insn_ea(c, in), &v, 2))
-		return false;	/* the handler finds the same fault */
-	return selective(c, in, (c->cr0 & ~low) | (v & low) | (c->cr0 & CR0_PE), res);
+	return exits(c, in, SVM_I_CR_WRITE, 0, res) ||
+	       exits(c, in, SVM_I_CR0_SEL_WRITE, 0, res);
 }
 
 static bool clts(struct cpu *c, const struct insn *in, int *res)

@@ -228,11 +228,12 @@ TEST(memory, "a fault of the memory operand comes after the intercept")
 /* -- CR0 selective write (APM2 15.9) -- */
 CODE64(sel, "mov %cr0, %rbx\n mov %rbx, %cr0\n mov %rbx, %rcx\n xor $0xa, %ecx\n mov %rcx, %cr0\n"
 	    "mov %rbx, %cr0\n xor $0x10000, %ebx\n sel_a: mov %rbx, %cr0\n hlt");
-CODE64(sel_lmsw, "smsw %bx\n xor $0xa, %ebx\n lmsw %bx\n xor $0xa, %ebx\n lmsw %bx\n clts\n"
-		 "xor $4, %ebx\n sel_b2: lmsw %bx\n hlt");
+CODE64(sel_lmsw, "smsw %bx\n clts\n sel_b2: lmsw %bx\n hlt");
+CODE64(sel_lmsw_mem, "mov $0x900000000000, %rax\n sel_c: lmsw (%rax)\n hlt");
+LABEL(sel_c);
 LABEL(sel_a);
 LABEL(sel_b2);
-TEST(selective, "CR0 selective write: changes of TS and MP are free, others exit; not CLTS")
+TEST(selective, "CR0 selective write: all but changes of TS and MP by MOV; LMSW always, CLTS never")
 {
 	struct svm_guest s = svm_with(sel);
 	struct stop st;
@@ -256,6 +257,17 @@ TEST(selective, "CR0 selective write: changes of TS and MP are free, others exit
 	st = svm_run(&s);
 	CHECK_EXIT(&s, st, SVM_EXIT_CR0_SEL_WRITE);
 	CHECK_EQ(s.save->rip, AT_L2(sel_lmsw, sel_b2));
+	/* the plain intercept has priority here too */
+	svm_want(&s, SVM_I_CR_WRITE);
+	st = svm_run(&s);
+	CHECK_EXIT(&s, st, SVM_EXIT_CR_WRITE);
+
+	s = svm_with(sel_lmsw_mem);
+	svm_want(&s, SVM_I_CR0_SEL_WRITE);
+	svm_want(&s, SVM_I_EXCP + 13);
+	st = svm_run(&s);
+	CHECK_EXIT(&s, st, SVM_EXIT_CR0_SEL_WRITE);
+	CHECK_EQ(s.save->rip, AT_L2(sel_lmsw_mem, sel_c));
 }
 
 /* -- exceptions (APM2 15.12) -- */
@@ -400,6 +412,85 @@ TEST(task_switch, "task switch: selector in EXITINFO1, why in EXITINFO2")
 	CHECK_EXIT(&s, st, SVM_EXIT_TASK_SWITCH);
 	CHECK_EQ(s.ctl->exit_info_2, 0);
 	CHECK_EQ(s.ctl->exit_int_info, 0x80000440);
+}
+
+/* Every event that may come through a task gate. */
+CODE32(task_nop, "nop\n hlt");
+CODE32(task_ud, "ud2\n hlt");
+CODE32(task_gp, "mov $0x1ff8, %eax\n mov %eax, %ds\n hlt");
+CODE32(task_icebp, ".byte 0xf1\n hlt");
+CODE32(task_loop, "sti\n 1: jmp 1b");
+TEST(task_events, "a task gate in L2's IDT: exceptions, injected events and INT n exit, L1 goes on")
+{
+	static const struct {
+		const u8 *b, *e;
+		u32 inject, err;	/* EVENTINJ */
+		u8 vec;
+		u32 event;		/* EXITINTINFO */
+		u64 info2;
+	} x[] = {
+		{ task_ud_b, task_ud_e, 0, 0, 6, 0x80000306, BIT64(48) },
+		{ task_gp_b, task_gp_e, 0, 0, 13, 0x80000b0d, BIT64(48) | BIT64(44) | 0x1ff8 },
+		{ task_icebp_b, task_icebp_e, 0, 0, 1, 0x80000301, 0 },
+		{ task_nop_b, task_nop_e, 0x80000202, 0, 2, 0x80000202, 0 },
+		{ task_nop_b, task_nop_e, 0x80000055, 0, 0x55, 0x80000055, 0 },
+		{ task_nop_b, task_nop_e, 0x80000306, 0, 6, 0x80000306, BIT64(48) },
+		{ task_nop_b, task_nop_e, 0x80000b0d, 0x77, 13, 0x80000b0d, BIT64(48) | BIT64(44) | 0x77 },
+		{ task_nop_b, task_nop_e, 0x80000440, 0, 0x40, 0x80000440, 0 },
+	};
+
+	for (u32 i = 0; i < ARRAY_SIZE(x); i++) {
+		struct svm_guest s = svm_new(M_PG32, 0, x[i].b, (u64)(x[i].e - x[i].b));
+		struct stop st;
+
+		guest_gdt(s.g, SEL_TSS2, gdt_desc(G_TSS2, 0x67, 0x89, 0));
+		guest_gate(s.g, x[i].vec, SEL_TSS2, 0, 5, 0, 0);
+		svm_want(&s, SVM_I_TASK_SWITCH);
+		s.ctl->event_inj = x[i].inject;
+		s.ctl->event_inj_err = x[i].err;
+		s.ctl->next_rip = G_L2;
+		st = svm_run(&s);
+		if (!CHECK_EXIT(&s, st, SVM_EXIT_TASK_SWITCH))
+			printf("# event %x\n", x[i].event);
+		CHECK_EQ(s.ctl->exit_info_1, SEL_TSS2);
+		CHECK_EQ(s.ctl->exit_info_2, x[i].info2);
+		CHECK_EQ(s.ctl->exit_int_info, x[i].event);
+		CHECK_EQ(s.ctl->event_inj, 0);
+		/* and again, without the event */
+		vmcb_clear_intercept(s.ctl, SVM_I_TASK_SWITCH);
+		svm_want(&s, SVM_I_HLT);
+		guest_load(s.g, G_L2, task_nop);
+		s.save->rip = G_L2;
+		st = svm_run(&s);
+		CHECK_EXIT(&s, st, SVM_EXIT_HLT);
+		guest_free(s.g);
+	}
+}
+
+TEST(task_irq, "a task gate in L2's IDT: an interrupt, and a virtual one")
+{
+	struct svm_guest s = svm_new(M_PG32, 0, task_loop_b, LEN(task_loop));
+	struct stop st;
+
+	guest_gdt(s.g, SEL_TSS2, gdt_desc(G_TSS2, 0x67, 0x89, 0));
+	guest_gate(s.g, 0x66, SEL_TSS2, 0, 5, 0, 0);
+	svm_want(&s, SVM_I_TASK_SWITCH);
+	s.ctl->int_ctl = SVM_V_IRQ | SVM_V_IGN_TPR;
+	s.ctl->int_vector = 0x66;
+	st = svm_run(&s);
+	CHECK_EXIT(&s, st, SVM_EXIT_TASK_SWITCH);
+	CHECK_EQ(s.ctl->exit_int_info, 0x80000066);
+	CHECK_EQ(s.ctl->int_ctl & SVM_V_IRQ, 0);
+	cpu_complete(s.c);
+	s.ctl->int_ctl = 0;
+	s.save->rflags |= 0x200;
+	cpu_interrupt(s.c, 0x66);
+	/* Held until L1 sets its GIF, by VMRUN. */
+	WITH_REGS(s.c, r)
+		r.rax = G_VMCB;
+	st = svm_run(&s);
+	CHECK_EXIT(&s, st, SVM_EXIT_TASK_SWITCH);
+	CHECK_EQ(s.ctl->exit_int_info, 0x80000066);
 }
 
 CODE64(vmcall, "vmcall\n nop");
