@@ -192,7 +192,7 @@ static int deliver_task(struct cpu *c, const struct delivery *d, const struct de
 	struct task_switch t = {
 		.sel = gate_sel(gate), .why = TASK_EVENT, .ext = d->ext, .rip = d->rip,
 		.has_error = d->e->has_error, .error = d->e->error,
-		.event = cpu_event_info(d->e),
+		.event = cpu_event_info(d->e), .rflags = d->rflags,
 	};
 	int r = cpu_task_switch(c, &t);
 

@@ -174,6 +174,7 @@ struct task_switch {
 	u32 error;
 	u64 rip;	/* saved in the old TSS */
 	u32 event;	/* TASK_EVENT: which, cpu_event_info() */
+	u64 rflags;	/* saved in the old TSS */
 };
 int cpu_task_switch(struct cpu *c, const struct task_switch *t);
 

@@ -181,6 +181,7 @@ static int far_task(struct cpu *c, const struct far_ptr *p, u16 tss)
 {
 	struct task_switch t = {
 		.sel = tss, .why = p->call ? TASK_CALL : TASK_JMP, .rip = p->ret,
+		.rflags = c->rflags,
 	};
 
 	return cpu_task_switch(c, &t);

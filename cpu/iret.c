@@ -97,7 +97,8 @@ static int iret_to_v86(struct cpu *c, struct stk *s, u64 rip, u64 cs, u64 fl)
 /* IRET with NT set: back to the task in the link field (APM2 12.3.3). */
 static int iret_task(struct cpu *c, const struct insn *in)
 {
-	struct task_switch t = { .why = TASK_IRET, .rip = next_rip(c, in) };
+	struct task_switch t = { .why = TASK_IRET, .rip = next_rip(c, in),
+				 .rflags = c->rflags };
 	u16 link;
 	int r;
 

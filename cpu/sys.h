@@ -16,6 +16,7 @@ struct cpu_task {
 	bool has_error;
 	u32 error;
 	u32 event;	/* TASK_EVENT: which, cpu_event_info() */
+	bool rf;	/* RFLAGS.RF as it would be saved */
 };
 
 /* What the virtual CPU asks of vcpu/. Set once, process-wide. */

@@ -223,7 +223,7 @@ static int check_tss(struct cpu *c, const struct task_switch *t, struct desc *d)
 int cpu_task_switch(struct cpu *c, const struct task_switch *t)
 {
 	u16 old_sel = c->seg[S_TR].sel;
-	u64 flags = c->rflags;
+	u64 flags = t->rflags;
 	struct desc nd, od;
 	struct tss_state n;
 	struct cpu_seg tr;
@@ -236,7 +236,7 @@ int cpu_task_switch(struct cpu *c, const struct task_switch *t)
 	if (unlikely(c->in_l2)) {
 		struct cpu_task task = { .sel = t->sel, .why = t->why,
 					 .has_error = t->has_error, .error = t->error,
-					 .event = t->event };
+					 .event = t->event, .rf = t->rflags & FL_RF };
 
 		r = cpu_hooks->task_switch ? cpu_hooks->task_switch(c, &task) : CPU_OK;
 		if (r)

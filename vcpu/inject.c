@@ -51,6 +51,7 @@ static void trace_event(struct vcpu *v, const struct cpu_event *e)
 static bool deliver(struct vcpu *v, struct cpu_event e)
 {
 	struct cpu *c = v->c;
+	bool l2 = c->in_l2;
 	u32 rounds = 0;
 	int r;
 
@@ -73,6 +74,9 @@ static bool deliver(struct vcpu *v, struct cpu_event e)
 				vcpu_count(v, nmi_injections);
 			return true;
 		case CPU_EXIT:	/* the stack or a table is not memory */
+			/* or L1 has taken the task switch that the event was (APM2 15.14.1) */
+			if (l2 && !c->in_l2)
+				return true;
 			if (v->p->mmio.written == v->p->mmio.writes) {
 				exit_delivery(v, &e);
 				v->p->pend = PEND_NONE;

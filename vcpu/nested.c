@@ -198,6 +198,8 @@ int nested_task_switch(struct cpu *c, const struct cpu_task *t)
 		info2 |= BIT64(38);
 	if (t->has_error)
 		info2 |= BIT64(44);
+	if (t->rf)
+		info2 |= BIT64(48);
 	c->svm->exit_int_info = t->event;
 	c->svm->exit_int_info_err = t->error;
 	svm_vmexit(c, SVM_EXIT_TASK_SWITCH, t->sel, info2);
