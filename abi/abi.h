@@ -12,11 +12,12 @@ struct kvm_enable_cap;
 struct vm;
 struct vm_vcpu;
 
-/* Open the node: an fd or -errno. open_flags: of open(2). */
+/* Open the node: an fd or -errno. open_flags: of open(2). Starts nothing; -ENOTSUP: this host's
+ * processor cannot run guests. */
 int abi_open(int open_flags);
 /* An ioctl of type 0xAE on a handle. */
 long abi_ioctl(struct handle *h, unsigned long request, unsigned long arg);
-/* Once per process, before the first abi_open(): 0 or -errno. */
+/* Once per process, before the first abi_ioctl(): 0 or -errno. */
 int abi_start(void);
 /* From a handler of SIGSEGV, SIGBUS, SIGFPE, SIGILL or SIGTRAP: true when the signal was ours and
  * has been dealt with. Async-signal-safe, as is the next. */

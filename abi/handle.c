@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/raw.h"
 #include "vm/vm.h"
 
 #define CHUNK_BITS 10
@@ -236,6 +237,59 @@ static void handle_free_unused(struct handle *h)
 	pthread_mutex_unlock(&handle_lock);
 }
 
+/* Nobody may change what an object's memory is: a vCPU's pages that are gone would be SIGBUS in
+ * KVM_RUN. KVM's descriptors cannot be written or cut either. */
+static int seal(int fd)
+{
+	return fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) ? -errno : 0;
+}
+
+/* The system object has nothing but its name, and processes that do nothing with it hold it too:
+ * its inode says what it is. No file of a program is unlinked, empty, and of this time. */
+static const struct timespec system_time = { 232, 10232010 };
+
+bool handle_is_system(const struct stat *st)
+{
+	return !st->st_nlink && S_ISREG(st->st_mode) && !st->st_size &&
+	       st->st_mtim.tv_sec == system_time.tv_sec && st->st_mtim.tv_nsec == system_time.tv_nsec;
+}
+
+static int make_memfd(enum handle_kind kind, size_t size, int open_flags)
+{
+	const struct timespec times[2] = { system_time, system_time };
+	unsigned int cloexec = open_flags & O_CLOEXEC ? MFD_CLOEXEC : 0;
+	int r, fd = memfd_create(memfd_name[kind], MFD_ALLOW_SEALING | cloexec);
+
+	if (fd < 0)
+		return -errno;
+	if ((size && ftruncate(fd, (off_t)size)) || (kind == HANDLE_SYSTEM && futimens(fd, times)))
+		r = -errno;
+	else
+		r = seal(fd);
+	if (!r)
+		return fd;
+	syscall(SYS_close, fd);
+	return r;
+}
+
+int handle_new_path(int open_flags)
+{
+	int fd = make_memfd(HANDLE_SYSTEM, 0, open_flags), path;
+	char name[32];
+
+	if (fd < 0)
+		return fd;
+	snprintf(name, sizeof(name), "/proc/self/fd/%d", fd);
+	path = (int)syscall(SYS_openat, AT_FDCWD, name, O_PATH | (open_flags & O_CLOEXEC));
+	/* Without /proc one that can do more than it should. */
+	if (path >= 0) {
+		syscall(SYS_close, fd);
+		fd = path;
+	}
+	handle_forget((u32)fd, (u32)fd);
+	return fd;
+}
+
 int handle_new(enum handle_kind kind, size_t size, int open_flags, struct vm *vm,
 	       struct vm_vcpu *vcpu)
 {
@@ -246,15 +300,14 @@ int handle_new(enum handle_kind kind, size_t size, int open_flags, struct vm *vm
 	if (!h)
 		return -ENOMEM;
 	atomic_fetch_add(&making, 1);
-	fd = memfd_create(memfd_name[kind], open_flags & O_CLOEXEC ? MFD_CLOEXEC : 0);
+	fd = make_memfd(kind, size, open_flags);
 	if (fd < 0) {
-		r = -errno;
+		r = fd;
 		goto free;
 	}
-	if ((size && ftruncate(fd, (off_t)size)) || syscall(SYS_fstat, fd, &st)) {
-		r = -errno;
+	r = (int)RAW(SYS_fstat, fd, &st);
+	if (r)
 		goto close;
-	}
 	h->kind = (u8)kind;
 	h->fork_gen = handle_fork_gen;
 	h->dev = st.st_dev;
@@ -275,30 +328,38 @@ free:
 	return r;
 }
 
+/* What the memfd was made for, or -1: something else. */
+static int kind_by_name(int fd)
+{
+	char link[64], target[64];
+	ssize_t n;
+
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	n = readlink(link, target, sizeof(target) - 1);
+	if (n <= 0)
+		return -1;
+	target[n] = 0;
+	for (int kind = HANDLE_VCPU; kind > HANDLE_SYSTEM; kind--) {
+		size_t len = strlen(memfd_name[kind]);
+
+		if (!strncmp(target, "/memfd:", 7) && !strncmp(target + 7, memfd_name[kind], len) &&
+		    (target[7 + len] == ' ' || !target[7 + len]))
+			return kind;
+	}
+	return -1;
+}
+
 /* A KVM fd that this process did not make: inherited through exec or received. The system
  * object is the same in every process; a VM of another process is unusable here. With a
  * reference for the caller. */
 static struct handle *adopt(int fd, const struct stat *st)
 {
-	char link[64], target[64];
 	struct handle *h;
-	ssize_t n;
 	int kind;
 
-	if (!S_ISREG(st->st_mode))
+	if (!S_ISREG(st->st_mode) || (fcntl(fd, F_GETFL) & O_PATH))
 		return NULL;
-	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
-	n = readlink(link, target, sizeof(target) - 1);
-	if (n <= 0)
-		return NULL;
-	target[n] = 0;
-	for (kind = HANDLE_VCPU; kind >= HANDLE_SYSTEM; kind--) {
-		size_t len = strlen(memfd_name[kind]);
-
-		if (!strncmp(target, "/memfd:", 7) && !strncmp(target + 7, memfd_name[kind], len) &&
-		    (target[7 + len] == ' ' || !target[7 + len]))
-			break;
-	}
+	kind = handle_is_system(st) ? HANDLE_SYSTEM : kind_by_name(fd);
 	if (kind < 0)
 		return NULL;
 	h = handle_alloc();
@@ -322,7 +383,7 @@ static bool fd_is(int fd, const struct handle *h)
 {
 	struct stat st;
 
-	return !syscall(SYS_fstat, fd, &st) && st.st_ino == h->ino && st.st_dev == h->dev;
+	return !RAW(SYS_fstat, fd, &st) && st.st_ino == h->ino && st.st_dev == h->dev;
 }
 
 /* fd's entry may say h although fd is closed, or is something else by now: then forget it. */
@@ -344,7 +405,7 @@ static struct handle *resolve(int fd)
 	struct stat st;
 	bool lent, again;
 
-	if (syscall(SYS_fstat, fd, &st))
+	if (RAW(SYS_fstat, fd, &st))
 		return NULL;
 	do {
 		again = S_ISREG(st.st_mode) && atomic_load(&making);

@@ -31,6 +31,7 @@
 
 #include "base/types.h"
 
+struct stat;
 struct vm;
 struct vm_vcpu;
 
@@ -60,6 +61,11 @@ static inline bool handle_foreign_mm(const struct handle *h)
  * on success. open_flags: O_CLOEXEC or 0. */
 int handle_new(enum handle_kind kind, size_t size, int open_flags, struct vm *vm,
 	       struct vm_vcpu *vcpu);
+/* A descriptor of the system object that is only a name: O_PATH, without a handle. open_flags: of
+ * open(2). The fd, or -errno. */
+int handle_new_path(int open_flags);
+/* Is this inode the system object's? Also in a process that has never had a handle. */
+bool handle_is_system(const struct stat *st);
 /* The object behind fd with a reference, or NULL: not ours. */
 struct handle *handle_get(int fd);
 /* The same without the fstat for unknown fds. */

@@ -63,6 +63,10 @@ int abi_mapped(struct handle *h, void *p, size_t len, int prot, int flags, off_t
 	const off_t ring = (off_t)(VM_COALESCED_PAGE * PAGE_SIZE);
 	int fd = abi_ring_fd(h);
 
+	/* Another process's vCPU (through exec or a socket): its run page and nothing more, since the VM is
+	 * not here. */
+	if (h->kind == HANDLE_VCPU && handle_foreign_mm(h))
+		return 0;
 	/* Pages of a dirty ring are shared, or not mapped at all (facts 5.6). */
 	if (h->kind == HANDLE_VCPU &&
 	    !vm_dirty_ring_map_ok(h->vm, (u64)off, len, prot & PROT_EXEC,

@@ -161,6 +161,13 @@ long sys_ioctl(struct handle *h, u32 code, unsigned long arg)
 
 int abi_open(int open_flags)
 {
+	int r;
+
+	if (open_flags & O_PATH)
+		return handle_new_path(open_flags);
+	r = engine_init();
+	if (r)
+		return r;
 	return handle_new(HANDLE_SYSTEM, 0, open_flags, NULL, NULL);
 }
 
