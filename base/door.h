@@ -23,7 +23,7 @@ enum door {
  * strip: LD_PRELOAD in its environment would change it. The others' may name us: it is for the
  * programs that they start. */
 #define PROGRAM_KINDS(X) \
-	X(UNKNOWN, DOOR_NONE, false, NULL)	/* execve() will say what is wrong, or a shell runs it */ \
+	X(UNKNOWN, DOOR_NONE, false, NULL)	/* execve() says why, or a shell runs it */ \
 	X(GLIBC, DOOR_PRELOAD, false, NULL) \
 	X(STATIC, DOOR_SECOND, false, "is statically linked") \
 	X(GO, DOOR_SECOND, false, "is a Go program, which makes system calls itself") \
@@ -50,8 +50,8 @@ struct door_choice {
 	char program[DOOR_INTERP_MAX];
 };
 
-/* Look at what execveat(dir, path, ..., flags) would run. path may be a bad pointer. Fails never: what
- * cannot be judged is PROGRAM_UNKNOWN. AT_EMPTY_PATH: dir is the program. */
+/* Look at what execveat(dir, path, ..., flags) would run. path may be a bad pointer. Fails never:
+ * what cannot be judged is PROGRAM_UNKNOWN. AT_EMPTY_PATH: dir is the program. */
 void door_for(int dir, const char *path, int flags, struct door_choice *c);
 /* "is statically linked", or NULL: there is nothing to say. */
 const char *door_reason(enum program_kind kind);
@@ -69,8 +69,9 @@ enum { DOOR_HEAD_BYTES = 256 };	/* how much of the file Linux looks at for that 
 
 /*
  * The second door. What to execute instead of path: start it with execveat(fd, path, argv, envp,
- * flags) (fd may be AT_FDCWD), and close fd when that has failed, if it is not AT_FDCWD. All that argv and envp need
- * comes from `room` (door_second_room() bytes). 0 or -errno; -ENOSYS: this build has no second door.
+ * flags) (fd may be AT_FDCWD), and close fd when that has failed, if it is not AT_FDCWD. All that
+ * argv and envp need comes from `room` (door_second_room() bytes). 0 or -errno; -ENOSYS: this build
+ * has no second door.
  */
 struct door_launch {
 	int fd;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * base/raw.h - the system call instruction, for code that must not go through libc: our own functions
- * of libc's names, vfork children, a loader that has no libc. -errno; no errno, no cancellation.
+ * base/raw.h - the system call instruction, for code that must not go through libc: our own
+ * functions of libc's names, vfork children, a loader that has no libc. -errno; no errno, no
+ * cancellation.
  */
 #ifndef BASE_RAW_H
 #define BASE_RAW_H

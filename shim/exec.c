@@ -155,7 +155,7 @@ static void carry(char *const *env, char **out, char *preload)
 /* An expression with `env` standing for the environment to use. On the caller's stack. */
 #define WITH_ENV(given) \
 	char *const *env = (given); \
-	if (carry_needed(env)) { \
+	if (shim_list(env) >= 0 && carry_needed(env)) { \
 		size_t bytes_ = (count(env) + MAX_SETTINGS + 2) * sizeof(char *); \
 		char **new_ = alloca(bytes_); \
 		memset(new_, 0, bytes_); \

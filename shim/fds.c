@@ -6,6 +6,7 @@
 #include <stdarg.h>
 
 #include "abi/abi.h"
+#include "base/user.h"
 
 EXPORT int close(int fd)
 {
@@ -48,13 +49,13 @@ static bool irqfd_written(int fd, u64 value)
 EXPORT ssize_t write(int fd, const void *buf, size_t n)
 {
 	u64 value;
+	int refused;
 
-	if (n == sizeof(value) && unlikely(abi_irqfd_maybe(fd))) {
-		__builtin_memcpy(&value, buf, sizeof(value));
-		if (irqfd_written(fd, value))
-			return sizeof(value);
-	}
-	return NEXT(write)(fd, buf, n);
+	if (n == sizeof(value) && unlikely(abi_irqfd_maybe(fd)) && !user_get(&value, buf, n) &&
+	    irqfd_written(fd, value))
+		return sizeof(value);
+	refused = shim_refusal(fd, false);
+	return unlikely(refused) ? shim_ret(-refused) : NEXT(write)(fd, buf, n);
 }
 
 EXPORT int eventfd_write(int fd, u64 value)
@@ -97,6 +98,7 @@ static bool other_copied(int from, int to)
 /* The copy has a number that was free: it can be taken back, as if close(from) had come first. */
 static int copied_anywhere(struct handle *h, int from, int to)
 {
+	shim_path_fd_copied(from, to);
 	if (likely(note_copy(h, to)) || other_copied(from, to))
 		return to;
 	shim_busy++;
@@ -108,6 +110,7 @@ static int copied_anywhere(struct handle *h, int from, int to)
 
 static int copied_to(struct handle *h, int from, int to)
 {
+	shim_path_fd_copied(from, to);
 	if (unlikely(!note_copy(h, to)))
 		other_copied(from, to);
 	return to;
@@ -186,7 +189,9 @@ static void lend(const struct msghdr *m)
 {
 	int saved = errno;
 
-	if (!m || !m->msg_control || m->msg_controllen < sizeof(struct cmsghdr))
+	if (!shim_can_read(m, sizeof(*m)) || !m->msg_control ||
+	    m->msg_controllen < sizeof(struct cmsghdr) ||
+	    !shim_can_read(m->msg_control, m->msg_controllen))
 		return;
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR((struct msghdr *)m, c)) {
 		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS ||
@@ -208,7 +213,7 @@ EXPORT ssize_t sendmsg(int fd, const struct msghdr *m, int flags)
 EXPORT int sendmmsg(int fd, struct mmsghdr *v, unsigned int n, int flags)
 {
 	if (unlikely(handle_any()))
-		for (unsigned int i = 0; v && i < n; i++)
+		for (unsigned int i = 0; i < n && shim_can_read(&v[i], sizeof(v[i])); i++)
 			lend(&v[i].msg_hdr);
 	return NEXT(sendmmsg)(fd, v, n, flags);
 }

@@ -80,7 +80,7 @@ int shim_open_param(const char *path, int flags)
 {
 	const char *text;
 
-	if (!path || strncmp(path, ROOT "kvm", sizeof(ROOT "kvm") - 1))
+	if (strncmp(path, ROOT "kvm", sizeof(ROOT "kvm") - 1))
 		return -ENOSYS;
 	text = text_of(path);
 	if (!text)

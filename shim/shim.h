@@ -23,6 +23,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "base/types.h"
@@ -30,6 +31,7 @@
 #define EXPORT __attribute__((visibility("default")))
 
 /* Declared nowhere by default. */
+int creat64(const char *path, mode_t mode);
 int __open_2(const char *path, int flags);
 int __open64_2(const char *path, int flags);
 int __openat_2(int dir, const char *path, int flags);
@@ -67,7 +69,9 @@ char *realpath(const char *path, char *out);
 	X(euidaccess) X(readlink) X(realpath) X(sigaction) X(siginterrupt) X(sendmsg) \
 	X(sendmmsg) X(execve) X(execvpe) X(fexecve) X(execveat) X(posix_spawn) X(posix_spawnp) \
 	X(system) X(popen) X(fstat) X(fstat64) X(__fxstat) X(__fxstat64) X(readlinkat) \
-	X(pthread_sigmask) X(sigprocmask)
+	X(pthread_sigmask) X(sigprocmask) X(freopen) X(freopen64) X(read) X(pread) X(pread64) \
+	X(readv) X(preadv) X(preadv64) X(pwrite) X(pwrite64) X(writev) X(pwritev) X(pwritev64) \
+	X(ftruncate) X(ftruncate64) X(fallocate) X(fallocate64) X(lseek) X(lseek64)
 enum shim_next {
 #define X(n) NEXT_##n,
 	SHIM_NEXT(X)
@@ -96,14 +100,48 @@ static inline long shim_ret(long r)
 /* This thread is inside one of our functions: a signal handler must not take its locks. */
 extern _Thread_local u32 shim_busy __attribute__((tls_model("initial-exec")));
 
-/* Is this path the node we stand in for? */
-bool shim_is_node(int dir, const char *path);
+/* -- safe.c: addresses that the program gave; none of these can fault -- */
+bool shim_can_read(const void *p, size_t n);
+bool shim_can_write(void *p, size_t n);	/* changes p: for buffers that are written then */
+/* Its length; -EFAULT, or -ENAMETOOLONG: no end within max bytes. */
+ssize_t shim_string(const char *s, size_t max);
+bool shim_path(const char *path);	/* a string that the kernel takes for a path */
+/* How many entries an argv or envp has, all of them readable strings (NULL: 0), or -EFAULT. */
+ssize_t shim_list(char *const *list);
+
+/* -- node.c -- */
+void shim_node_init(void);
 const char *shim_node(void);
 bool shim_node_is_default(void);
-int shim_open_node(int flags);		/* fd or -errno */
+/* Is this path the node we stand in for, by whatever spelling? path may be a bad pointer. */
+bool shim_is_node(int dir, const char *path);
+/* The same for a path that can be read. */
+bool shim_is_node_read(int dir, const char *path);
+/* A symbolic link to the node, which does not exist. path can be read. */
+bool shim_leads_to_node(int dir, const char *path);
+/* After a call of the kernel about path, with errno if it has failed: was that about the node? A
+ * real one may exist, with other rights. Keeps errno. follow: the call follows links. */
+bool shim_was_node(bool failed, int dir, const char *path, bool follow);
+bool shim_is_device(const struct stat *st);	/* the real node, or what was made with its number */
+/* A descriptor of the node, opened by us in whatever process. */
+bool shim_is_node_fd(int fd);
+
+int shim_open_node(int flags);		/* fd or -errno; starts nothing */
+/* Reads and writes of KVM's descriptors: the errno, 0: fd is none. at_offset: pread and the like. */
+int shim_refusal(int fd, bool at_offset);
+
+/* -- pathfd.c -- */
+int shim_open_path(int flags);
+bool shim_is_path_fd(int fd, const struct stat *st);	/* st: what the kernel says of it */
+bool shim_is_path_fd_link(const char *path, const struct stat *st);
+void shim_path_fd_opened(int fd, const struct stat *st);	/* fd is something else now */
+void shim_path_fd_copied(int from, int to);
+struct open_how;
+long shim_openat2(int dir, const char *path, const struct open_how *how, size_t size);
 /* Before the first request of any kind: 0 or -errno. Idempotent. */
 int shim_engine_start(void);
-/* A parameter of a KVM module below /sys/module: fd, -errno, or -ENOSYS when the path is none. */
+/* A parameter of a KVM module below /sys/module: fd, -errno, or -ENOSYS when the path is none. path
+ * can be read. */
 int shim_open_param(const char *path, int flags);
 
 void shim_exec_init(void);

@@ -2,43 +2,14 @@
 /* shim/syscall.c - syscall(2), for programs that open the node or issue ioctls through it. */
 #include "shim/shim.h"
 
-#include <linux/openat2.h>
 #include <stdarg.h>
 #include <sys/syscall.h>
 
-static long raw(long nr, const unsigned long a[6])
-{
-	register unsigned long r10 __asm__("r10") = a[3];
-	register unsigned long r8 __asm__("r8") = a[4];
-	register unsigned long r9 __asm__("r9") = a[5];
-	long ret;
-
-	__asm__ volatile("syscall"
-			 : "=a"(ret)
-			 : "0"(nr), "D"(a[0]), "S"(a[1]), "d"(a[2]), "r"(r10), "r"(r8), "r"(r9)
-			 : "rcx", "r11", "memory");
-	return ret;
-}
+#include "base/raw.h"
 
 long shim_raw_syscall2(long nr, long a, long b)
 {
-	const unsigned long args[6] = { (unsigned long)a, (unsigned long)b };
-
-	return raw(nr, args);
-}
-
-/* The node has no parts and no links: the resolve restrictions all hold. */
-static int open_how(const struct open_how *how, size_t size)
-{
-	const u64 known = O_ACCMODE | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | O_NOFOLLOW | O_CREAT |
-			  O_EXCL | O_DIRECTORY | O_TRUNC | O_APPEND | O_PATH | O_DSYNC | O_SYNC |
-			  O_NOATIME | O_DIRECT | O_ASYNC | __O_LARGEFILE;
-	struct open_how h;
-
-	if (size < sizeof(h))
-		return -EINVAL;
-	h = *how;
-	return h.flags & ~known ? -EINVAL : shim_open_node((int)h.flags);
+	return RAW(nr, a, b);
 }
 
 /* All six are taken, however many the caller has passed. Nobody looks at the rest, but the
@@ -55,23 +26,19 @@ EXPORT __attribute__((no_sanitize("address"))) long syscall(long nr, ...)
 	switch (nr) {
 	case SYS_open:
 		return open((const char *)a[0], (int)a[1], (mode_t)a[2]);
+	case SYS_creat:
+		return creat((const char *)a[0], (mode_t)a[1]);
 	case SYS_openat:
-		/* Our own logging and probing come through here before anything is set up. */
-		if (!shim_is_node((int)a[0], (const char *)a[1]))
-			break;
-		return shim_ret(shim_open_node((int)a[2]));
+		return openat((int)a[0], (const char *)a[1], (int)a[2], (mode_t)a[3]);
 	case SYS_openat2:
-		if (!shim_is_node((int)a[0], (const char *)a[1]))
-			break;
-		return shim_ret(open_how((const void *)a[2], a[3]));
+		return shim_ret(shim_openat2((int)a[0], (const char *)a[1], (const void *)a[2],
+					     a[3]));
 	case SYS_access:
 		return access((const char *)a[0], (int)a[1]);
 	case SYS_faccessat:
+		return faccessat((int)a[0], (const char *)a[1], (int)a[2], 0);
 	case SYS_faccessat2:
-		if (!shim_is_node((int)a[0], (const char *)a[1]))
-			break;
-		return faccessat((int)a[0], (const char *)a[1], (int)a[2],
-				 nr == SYS_faccessat2 ? (int)a[3] : 0);
+		return faccessat((int)a[0], (const char *)a[1], (int)a[2], (int)a[3]);
 	case SYS_readlink:
 		return readlink((const char *)a[0], (char *)a[1], a[2]);
 	case SYS_readlinkat:
@@ -80,14 +47,11 @@ EXPORT __attribute__((no_sanitize("address"))) long syscall(long nr, ...)
 		return stat((const char *)a[0], (struct stat *)a[1]);
 	case SYS_lstat:
 		return lstat((const char *)a[0], (struct stat *)a[1]);
+	case SYS_fstat:
+		return fstat((int)a[0], (struct stat *)a[1]);
 	case SYS_newfstatat:
-		/* Asked by shim_is_node() itself, never about the node's own name. */
-		if (!shim_is_node((int)a[0], (const char *)a[1]))
-			break;
 		return fstatat((int)a[0], (const char *)a[1], (struct stat *)a[2], (int)a[3]);
 	case SYS_statx:
-		if (!shim_is_node((int)a[0], (const char *)a[1]))
-			break;
 		return statx((int)a[0], (const char *)a[1], (int)a[2], (unsigned int)a[3],
 			     (struct statx *)a[4]);
 	case SYS_ioctl:
@@ -107,5 +71,5 @@ EXPORT __attribute__((no_sanitize("address"))) long syscall(long nr, ...)
 	case SYS_execve:
 		return execve((const char *)a[0], (char *const *)a[1], (char *const *)a[2]);
 	}
-	return shim_ret(raw(nr, a));
+	return shim_ret(raw_syscall(nr, a[0], a[1], a[2], a[3], a[4], a[5]));
 }
