@@ -9,7 +9,7 @@
 
 static bool is_handled(struct lapic *l, u8 vector)
 {
-	return l->fast.eoi_exit[vector / 64] >> (vector % 64) & 1;
+	return l->handled[vector / 64] >> (vector % 64) & 1;
 }
 
 /* The guest asked (SPIV.12) that its local EOIs of level interrupts stay local. */
@@ -54,6 +54,8 @@ void lapic_eoi(struct lapic *l)
 		return;
 	apic_finish(l->fast.page, (u8)v);
 	lapic_count(l, eoi);
+	if (unlikely(l->synic[v / 64] >> (v % 64) & 1) && l->chip->ops->synic_eoi)
+		l->chip->ops->synic_eoi(atomic_load_explicit(&l->vcpu, memory_order_acquire), (u8)v);
 	lapic_trace(kvm_eoi, l, l->id, (u32)v, lapic_test(l, APIC_TMR, (u8)v),
 		    atomic_load(&l->chip->eoi_mode));
 	send_to_ioapic(l, (u8)v);
@@ -110,23 +112,42 @@ static void scan_entry(void *arg, const struct apic_msg *m)
 		if (m->vector > l->highest_stale)
 			l->highest_stale = m->vector;
 	}
-	l->fast.eoi_exit[m->vector / 64] |= BIT64(m->vector % 64);
+	l->handled[m->vector / 64] |= BIT64(m->vector % 64);
+}
+
+void lapic_set_synic(struct lapic *l, const u64 vectors[4], const u64 auto_eoi[4])
+{
+	l->has_auto_eoi = false;
+	for (u32 i = 0; i < 4; i++) {
+		l->synic[i] = vectors[i];
+		l->auto_eoi[i] = auto_eoi[i];
+		l->has_auto_eoi |= auto_eoi[i] != 0;
+	}
+}
+
+/* EOIs of SynIC's vectors come to us as well, but are no business of an I/O APIC. */
+static void publish(struct lapic *l)
+{
+	for (u32 i = 0; i < ARRAY_SIZE(l->handled); i++)
+		l->fast.eoi_exit[i] = l->handled[i] | l->synic[i];
 }
 
 void lapic_scan(struct lapic *l)
 {
 	if (!lapic_hw_enabled(l))
 		return;
-	for (u32 i = 0; i < ARRAY_SIZE(l->fast.eoi_exit); i++)
-		l->fast.eoi_exit[i] = 0;
+	for (u32 i = 0; i < ARRAY_SIZE(l->handled); i++)
+		l->handled[i] = 0;
 	l->highest_stale = -1;
 	if (l->chip->mode == IRQCHIP_SPLIT) {
 		routing_each_level_msi(l->chip, scan_entry, l);
+		publish(l);
 		return;
 	}
 	irqchip_lock(l->chip);
 	if (l->rtc_vector >= 0)
-		l->fast.eoi_exit[l->rtc_vector / 64] |= BIT64(l->rtc_vector % 64);
+		l->handled[l->rtc_vector / 64] |= BIT64(l->rtc_vector % 64);
 	ioapic_scan(l->chip, scan_entry, l);
 	irqchip_unlock(l->chip);
+	publish(l);
 }

@@ -65,10 +65,15 @@ struct lapic {
 	u32 reasons;			/* chip->inhibit_lock: this vCPU's part of the counted ones */
 	struct lapic_stats stats;
 
-	/* EOI reporting; owner. The set of vectors is fast.eoi_exit. */
+	/* EOI reporting; owner. fast.eoi_exit has these vectors, and SynIC's. */
+	u64 handled[4];
 	int highest_stale;		/* reported only until its EOI; -1 = none */
 	bool eoi_pending;
 	u8 eoi_vector;
+
+	/* Hyper-V; owner */
+	u64 synic[4], auto_eoi[4];
+	bool has_auto_eoi;
 
 	/* timer; owner, the deadline is read by anyone */
 	_Atomic u64 deadline_ns;
@@ -203,9 +208,9 @@ struct msi {
 
 struct route {
 	u32 gsi;
-	u32 type;		/* KVM_IRQ_ROUTING_IRQCHIP or _MSI */
-	u32 chip;		/* KVM_IRQCHIP_* */
-	u32 pin;		/* slave PIC: 8-15 */
+	u32 type;		/* KVM_IRQ_ROUTING_IRQCHIP, _MSI or _HV_SINT */
+	u32 chip;		/* KVM_IRQCHIP_*; HV_SINT: the VP's index */
+	u32 pin;		/* slave PIC: 8-15; HV_SINT: the source */
 	struct msi msi;
 };
 

@@ -213,6 +213,15 @@ void irqchip_notify_ack(struct irqchip *chip, s32 gsi)
 		pit_acked(chip);
 }
 
+void irqchip_ack(struct irqchip *chip, u32 gsi)
+{
+	if (gsi >= IRQCHIP_MAX_GSI)
+		return;
+	irqchip_lock(chip);
+	irqchip_notify_ack(chip, (s32)gsi);
+	irqchip_unlock(chip);
+}
+
 bool irqchip_notify_resample(struct irqchip *chip, s32 gsi)
 {
 	if (gsi < 0 || !chip->ack_refs[gsi])

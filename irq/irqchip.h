@@ -67,6 +67,8 @@ bool irqchip_gsi_is_msi(struct irqchip *chip, u32 gsi);
 int irqchip_ack_register(struct irqchip *chip, u32 gsi);	/* 0 or -EINVAL */
 void irqchip_ack_unregister(struct irqchip *chip, u32 gsi);
 
+void irqchip_ack(struct irqchip *chip, u32 gsi);	/* an EOI of a GSI that no controller serves */
+
 /* -- guest access -- */
 /* 0 handled; -ENOENT: not a port of ours (any size; partial sizes as KVM, facts 5.8). */
 int irqchip_pio_read(struct irqchip *chip, u16 port, void *buf, u32 size);

@@ -296,6 +296,8 @@ int lapic_ack(struct lapic *l)
 	if (v < 0)
 		return -1;
 	apic_begin(l->fast.page, (u8)v);
+	if (unlikely(l->has_auto_eoi) && l->auto_eoi[v / 64] >> (v % 64) & 1)
+		apic_finish(l->fast.page, (u8)v);
 	lapic_refresh_hint(l);
 	return v;
 }

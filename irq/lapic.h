@@ -84,6 +84,9 @@ void lapic_pv_eoi(struct lapic *l);
 bool lapic_pv_eoi_ok(struct lapic *l);
 /* [any] [lock-free] the PIC's ExtINT reaches this vCPU (virtual wire or APIC disabled). */
 bool lapic_accepts_extint(struct lapic *l);
+/* [owner] Vectors of Hyper-V's SynIC, 256 bits: irq_ops.synic_eoi hears of their EOIs; those of
+ * auto_eoi are over as soon as they are taken (with them acceleration must be inhibited). */
+void lapic_set_synic(struct lapic *l, const u64 vectors[4], const u64 auto_eoi[4]);
 /* [any] post a fixed interrupt; true if accepted. */
 bool lapic_set_irq(struct lapic *l, u8 vector, bool trigger_level);
 /* [any] an LVT entry fires (0 timer 1 thermal 2 perf 3 LINT0 4 LINT1 5 error 6 CMCI);

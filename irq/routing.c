@@ -46,9 +46,21 @@ static int check_entry(struct irqchip *chip, const struct kvm_irq_routing_entry 
 		if (atomic_load(&chip->ids_32bit) && out->msi.hi & 0xff)
 			return -EINVAL;
 		return 0;
+	case KVM_IRQ_ROUTING_HV_SINT:
+		if (in->flags || !chip->ops->hv_sint)
+			return -EINVAL;
+		out->chip = in->u.hv_sint.vcpu;
+		out->pin = in->u.hv_sint.sint;
+		return 0;
 	default:
 		return -EINVAL;
 	}
+}
+
+/* Messages and sources stand alone on their GSI and are raised without the chip's lock. */
+static bool alone(u32 type)
+{
+	return type != KVM_IRQ_ROUTING_IRQCHIP;
 }
 
 static int routing_build(struct irqchip *chip, const struct kvm_irq_routing_entry *in, u32 n,
@@ -90,8 +102,7 @@ static int routing_build(struct irqchip *chip, const struct kvm_irq_routing_entr
 		/* One GSI may lead to one MSI, or to a pin of each controller. */
 		slot = r->first[e.gsi];
 		while (r->e[slot].type) {
-			if (r->e[slot].type == KVM_IRQ_ROUTING_MSI ||
-			    e.type == KVM_IRQ_ROUTING_MSI || r->e[slot].chip == e.chip)
+			if (alone(r->e[slot].type) || alone(e.type) || r->e[slot].chip == e.chip)
 				goto fail;
 			slot++;
 		}
@@ -126,6 +137,10 @@ int irqchip_set_routing(struct irqchip *chip, const struct kvm_irq_routing_entry
 	grace_wait(&chip->route_grace);
 	pthread_mutex_unlock(&chip->route_lock);
 	routing_free(old);
+	for (u32 i = 0; i < n && chip->ops->hv_sint_route; i++)
+		if (e[i].type == KVM_IRQ_ROUTING_HV_SINT)
+			chip->ops->hv_sint_route(chip->vm, e[i].u.hv_sint.vcpu, e[i].u.hv_sint.sint,
+						 e[i].gsi);
 	/* Which EOIs matter has changed (facts 1.5). */
 	apic_wake_all(chip, IRQ_WAKE_SCAN);
 	return 0;
@@ -188,6 +203,8 @@ static int set_one(struct irqchip *chip, const struct route *e, int level,
 {
 	if (e->type == KVM_IRQ_ROUTING_MSI)
 		return level ? msi_send(chip, &e->msi) : -1;
+	if (e->type == KVM_IRQ_ROUTING_HV_SINT)
+		return level ? chip->ops->hv_sint(chip->vm, e->chip, e->pin) : -1;
 	if (e->chip == KVM_IRQCHIP_IOAPIC)
 		return ioapic_set_irq(chip, e->pin, level, source, line_status);
 	return pic_set_irq(chip, e->pin, level, source);
@@ -225,7 +242,7 @@ int irqchip_set_irq(struct irqchip *chip, u32 gsi, int level, enum irq_source so
 	int ret;
 
 	irq_trace(kvm_set_irq, chip, gsi, level, source);
-	if (n == 1 && e[0].type == KVM_IRQ_ROUTING_MSI)	/* needs no lock */
+	if (n == 1 && alone(e[0].type))	/* needs no lock */
 		return set_all(chip, e, n, level, source, line_status);
 	irqchip_lock(chip);
 	ret = set_all(chip, e, n, level, source, line_status);
