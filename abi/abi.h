@@ -11,6 +11,7 @@
 struct kvm_enable_cap;
 struct vm;
 struct vm_vcpu;
+struct vcpu;
 
 /* Open the node: an fd or -errno. open_flags: of open(2). Starts nothing; -ENOTSUP: this host's
  * processor cannot run guests. */
@@ -46,6 +47,7 @@ void abi_irqfd_closed(u32 first, u32 last);
 long sys_ioctl(struct handle *h, u32 code, unsigned long arg);
 long vm_ioctl(struct vm *vm, u32 code, unsigned long arg);
 long vcpu_ioctl(struct vm_vcpu *vv, u32 code, unsigned long arg);
+long hyperv_cpuid_list(struct vcpu *v, void *user);	/* v may be NULL */
 long vci_get_nested_state(struct vm_vcpu *vv, void *user);
 long vci_set_nested_state(struct vm_vcpu *vv, void *user);
 int cap_check(struct vm *vm, unsigned long nr);

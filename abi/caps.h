@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * abi/caps.h - KVM_CHECK_EXTENSION: what is claimed, and only what works. Anything that
- * is not listed answers 0 (SMM, Hyper-V, Xen, PMU, SEV, guest_memfd).
+ * is not listed answers 0 (SMM, Xen, PMU, SEV, guest_memfd).
  *
  *   X(NAME, number, value)	`vm` is the VM asked, or NULL on /dev/kvm
  */
@@ -101,6 +101,20 @@
 	X(XSAVE2, 208, 4096) \
 	X(DISABLE_QUIRKS2, 213, CAP_QUIRKS) \
 	X(X86_TRIPLE_FAULT_EVENT, 218, 1) \
+	/* Hyper-V */ \
+	X(HYPERV, 44, 1) \
+	X(HYPERV_VAPIC, 45, 1) \
+	X(HYPERV_SPIN, 46, 1) \
+	X(HYPERV_TIME, 96, 1) \
+	X(HYPERV_SYNIC, 123, 1) \
+	X(HYPERV_SYNIC2, 148, 1) \
+	X(HYPERV_VP_INDEX, 149, 1) \
+	X(HYPERV_EVENTFD, 154, 1) \
+	X(HYPERV_TLBFLUSH, 155, 1) \
+	X(HYPERV_SEND_IPI, 161, 1) \
+	X(HYPERV_CPUID, 167, 1) \
+	X(SYS_HYPERV_CPUID, 191, 1) \
+	X(HYPERV_ENFORCE_CPUID, 199, 1) \
 	/* time */ \
 	X(CLOCKSOURCE, 8, 1) \
 	X(ADJUST_CLOCK, 39, 0xe) \

@@ -16,7 +16,7 @@
  *   RAW   is left to the handler	int handler(obj, void *user)
  * Handlers return >= 0 or -errno.
  *
- * Not listed, hence EINVAL or ENOTTY as on a kernel built without them: Hyper-V, Xen, SEV,
+ * Not listed, hence EINVAL or ENOTTY as on a kernel built without them: Xen, SEV,
  * SMM, guest_memfd, memory attributes, ONE_REG.
  */
 #ifndef ABI_IOCTLS_H
@@ -32,6 +32,7 @@
 	X(GET_EMULATED_CPUID, 0xc008ae09, RAW, void, sys_emulated_cpuid) \
 	X(GET_MSR_FEATURE_INDEX_LIST, 0xc004ae0a, RAW, void, sys_msr_feature_list) \
 	X(GET_MSRS, 0xc008ae88, RAW, void, sys_get_msrs) \
+	X(GET_SUPPORTED_HV_CPUID, 0xc008aec1, RAW, void, sys_hv_cpuid) \
 	X(X86_GET_MCE_CAP_SUPPORTED, 0x8008ae9d, OUT, u64, sys_mce_cap) \
 	X(GET_DEVICE_ATTR, 0x4018aee2, IN, struct kvm_device_attr, sys_get_attr) \
 	X(HAS_DEVICE_ATTR, 0x4018aee3, IN, struct kvm_device_attr, sys_has_attr)
@@ -75,6 +76,7 @@
 	X(ENABLE_CAP, 0x4068aea3, IN, struct kvm_enable_cap, vmi_enable_cap) \
 	X(SIGNAL_MSI, 0x4020aea5, IN, struct kvm_msi, vm_signal_msi) \
 	X(SET_PMU_EVENT_FILTER, 0x4020aeb2, RAW, void, vmi_pmu_filter) \
+	X(HYPERV_EVENTFD, 0x4018aebd, IN, struct kvm_hyperv_eventfd, vm_hyperv_eventfd) \
 	X(CLEAR_DIRTY_LOG, 0xc018aec0, IN, struct kvm_clear_dirty_log, vm_clear_dirty_log) \
 	X(X86_SET_MSR_FILTER, 0x4188aec6, IN, struct kvm_msr_filter, vm_set_msr_filter) \
 	X(RESET_DIRTY_RINGS, 0x0000aec7, NONE, void, vm_reset_dirty_rings) \
@@ -121,6 +123,7 @@
 	X(GET_XCRS, 0x8188aea6, OUT, struct kvm_xcrs, vci_get_xcrs) \
 	X(SET_XCRS, 0x4188aea7, IN, struct kvm_xcrs, vci_set_xcrs) \
 	X(KVMCLOCK_CTRL, 0x0000aead, NONE, void, vci_kvmclock_ctrl) \
+	X(GET_SUPPORTED_HV_CPUID, 0xc008aec1, RAW, void, vci_hv_cpuid) \
 	X(GET_NESTED_STATE, 0xc080aebe, RAW, void, vci_get_nested_state) \
 	X(SET_NESTED_STATE, 0x4080aebf, RAW, void, vci_set_nested_state) \
 	X(GET_SREGS2, 0x8140aecc, OUT, struct kvm_sregs2, vci_get_sregs2) \

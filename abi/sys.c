@@ -121,6 +121,29 @@ static long sys_emulated_cpuid(struct handle *h, void *user)
 	return cpuid_list(user, cpuid_emulated, true);
 }
 
+long hyperv_cpuid_list(struct vcpu *v, void *user)
+{
+	struct kvm_cpuid_entry2 e[16];
+	struct kvm_cpuid2 hdr;
+	u32 n;
+	int r;
+
+	if (user_get(&hdr, user, sizeof(hdr)))
+		return -EFAULT;
+	n = hdr.nent < ARRAY_SIZE(e) ? hdr.nent : ARRAY_SIZE(e);
+	r = hyperv_cpuid(v, e, &n);
+	if (r)
+		return r;
+	hdr.nent = n;
+	return user_put((u8 *)user + sizeof(hdr), e, n * sizeof(*e)) ||
+		       user_put(user, &hdr, sizeof(hdr)) ? -EFAULT : 0;
+}
+
+static long sys_hv_cpuid(struct handle *h, void *user)
+{
+	return hyperv_cpuid_list(NULL, user);
+}
+
 static int feature_msr(void *o, u32 index, u64 *val)
 {
 	return msr_feature_get(index, val);

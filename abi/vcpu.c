@@ -250,6 +250,11 @@ static long vci_pre_fault(struct vm_vcpu *vv, void *user)
 	return user_put(user, &p, sizeof(p)) ? -EFAULT : r;
 }
 
+static long vci_hv_cpuid(struct vm_vcpu *vv, void *user)
+{
+	return hyperv_cpuid_list(vv->v, user);
+}
+
 static long vci_setup_mce(struct vm_vcpu *vv, u64 *cap)
 {
 	return vcpu_setup_mce(vv->v, *cap);

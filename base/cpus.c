@@ -115,3 +115,12 @@ u32 cpus_running(int fd)
 	text[n > 0 ? n : 0] = 0;
 	return cpus_running_in(text);
 }
+
+bool cpus_smt_possible(void)
+{
+	char text[32];
+
+	if (!read_text("/sys/devices/system/cpu/smt/control", text, sizeof(text)))
+		return true;
+	return strncmp(text, "forceoff", 8) && strncmp(text, "notsupported", 12);
+}

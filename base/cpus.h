@@ -8,6 +8,8 @@
 /* By its affinity and, in a control group with a quota (cpu.max), by that; at least 1. */
 u32 cpus_usable(void);
 u32 cpus_online(void);
+/* Two threads of a core may be in use, now or later. */
+bool cpus_smt_possible(void);
 /* Tasks of the whole host that run or want to, the caller included; 0: unknown. fd: from
  * cpus_open_load(), -1 = none. */
 u32 cpus_running(int fd);

@@ -19,7 +19,7 @@
 /* Requests that are no reason to leave a sleep: they wait for the next entry. */
 #define QUIET (BIT64(VREQ_EVENT) | BIT64(VREQ_TLB_FLUSH) | BIT64(VREQ_WRITES_FLUSH) | \
 	       BIT64(VREQ_CODE_PAGES) | BIT64(VREQ_CODE_SUSPECT) | BIT64(VREQ_ALONE) | \
-	       BIT64(VREQ_SCAN_IOAPIC))
+	       BIT64(VREQ_SCAN_IOAPIC) | BIT64(VREQ_GUEST_TLB))
 
 bool vcpu_signal_pending(struct vcpu *v)
 {
@@ -265,6 +265,8 @@ int vcpu_block(struct vcpu *v)
 		}
 		if (v->lapic)
 			lapic_poll_timer(v->lapic);
+		if (unlikely(v->p->hv.synic))
+			hyperv_stimers_poll(v);
 		if (has_events(v)) {
 			wake_up(v);
 			if (p.slept)
@@ -277,7 +279,7 @@ int vcpu_block(struct vcpu *v)
 		/* Nothing to inject after all. */
 		atomic_fetch_and(&v->requests, ~BIT64(VREQ_EVENT));
 		if (v->lapic)
-			deadline = lapic_next_event_ns(v->lapic);
+			deadline = vcpu_next_timer(v);
 		if (p.until) {
 			look_around(v, &p, seq, deadline);
 			continue;

@@ -124,6 +124,8 @@ static void look_up(const struct vcpu *v, u32 leaf, u32 sub, u32 out[4])
 	if (e) {
 		t = *e;
 		dynamic(v, &t);
+		if (unlikely(leaf == 0x80000007) && hyperv_hides_invariant_tsc(v))
+			t.edx &= ~BIT(8);
 		out[CPUID_EAX] = t.eax;
 		out[CPUID_EBX] = t.ebx;
 		out[CPUID_ECX] = t.ecx;
@@ -211,6 +213,7 @@ static void derive(struct vcpu *v)
 	v->p->cpuid.pv_leaf = pv_leaf(v);
 	e = v->p->cpuid.pv_leaf ? cpuid_find(v, v->p->cpuid.pv_leaf, 0) : NULL;
 	v->p->cpuid.pv_features = e ? e->eax : 0;
+	hyperv_cpuid_changed(v);
 	nested_caps(v);
 }
 

@@ -153,6 +153,15 @@ int vcpu_complete(struct vcpu *v)
 	case PEND_HYPERCALL:
 		r = complete_hypercall(v);
 		break;
+	case PEND_HYPERV_CALL:
+		if (vcpu_linear_rip(v) == v->p->pend_rip) {
+			hyperv_call_complete(v);
+			r = vcpu_retire(v, v->p->pend_next);
+		}
+		break;
+	case PEND_HYPERV_SYNDBG:
+		hyperv_syndbg_complete(v);
+		break;
 	case PEND_MMIO_WRITE:
 	case PEND_NONE:
 		break;

@@ -107,6 +107,13 @@ int hypercall_hook(struct cpu *c, const struct insn *in)
 			a[i] = (u32)a[i];
 	}
 	engine_fpu_save(c);
+	if (unlikely(hyperv_call_enabled(v))) {
+		int r = hyperv_call(v, in);
+
+		if (foreign && r == CPU_OK)
+			patch(c, rip);
+		return r;
+	}
 	vcpu_trace(kvm_hypercall, v, nr, a[0], a[1], a[2], a[3]);
 	if (c->cpl) {
 		ret = -KVM_EPERM;

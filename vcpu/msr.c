@@ -727,11 +727,26 @@ WR(pv_eoi)
 		if (r)
 			return -EINVAL;
 	}
+	pv_eoi_set(v, val);
+	return 0;
+}
+
+void pv_eoi_set(struct vcpu *v, u64 val)
+{
 	/* An EOI the guest made through the old byte must not be lost with it. */
 	if (v->p->pv_eoi_pending)
 		pv_eoi_sync(v);
 	v->p->msr.pv_eoi = val;
-	return 0;
+}
+
+RD(hyperv)
+{
+	return hyperv_msr_read(v, msr, val, host);
+}
+
+WR(hyperv)
+{
+	return hyperv_msr_write(v, msr, val, host);
 }
 
 WR(poll)
@@ -980,7 +995,9 @@ static u32 list(u32 *out, u32 max, bool feature)
 
 u32 msr_index_list(u32 *out, u32 max)
 {
-	return list(out, max, false);
+	u32 n = list(out, max, false);
+
+	return n + hyperv_msr_list(n < max ? out + n : out, n < max ? max - n : 0);
 }
 
 u32 msr_feature_list(u32 *out, u32 max)

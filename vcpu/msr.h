@@ -9,7 +9,7 @@
 #ifndef VCPU_MSR_H
 #define VCPU_MSR_H
 
-#include "vcpu/vcpu.h"
+#include "vcpu/hyperv.h"
 
 #define MSR_ALL (~0ull)
 #define MC_CTL2_EN BIT64(30)
@@ -76,6 +76,7 @@
 	X(PP1_ENERGY,		0x641, 1,	N, ignore, 0, 0) \
 	X(TSC_DEADLINE,		0x6e0, 1,	L, tsc_deadline, 0, MSR_ALL) \
 	X(X2APIC,		0x800, 256,	N, x2apic, 0, MSR_ALL) \
+	X(HYPERV,		HV_MSR_FIRST, HV_MSR_COUNT, N, hyperv, 0, MSR_ALL) /* hyperv.h */ \
 	X(KVM_WALL,		0x4b564d00, 1,	L, wall, KVM_FEATURE_CLOCKSOURCE2, MSR_ALL) \
 	X(KVM_TIME,		0x4b564d01, 1,	L, system_time, KVM_FEATURE_CLOCKSOURCE2, MSR_ALL) \
 	X(KVM_APF_EN,		0x4b564d02, 1,	L, apf_en, KVM_FEATURE_ASYNC_PF, MSR_ALL) \

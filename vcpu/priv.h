@@ -17,6 +17,7 @@
 #include "svm/svm.h"
 #include "base/trace.h"
 #include "vcpu/halt_poll.h"
+#include "vcpu/hyperv_priv.h"
 #include "vcpu/vcpu.h"
 
 /* -- events waiting for delivery -- */
@@ -59,6 +60,7 @@ enum vcpu_pending {
 	PEND_MSR_READ,
 	PEND_MSR_WRITE,
 	PEND_HYPERCALL,
+	PEND_HYPERV_CALL, PEND_HYPERV_SYNDBG,
 };
 
 #define MMIO_FRAGS 160		/* the largest XSAVE image in 8-byte pieces, and some */
@@ -147,6 +149,7 @@ struct vcpu_priv {
 	struct vcpu_cpuid cpuid;
 	struct vcpu_msrs msr;
 	struct vcpu_clock clock;
+	struct hyperv_vcpu hv;
 	struct svm svm;		/* c->svm */
 	const struct insn *insn;	/* instruction inside cpu_exec() */
 
@@ -247,6 +250,7 @@ void vcpu_set_current(struct vcpu *v);
 /* -- run.c -- */
 /* One pass through the engine; step: a single instruction, no injection before it. */
 int vcpu_enter(struct vcpu *v, bool step);
+u64 vcpu_next_timer(struct vcpu *v);	/* of the LAPIC or Hyper-V; 0 = none */
 
 /* -- block.c -- */
 /* Sleep until the vCPU has events, a signal or a request. 0 or -EINTR. */
@@ -326,6 +330,7 @@ int msr_hook_read(struct cpu *c, u32 msr, u64 *val);
 int msr_hook_write(struct cpu *c, u32 msr, u64 val);
 int msr_complete(struct vcpu *v);
 void msr_reset(struct vcpu *v);
+void pv_eoi_set(struct vcpu *v, u64 val);	/* the MSR's value, checked */
 
 /* -- kvmclock.c -- */
 int kvmclock_set_system_time(struct vcpu *v, u64 val, bool host);

@@ -30,9 +30,17 @@ static bool take(struct vcpu *v, enum vcpu_request r)
 	return true;
 }
 
-static void rearm_timer(struct vcpu *v)
+u64 vcpu_next_timer(struct vcpu *v)
 {
 	u64 ns = v->lapic ? lapic_next_event_ns(v->lapic) : 0;
+	u64 hv = v->p->hv.synic ? hyperv_stimers_next(v) : 0;
+
+	return hv && (!ns || hv < ns) ? hv : ns;
+}
+
+static void rearm_timer(struct vcpu *v)
+{
+	u64 ns = vcpu_next_timer(v);
 
 	if (ns == v->p->armed_ns)
 		return;
@@ -65,8 +73,10 @@ static int service(struct vcpu *v)
 		run->exit_reason = KVM_EXIT_TPR_ACCESS;
 		return RUN_EXIT;
 	}
-	if (take(v, VREQ_CLOCK_UPDATE))
+	if (take(v, VREQ_CLOCK_UPDATE)) {
 		kvmclock_update(v);
+		hyperv_tsc_page_update(v);
+	}
 	if (take(v, VREQ_TRIPLE_FAULT) || v->p->ev.triple_fault) {
 		v->p->ev.triple_fault = false;
 		return exit_shutdown(v);
@@ -88,6 +98,8 @@ static int service(struct vcpu *v)
 	}
 	if (take(v, VREQ_SCAN_IOAPIC) && v->lapic)
 		lapic_scan(v->lapic);
+	if (take(v, VREQ_HYPERV) && hyperv_service(v) == RUN_EXIT)
+		return RUN_EXIT;
 	if (take(v, VREQ_APICV_UPDATE) && v->lapic)
 		apicv_update(v->lapic);
 	if (take(v, VREQ_TIMER))
@@ -98,8 +110,10 @@ static int service(struct vcpu *v)
 	if (take(v, VREQ_EVENT) && v->lapic) {
 		vcpu_count(v, req_event);
 		lapic_poll_timer(v->lapic);
+		if (unlikely(v->p->hv.synic))
+			hyperv_stimers_poll(v);
 		/* Fired early: the VM's timer has forgotten the deadline, we have not. */
-		if (v->p->armed_ns && lapic_next_event_ns(v->lapic) == v->p->armed_ns)
+		if (v->p->armed_ns && vcpu_next_timer(v) == v->p->armed_ns)
 			v->p->armed_ns = 0;
 		rearm_timer(v);
 	}

@@ -109,6 +109,8 @@ static void changed(struct vcpu *v)
 {
 	if (v->lapic)
 		lapic_tsc_changed(v->lapic);
+	if (v->cfg->hv)
+		hyperv_clock_changed(v->cfg->hv);
 	vcpu_request(v, VREQ_CLOCK_UPDATE);
 }
 

@@ -19,7 +19,7 @@
 
 #define CODE_WAS_WRITTEN 1ull	/* in code_queue */
 #define FLUSHES (BIT64(VREQ_TLB_FLUSH) | BIT64(VREQ_WRITES_FLUSH) | \
-		 BIT64(VREQ_CODE_PAGES) | BIT64(VREQ_CODE_SUSPECT))
+		 BIT64(VREQ_CODE_PAGES) | BIT64(VREQ_CODE_SUSPECT) | BIT64(VREQ_GUEST_TLB))
 
 /* No reason to wake a sleeper. */
 #define POSTED (FLUSHES | BIT64(VREQ_ALONE))
@@ -93,6 +93,7 @@ int vcpu_create(struct vcpu **out, u32 id, u32 index, int run_fd, void *vm,
 	v->p->apic_base = APIC_DEFAULT_BASE | APIC_BASE_EN |
 			  (id == cfg->bsp_id ? APIC_BASE_BSP : 0);
 	msr_reset(v);
+	hyperv_init(v);
 	tsc_init(v);
 	/* KVM: an AP with an in-kernel LAPIC waits for INIT; everything else runs. */
 	vcpu_set_mp(v, !cfg->irqchip || id == cfg->bsp_id ? KVM_MP_STATE_RUNNABLE :
@@ -221,6 +222,8 @@ void vcpu_flush_requests(struct vcpu *v)
 		if (v->phys->ops)
 			v->phys->ops->code_written(v->phys->owner, 0, 0, c->index);
 	}
+	if (req & BIT64(VREQ_GUEST_TLB))
+		mmu_flush_all(c);
 	if (req & BIT64(VREQ_CODE_PAGES)) {
 		u64 q[ARRAY_SIZE(v->p->code_queue)];
 		u32 n, i;

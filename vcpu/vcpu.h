@@ -24,6 +24,7 @@ struct vcpu;
 	X(WRITES_FLUSH)	/* dirty log cleared: drop all write TLB entries */ \
 	X(CODE_PAGES)	/* pages in code_queue hold code now: drop their write entries; or that \
 			 * code has been written: revalidate it */ \
+	X(GUEST_TLB)	/* Hyper-V's flush: drop what the guest's tables gave */ \
 	X(CODE_SUSPECT)	/* another CPU or the VMM wrote code: revalidate all of it */ \
 	X(ALONE)	/* another vCPU works on memory alone: touch none until the bit is gone */ \
 	X(TRIPLE_FAULT) X(NMI) X(SMI) X(IOAPIC_EOI_EXIT) X(SCAN_IOAPIC) \
@@ -31,6 +32,7 @@ struct vcpu;
 	X(APIC_EVENT)	/* INIT or SIPI arrived at the LAPIC */ \
 	X(TIMER)	/* lapic_next_event_ns() changed */ \
 	X(REPORT_TPR)	/* KVM_EXIT_TPR_ACCESS is prepared */ \
+	X(HYPERV)	/* Hyper-V: an exit is prepared, or timers are to be looked at */ \
 	X(NESTED_STATE)	/* KVM_SET_NESTED_STATE: what needs guest memory is to be done */ \
 	X(DIRTY_FULL)	/* the vCPU's dirty ring is soft-full: ask vm_ops->dirty_ring_full */
 enum vcpu_request {
@@ -61,6 +63,11 @@ struct vcpu_vm_ops {
 	/* Keep all other vCPUs from guest memory, from the call with true to the one with false. Meanwhile
 	 * requests of the caller may be served. */
 	void (*alone)(void *vm, struct vcpu *v, bool begin);
+	/* The vCPUs in order of creation, NULL behind the last; any thread. Optional only as long as
+	 * no guest uses Hyper-V's calls. */
+	struct vcpu *(*vcpu_at)(void *vm, u32 index);
+	/* Optional: signal the eventfd of a connection (KVM_HYPERV_EVENTFD); false: none. */
+	bool (*hyperv_signal)(void *vm, u32 conn);
 	/* Optional. KVM_EXIT_DIRTY_RING_FULL is due. */
 	bool (*dirty_ring_full)(void *vm, struct vcpu *v);
 };
@@ -99,6 +106,7 @@ struct vcpu_vm_config {
 	u64 tsc_offset;		/* guest TSC - scaled host TSC for new vCPUs, without tsc_sync */
 	struct vcpu_tsc_sync *tsc_sync;	/* NULL: vCPUs are not kept together */
 	struct irqchip *irq;	/* NULL without irqchip */
+	struct hyperv_vm *hv;	/* NULL: no Hyper-V interface */
 	u16 trace_vm;		/* the VM in trace records */
 };
 

@@ -88,6 +88,18 @@ static bool dirty_ring_full(void *o, struct vcpu *v)
 	return vm->ring_bytes && vm_dirty_ring_soft_full(&atomic_load(&vm->vcpus[v->c->index])->ring);
 }
 
+static struct vcpu *vcpu_at(void *o, u32 index)
+{
+	struct vm *vm = o;
+
+	return index < atomic_load(&vm->nr_vcpus) ? atomic_load(&vm->vcpus[index])->v : NULL;
+}
+
+static bool hyperv_signal(void *o, u32 conn)
+{
+	return vm_hyperv_signal(o, conn);
+}
+
 const struct vcpu_vm_ops vm_bus_ops = {
 	.mmio_read = mmio_read,
 	.mmio_write = mmio_write,
@@ -101,4 +113,6 @@ const struct vcpu_vm_ops vm_bus_ops = {
 	.master_clock = master_clock,
 	.alone = vm_alone,
 	.dirty_ring_full = dirty_ring_full,
+	.vcpu_at = vcpu_at,
+	.hyperv_signal = hyperv_signal,
 };

@@ -97,6 +97,7 @@ int vm_set_clock(struct vm *vm, const struct kvm_clock_data *c)
 	if ((c->flags & KVM_CLOCK_REALTIME) && now > c->realtime)
 		clock += now - c->realtime;
 	clock_set(vm, clock);
+	hyperv_clock_changed(&vm->hyperv);
 	vm_request_all(vm, VREQ_CLOCK_UPDATE, false);
 	return 0;
 }

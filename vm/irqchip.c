@@ -33,12 +33,41 @@ static void op_inhibits(void *vm, u32 mask)
 	vm_apicv_changed(vm, mask);
 }
 
+/* The vCPU whose VP index it is; the same as its number, unless user space has set it. */
+static struct vcpu *vp(struct vm *vm, u32 index)
+{
+	struct vm_vcpu *vv;
+
+	vm_for_each_vcpu(vm, i, vv)
+		if (hyperv_is_vp(vv->v, index))
+			return vv->v;
+	return NULL;
+}
+
+static int op_hv_sint(void *vm, u32 index, u32 sint)
+{
+	struct vcpu *v = vp(vm, index);
+
+	return v ? hyperv_set_sint(v, sint) : -EINVAL;
+}
+
+static void op_hv_sint_route(void *vm, u32 index, u32 sint, u32 gsi)
+{
+	struct vcpu *v = vp(vm, index);
+
+	if (v)
+		hyperv_sint_gsi(v, sint, gsi);
+}
+
 static const struct irq_ops irq_ops = {
 	.now_ns = op_now_ns,
 	.tsc_now = vcpu_tsc_now,
 	.tsc_to_ns = vcpu_tsc_to_ns,
 	.wake = vcpu_irq_wake,
 	.ack = op_ack,
+	.synic_eoi = hyperv_synic_eoi,
+	.hv_sint = op_hv_sint,
+	.hv_sint_route = op_hv_sint_route,
 	.timer = op_timer,
 	.inhibits = op_inhibits,
 };

@@ -56,6 +56,8 @@ int vm_create(struct vm **out)
 	/* The guest's TSC starts at 0 with the VM, and so does its clock. */
 	vm->cfg.tsc_offset = -__builtin_ia32_rdtsc();
 	vm->cfg.tsc_sync = &vm->tsc_sync;
+	hyperv_vm_init(&vm->hyperv);
+	vm->cfg.hv = &vm->hyperv;
 	pthread_mutex_init(&vm->clock_lock, NULL);
 	vm_clock_start(vm);
 	if (vm_timer_init(vm))
@@ -78,6 +80,7 @@ void vm_release(struct vm *vm)
 {
 	vm_irqfd_release(vm);
 	vm_ioeventfd_release(vm);
+	vm_hyperv_release(vm);
 }
 
 /* Counters in a memfd begin in its first page: abi/stats.c. */
@@ -122,6 +125,7 @@ static void vm_destroy(struct vm *vm)
 	if (vm->ring_fd >= 0)
 		close(vm->ring_fd);
 	stats_unmap(vm->stats, &vm->plain_stats, vm->stats_fd);
+	hyperv_vm_destroy(&vm->hyperv);
 	pthread_mutex_destroy(&vm->clock_lock);
 	pthread_mutex_destroy(&vm->irqfd_lock);
 	pthread_mutex_destroy(&vm->ring_lock);

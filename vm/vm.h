@@ -18,6 +18,7 @@
 
 #include "irq/irqchip.h"
 #include "mmu/phys.h"
+#include "vcpu/hyperv.h"
 #include "vcpu/vcpu.h"
 #include "vm/kvm_uapi.h"
 
@@ -133,6 +134,8 @@ struct vm {
 	pthread_mutex_t clock_lock;	/* nests inside everything */
 	u64 clock_tsc, clock_base;	/* clock_lock: the clock read clock_base at that host TSC */
 	struct vcpu_tsc_sync tsc_sync;	/* vcpu/'s */
+	struct hyperv_vm hyperv;	/* vcpu/'s */
+	struct vm_hyperv_conn *hyperv_conns;	/* bus_lock: list */
 	_Atomic(struct vm_msr_filter *) msr_filter;
 	struct vm_stats *_Atomic stats;
 	int stats_fd;			/* lock */
@@ -238,6 +241,9 @@ void vm_irqfd_closed(u32 first, u32 last);	/* these numbers mean something else 
 int vm_ioeventfd(struct vm *vm, const struct kvm_ioeventfd *p);
 void vm_ioeventfd_release(struct vm *vm);
 bool vm_ioeventfd_write(struct vm *vm, bool pio, u64 addr, const void *buf, u32 len);
+int vm_hyperv_eventfd(struct vm *vm, const struct kvm_hyperv_eventfd *p);
+void vm_hyperv_release(struct vm *vm);
+bool vm_hyperv_signal(struct vm *vm, u32 conn);
 int vm_coalesced_register(struct vm *vm, const struct kvm_coalesced_mmio_zone *z);
 int vm_coalesced_unregister(struct vm *vm, const struct kvm_coalesced_mmio_zone *z);
 bool vm_coalesced_write(struct vm *vm, bool pio, u64 addr, const void *buf, u32 len);

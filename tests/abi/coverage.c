@@ -18,6 +18,7 @@
 	Y(SYSTEM, GET_EMULATED_CPUID, sys_emulated_cpuid, sys_emulated_cpuid, sys_emulated_cpuid) \
 	Y(SYSTEM, GET_MSR_FEATURE_INDEX_LIST, sys_msr_lists, sys_msr_lists, sys_feature_msrs) \
 	Y(SYSTEM, GET_MSRS, sys_feature_msrs, sys_feature_msrs, sys_feature_msrs) \
+	Y(SYSTEM, GET_SUPPORTED_HV_CPUID, hyperv_cpuid, hyperv_cpuid, hyperv_cpuid) \
 	Y(SYSTEM, X86_GET_MCE_CAP_SUPPORTED, sys_mce_cap, sys_mce_cap, mce) \
 	Y(SYSTEM, GET_DEVICE_ATTR, sys_attributes, sys_attributes, sys_attributes) \
 	Y(SYSTEM, HAS_DEVICE_ATTR, sys_attributes, sys_attributes, sys_attributes) \
@@ -55,6 +56,7 @@
 	Y(VM, ENABLE_CAP, enable_masks, enable_generic, enable_quirks) \
 	Y(VM, SIGNAL_MSI, signal_msi, signal_msi, signal_msi) \
 	Y(VM, SET_PMU_EVENT_FILTER, pmu_filter, pmu_filter, pmu_filter) \
+	Y(VM, HYPERV_EVENTFD, hyperv_eventfd, hyperv_eventfd, hyperv_eventfd) \
 	Y(VM, CLEAR_DIRTY_LOG, log_manual, log_manual, log_initially_set) \
 	Y(VM, X86_SET_MSR_FILTER, msr_filter, msr_filter, msr_filter_works) \
 	Y(VM, RESET_DIRTY_RINGS, ring_entries, ring_enable, ring_full) \
@@ -98,6 +100,7 @@
 	Y(VCPU, GET_XCRS, xsave_state, xsave_state, xsave_state) \
 	Y(VCPU, SET_XCRS, xsave_state, xsave_state, xsave_state) \
 	Y(VCPU, KVMCLOCK_CTRL, kvmclock_ctrl, kvmclock_ctrl, kvmclock_ctrl) \
+	Y(VCPU, GET_SUPPORTED_HV_CPUID, hyperv_cpuid, hyperv_cpuid, hyperv_cpuid) \
 	Y(VCPU, GET_NESTED_STATE, nested_state, nested_state, nested_state) \
 	Y(VCPU, SET_NESTED_STATE, nested_state, nested_state, nested_state) \
 	Y(VCPU, GET_SREGS2, sregs2, sregs2, sregs2) \

@@ -26,6 +26,7 @@
 static struct {
 	struct vcpu *v;
 	struct vcpu_vm_config cfg;
+	struct hyperv_vm hv;
 	struct vcpu_tsc_sync sync;
 	struct phys phys;
 	struct {
@@ -111,12 +112,15 @@ static int rig_setup(void **state)
 	R.phys.ops = &rig_phys_ops;
 	atomic_store(&R.phys.map, (struct phys_map *)&R.map);
 	R.cfg.tsc_sync = &R.sync;
+	hyperv_vm_init(&R.hv);
+	R.cfg.hv = &R.hv;
 	return vcpu_create(&R.v, 0, 0, R.fd, &R, &rig_ops, &R.cfg, &R.phys, NULL);
 }
 
 static int rig_teardown(void **state)
 {
 	vcpu_destroy(R.v);
+	hyperv_vm_destroy(&R.hv);
 	free((void *)R.map.slot[0].code);
 	munmap(R.ram, RAM_SIZE);
 	close(R.fd);
