@@ -39,10 +39,18 @@ def expectations():
 
 @functools.lru_cache(None)
 def folder():
-    return vm.script('selftests-build')
+    """Where the programs are; None: this suite has no source of that kernel."""
+    try:
+        return vm.script('selftests-build')
+    except subprocess.CalledProcessError as e:
+        if e.returncode == 77:
+            return None
+        raise
 
 
 def one(name, expect, seconds, args, place):
+    if not folder():
+        return 'skip', 'apt has no linux-source-6.12', []
     log = os.path.join(vm.WORK, f'selftest-{name.replace("/", "-")}.log')
     os.makedirs(vm.WORK, exist_ok=True)
     argv = vm.launcher('standin') + [os.path.join(folder(), name), *args]
