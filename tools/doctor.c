@@ -230,15 +230,25 @@ static void preload(void)
 	need(p != NULL, "preload object", p ? p : "missing");
 }
 
-int verb_doctor(int argc, char **argv)
+enum { DOCTOR_TRY = CLI_LONG(0) };
+static const struct cli_option doctor_options[] = {
+	{ DOCTOR_TRY, "try", NULL, "open /dev/kvm and create a VM, if there is one" },
+	{ 0 },
+};
+
+static int doctor_fn(const struct verb *v, int argc, char **argv)
 {
 	bool try_it = false;
+	struct cli c;
+	int id;
 
-	for (int i = 1; i < argc; i++) {
-		if (strcmp(argv[i], "--try"))
-			return usage("doctor: unknown option");
-		try_it = true;
-	}
+	cli_begin(&c, v, argc, argv);
+	while ((id = cli_next(&c)) > 0)
+		try_it |= id == DOCTOR_TRY;
+	if (id != CLI_END)
+		return cli_status(id);
+	if (c.at < argc)
+		return cli_error(v, "'%s' is not expected", argv[c.at]);
 	real_kvm(try_it);
 	printf("standin:\n");
 	preload();
@@ -251,3 +261,10 @@ int verb_doctor(int argc, char **argv)
 	printf("%s\n", failed ? "standin cannot run here." : "standin can run here.");
 	return failed ? 1 : 0;
 }
+
+const struct verb verb_doctor = {
+	.name = "doctor", .args = "[OPTION...]", .what = "can this host run guests, and why not",
+	.fn = doctor_fn, .options = doctor_options,
+	.more = "Exit status: 0 standin can run here, 1 it cannot, 2 wrong usage.\n",
+	.example = "  standin doctor\n",
+};

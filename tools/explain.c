@@ -84,37 +84,6 @@ static int set_features(struct cpu_model *m, const char *list)
 	return 0;
 }
 
-int explain_help(FILE *f)
-{
-	fprintf(f,
-		"usage: standin explain vmcb [OPTION...] FILE\n\n"
-		"FILE is a 4 KiB image of a VMCB, - for standard input. Lists every rule that\n"
-		"VMRUN would refuse it for. Exit status: 0 valid, 1 refused, 2 error.\n\n"
-		"  --features LIST    add (NAME) or take away (-NAME) CPU features, by comma\n"
-		"  --maxphyaddr BITS  physical address size (48)\n"
-		"  --own-pat          the guest has a PAT of its own: check G_PAT\n"
-		"  --fields           show the fields that are not zero as well\n\n"
-		"features:");
-	for (size_t i = 0; i < ARRAY_SIZE(svm_features); i++)
-		fprintf(f, " %s", svm_features[i].name);
-	for (size_t i = 0; i < ARRAY_SIZE(reg_features); i++) {
-		bool shown = false;
-
-		for (size_t j = 0; j < ARRAY_SIZE(svm_features); j++)
-			shown |= !strcmp(svm_features[j].name, reg_features[i].name);
-		if (!shown)
-			fprintf(f, " %s", reg_features[i].name);
-	}
-	fprintf(f, "\ndefault: " DEFAULTS "\n");
-	return 0;
-}
-
-static int explain_usage(void)
-{
-	explain_help(stderr);
-	return EXIT_USAGE;
-}
-
 static int read_image(const char *path, struct vmcb *v)
 {
 	FILE *f = strcmp(path, "-") ? fopen(path, "rb") : stdin;
@@ -196,7 +165,70 @@ static void ignore(void *arg, const struct svm_refusal *why)
 {
 }
 
-static int explain_vmcb(const char *path, const struct svm_caps *k, bool fields)
+/* -- as JSON -- */
+
+static bool json_more;	/* something precedes in this list */
+
+static void json_comma(void)
+{
+	printf(json_more ? ",\n    " : "\n    ");
+	json_more = true;
+}
+
+static void json_refusal(void *arg, const struct svm_refusal *why)
+{
+	const struct vmcb_field *f = vmcb_field_at(why->offset);
+	char text[SVM_TEXT_MAX];
+
+	svm_refusal_reason(why, text);
+	json_comma();
+	printf("{\"offset\": %u, \"field\": ", why->offset);
+	json_string(stdout, f ? f->name : "");
+	printf(", \"rule\": ");
+	json_string(stdout, why->name);
+	printf(", \"reason\": ");
+	json_string(stdout, text);
+	putchar('}');
+}
+
+/* The bytes in the order of a number: the most significant first; of an array, element by element. */
+static void json_field(const struct vmcb *v, const struct vmcb_field *f)
+{
+	const u8 *p = (const u8 *)v + f->offset;
+
+	json_comma();
+	printf("{\"offset\": %u, \"field\": ", f->offset);
+	json_string(stdout, f->name);
+	printf(", \"value\": [");
+	for (u32 n = 0; n < f->count; n++, p += f->size) {
+		printf("%s\"", n ? ", " : "");
+		for (u32 i = f->size; i-- > 0;)
+			printf("%02x", p[i]);
+		putchar('"');
+	}
+	printf("]}");
+}
+
+static void explain_json(const char *path, const struct vmcb *v, const struct svm_caps *k, u32 refusals,
+			 bool fields)
+{
+	printf("{\n  \"file\": ");
+	json_string(stdout, path);
+	printf(",\n  \"valid\": %s,\n  \"violations\": [", refusals ? "false" : "true");
+	json_more = false;
+	svm_check_all(k, v, json_refusal, NULL);
+	printf("%s]", json_more ? "\n  " : "");
+	if (fields) {
+		printf(",\n  \"fields\": [");
+		json_more = false;
+		for (u32 i = 0; i < vmcb_field_count; i++)
+			json_field(v, &vmcb_fields[i]);
+		printf("\n  ]");
+	}
+	printf("\n}\n");
+}
+
+static int explain_vmcb(const char *path, const struct svm_caps *k, bool fields, bool json)
 {
 	static struct vmcb v;
 	u32 n;
@@ -204,6 +236,10 @@ static int explain_vmcb(const char *path, const struct svm_caps *k, bool fields)
 	if (read_image(path, &v))
 		return EXIT_USAGE;
 	n = svm_check_all(k, &v, ignore, NULL);
+	if (json) {
+		explain_json(path, &v, k, n, fields);
+		return n ? EXIT_VIOLATED : EXIT_VALID;
+	}
 	if (n)
 		printf("%s: VMRUN refuses it (VMEXIT_INVALID), %u rule%s violated\n", path, n,
 		       n == 1 ? " is" : "s are");
@@ -218,7 +254,17 @@ static int explain_vmcb(const char *path, const struct svm_caps *k, bool fields)
 	return n ? EXIT_VIOLATED : EXIT_VALID;
 }
 
-int verb_explain(int argc, char **argv)
+enum { EXPLAIN_FEATURES = CLI_LONG(0), EXPLAIN_MAXPHYADDR, EXPLAIN_OWN_PAT, EXPLAIN_FIELDS, EXPLAIN_JSON };
+static const struct cli_option explain_options[] = {
+	{ EXPLAIN_FEATURES, "features", "LIST", "add (NAME) or take away (-NAME) CPU features, by comma" },
+	{ EXPLAIN_MAXPHYADDR, "maxphyaddr", "BITS", "physical address size (48)" },
+	{ EXPLAIN_OWN_PAT, "own-pat", NULL, "the guest has a PAT of its own: check G_PAT" },
+	{ EXPLAIN_FIELDS, "fields", NULL, "show the fields that are not zero as well" },
+	{ EXPLAIN_JSON, "json", NULL, "for programs; with --fields all fields" },
+	{ 0 },
+};
+
+static int explain_fn(const struct verb *verb, int argc, char **argv)
 {
 	struct cpu_model m = {
 		.cr4 = CR4_VME | CR4_PVI | CR4_TSD | CR4_DE | CR4_PSE | CR4_PAE | CR4_MCE |
@@ -226,38 +272,59 @@ int verb_explain(int argc, char **argv)
 		.efer = EFER_SCE,
 	};
 	struct svm_caps k = { .maxphyaddr = 48 };
-	const char *path = NULL;
-	bool fields = false;
+	bool fields = false, json = false;
+	struct cli c;
+	u64 bits;
+	int id;
 
-	if (argc < 2 || strcmp(argv[1], "vmcb") || set_features(&m, DEFAULTS))
-		return explain_usage();
-	for (int i = 2; i < argc; i++) {
-		if (!strcmp(argv[i], "--features") && i + 1 < argc) {
-			if (set_features(&m, argv[++i]))
-				return explain_usage();
-		} else if (!strcmp(argv[i], "--maxphyaddr") && i + 1 < argc) {
-			char *end;
-			unsigned long bits = strtoul(argv[++i], &end, 10);
-
-			if (*end || bits < 32 || bits > 52) {
-				fprintf(stderr, "standin: --maxphyaddr is 32 to 52\n");
+	cli_begin(&c, verb, argc, argv);
+	if (set_features(&m, DEFAULTS))
+		return EXIT_USAGE;
+	while ((id = cli_next(&c)) > 0) {
+		switch (id) {
+		case EXPLAIN_FEATURES:
+			if (set_features(&m, c.arg))
 				return EXIT_USAGE;
-			}
+			break;
+		case EXPLAIN_MAXPHYADDR:
+			if (!cli_number(verb, "--maxphyaddr", c.arg, 32, 52, &bits))
+				return EXIT_USAGE;
 			k.maxphyaddr = (u8)bits;
-		} else if (!strcmp(argv[i], "--own-pat")) {
+			break;
+		case EXPLAIN_OWN_PAT:
 			k.separate_pat = true;
-		} else if (!strcmp(argv[i], "--fields")) {
+			break;
+		case EXPLAIN_FIELDS:
 			fields = true;
-		} else if (!path && (argv[i][0] != '-' || !argv[i][1])) {
-			path = argv[i];
-		} else {
-			return explain_usage();
+			break;
+		case EXPLAIN_JSON:
+			json = true;
+			break;
 		}
 	}
-	if (!path)
-		return explain_usage();
+	if (id != CLI_END)
+		return cli_status(id);
+	if (c.at >= argc || strcmp(argv[c.at], "vmcb"))
+		return cli_error(verb, c.at < argc ? "'%s' cannot be explained, a vmcb can" : "what? A vmcb%s",
+				 c.at < argc ? argv[c.at] : "");
+	if (argc - c.at != 2)
+		return cli_error(verb, argc - c.at < 2 ? "which file?" : "one file, please");
 	svm_caps_features(&k, m.features);
 	k.cr4_reserved = ~m.cr4;
 	k.efer_reserved = ~m.efer;
-	return explain_vmcb(path, &k, fields);
+	return explain_vmcb(argv[c.at + 1], &k, fields, json);
 }
+
+const struct verb verb_explain = {
+	.name = "explain", .args = "[OPTION...] vmcb FILE", .what = "why VMRUN refuses a VMCB", .fn = explain_fn,
+	.options = explain_options,
+	.more = "FILE is a 4 KiB image of a VMCB, - for standard input. Lists every rule that VMRUN would\n"
+		"refuse it for. Exit status: 0 valid, 1 refused, 2 wrong usage or no such file.\n\n"
+		"features:"
+#define X(id, option, ...) " " option
+		SVM_FEATURES(X)
+#undef X
+		" umip la57 fsgsbase pcid xsave smep smap pku shstk lm nx svm ffxsr tce lmsle mcommit intwb\n"
+		"default: " DEFAULTS "\n",
+	.example = "  standin explain --fields --features=shstk,-npt vmcb image.bin\n",
+};

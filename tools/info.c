@@ -133,16 +133,26 @@ static void print_json(const struct answers *a)
 	printf("}\n");
 }
 
-int verb_info(int argc, char **argv)
+enum { INFO_JSON = CLI_LONG(0) };
+static const struct cli_option info_options[] = {
+	{ INFO_JSON, "json", NULL, "for programs, instead of tables" },
+	{ 0 },
+};
+
+static int info_fn(const struct verb *v, int argc, char **argv)
 {
 	static struct answers a;
 	bool json = false;
+	struct cli c;
+	int id;
 
-	for (int i = 1; i < argc; i++) {
-		if (strcmp(argv[i], "--json"))
-			return usage("info: unknown option");
-		json = true;
-	}
+	cli_begin(&c, v, argc, argv);
+	while ((id = cli_next(&c)) > 0)
+		json |= id == INFO_JSON;
+	if (id != CLI_END)
+		return cli_status(id);
+	if (c.at < argc)
+		return cli_error(v, "'%s' is not expected", argv[c.at]);
 	/* Never ask a real node by accident: the marker is the preload's. */
 	if (!dlsym(RTLD_DEFAULT, "standin_preload_version")) {
 		char *again[] = { (char *)"standin", (char *)"info", json ? (char *)"--json" : NULL,
@@ -166,3 +176,10 @@ int verb_info(int argc, char **argv)
 		print_text(&a);
 	return 0;
 }
+
+const struct verb verb_info = {
+	.name = "info", .args = "[OPTION...]", .what = "capabilities, CPUID and MSRs that guests get",
+	.fn = info_fn, .options = info_options,
+	.more = "Exit status: 0, 1 standin cannot start, 2 wrong usage.\n",
+	.example = "  standin info --json | jq '.capabilities.SPLIT_IRQCHIP'\n",
+};

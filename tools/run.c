@@ -138,23 +138,37 @@ static bool set_avic(const char *kind)
 	return false;
 }
 
-int verb_run(int argc, char **argv)
-{
-	int at = 1;
+enum { RUN_AVIC = CLI_LONG(0) };
+static const struct cli_option run_options[] = {
+	{ RUN_AVIC, "avic", "KIND", "interrupt hardware that is modelled: none, avic, x2avic, x2avic-ext" },
+	{ 0 },
+};
 
-	for (; at < argc && !strncmp(argv[at], "--avic=", 7); at++)
-		if (!set_avic(argv[at] + 7))
-			return usage("run: --avic is one of none, avic, x2avic, x2avic-ext");
-	if (at < argc && !strcmp(argv[at], "--"))
-		at++;
-	else if (at < argc && argv[at][0] == '-')
-		return usage("run: unknown option");
-	if (at >= argc)
-		return usage("run: which program?");
+static int run_fn(const struct verb *v, int argc, char **argv)
+{
+	struct cli c;
+	int id;
+
+	cli_begin(&c, v, argc, argv);
+	while ((id = cli_next(&c)) > 0)
+		if (id == RUN_AVIC && !set_avic(c.arg))
+			return cli_error(v, "--avic=%s is none of none, avic, x2avic, x2avic-ext", c.arg);
+	if (id != CLI_END)
+		return cli_status(id);
+	if (c.at >= argc)
+		return cli_error(v, "which program?");
 	if (preload_env())
 		return 1;
-	check_program(argv[at]);
-	execvp(argv[at], argv + at);
-	fprintf(stderr, "standin: %s: %s\n", argv[at], strerror(errno));
+	check_program(argv[c.at]);
+	execvp(argv[c.at], argv + c.at);
+	fprintf(stderr, "standin: %s: %s\n", argv[c.at], strerror(errno));
 	return errno == ENOENT ? 127 : 126;
 }
+
+const struct verb verb_run = {
+	.name = "run", .args = "[OPTION...] [--] PROGRAM [ARG...]",
+	.what = "run a program that expects /dev/kvm", .fn = run_fn, .options = run_options, .program = true,
+	.more = "So are the programs that it starts. The exit status is the program's; 127: it is not\n"
+		"there, 126: it cannot be executed, 1: standin cannot start, 2: wrong usage.\n",
+	.example = "  standin run -- qemu-system-x86_64 -accel kvm -cpu max -m 512 ...\n",
+};

@@ -75,81 +75,224 @@ static bool live(struct trace_vm *vm, int pid)
 	return atomic_load(&vm->alive) == TRACE_VM_LIVE && vm->pid == pid;
 }
 
-static void show_counts(struct trace_area *a, int pid, u64 (*before)[TRACE_EVENT_COUNT],
-			double seconds)
+/* A process that is looked at. */
+struct target {
+	int pid;
+	struct trace_area *area;
+	u64 before[TRACE_MAX_VMS][TRACE_EVENT_COUNT];
+	u64 since;	/* ns, when `before` was read */
+};
+
+/* How often event e happened in the VMs of t since the last round. */
+static u64 counted(struct target *t, u32 e)
 {
+	struct trace_area *a = t->area;
+	u64 n = 0;
+
+	for (u32 i = 0; i < TRACE_MAX_VMS && i < atomic_load(&a->nr_vms); i++) {
+		u64 c = atomic_load(&a->vms[i].count[e]);
+
+		if (live(&a->vms[i], t->pid))
+			n += c - t->before[i][e];
+		t->before[i][e] = c;
+	}
+	return n;
+}
+
+static void show_text(struct target *t, double seconds)
+{
+	struct trace_area *a = t->area;
+	u32 shown = 0;
+
+	for (u32 i = 0; i < TRACE_MAX_VMS && i < atomic_load(&a->nr_vms); i++)
+		if (live(&a->vms[i], t->pid)) {
+			show_vm(a, &a->vms[i]);
+			shown++;
+		}
+	if (!shown)
+		printf("process %d has no VM now\n", t->pid);
 	printf("%-34s %14s %14s\n", "event", "count", "per second");
 	for (u32 e = 0; e < TRACE_EVENT_COUNT; e++) {
-		u64 n = 0;
+		u64 n = counted(t, e);
 
-		for (u32 i = 0; i < TRACE_MAX_VMS && i < atomic_load(&a->nr_vms); i++) {
-			u64 c = atomic_load(&a->vms[i].count[e]);
-
-			if (live(&a->vms[i], pid))
-				n += c - before[i][e];
-			before[i][e] = c;
-		}
 		if (n)
-			printf("%-34s %14" PRIu64 " %14.0f\n", area_event_name(e), n,
-			       (double)n / seconds);
+			printf("%-34s %14" PRIu64 " %14.0f\n", area_event_name(e), n, (double)n / seconds);
 	}
 }
 
-int verb_stat(int argc, char **argv)
+static void json_vm(const struct trace_area *a, struct trace_vm *vm)
 {
-	static u64 before[TRACE_MAX_VMS][TRACE_EVENT_COUNT];
-	struct sigaction sa = { .sa_handler = on_signal };
-	double interval = 1;
-	long rounds = 1;
-	int pid = 0, status = 0;
-	struct trace_area *a;
+	static const char *const chips[] = { "none", "full", "split" };
+	static const char *const modes[] = { "quirked", "enabled", "disabled" };
+	u32 chip = atomic_load(&vm->irqchip), mode = atomic_load(&vm->eoi_mode);
+	u32 mask = atomic_load(&vm->inhibits);
+	bool more = false;
 
-	for (int at = 1; at < argc; at++) {
-		if (!strcmp(argv[at], "-i") && at + 1 < argc)
-			interval = atof(argv[++at]);
-		else if (!strcmp(argv[at], "-n") && at + 1 < argc)
-			rounds = atol(argv[++at]);
-		else if (argv[at][0] != '-' && !pid)
-			pid = atoi(argv[at]);
+	printf("{\"vm\": %u, \"vcpus\": %u, \"irqchip\": \"%s\", \"suppress_eoi_broadcast\": \"%s\", "
+	       "\"avic_max_id\": %u, \"inhibits\": [", vm->serial, atomic_load(&vm->nr_vcpus),
+	       chip < ARRAY_SIZE(chips) ? chips[chip] : "?", mode < ARRAY_SIZE(modes) ? modes[mode] : "?",
+	       atomic_load(&vm->avic_max_id));
+	for (u32 i = 0; i < TRACE_REASONS; i++) {
+		u32 times = atomic_load(&vm->why[i].times);
+		u64 tsc = atomic_load(&vm->why[i].tsc);
+
+		if (!times && !(mask & BIT(i)))
+			continue;
+		printf("%s{\"reason\": \"%s\", \"now\": %s, \"times\": %u, \"vcpu\": %d, \"seconds_ago\": ",
+		       more ? ", " : "", trace_inhibit_name(i), mask & BIT(i) ? "true" : "false", times,
+		       atomic_load(&vm->why[i].vcpu));
+		if (tsc)
+			printf("%.3f}", (double)(now_ns() - trace_ns(a, tsc)) / 1e9);
 		else
-			return usage("stat: unknown option");
+			printf("null}");
+		more = true;
 	}
-	if (pid <= 0 || interval <= 0 || interval > 86400)
-		return usage("stat: which process?");
-	a = area_of_pid(pid);
-	if (!a)
-		return 1;
-	sigaction(SIGINT, &sa, NULL);
-	sigaction(SIGTERM, &sa, NULL);
-	for (u32 i = 0; i < TRACE_MAX_VMS; i++)
-		for (u32 e = 0; e < TRACE_EVENT_COUNT; e++)
-			before[i][e] = atomic_load(&a->vms[i].count[e]);
-	atomic_store(&a->counted, ~0ull);
-	atomic_store(&a->watched, ~0ull);
-	for (long n = 0; (rounds <= 0 || n < rounds) && !stop; n++) {
-		struct timespec t = { (time_t)interval,
-				      (long)((interval - (double)(time_t)interval) * 1e9) };
-		u64 since = now_ns();
-		u32 shown = 0;
+	printf("]}");
+}
 
-		nanosleep(&t, NULL);
-		if (kill(pid, 0) && errno == ESRCH) {
-			fprintf(stderr, "standin: process %d has ended\n", pid);
-			status = 1;
-			break;
+/* One object a line: rounds can be read as they come. */
+static void show_json(struct target *t, double seconds)
+{
+	struct trace_area *a = t->area;
+	bool more = false;
+
+	printf("{\"pid\": %d, \"seconds\": %.3f, \"vms\": [", t->pid, seconds);
+	for (u32 i = 0; i < TRACE_MAX_VMS && i < atomic_load(&a->nr_vms); i++)
+		if (live(&a->vms[i], t->pid)) {
+			printf("%s", more ? ", " : "");
+			json_vm(a, &a->vms[i]);
+			more = true;
 		}
-		for (u32 i = 0; i < TRACE_MAX_VMS && i < atomic_load(&a->nr_vms); i++)
-			if (live(&a->vms[i], pid)) {
-				show_vm(a, &a->vms[i]);
-				shown++;
-			}
-		if (!shown)
-			printf("process %d has no VM now\n", pid);
-		show_counts(a, pid, before, (double)(now_ns() - since) / 1e9);
-		fflush(stdout);
+	printf("], \"events\": {");
+	more = false;
+	for (u32 e = 0; e < TRACE_EVENT_COUNT; e++) {
+		u64 n = counted(t, e);
+
+		if (n)
+			printf("%s\"%s\": %" PRIu64, more ? ", " : "", area_event_name(e), n);
+		more |= n != 0;
 	}
-	atomic_store(&a->counted, 0);
-	atomic_store(&a->watched, atomic_load(&a->recorded));
-	area_close(a);
+	printf("}}\n");
+}
+
+static void start(struct target *t)
+{
+	for (u32 e = 0; e < TRACE_EVENT_COUNT; e++)
+		counted(t, e);
+	t->since = now_ns();
+	atomic_store(&t->area->counted, ~0ull);
+	atomic_store(&t->area->watched, ~0ull);
+}
+
+static void finish(struct target *t)
+{
+	atomic_store(&t->area->counted, 0);
+	atomic_store(&t->area->watched, atomic_load(&t->area->recorded));
+	area_close(t->area);
+	t->area = NULL;
+}
+
+/* One look at a process. False: it has ended. */
+static bool look(struct target *t, bool json)
+{
+	u64 now = now_ns();
+	double seconds = (double)(now - t->since) / 1e9;
+
+	if (kill(t->pid, 0) && errno == ESRCH) {
+		fprintf(stderr, "standin: process %d has ended\n", t->pid);
+		finish(t);
+		return false;
+	}
+	t->since = now;
+	if (json)
+		show_json(t, seconds);
+	else
+		show_text(t, seconds);
+	return true;
+}
+
+/* Rounds over all that live. 1: one has ended, or nobody reads. */
+static int follow(struct target *targets, int nr, double interval, u64 rounds, bool json)
+{
+	struct timespec pause = { (time_t)interval, (long)((interval - (double)(time_t)interval) * 1e9) };
+	int left = nr, status = 0;
+
+	for (u64 n = 0; left && (!rounds || n < rounds) && !stop; n++) {
+		nanosleep(&pause, NULL);
+		for (int i = 0; i < nr; i++)
+			if (targets[i].area && !look(&targets[i], json)) {
+				left--;
+				status = 1;
+			}
+		if (fflush(stdout))
+			return 1;
+	}
 	return status;
 }
+
+enum { STAT_JSON = CLI_LONG(0) };
+static const struct cli_option stat_options[] = {
+	{ 'i', "interval", "SECONDS", "length of a round (1)" },
+	{ 'n', "rounds", "COUNT", "how many (1); 0: until it is interrupted" },
+	{ STAT_JSON, "json", NULL, "for programs: one object a line, for each process in each round" },
+	{ 0 },
+};
+
+static int stat_fn(const struct verb *v, int argc, char **argv)
+{
+	struct sigaction sa = { .sa_handler = on_signal };
+	struct target *targets;
+	double interval = 1;
+	bool json = false;
+	int id, nr, status = 1;
+	u64 rounds = 1, pid;
+	struct cli c;
+
+	cli_begin(&c, v, argc, argv);
+	while ((id = cli_next(&c)) > 0) {
+		if (id == 'i' && !cli_seconds(v, "--interval", c.arg, 86400, &interval))
+			return EXIT_USAGE;
+		if (id == 'n' && !cli_number(v, "--rounds", c.arg, 0, 1ull << 62, &rounds))
+			return EXIT_USAGE;
+		json |= id == STAT_JSON;
+	}
+	if (id != CLI_END)
+		return cli_status(id);
+	nr = argc - c.at;
+	if (!nr)
+		return cli_error(v, "which process?");
+	targets = calloc((size_t)nr, sizeof(*targets));
+	if (!targets) {
+		fprintf(stderr, "standin: stat: %s\n", strerror(errno));
+		return 1;
+	}
+	for (int i = 0; i < nr; i++) {
+		if (!cli_number(v, "PID", argv[c.at + i], 1, 0x7fffffff, &pid)) {
+			status = EXIT_USAGE;
+			goto out;
+		}
+		targets[i].pid = (int)pid;
+		targets[i].area = area_of_pid((int)pid);
+		if (!targets[i].area)
+			goto out;
+	}
+	sigaction(SIGINT, &sa, NULL);
+	sigaction(SIGTERM, &sa, NULL);
+	for (int i = 0; i < nr; i++)
+		start(&targets[i]);
+	status = follow(targets, nr, interval, rounds, json);
+out:
+	for (int i = 0; i < nr; i++)
+		if (targets[i].area)
+			finish(&targets[i]);
+	free(targets);
+	return status;
+}
+
+const struct verb verb_stat = {
+	.name = "stat", .args = "[OPTION...] PID...",
+	.what = "VMs of processes, why APIC acceleration is off, events per second", .fn = stat_fn,
+	.options = stat_options,
+	.more = "Exit status: 0, 1 a process is not on standin or has ended, 2 wrong usage.\n",
+	.example = "  standin stat --interval=5 --rounds=0 $(pidof qemu-system-x86_64)\n",
+};

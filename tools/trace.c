@@ -122,7 +122,28 @@ static int follow(struct session *s, pid_t child, int pid, double seconds)
 	}
 }
 
-int verb_trace(int argc, char **argv)
+/* Is all of a file on the disk? Otherwise the exit status has to tell. */
+static void written(FILE *f, const char *base, const char *suffix, int *status)
+{
+	bool bad = f && ferror(f);
+
+	errno = 0;
+	if (!f || (!fclose(f) && !bad))
+		return;
+	fprintf(stderr, "standin: %s.%s: %s\n", base, suffix, errno ? strerror(errno) : "write error");
+	if (!*status)
+		*status = 1 << 8;
+}
+
+static const struct cli_option trace_options[] = {
+	{ 'o', "output", "BASE", "names of the files: BASE.txt, BASE.json (standin-trace)" },
+	{ 'e', "events", "LIST", "wildcards with commas; else all but kvm_entry and kvm_exit" },
+	{ 't', "time", "SECONDS", "then stop" },
+	{ 'p', "pid", "PID", "a process that is running on standin already" },
+	{ 0 },
+};
+
+static int trace_fn(const struct verb *v, int argc, char **argv)
 {
 	const char *base = "standin-trace", *events = NULL;
 	struct session s = { 0 };
@@ -130,34 +151,30 @@ int verb_trace(int argc, char **argv)
 	char path[256] = "";
 	FILE *json = NULL;
 	double seconds = 0;
-	int pid = 0, at = 1, status = 0;
+	int id, status = 0;
+	u64 mask, pid = 0;
 	pid_t child = 0;
-	u64 mask;
+	struct cli c;
 
-	for (; at < argc && argv[at][0] == '-'; at++) {
-		if (!strcmp(argv[at], "--")) {
-			at++;
-			break;
-		}
-		if (at + 1 >= argc)
-			return usage("trace: an option lacks its value");
-		if (!strcmp(argv[at], "-o"))
-			base = argv[++at];
-		else if (!strcmp(argv[at], "-e"))
-			events = argv[++at];
-		else if (!strcmp(argv[at], "-p"))
-			pid = atoi(argv[++at]);
-		else if (!strcmp(argv[at], "-t"))
-			seconds = atof(argv[++at]);
-		else
-			return usage("trace: unknown option");
+	cli_begin(&c, v, argc, argv);
+	while ((id = cli_next(&c)) > 0) {
+		if (id == 'o')
+			base = c.arg;
+		if (id == 'e')
+			events = c.arg;
+		if (id == 'p' && !cli_number(v, "--pid", c.arg, 1, 0x7fffffff, &pid))
+			return EXIT_USAGE;
+		if (id == 't' && !cli_seconds(v, "--time", c.arg, 1e9, &seconds))
+			return EXIT_USAGE;
 	}
-	if (!pid == (at >= argc))
-		return usage("trace: give a program or -p PID");
+	if (id != CLI_END)
+		return cli_status(id);
+	if (!pid == (c.at >= argc))
+		return cli_error(v, pid ? "a program or --pid, not both" : "which program, or --pid?");
 	mask = area_events(events);
 	if (!mask)
-		return usage("trace: -e matches no event");
-	s.rd.area = pid ? area_of_pid(pid) : area_make(path, sizeof(path));
+		return cli_error(v, "--events=%s matches no event", events);
+	s.rd.area = pid ? area_of_pid((int)pid) : area_make(path, sizeof(path));
 	if (!s.rd.area)
 		return 1;
 	s.text = create(base, ".txt");
@@ -174,13 +191,13 @@ int verb_trace(int argc, char **argv)
 	sigaction(SIGINT, &sa, NULL);
 	sigaction(SIGTERM, &sa, NULL);
 	if (!pid) {
-		child = start(argv + at, path);
+		child = start(argv + c.at, path);
 		if (child < 0) {
 			status = 1 << 8;
 			goto out;
 		}
 	}
-	status = follow(&s, child, pid, seconds);
+	status = follow(&s, child, (int)pid, seconds);
 	watch(s.rd.area, 0);
 	drain(&s);
 	spans_end(s.spans, s.last_ns);
@@ -191,10 +208,8 @@ int verb_trace(int argc, char **argv)
 	if (s.records)
 		spans_report(s.spans, stderr);
 out:
-	if (s.text && fclose(s.text))
-		fprintf(stderr, "standin: %s.txt: %s\n", base, strerror(errno));
-	if (json && fclose(json))
-		fprintf(stderr, "standin: %s.json: %s\n", base, strerror(errno));
+	written(s.text, base, "txt", &status);
+	written(json, base, "json", &status);
 	if (s.spans)
 		spans_free(s.spans);
 	area_close(s.rd.area);
@@ -202,3 +217,12 @@ out:
 		unlink(path);
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
+
+const struct verb verb_trace = {
+	.name = "trace", .args = "[OPTION...] [--] PROGRAM [ARG...]",
+	.what = "events under KVM's names: BASE.txt as ftrace prints them, BASE.json for Perfetto", .fn = trace_fn,
+	.options = trace_options, .program = true,
+	.more = "At the end a table of interrupts by vector is printed. Exit status: the program's; 0 with\n"
+		"--pid; 1 a file could not be written or standin cannot start, 2 wrong usage.\n",
+	.example = "  standin trace -e 'kvm_*eoi*,kvm_apic*' -- qemu-system-x86_64 -accel kvm ...\n",
+};
