@@ -23,15 +23,18 @@ int abi_start(void);
 /* From a handler of SIGSEGV, SIGBUS, SIGFPE, SIGILL or SIGTRAP: true when the signal was ours and
  * has been dealt with. Async-signal-safe, as is the next. */
 bool abi_fault(int sig, void *siginfo, void *ucontext);
-/* A signal handler of the program is about to run: end this thread's KVM_RUN. */
+/* A signal for a handler of the program has come: end this thread's KVM_RUN. */
 void abi_signal_seen(void);
+/* vcpu_signals_wait_at() of vcpu/vcpu.h, for this thread. */
+void abi_signals_wait_at(const _Atomic u32 *n);
 /* End the KVM_RUN of this vCPU, on whatever thread. 0, or -EINVAL: h is no vCPU. */
 int abi_kick(struct handle *h);
 /* May this signal not reach the program, because only KVM_RUN's mask opens it
  * (vcpu_signal_hold)? Async-signal-safe. */
 bool abi_signal_hold(int sig);
-/* These signals may come while KVM_RUN's mask is in force: set by whoever owns the handlers. */
-void abi_set_signals_prepare(void (*fn)(u64 set));
+/* Set by whoever owns the handlers. prepare: these signals may come while KVM_RUN's mask is in force.
+ * restored: it is no longer, and the thread's own mask is this. */
+void abi_set_signal_hooks(void (*prepare)(u64 set), void (*restored)(u64 mask));
 /* The program has mapped h's descriptor at p: put in what is not the descriptor's own. */
 int abi_mapped(struct handle *h, void *p, size_t len, int prot, int flags, off_t off);
 /* AVIC is modelled (kvm_amd's parameter of that name). */

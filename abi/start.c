@@ -52,9 +52,15 @@ bool abi_signal_hold(int sig)
 	return vcpu_signal_hold(sig);
 }
 
-void abi_set_signals_prepare(void (*fn)(u64 set))
+void abi_set_signal_hooks(void (*prepare)(u64 set), void (*restored)(u64 mask))
 {
-	vcpu_signals_prepare = fn;
+	vcpu_signals_prepare = prepare;
+	vcpu_signals_restored = restored;
+}
+
+void abi_signals_wait_at(const _Atomic u32 *n)
+{
+	vcpu_signals_wait_at(n);
 }
 
 /* The coalesced ring belongs to the VM: every vCPU's page 2 shows the same memory. */

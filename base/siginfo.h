@@ -2,10 +2,10 @@
 /*
  * base/siginfo.h - a fault, or a signal that somebody sent?
  *
- * kill(2), sigqueue(3), timers and tgkill(2) leave an si_code of 0 or less, and what the interrupted
- * instruction did has a positive one (sigaction(2)). Two positive ones are news of something else
- * than that instruction: BUS_MCEERR_AO (memory that is broken but that nobody has read) and
- * TRAP_PERF (a performance event of the program's).
+ * kill(2), sigqueue(3), timers and tgkill(2) leave an si_code of 0 or less, and what the
+ * interrupted instruction did has a positive one (sigaction(2)). Two positive ones are news of
+ * something else than that instruction: BUS_MCEERR_AO (memory that is broken but that nobody has
+ * read) and TRAP_PERF (a performance event of the program's).
  */
 #ifndef BASE_SIGINFO_H
 #define BASE_SIGINFO_H

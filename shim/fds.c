@@ -18,9 +18,9 @@ EXPORT int close(int fd)
 	if (unlikely(handle_any())) {
 		int saved = errno;
 
-		shim_busy++;
+		shim_enter();
 		handle_closed(fd, h);
-		shim_busy--;
+		shim_leave();
 		errno = saved;
 	}
 	return r;
@@ -39,9 +39,9 @@ static bool irqfd_written(int fd, u64 value)
 	if (value != 1 || shim_busy)
 		return false;
 	saved = errno;
-	shim_busy++;
+	shim_enter();
 	ours = handle_own_process() && abi_irqfd_written(fd);
-	shim_busy--;
+	shim_leave();
 	errno = saved;
 	return ours;
 }
@@ -83,14 +83,14 @@ static bool other_copied(int from, int to)
 	struct handle *h;
 	bool usable;
 
-	shim_busy++;
+	shim_enter();
 	/* The entry of a number that was closed without us knowing, by fclose() for one. */
 	handle_closed(from, NULL);
 	h = handle_get(to);
 	usable = !h || h->kind == HANDLE_SYSTEM || !handle_foreign_mm(h);
 	if (h)
 		handle_put(h);
-	shim_busy--;
+	shim_leave();
 	errno = saved;
 	return usable;
 }
@@ -101,9 +101,9 @@ static int copied_anywhere(struct handle *h, int from, int to)
 	shim_path_fd_copied(from, to);
 	if (likely(note_copy(h, to)) || other_copied(from, to))
 		return to;
-	shim_busy++;
+	shim_enter();
 	handle_close_own(to);
-	shim_busy--;
+	shim_leave();
 	errno = EBADF;
 	return -1;
 }

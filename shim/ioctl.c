@@ -11,23 +11,25 @@
 #include "abi/abi.h"
 
 _Thread_local u32 shim_busy;
+_Thread_local struct deferred shim_deferred;
 
 static int ioctl_ours(struct handle *h, unsigned long request, unsigned long arg)
 {
 	static _Thread_local bool ready __attribute__((tls_model("initial-exec")));
 	long r = 0;
 
+	shim_enter();
 	/* A system fd that came through exec or a socket is used without any open(). */
 	if (unlikely(!ready)) {
 		r = shim_engine_start();
 		shim_thread_ready();
 		ready = !r;
 	}
-	shim_busy++;
 	if (likely(!r))
 		r = abi_ioctl(h, request, arg);
 	handle_put(h);
-	shim_busy--;
+	/* Nothing is held here any more, and errno is set behind the program's handlers. */
+	shim_leave();
 	return (int)shim_ret(r);
 }
 

@@ -26,6 +26,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "base/deferred.h"
 #include "base/types.h"
 
 #define EXPORT __attribute__((visibility("default")))
@@ -97,8 +98,30 @@ static inline long shim_ret(long r)
 	return -1;
 }
 
-/* This thread is inside one of our functions: a signal handler must not take its locks. */
+/*
+ * Between these two this thread is inside one of our functions: the program's signal handlers wait
+ * until it is out of the outermost one (base/deferred.h). The last leave may not return: a
+ * handler that jumps away.
+ */
 extern _Thread_local u32 shim_busy __attribute__((tls_model("initial-exec")));
+extern _Thread_local struct deferred shim_deferred __attribute__((tls_model("initial-exec")));
+
+static inline void shim_enter(void)
+{
+	if (unlikely(atomic_load_explicit(&shim_deferred.n, memory_order_relaxed)) && !shim_busy)
+		deferred_again(&shim_deferred);
+	shim_busy++;
+	atomic_signal_fence(memory_order_seq_cst);
+}
+
+static inline void shim_leave(void)
+{
+	atomic_signal_fence(memory_order_seq_cst);
+	shim_busy--;
+	atomic_signal_fence(memory_order_seq_cst);
+	if (unlikely(atomic_load_explicit(&shim_deferred.n, memory_order_relaxed)) && !shim_busy)
+		deferred_run(&shim_deferred);
+}
 
 /* -- safe.c: addresses that the program gave; none of these can fault -- */
 bool shim_can_read(const void *p, size_t n);

@@ -2,10 +2,11 @@
 /*
  * shim/signal.c - a trampoline before every signal handler of the program.
  *
- * Two reasons. KVM_RUN has to return when a signal has been delivered to its thread,
- * which in user space nobody can see but the handler: the trampoline tells
- * abi_signal_seen(). And five signals may be raised by translated code or by a copy of an
- * ioctl argument: they are offered to their owners first.
+ * Two reasons. A handler is to run when a request is done, not in the middle of it, and KVM_RUN has
+ * to return when there is one to run, which in user space nobody can see but the handler: on
+ * a thread that is inside a request the trampoline puts the signal away (base/deferred.h), tells
+ * abi_signal_seen(), and shim_leave() calls the program's handler. And five signals may be raised
+ * by translated code or by a copy of an ioctl argument: they are offered to their owners first.
  *
  * sigaction() shows the program its own handlers. Protocol of struct state: writers hold
  * `lock` with all signals blocked and bracket changes with odd `seq`; the trampoline reads
@@ -21,6 +22,7 @@
 
 #include "abi/abi.h"
 #include "base/log.h"
+#include "base/siginfo.h"
 
 #define SIGNALS 65
 
@@ -151,6 +153,28 @@ static void reset_hand(struct state *s)
 	mask_restore(&old);
 }
 
+/* si_code of what marks the end of a queue: nobody else's (all others are near 0). */
+enum { QUEUE_END = -0x57d1 };
+
+static void queue_self(int sig, const siginfo_t *info)
+{
+	syscall(SYS_rt_tgsigqueueinfo, getpid(), syscall(SYS_gettid), sig, info);
+}
+
+/* `info` was the first of the signals that are queued for this thread: bring it to the front. */
+static void queue_front(int sig, const siginfo_t *info)
+{
+	const struct timespec now = { 0 };
+	siginfo_t end = { .si_signo = sig, .si_code = QUEUE_END }, next;
+	u64 one = BIT64(sig - 1);
+
+	queue_self(sig, &end);
+	queue_self(sig, info);
+	while (syscall(SYS_rt_sigtimedwait, &one, &next, &now, sizeof(one)) == sig &&
+	       next.si_code != QUEUE_END)
+		queue_self(sig, &next);
+}
+
 /* Only the mask of KVM_RUN has let it through: it stays pending for the program. */
 static void hold(int sig, siginfo_t *info, void *ucontext)
 {
@@ -160,7 +184,26 @@ static void hold(int sig, siginfo_t *info, void *ucontext)
 	/* Both for the rest of this handler and for what it returns to. */
 	syscall(SYS_rt_sigprocmask, SIG_BLOCK, &one, NULL, sizeof(one));
 	sigaddset(&uc->uc_sigmask, sig);
-	syscall(SYS_rt_tgsigqueueinfo, getpid(), syscall(SYS_gettid), sig, info);
+	if (sig >= SIGRTMIN)
+		queue_front(sig, info);
+	else
+		queue_self(sig, info);
+}
+
+static u64 unblockable(void)
+{
+	return atomic_load_explicit(&engine_started, memory_order_relaxed) ? fault_bits :
+	       shim_cpuid_active() ? BIT64(SIGSEGV - 1) : 0;
+}
+
+static bool put_away(int sig, const siginfo_t *info, ucontext_t *uc, const struct sigaction *a)
+{
+	struct deferred_action d = {
+		.handler = a->sa_sigaction, .mask = set_bits(&a->sa_mask), .flags = (u32)a->sa_flags,
+	};
+
+	shim_deferred.never = unblockable();
+	return deferred_take(&shim_deferred, sig, info, uc, &d);
 }
 
 static void trampoline(int sig, siginfo_t *info, void *uc)
@@ -180,8 +223,8 @@ static void trampoline(int sig, siginfo_t *info, void *uc)
 			return;
 		}
 	}
-	abi_signal_seen();
 	if (abi_signal_hold(sig)) {
+		abi_signal_seen();
 		hold(sig, info, uc);
 		errno = saved;
 		return;
@@ -195,6 +238,12 @@ static void trampoline(int sig, siginfo_t *info, void *uc)
 	}
 	if (a.sa_flags & (int)SA_RESETHAND)
 		reset_hand(s);
+	if (shim_busy && !siginfo_is_fault(sig, info) && put_away(sig, info, uc, &a)) {
+		abi_signal_seen();
+		errno = saved;
+		return;
+	}
+	abi_signal_seen();
 	errno = saved;
 	/* The kernel passes all three arguments to plain handlers as well. */
 	a.sa_sigaction(sig, info, uc);
@@ -205,12 +254,6 @@ static bool is_ours(int sig)
 {
 	return (is_engine_signal(sig) && atomic_load(&engine_started)) ||
 	       (sig == SIGSEGV && shim_cpuid_active());
-}
-
-static u64 unblockable(void)
-{
-	return atomic_load_explicit(&engine_started, memory_order_relaxed) ? fault_bits :
-	       shim_cpuid_active() ? BIT64(SIGSEGV - 1) : 0;
 }
 
 /* What the kernel is told when the program wants `a`. */
@@ -419,6 +462,7 @@ void shim_thread_ready(void)
 
 	syscall(SYS_rt_sigprocmask, SIG_UNBLOCK, &set, &old, sizeof(set));
 	withheld |= old & fault_bits;
+	abi_signals_wait_at(&shim_deferred.n);
 }
 
 /* fork() may have caught another thread in the middle of a change. */
@@ -431,7 +475,12 @@ static void fork_child(void)
 	}
 }
 
-/* abi_set_signals_prepare() */
+/* abi_set_signal_hooks() */
+static void restored(u64 mask)
+{
+	deferred_mask_restored(&shim_deferred, mask);
+}
+
 static void force(u64 set)
 {
 	for (int sig = 1; sig < SIGNALS; sig++) {
@@ -452,7 +501,7 @@ static void force(u64 set)
 
 void shim_signals_init(void)
 {
-	abi_set_signals_prepare(force);
+	abi_set_signal_hooks(force, restored);
 	if (pthread_atfork(NULL, NULL, fork_child))
 		log_error("pthread_atfork failed: signals may stop working after fork");
 }

@@ -246,6 +246,7 @@ void vcpu_mem_begin(struct vcpu *v);	/* brackets uses of guest memory outside th
 void vcpu_mem_end(struct vcpu *v);
 struct vcpu *vcpu_current(void);	/* the vCPU whose KVM_RUN this thread is in */
 void vcpu_set_current(struct vcpu *v);
+bool vcpu_signals_wait(void);	/* taken before this thread's KVM_RUN could see it */
 
 /* -- run.c -- */
 /* One pass through the engine; step: a single instruction, no injection before it. */

@@ -485,6 +485,9 @@ static int __attribute__((noinline)) run_here(struct vcpu *v)
 	}
 	atomic_store_explicit(&v->tid, thread_id, memory_order_relaxed);
 	vcpu_set_current(v);
+	/* One that came earlier has told nobody. */
+	if (unlikely(vcpu_signals_wait()))
+		atomic_store(&p->signal_seen, 1);
 	crowd_join(v, true);
 	nested_quirks(v);
 	if (unlikely(p->sigmask_set)) {
@@ -511,8 +514,13 @@ static int __attribute__((noinline)) run_here(struct vcpu *v)
 	vcpu_trace(kvm_userspace_exit, v, v->run->exit_reason, (u64)(s64)r);
 	atomic_store_explicit(&v->in_guest, 0, memory_order_release);
 	if (unlikely(masked)) {
+		u64 mask;
+
 		swap_mask(&saved, NULL);
 		atomic_store(&p->held, 0);
+		__builtin_memcpy(&mask, &saved, sizeof(mask));
+		if (vcpu_signals_restored)
+			vcpu_signals_restored(mask);
 	}
 	/* After any other exit user space may leave the vCPU alone for long. */
 	if (r || (v->run->exit_reason != KVM_EXIT_IO && v->run->exit_reason != KVM_EXIT_MMIO))

@@ -365,6 +365,18 @@ void vcpu_irq_wake(void *vcpu, enum irq_wake why)
 }
 
 void (*vcpu_signals_prepare)(u64 set);
+void (*vcpu_signals_restored)(u64 mask);
+static __thread const _Atomic u32 *waiting __attribute__((tls_model("initial-exec")));
+
+void vcpu_signals_wait_at(const _Atomic u32 *n)
+{
+	waiting = n;
+}
+
+bool vcpu_signals_wait(void)
+{
+	return waiting && atomic_load_explicit(waiting, memory_order_relaxed);
+}
 
 bool vcpu_signal_hold(int sig)
 {

@@ -179,6 +179,11 @@ void vcpu_end_run(struct vcpu *v);
  */
 bool vcpu_signal_hold(int sig);
 extern void (*vcpu_signals_prepare)(u64 set);
+/* KVM_RUN has put the thread's mask back to this. Set by the shim at start. */
+extern void (*vcpu_signals_restored)(u64 mask);
+/* How many handlers of this thread wait for its request to be done (base/deferred.h): KVM_RUN does not
+ * enter the guest while it is not 0. A thread that never calls this has none. */
+void vcpu_signals_wait_at(const _Atomic u32 *n);
 /*
  * From the handler of a SIGSEGV or SIGBUS that translated code has not raised: true when
  * this thread's KVM_RUN touched guest memory that is gone; the context has been changed so
