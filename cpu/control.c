@@ -307,8 +307,6 @@ int exec_smsw(struct cpu *c, const struct insn *in)
 	u16 v = c->cr0;
 	int r;
 
-	if (umip_blocks(c))
-		return gp0(c);
 	if (!in->has_mem) {
 		insn_set_reg(c, in->rm, in->opsize, c->cr0);
 		return CPU_OK;

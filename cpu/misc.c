@@ -81,7 +81,7 @@ int exec_rdtscp(struct cpu *c, const struct insn *in)
 {
 	int r;
 
-	if (!c->has_rdtscp)
+	if (!c->has_tsc_aux)
 		return cpu_raise(c, EXC_UD);
 	r = exec_rdtsc(c, in);
 	if (r == CPU_OK)
@@ -97,7 +97,7 @@ int exec_rdpmc(struct cpu *c, const struct insn *in)
 
 int exec_rdpid(struct cpu *c, const struct insn *in)
 {
-	if (!c->has_rdtscp)
+	if (!c->has_tsc_aux)
 		return cpu_raise(c, EXC_UD);
 	c->gpr[in->rm] = (u32)c->tsc_aux;
 	return CPU_OK;

@@ -53,8 +53,6 @@ static int store_dtr(struct cpu *c, const struct insn *in, const struct cpu_dtr 
 {
 	struct { u16 limit; u64 base; } __attribute__((packed)) v = { t->limit, t->base };
 
-	if (umip_blocks(c))
-		return gp0(c);
 	/* AMD stores all 32 bits of the base with any operand size (APM3 SGDT). */
 	return store(c, in, &v, in->mode == 8 ? 10 : 6);
 }
@@ -167,8 +165,6 @@ int exec_ltr(struct cpu *c, const struct insn *in)
 
 static int store_sel(struct cpu *c, const struct insn *in, u16 sel)
 {
-	if (umip_blocks(c))
-		return gp0(c);
 	if (in->has_mem)
 		return store(c, in, &sel, 2);
 	insn_set_reg(c, in->rm, in->opsize, sel);

@@ -388,12 +388,13 @@ struct cpu {
 	const struct insn *accessing;
 
 	/* -- fixed by the vCPU's CPUID -- */
+	u64 insn_missing;	/* enum insn_feature that it lacks: see engine_cpuid_changed() */
 	u64 cr4_reserved;	/* bits a MOV to CR4 may not set */
 	u64 efer_reserved;
 	u64 xcr0_supported;
 	u8 maxphyaddr;		/* bits */
 	u8 has_nx, has_1g_pages, has_pcid, has_smep, has_smap, has_umip,
-	   has_fsgsbase, has_rdtscp, has_xsave, has_xgetbv1, has_lm, has_syscall;
+	   has_fsgsbase, has_tsc_aux, has_xsave, has_xgetbv1, has_lm, has_syscall;
 	u8 sysenter_in_lm;	/* not an AMD CPU: SYSENTER is there in long mode too */
 	u8 cpuid_faults;	/* CPUID is for ring 0 only (MISC_FEATURES_ENABLES) */
 

@@ -4,7 +4,7 @@
 
 #include "engine/engine_priv.h"
 
-ZydisDecoder engine_decoder[3];
+ZydisDecoder engine_decoder[3], engine_decoder_older[3];
 
 static const ZydisMachineMode machine_modes[3] = {
 	ZYDIS_MACHINE_MODE_LEGACY_16, ZYDIS_MACHINE_MODE_LEGACY_32, ZYDIS_MACHINE_MODE_LONG_64,
@@ -23,6 +23,10 @@ __attribute__((constructor)) static void decoder_init(void)
 		ZydisDecoderEnableMode(&engine_decoder[i], ZYDIS_DECODER_MODE_CET, ZYAN_FALSE);
 		ZydisDecoderEnableMode(&engine_decoder[i], ZYDIS_DECODER_MODE_MPX, ZYAN_FALSE);
 		ZydisDecoderEnableMode(&engine_decoder[i], ZYDIS_DECODER_MODE_CLDEMOTE, ZYAN_FALSE);
+		/* What F3 0F BC and F3 0F BD were before BMI1 and LZCNT (APM3 TZCNT, LZCNT). */
+		engine_decoder_older[i] = engine_decoder[i];
+		ZydisDecoderEnableMode(&engine_decoder_older[i], ZYDIS_DECODER_MODE_TZCNT, ZYAN_FALSE);
+		ZydisDecoderEnableMode(&engine_decoder_older[i], ZYDIS_DECODER_MODE_LZCNT, ZYAN_FALSE);
 	}
 }
 

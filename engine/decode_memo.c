@@ -10,6 +10,7 @@
 #include <stddef.h>
 
 #include "base/mem.h"
+#include "engine/insns.h"
 #include "engine/translate_priv.h"
 
 #define MEMO_BITS 13	/* with 2 MiB in all, one huge page where the host has them */
@@ -187,6 +188,11 @@ ZyanStatus decode_afresh(struct translator *t, struct di *d, const u8 *p, u32 n)
 
 	if (!ZYAN_SUCCESS(st))
 		return st;
+	/* The guest's CPU is older than the prefix: that of LZCNT is ignored, and it is BSR. */
+	if (unlikely(t->e->c->insn_missing & (NEED(LZCNT) | NEED(BMI1))) &&
+	    (insn_rows[t->zi.mnemonic].rules & R_OLDER) &&
+	    (insn_row(&t->zi).features & t->e->c->insn_missing))
+		ZydisDecoderDecodeFull(&engine_decoder_older[t->mode & MODE_SIZE], p, n, &t->zi, t->op);
 	cpu_zero_words((u64 *)d, DI_WORDS);
 	insn_from_zydis(&d->in, &t->zi, t->op, p, t->mode & MODE_SIZE);
 	classify(t, d);
@@ -226,4 +232,5 @@ ZyanStatus decode_one(struct translator *t, struct di *d, const u8 *p, u32 n)
 void memo_free(struct translator *t)
 {
 	pages_free(t->memo, MEMO_BYTES);
+	t->memo = NULL;
 }

@@ -56,6 +56,9 @@ static inline void engine_kick(struct cpu *c)
 /* The short cuts of this CPU; c->apic_page says when the first two may be taken. */
 void engine_set_apic(struct cpu *c, const struct cpu_apic_ops *ops);
 
+/* The guest's CPUID is another one: these are the instructions it lacks (enum insn_feature). */
+void engine_cpuid_changed(struct cpu *c, u64 missing);
+
 /* Bring the guest's vector state into c->xsave (XSAVE standard form, no
  * compaction) so that C may read, change or clobber it. Idempotent. */
 void engine_fpu_save(struct cpu *c);

@@ -341,7 +341,7 @@ enum unit_way {
 /* decode.c */
 int insn_from_zydis(struct insn *in, const ZydisDecodedInstruction *zi,
 		    const ZydisDecodedOperand *op, const u8 *bytes, u32 mode_size);
-extern ZydisDecoder engine_decoder[3];
+extern ZydisDecoder engine_decoder[3], engine_decoder_older[3];
 s64 insn_bit_displacement(u64 offset, u32 size);
 
 /* cache.c */

@@ -61,6 +61,15 @@ void translator_narrow(struct engine *e, struct unit *u)
 	cache_kill_unit(e, u);
 }
 
+void engine_cpuid_changed(struct cpu *c, u64 missing)
+{
+	if (c->insn_missing == missing)
+		return;
+	c->insn_missing = missing;
+	memo_free(c->engine->tr);
+	engine_flush_all(c);
+}
+
 bool translator_full(const struct engine *e)
 {
 	return !translator_room(e, RESERVE / 2);

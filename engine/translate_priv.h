@@ -67,6 +67,7 @@ struct di {
 	struct encoding enc;
 	u16 fl_read, fl_kill;	/* arithmetic flags */
 	u16 gpr_written;
+	u16 rules;	/* enum insn_rule (engine/insns.h) */
 	u8 cls;
 	u8 n_acc;
 	u8 greg;		/* the register of CL_PUSH_REG, CL_POP_REG and of `add` */

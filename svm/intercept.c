@@ -7,58 +7,34 @@
  * mode, CPL and permission checks come first, faults of memory operands and
  * bad values after).
  */
-#include <Zydis/Zydis.h>
-
 #include "cpu/access.h"
+#include "engine/insns.h"
 #include "svm/svm_priv.h"
 
-enum {
-	CPL0 = 1,	/* #GP at another CPL comes first */
-	PROT = 2,	/* #UD in real and virtual-8086 mode comes first */
-	UMIP = 4,	/* #GP of CR4.UMIP comes first */
-	TSC = 8,	/* #GP of CR4.TSD comes first */
-	UD_CPL = 16,	/* #UD at another CPL comes first */
+typedef bool test_fn(struct cpu *c, const struct insn *in, int *res);
+static test_fn mov, lmsw, clts, int3, into, int1, pause_insn, vmcall, rdpmc, xsetbv, invlpg,
+	       invpcid, int_n;
+
+/* Those that are more than one bit: FN in the table. */
+#define SPECIAL(X) \
+	X(MOV, mov) X(LMSW, lmsw) X(CLTS, clts) X(INT, int_n) X(INT3, int3) X(INTO, into) \
+	X(INT1, int1) X(PAUSE, pause_insn) X(VMCALL, vmcall) X(RDPMC, rdpmc) X(XSETBV, xsetbv) \
+	X(INVLPG, invlpg) X(INVPCID, invpcid) X(RDMSR, svm_intercept_msr) \
+	X(WRMSR, svm_intercept_msr) X(IN, svm_intercept_io) X(OUT, svm_intercept_io) \
+	X(INSB, svm_intercept_io) X(INSW, svm_intercept_io) X(INSD, svm_intercept_io) \
+	X(OUTSB, svm_intercept_io) X(OUTSW, svm_intercept_io) X(OUTSD, svm_intercept_io)
+
+static test_fn *const special[ZYDIS_MNEMONIC_MAX_VALUE + 1] = {
+#define X(m, function) [ZYDIS_MNEMONIC_##m] = function,
+	SPECIAL(X)
+#undef X
 };
 
-typedef bool test_fn(struct cpu *c, const struct insn *in, int *res);
-static test_fn mov, lmsw, clts, int3, into, int1, pause_insn, vmcall, rdtscp, rdpmc, xsetbv,
-	       invlpg, invpcid, int_n;
-
-/* One bit: X(mnemonic, intercept, what comes first). */
-#define PLAIN(X) \
-	X(SIDT, SIDT, UMIP) X(SGDT, SGDT, UMIP) X(SLDT, SLDT, PROT | UMIP) \
-	X(STR, STR, PROT | UMIP) X(LIDT, LIDT, CPL0) X(LGDT, LGDT, CPL0) \
-	X(LLDT, LLDT, PROT | CPL0) X(LTR, LTR, PROT | CPL0) X(RDTSC, RDTSC, TSC) \
-	X(PUSHF, PUSHF, 0) X(PUSHFD, PUSHF, 0) X(PUSHFQ, PUSHF, 0) \
-	X(POPF, POPF, 0) X(POPFD, POPF, 0) X(POPFQ, POPF, 0) \
-	X(CPUID, CPUID, 0) X(RSM, RSM, 0) \
-	X(IRET, IRET, 0) X(IRETD, IRET, 0) X(IRETQ, IRET, 0) \
-	X(INVD, INVD, CPL0) X(WBINVD, WBINVD, CPL0) X(HLT, HLT, CPL0) \
-	X(MONITOR, MONITOR, UD_CPL) X(MWAIT, MWAIT, UD_CPL) \
-	X(VMMCALL, VMMCALL, 0) X(SMSW, CR_READ, UMIP)
-
-/* X(mnemonic, function, what comes first) */
-#define SPECIAL(X) \
-	X(MOV, mov, 0) X(LMSW, lmsw, CPL0) X(CLTS, clts, CPL0) X(INT, int_n, 0) \
-	X(INT3, int3, 0) X(INTO, into, 0) X(INT1, int1, 0) X(PAUSE, pause_insn, 0) \
-	X(VMCALL, vmcall, 0) X(RDTSCP, rdtscp, TSC) X(RDPMC, rdpmc, 0) X(XSETBV, xsetbv, 0) \
-	X(INVLPG, invlpg, CPL0) X(INVPCID, invpcid, CPL0) X(RDMSR, svm_intercept_msr, CPL0) \
-	X(WRMSR, svm_intercept_msr, CPL0) \
-	X(IN, svm_intercept_io, 0) X(OUT, svm_intercept_io, 0) X(INSB, svm_intercept_io, 0) \
-	X(INSW, svm_intercept_io, 0) X(INSD, svm_intercept_io, 0) X(OUTSB, svm_intercept_io, 0) \
-	X(OUTSW, svm_intercept_io, 0) X(OUTSD, svm_intercept_io, 0)
-
-static const struct row {
-	test_fn *fn;
-	u8 number;	/* without fn */
-	u8 first;
-	u8 used;
-} rows[ZYDIS_MNEMONIC_MAX_VALUE + 1] = {
-#define X(m, i, f) [ZYDIS_MNEMONIC_##m] = { .number = SVM_I_##i, .first = f, .used = 1 },
-	PLAIN(X)
-#undef X
-#define X(m, function, f) [ZYDIS_MNEMONIC_##m] = { .fn = function, .first = f, .used = 1 },
-	SPECIAL(X)
+/* The rest: the bit, plus one. */
+enum { SVM_I_NONE = -1, SVM_I_FN = -1 };
+static const u8 plain[ZYDIS_MNEMONIC_MAX_VALUE + 1] = {
+#define X(m, way, rules, features, fn, i) [ZYDIS_MNEMONIC_##m] = SVM_I_##i + 1,
+	INSN_SYSTEM(X)
 #undef X
 };
 
@@ -231,11 +207,6 @@ static bool vmcall(struct cpu *c, const struct insn *in, int *res)
 	return true;
 }
 
-static bool rdtscp(struct cpu *c, const struct insn *in, int *res)
-{
-	return c->has_rdtscp && exits(c, in, SVM_I_RDTSCP, 0, res);
-}
-
 static bool rdpmc(struct cpu *c, const struct insn *in, int *res)
 {
 	return (!c->cpl || (c->cr4 & CR4_PCE)) && exits(c, in, SVM_I_RDPMC, 0, res);
@@ -304,27 +275,28 @@ void svm_write_trap(struct cpu *c, const struct insn *in)
 		svm_vmexit(c, SVM_EXIT_CR_WRITE_TRAP + cr, v, 0);
 }
 
-static bool comes_first(const struct cpu *c, u32 first)
+/* The exceptions of the table's rules. */
+static bool comes_first(const struct cpu *c, u32 rules)
 {
-	if ((first & (CPL0 | UD_CPL)) && c->cpl)
+	if ((rules & R_PROT) && (cpu_real_mode(c) || cpu_v86(c)))
 		return true;
-	if ((first & PROT) && (cpu_real_mode(c) || cpu_v86(c)))
-		return true;
-	if ((first & UMIP) && (c->cr4 & CR4_UMIP) && c->cpl)
-		return true;
-	return (first & TSC) && (c->cr4 & CR4_TSD) && c->cpl;
+	if (!c->cpl)
+		return false;
+	return (rules & (R_CPL0 | R_UD_CPL)) || ((rules & R_UMIP) && (c->cr4 & CR4_UMIP)) ||
+	       ((rules & R_TSD) && (c->cr4 & CR4_TSD));
 }
 
 bool svm_intercept(struct cpu *c, const struct insn *in, int *res)
 {
-	const struct row *row = &rows[in->mnemonic];
+	test_fn *fn = special[in->mnemonic];
+	u32 bit = plain[in->mnemonic];
 
-	if (likely(!row->used))
+	if (likely(!fn && !bit))
 		return false;
 	/* LOCK is #UD, except before MOV CRn. */
 	if (unlikely((in->prefixes & PFX_LOCK) && in->mnemonic != ZYDIS_MNEMONIC_MOV))
 		return false;
-	if (comes_first(c, row->first))
+	if (comes_first(c, insn_rows[in->mnemonic].rules))
 		return false;
-	return row->fn ? row->fn(c, in, res) : exits(c, in, row->number, 0, res);
+	return fn ? fn(c, in, res) : exits(c, in, bit - 1, 0, res);
 }

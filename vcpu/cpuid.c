@@ -181,7 +181,7 @@ static void derive(struct vcpu *v)
 	c->has_smap = HAS(SMAP);
 	c->has_umip = HAS(UMIP);
 	c->has_fsgsbase = HAS(FSGSBASE);
-	c->has_rdtscp = HAS(RDTSCP) || HAS(RDPID);
+	c->has_tsc_aux = HAS(RDTSCP) || HAS(RDPID);
 	c->has_xsave = HAS(XSAVE);
 	c->has_xgetbv1 = HAS(XGETBV1);
 	c->has_lm = HAS(LM);

@@ -188,7 +188,7 @@ WR(tsc_deadline)
 
 RD(tsc_aux)
 {
-	if (!host && !v->c->has_rdtscp)
+	if (!host && !v->c->has_tsc_aux)
 		return -EINVAL;
 	*val = v->c->tsc_aux;
 	return 0;
@@ -196,7 +196,7 @@ RD(tsc_aux)
 
 WR(tsc_aux)
 {
-	if (!host && !v->c->has_rdtscp)
+	if (!host && !v->c->has_tsc_aux)
 		return -EINVAL;
 	/* Bits 63:32 are ignored by AMD's, reserved in others (SDM4 table 2-2). */
 	if (!v->p->cpuid.amd && val >> 32)

@@ -117,7 +117,7 @@ static struct cpu *fake_cpu(void)
 	c->ops = &fake_ops;
 	c->maxphyaddr = 40;
 	c->tsc_ratio = BIT64(32);
-	c->has_smap = c->has_rdtscp = 1;
+	c->has_smap = c->has_tsc_aux = 1;
 	c->efer_reserved = ~(EFER_SCE | EFER_LME | EFER_LMA | EFER_NX);
 	c->cr4_reserved = ~GENMASK64(21, 0) | CR4_LA57;
 	c->xcr0_supported = 7;
