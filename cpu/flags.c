@@ -117,11 +117,8 @@ int exec_std(struct cpu *c, const struct insn *in)
 	return CPU_OK;
 }
 
-/* CLAC and STAC: #UD outside CPL 0, not #GP (APM3). */
 static int set_ac(struct cpu *c, u64 v)
 {
-	if (!c->has_smap || c->cpl)
-		return cpu_raise(c, EXC_UD);
 	cpu_set_flags(c, v, FL_AC);
 	return CPU_OK;
 }

@@ -66,12 +66,8 @@ u64 cpu_rdtsc(const struct cpu *c)
 
 int exec_rdtsc(struct cpu *c, const struct insn *in)
 {
-	u64 t;
+	u64 t = cpu_rdtsc(c);
 
-	/* CR4.TSD restricts it to CPL 0 (APM2 3.1.3). */
-	if ((c->cr4 & CR4_TSD) && c->cpl)
-		return gp0(c);
-	t = cpu_rdtsc(c);
 	set32(c, R_RAX, t);
 	set32(c, R_RDX, t >> 32);
 	return CPU_OK;
@@ -79,14 +75,9 @@ int exec_rdtsc(struct cpu *c, const struct insn *in)
 
 int exec_rdtscp(struct cpu *c, const struct insn *in)
 {
-	int r;
-
-	if (!c->has_tsc_aux)
-		return cpu_raise(c, EXC_UD);
-	r = exec_rdtsc(c, in);
-	if (r == CPU_OK)
-		set32(c, R_RCX, c->tsc_aux);
-	return r;
+	exec_rdtsc(c, in);
+	set32(c, R_RCX, c->tsc_aux);
+	return CPU_OK;
 }
 
 /* No performance counters: every counter number is out of range. */
@@ -97,8 +88,6 @@ int exec_rdpmc(struct cpu *c, const struct insn *in)
 
 int exec_rdpid(struct cpu *c, const struct insn *in)
 {
-	if (!c->has_tsc_aux)
-		return cpu_raise(c, EXC_UD);
 	c->gpr[in->rm] = (u32)c->tsc_aux;
 	return CPU_OK;
 }
@@ -185,11 +174,9 @@ int exec_swapgs(struct cpu *c, const struct insn *in)
 {
 	u64 v = c->seg[S_GS].base;
 
-	/* 64-bit mode only: #UD elsewhere, before the CPL check (APM3 SWAPGS). */
+	/* 64-bit mode only: #UD elsewhere (APM3 SWAPGS). */
 	if (!cpu_in_64(c))
 		return cpu_raise(c, EXC_UD);
-	if (c->cpl)
-		return gp0(c);
 	c->seg[S_GS].base = c->kernel_gs_base;
 	c->kernel_gs_base = v;
 	cpu_mode_changed(c);

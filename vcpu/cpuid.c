@@ -7,14 +7,16 @@
  */
 #include <linux/kvm_para.h>
 
+#include "engine/engine.h"
+#include "engine/insns.h"
 #include "irq/lapic.h"
 #include "vcpu/cpuid.h"
 #include "vcpu/priv.h"
 
-#define OSXSAVE BIT(27)
-#define XSAVE BIT(26)
-#define MONITOR BIT(3)
-#define APIC BIT(9)
+#define ECX_OSXSAVE BIT(27)
+#define ECX_XSAVE BIT(26)
+#define ECX_MONITOR BIT(3)
+#define EDX_APIC BIT(9)
 
 static int compare(const struct kvm_cpuid_entry2 *a, u32 leaf)
 {
@@ -67,17 +69,17 @@ static void dynamic(const struct vcpu *v, struct kvm_cpuid_entry2 *e)
 
 	switch (e->function) {
 	case 1:
-		e->ecx &= ~OSXSAVE;
-		if ((e->ecx & XSAVE) && (c->cr4 & CR4_OSXSAVE))
-			e->ecx |= OSXSAVE;
-		e->edx &= ~APIC;
+		e->ecx &= ~ECX_OSXSAVE;
+		if ((e->ecx & ECX_XSAVE) && (c->cr4 & CR4_OSXSAVE))
+			e->ecx |= ECX_OSXSAVE;
+		e->edx &= ~EDX_APIC;
 		/* KVM shows the bit whenever the APIC is enabled, whatever user space gave. */
 		if (vcpu_get_apic_base((struct vcpu *)v) & APIC_BASE_EN)
-			e->edx |= APIC;
+			e->edx |= EDX_APIC;
 		if (v->cfg->disabled_quirks & KVM_X86_QUIRK_MISC_ENABLE_NO_MWAIT) {
-			e->ecx &= ~MONITOR;
+			e->ecx &= ~ECX_MONITOR;
 			if (v->p->msr.misc_enable & BIT(18))
-				e->ecx |= MONITOR;
+				e->ecx |= ECX_MONITOR;
 		}
 		break;
 	case 0xd:
@@ -166,6 +168,24 @@ static u32 pv_leaf(const struct vcpu *v)
 	return 0;
 }
 
+/*
+ * The instructions that this guest does not have. A CPUID that describes no CPU (none was set, or one
+ * without features) hides only what KVM itself intercepts: its processor would execute the rest
+ * (docs/instructions.md).
+ */
+static u64 missing_insns(const struct vcpu *v)
+{
+	const struct kvm_cpuid_entry2 *e = cpuid_find(v, 1, 0);
+	u64 missing = 0;
+
+#define X(name)						\
+	if (!cpuid_has(v, CPUID_F_##name))		\
+		missing |= NEED(name);
+	INSN_FEATURES(X)
+#undef X
+	return e && e->edx & ~EDX_APIC ? missing : missing & INSN_F_TRAPPED;
+}
+
 /* Fill in what other layers read from struct cpu. */
 static void derive(struct vcpu *v)
 {
@@ -186,6 +206,7 @@ static void derive(struct vcpu *v)
 	c->has_xgetbv1 = HAS(XGETBV1);
 	c->has_lm = HAS(LM);
 	c->has_syscall = HAS(SYSCALL);
+	engine_cpuid_changed(c, missing_insns(v));
 
 	cr4 = CR4_VME | CR4_PVI | CR4_TSD | CR4_DE | CR4_PSE | CR4_PAE | CR4_MCE | CR4_PGE |
 	      CR4_PCE | CR4_OSFXSR | CR4_OSXMMEXCPT;
