@@ -171,6 +171,7 @@ void exec_init(const char *self);
 /* -- fds.c: descriptors that are ours -- */
 long fd_call(struct door_thread *t, long nr, const u64 a[6]);
 int fd_engine_start(void);
+void fd_watch(void);	/* calls that concern descriptors are trapped from now on */
 
 /* -- filter.c -- */
 enum { DOOR_TRAP_DATA = 0xd00a };	/* SECCOMP_RET_DATA of our filter */

@@ -15,14 +15,26 @@
 
 static int start_result;
 
+static void watch_once(void)
+{
+	if (filter_install_fds())
+		log_warn("calls on descriptors of KVM are not seen: objects may live too long");
+}
+
+void fd_watch(void)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+	pthread_once(&once, watch_once);
+}
+
 static void start_once(void)
 {
 	start_result = abi_start();
 	if (start_result)
 		return;
 	signal_engine_started();
-	if (filter_install_fds())
-		log_warn("calls on descriptors of KVM are not seen: objects may live too long");
+	fd_watch();
 }
 
 int fd_engine_start(void)
@@ -166,7 +178,8 @@ static void lend(u64 message)
 	end = at + m.msg_controllen;
 	while (end - at >= sizeof(c) && !user_get(&c, user_ptr(at), sizeof(c)) &&
 	       c.cmsg_len >= sizeof(c) && c.cmsg_len <= end - at) {
-		u64 p = c.cmsg_level == SOL_SOCKET && c.cmsg_type == SCM_RIGHTS ? at + CMSG_LEN(0) : end;
+		bool rights = c.cmsg_level == SOL_SOCKET && c.cmsg_type == SCM_RIGHTS;
+		u64 p = rights ? at + CMSG_LEN(0) : end;
 
 		for (; p + sizeof(fd) <= at + c.cmsg_len; p += sizeof(fd))
 			if (!user_get(&fd, user_ptr(p), sizeof(fd)))

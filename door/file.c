@@ -175,7 +175,7 @@ static long do_open(struct door_thread *t, long nr, const u64 a[6], int dir, u64
 {
 	char path[DOOR_PATH];
 	u64 b[6];
-	long r;
+	long r, param;
 
 	if (user_path(path, user))
 		return door_pass_call(t, nr, a);	/* the kernel finds the same fault */
@@ -188,9 +188,13 @@ static long do_open(struct door_thread *t, long nr, const u64 a[6], int dir, u64
 		b[nr == SYS_open ? 0 : 1] = (u64)(uintptr_t)program_path;
 		return door_pass_call(t, nr, b);
 	}
-	r = shim_open_param(path, flags);
-	if (r != -ENOSYS)
-		return r;
+	param = shim_open_param(path, flags);
+	if (param != -ENOSYS) {
+		r = judged(t, nr, a);
+		if (r && param >= 0)
+			RAW(SYS_close, param);
+		return r ? r : param;
+	}
 	return check_device(door_pass_call(t, nr, a), flags);
 }
 
@@ -328,10 +332,10 @@ long file_call(struct door_thread *t, long nr, const u64 a[6])
 		return r ? r : about_node(nr, a);
 	}
 	if (is_own_exe(path)) {
-		if (nr == SYS_readlink)
-			return put_link(a[1], a[2]);
-		if (nr == SYS_readlinkat)
-			return put_link(a[2], a[3]);
+		if (nr == SYS_readlink || nr == SYS_readlinkat) {
+			r = judged(t, nr, a);
+			return r ? r : put_link(a[at + 1], a[at + 2]);
+		}
 		if (nr != SYS_lstat && !(flags & AT_SYMLINK_NOFOLLOW))
 			return with_exe(t, nr, a, at);
 	}

@@ -33,7 +33,8 @@ _Atomic bool filter_program_has;
 	X(readlink) X(readlinkat) \
 	X(rt_sigaction) X(rt_sigprocmask) X(sigaltstack) \
 	X(clone) X(clone3) X(fork) X(vfork) X(exit) X(execve) X(execveat) X(seccomp)
-/* From the first descriptor of ours on. */
+/* From the first descriptor of ours on, or before the first filter of the program's: given to all
+ * threads afterwards, ours would take the program's along. */
 #define DESCRIPTORS(X) \
 	X(close) X(close_range) X(dup) X(dup2) X(dup3) X(fstat) X(sendmsg) X(sendmmsg)
 
@@ -227,6 +228,8 @@ static long set_strict(struct door_thread *t)
 
 long filter_program(struct door_thread *t, long nr, const u64 a[6])
 {
+	if (nr == SYS_seccomp || a[0] == PR_SET_SECCOMP)
+		fd_watch();
 	if (nr == SYS_seccomp) {
 		if (a[0] == SECCOMP_SET_MODE_FILTER)
 			return set_filter(t, nr, a, a[2]);

@@ -85,8 +85,8 @@ static void set_auxv(char **envp, const struct image *program, const struct imag
 	}
 }
 
-/* /proc/self/cmdline, comm and exe. True: exe is the program now. */
-static bool set_names(int fd, char **argv, char **envp, const char *name)
+/* /proc/self/cmdline and comm. The kernel would not change exe while we are mapped. */
+static void set_names( char **argv, char **envp, const char *name)
 {
 	const char *base = strrchr(name, '/');
 	struct prctl_mm_map map;
@@ -98,17 +98,17 @@ static bool set_names(int fd, char **argv, char **envp, const char *name)
 
 	prctl(PR_SET_NAME, base ? base + 1 : name);
 	if (!f)
-		return false;
+		return;
 	p = fgets(line, sizeof(line), f);
 	fclose(f);
 	p = p ? strrchr(p, ')') : NULL;
 	if (!p)
-		return false;
+		return;
 	/* Field 3 comes behind the name; proc(5). */
 	for (p = strtok(p + 2, " "); p && n < 50; p = strtok(NULL, " "))
 		v[3 + n++] = strtoul(p, NULL, 10);
 	if (prctl(PR_SET_MM, PR_SET_MM_MAP_SIZE, &size, 0, 0) || size != sizeof(map) || n < 49)
-		return false;
+		return;
 	while (last[1])
 		last++;
 	map = (struct prctl_mm_map){
@@ -116,13 +116,9 @@ static bool set_names(int fd, char **argv, char **envp, const char *name)
 		.end_data = v[46], .start_brk = v[47], .brk = (u64)RAW(SYS_brk, 0),
 		.arg_start = (u64)(uintptr_t)argv[0],
 		.arg_end = (u64)(uintptr_t)*last + strlen(*last) + 1,
-		.env_start = v[50], .env_end = v[51], .exe_fd = (u32)fd,
+		.env_start = v[50], .env_end = v[51], .exe_fd = ~0u,
 	};
-	if (!prctl(PR_SET_MM, PR_SET_MM_MAP, &map, sizeof(map), 0))
-		return true;
-	map.exe_fd = ~0u;
 	prctl(PR_SET_MM, PR_SET_MM_MAP, &map, sizeof(map), 0);
-	return false;
 }
 
 /* Another libc's loader cannot load our preload object; it stays in the lists of glibc programs
@@ -199,7 +195,8 @@ int main(int argc, char **argv, char **envp)
 	find_object(argv[3]);
 	exec_init(self);
 	set_auxv(envp, &program, interp ? &loader : NULL, name);
-	file_init(set_names(fd, argv + OURS, envp, name) || !path[0] ? NULL : path);
+	set_names(argv + OURS, envp, name);
+	file_init(path);
 	close(fd);
 	start(threads_init(), name, "threads");
 	start(door_pass_init(), name, "memory");

@@ -216,7 +216,10 @@ long signal_stack(struct door_thread *t, const struct kucontext *uc, const u64 a
 	bool on = on_alt(t, (u64)uc->gregs[REG_RSP]);
 	stack_t new, old = t->alt;
 	int mode;
+	long r = PASS(t, SYS_sigaltstack, NULL, NULL);
 
+	if (r)
+		return r;
 	if (!(old.ss_flags & SS_DISABLE) && on)
 		old.ss_flags |= SS_ONSTACK;
 	if (a[0]) {

@@ -180,21 +180,37 @@ static void suspended(void)
 	IS("a handler under sigsuspend's mask can make calls", count == 1);
 }
 
-static volatile int handled_at;
+static volatile int handled, returned;
 
-static void writes(int sig)
+static void note(int sig)
 {
-	handled_at = 1;
+	handled++;
 }
 
-static void *open_later(void *arg)
-{
-	usleep(50000);
-	pthread_kill(*(pthread_t *)arg, SIGUSR1);
-	usleep(50000);
-	int fd = open("fifo", O_WRONLY);
+static pthread_t opener;
 
-	usleep(20000);
+/* Until open() has been interrupted. */
+static void *interrupt(void *arg)
+{
+	while (!returned) {
+		usleep(20000);
+		pthread_kill(opener, SIGUSR1);
+	}
+	return NULL;
+}
+
+/* Signals first, then what it waits for. */
+static void *let_open(void *arg)
+{
+	int fd;
+
+	while (handled < 3) {
+		usleep(20000);
+		pthread_kill(opener, SIGUSR1);
+	}
+	fd = open("fifo", O_WRONLY);
+	while (!returned)
+		usleep(1000);
 	close(fd);
 	return NULL;
 }
@@ -202,30 +218,29 @@ static void *open_later(void *arg)
 /* open() of a FIFO blocks: it is interrupted, or goes on, as the handler's flag says. */
 static void interrupted(void)
 {
-	pthread_t self = pthread_self(), other;
 	struct sigaction a;
+	pthread_t other;
 	int fd;
 
+	opener = pthread_self();
 	unlink("fifo");
 	mkfifo("fifo", 0600);
 	memset(&a, 0, sizeof(a));
-	a.sa_handler = writes;
+	a.sa_handler = note;
 	for (int restart = 0; restart < 2; restart++) {
 		a.sa_flags = restart ? SA_RESTART : 0;
 		sigaction(SIGUSR1, &a, NULL);
-		handled_at = 0;
-		pthread_create(&other, NULL, open_later, &self);
+		handled = returned = 0;
+		pthread_create(&other, NULL, restart ? let_open : interrupt, NULL);
 		errno = 0;
 		fd = open("fifo", O_RDONLY);
-		if (restart) {
-			IS("restarted", fd >= 0 && handled_at);
-			close(fd);
-		} else {
-			IS("EINTR", fd < 0 && errno == EINTR && handled_at);
-			fd = open("fifo", O_RDONLY);	/* let the thread go on */
-			close(fd);
-		}
+		returned = 1;
+		if (restart)
+			IS("restarted", fd >= 0 && handled >= 3);
+		else
+			IS("EINTR", fd < 0 && errno == EINTR && handled);
 		pthread_join(other, NULL);
+		close(fd);
 	}
 	unlink("fifo");
 }
