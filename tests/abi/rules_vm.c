@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* tests/abi/rules_vm.c - the VM fd: vCPUs, memory, logs, clock (facts 5.2). */
+#include <linux/capability.h>
 #include <stdlib.h>
+#include <sys/syscall.h>
 #include <time.h>
 
 #include "tests/abi/abi.h"
@@ -528,6 +530,41 @@ RULE(enable_masks, "5.4", "masks and booleans: bits outside EINVAL")
 	IS(enable(m.vm, KVM_CAP_MSR_PLATFORM_INFO, 1), 0);
 	IS(enable(m.vm, KVM_CAP_HALT_POLL, 1000), 0);
 	IS(enable(m.vm, KVM_CAP_HALT_POLL, 1ull << 32), -EINVAL);
+}
+
+RULE(enable_no_nx_pages, "5.4", "VM_DISABLE_NX_HUGE_PAGES: EPERM without CAP_SYS_BOOT; argument 0, no vCPU")
+{
+	struct __user_cap_header_struct h = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct d[2];
+
+	machine(M_NO_CPU);
+	MUST(!syscall(SYS_capget, &h, d));
+	if (d[0].effective >> CAP_SYS_BOOT & 1) {
+		IS(enable(m.vm, 220, 1), -EINVAL);
+		IS(enable(m.vm, 220, 0), 0);
+		MUST(ioctl(m.vm, KVM_CREATE_VCPU, 0) >= 0);
+		IS(enable(m.vm, 220, 0), -EINVAL);
+		d[0].effective &= ~(1u << CAP_SYS_BOOT);
+		MUST(!syscall(SYS_capset, &h, d));
+	}
+	IS(enable(m.vm, 220, 0), -EPERM);
+}
+
+RULE(enable_aperfmperf, "5.4", "X86_DISABLE_EXITS, bit 4: the guest reads APERF and MPERF, which is #GP else")
+{
+	machine(M_CPUID);
+	MUST(!enable(m.vm, KVM_CAP_X86_USER_SPACE_MSR, 3));
+	LOAD(0x66, 0xb9, 0xe7, 0, 0, 0, 0x0f, 0x32, 0xf4);
+	EQ(run(), KVM_EXIT_X86_RDMSR);
+	machine(M_NO_CPU);
+	NEED(cap(m.vm, KVM_CAP_X86_DISABLE_EXITS) & 16, "before 6.17, or the host has none");
+	IS(enable(m.vm, KVM_CAP_X86_DISABLE_EXITS, 16 | KVM_X86_DISABLE_EXITS_CSTATE), 0);
+	m.cpu = ioctl(m.vm, KVM_CREATE_VCPU, 0);
+	MUST(m.cpu >= 0 && !set_cpuid(m.cpu));
+	m.run = map_run(m.cpu);
+	LOAD(0x66, 0xb9, 0xe7, 0, 0, 0, 0x0f, 0x32, 0x66, 0x41, 0x0f, 0x32, 0xf4);
+	EQ(run(), KVM_EXIT_HLT);
+	TRUE(regs().rax || regs().rdx);
 }
 
 RULE(enable_apic_bus, "5.4",
