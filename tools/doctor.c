@@ -1,270 +1,262 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tools/doctor.c - standin doctor: would the real /dev/kvm work here, and can
- * standin run. Looks only; opens the real node with --try alone.
+ * tools/doctor.c - standin doctor: does a real KVM work here; can standin run guests, shown by one that
+ * each door runs; and what of the machine matters for that.
  */
-#include "tools/standin.h"
+#include "tools/doctor.h"
 
-#include <asm/prctl.h>
 #include <cpuid.h>
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/kvm.h>
-#include <linux/userfaultfd.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <sys/mman.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
-#ifndef MAP_FIXED_NOREPLACE
-#define MAP_FIXED_NOREPLACE 0x100000
-#endif
-#define LOW_TOP 0x80000000ul
-#define LOW_NEED (64ul << 20)
+#include "base/options.h"
+#include "tools/standin.h"
 
-static bool failed;
+enum { MAX_FACTS = 64, KVM_MAJOR = 10, KVM_MINOR = 232 };
 
-static void line(const char *verdict, const char *what, const char *detail)
+static struct fact_row {
+	enum verdict verdict;
+	const char *section, *what;
+	char detail[200];
+} facts[MAX_FACTS];
+static u32 nr_facts;
+
+void fact(enum verdict v, const char *section, const char *what, const char *fmt, ...)
 {
-	printf("  %-5s %-28s %s\n", verdict, what, detail);
-}
+	struct fact_row *f = &facts[nr_facts];
+	va_list ap;
 
-static void need(bool ok, const char *what, const char *detail)
-{
-	line(ok ? "ok" : "FAIL", what, detail);
-	failed |= !ok;
-}
-
-static void wish(bool ok, const char *what, const char *detail)
-{
-	line(ok ? "ok" : "warn", what, detail);
+	if (nr_facts == MAX_FACTS)
+		return;
+	nr_facts++;
+	f->verdict = v;
+	f->section = section;
+	f->what = what;
+	va_start(ap, fmt);
+	vsnprintf(f->detail, sizeof(f->detail), fmt, ap);
+	va_end(ap);
 }
 
 /* -- the real one -- */
 
-static void real_try(void)
+static void why_not(void)
 {
-	int fd = open("/dev/kvm", O_RDWR | O_CLOEXEC), vm;
-
-	if (fd < 0) {
-		line("no", "open", strerror(errno));
-		return;
-	}
-	vm = ioctl(fd, KVM_CREATE_VM, 0);
-	line(vm < 0 ? "no" : "ok", "KVM_CREATE_VM", vm < 0 ? strerror(errno) : "a VM can be made");
-	if (vm >= 0)
-		close(vm);
-	close(fd);
-}
-
-static void real_kvm(bool try_it)
-{
-	static const char *const modules[] = { "kvm_intel", "kvm_amd", "kvm_pvm" };
+	static const char *const modules[] = { "kvm_amd", "kvm_intel", "kvm_pvm" };
 	u32 a, b, c, d;
-	struct stat st;
-	char path[64];
 	bool virt, module = false;
+	char path[64];
 
-	printf("real /dev/kvm:\n");
 	__cpuid(1, a, b, c, d);
 	virt = c & BIT(5);	/* VMX */
-	if (c & BIT(31))
-		line("note", "this is a virtual machine", "nested virtualization must be on outside");
 	if (__get_cpuid(0x80000001, &a, &b, &c, &d))
 		virt |= c & BIT(2);	/* SVM */
-	line(virt ? "ok" : "no", "VT-x or AMD-V", virt ? "the CPU offers it" :
+	fact(virt ? FACT_OK : FACT_NO, SECTION_REAL, "VT-x or AMD-V", "%s", virt ? "the CPU offers it" :
 	     "the CPU offers neither");
 	for (size_t i = 0; i < ARRAY_SIZE(modules); i++) {
 		snprintf(path, sizeof(path), "/sys/module/%s", modules[i]);
 		if (!access(path, F_OK)) {
-			line("ok", modules[i], "module is loaded");
+			fact(FACT_OK, SECTION_REAL, "kernel module", "%s is loaded", modules[i]);
 			module = true;
 		}
 	}
 	if (!module)
-		line("no", "kvm module", "none is loaded");
-	if (stat("/dev/kvm", &st))
-		line("no", "node", strerror(errno));
-	else if (access("/dev/kvm", R_OK | W_OK))
-		line("no", "node", "exists, but you may not read and write it");
+		fact(FACT_NO, SECTION_REAL, "kernel module", "none is loaded");
+}
+
+/* Is the node the character device that KVM has everywhere? */
+static bool right_node(const char *node)
+{
+	struct stat st;
+
+	if (stat(node, &st))
+		fact(FACT_NO, SECTION_REAL, "node", "%s: %s", node, strerror(errno));
+	else if (!S_ISCHR(st.st_mode))
+		fact(FACT_NO, SECTION_REAL, "node", "%s is not a device", node);
+	else if (major(st.st_rdev) != KVM_MAJOR || minor(st.st_rdev) != KVM_MINOR)
+		fact(FACT_NO, SECTION_REAL, "node", "%s is device %u:%u; KVM's is %d:%d", node,
+		     major(st.st_rdev), minor(st.st_rdev), KVM_MAJOR, KVM_MINOR);
+	else if (access(node, R_OK | W_OK))
+		fact(FACT_NO, SECTION_REAL, "node", "%s: %s; it is of group %u", node, strerror(errno), st.st_gid);
 	else
-		line("ok", "node", "exists and you may use it");
-	if (try_it)
-		real_try();
-}
-
-/* -- ours -- */
-
-static u64 xcr0(void)
-{
-	u32 a, d;
-
-	__asm__("xgetbv" : "=a"(a), "=d"(d) : "c"(0));
-	return (u64)d << 32 | a;
-}
-
-static void cpu_features(void)
-{
-	u32 a, b, c, d, a7 = 0, b7 = 0, c7 = 0, d7 = 0;
-	char missing[128] = "";
-	bool os_avx;
-
-	__cpuid(1, a, b, c, d);
-	__get_cpuid_count(7, 0, &a7, &b7, &c7, &d7);
-	os_avx = (c & bit_OSXSAVE) && (xcr0() & 6) == 6;
-#define WANT(cond, name) \
-	do { \
-		if (!(cond)) \
-			strcat(missing, " " name); \
-	} while (0)
-	WANT(c & bit_CMPXCHG16B, "CMPXCHG16B");
-	WANT(c & bit_SSE4_2, "SSE4.2");
-	WANT(c & bit_XSAVE, "XSAVE");
-	WANT((c & bit_AVX) && os_avx, "AVX");
-	WANT((b7 & bit_AVX2) && os_avx, "AVX2");
-	WANT(b7 & bit_BMI, "BMI1");
-	WANT(b7 & bit_BMI2, "BMI2");
-#undef WANT
-	need(!*missing, "CPU features", *missing ? missing : "x86-64-v3 and XSAVE");
-}
-
-static bool low_memory(void)
-{
-	for (u64 at = 0x10000; at + LOW_NEED <= LOW_TOP; at += 1ul << 20) {
-		void *want = (void *)(uintptr_t)at;
-		void *p = mmap(want, LOW_NEED, PROT_NONE,
-			       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE,
-			       -1, 0);
-
-		if (p == MAP_FAILED)
-			continue;
-		munmap(p, LOW_NEED);
-		if (p == want)
-			return true;
-	}
+		return true;
 	return false;
 }
 
-/* The code cache: one memfd, mapped writable and mapped executable. */
-static void code_cache(void)
+/* Does a guest run on it? Looking proves nothing: nodes exist where KVM cannot work. */
+static bool real_kvm(const char *node, bool try_it)
 {
-	int fd = memfd_create("standin-doctor", MFD_CLOEXEC);
-	void *w = MAP_FAILED, *x = MAP_FAILED;
+	const char *why;
 
-	need(fd >= 0, "memfd_create", fd >= 0 ? "works" : strerror(errno));
-	if (fd < 0)
-		return;
-	if (!ftruncate(fd, 4096)) {
-		w = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-		x = mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
+	why_not();
+	if (!right_node(node))
+		return false;
+	if (!try_it) {
+		fact(FACT_NOTE, SECTION_REAL, "node", "%s may be used; not tried", node);
+		return false;
 	}
-	need(w != MAP_FAILED && x != MAP_FAILED, "executable memory",
-	     x != MAP_FAILED ? "a memfd may be mapped executable" : strerror(errno));
-	if (w != MAP_FAILED)
-		munmap(w, 4096);
-	if (x != MAP_FAILED)
-		munmap(x, 4096);
-	close(fd);
+	why = doctor_guest(node);
+	if (why)
+		fact(FACT_NO, SECTION_REAL, "guest", "%s", why);
+	else
+		fact(FACT_OK, SECTION_REAL, "guest", "one ran on %s", node);
+	return !why;
 }
 
-static bool uffd(void)
+/* -- settings that are in force -- */
+
+static void settings(void)
 {
-	long fd = syscall(SYS_userfaultfd, O_CLOEXEC | UFFD_USER_MODE_ONLY);
+	static const char *const kinds[] = {
+#define X(name, kind, ...) #kind,
+		OPTIONS(X)
+#undef X
+	};
 
-	if (fd >= 0)
-		close((int)fd);
-	return fd >= 0;
+	for (u32 o = 0; o < OPTION_COUNT; o++) {
+		const char *v = getenv(option_name(o));
+
+		if (!v)
+			continue;
+		/* A path may tell of the user. */
+		fact(*v && !option_allows(o, v) ? FACT_WARN : FACT_NOTE, SECTION_MACHINE, option_name(o), "%s",
+		     strcmp(kinds[o], "PATH") ? v : "(a path)");
+	}
 }
 
-/* Asked for and given back at once: this is the only way to learn it. */
-static void cpuid_faulting(void)
+/* -- what is printed -- */
+
+static const char *const verdicts[] = {
+	[FACT_OK] = "ok", [FACT_NOTE] = "-", [FACT_WARN] = "warn", [FACT_NO] = "no", [FACT_FAIL] = "FAIL",
+};
+
+/* A path without the name of the user in it. */
+static void print_detail(const char *text)
 {
-	bool can = !syscall(SYS_arch_prctl, ARCH_SET_CPUID, 0);
+	const char *home = getenv("HOME"), *at = home && home[0] == '/' && home[1] ? strstr(text, home) : NULL;
 
-	if (can)
-		syscall(SYS_arch_prctl, ARCH_SET_CPUID, 1);
-	wish(can, "CPUID faulting", can ?
-	     "programs that look for VT-x or AMD-V themselves find it" :
-	     "not here: programs that look for VT-x or AMD-V themselves may refuse");
+	if (at)
+		printf("%.*s~%s\n", (int)(at - text), text, at + strlen(home));
+	else
+		printf("%s\n", text);
 }
 
-static long read_number(const char *path)
+static void print_text(bool real, bool cannot, bool report)
 {
-	FILE *f = fopen(path, "re");
-	long v = -1;
+	const char *section = "";
 
-	if (!f)
-		return -1;
-	if (fscanf(f, "%ld", &v) != 1)
-		v = -1;
-	fclose(f);
-	return v;
+	if (report)
+		printf("standin %s, built with %s\n", STANDIN_VERSION, __VERSION__);
+	if (real)
+		printf("A real KVM works here: use it. standin is for machines without one.\n");
+	for (u32 i = 0; i < nr_facts; i++) {
+		const struct fact_row *f = &facts[i];
+
+		/* Who asks for no report wants to know what is wrong. */
+		if (!report && f->verdict == FACT_NOTE && !strcmp(f->section, SECTION_MACHINE))
+			continue;
+		if (strcmp(section, f->section))
+			printf("%s:\n", section = f->section);
+		printf("  %-5s %-24s ", verdicts[f->verdict], f->what);
+		print_detail(f->detail);
+	}
+	printf("%s\n", cannot ? "standin cannot run here." : "standin can run here.");
 }
 
-static void limits(void)
+static void print_json(bool real, bool cannot)
 {
-	struct rlimit rl;
-	char text[64];
-	long v;
+	printf("{\n  \"version\": \"%s\",\n  \"real_kvm\": %s,\n  \"standin\": %s,\n  \"facts\": [", STANDIN_VERSION,
+	       real ? "true" : "false", cannot ? "false" : "true");
+	for (u32 i = 0; i < nr_facts; i++) {
+		static const char *const words[] = { "ok", "note", "warn", "no", "fail" };
+		const struct fact_row *f = &facts[i];
 
-	if (!getrlimit(RLIMIT_AS, &rl))
-		wish(rl.rlim_cur == RLIM_INFINITY, "RLIMIT_AS", rl.rlim_cur == RLIM_INFINITY ?
-		     "unlimited" : "address space is limited: big guests will not fit");
-	v = read_number("/proc/sys/vm/max_map_count");
-	snprintf(text, sizeof(text), "%ld", v);
-	wish(v < 0 || v >= 65530, "vm.max_map_count", text);
-	v = read_number("/proc/sys/vm/overcommit_memory");
-	wish(v != 2, "vm.overcommit_memory", v == 2 ?
-	     "2: guest memory counts in full" : "memory is committed as it is used");
+		printf("%s\n    {\"section\": ", i ? "," : "");
+		json_string(stdout, f->section);
+		printf(", \"what\": ");
+		json_string(stdout, f->what);
+		printf(", \"verdict\": \"%s\", \"detail\": ", words[f->verdict]);
+		json_string(stdout, f->detail);
+		putchar('}');
+	}
+	printf("\n  ]\n}\n");
 }
 
-static void preload(void)
+/* Second half, started through a door: anything but the stand-in's node must not be touched. */
+static int guest(void)
 {
-	const char *p = preload_path();
+	const char *node = option_text(OPT_NODE), *why;
 
-	need(p != NULL, "preload object", p ? p : "missing");
+	why = doctor_guest(node ? node : "/dev/standin-doctor");
+	if (why)
+		printf("%s\n", why);
+	return why != NULL;
 }
 
-enum { DOCTOR_TRY = CLI_LONG(0) };
+enum { DOCTOR_JSON = CLI_LONG(0), DOCTOR_REPORT, DOCTOR_REAL, DOCTOR_NO_TRY, DOCTOR_GUEST };
 static const struct cli_option doctor_options[] = {
-	{ DOCTOR_TRY, "try", NULL, "open /dev/kvm and create a VM, if there is one" },
+	{ DOCTOR_JSON, "json", NULL, "for programs" },
+	{ DOCTOR_REPORT, "report", NULL, "all that a bug report needs, nothing that names you" },
+	{ DOCTOR_REAL, "real", "NODE", "where the real KVM would be (/dev/kvm)" },
+	{ DOCTOR_NO_TRY, "no-try", NULL, "do not open it, only look at it" },
+	{ DOCTOR_GUEST, "guest", NULL, "run the small guest alone, on STANDIN_NODE" },
 	{ 0 },
 };
 
 static int doctor_fn(const struct verb *v, int argc, char **argv)
 {
-	bool try_it = false;
+	bool json = false, report = false, try_it = true, works, cannot = false;
+	const char *real = "/dev/kvm";
 	struct cli c;
 	int id;
 
 	cli_begin(&c, v, argc, argv);
-	while ((id = cli_next(&c)) > 0)
-		try_it |= id == DOCTOR_TRY;
+	while ((id = cli_next(&c)) > 0) {
+		switch (id) {
+		case DOCTOR_JSON:
+			json = true;
+			break;
+		case DOCTOR_REPORT:
+			report = true;
+			break;
+		case DOCTOR_REAL:
+			real = c.arg;
+			break;
+		case DOCTOR_NO_TRY:
+			try_it = false;
+			break;
+		case DOCTOR_GUEST:
+			return guest();
+		}
+	}
 	if (id != CLI_END)
 		return cli_status(id);
 	if (c.at < argc)
 		return cli_error(v, "'%s' is not expected", argv[c.at]);
-	real_kvm(try_it);
-	printf("standin:\n");
-	preload();
-	cpu_features();
-	code_cache();
-	need(low_memory(), "address space below 2 GiB", "64 MiB in one piece");
-	wish(uffd(), "userfaultfd", "present; not used yet");
-	cpuid_faulting();
-	limits();
-	printf("%s\n", failed ? "standin cannot run here." : "standin can run here.");
-	return failed ? 1 : 0;
+	works = real_kvm(real, try_it);
+	doctor_doors();
+	doctor_machine();
+	settings();
+	for (u32 i = 0; i < nr_facts; i++)
+		cannot |= facts[i].verdict == FACT_FAIL;
+	if (json)
+		print_json(works, cannot);
+	else
+		print_text(works, cannot, report);
+	return cannot ? 1 : 0;
 }
 
 const struct verb verb_doctor = {
-	.name = "doctor", .args = "[OPTION...]", .what = "can this host run guests, and why not",
+	.name = "doctor", .args = "[OPTION...]", .what = "does a guest run here, on a real KVM, on standin; and why not",
 	.fn = doctor_fn, .options = doctor_options,
-	.more = "Exit status: 0 standin can run here, 1 it cannot, 2 wrong usage.\n",
-	.example = "  standin doctor\n",
+	.more = "A small guest is run on /dev/kvm, if there is one, and through each of standin's doors.\n"
+		"Exit status: 0 standin can run here, 1 it cannot, 2 wrong usage.\n",
+	.example = "  standin doctor --report > report.txt\n",
 };
