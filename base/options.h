@@ -47,6 +47,8 @@
 	  "See [engine.md](engine.md).") \
 	X(UNIT, ANY, "", DEVEL, "one instruction in each translated unit", "") \
 	X(GROUP, ANY, "", DEVEL, "accesses are not checked in groups", "") \
+	X(MOVE, ANY, "", DEVEL, "translations move to other addresses as often as possible", \
+	  "See [engine.md](engine.md).") \
 	X(CODE_MEM, NUMBER, "1..95", DEVEL, "MiB of translated code for each vCPU (96)", \
 	  "Small values make it translate anew often.") \
 	X(TRACE, PATH, "", OWN, "the file that `standin trace` shares with its children", "") \

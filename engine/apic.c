@@ -138,7 +138,7 @@ bool apic_page_hit(const struct cpu *c, u64 gva, enum mem_access acc, enum mmu_i
 
 static u64 rip_after(const struct record *r, const struct insn *in)
 {
-	u64 v = r->rip + in->len;
+	u64 v = record_rip(r) + in->len;
 
 	return (r->unit->mode & MODE_SIZE) == MODE_SIZE64 ? v : (u32)v;
 }
@@ -161,6 +161,7 @@ void apic_patch(struct engine *e, struct rec_tlb *r, u64 gva)
 	poll = new_record(t, REC_POLL, rip_after(&r->r, in));
 	if (!poll)
 		return;
+	u->fixed = true;
 	t->p = codemem_rw(&e->mem, e->mem.cold);
 	stub = t->p;
 	if (r->r.site_flags)

@@ -124,7 +124,7 @@ void cache_flush(struct engine *e)
 	jc2_clear(e);
 	e->mem.hot = e->mem.hot_start;
 	e->mem.cold = e->mem.cold_start;
-	e->stat_flushes++;
+	e->counts.flushes++;
 }
 
 /*
@@ -146,12 +146,26 @@ struct unit *cache_lookup(struct engine *e, struct cpage *cp, u64 lin, u64 cs_ba
 	return NULL;
 }
 
-void cache_insert(struct engine *e, struct unit *u)
+void cache_rehash(struct engine *e, struct unit *u)
 {
 	struct unit **b = &e->hash[unit_hash(u->cp, u->lin, u->mode)];
 
 	u->hash_next = *b;
 	*b = u;
+}
+
+void cache_unhash(struct engine *e, struct unit *u)
+{
+	for (struct unit **pp = &e->hash[unit_hash(u->cp, u->lin, u->mode)]; *pp; pp = &(*pp)->hash_next)
+		if (*pp == u) {
+			*pp = u->hash_next;
+			break;
+		}
+}
+
+void cache_insert(struct engine *e, struct unit *u)
+{
+	cache_rehash(e, u);
 	u->page_next = u->cp->units;
 	u->cp->units = u;
 	if (u->cp2) {
@@ -159,7 +173,7 @@ void cache_insert(struct engine *e, struct unit *u)
 		u->cp2->units2 = u;
 	}
 	e->by_addr[e->n_units++] = u;
-	e->stat_units++;
+	e->counts.units++;
 }
 
 static void point_at(struct engine *e, const struct rec_link *r, u32 target)
@@ -214,6 +228,49 @@ void cache_jc_fill(struct engine *e, struct unit *u)
 		*slot = codemem_at(&e->mem, u->e_ind);
 }
 
+void cache_unlink(struct engine *e, struct rec_link *r)
+{
+	for (struct rec_link **pp = &r->r.linked->links_in; *pp; pp = &(*pp)->next_in)
+		if (*pp == r) {
+			*pp = r->next_in;
+			break;
+		}
+	link_break(e, r);
+}
+
+static bool in_jc(struct engine *e, const struct unit *u)
+{
+	return u->e_ind && *engine_jc_slot(e, u->mode, u->rip) == codemem_at(&e->mem, u->e_ind);
+}
+
+static bool in_jc2(struct engine *e, const struct unit *u)
+{
+	return u->e_cross && jc2_of(e, u->rip)->code == codemem_at(&e->mem, u->e_cross);
+}
+
+static void forget_jumps(struct engine *e, const struct unit *u)
+{
+	if (in_jc(e, u))
+		*engine_jc_slot(e, u->mode, u->rip) = e->stub_ind_miss;
+	if (in_jc2(e, u))
+		*jc2_of(e, u->rip) = (struct jc2_entry){ 0 };
+}
+
+void cache_move_jumps(struct engine *e, const struct unit *u, u64 rip)
+{
+	bool jc = in_jc(e, u), jc2 = in_jc2(e, u);
+	struct jc2_entry j = *jc2_of(e, u->rip);
+	u8 **slot = engine_jc_slot(e, u->mode, rip);
+
+	forget_jumps(e, u);
+	if (jc && *slot == e->stub_ind_miss)
+		*slot = codemem_at(&e->mem, u->e_ind);
+	if (jc2) {
+		j.rip = rip;
+		*jc2_of(e, rip) = j;
+	}
+}
+
 void cache_kill_unit(struct engine *e, struct unit *u)
 {
 	if (u->dead)
@@ -222,21 +279,10 @@ void cache_kill_unit(struct engine *e, struct unit *u)
 	for (struct rec_link *r = u->links_in; r; r = r->next_in)
 		link_break(e, r);
 	u->links_in = NULL;
-	for (struct rec_link *r = u->links; r; r = r->next) {
-		if (!r->r.linked)
-			continue;
-		for (struct rec_link **pp = &r->r.linked->links_in; *pp; pp = &(*pp)->next_in)
-			if (*pp == r) {
-				*pp = r->next_in;
-				break;
-			}
-		r->r.linked = NULL;
-	}
-	for (struct unit **pp = &e->hash[unit_hash(u->cp, u->lin, u->mode)]; *pp; pp = &(*pp)->hash_next)
-		if (*pp == u) {
-			*pp = u->hash_next;
-			break;
-		}
+	for (struct rec_link *r = u->links; r; r = r->next)
+		if (r->r.linked)
+			cache_unlink(e, r);
+	cache_unhash(e, u);
 	for (struct unit **pp = &u->cp->units; *pp; pp = &(*pp)->page_next)
 		if (*pp == u) {
 			*pp = u->page_next;
@@ -248,12 +294,7 @@ void cache_kill_unit(struct engine *e, struct unit *u)
 				*pp = u->page2_next;
 				break;
 			}
-	u8 **slot = engine_jc_slot(e, u->mode, u->rip);
-
-	if (u->e_ind && *slot == codemem_at(&e->mem, u->e_ind))
-		*slot = e->stub_ind_miss;
-	if (u->e_cross && jc2_of(e, u->rip)->code == codemem_at(&e->mem, u->e_cross))
-		*jc2_of(e, u->rip) = (struct jc2_entry){ 0 };
+	forget_jumps(e, u);
 }
 
 static u32 page_hash(u64 a)
@@ -273,6 +314,23 @@ static struct ppage *ppage_find(struct engine *e, u64 gpa)
 		if (pp->gpa == gpa)
 			return pp;
 	return NULL;
+}
+
+void cache_cpage_rehash(struct engine *e, struct cpage *cp)
+{
+	struct cpage **b = &e->cpages[cpage_hash(cp->lin, cp->pp->gpa)];
+
+	cp->hash_next = *b;
+	*b = cp;
+}
+
+void cache_cpage_unhash(struct engine *e, struct cpage *cp)
+{
+	for (struct cpage **p = &e->cpages[cpage_hash(cp->lin, cp->pp->gpa)]; *p; p = &(*p)->hash_next)
+		if (*p == cp) {
+			*p = cp->hash_next;
+			break;
+		}
 }
 
 struct cpage *cache_cpage(struct engine *e, u64 lin, const struct fetch_page *fp)
@@ -300,10 +358,13 @@ struct cpage *cache_cpage(struct engine *e, u64 lin, const struct fetch_page *fp
 	}
 	pp->host = fp->host;
 
+	struct cpage *cp = cpage_move(e, pp, lin);
+
+	if (cp)
+		return cp;
 	if (e->next_token > TOKEN_MAX)
 		return NULL;
-	struct cpage *cp = arena_alloc(e, sizeof(*cp));
-
+	cp = arena_alloc(e, sizeof(*cp));
 	if (!cp)
 		return NULL;
 	cp->lin = lin;
@@ -311,8 +372,7 @@ struct cpage *cache_cpage(struct engine *e, u64 lin, const struct fetch_page *fp
 	cp->token = (u64)e->next_token++ << TOKEN_SHIFT;
 	cp->pp_next = pp->cpages;
 	pp->cpages = cp;
-	cp->hash_next = e->cpages[cpage_hash(lin, fp->gpa)];
-	e->cpages[cpage_hash(lin, fp->gpa)] = cp;
+	cache_cpage_rehash(e, cp);
 	return cp;
 }
 

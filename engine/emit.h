@@ -79,6 +79,19 @@ static inline void mov_ri(struct translator *t, u32 reg, u64 v)
 	}
 }
 
+/* The same of an address that moves with the unit: all eight bytes of it. */
+static inline void mov_rip(struct translator *t, u32 reg, u64 v)
+{
+	if (!t->may_move) {
+		mov_ri(t, reg, v);
+		return;
+	}
+	rex(t, true, 0, 0, reg);
+	b1(t, 0xb8 | (reg & 7));
+	q8(t, v);
+	note_fixup(t, t->p - 8, FIX_RIP);
+}
+
 /* modrm/sib/disp for [base + disp] or, base < 0, [abs disp]. */
 static inline void modrm_mem(struct translator *t, u32 reg, int base, s32 disp)
 {

@@ -125,7 +125,7 @@ struct record {
 	bool cross : 1;		/* leaves the page */
 	u16 len;	/* REC_TLB: bytes */
 	u32 resume;	/* REC_TLB, REC_FPU: try again here */
-	u64 rip;	/* of the instruction (REC_LINK: the target) */
+	s64 rel;	/* record_rip(), from the unit's rip on */
 	struct unit *unit;
 	union {
 		struct unit *linked;	/* REC_LINK */
@@ -146,13 +146,16 @@ struct rec_tlb {	/* REC_TLB */
 	struct record r;
 	u32 patch;	/* the rel32 of the check, for apic_patch(); 0 = not suited */
 	u32 behind;	/* behind the instruction */
-	/* address of the first byte: an insn-like expression */
+	/* address of the first byte: an insn-like expression; INSN_RIP is record_rip() */
 	s64 disp;
 	u8 base, index, scale, seg, addrsize;
 	u8 bitreg, bitsize;
 	u8 crossed;	/* the group lay in two pages so often */
 };
 _Static_assert(sizeof(struct rec_link) <= 56 && sizeof(struct rec_tlb) <= 56, "a cache line");
+
+/* The RIP of the instruction that a record is about; of REC_LINK, the target's. */
+static inline u64 record_rip(const struct record *r);
 
 static inline struct rec_link *link_of(struct record *r) { return (struct rec_link *)r; }
 static inline struct rec_tlb *tlb_of(struct record *r) { return (struct rec_tlb *)r; }
@@ -175,7 +178,8 @@ struct unit {
 	u32 mode;
 	u16 len;	/* guest bytes */
 	u8 n_insns;
-	bool dead;
+	bool dead : 1;
+	bool fixed : 1;	/* cannot go to another address (move.c) */
 	/* entries, in code memory; e_ind and e_cross are 0 until somebody wants them */
 	u32 e_ind, e_cross, e_poll, e_body;
 	/* -- the rest -- */
@@ -187,9 +191,22 @@ struct unit {
 	struct rec_link *links;
 	struct unit_insn *insns;
 	u16 peek_lo, peek_hi;	/* bytes of the page looked at to find dead flags */
+	u32 n_fixups;	/* behind insns[] */
 };
 _Static_assert(sizeof(struct unit) <= 128, "two cache lines");
 
+static inline u64 record_rip(const struct record *r) { return r->unit->rip + (u64)r->rel; }
+
+/* A place in a unit's code that depends on the address that its page is mapped at (move.c). */
+struct fixup {
+	u16 at;		/* offset from unit.code */
+	u16 kind;
+};
+enum { FIX_RIP, FIX_TLB };	/* a 64-bit address; the 32-bit address of something in a TLB entry */
+static inline struct fixup *unit_fixups(const struct unit *u)
+{
+	return (struct fixup *)(u->insns + u->n_insns);
+}
 
 /* What this vCPU has translated of one physical page. */
 struct ppage {
@@ -206,6 +223,7 @@ struct ppage {
 
 struct cpage {
 	u64 lin;
+	u64 used;	/* when it was last put into an execute-TLB slot: the host's TSC */
 	u64 token;	/* number << TOKEN_SHIFT */
 	struct ppage *pp;
 	struct cpage *hash_next;
@@ -213,6 +231,7 @@ struct cpage {
 	struct unit *units;
 	struct unit *units2;	/* units that end in this page */
 	struct unit_dep *deps;
+	u32 held;	/* the last engine.move_gen in which it was resolved */
 };
 
 /* A unit that has followed a jump into this page: bytes [lo, hi) of it are in the unit. */
@@ -290,6 +309,9 @@ struct engine {
 	u32 next_token;
 	u32 suspect_gen;
 	u32 rechecks;		/* in a row */
+	u32 move_gen;		/* move.c */
+	bool may_move;
+	bool move_eager;	/* STANDIN_MOVE: as often as possible (debugging aid) */
 	struct code_mem mem;
 	struct arena arena;
 	struct unit **hash;
@@ -328,7 +350,8 @@ struct engine {
 	/* How near to each other accesses must be to share a check, by a hash of the unit's
 	 * address (narrow_of()): those whose groups lie in two pages get smaller ones. */
 	u8 narrow[1 << NARROW_BITS];
-	u64 stat_units, stat_flushes, stat_exits[16];
+	struct engine_counts counts;
+	u64 stat_exits[16];
 };
 
 /* How a unit is reached: which of its entries must be there. */
@@ -351,6 +374,14 @@ void cache_flush(struct engine *e);
 struct unit *cache_lookup(struct engine *e, struct cpage *cp, u64 lin, u64 cs_base, u32 mode);
 void cache_insert(struct engine *e, struct unit *u);
 void cache_kill_unit(struct engine *e, struct unit *u);
+/* Out of the hash table, and back. */
+void cache_unhash(struct engine *e, struct unit *u);
+void cache_rehash(struct engine *e, struct unit *u);
+/* Indirect jumps that knew u find it at `rip`, where it will be. */
+void cache_move_jumps(struct engine *e, const struct unit *u, u64 rip);
+void cache_cpage_unhash(struct engine *e, struct cpage *cp);
+void cache_cpage_rehash(struct engine *e, struct cpage *cp);
+void cache_unlink(struct engine *e, struct rec_link *r);
 struct cpage *cache_cpage(struct engine *e, u64 lin, const struct fetch_page *fp);
 void cache_fetch_lines(struct engine *e, struct ppage *pp, u32 off, u32 len);
 void cache_validate(struct engine *e, struct ppage *pp);
@@ -370,10 +401,25 @@ void arena_free(struct arena *a);
 void link_patch(struct engine *e, struct rec_link *r, struct unit *to);
 void link_break(struct engine *e, struct rec_link *r);
 
+/* move.c: may translations be moved that are made at this RIP? */
+bool move_worth(u32 mode, u64 rip);
+/* move.c: a code page of pp that nobody has run for a while, mapped at lin from now on, with its units;
+ * NULL: there is none, or this is not the time. */
+struct cpage *cpage_move(struct engine *e, struct ppage *pp, u64 lin);
+/* Between the two pages may be moved (if `may`), but none that itlb_get() has given in between. */
+static inline void moving_begin(struct engine *e, bool may)
+{
+	e->move_gen++;
+	e->may_move = may;
+}
+static inline void moving_end(struct engine *e) { e->may_move = false; }
+
 /* itlb.c: resolve the page of `lin` for execution; CPU_OK with *cp, CPU_FAULT, CPU_EXIT (not memory) */
 int itlb_get(struct engine *e, u64 lin, struct cpage **cp);
 
 /* Compare the page's bytes before it is run again. */
+/* The page is not in any slot. */
+void itlb_forget(struct engine *e, const struct cpage *cp);
 void itlb_distrust(struct engine *e, const struct cpage *cp);
 
 /* Flags as LAHF and SETO leave them in EAX, and back: exit_flags, save_flags. */
@@ -413,6 +459,8 @@ bool translator_full(const struct engine *e);
 struct unit *translate(struct engine *e, struct cpage *cp, u64 rip, u64 cs_base, u32 mode,
 		       enum unit_way way, int *res);
 
+/* lower_branch.c: u is to be where its page is mapped now, delta further on. */
+void unit_entries_move(struct engine *e, struct unit *u, u64 delta);
 /* lower_branch.c: make an entry of u that has not been wanted before. It is 0 afterwards if there cannot
  * be one. */
 void unit_want_cross(struct engine *e, struct unit *u);

@@ -109,6 +109,9 @@ static void make_followed(struct translator *t, struct di *d, struct cpage *cp)
 	d->cls = d->cls == CL_CALL ? CL_CALL_ON : CL_JMP_ON;
 	d->to = cp == t->u->cp ? NULL : cp;
 	d->exits = d->to;
+	/* At another address another page may follow. */
+	if (d->to)
+		t->u->fixed = true;
 }
 
 void follow(struct translator *t)

@@ -28,7 +28,7 @@ static void drop(struct engine *e, u32 class, u32 i)
 	e->itlb[class][i].tag = 0;
 }
 
-int itlb_get(struct engine *e, u64 lin, struct cpage **cp)
+static int get(struct engine *e, u64 lin, struct cpage **cp)
 {
 	struct cpu *c = e->c;
 	u32 k = itlb_class(cpu_mmu_idx(c));
@@ -62,10 +62,20 @@ int itlb_get(struct engine *e, u64 lin, struct cpage **cp)
 	s->cp = *cp;
 	s->pp = (*cp)->pp;
 	s->global = fp.global;
+	s->cp->used = __builtin_ia32_rdtsc();
 	set_token(e, k, i);
 	e->itlb_filled[k][i / 64] |= BIT64(i % 64);
 	e->itlb_words[k] |= BIT64(i / 64);
 	return CPU_OK;
+}
+
+int itlb_get(struct engine *e, u64 lin, struct cpage **cp)
+{
+	int r = get(e, lin, cp);
+
+	if (r == CPU_OK)
+		(*cp)->held = e->move_gen;
+	return r;
 }
 
 void engine_itlb_flush(struct cpu *c, bool l2, bool global)
@@ -139,6 +149,15 @@ void engine_code_recheck(struct cpu *c)
 later:
 	e->rechecks = 0;
 	engine_code_suspect(c);
+}
+
+void itlb_forget(struct engine *e, const struct cpage *cp)
+{
+	u32 i = itlb_index(cp->lin);
+
+	for (u32 k = 0; k < ITLB_CLASSES; k++)
+		if (e->itlb[k][i].cp == cp)
+			drop(e, k, i);
 }
 
 void itlb_distrust(struct engine *e, const struct cpage *cp)

@@ -338,9 +338,14 @@ void emit_lea(struct translator *t, struct di *d, bool keep_ptr)
 	if (in->base == INSN_RIP) {
 		u64 v = d->rip + in->len + (u64)disp;
 
-		if (in->addrsize == 4)
-			v = (u32)v;
-		mov_ri(t, SCR_TMP, in->opsize == 4 ? (u32)v : v);
+		if (in->addrsize == 8 && in->opsize == 8) {
+			mov_rip(t, SCR_TMP, v);
+		} else {
+			t->u->fixed = true;
+			if (in->addrsize == 4)
+				v = (u32)v;
+			mov_ri(t, SCR_TMP, in->opsize == 4 ? (u32)v : v);
+		}
 		store_greg(t, in->reg, SCR_TMP, in->opsize);
 		return;
 	}

@@ -20,7 +20,7 @@ static struct record *record_of_size(struct translator *t, u8 kind, u64 rip, siz
 		return NULL;
 	}
 	r->kind = kind;
-	r->rip = rip;
+	r->rel = (s64)(rip - t->u->rip);
 	r->unit = t->u;
 	return r;
 }
@@ -160,6 +160,31 @@ static void emit_cross(struct translator *t, struct unit *u)
 	check_token(t, u->cp, r);
 	if (u->cp2)
 		check_token(t, u->cp2, r);
+}
+
+/* Where the two sequences above have what unit_entries_move() changes. */
+enum { IND_RIP_AT = 2, IND_TOKEN_AT = 18, CROSS_TOKEN_AT = 4 };
+
+void unit_entries_move(struct engine *e, struct unit *u, u64 delta)
+{
+	u32 token = lo32(&e->itlb_token[itlb_class(mode_idx(u->mode))][itlb_index(u->lin)]);
+
+	if (u->mode & ~MODE_CPU)
+		return;
+	if (u->e_ind) {
+		u8 *p = e->mem.rw + u->e_ind;
+		u64 v;
+
+		__builtin_memcpy(&v, p + IND_RIP_AT, 8);
+		v -= delta;
+		__builtin_memcpy(p + IND_RIP_AT, &v, 8);
+		if (!(u->mode & MODE_LA57))
+			__builtin_memcpy(p + IND_TOKEN_AT, &token, 4);
+	}
+	if (u->e_cross) {
+		token += 6;
+		__builtin_memcpy(e->mem.rw + u->e_cross + CROSS_TOKEN_AT, &token, 4);
+	}
 }
 
 static bool can_ind(const struct unit *u)
@@ -427,7 +452,12 @@ static void emit_call_push(struct translator *t, struct di *d, u32 n_acc)
 	s32 off;
 
 	emit_access(t, d, n_acc, &ptr, &off);
-	store_imm(t, t64(t) ? ret : d->in.opsize == 2 ? (u16)ret : (u32)ret, d->in.opsize, ptr, off);
+	if (t->may_move && d->in.opsize == 8) {
+		mov_rip(t, SCR_TMP, ret);
+		store_val(t, SCR_TMP, 8, ptr, off);
+	} else {
+		store_imm(t, t64(t) ? ret : d->in.opsize == 2 ? (u16)ret : (u32)ret, d->in.opsize, ptr, off);
+	}
 	adjust_sp(t, -(s32)d->in.opsize);
 }
 

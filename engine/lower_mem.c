@@ -85,7 +85,10 @@ static void emit_ea_plain(struct translator *t, const struct access *a)
 			v = (u32)v;
 		else if (a->addrsize == 2)
 			v = (u16)v;
-		mov_ri(t, SCR_PTR, v);
+		if (t->rip_operand)
+			mov_rip(t, SCR_PTR, v);
+		else
+			mov_ri(t, SCR_PTR, v);
 		return;
 	}
 	if (a->base != INSN_NOREG) {
@@ -225,17 +228,24 @@ static s32 check_const(struct translator *t, const struct access *a, u32 len, bo
 		add_cold(t, jmp32(t), &r->r, flags);
 		return 0;
 	}
-	if (is_simm32(page)) {
+	if (!t->rip_operand && is_simm32(page)) {
 		rex(t, true, 0, 0, 0);
 		b3(t, 0x81, 0x04 | 7 << 3, 0x25);
 		d4(t, lo32(&te->tag));
 		d4(t, (u32)page);
 	} else {
-		mov_ri(t, SCR_TMP, page);
+		if (t->rip_operand)
+			mov_rip(t, SCR_TMP, page);
+		else
+			mov_ri(t, SCR_TMP, page);
 		op_abs(t, true, 0x39, SCR_TMP, &te->tag);
+		if (t->rip_operand)
+			note_fixup(t, t->p - 4, FIX_TLB);
 	}
 	add_check(t, jcc32(t, CC_NE), r, in, flags, true);
 	ld_abs(t, SCR_PTR, &te->host);
+	if (t->rip_operand)
+		note_fixup(t, t->p - 4, FIX_TLB);
 	return (s32)off;
 }
 
@@ -262,14 +272,22 @@ s32 emit_check(struct translator *t, const struct access *a0, u32 len, bool writ
 	const struct insn *in = &d->in;
 	s32 off = 0;
 
-	if (a->base == INSN_RIP) { /* rip is the instruction's own */
-		a->disp += (s64)(rip + in->len);
-		a->base = INSN_NOREG;
-	}
+	/* rip is the instruction's own */
+	if (a->base == INSN_RIP)
+		a->disp += in->len;
 	struct rec_tlb *r = tlb_record(t, a, len, write, rip, d, grouped);
 
 	if (!r)
 		return 0;
+	t->rip_operand = false;
+	if (a->base == INSN_RIP) {
+		a->disp += (s64)rip;
+		a->base = INSN_NOREG;
+		if (a->addrsize == 8)
+			t->rip_operand = t->may_move;
+		else
+			t->u->fixed = true;
+	}
 	u32 align = t->mode & MODE_ALIGN ? insn_align_mask(in, len) : 0;
 
 	enum flags_at flags = save_flags ? FLAGS_SAVED : FLAGS_HOST;

@@ -78,6 +78,7 @@ struct cpu *engine_cpu_create(void)
 	e->precise_flags = option_given(OPT_PRECISE_FLAGS);
 	e->max1 = option_given(OPT_UNIT);
 	e->no_group = option_given(OPT_GROUP);
+	e->move_eager = option_given(OPT_MOVE);
 	err = codemem_init(&e->mem, code_mem_size());
 	if (!err)
 		err = translator_init(e);
@@ -125,7 +126,7 @@ struct record *engine_enter(struct engine *e, u8 *code)
 }
 
 /* The unit for c->rip in `mode`. Enum cpu_result. */
-int engine_find_unit(struct engine *e, u32 mode, enum unit_way way, struct unit **out)
+static int find_unit(struct engine *e, u32 mode, enum unit_way way, struct unit **out)
 {
 	struct cpu *c = e->c;
 	u64 rip = c->rip, lin = rip;
@@ -183,6 +184,17 @@ int engine_find_unit(struct engine *e, u32 mode, enum unit_way way, struct unit 
 	return CPU_EXIT;
 }
 
+int engine_find_unit(struct engine *e, u32 mode, enum unit_way way, struct unit **out)
+{
+	int r;
+
+	/* Whoever runs one instruction for C still looks at its record. */
+	moving_begin(e, !(mode & ~MODE_CPU));
+	r = find_unit(e, mode, way, out);
+	moving_end(e);
+	return r;
+}
+
 /* Which exception an FPU, SSE or AVX instruction raises when its state is off
  * (APM2 tables 8-8, 11-1). */
 int engine_fpu_fault(struct engine *e, const struct insn *in)
@@ -229,7 +241,7 @@ static bool fill_futile(struct engine *e, struct record *r, u64 a)
 const struct insn *record_insn(struct engine *e, struct record *r)
 {
 	struct unit *u = r->unit;
-	u64 lin = r->rip + u->cs_base;
+	u64 lin = record_rip(r) + u->cs_base;
 	u32 off = (u32)(lin & ~PAGE_MASK);
 	struct insn *in;
 
@@ -266,7 +278,9 @@ static int handle_tlb(struct engine *e, struct rec_tlb *t)
 	bool slow = false;
 	int res;
 
-	if (t->base != INSN_NOREG)
+	if (t->base == INSN_RIP)
+		a += record_rip(r);
+	else if (t->base != INSN_NOREG)
 		a += c->gpr[t->base];
 	if (t->index != INSN_NOREG)
 		a += c->gpr[t->index] * t->scale;
@@ -305,7 +319,7 @@ static int handle_tlb(struct engine *e, struct rec_tlb *t)
 		    apic_page_hit(c, a, acc, mode_idx(r->unit->mode)))
 			apic_patch(e, t, a);
 		if (res == CPU_FAULT && !r->grouped) {
-			c->rip = r->rip;
+			c->rip = record_rip(r);
 			if (unlikely(r->special)) {
 				in = record_insn(e, r);
 				if (!in)
@@ -324,7 +338,7 @@ static int handle_tlb(struct engine *e, struct rec_tlb *t)
 			return TLB_FAULT;
 		}
 	}
-	c->rip = r->rip;
+	c->rip = record_rip(r);
 	if (r->grouped) {
 		if (!slow && (a & ~PAGE_MASK) + r->len > PAGE_SIZE && ++t->crossed == CROSSED_MAX)
 			translator_narrow(e, r->unit);
@@ -334,7 +348,7 @@ static int handle_tlb(struct engine *e, struct rec_tlb *t)
 	if (in)
 		return slow_result(slow_exec(e, in));
 again:
-	c->rip = r->rip;
+	c->rip = record_rip(r);
 	cache_kill_unit(e, r->unit);
 	return TLB_NOGROUP;
 }
@@ -396,7 +410,7 @@ static bool replay(struct engine *e, enum engine_exit *x)
 	int res;
 
 	e->replay = NULL;
-	if (e->replay_gen != e->stat_flushes || r->rip != c->rip || r->unit->cp2 ||
+	if (e->replay_gen != e->counts.flushes || record_rip(r) != c->rip || r->unit->cp2 ||
 	    ((r->unit->mode ^ e->mode) & MODE_CPU) || r->unit->cs_base != e->cs_base)
 		return false;
 	/* Looking the page up compares its bytes, which may kill the unit. */
@@ -422,10 +436,14 @@ static bool entry_confirmed(struct engine *e, const struct record *r)
 	const struct unit *u = r->unit;
 	struct cpage *cp;
 
-	if (u->dead || u->cp2 || r->rip != u->rip || u->mode != e->mode || u->cs_base != e->cs_base)
+	if (u->dead || u->cp2 || r->rel || u->mode != e->mode || u->cs_base != e->cs_base)
 		return false;
+	moving_begin(e, true);
 	/* Whatever is wrong is found again where it is dealt with. */
-	return itlb_get(e, u->lin, &cp) == CPU_OK && cp == u->cp && !u->dead;
+	bool ok = itlb_get(e, u->lin, &cp) == CPU_OK && cp == u->cp && !u->dead;
+
+	moving_end(e);
+	return ok;
 }
 
 static enum engine_exit run(struct engine *e)
@@ -499,9 +517,9 @@ resume:
 		transfer = unlikely(step) && r->kind != REC_TLB && is_transfer(e, r);
 		switch (r->kind) {
 		case REC_LINK: {
-			u64 gen = e->stat_flushes;
+			u64 gen = e->counts.flushes, moves = e->counts.moved;
 
-			c->rip = r->rip;
+			c->rip = record_rip(r);
 			if (step)
 				break;
 			if (atomic_load_explicit(&c->poll, memory_order_relaxed) || c->mode_stale)
@@ -509,7 +527,8 @@ resume:
 			res = engine_find_unit(e, e->mode, r->cross ? WAY_CROSS : WAY_BODY, &u);
 			if (unlikely(res))
 				return res == CPU_FAULT ? ENGINE_FAULT : ENGINE_UNBACKED;
-			if (gen == e->stat_flushes && !r->unit->dead && !r->linked)
+			/* Where either of them has gone, the next one links it. */
+			if (gen == e->counts.flushes && moves == e->counts.moved && !r->unit->dead && !r->linked)
 				link_patch(e, link_of(r), u);
 			at = codemem_at(&e->mem, u->e_body);
 			goto resume;
@@ -518,7 +537,7 @@ resume:
 			find = true;
 			break;
 		case REC_ENTRY:
-			c->rip = r->rip;
+			c->rip = record_rip(r);
 			if (entry_confirmed(e, r)) {
 				at = codemem_at(&e->mem, r->unit->e_poll);
 				goto resume;
@@ -528,15 +547,15 @@ resume:
 			break;
 		case REC_STEPPED:
 		case REC_POLL:
-			c->rip = r->rip;
+			c->rip = record_rip(r);
 			break;
 		case REC_TLB:
 			switch (handle_tlb(e, tlb_of(r))) {
 			case TLB_RESUME:
-				/* All registers are as before the instruction at r->rip. */
+				/* All registers are as before the instruction that r is about. */
 				if (!(c->shadow_sti | c->shadow_ss) && !shadow &&
 				    atomic_load_explicit(&c->poll, memory_order_relaxed)) {
-					c->rip = r->rip;
+					c->rip = record_rip(r);
 					continue;
 				}
 				if (unlikely(fpu_live && !c->fpu_live))
@@ -566,8 +585,8 @@ resume:
 			case TLB_EXIT:
 				/* Likely a device read: the same instruction comes again. */
 				e->replay = r;
-				e->replay_gen = e->stat_flushes;
-				if (c->rip != r->rip) {	/* or a write, which is done */
+				e->replay_gen = e->counts.flushes;
+				if (c->rip != record_rip(r)) {	/* or a write, which is done */
 					c->shadow_sti = 0;
 					if (rf)
 						clear_rf(c);
@@ -576,15 +595,15 @@ resume:
 			}
 			break;
 		case REC_EXEC:
-			c->rip = r->rip;
+			c->rip = record_rip(r);
 			res = c->ops->exec(c, r->insn);
 			if (res != CPU_OK)
 				return res == CPU_FAULT ? ENGINE_FAULT : ENGINE_EXIT;
 			break;
 		case REC_SLOW:
-			c->rip = r->rip;
+			c->rip = record_rip(r);
 			res = slow_exec(e, r->insn);
-			if (rf && c->rip != r->rip)
+			if (rf && c->rip != record_rip(r))
 				clear_rf(c);
 			if (res != CPU_OK)
 				return res == CPU_FAULT ? ENGINE_FAULT : ENGINE_EXIT;
@@ -594,15 +613,15 @@ resume:
 			at = codemem_at(&e->mem, r->resume);
 			goto resume;
 		case REC_UD:
-			c->rip = r->rip;
+			c->rip = record_rip(r);
 			cpu_raise(c, EXC_UD);
 			return ENGINE_FAULT;
 		case REC_TOO_LONG:
-			c->rip = r->rip;
+			c->rip = record_rip(r);
 			cpu_raise_err(c, EXC_GP, 0);
 			return ENGINE_FAULT;
 		case REC_NM:
-			c->rip = r->rip;
+			c->rip = record_rip(r);
 			engine_fpu_fault(e, r->insn);
 			return ENGINE_FAULT;
 		case REC_FAULT:
@@ -638,6 +657,7 @@ enum engine_exit engine_run(struct cpu *c)
 }
 
 u64 engine_fault_address(const struct cpu *c) { return c->engine->fault_address; }
+const struct engine_counts *engine_counts(const struct cpu *c) { return &c->engine->counts; }
 
 void engine_abandon(struct cpu *c)
 {

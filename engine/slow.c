@@ -183,7 +183,7 @@ static int run_alone(struct engine *e, u8 *ptr)
 			at = codemem_at(&e->mem, rec->resume);
 			continue;
 		case REC_BOUNCED:
-			c->rip = rec->rip;
+			c->rip = record_rip(rec);
 			return CPU_OK;
 		case REC_NM:
 			return engine_fpu_fault(e, rec->insn);

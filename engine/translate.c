@@ -582,7 +582,7 @@ static bool aside_pays(const struct translator *t, u32 i, int fpu_at)
 static void emit_unit(struct translator *t)
 {
 	struct unit *u = t->u;
-	struct unit_insn *at = u->insns;
+	struct unit_insn *at = t->at;
 	int fpu_at = -1;
 	bool fpu_save = false;
 
@@ -646,6 +646,22 @@ static void emit_unit(struct translator *t)
 		emit_link(t, last->rip, next_rip(t, last));
 }
 
+/* What is to be known of places in its code goes with the unit. */
+static bool keep_places(struct translator *t)
+{
+	struct unit *u = t->u;
+
+	if (u->fixed)
+		t->n_fixups = 0;
+	u->n_fixups = t->n_fixups;
+	u->insns = arena_alloc(t->e, t->n * sizeof(*u->insns) + t->n_fixups * sizeof(struct fixup));
+	if (!u->insns)
+		return false;
+	__builtin_memcpy(u->insns, t->at, t->n * sizeof(*u->insns));
+	__builtin_memcpy(unit_fixups(u), t->fixups, t->n_fixups * sizeof(struct fixup));
+	return true;
+}
+
 struct unit *translate(struct engine *e, struct cpage *cp, u64 rip, u64 cs_base, u32 mode,
 		       enum unit_way way, int *res)
 {
@@ -679,20 +695,19 @@ struct unit *translate(struct engine *e, struct cpage *cp, u64 rip, u64 cs_base,
 	t->way = way;
 	t->n_cold = t->n_groups = 0;
 	t->oom = false;
+	t->n_fixups = 0;
+	t->may_move = move_worth(mode, rip);
 	u->rip = rip;
 	u->lin = t64(t) ? rip : (u32)(rip + cs_base);
 	u->cs_base = cs_base;
 	u->mode = mode;
 	u->cp = cp;
+	u->fixed = !t->may_move;
 
 	*res = decode_unit(t);
 	if (*res != CPU_OK)
 		return NULL;
 	u->n_insns = (u8)t->n;
-	u->insns = arena_alloc(e, t->n * sizeof(*u->insns));
-	if (!u->insns)
-		return NULL;
-
 	liveness(t);
 	if (!(mode & (MODE_ALIGN | MODE_NOGROUP | MODE_BOUNCE | MODE_STEP)) &&
 	    !e->no_group)
@@ -705,7 +720,7 @@ struct unit *translate(struct engine *e, struct cpage *cp, u64 rip, u64 cs_base,
 	emit_unit(t);
 	u->code_end = code_off(t, t->p);
 	emit_cold(t);
-	if (t->oom)
+	if (t->oom || !keep_places(t))
 		return NULL;
 	m->hot = codemem_at(m, ALIGN_UP(u->code_end, 16));
 	cache_insert(e, u);

@@ -116,6 +116,9 @@ struct cold_stub {
 #define MAX_GROUPS UNIT_MAX_INSNS
 #define MAX_COLD (UNIT_MAX_INSNS * 7 + 16)	/* REP MOVS has seven */
 
+/* CALL of memory: two accesses, an address. */
+#define MAX_FIXUPS (UNIT_MAX_INSNS * 7)
+
 struct translator {
 	struct engine *e;
 	u8 *p;			/* rw cursor, hot */
@@ -126,6 +129,11 @@ struct translator {
 	u32 n;
 	u32 n_groups, n_cold;
 	bool oom;
+	bool may_move;	/* the unit: it is in a place that address randomisation moves */
+	bool rip_operand;	/* the access that is being checked: its address moves too */
+	u32 n_fixups;
+	struct fixup fixups[MAX_FIXUPS];
+	struct unit_insn at[UNIT_MAX_INSNS];
 	struct di d[UNIT_MAX_INSNS];
 	struct group g[MAX_GROUPS];
 	struct cold_stub cold[MAX_COLD];
@@ -177,6 +185,18 @@ void classify(struct translator *t, struct di *d);
 /* encoding.c: likewise, of an instruction that is classified */
 void note_registers(struct translator *t, struct di *d);
 void note_encoding(struct translator *t, struct di *d);
+
+/* The four or eight bytes at `at` (rw) of the unit's code. */
+static inline void note_fixup(struct translator *t, const u8 *at, u32 kind)
+{
+	if (t->n_fixups == MAX_FIXUPS) {
+		t->u->fixed = true;
+		return;
+	}
+	t->fixups[t->n_fixups++] = (struct fixup){
+		.at = (u16)((u32)(at - t->e->mem.rw) - t->u->code), .kind = (u16)kind,
+	};
+}
 
 /* lower_mem.c */
 /* Before the instruction at rip; of instruction d, or (grouped) of more than the one at rip. */

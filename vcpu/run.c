@@ -510,6 +510,11 @@ static int __attribute__((noinline)) run_here(struct vcpu *v)
 
 	engine_fpu_save(v->c);
 	vcpu_count(v, host_state_reload);
+	const struct engine_counts *n = engine_counts(v->c);
+
+	vcpu_stat_set(v, units_made, n->units);
+	vcpu_stat_set(v, pages_moved, n->moved);
+	vcpu_stat_set(v, code_flushes, n->flushes);
 	post_run(v);
 	vcpu_trace(kvm_userspace_exit, v, v->run->exit_reason, (u64)(s64)r);
 	atomic_store_explicit(&v->in_guest, 0, memory_order_release);

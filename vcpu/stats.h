@@ -6,7 +6,7 @@
  *
  * kind: COUNT events, NS nanoseconds, FLAG a state that is on or off, HIST a histogram of
  * nanoseconds by powers of two. Names whose event does not exist here (no huge pages to
- * split, no VMX) are there because programs ask for them, and stay 0.
+ * split, no VMX) are there because programs ask for them, and stay 0. The last ones are our own.
  *
  * One writer, the vCPU's own thread; readers see whole words. They live in shared memory
  * once somebody has asked for the fd.
@@ -63,7 +63,10 @@
 	X(preemption_reported, COUNT, 1, "preemptions written to the guest's steal time") \
 	X(preemption_other, COUNT, 1, "other preemptions") \
 	X(guest_mode, FLAG, 1, "L2 is running") \
-	X(notify_window_exits, COUNT, 1, "exits of VMX notification")
+	X(notify_window_exits, COUNT, 1, "exits of VMX notification") \
+	X(units_made, COUNT, 1, "units of guest code translated") \
+	X(pages_moved, COUNT, 1, "code pages that took their units to another address") \
+	X(code_flushes, COUNT, 1, "times all translations were thrown away")
 
 struct vcpu_stats {
 #define X(n, kind, words, what) _Atomic u64 n[words];

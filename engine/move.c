@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * engine/move.c - a code page is mapped at another address: its units go there.
+ *
+ * Address randomisation gives each start of a program new linear addresses for the same physical pages
+ * of its text and libraries. Units have addresses in their code (operands relative to RIP, what a CALL
+ * pushes, the page's slot in the execute TLB), so each address would want units of its own, and most of
+ * the time of a shell script would be spent on making them. A page that nobody has run for a while is
+ * most likely that of a program that has ended: its units are taken along instead (docs/engine.md,
+ * "Addresses that move").
+ */
+#include "engine/translate_priv.h"
+
+/* So long ago, in cycles of the TSC, and the page counts as left. */
+#define LEFT_AFTER (8ull << 20)
+/* Programs that run side by side have their pages to themselves. */
+#define PAGES_KEPT 2
+
+/* Kernels and programs that are not position-independent stay where they are. */
+bool move_worth(u32 mode, u64 rip)
+{
+	return (mode & (MODE_SIZE | MODE_CPL0)) == MODE_SIZE64 && rip >> 32 && !(rip >> 63);
+}
+
+static void fix_tlb(struct engine *e, const struct unit *u, u8 *at, u64 delta)
+{
+	struct tlb *tlb = &e->c->tlb[mode_idx(u->mode)];
+	u32 v, base;
+
+	__builtin_memcpy(&v, at, 4);
+	base = (u32)(uintptr_t)tlb->w;
+	if (v - base >= sizeof(tlb->w))
+		base = (u32)(uintptr_t)tlb->r;
+	v = base + ((v - base + (u32)(delta >> PAGE_SHIFT) * (u32)sizeof(struct tlb_entry)) &
+		    (u32)(sizeof(tlb->r) - 1));
+	__builtin_memcpy(at, &v, 4);
+}
+_Static_assert((sizeof(((struct tlb *)0)->r) & (sizeof(((struct tlb *)0)->r) - 1)) == 0, "fix_tlb()");
+
+static void move_code(struct engine *e, const struct unit *u, u64 delta)
+{
+	const struct fixup *f = unit_fixups(u);
+
+	for (u32 i = 0; i < u->n_fixups; i++) {
+		u8 *at = e->mem.rw + u->code + f[i].at;
+		u64 v;
+
+		if (f[i].kind == FIX_TLB) {
+			fix_tlb(e, u, at, delta);
+			continue;
+		}
+		__builtin_memcpy(&v, at, 8);
+		v += delta;
+		__builtin_memcpy(at, &v, 8);
+	}
+}
+
+/* What lies at the same distance from the new address is anybody's guess. */
+static void break_links(struct engine *e, struct unit *u)
+{
+	for (struct rec_link *r = u->links; r; r = r->next)
+		if (r->r.linked && r->r.cross)
+			cache_unlink(e, r);
+	for (struct rec_link **p = &u->links_in; *p;) {
+		struct rec_link *r = *p;
+
+		if (r->r.cross) {
+			*p = r->next_in;
+			link_break(e, r);
+		} else {
+			p = &r->next_in;
+		}
+	}
+}
+
+static void unit_move(struct engine *e, struct unit *u, u64 delta)
+{
+	cache_unhash(e, u);
+	cache_move_jumps(e, u, u->rip + delta);
+	break_links(e, u);
+	u->lin += delta;
+	u->rip += delta;
+	move_code(e, u, delta);
+	unit_entries_move(e, u, delta);
+	cache_rehash(e, u);
+}
+
+static struct cpage *oldest(const struct engine *e, struct ppage *pp)
+{
+	struct cpage *old = NULL;
+	u32 n = 0;
+
+	for (struct cpage *cp = pp->cpages; cp; cp = cp->pp_next) {
+		if (!cp->units || cp->held == e->move_gen || !move_worth(MODE_SIZE64, cp->lin))
+			continue;
+		n++;
+		if (!old || cp->used < old->used)
+			old = cp;
+	}
+	return n > PAGES_KEPT || e->move_eager ? old : NULL;
+}
+
+struct cpage *cpage_move(struct engine *e, struct ppage *pp, u64 lin)
+{
+	struct cpage *cp;
+	struct unit *next;
+	u64 delta;
+
+	if (!e->may_move || !move_worth(MODE_SIZE64, lin))
+		return NULL;
+	cp = oldest(e, pp);
+	if (!cp || (__builtin_ia32_rdtsc() - cp->used < LEFT_AFTER && !e->move_eager))
+		return NULL;
+	e->counts.moved++;
+	delta = lin - cp->lin;
+	/* Units that begin elsewhere and have bytes of this page know it by its address. */
+	for (struct unit_dep *d = cp->deps; d; d = d->next)
+		cache_kill_unit(e, d->u);
+	cp->deps = NULL;
+	for (struct unit *u = cp->units2; u; u = next) {
+		next = u->page2_next;
+		cache_kill_unit(e, u);
+	}
+	for (struct unit *u = cp->units; u; u = next) {
+		next = u->page_next;
+		if (u->fixed || u->cp2)
+			cache_kill_unit(e, u);
+	}
+	itlb_forget(e, cp);
+	cache_cpage_unhash(e, cp);
+	cp->lin = lin;
+	cache_cpage_rehash(e, cp);
+	for (struct unit *u = cp->units; u; u = u->page_next)
+		unit_move(e, u, delta);
+	return cp;
+}
