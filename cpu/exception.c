@@ -179,7 +179,7 @@ static int deliver_gate(struct cpu *c, const struct delivery *d, const struct de
 	if (v86)
 		for (u32 i = S_ES; i <= S_GS; i++)
 			if (i != S_CS && i != S_SS)
-				seg_set_null(&c->seg[i], 0, 0);
+				seg_load_null(c, i, 0, 0, &c->seg[i]);
 	/* Interrupt gates (even types) mask interrupts, trap gates do not (APM2 8.7.3). */
 	if (!(desc_type(gate) & 1))
 		clear |= FL_IF;

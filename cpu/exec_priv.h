@@ -155,6 +155,8 @@ int seg_prepare(struct cpu *c, enum cpu_sreg s, u16 sel, u32 cpl, bool is64, u8 
 void seg_commit(struct cpu *c, enum cpu_sreg s, const struct cpu_seg *seg);
 void seg_real(const struct cpu *c, enum cpu_sreg s, u16 sel, struct cpu_seg *out);
 void seg_set_null(struct cpu_seg *s, u16 sel, u32 cpl);
+/* A null selector on its way into c->seg[s]. */
+void seg_load_null(const struct cpu *c, enum cpu_sreg s, u16 sel, u32 cpl, struct cpu_seg *out);
 /* Common tail of every protected-mode CS load: L/D rule, accessed bit, RIP range. */
 int code_prepare(struct cpu *c, struct desc *d, u32 cpl, u64 rip, u32 ext,
 		 struct code_target *t);

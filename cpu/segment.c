@@ -12,6 +12,22 @@ void seg_set_null(struct cpu_seg *s, u16 sel, u32 cpl)
 }
 
 /*
+ * Base and limit stay what they were, without NullSelectorClearsBase (CPUID 8000_0021 EAX[6]).
+ * Nobody can use the segment, but 64-bit code uses the bases of FS and GS all the same.
+ */
+void seg_load_null(const struct cpu *c, enum cpu_sreg s, u16 sel, u32 cpl, struct cpu_seg *out)
+{
+	u32 limit = c->seg[s].limit;
+	u64 base = c->seg[s].base;
+
+	seg_set_null(out, sel, cpl);
+	if (!c->null_clears_base) {
+		out->base = base;
+		out->limit = limit;
+	}
+}
+
+/*
  * Real mode: only the base follows the selector, so limits loaded in protected mode survive
  * ("unreal" mode). Virtual-8086 mode: fixed 64 KiB segments at DPL 3 (APM2 10.2.1).
  */
@@ -57,7 +73,7 @@ int seg_prepare(struct cpu *c, enum cpu_sreg s, u16 sel, u32 cpl, bool is64, u8 
 		/* A null SS only for 64-bit code below CPL 3 (APM2 4.5.1). */
 		if (s == S_SS && (!is64 || cpl == 3 || sel_rpl(sel) != cpl))
 			return cpu_raise_err(c, vec, ext);
-		seg_set_null(out, sel, s == S_SS ? cpl : 0);
+		seg_load_null(c, s, sel, s == S_SS ? cpl : 0, out);
 		return CPU_OK;
 	}
 	r = desc_read(c, sel, &d, vec, ext);
@@ -168,7 +184,7 @@ void seg_drop_inner(struct cpu *c)
 		bool conforming = (s->attr & (SEG_CODE | SEG_EC)) == (SEG_CODE | SEG_EC);
 
 		if ((s->attr & SEG_P) && !conforming && dpl < c->cpl)
-			seg_set_null(s, 0, 0);
+			seg_load_null(c, regs[i], 0, 0, s);
 	}
 }
 

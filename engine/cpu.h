@@ -395,6 +395,7 @@ struct cpu {
 	u8 maxphyaddr;		/* bits */
 	u8 has_nx, has_1g_pages, has_pcid, has_smep, has_smap, has_umip,
 	   has_fsgsbase, has_tsc_aux, has_xsave, has_xgetbv1, has_lm, has_syscall;
+	u8 null_clears_base;	/* NullSelectorClearsBase (CPUID 8000_0021) */
 	u8 sysenter_in_lm;	/* not an AMD CPU: SYSENTER is there in long mode too */
 	u8 cpuid_faults;	/* CPUID is for ring 0 only (MISC_FEATURES_ENABLES) */
 

@@ -200,6 +200,7 @@ static void derive(struct vcpu *v)
 	c->has_smep = HAS(SMEP);
 	c->has_smap = HAS(SMAP);
 	c->has_umip = HAS(UMIP);
+	c->null_clears_base = HAS(NULL_SEL_CLR_BASE);
 	c->has_fsgsbase = HAS(FSGSBASE);
 	c->has_tsc_aux = HAS(RDTSCP) || HAS(RDPID);
 	c->has_xsave = HAS(XSAVE);

@@ -258,3 +258,87 @@ TEST(read_sreg, "a segment register is read with each operand size, and no flag 
 	CHECK_EQ(s.r.r13, sr.ss.selector);
 	CHECK_EQ(s.r.r15, (~0ull << 16) | sr.ss.selector);
 }
+
+/* -- null selectors and the hidden part (CPUID 8000_0021 EAX[6]) -- */
+
+static void null_clears(struct guest *g, bool on)
+{
+	for (u32 i = 0; i < g->cpuid->nent; i++)
+		if (g->cpuid->entries[i].function == 0x80000021)
+			g->cpuid->entries[i].eax = (g->cpuid->entries[i].eax & ~0x40u) | (on ? 0x40 : 0);
+	vcpu_ioctl(cpu0(g), KVM_SET_CPUID2, g->cpuid, "KVM_SET_CPUID2");
+}
+
+static void set_gs(struct guest *g)
+{
+	WITH_SREGS(cpu0(g), s) {
+		s.gs = seg_flat(SEL_DATA, 3, 0, 32);
+		s.gs.base = G_DATA + 0x100;
+		s.gs.limit = 0x12345;
+		s.gs.g = 0;
+	}
+	*g32(g, G_DATA + 0x100) = 0xabcd;
+	*g32(g, 0) = 0x1111;
+}
+
+/* gs: in 64-bit code afterwards reads at the base that is left. */
+CODE64(null_mov, "xor %eax, %eax\n mov %eax, %gs\n mov %gs:0, %ebx\n mov %gs, %ecx" DONE);
+CODE64(null_iret, "push $0x3b\n push $0x2f000\n pushf\n push $0x43\n push $" LOC(null_iret, null_iret3)
+	"\n iretq\n null_iret3: mov %gs:0, %ebx\n mov %gs, %ecx" DONE3);
+CODE64(null_lret, "push $0x3b\n push $0x2f000\n push $0x43\n push $" LOC(null_lret, null_lret3)
+	"\n lretq\n null_lret3: mov %gs:0, %ebx\n mov %gs, %ecx" DONE3);
+TEST(null_hidden, "a null selector by MOV, IRET or far RET leaves base and limit, if CPUID lets it")
+{
+	static const struct {
+		const u8 *b, *e;
+	} x[] = {
+		{ null_mov_b, null_mov_e }, { null_iret_b, null_iret_e }, { null_lret_b, null_lret_e },
+	};
+
+	for (u32 i = 0; i < 2 * ARRAY_SIZE(x); i++) {
+		bool clears = i & 1;
+		struct guest *g = guest_with_code(M_LONG, x[i / 2].b, (u32)(x[i / 2].e - x[i / 2].b));
+		struct kvm_sregs sr;
+		struct stop s;
+
+		null_clears(g, clears);
+		set_gs(g);
+		s = run(g);
+		if (i / 2)
+			CHECK_EXC(s, VEC_DONE3, -1);
+		else
+			CHECK_STOP(s, ST_DONE);
+		CHECK_EQ(s.r.rcx & 0xffff, 0);
+		CHECK_EQ(s.r.rbx & 0xffffffff, clears ? 0x1111 : 0xabcd);
+		sr = cpu_sregs(cpu0(g));
+		CHECK_EQ(sr.gs.base, clears ? 0 : G_DATA + 0x100);
+		CHECK_EQ(sr.gs.limit, clears ? 0 : 0x12345);
+		CHECK_EQ(sr.gs.unusable, 1);
+		guest_free(g);
+	}
+}
+
+CODE32(null_ret32, "push $0x3b\n push $0x2f000\n push $0x33\n push $" LOC(null_ret32, null_ret32_3)
+	"\n lret\n null_ret32_3: mov %gs:0, %ebx" DONE3);
+TEST(null_hidden32, "and 32-bit code cannot use the segment whatever is left of it")
+{
+	struct guest *g = guest_with(M_PM32, null_ret32);
+	struct stop s;
+
+	null_clears(g, false);
+	set_gs(g);
+	s = run(g);
+	CHECK_EXC(s, 13, 0);
+	CHECK_EQ(cpu_sregs(cpu0(g)).gs.base, G_DATA + 0x100);
+}
+
+TEST(null_offered, "NullSelectorClearsBase is offered, and true")
+{
+	struct guest *g = guest_with(M_LONG, null_mov);
+	struct stop s;
+
+	CHECK(guest_has(g, 0x80000021, 0, 6));
+	set_gs(g);
+	s = run(g);
+	CHECK_EQ(s.r.rbx & 0xffffffff, 0x1111);
+}
