@@ -193,6 +193,10 @@ static bool vmcall(struct cpu *c, const struct insn *in, int *res)
 	insn_retire(c, in);
 	next = c->rip;
 	c->rip = rip;
+	if (c->cpl && !svm_intercepts(c, SVM_I_EXCP + EXC_UD)) {
+		*res = cpu_raise_err(c, EXC_GP, 0);	/* as in L1 (vcpu/hypercall.c) */
+		return true;
+	}
 	/* The repair may throw the translation away, and `in` with it. */
 	if (svm_intercepts(c, SVM_I_EXCP + EXC_UD) || !c->svm->ops->fix_hypercall(c)) {
 		*res = cpu_raise(c, EXC_UD);

@@ -99,6 +99,9 @@ int hypercall_hook(struct cpu *c, const struct insn *in)
 	u64 a[4] = { c->gpr[R_RBX], c->gpr[R_RCX], c->gpr[R_RDX], c->gpr[R_RSI] };
 	s64 ret;
 
+	/* KVM's emulator, which makes a VMMCALL of it, takes it for a privileged instruction. */
+	if (foreign && c->cpl)
+		return cpu_raise_err(c, EXC_GP, 0);
 	if (foreign && (v->cfg->disabled_quirks & KVM_X86_QUIRK_FIX_HYPERCALL_INSN))
 		return cpu_raise(c, EXC_UD);
 	if (!wide) {

@@ -123,6 +123,39 @@ TEST(foreign, "VMCALL becomes VMMCALL and is #UD too")
 	no_hypercall(vmcall_b, LEN(vmcall), false, false);
 }
 
+CODE64(vmcall3, "vmcall" DONE3);
+TEST(foreign3, "VMCALL at CPL 3 is #GP(0) and stays as it is, in L1 and in L2; VMMCALL says EPERM")
+{
+	static const u8 insn[] = { 0x0f, 0x01, 0xc1 };
+	struct guest *g = guest_with(M_LONG, vmcall3);
+	struct svm_guest s;
+	struct stop st;
+
+	cpu_ring3(cpu0(g), G_CODE);
+	st = run(g);
+	CHECK_EXC(st, 13, 0);
+	CHECK(!memcmp(g->ram + G_CODE, insn, 3));
+	g->ram[G_CODE + 2] = 0xd9;
+	cpu_complete(cpu0(g));
+	cpu_ring3(cpu0(g), G_CODE);
+	st = run(g);
+	CHECK_EXC(st, VEC_DONE3, -1);
+	CHECK_EQ((s64)st.r.rax, -1);
+	guest_free(g);
+
+	s = svm_with(vmcall);
+	s.save->cs.attrib |= 0x60;
+	s.save->ss.attrib |= 0x60;
+	s.save->cs.selector = SEL_UCODE64;
+	s.save->ss.selector = SEL_UDATA;
+	s.save->cpl = 3;
+	svm_want(&s, SVM_I_EXCP + 13);
+	st = svm_run(&s);
+	CHECK_EXIT(&s, st, SVM_EXIT_EXCP + 13);
+	CHECK(!memcmp(s.g->ram + G_L2, insn, 3));
+	guest_free(s.g);
+}
+
 TEST(hypercall_modes, "in 32-bit modes too")
 {
 	static const u8 modes[] = { M_PG32, M_PAE, M_COMPAT };
