@@ -47,7 +47,7 @@ extern "C" {
 #endif
 
 /* Version of this header; standin_version() is that of the library. 0xMMmmpp. */
-#define STANDIN_VERSION_NUMBER 0x000100u
+#define STANDIN_VERSION_NUMBER 0x000200u
 unsigned int standin_version(void);
 
 /* For standin_open(): install no signal handlers, the program calls standin_signal(). */
