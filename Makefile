@@ -7,12 +7,15 @@
 #   make check    install what is needed, build, run every test
 #   make bench    measure: native, standin, QEMU TCG
 #   make coverage run the unit, guest and nested tests, print line coverage by folder
-#   make install  install the command and the library (PREFIX=/usr/local)
+#   make install  install the command, the library and their manual (PREFIX=/usr/local); make uninstall
+#   make dist     the sources of the last commit as build/standin-VERSION.tar.xz
+#   make tarball  programs that run on any x86-64 with glibc 2.34, without installing
+#   make deb      packages for this Debian
 BUILD ?= build
 PREFIX ?= /usr/local
 export BUILD := $(abspath $(BUILD))
 
-.PHONY: all deps demo check check-long bench coverage install clean
+.PHONY: all deps demo check check-long bench coverage install uninstall dist tarball deb clean
 all:
 	@scripts/build
 deps:
@@ -30,5 +33,9 @@ coverage:
 install: all
 	meson configure $(BUILD) -Dprefix=$(PREFIX)
 	meson install -C $(BUILD)
+uninstall:
+	ninja -C $(BUILD) uninstall
+dist tarball deb:
+	@scripts/release $@
 clean:
 	rm -rf $(BUILD)
