@@ -12,6 +12,7 @@
 #include "base/raw.h"
 
 u32 door_glibc_minor = 34;
+bool door_object_alone;
 
 static const struct {
 	enum door door;
@@ -125,6 +126,67 @@ static bool starts(const char *s, const char *with)
 	return true;
 }
 
+static bool is_glibc_loader(const char *path)
+{
+	return starts(base_name(path), "ld-linux-x86-64.so");
+}
+
+static u32 number(const char *s)
+{
+	u32 n = 0;
+
+	while (*s >= '0' && *s <= '9' && n < 1000)
+		n = n * 10 + (u32)(*s++ - '0');
+	return n;
+}
+
+/* Its string table names the versions that it needs. It lies in the part of the file that is loaded
+ * at its own offset, in front of the code. */
+void door_read_object(const void *image, size_t bytes)
+{
+	const Elf64_Ehdr *eh = image;
+	const Elf64_Dyn *dyn = NULL;
+	u64 at = 0, n = 0, nr = 0;
+	bool alone = true;
+	u32 most = 0;
+
+	if (bytes < sizeof(*eh) || eh->e_phoff + eh->e_phnum * sizeof(Elf64_Phdr) > bytes)
+		return;
+	for (u32 i = 0; i < eh->e_phnum; i++) {
+		const Elf64_Phdr *ph = (const void *)((const u8 *)image + eh->e_phoff);
+		const Elf64_Dyn *d;
+
+		ph += i;
+		if (ph->p_type != PT_DYNAMIC || ph->p_offset + ph->p_filesz > bytes)
+			continue;
+		dyn = d = (const void *)((const u8 *)image + ph->p_offset);
+		nr = ph->p_filesz / sizeof(*d);
+		for (u64 k = 0; k < nr; k++) {
+			if (d[k].d_tag == DT_STRTAB)
+				at = d[k].d_un.d_ptr;
+			if (d[k].d_tag == DT_STRSZ)
+				n = d[k].d_un.d_val;
+		}
+	}
+	if (!n || at > bytes || n > bytes - at)
+		return;
+	for (u64 i = at; i + 8 < at + n; i++) {
+		const char *s = (const char *)image + i;
+
+		if (*s == 'G' && same(s, "GLIBC_2.", 8) && number(s + 8) > most)
+			most = number(s + 8);
+	}
+	for (u64 k = 0; k < nr; k++) {
+		const char *s = (const char *)image + at + dyn[k].d_un.d_val;
+
+		if (dyn[k].d_tag == DT_NEEDED && dyn[k].d_un.d_val < n)
+			alone &= starts(s, "libc.so.") || is_glibc_loader(s);
+	}
+	if (most)
+		door_glibc_minor = most;
+	door_object_alone = alone;
+}
+
 /* Does this dynamic loader define the version GLIBC_2.minor? Every version of glibc's loader since
  * 2.34 defines its own name, and keeps the older ones. */
 static bool loader_has(int fd, u32 minor)
@@ -147,11 +209,6 @@ static bool loader_has(int fd, u32 minor)
 			page[i] = page[n - keep + i];
 	}
 	return false;
-}
-
-static bool is_glibc_loader(const char *path)
-{
-	return starts(base_name(path), "ld-linux-x86-64.so");
 }
 
 static enum program_kind glibc_kind(int fd)
@@ -263,6 +320,15 @@ static bool is_secure(int fd, const struct stat *st)
 	return RAW(SYS_getuid) && RAW(SYS_fgetxattr, fd, "security.capability", NULL, 0) > 0;
 }
 
+/* What the kernel will not execute is its to refuse. Older kernels do not know the effective user's
+ * rights. */
+static bool is_executable(int dir, const char *path, int flags)
+{
+	long r = RAW(SYS_faccessat2, dir, path, X_OK, AT_EACCESS | (flags & AT_EMPTY_PATH));
+
+	return !r || r == -ENOSYS || r == -EPERM;
+}
+
 /* The kind of one file; a script's interpreter goes to `next`. */
 static enum program_kind look(int dir, const char *path, int flags, char *next)
 {
@@ -273,13 +339,14 @@ static enum program_kind look(int dir, const char *path, int flags, char *next)
 	long fd;
 
 	/* Opening what is no plain file may have effects. */
-	if (RAW(SYS_newfstatat, dir, path, &st, flags) || !S_ISREG(st.st_mode))
+	if (RAW(SYS_newfstatat, dir, path, &st, flags) || !S_ISREG(st.st_mode) ||
+	    !is_executable(dir, path, flags))
 		return PROGRAM_UNKNOWN;
 	if (flags & AT_EMPTY_PATH && !*path) {
 		fd = RAW(SYS_fcntl, dir, F_DUPFD_CLOEXEC, 0);
 	} else {
 		fd = RAW(SYS_openat, dir, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-		if (fd == -EACCES && !RAW(SYS_faccessat, dir, path, X_OK))
+		if (fd == -EACCES)
 			return PROGRAM_UNREADABLE;
 	}
 	if (fd < 0)

@@ -58,8 +58,12 @@ const char *door_reason(enum program_kind kind);
 /* Unless it goes by the second door: is LD_PRELOAD to be kept from it? */
 bool door_strips(enum program_kind kind);
 
-/* The smallest minor version of glibc 2 that the preload object runs with. Set once at start. */
+/* The smallest minor version of glibc 2 that the preload object runs with. Set once at start, best
+ * from the object's file. */
 extern u32 door_glibc_minor;
+void door_read_object(const void *image, size_t bytes);
+/* Does it need nothing but libc, so that it can be loaded in another root? */
+extern bool door_object_alone;
 
 /* The "#!" line at the head (n bytes in a buffer of DOOR_HEAD_BYTES) of a script, as Linux splits it:
  * the interpreter and at most one argument (NULL: none), as strings within head, which is changed.

@@ -1,173 +1,111 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * shim/exec.c - programs that a program starts run on standin too, also when their environment was
- * cleared: every way of libc to execute a program passes LD_PRELOAD and the STANDIN_* settings
- * on. A caller that sets STANDIN_OFF in the new environment is left alone.
+ * shim/exec.c - a program becomes another: by which door that comes to standin is decided by
+ * base/door.h, and here is done what it says. A caller that sets STANDIN_OFF in the new
+ * environment is left alone.
  *
- * These run in vfork children, so they take memory from the stack only.
+ * These run in vfork children, so they take memory from the stack only. Arguments that cannot be
+ * read are the kernel's to refuse.
  */
-#include "shim/shim.h"
+#include "shim/exec.h"
 
-#include <alloca.h>
-#include <dlfcn.h>
-#include <elf.h>
 #include <limits.h>
-#include <spawn.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
 
 #include "base/log.h"
-
-enum { MAX_SETTINGS = 24, SETTINGS_BYTES = 4096, PRELOAD_BYTES = 2 * PATH_MAX };
-
-/* Written by the constructor only. */
-static char library[PATH_MAX];		/* our own path; empty: nothing is carried */
-static char settings[SETTINGS_BYTES];	/* NAME=VALUE strings */
-static const char *setting[MAX_SETTINGS];
-static u32 nr_settings;
-
-#define PRELOAD "LD_PRELOAD="
-#define OURS "STANDIN_"
+#include "base/raw.h"
 
 void shim_exec_init(void)
 {
-	size_t used = 0;
-	Dl_info info;
+	object_init();
+	environ_init();
+}
 
-	if (!dladdr(settings, &info) || !info.dli_fname || !realpath(info.dli_fname, library) ||
-	    strpbrk(library, " :"))
-		library[0] = 0;
-	for (char **e = environ; e && *e; e++) {
-		size_t n = strlen(*e) + 1;
+size_t launch_room(char *const argv[], char *const envp[])
+{
+	return ALIGN_UP(environ_room(envp), 16) + door_second_room(argv, envp);
+}
 
-		if (strncmp(*e, OURS, strlen(OURS)) || nr_settings >= MAX_SETTINGS ||
-		    used + n > sizeof(settings))
-			continue;
-		memcpy(settings + used, *e, n);
-		setting[nr_settings++] = settings + used;
-		used += n;
+/* In the log only: a line that nobody asked for changes what the program says. */
+static void say(const struct door_choice *c, const char *path)
+{
+	if (log_threshold >= LOG_warn && door_reason(c->kind))
+		log_warn("%s %s: it cannot be reached and will not see %s",
+			 c->scripts ? c->program : path, door_reason(c->kind), shim_node());
+}
+
+void launch_prepare(struct launch *l, int dir, const char *path, int flags, char *const argv[],
+		    char *const envp[], void *room)
+{
+	u8 *more = (u8 *)room + ALIGN_UP(environ_room(envp), 16);
+	const char *word = NULL;
+
+	l->fd = -1;
+	l->second = false;
+	l->envp = envp;
+	if (environ_is_off(envp)) {
+		l->envp = environ_for(envp, NULL, room);
+		return;
 	}
-}
-
-static const char *find(char *const *env, const char *name, size_t n)
-{
-	for (; env && *env; env++)
-		if (!strncmp(*env, name, n))
-			return *env;
-	return NULL;
-}
-
-/* Is our path an element of a list that spaces and colons separate? */
-static bool lists_us(const char *list)
-{
-	size_t n = strlen(library);
-
-	for (const char *p = list; (p = strstr(p, library)); p += n)
-		if ((p == list || strchr(" :", p[-1])) && strchr(" :", p[n]))
-			return true;
-	return false;
-}
-
-/* Nothing reaches a program that the dynamic loader does not load. Says so, nothing else: it may
- * start others that are reached. Runs in vfork children too. */
-static void warn_static(const char *path)
-{
-	u8 page[1024];
-	const Elf64_Ehdr *eh = (const void *)page;
-	const Elf64_Phdr *ph;
-	long fd, n;
-
-	if (log_threshold < LOG_warn || !path)
-		return;
-	fd = syscall(SYS_open, path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return;
-	n = read((int)fd, page, sizeof(page));
-	syscall(SYS_close, fd);
-	if (n < (long)sizeof(*eh) || memcmp(eh->e_ident, ELFMAG, SELFMAG) ||
-	    eh->e_ident[EI_CLASS] != ELFCLASS64)
-		return;
-	ph = (const void *)(page + eh->e_phoff);
-	for (u32 i = 0; i < eh->e_phnum; i++, ph++) {
-		if ((const u8 *)(ph + 1) > page + n || ph->p_type == PT_INTERP)
+	door_for(dir, path, flags, &l->choice);
+	if (!door_strips(l->choice.kind))
+		word = object_word(l->name, &l->fd);
+	/* Where our object cannot be loaded from, the second door, which needs nothing of the program's
+	 * root, is the way for all. */
+	if ((l->choice.door == DOOR_SECOND || (l->choice.door == DOOR_PRELOAD && !word)) &&
+	    shim_wanted(l->choice.scripts ? l->choice.program : path)) {
+		l->envp = environ_for(envp, NULL, room);
+		l->second = !door_second(&l->by, dir, path, flags, argv, l->envp, more);
+		if (l->second && l->fd >= 0) {
+			RAW(SYS_close, l->fd);
+			l->fd = -1;
+		}
+		if (l->second)
 			return;
 	}
-	log_warn("%s is statically linked: it cannot be reached and will not see %s", path,
-		 shim_node());
-}
-
-static size_t count(char *const *env)
-{
-	size_t n = 0;
-
-	while (env && env[n])
-		n++;
-	return n;
-}
-
-static bool carry_needed(char *const *env)
-{
-	const char *p;
-
-	if (!library[0] || find(env, "STANDIN_OFF=", 12))
-		return false;
-	p = find(env, PRELOAD, strlen(PRELOAD));
-	if (!p || !lists_us(p + strlen(PRELOAD)))
-		return true;
-	for (u32 i = 0; i < nr_settings; i++)
-		if (!find(env, setting[i], strcspn(setting[i], "=") + 1))
-			return true;
-	return false;
-}
-
-/* out: room for count(env) + MAX_SETTINGS + 2 pointers; preload: PRELOAD_BYTES. */
-static void carry(char *const *env, char **out, char *preload)
-{
-	const char *p = find(env, PRELOAD, strlen(PRELOAD));
-	size_t n = 0;
-
-	for (; env && *env; env++)
-		if (*env != p)
-			out[n++] = *env;
-	/* Ours first. A list too long for us stays as it is. */
-	if (p && (lists_us(p + strlen(PRELOAD)) ||
-		  strlen(p) + strlen(library) + 2 > PRELOAD_BYTES)) {
-		out[n++] = (char *)p;
-	} else {
-		strcpy(preload, PRELOAD);
-		strcat(preload, library);
-		if (p && p[strlen(PRELOAD)]) {
-			strcat(preload, ":");
-			strcat(preload, p + strlen(PRELOAD));
-		}
-		out[n++] = preload;
+	if (l->choice.door != DOOR_PRELOAD)
+		say(&l->choice, path);
+	/* What the loader does not open, a program without it does not mind. */
+	if (l->fd >= 0 && l->choice.door != DOOR_PRELOAD) {
+		RAW(SYS_close, l->fd);
+		l->fd = -1;
+		word = NULL;
 	}
-	for (u32 i = 0; i < nr_settings; i++)
-		if (!find(out, setting[i], strcspn(setting[i], "=") + 1)) {
-			out[n++] = (char *)setting[i];
-			out[n] = NULL;
-		}
-	out[n] = NULL;
+	l->envp = environ_for(envp, word, room);
 }
 
-/* An expression with `env` standing for the environment to use. On the caller's stack. */
-#define WITH_ENV(given) \
+void launch_end(struct launch *l)
+{
+	if (l->fd >= 0)
+		RAW(SYS_close, l->fd);
+	if (l->second && l->by.fd != AT_FDCWD)
+		RAW(SYS_close, l->by.fd);
+}
+
+/* Around a call of libc's that starts `path`: `plain` with env for its environment. On the caller's
+ * stack. */
+#define LAUNCH(dir_, path_, flags_, argv_, given, plain) \
+	struct launch l_; \
 	char *const *env = (given); \
-	if (shim_list(env) >= 0 && carry_needed(env)) { \
-		size_t bytes_ = (count(env) + MAX_SETTINGS + 2) * sizeof(char *); \
-		char **new_ = alloca(bytes_); \
-		memset(new_, 0, bytes_); \
-		carry(env, new_, alloca(PRELOAD_BYTES)); \
-		env = new_; \
-	}
+	int r_; \
+	void *room_; \
+	if (unlikely(shim_off) || shim_list(env) < 0 || shim_list(argv_) < 0) \
+		return plain; \
+	room_ = alloca(launch_room(argv_, env)); \
+	launch_prepare(&l_, dir_, path_, flags_, argv_, env, room_); \
+	env = l_.envp; \
+	r_ = l_.second ? (int)shim_ret(RAW(SYS_execveat, l_.by.fd, l_.by.path, l_.by.argv, \
+					   l_.by.envp, l_.by.flags)) : \
+			 plain; \
+	launch_end(&l_); \
+	return r_
 
 EXPORT int execve(const char *path, char *const argv[], char *const envp[])
 {
-	WITH_ENV(envp);
-	warn_static(path);
-	return NEXT(execve)(path, argv, env);
+	LAUNCH(AT_FDCWD, path, 0, argv, envp, NEXT(execve)(path, argv, env));
 }
 
 EXPORT int execv(const char *path, char *const argv[])
@@ -175,27 +113,116 @@ EXPORT int execv(const char *path, char *const argv[])
 	return execve(path, argv, environ);
 }
 
+EXPORT int fexecve(int fd, char *const argv[], char *const envp[])
+{
+	LAUNCH(fd, "", AT_EMPTY_PATH, argv, envp, NEXT(fexecve)(fd, argv, env));
+}
+
+EXPORT int execveat(int dir, const char *path, char *const argv[], char *const envp[], int flags)
+{
+	LAUNCH(dir, path, flags, argv, envp, NEXT(execveat)(dir, path, argv, env, flags));
+}
+
+/* -- PATH, as libc goes through it -- */
+
+/* The next folder of the list with "/file" behind it, in path; false: it is too long. */
+static bool join(const char **list, const char *file, char *path)
+{
+	size_t n = strcspn(*list, ":"), m = strlen(file);
+	const char *folder = *list;
+
+	*list += n;
+	if (**list)
+		(*list)++;
+	else
+		*list = NULL;
+	if (n + m + 2 > PATH_MAX)
+		return false;
+	memcpy(path, folder, n);
+	if (n)
+		path[n++] = '/';
+	memcpy(path + n, file, m + 1);
+	return true;
+}
+
+static const char *search_list(void)
+{
+	const char *list = getenv("PATH");
+
+	return list ? list : "/bin:/usr/bin";
+}
+
+bool launch_search(const char *file, char *path)
+{
+	const char *list = search_list();
+
+	if (!*file || strchr(file, '/') || strlen(file) > NAME_MAX)
+		return false;
+	while (list)
+		if (join(&list, file, path) && !RAW(SYS_faccessat, AT_FDCWD, path, X_OK))
+			return true;
+	return false;
+}
+
+/* A file that no kernel knows is a script for the shell. */
+static int execve_or_shell(const char *path, char *const argv[], char *const envp[])
+{
+	size_t n = environ_count(argv);
+	char **args;
+
+	execve(path, argv, envp);
+	if (errno != ENOEXEC)
+		return -1;
+	args = alloca((n + 3) * sizeof(*args));
+	args[0] = (char *)"/bin/sh";
+	args[1] = (char *)path;
+	args[2] = NULL;
+	if (n > 1)
+		memcpy(args + 2, argv + 1, n * sizeof(*args));
+	return execve(args[0], args, envp);
+}
+
 EXPORT int execvpe(const char *file, char *const argv[], char *const envp[])
 {
-	WITH_ENV(envp);
-	return NEXT(execvpe)(file, argv, env);
+	bool denied = false;
+	const char *list;
+	char path[PATH_MAX];
+	ssize_t n = shim_string(file, PATH_MAX);
+
+	if (unlikely(shim_off) || n < 0 || shim_list(argv) < 0 || shim_list(envp) < 0)
+		return NEXT(execvpe)(file, argv, envp);
+	if (!n)
+		return (int)shim_ret(-ENOENT);
+	if (strchr(file, '/'))
+		return execve_or_shell(file, argv, envp);
+	if (n > NAME_MAX)
+		return (int)shim_ret(-ENAMETOOLONG);
+	for (list = search_list(); list;) {
+		if (!join(&list, file, path))
+			continue;
+		execve_or_shell(path, argv, envp);
+		switch (errno) {
+		case EACCES:
+			denied = true;
+			break;
+		case ENOENT:
+		case ESTALE:
+		case ENOTDIR:
+		case ENODEV:
+		case ETIMEDOUT:
+			break;
+		default:
+			return -1;
+		}
+	}
+	if (denied)
+		errno = EACCES;
+	return -1;
 }
 
 EXPORT int execvp(const char *file, char *const argv[])
 {
 	return execvpe(file, argv, environ);
-}
-
-EXPORT int fexecve(int fd, char *const argv[], char *const envp[])
-{
-	WITH_ENV(envp);
-	return NEXT(fexecve)(fd, argv, env);
-}
-
-EXPORT int execveat(int dir, const char *path, char *const argv[], char *const envp[], int flags)
-{
-	WITH_ENV(envp);
-	return NEXT(execveat)(dir, path, argv, env, flags);
 }
 
 /* The list forms: the arguments, and what comes behind them, as an array. */
@@ -239,96 +266,4 @@ EXPORT int execle(const char *path, const char *arg, ...)
 	envp = va_arg(ap, char **);
 	va_end(ap);
 	return execve(path, argv, envp);
-}
-
-EXPORT int posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *fa,
-		       const posix_spawnattr_t *attr, char *const argv[], char *const envp[])
-{
-	WITH_ENV(envp);
-	warn_static(path);
-	return NEXT(posix_spawn)(pid, path, fa, attr, argv, env);
-}
-
-EXPORT int posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_actions_t *fa,
-			const posix_spawnattr_t *attr, char *const argv[], char *const envp[])
-{
-	WITH_ENV(envp);
-	return NEXT(posix_spawnp)(pid, file, fa, attr, argv, env);
-}
-
-/* -- the shell: libc starts it itself, with environ as it is -- */
-
-static size_t quoted_size(const char *s)
-{
-	size_t n = 3;
-
-	for (; *s; s++)
-		n += *s == '\'' ? 4 : 1;
-	return n;
-}
-
-/* NAME='VALUE' */
-static char *put_quoted(char *to, const char *s)
-{
-	to = stpncpy(to, s, strcspn(s, "=") + 1);
-	s += strcspn(s, "=") + 1;
-	*to++ = '\'';
-	for (; *s; s++) {
-		if (*s == '\'')
-			to = stpcpy(to, "'\\'");
-		*to++ = *s;
-	}
-	*to++ = '\'';
-	*to = 0;
-	return to;
-}
-
-/* "export LD_PRELOAD='...' STANDIN_NODE='...'; command", or NULL: as it is. free() it. */
-static char *with_exports(const char *command)
-{
-	size_t bytes = strlen(command) + sizeof("export ;\n");
-	char preload[PRELOAD_BYTES], **env, *text, *p;
-
-	if (!carry_needed(environ))
-		return NULL;
-	env = calloc(count(environ) + MAX_SETTINGS + 2, sizeof(*env));
-	if (!env)
-		return NULL;
-	carry(environ, env, preload);
-	for (char **e = env; *e; e++)
-		bytes += quoted_size(*e) + 1;
-	text = malloc(bytes);
-	if (text) {
-		p = stpcpy(text, "export");
-		for (char **e = env; *e; e++)
-			if (!strncmp(*e, PRELOAD, strlen(PRELOAD)) || !strncmp(*e, OURS, strlen(OURS))) {
-				*p++ = ' ';
-				p = put_quoted(p, *e);
-			}
-		*p++ = '\n';
-		strcpy(p, command);
-	}
-	free(env);
-	return text;
-}
-
-EXPORT int system(const char *command)
-{
-	char *text = command ? with_exports(command) : NULL;
-	int r = NEXT(system)(text ? text : command), saved = errno;
-
-	free(text);
-	errno = saved;
-	return r;
-}
-
-EXPORT FILE *popen(const char *command, const char *mode)
-{
-	char *text = command ? with_exports(command) : NULL;
-	FILE *f = NEXT(popen)(text ? text : command, mode);
-	int saved = errno;
-
-	free(text);
-	errno = saved;
-	return f;
 }

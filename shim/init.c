@@ -37,8 +37,10 @@ __attribute__((constructor(101))) static void shim_start(void)
 	log_init();
 	handle_init();
 	shim_signals_init();
+	shim_chosen_init();
 	shim_exec_init();
 	shim_node_init();
-	shim_cpuid_init();
+	if (!shim_passive)
+		shim_cpuid_init();
 	errno = saved;
 }

@@ -22,6 +22,13 @@ void shim_node_init(void)
 {
 	const char *node = option_text(OPT_NODE);
 
+	/* No path is this one: it has a component that is too long. */
+	if (shim_passive) {
+		memset(node_path, 'x', NAME_MAX + 2);
+		node_path[0] = '/';
+		node_path[NAME_MAX + 2] = 0;
+		return;
+	}
 	if (node && strlen(node) < sizeof(node_path))
 		strcpy(node_path, node);
 }

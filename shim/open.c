@@ -87,7 +87,7 @@ static int check_device(int fd, int dir, const char *path, int flags)
 #define OPEN_AT(dir, path, flags, next) \
 	if (unlikely(!shim_path(path))) \
 		return next; \
-	int fd = shim_open_param(path, flags); \
+	int fd = shim_passive ? -ENOSYS : shim_open_param(path, flags); \
 	if (fd != -ENOSYS) \
 		return (int)shim_ret(fd); \
 	if (about_node(dir, path, flags)) \

@@ -169,6 +169,12 @@ int shim_open_param(const char *path, int flags);
 
 void shim_exec_init(void);
 
+/* -- chosen.c: which programs are put on standin; written by the constructor only -- */
+extern bool shim_off;		/* STANDIN_OFF: nothing of the program's is touched, nor its children's */
+extern bool shim_passive;	/* off, or not one of those that were asked for: its children may be */
+void shim_chosen_init(void);
+bool shim_wanted(const char *path);	/* by its name; path can be read */
+
 /* -- cpuid.c: CPUID faulting; the last two are its parts, for tests -- */
 void shim_cpuid_init(void);
 bool shim_cpuid_active(void);

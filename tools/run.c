@@ -1,15 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* tools/run.c - standin run: start a program with the preload object in place. */
+/* tools/run.c - standin run, and where our objects are. */
 #include "tools/standin.h"
 
-#include <elf.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "irq/avic.h"
@@ -44,85 +40,6 @@ const char *preload_path(void)
 	return NULL;
 }
 
-int preload_env(void)
-{
-	const char *lib = preload_path(), *old = getenv("LD_PRELOAD");
-	char *value;
-	int r;
-
-	if (!lib)
-		return -1;
-	/* The loader splits the list at spaces and colons. */
-	if (strpbrk(lib, " :")) {
-		fprintf(stderr, "standin: %s: LD_PRELOAD cannot carry a path with a blank or colon\n",
-			lib);
-		return -1;
-	}
-	if (old && strstr(old, lib))
-		return 0;
-	if (asprintf(&value, "%s%s%s", lib, old && *old ? ":" : "", old ? old : "") < 0) {
-		fprintf(stderr, "standin: out of memory\n");
-		return -1;
-	}
-	r = setenv("LD_PRELOAD", value, 1);
-	free(value);
-	if (r)
-		fprintf(stderr, "standin: setenv: %s\n", strerror(errno));
-	return r;
-}
-
-/* A static or setuid program ignores LD_PRELOAD. It may still start dynamic ones, so say
- * it and go on. */
-static void warn_unreachable(const char *path)
-{
-	Elf64_Ehdr eh;
-	struct stat st;
-	bool dynamic = false;
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-
-	if (fd < 0)
-		return;
-	if (!fstat(fd, &st) && (st.st_mode & (S_ISUID | S_ISGID)) && geteuid())
-		fprintf(stderr, "standin: warning: %s is setuid: it cannot be preloaded\n", path);
-	if (read(fd, &eh, sizeof(eh)) == (ssize_t)sizeof(eh) &&
-	    !memcmp(eh.e_ident, ELFMAG, SELFMAG) && eh.e_ident[EI_CLASS] == ELFCLASS64 &&
-	    eh.e_phentsize == sizeof(Elf64_Phdr)) {
-		for (int i = 0; i < eh.e_phnum; i++) {
-			Elf64_Phdr ph;
-			off_t at = (off_t)(eh.e_phoff + (u64)i * sizeof(ph));
-
-			if (pread(fd, &ph, sizeof(ph), at) != (ssize_t)sizeof(ph))
-				break;
-			dynamic |= ph.p_type == PT_INTERP;
-		}
-		if (!dynamic)
-			fprintf(stderr, "standin: warning: %s is statically linked: it cannot be reached "
-				"and will not see the stand-in (programs it starts can)\n", path);
-	}
-	close(fd);
-}
-
-static void check_program(const char *prog)
-{
-	const char *p = getenv("PATH");
-	char path[PATH_MAX];
-
-	if (strchr(prog, '/')) {
-		warn_unreachable(prog);
-		return;
-	}
-	while (p && *p) {
-		int n = (int)strcspn(p, ":");
-
-		snprintf(path, sizeof(path), "%.*s/%s", n, p, prog);
-		if (!access(path, X_OK)) {
-			warn_unreachable(path);
-			return;
-		}
-		p += n + (p[n] == ':');
-	}
-}
-
 /* --avic=KIND: what the modelled hardware has, for the program and its children. */
 static bool set_avic(const char *kind)
 {
@@ -138,31 +55,41 @@ static bool set_avic(const char *kind)
 	return false;
 }
 
-enum { RUN_AVIC = CLI_LONG(0) };
+enum {
+	RUN_AVIC = CLI_LONG(0), RUN_ONLY = CLI_LONG(1), RUN_EXCEPT = CLI_LONG(2), RUN_REAL = CLI_LONG(3),
+};
 static const struct cli_option run_options[] = {
 	{ RUN_AVIC, "avic", "KIND", "interrupt hardware that is modelled: none, avic, x2avic, x2avic-ext" },
+	{ RUN_ONLY, "only", "NAMES", "put only programs of these names (with commas) on standin" },
+	{ RUN_EXCEPT, "except", "NAMES", "leave programs of these names alone" },
+	{ RUN_REAL, "prefer-real", NULL, "if the machine's own KVM works, run the program on that" },
 	{ 0 },
 };
 
 static int run_fn(const struct verb *v, int argc, char **argv)
 {
+	bool prefer_real = false;
 	struct cli c;
 	int id;
 
 	cli_begin(&c, v, argc, argv);
-	while ((id = cli_next(&c)) > 0)
+	while ((id = cli_next(&c)) > 0) {
 		if (id == RUN_AVIC && !set_avic(c.arg))
 			return cli_error(v, "--avic=%s is none of none, avic, x2avic, x2avic-ext", c.arg);
+		if (id == RUN_ONLY)
+			setenv("STANDIN_ONLY", c.arg, 1);
+		if (id == RUN_EXCEPT)
+			setenv("STANDIN_EXCEPT", c.arg, 1);
+		if (id == RUN_REAL)
+			prefer_real = true;
+	}
 	if (id != CLI_END)
 		return cli_status(id);
 	if (c.at >= argc)
 		return cli_error(v, "which program?");
-	if (preload_env())
-		return 1;
-	check_program(argv[c.at]);
-	execvp(argv[c.at], argv + c.at);
-	fprintf(stderr, "standin: %s: %s\n", argv[c.at], strerror(errno));
-	return errno == ENOENT ? 127 : 126;
+	if (getenv("STANDIN_OFF") || (prefer_real && real_kvm_works()))
+		return start_natively(argv + c.at);
+	return start_program(argv + c.at);
 }
 
 const struct verb verb_run = {

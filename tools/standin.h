@@ -13,5 +13,10 @@ extern const struct verb verb_run, verb_doctor, verb_info, verb_explain, verb_tr
 const char *preload_path(void);
 /* Put it in front of LD_PRELOAD. 0 or -1 + message. */
 int preload_env(void);
+/* Become the program argv on standin, by whichever door it takes; or as if we were not there. They
+ * return an exit code, after a message, if that did not work. */
+int start_program(char **argv);
+int start_natively(char **argv);
+bool real_kvm_works(void);
 
 #endif

@@ -77,17 +77,14 @@ static pid_t start(char **argv, const char *area)
 {
 	pid_t pid;
 
-	if (preload_env() || setenv("STANDIN_TRACE", area, 1))
+	if (setenv("STANDIN_TRACE", area, 1))
 		return -1;
 	fflush(NULL);
 	pid = fork();
 	if (pid < 0)
 		fprintf(stderr, "standin: fork: %s\n", strerror(errno));
-	if (!pid) {
-		execvp(argv[0], argv);
-		fprintf(stderr, "standin: %s: %s\n", argv[0], strerror(errno));
-		_exit(errno == ENOENT ? 127 : 126);
-	}
+	if (!pid)
+		_exit(start_program(argv));
 	return pid;
 }
 

@@ -22,7 +22,7 @@ u32 vm_halt_poll_ns(void)
 int vm_create(struct vm **out)
 {
 	static _Atomic u32 serial;
-	struct phys_map *map = phys_map_new(NULL, 0);
+	struct phys_map *map = calloc(1, sizeof(*map));
 	struct vm *vm = calloc(1, sizeof(*vm));
 	pthread_mutexattr_t recursive;
 

@@ -9,7 +9,6 @@
  *	probe paths		every way of asking about the node; prints what is wrong
  */
 #include <cpuid.h>
-#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -40,8 +39,8 @@ static int here(void)
 {
 	int fd = open(node(), O_RDWR | O_CLOEXEC);
 
-	if (!dlsym(RTLD_DEFAULT, "standin_preload_version") || fd < 0 ||
-	    ioctl(fd, KVM_GET_API_VERSION, 0) != 12) {
+	/* The tests' node does not exist. */
+	if (fd < 0 || ioctl(fd, KVM_GET_API_VERSION, 0) != 12) {
 		printf("not on standin\n");
 		return 1;
 	}
@@ -220,7 +219,7 @@ static int cpuid(void)
 
 int main(int argc, char **argv)
 {
-	if (readlink("/proc/self/exe", self, sizeof(self) - 1) < 0)
+	if (argc == 3 && readlink("/proc/self/exe", self, sizeof(self) - 1) < 0)
 		return 3;
 	if (argc == 3 && !strcmp(argv[1], "start"))
 		return start(argv[2]);
