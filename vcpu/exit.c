@@ -18,6 +18,7 @@ int exit_shutdown(struct vcpu *v)
 
 	if (unlikely(v->c->in_l2) && svm_shutdown(v->c, &r))
 		return RUN_AGAIN;
+	fault_report(v, "shutdown", true);
 	v->run->exit_reason = KVM_EXIT_SHUTDOWN;
 	return RUN_EXIT;
 }
@@ -39,6 +40,9 @@ int exit_internal_error(struct vcpu *v, u32 suberror)
 	u32 n = 0;
 
 	engine_fpu_save(v->c);
+	fault_report(v, suberror == KVM_INTERNAL_ERROR_EMULATION ? "internal error (emulation)" :
+		     suberror == KVM_INTERNAL_ERROR_DELIVERY_EV ? "internal error (delivery of an event)" :
+		     "internal error", false);
 	run->exit_reason = KVM_EXIT_INTERNAL_ERROR;
 	run->internal.suberror = suberror;
 	run->internal.ndata = 0;

@@ -91,6 +91,7 @@ static bool deliver(struct vcpu *v, struct cpu_event e)
 		/* APM2 8.2.9: only a first exception can turn the second into #DF. */
 		if (e.kind == EV_EXCEPTION)
 			merged = cpu_merge_faults(e.vector, f.vector);
+		fault_chain_add(v, !rounds, &e, &f);
 		if (merged < 0 || ++rounds > 8)
 			return false;
 		if (merged)

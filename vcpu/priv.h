@@ -16,6 +16,7 @@
 #include "mmu/phys.h"
 #include "svm/svm.h"
 #include "base/trace.h"
+#include "vcpu/fault_report.h"
 #include "vcpu/halt_poll.h"
 #include "vcpu/hyperv_priv.h"
 #include "vcpu/vcpu.h"
@@ -146,6 +147,7 @@ struct vcpu_priv {
 	struct vcpu_pio pio;
 	struct vcpu_mmio mmio;
 	struct vcpu_debug dbg;
+	struct fault_chain chain;
 	struct vcpu_cpuid cpuid;
 	struct vcpu_msrs msr;
 	struct vcpu_clock clock;

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * tests/guest/fault_report.c - what standin's log says when a guest ends in a shutdown or an internal
+ * error (docs/troubleshooting.md). STANDIN_LOG=info and STANDIN_LOG_FILE are in the environment.
+ *
+ *	meson test -C build fault_report
+ */
+#include <stdlib.h>
+
+#include "tests/guest/harness/harness.h"
+
+/* What was logged since the last call, but for the prefix of each line; "" = nothing. */
+static const char *logged(void)
+{
+	static char raw[16384], text[16384];
+	static long at = -1;
+	const char *path = getenv("STANDIN_LOG_FILE");
+	FILE *f = path ? fopen(path, "re") : NULL;
+	size_t n;
+
+	if (!f)
+		test_skip("no log of standin");
+	fseek(f, 0, SEEK_END);
+	if (at < 0)
+		at = ftell(f);
+	fseek(f, at, SEEK_SET);
+	n = fread(raw, 1, sizeof(raw) - 1, f);
+	raw[n] = 0;
+	at += (long)n;
+	fclose(f);
+	text[0] = 0;
+	for (char *line = strtok(raw, "\n"); line; line = strtok(NULL, "\n")) {
+		const char *said = strstr(line, " info: vcpu0: ");
+
+		if (said)
+			strcat(strcat(text, said + 14), "\n");
+	}
+	return text;
+}
+
+#define SAYS(text, wanted) CHECK(strstr(text, wanted) != NULL)
+
+CODE64(no_idt, "lidt 0x6000\n nop\n at_ud: ud2\n .byte 0x11, 0x22\n");
+LABEL(at_ud);
+TEST(no_gates, "an IDT without gates: each exception, each gate, where it began")
+{
+	struct guest *g = guest_with(M_LONG, no_idt);
+	const char *text;
+	char wanted[128];
+	struct stop s;
+
+	logged();
+	memset(g->ram + 0x6000, 0, 16);
+	s = run(g);
+	CHECK_STOP(s, ST_SHUTDOWN);
+	text = logged();
+	snprintf(wanted, sizeof(wanted), "shutdown at rip %#llx, cpl 0, code 0f 0b 11 22",
+		 (unsigned long long)AT(no_idt, at_ud));
+	SAYS(text, wanted);
+	SAYS(text, "1. #UD (invalid opcode): cannot be delivered\n"
+		   "   its gate at IDT + 0x60 lies beyond the limit 0\n"
+		   "2. #GP (general protection), error code 0x32: cannot be delivered\n"
+		   "   its gate at IDT + 0xd0 lies beyond the limit 0\n"
+		   "3. #DF (double fault), error code 0: cannot be delivered\n"
+		   "   its gate at IDT + 0x80 lies beyond the limit 0\n"
+		   "4. #GP (general protection), error code 0x42: shutdown\n");
+	SAYS(text, "cr0 0x");
+	SAYS(text, "idt 0/0 gdt 0x1000/");
+}
+
+TEST(idt_gone, "an IDT on a page that is not mapped: the address of the page fault")
+{
+	struct guest *g = guest_with_code(M_LONG, "\xcd\x81", 2);
+	const char *text;
+	struct stop s;
+
+	logged();
+	*guest_pte(g, G_IDT) &= ~(u64)PTE_P;
+	s = run(g);
+	CHECK_STOP(s, ST_SHUTDOWN);
+	text = logged();
+	SAYS(text, "#PF (page fault), error code 0, address 0x2810: cannot be delivered\n"
+		   "   its gate at 0x20e0: not mapped\n");
+	SAYS(text, "#DF (double fault), error code 0: cannot be delivered\n");
+	SAYS(text, "#PF (page fault), error code 0, address 0x2080: shutdown\n");
+}
+
+TEST(absent_gate, "a gate that is there and of no use is shown")
+{
+	struct guest *g = guest_with_code(M_PM32, "\x0f\x0b", 2);
+	struct stop s;
+
+	logged();
+	/* Neither #UD nor what comes of it has a gate: present bits gone. */
+	for (u32 vec = 0; vec < 32; vec++)
+		g->ram[G_IDT + vec * 8 + 5] &= 0x7f;
+	s = run(g);
+	CHECK_STOP(s, ST_SHUTDOWN);
+	SAYS(logged(), "1. #UD (invalid opcode): cannot be delivered\n   its gate at 0x2030: ");
+}
+
+TEST(silent, "an exception that is delivered is not reported")
+{
+	struct stop s;
+
+	logged();
+	s = run(guest_with_code(M_LONG, "\x0f\x0b", 2));
+	CHECK_EXC(s, 6, -1);
+	CHECK(!*logged());
+}
