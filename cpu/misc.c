@@ -142,6 +142,19 @@ static int retire_and_pause(struct cpu *c, const struct insn *in)
 	return CPU_OK;
 }
 
+/* APM3 CLZERO: the cache line that rAX points into, as stores like any others. */
+int exec_clzero(struct cpu *c, const struct insn *in)
+{
+	static const u8 line[64];
+	u64 ea = insn_reg(c, R_RAX, in->addrsize) & ~63ull;
+	int r = cpu_write(c, in->seg, ea, line, sizeof(line));
+
+	/* A store that waits for user space is made as far as the guest can see. */
+	if (r == CPU_OK || r == CPU_EXIT)
+		insn_retire(c, in);
+	return r;
+}
+
 /* INVD, WBINVD, WBNOINVD: guest memory is coherent, there is nothing to write back. */
 int exec_cache(struct cpu *c, const struct insn *in)
 {

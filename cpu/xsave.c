@@ -275,7 +275,8 @@ static bool header_valid(const struct cpu *c, const struct header *h)
 	return !h->comp && !h->rsvd[0] && !(h->bv & ~c->xcr0);
 }
 
-static int xrstor(struct xs *x)
+/* system: XRSTORS, which knows the compacted form only. */
+static int xrstor(struct xs *x, bool system)
 {
 	struct cpu *c = x->c;
 	u8 img[OFF_XMM + 256] __attribute__((aligned(8)));
@@ -291,7 +292,7 @@ static int xrstor(struct xs *x)
 		r = get(x, OFF_HEADER, &h, sizeof(h));
 	if (r)
 		return r;
-	if (!header_valid(c, &h))
+	if (!header_valid(c, &h) || (system && !(h.comp & XCOMP_COMPACT)))
 		return cpu_raise_err(c, EXC_GP, 0);
 	compact = h.comp & XCOMP_COMPACT;
 	load = rfbm & (u32)h.bv;
@@ -377,12 +378,15 @@ static int xsetbv(struct cpu *c, const struct insn *in)
 static int xsave_plain(struct xs *x) { return xsave(x, false, false); }
 static int xsave_opt(struct xs *x) { return xsave(x, true, false); }
 static int xsave_compact(struct xs *x) { return xsave(x, false, true); }
+static int xrstor_user(struct xs *x) { return xrstor(x, false); }
+static int xrstor_system(struct xs *x) { return xrstor(x, true); }
 
-/* XSAVES and XRSTORS are not offered. */
+/* IA32_XSS is 0: no supervisor state there is. */
 #define FORMS(F) \
 	F(FXSAVE, true, fxsave) F(FXRSTOR, true, fxrstor) \
 	F(XSAVE, false, xsave_plain) F(XSAVEOPT, false, xsave_opt) \
-	F(XSAVEC, false, xsave_compact) F(XRSTOR, false, xrstor)
+	F(XSAVEC, false, xsave_compact) F(XRSTOR, false, xrstor_user) \
+	F(XSAVES, false, xsave_compact) F(XRSTORS, false, xrstor_system)
 
 static const struct form {
 	u16 mnemonic;
@@ -410,6 +414,9 @@ int cpu_exec_xsave(struct cpu *c, const struct insn *in)
 		return cpu_raise(c, EXC_UD);
 	if (xcr)
 		return in->mnemonic == ZYDIS_MNEMONIC_XGETBV ? xgetbv(c, in) : xsetbv(c, in);
+	if (c->cpl && (f->run == xrstor_system || in->mnemonic == ZYDIS_MNEMONIC_XSAVES ||
+		       in->mnemonic == ZYDIS_MNEMONIC_XSAVES64))
+		return cpu_raise_err(c, EXC_GP, 0);
 	if (c->cr0 & (f->fx ? CR0_EM | CR0_TS : CR0_TS))
 		return cpu_raise(c, EXC_NM);
 	x.wide = f->wide;

@@ -69,8 +69,12 @@ enum cpuid_host { CPUID_N, CPUID_H, CPUID_V, CPUID_O, CPUID_S, CPUID_U };
 	X(ADX,		7, 0, EBX, 19, H) \
 	X(SMAP,		7, 0, EBX, 20, N) \
 	X(CLFLUSHOPT,	7, 0, EBX, 23, H) \
+	X(CLWB,		7, 0, EBX, 24, N) \
 	X(SHA,		7, 0, EBX, 29, H) \
 	X(UMIP,		7, 0, ECX, 2, N) \
+	X(GFNI,		7, 0, ECX, 8, V) \
+	X(VAES,		7, 0, ECX, 9, V) \
+	X(VPCLMULQDQ,	7, 0, ECX, 10, V) \
 	X(LA57,		7, 0, ECX, 16, O) \
 	X(RDPID,	7, 0, ECX, 22, N) \
 	X(FSRM,		7, 0, EDX, 4, H) \
@@ -78,6 +82,7 @@ enum cpuid_host { CPUID_N, CPUID_H, CPUID_V, CPUID_O, CPUID_S, CPUID_U };
 	X(XSAVEOPT,	0xd, 1, EAX, 0, H) \
 	X(XSAVEC,	0xd, 1, EAX, 1, H) \
 	X(XGETBV1,	0xd, 1, EAX, 2, N) \
+	X(XSAVES,	0xd, 1, EAX, 3, N) \
 	X(LAHF_LM,	0x80000001, 0, ECX, 0, N) \
 	X(CMP_LEGACY,	0x80000001, 0, ECX, 1, N) \
 	X(SVM,		0x80000001, 0, ECX, 2, N) \
@@ -96,10 +101,12 @@ enum cpuid_host { CPUID_N, CPUID_H, CPUID_V, CPUID_O, CPUID_S, CPUID_U };
 	X(RDTSCP,	0x80000001, 0, EDX, 27, N) \
 	X(LM,		0x80000001, 0, EDX, 29, N) \
 	X(INVARIANT_TSC, 0x80000007, 0, EDX, 8, N) \
+	X(CLZERO,	0x80000008, 0, EBX, 0, N) \
 	X(XSAVEERPTR,	0x80000008, 0, EBX, 2, H) \
 	/* A guest's mitigations protect nothing here: its RETs and indirect jumps are executed as \
 	 * other instructions than it wrote. They only cost, so it is told that it needs none: by \
 	 * the bits below, and for a VMM that does not know leaf 8000_0021 by MSR_ARCH_CAP. */ \
+	X(WBNOINVD,	0x80000008, 0, EBX, 9, N) \
 	X(IBPB,		0x80000008, 0, EBX, 12, N) \
 	X(IBRS,		0x80000008, 0, EBX, 14, N) \
 	X(STIBP,	0x80000008, 0, EBX, 15, N) \

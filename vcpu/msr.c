@@ -478,6 +478,17 @@ WR(pred_cmd)
 	return host || cpuid_has(v, CPUID_F_IBPB) ? 0 : -EINVAL;
 }
 
+/* No supervisor state: zero is all it can be. */
+RD(xss)
+{
+	return host || cpuid_has(v, CPUID_F_XSAVES) ? 0 : -EINVAL;
+}
+
+WR(xss)
+{
+	return host || cpuid_has(v, CPUID_F_XSAVES) ? 0 : -EINVAL;
+}
+
 /* The virtual form of SPEC_CTRL.SSBD (CPUID 8000_0008 EBX[25]): nothing here bypasses a store. */
 RD(virt_spec_ctrl)
 {

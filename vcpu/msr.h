@@ -76,6 +76,7 @@
 	X(PP1_ENERGY,		0x641, 1,	N, ignore, 0, 0) \
 	X(TSC_DEADLINE,		0x6e0, 1,	L, tsc_deadline, 0, MSR_ALL) \
 	X(X2APIC,		0x800, 256,	N, x2apic, 0, MSR_ALL) \
+	X(XSS,			0xda0, 1,	N, xss, 0, 0) \
 	X(HYPERV,		HV_MSR_FIRST, HV_MSR_COUNT, N, hyperv, 0, MSR_ALL) /* hyperv.h */ \
 	X(KVM_WALL,		0x4b564d00, 1,	L, wall, KVM_FEATURE_CLOCKSOURCE2, MSR_ALL) \
 	X(KVM_TIME,		0x4b564d01, 1,	L, system_time, KVM_FEATURE_CLOCKSOURCE2, MSR_ALL) \

@@ -59,7 +59,7 @@ def model(cpu):
     for line in lines:
         what = missing(line)
         if what in LEFT_OUT or (what in HOST and HOST[what] not in flags):
-            left.append('-' + what)
+            left += ['-' + what] if '-' + what not in left else []
         else:
             return 'fail', line, lines
     if status:
@@ -68,7 +68,7 @@ def model(cpu):
     lines, status = start(f'{cpu},enforce,{off}' if off else f'{cpu},enforce', 1)
     if status or lines:
         return 'fail', f'with enforce: exit status {status}', lines
-    return 'ok', f'without {", ".join(left)}' if left else '', []
+    return 'ok', f'{cpu},{",".join(left)}' if left else '', []
 
 
 def tests():
@@ -77,4 +77,4 @@ def tests():
     found = [(f'model-quiet-{cpu or "default"}-smp{smp}', True, functools.partial(quiet, cpu, smp))
              for cpu in ('', 'max', 'host', 'kvm64') for smp in (1, 2)]
     return found + [(f'model-{cpu}', True, functools.partial(model, cpu))
-                    for cpu in ('EPYC-v1', 'EPYC-v2')]
+                    for cpu in ('EPYC-v1', 'EPYC-v2', 'EPYC-v3', 'EPYC-Rome', 'EPYC-Rome-v2', 'EPYC-Milan')]

@@ -220,3 +220,113 @@ TEST(xgetbv1, "XGETBV with ECX = 1: the components in use; ECX = 2 is #GP")
 	s = run(g);
 	CHECK_EXC(s, 13, 0);
 }
+
+/* -- XSAVES, XRSTORS -- */
+
+CODE64(xsaves, SET_XCR0 "mov $0xda0, %ecx\n rdmsr\n mov %eax, %r8d\n mov $-1, %eax\n movq %rax, %xmm1\n fld1\n"
+	" mov $-1, %eax\n mov $-1, %edx\n xsaves64 (%rdi)\n mov 512(%rdi), %rbx\n mov 520(%rdi), %rcx\n"
+	" pxor %xmm1, %xmm1\n fninit\n xrstors64 (%rdi)\n movq %xmm1, %rsi\n fnstsw %ax" DONE);
+CODE64(xrstors_gp, SET_XCR0 "mov $7, %eax\n xrstors (%rdi)" DONE);
+CODE64(xsaves3, "xsaves (%rdi)" DONE3);
+CODE64(xss_gp, "mov $0xda0, %ecx\n mov $0x100, %eax\n xor %edx, %edx\n wrmsr" DONE);
+TEST(xsaves, "XSAVES writes the compacted form, XRSTORS takes nothing else; CPL 0 only; IA32_XSS is 0")
+{
+	struct guest *g = WITH_AVX(xsaves);
+	struct stop s;
+	bool has = false;
+
+	for (u32 i = 0; i < g->cpuid->nent; i++)
+		if (g->cpuid->entries[i].function == 0xd && g->cpuid->entries[i].index == 1)
+			has = g->cpuid->entries[i].eax & 8;
+	if (!has)
+		test_skip("no XSAVES");
+	WITH_REGS(cpu0(g), r) r.rdi = G_DATA;
+	s = run(g);
+	CHECK_STOP(s, ST_DONE);
+	CHECK_EQ(s.r.r8, 0);
+	CHECK_EQ(s.r.rbx & 3, 3);
+	CHECK_EQ(s.r.rcx, 0x8000000000000007);
+	CHECK_EQ(s.r.rsi, 0xffffffff);
+	CHECK_EQ(s.r.rax >> 11 & 7, 7);
+	guest_free(g);
+	g = WITH_AVX(xrstors_gp);	/* a zero header is the standard form */
+	WITH_REGS(cpu0(g), r) r.rdi = G_DATA;
+	s = run(g);
+	CHECK_EXC(s, 13, 0);
+	guest_free(g);
+	g = WITH_AVX(xsaves3);
+	cpu_ring3(cpu0(g), G_CODE);
+	WITH_REGS(cpu0(g), r) r.rdi = G_DATA;
+	s = run(g);
+	CHECK_EXC(s, 13, 0);
+	WITH_SREGS(cpu0(g), sr) sr.cr4 &= ~(1ull << 18);
+	cpu_ring3(cpu0(g), G_CODE);
+	s = run(g);
+	CHECK_EXC(s, 6, -1);
+	guest_free(g);
+	g = guest_with(M_LONG, xss_gp);
+	s = run(g);
+	CHECK_EXC(s, 13, 0);
+	guest_free(g);
+}
+
+/* -- CLZERO, WBNOINVD -- */
+
+CODE64(clzero, "mov $0x10045, %eax\n .byte 0x0f, 0x01, 0xfc\n clzero_next: .byte 0xf3, 0x0f, 0x09" DONE);
+CODE64(clzero_pf, "clzero_at: .byte 0x0f, 0x01, 0xfc" DONE);
+LABEL(clzero_at);
+TEST(clzero, "CLZERO clears the line that RAX points into, and faults like a store; WBNOINVD")
+{
+	struct guest *g = guest_with(M_LONG, clzero);
+	struct stop s;
+
+	if (!guest_has(g, 0x80000008, 1, 0))
+		test_skip("no CLZERO");
+	memset(g->ram + G_DATA, 0xaa, 256);
+	s = run(g);
+	CHECK_STOP(s, ST_DONE);
+	for (u32 i = 0; i < 256; i++)
+		CHECK_EQ(g->ram[G_DATA + i], i >= 64 && i < 128 ? 0 : 0xaa);
+	guest_free(g);
+	g = guest_with(M_LONG, clzero_pf);
+	*guest_pte(g, G_WINDOW) &= ~(u64)(PTE_W | PTE_D);
+	memset(g->ram + G_WINDOW, 0xaa, 64);
+	WITH_REGS(cpu0(g), r) r.rax = G_WINDOW + 63;
+	WITH_SREGS(cpu0(g), sr) sr.cr0 |= 1 << 16;
+	s = run(g);
+	CHECK_EXC(s, 14, 3);
+	CHECK_EQ(s.cr2, G_WINDOW);
+	CHECK_EQ(s.rip, AT(clzero_pf, clzero_at));
+	CHECK_EQ(g->ram[G_WINDOW], 0xaa);
+	guest_free(g);
+}
+
+/* -- VAES, VPCLMULQDQ, GFNI: the host's own results -- */
+
+#define CRYPTO "vmovdqu (%rdi), %ymm1\n vaesenc 0x20(%rdi), %ymm1, %ymm2\n vmovdqu %ymm2, 0x100(%rdi)\n" \
+	"vaesdeclast %ymm1, %ymm2, %ymm3\n vmovdqu %ymm3, 0x120(%rdi)\n" \
+	"vpclmulqdq $0x11, 0x20(%rdi), %ymm1, %ymm2\n vmovdqu %ymm2, 0x140(%rdi)\n" \
+	"vgf2p8mulb 0x20(%rdi), %ymm1, %ymm2\n vmovdqu %ymm2, 0x160(%rdi)\n" \
+	"movdqu 0x20(%rdi), %xmm4\n gf2p8affineqb $0x5a, (%rdi), %xmm4\n movdqu %xmm4, 0x180(%rdi)\n" \
+	"vgf2p8affineinvqb $3, 0x20(%rdi), %ymm1, %ymm5\n vmovdqu %ymm5, 0x1a0(%rdi)\n"
+CODE64(crypto, SET_XCR0 CRYPTO DONE);
+__asm__(".text\n crypto_native:\n" CRYPTO "vzeroupper\n ret\n");
+void crypto_native(u8 *m);
+TEST(crypto, "VAES, VPCLMULQDQ and GFNI give what the host gives")
+{
+	static u8 m[0x200] __attribute__((aligned(64)));
+	struct guest *g = WITH_AVX(crypto);
+	struct stop s;
+
+	if (!guest_has(g, 7, 2, 8) || !guest_has(g, 7, 2, 9) || !guest_has(g, 7, 2, 10))
+		test_skip("the host has not all of them");
+	for (u32 i = 0; i < 0x40; i++)
+		m[i] = (u8)(i * 37 + 11);
+	memcpy(g->ram + G_DATA, m, sizeof(m));
+	crypto_native(m);
+	WITH_REGS(cpu0(g), r) r.rdi = G_DATA;
+	s = run(g);
+	CHECK_STOP(s, ST_DONE);
+	CHECK(!memcmp(g->ram + G_DATA, m, sizeof(m)));
+	guest_free(g);
+}

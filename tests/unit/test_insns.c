@@ -211,6 +211,11 @@ static void without_its_cpuid_bit_an_instruction_is_refused(void **state)
 		{ NEED(XSAVEOPT), "\x0f\xae\x33", 3 }, { NEED(XSAVEC), "\x0f\xc7\x23", 3 },
 		{ NEED(LAHF_LM), "\x9f", 1 }, { NEED(SVM), "\x0f\x01\xd8", 3 },
 		{ NEED(SSE4A), "\xf2\x0f\x79\xc1", 4 }, { NEED(RDTSCP), "\x0f\x01\xf9", 3 },
+		{ NEED(CLWB), "\x66\x0f\xae\x33", 4 }, { NEED(CLZERO), "\x0f\x01\xfc", 3 },
+		{ NEED(XSAVES), "\x0f\xc7\x2b", 3 }, { NEED(XSAVES), "\x48\x0f\xc7\x1b", 4 },
+		{ NEED(GFNI), "\x66\x0f\x38\xcf\xc1", 5 }, { NEED(GFNI), "\xc4\xe2\x71\xcf\xc2", 5 },
+		{ NEED(VAES), "\xc4\xe2\x75\xdc\xc2", 5 },
+		{ NEED(VPCLMULQDQ), "\xc4\xe3\x75\x44\xc2\x00", 6 },
 	};
 	u64 seen = NEED(LZCNT);	/* below */
 
