@@ -110,9 +110,11 @@ enum cpuid_host { CPUID_N, CPUID_H, CPUID_V, CPUID_O, CPUID_S, CPUID_U };
 	X(IBPB,		0x80000008, 0, EBX, 12, N) \
 	X(IBRS,		0x80000008, 0, EBX, 14, N) \
 	X(STIBP,	0x80000008, 0, EBX, 15, N) \
+	X(STIBP_ALWAYS,	0x80000008, 0, EBX, 17, N) \
 	X(AMD_SSBD,	0x80000008, 0, EBX, 24, N) \
 	X(VIRT_SSBD,	0x80000008, 0, EBX, 25, U) \
 	X(SSB_NO,	0x80000008, 0, EBX, 26, N) \
+	X(AMD_PSFD,	0x80000008, 0, EBX, 28, N) \
 	X(BTC_NO,	0x80000008, 0, EBX, 29, N) \
 	/* What of SVM a nested hypervisor gets (facts 4.1). */ \
 	X(SVM_NPT,	0x8000000a, 0, EDX, 0, N) \

@@ -442,12 +442,12 @@ WR(perf_cap)
 	return host ? 0 : -EINVAL;
 }
 
-/* IBRS, STIBP and SSBD can be set, and mean nothing: neither branches nor loads of the guest are
+/* IBRS, STIBP, SSBD and PSFD can be set, and mean nothing: neither branches nor loads of the guest are
  * executed as it wrote them. */
 static bool has_spec_ctrl(const struct vcpu *v)
 {
 	return cpuid_has(v, CPUID_F_IBRS) || cpuid_has(v, CPUID_F_STIBP) ||
-	       cpuid_has(v, CPUID_F_AMD_SSBD);
+	       cpuid_has(v, CPUID_F_AMD_SSBD) || cpuid_has(v, CPUID_F_AMD_PSFD);
 }
 
 RD(spec_ctrl)

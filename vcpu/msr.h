@@ -36,7 +36,7 @@
 	X(EBC_FREQ,		0x2c, 1,	N, constant, 1 << 24, 0) \
 	X(SMI_COUNT,		0x34, 1,	L, host_only, MSR_OFF(smi_count), MSR_ALL) \
 	X(TSC_ADJUST,		0x3b, 1,	L, tsc_adjust, 0, MSR_ALL) \
-	X(SPEC_CTRL,		0x48, 1,	L, spec_ctrl, 0, 7) \
+	X(SPEC_CTRL,		0x48, 1,	L, spec_ctrl, 0, 0x87) \
 	X(PRED_CMD,		0x49, 1,	N, pred_cmd, 0, 1) \
 	X(UCODE_WRITE,		0x79, 1,	N, ignore, 0, MSR_ALL) \
 	X(UCODE_REV,		0x8b, 1,	F, ucode, 0, MSR_ALL) \

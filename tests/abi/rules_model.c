@@ -107,15 +107,15 @@ RULE(msr_osvw, "6.9", "the OSVW MSRs are there by their CPUID bit, for user spac
 	EQ(set_msr(m.cpu, 0xc0010141, 1), 1);
 }
 
-RULE(msr_speculation, "6.9", "SPEC_CTRL keeps IBRS, STIBP and SSBD; PRED_CMD takes IBPB and is write-only")
+RULE(msr_speculation, "6.9", "SPEC_CTRL keeps IBRS, STIBP, SSBD and PSFD; PRED_CMD takes IBPB and is write-only")
 {
 	u64 v;
 
 	machine(M_CPUID);
 	faults_exit();
-	EQ(set_msr(m.cpu, 0x48, 7), 1);
+	EQ(set_msr(m.cpu, 0x48, 0x87), 1);
 	EQ(get_msr(m.cpu, 0x48, &v), 1);
-	EQ(v, 7);
+	EQ(v, 0x87);
 	EQ(set_msr(m.cpu, 0x48, 1ull << 32), 0);
 	EQ(guest_msr(0x48, true, 6, &v), KVM_EXIT_HLT);
 	EQ(get_msr(m.cpu, 0x48, &v), 1);

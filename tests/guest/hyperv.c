@@ -462,3 +462,124 @@ TEST(ipi, "IPI and flush calls: fast, with XMM, from memory; a vector below 16 i
 	CHECK_EQ(s.r.rsi, 0x1200000000);	/* all 18 repetitions done */
 	guest_free(g);
 }
+
+/* -- anything at all -- */
+
+static u64 seed = 0x9e3779b97f4a7c15;
+
+static u64 rnd(void)
+{
+	seed ^= seed << 13;
+	seed ^= seed >> 7;
+	return seed ^= seed << 17;
+}
+
+/* Mostly what could be a call. */
+static u64 control_word(void)
+{
+	static const u16 codes[] = { 2, 3, 8, 0xb, 0x13, 0x14, 0x15, 0x5c, 0x5d, 0x69, 0x6a, 0x6b, 0x8001,
+				     0x8041, 0x8042, 0, 0xffff };
+	u64 w = codes[rnd() % ARRAY_SIZE(codes)] | (rnd() & 1) << 16;
+
+	if (!(rnd() & 3))
+		w |= (rnd() & 0x3ff) << 17;
+	else if (rnd() & 1)
+		w |= (rnd() & 3) << 17;
+	if (rnd() & 1)
+		w |= (rnd() & 0x1f) << 32;
+	if (!(rnd() & 7))
+		w = rnd();
+	return w;
+}
+
+static u64 operand(void)
+{
+	switch (rnd() & 7) {
+	case 0: return rnd();
+	case 1: return PAGE_INPUT + 0x1000 - (rnd() & 0x3f);
+	case 2: return G_RAM_SIZE - (rnd() & 0x1f);
+	case 3: return rnd() & 0x3ff;
+	default: return PAGE_INPUT + (rnd() & 0xf8);
+	}
+}
+
+CODE64(any, "vmmcall\n any_next:" DONE);
+LABEL(any_next);
+TEST(any_call, "20,000 random hypercalls: a status, #UD or user space's exit, and the guest goes on")
+{
+	struct guest *g = HYPERV(GUEST_IRQCHIP, any);
+	struct guest_cpu *c = cpu0(g);
+	u32 bad = 0, kinds = 0;
+
+	synic(c);
+	guest_add_cpu(g);
+	cpu_set_msr(c, 0x40000000, 1);
+	for (u32 i = 0; i < 20000; i++) {
+		struct stop s;
+
+		for (u32 k = 0; k < 8; k++)
+			*g64(g, PAGE_INPUT + 8 * (rnd() & 31)) = rnd() & 1 ? rnd() & 3 : rnd();
+		WITH_REGS(c, r) {
+			r.rip = G_CODE;
+			r.rflags = 2;
+			r.rcx = control_word();
+			r.rdx = operand();
+			r.r8 = operand();
+		}
+		s = run(g);
+		if (s.kind == ST_OTHER && c->run->exit_reason == KVM_EXIT_HYPERV) {
+			kinds |= 1;
+			c->run->hyperv.u.hcall.result = 5;
+			s = run(g);
+			bad += s.r.rax != 5;
+		}
+		bad += s.kind != ST_DONE;
+		kinds |= s.r.rax == 0 ? 2 : (u16)s.r.rax == 3 ? 4 : 0;
+		if (bad)
+			break;
+	}
+	CHECK_EQ(bad, 0);
+	CHECK_EQ(kinds, 7);
+	guest_free(g);
+}
+
+CODE64(any_msr, "wrmsr\n rdmsr\n any_msr_next:" DONE);
+TEST(any_msr, "20,000 random writes to Hyper-V's MSRs: taken, #GP or an exit, and the guest goes on")
+{
+	struct guest *g = HYPERV(GUEST_IRQCHIP, any_msr);
+	struct guest_cpu *c = cpu0(g);
+	u32 bad = 0;
+
+	synic(c);
+	for (u32 i = 0; i < 20000 && !bad; i++) {
+		u32 msr = 0x40000000 + (rnd() & 3 ? rnd() % 0x120 : rnd() & 0x1ff);
+		u64 v = rnd() & 1 ? operand() | (rnd() & 1) : rnd();
+		struct stop s;
+		u32 exits = 0;
+
+		/* What would interrupt, or write over code and tables, is for other tests. */
+		if ((msr >= 0x40000070 && msr <= 0x40000072) || (msr & 0xf0) == 0xb0)
+			continue;
+		if (v < 0x20000 + (msr == 0x40000001 ? 0 : 1))
+			v = 0;
+		WITH_REGS(c, r) {
+			r.rip = G_CODE;
+			r.rflags = 2;
+			r.rcx = msr;
+			r.rax = (u32)v;
+			r.rdx = v >> 32;
+		}
+		do
+			s = run(g);
+		while (s.kind == ST_OTHER && (c->run->exit_reason == KVM_EXIT_HYPERV ||
+					      c->run->exit_reason == KVM_EXIT_SYSTEM_EVENT) &&
+		       exits++ < 5);
+		bad += s.kind != ST_DONE && (s.kind != ST_EXC || s.vec != 13);
+		if (s.kind == ST_EXC)
+			cpu_setup(c);
+		if (bad)
+			test_fail(__FILE__, __LINE__, "MSR %#x value %#llx: %s", msr,
+				  (unsigned long long)v, stop_text(&s));
+	}
+	guest_free(g);
+}
