@@ -61,7 +61,8 @@ def guest_program(name):
     folder = os.path.join(vm.TOP, 'tests/guest')
     path = os.path.join(vm.WORK, 'guest_' + name)
     sources = [os.path.join(folder, name + '.c')] + [
-        os.path.join(folder, 'harness', f) for f in ('who.c', 'vm.c', 'tables.c', 'run.c', 'tap.c')]
+        os.path.join(folder, 'harness', f)
+        for f in ('who.c', 'area.c', 'vm.c', 'tables.c', 'run.c', 'tap.c')]
     os.makedirs(vm.WORK, exist_ok=True)
     if not os.path.exists(path) or any(os.path.getmtime(s) > os.path.getmtime(path)
                                        for s in sources):
