@@ -47,6 +47,8 @@ int __fxstat(int ver, int fd, struct stat *st);
 int __fxstat64(int ver, int fd, struct stat64 *st);
 ssize_t __readlink_chk(const char *path, char *buf, size_t len, size_t size);
 ssize_t __readlinkat_chk(int dir, const char *path, char *buf, size_t len, size_t size);
+int __xmknod(int ver, const char *path, mode_t mode, dev_t *dev);
+int __xmknodat(int ver, int dir, const char *path, mode_t mode, dev_t *dev);
 int __sigaction(int sig, const struct sigaction *act, struct sigaction *old);
 __sighandler_t bsd_signal(int sig, __sighandler_t handler);
 __sighandler_t sysv_signal(int sig, __sighandler_t handler);
@@ -72,7 +74,14 @@ char *realpath(const char *path, char *out);
 	X(system) X(popen) X(fstat) X(fstat64) X(__fxstat) X(__fxstat64) X(readlinkat) \
 	X(pthread_sigmask) X(sigprocmask) X(freopen) X(freopen64) X(read) X(pread) X(pread64) \
 	X(readv) X(preadv) X(preadv64) X(pwrite) X(pwrite64) X(writev) X(pwritev) X(pwritev64) \
-	X(ftruncate) X(ftruncate64) X(fallocate) X(fallocate64) X(lseek) X(lseek64)
+	X(ftruncate) X(ftruncate64) X(fallocate) X(fallocate64) X(lseek) X(lseek64) \
+	X(chmod) X(fchmod) X(fchmodat) X(chown) X(lchown) X(fchown) X(fchownat) X(utimensat) \
+	X(futimens) X(utimes) X(lutimes) X(futimes) X(utime) X(mknod) X(mknodat) X(__xmknod) \
+	X(__xmknodat) X(mkfifo) X(mkfifoat) X(mkdir) X(mkdirat) X(symlink) X(symlinkat) X(link) \
+	X(linkat) X(getxattr) X(lgetxattr) X(fgetxattr) X(listxattr) X(llistxattr) X(flistxattr) \
+	X(setxattr) X(lsetxattr) X(removexattr) X(lremovexattr) X(inotify_add_watch) X(readdir) \
+	X(readdir64) X(closedir) X(rewinddir) X(seekdir) X(scandir) X(scandir64) X(scandirat) \
+	X(scandirat64) X(glob) X(glob64) X(posix_spawn_file_actions_addopen)
 enum shim_next {
 #define X(n) NEXT_##n,
 	SHIM_NEXT(X)

@@ -14,6 +14,8 @@
 #define PRELOAD "LD_PRELOAD="
 #define OURS "STANDIN_"
 
+enum { HIGH_FD = 200 };
+
 /* path: what is looked at; the call gets what the caller has named. The second door is another path
  * and other arguments; a name that the file actions may give another meaning stays away from it. */
 static int spawn(__typeof__(&posix_spawn) next, pid_t *pid, const char *path, const char *name,
@@ -57,6 +59,34 @@ EXPORT int posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_act
 	bool found = shim_path(file) && launch_search(file, path);
 
 	return spawn(NEXT(posix_spawnp), pid, found ? path : file, file, fa, attr, argv, envp);
+}
+
+/* libc opens the file in the child. It gets a copy of ours instead: one for all, which is opened
+ * anew if the program has closed it. */
+EXPORT int posix_spawn_file_actions_addopen(posix_spawn_file_actions_t *restrict fa, int fd,
+					    const char *restrict path, int flags, mode_t mode)
+{
+	static _Atomic int node = -1;
+	int now = atomic_load(&node), fresh;
+
+	if (!shim_path(path) ||
+	    (!shim_is_node_read(AT_FDCWD, path) && !shim_leads_to_node(AT_FDCWD, path)))
+		return NEXT(posix_spawn_file_actions_addopen)(fa, fd, path, flags, mode);
+	if (now < 0 || !shim_is_node_fd(now)) {
+		int first = shim_open_node((flags & ~(O_CREAT | O_EXCL | O_TRUNC)) | O_CLOEXEC);
+
+		if (first < 0)
+			return -first;
+		fresh = fcntl(first, F_DUPFD_CLOEXEC, HIGH_FD);
+		if (fresh < 0) {
+			fresh = first;
+		} else {
+			close(first);
+		}
+		atomic_store(&node, fresh);
+		now = fresh;
+	}
+	return posix_spawn_file_actions_adddup2(fa, now, fd);
 }
 
 /* -- the shell: libc starts it itself, with environ as it is -- */

@@ -54,6 +54,14 @@ EXPORT __attribute__((no_sanitize("address"))) long syscall(long nr, ...)
 	case SYS_statx:
 		return statx((int)a[0], (const char *)a[1], (int)a[2], (unsigned int)a[3],
 			     (struct statx *)a[4]);
+	case SYS_chmod:
+		return chmod((const char *)a[0], (mode_t)a[1]);
+	case SYS_fchmodat:
+		return fchmodat((int)a[0], (const char *)a[1], (mode_t)a[2], 0);
+	case SYS_chown:
+		return chown((const char *)a[0], (uid_t)a[1], (gid_t)a[2]);
+	case SYS_fchownat:
+		return fchownat((int)a[0], (const char *)a[1], (uid_t)a[2], (gid_t)a[3], (int)a[4]);
 	case SYS_ioctl:
 		return ioctl((int)a[0], a[1], a[2]);
 	case SYS_write:
@@ -68,6 +76,9 @@ EXPORT __attribute__((no_sanitize("address"))) long syscall(long nr, ...)
 		return dup2((int)a[0], (int)a[1]);
 	case SYS_dup3:
 		return dup3((int)a[0], (int)a[1], (int)a[2]);
+	case SYS_execveat:
+		return execveat((int)a[0], (const char *)a[1], (char *const *)a[2],
+				(char *const *)a[3], (int)a[4]);
 	case SYS_execve:
 		return execve((const char *)a[0], (char *const *)a[1], (char *const *)a[2]);
 	}
