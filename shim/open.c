@@ -88,6 +88,8 @@ static int check_device(int fd, int dir, const char *path, int flags)
 	if (unlikely(!shim_path(path))) \
 		return next; \
 	int fd = shim_passive ? -ENOSYS : shim_open_param(path, flags); \
+	if (fd == -ENOSYS) \
+		fd = shim_open_cpuinfo(path, flags); \
 	if (fd != -ENOSYS) \
 		return (int)shim_ret(fd); \
 	if (about_node(dir, path, flags)) \
@@ -217,11 +219,31 @@ static FILE *check_stream(FILE *f, const char *path, const char *mode)
 	return fopen_node(mode);
 }
 
+/* A text of ours as a stream; NULL: the file is not one of those. */
+static FILE *fopen_text(const char *path, const char *mode)
+{
+	int fd = shim_passive ? -ENOSYS : shim_open_param(path, mode_flags(mode));
+	FILE *f;
+
+	if (fd == -ENOSYS)
+		fd = shim_open_cpuinfo(path, mode_flags(mode));
+	if (fd < 0)
+		return NULL;
+	f = fdopen(fd, mode);
+	if (!f)
+		close(fd);
+	return f;
+}
+
 #define FOPEN(name) \
 	EXPORT FILE *name(const char *restrict path, const char *restrict mode) \
 	{ \
+		FILE *f; \
 		if (!shim_path(path)) \
 			return NEXT(name)(path, mode); \
+		f = fopen_text(path, mode); \
+		if (f) \
+			return f; \
 		if (about_node(AT_FDCWD, path, mode_flags(mode))) \
 			return fopen_node(mode); \
 		return check_stream(NEXT(name)(path, mode), path, mode); \

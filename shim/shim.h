@@ -175,6 +175,9 @@ int shim_engine_start(void);
 /* A parameter of a KVM module below /sys/module: fd, -errno, or -ENOSYS when the path is none. path
  * can be read. */
 int shim_open_param(const char *path, int flags);
+/* /proc/cpuinfo with the flag of virtualization: fd, or -ENOSYS: not that file, or not needed. path
+ * can be read. */
+int shim_open_cpuinfo(const char *path, int flags);
 
 void shim_exec_init(void);
 
