@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/memfd.h"
 #include "base/raw.h"
 #include "vm/vm.h"
 
@@ -262,9 +263,10 @@ static int make_memfd(enum handle_kind kind, size_t size, int open_flags)
 
 	if (fd < 0)
 		return -errno;
-	if ((size && ftruncate(fd, (off_t)size)) || (kind == HANDLE_SYSTEM && futimens(fd, times)))
+	r = size ? memfd_size(fd, size) : 0;
+	if (!r && kind == HANDLE_SYSTEM && futimens(fd, times))
 		r = -errno;
-	else
+	if (!r)
 		r = seal(fd);
 	if (!r)
 		return fd;

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "abi/abi.h"
+#include "base/memfd.h"
 #include "vm/vm.h"
 
 #define NAME_SIZE 48
@@ -65,11 +66,13 @@ static int make(const char *id, const struct row *rows, u32 n, const void *now, 
 
 	if (fd < 0)
 		return -errno;
-	if (ftruncate(fd, (off_t)(DATA_OFFSET(n) + bytes)))
-		goto fail;
-	p = mmap(NULL, VM_STATS_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	if (p == MAP_FAILED)
-		goto fail;
+	r = memfd_size(fd, DATA_OFFSET(n) + bytes);
+	p = r ? MAP_FAILED : mmap(NULL, VM_STATS_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (p == MAP_FAILED) {
+		r = r ? r : -errno;
+		close(fd);
+		return r;
+	}
 	p->h.name_size = NAME_SIZE;
 	p->h.num_desc = n;
 	p->h.id_offset = offsetof(struct page, id);
@@ -87,10 +90,6 @@ static int make(const char *id, const struct row *rows, u32 n, const void *now, 
 	*data = (u8 *)p + DATA_OFFSET(n);
 	memcpy(*data, now, bytes);
 	return fd;
-fail:
-	r = -errno;
-	close(fd);
-	return r;
 }
 
 /* The caller's own open file: read-only, with its own position. */

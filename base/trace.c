@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/memfd.h"
 #include "base/options.h"
 
 /* Until, and unless, there is an area: only the head of this one is ever touched. */
@@ -64,7 +65,7 @@ static int open_area(bool *fresh)
 		return fd;
 	}
 	fd = memfd_create("standin", MFD_CLOEXEC);
-	if (fd >= 0 && ftruncate(fd, (off_t)sizeof(struct trace_area))) {
+	if (fd >= 0 && memfd_size(fd, sizeof(struct trace_area))) {
 		close(fd);
 		fd = -1;
 	}
