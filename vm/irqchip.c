@@ -109,8 +109,12 @@ void vm_apicv_init(struct vm *vm)
 /* vm.lock held, no chip yet. */
 static int chip_make(struct vm *vm, enum irqchip_mode mode, u32 pins)
 {
-	struct irqchip *chip = irqchip_create(mode, &irq_ops, vm, pins);
+	struct irqchip *chip;
+	int r = vm_timer_start(vm);
 
+	if (r)
+		return r;
+	chip = irqchip_create(mode, &irq_ops, vm, pins);
 	if (!chip)
 		return -ENOMEM;
 	irqchip_set_trace_vm(chip, vm->cfg.trace_vm);

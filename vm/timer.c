@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * vm/timer.c - one thread per VM that sleeps until the next deadline: PIT and I/O
- * APIC work, and the LAPIC timers of vCPUs (a running one must leave translated
- * code to notice the time, a halted one must wake).
+ * vm/timer.c - one thread per VM, made with its interrupt controllers, that sleeps until the next
+ * deadline: PIT and I/O APIC work, and the LAPIC timers of vCPUs (a running one must leave
+ * translated code to notice the time, a halted one must wake).
  *
  * Protocol: a deadline is an atomic word per vCPU (and one for the chip). Whoever lowers one
  * below `sleeping_until` bumps `seq` and wakes the futex. The thread publishes
@@ -19,11 +19,12 @@
 #include "vm/vm.h"
 
 #define NEVER (~0ull)
+#define STACK (256u << 10)
 
 struct vm_timer {
 	struct vm *vm;
 	pthread_t thread;
-	_Atomic u32 started;	/* 0 no, 1 by somebody right now, 2 yes */
+	bool started;		/* vm.lock */
 	_Atomic u32 stop;
 	_Atomic u32 seq;	/* futex word */
 	_Atomic u64 sleeping_until;
@@ -31,8 +32,30 @@ struct vm_timer {
 	struct sleeper sleeper;	/* the thread's */
 };
 
+struct start {
+	void *(*fn)(void *);
+	void *arg;
+	_Atomic u32 *up;	/* futex word of the maker */
+};
+
+static void *thread(void *arg)
+{
+	struct start s = *(struct start *)arg;
+
+	/* The kernel may be 50 us late by default, to join timers; a guest's may not. */
+	prctl(PR_SET_TIMERSLACK, 1);
+	atomic_store(s.up, 1);
+	/* The word may be gone by now: nobody is woken then, or somebody for nothing. */
+	futex_wake(s.up, 1);
+	return s.fn(s.arg);
+}
+
 int vm_thread_start(pthread_t *t, void *(*fn)(void *), void *arg, const char *name)
 {
+	_Atomic u32 up = 0;
+	struct start s = { fn, arg, &up };
+	struct sleeper sleeper = { 0 };
+	pthread_attr_t attr;
 	sigset_t all, old;
 	int r;
 
@@ -45,12 +68,22 @@ int vm_thread_start(pthread_t *t, void *(*fn)(void *), void *arg, const char *na
 	sigdelset(&all, SIGFPE);
 	sigdelset(&all, SIGTRAP);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
-	r = pthread_create(t, NULL, fn, arg);
+	pthread_attr_init(&attr);
+	/* Under mlockall(MCL_FUTURE) all of it is there at once. Too small if the program has a lot of
+	 * thread-local storage. */
+	pthread_attr_setstacksize(&attr, STACK);
+	r = pthread_create(t, &attr, thread, &s);
+	if (r == EINVAL)
+		r = pthread_create(t, NULL, thread, &s);
+	pthread_attr_destroy(&attr);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	if (r) {
 		log_error("thread %s: %d", name, r);
 		return -r;
 	}
+	/* What a thread does to get going is done: a filter for all threads may come now. */
+	while (!atomic_load(&up))
+		futex_sleep(&up, 0, ~0ull, &sleeper);
 	pthread_setname_np(*t, name);
 	return 0;
 }
@@ -89,8 +122,6 @@ static void *timer_thread(void *arg)
 {
 	struct vm_timer *t = arg;
 
-	/* The kernel may be 50 us late by default, to join timers; a guest's may not. */
-	prctl(PR_SET_TIMERSLACK, 1);
 	while (!atomic_load(&t->stop)) {
 		u32 seq = atomic_load(&t->seq);
 		u64 next;
@@ -104,21 +135,20 @@ static void *timer_thread(void *arg)
 	return NULL;
 }
 
-static void timer_start(struct vm_timer *t)
+int vm_timer_start(struct vm *vm)
 {
-	u32 no = 0;
+	struct vm_timer *t = vm->timer;
+	int r = 0;
 
-	if (!atomic_compare_exchange_strong(&t->started, &no, 1))
-		return;
-	atomic_store(&t->started,
-		     vm_thread_start(&t->thread, timer_thread, t, "standin-timer") ? 0 : 2);
+	if (!t->started)
+		r = vm_thread_start(&t->thread, timer_thread, t, "standin-timer");
+	t->started |= !r;
+	return r;
 }
 
 /* Called with irqchip locks held: takes none. */
 static void kick(struct vm_timer *t, u64 deadline)
 {
-	if (unlikely(atomic_load(&t->started) == 0))
-		timer_start(t);
 	if (deadline < atomic_load(&t->sleeping_until)) {
 		atomic_fetch_add(&t->seq, 1);
 		futex_wake(&t->seq, 1);
@@ -156,7 +186,7 @@ void vm_timer_destroy(struct vm *vm)
 
 	if (!t)
 		return;
-	if (atomic_load(&t->started) == 2) {
+	if (t->started) {
 		atomic_store(&t->stop, 1);
 		atomic_fetch_add(&t->seq, 1);
 		futex_wake(&t->seq, 1);

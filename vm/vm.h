@@ -256,6 +256,8 @@ extern const struct vcpu_vm_ops vm_bus_ops;
 
 /* -- timer.c -- */
 int vm_timer_init(struct vm *vm);
+/* Its thread: before anything is armed. 0 or -errno. vm.lock held. */
+int vm_timer_start(struct vm *vm);
 void vm_timer_destroy(struct vm *vm);
 void vm_timer_arm_chip(struct vm *vm, u64 deadline_ns);
 void vm_timer_arm(struct vm_vcpu *vv, u64 deadline_ns);	/* 0 = none */
