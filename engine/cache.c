@@ -8,26 +8,23 @@
  * (the VMM, DMA, other vCPUs) visible.
  */
 #include <errno.h>
-#include <stdlib.h>
 
 #include "base/mem.h"
 #include "engine/engine_priv.h"
 
 int cache_init(struct engine *e)
 {
-	e->hash = pages_alloc(sizeof(*e->hash) << UNIT_HASH_BITS);
-	e->cpages = pages_alloc(sizeof(*e->cpages) << CPAGE_HASH_BITS);
-	e->ppages = pages_alloc(sizeof(*e->ppages) << CPAGE_HASH_BITS);
-	e->cap_units = 4096;
-	e->by_addr = malloc(e->cap_units * sizeof(*e->by_addr));
-	struct itlb_slot *slots = pages_alloc(ITLB_CLASSES * ITLB_SIZE * sizeof(*slots));
+	e->hash = pool_take(e, sizeof(*e->hash) << UNIT_HASH_BITS);
+	e->cpages = pool_take(e, sizeof(*e->cpages) << CPAGE_HASH_BITS);
+	e->ppages = pool_take(e, sizeof(*e->ppages) << CPAGE_HASH_BITS);
+	e->cap_units = (u32)UNITS_MAX(e->mem.size);
+	e->by_addr = pool_take(e, e->cap_units * sizeof(*e->by_addr));
+	struct itlb_slot *slots = pool_take(e, ITLB_CLASSES * ITLB_SIZE * sizeof(*slots));
 
 	for (u32 k = 0; k < ITLB_CLASSES && slots; k++)
 		e->itlb[k] = slots + k * ITLB_SIZE;
-	if (!e->hash || !e->cpages || !e->ppages || !e->by_addr || !slots) {
-		cache_destroy(e);
+	if (!e->hash || !e->cpages || !e->ppages || !e->by_addr || !slots)
 		return -ENOMEM;
-	}
 	for (u32 idx = 0, at = 0; idx < MMU_IDX_COUNT; idx++) {
 		static const u32 size[MMU_L2] = { JC_KERNEL, JC_USER, JC_KERNEL_AC };
 
@@ -59,7 +56,7 @@ static void page_put(struct engine *e, struct ppage *pp)
 /* Memory that was never written stays untouched: an idle vCPU costs next to nothing. */
 static void ppages_release(struct engine *e)
 {
-	if (!e->arena.head)
+	if (!e->arena.used)
 		return;
 	for (u32 i = 0; i < 1u << CPAGE_HASH_BITS; i++) {
 		for (struct ppage *pp = e->ppages[i]; pp; pp = pp->hash_next)
@@ -74,17 +71,6 @@ void cache_destroy(struct engine *e)
 {
 	if (e->ppages && e->cpages)
 		ppages_release(e);
-	arena_free(&e->arena);
-	pages_free(e->hash, sizeof(*e->hash) << UNIT_HASH_BITS);
-	pages_free(e->cpages, sizeof(*e->cpages) << CPAGE_HASH_BITS);
-	pages_free(e->ppages, sizeof(*e->ppages) << CPAGE_HASH_BITS);
-	pages_free(e->itlb[0], ITLB_CLASSES * ITLB_SIZE * sizeof(*e->itlb[0]));
-	free(e->by_addr);
-	e->itlb[0] = NULL;
-	e->hash = NULL;
-	e->cpages = NULL;
-	e->ppages = NULL;
-	e->by_addr = NULL;
 }
 
 static struct jc2_entry *jc2_of(struct engine *e, u64 rip)
@@ -469,7 +455,7 @@ void engine_map_changed(struct cpu *c)
 {
 	struct engine *e = c->engine;
 
-	if (!e->arena.head)
+	if (!e->arena.used)
 		return;
 	for (u32 i = 0; i < 1u << CPAGE_HASH_BITS; i++)
 		for (struct ppage *pp = e->ppages[i]; pp; pp = pp->hash_next)

@@ -14,7 +14,6 @@
 #include "engine/translate_priv.h"
 
 #define MEMO_BITS 13	/* with 2 MiB in all, one huge page where the host has them */
-#define MEMO_BYTES (2u << 20)
 
 /* The part of struct di that is remembered, and a little of what is set afterwards. */
 #define DI_WORDS ((offsetof(struct di, shadowed) + 7) / 8)
@@ -209,7 +208,7 @@ ZyanStatus decode_one(struct translator *t, struct di *d, const u8 *p, u32 n)
 	ZyanStatus st;
 
 	if (!t->memo && t->e->n_units > DECODE_MEMO_AFTER)
-		t->memo = pages_alloc_huge(MEMO_BYTES);
+		t->memo = (struct memo *)(void *)t->e->memo;
 	if (t->memo && n >= 8) {
 		m = slot_of(t, p);
 		if (known(m, t->mode, p, n)) {
@@ -229,8 +228,9 @@ ZyanStatus decode_one(struct translator *t, struct di *d, const u8 *p, u32 n)
 	return st;
 }
 
-void memo_free(struct translator *t)
+void memo_forget(struct translator *t)
 {
-	pages_free(t->memo, MEMO_BYTES);
+	if (t->memo)
+		cpu_zero(t->memo, MEMO_BYTES);
 	t->memo = NULL;
 }

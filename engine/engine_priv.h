@@ -256,16 +256,22 @@ struct code_mem {
 	u8 *rx;		/* executable mapping */
 	u8 *rw;		/* writable alias of the same pages */
 	u64 size;
+	void *reserved;	/* all that the engine has, see codemem.c */
+	u64 reserved_bytes;
 	u8 *hot, *hot_start, *hot_end;	/* rx addresses */
 	u8 *cold, *cold_start, *cold_end;
 	u8 *hot_there, *cold_there;	/* memory exists up to here, as far as we have cared */
 };
 
-/* Chunked bump allocator; freed as a whole. */
+/* Bump allocator; freed as a whole. */
 struct arena {
-	struct arena_chunk *head;
+	u8 *mem;
 	size_t used, size;
 };
+
+/* More units than code memory of that size holds. */
+#define UNITS_MAX(code_bytes) ((code_bytes) / 64)
+#define MEMO_BYTES (2u << 20)	/* decode_memo.c */
 
 struct seg_lim {
 	u64 read, write;	/* offsets below this may be accessed; 0 = ask C */
@@ -319,6 +325,7 @@ struct engine {
 	struct ppage **ppages;
 	struct unit **by_addr;	/* in order of code address */
 	u32 n_units, cap_units;
+	u8 *pool, *pool_end, *memo;	/* codemem.c */
 	struct record fault_rec;
 	u64 fault_address;
 	struct record miss_rec;
@@ -433,13 +440,13 @@ static inline u64 flags_image(u64 rflags)
 }
 
 /* codemem.c */
-/* Zeroed memory that costs nothing until it is touched (calloc() may clear it). */
-void *pages_alloc(size_t bytes);
-/* The same in huge pages where the host has them; a multiple of 2 MiB. */
-void *pages_alloc_huge(size_t bytes);
-void pages_free(void *p, size_t bytes);
-int codemem_init(struct code_mem *m, u64 size);
-void codemem_destroy(struct code_mem *m);
+/* The reservation. 0 or -errno. */
+int codemem_init(struct engine *e);
+void codemem_destroy(struct engine *e);
+/* Zeroed pages of it, for as long as there is an engine: NULL when it has been laid out too small. */
+void *pool_take(struct engine *e, size_t bytes);
+/* Zeroed pages at this address, if nothing is there yet. */
+void *pages_at(void *at, size_t bytes);
 /* Have the memory behind `at` made, in steps that grow with what is used already. */
 void codemem_populate(struct code_mem *m, u8 *at, const u8 *start, const u8 *end, u8 **there);
 static inline u8 *codemem_rw(const struct code_mem *m, const u8 *rx) { return m->rw + (rx - m->rx); }
@@ -449,11 +456,15 @@ static inline u32 codemem_off(const struct code_mem *m, const u8 *rx) { return (
 
 /* translate.c */
 int translator_init(struct engine *e);
-void translator_destroy(struct engine *e);
 /* Build a unit at lin. NULL: code memory is full (caller flushes and retries) or
  * the first instruction could not be fetched: then *res is CPU_FAULT/CPU_EXIT. */
 /* The groups of u are in two pages too often: translate it anew with smaller ones. */
 void translator_narrow(struct engine *e, struct unit *u);
+/* The arena has no room for another page. */
+static inline bool arena_low(const struct engine *e)
+{
+	return e->arena.size - e->arena.used < 2 * PAGE_SIZE;
+}
 /* Time to flush, between two instructions. */
 bool translator_full(const struct engine *e);
 struct unit *translate(struct engine *e, struct cpage *cp, u64 rip, u64 cs_base, u32 mode,

@@ -10,9 +10,6 @@
 #include "base/options.h"
 #include "engine/engine_priv.h"
 
-/* Two thirds are for what runs, the rest for what leaves it (stubs.c): some 200,000 units. */
-#define CODE_MEM_SIZE (96ull << 20)
-#define CODE_MEM_MIN (1ull << 20)
 /* Room for 1,024 vCPUs of 1.5 MiB and 290 MiB more: a program that is not position-independent has its
  * heap, tens of MiB for so many vCPUs, anywhere in the first GiB. */
 #define LOW_TOP 0x7e000000ul
@@ -36,25 +33,15 @@ static void *low_alloc(size_t size)
 			at = LOW_TOP;
 			wrapped++;
 		}
-		void *p = mmap((void *)(at - size), size, PROT_READ | PROT_WRITE,
-			       MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+		void *p = pages_at((void *)(at - size), size);
 
-		if (p == (void *)(at - size)) {
+		if (p) {
 			hint = ALIGN_DOWN(at - size, 1ul << 16);
 			return p;
 		}
-		if (p != MAP_FAILED)
-			munmap(p, size);
 	}
 	errno = ENOMEM;
 	return NULL;
-}
-
-static u64 code_mem_size(void)
-{
-	u64 size = option_number(OPT_CODE_MEM, 0) << 20;
-
-	return size >= CODE_MEM_MIN && size < CODE_MEM_SIZE ? size : CODE_MEM_SIZE;
 }
 
 struct cpu *engine_cpu_create(void)
@@ -79,7 +66,7 @@ struct cpu *engine_cpu_create(void)
 	e->max1 = option_given(OPT_UNIT);
 	e->no_group = option_given(OPT_GROUP);
 	e->move_eager = option_given(OPT_MOVE);
-	err = codemem_init(&e->mem, code_mem_size());
+	err = codemem_init(e);
 	if (!err)
 		err = translator_init(e);
 	if (!err)
@@ -102,8 +89,7 @@ void engine_cpu_destroy(struct cpu *c)
 	struct engine *e = c->engine;
 
 	cache_destroy(e);
-	translator_destroy(e);
-	codemem_destroy(&e->mem);
+	codemem_destroy(e);
 	munmap(c, cpu_map_size());
 }
 
@@ -141,7 +127,8 @@ static int find_unit(struct engine *e, u32 mode, enum unit_way way, struct unit 
 	}
 	for (int try = 0; try < 3; try++) {
 		r = itlb_get(e, lin, &cp);
-		if (r == CPU_EXIT && e->next_token > TOKEN_MAX && !(mode & MODE_BOUNCE)) {
+		if (r == CPU_EXIT && (e->next_token > TOKEN_MAX || arena_low(e)) &&
+		    !(mode & MODE_BOUNCE)) {
 			cache_flush(e);
 			continue;
 		}

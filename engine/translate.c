@@ -13,6 +13,8 @@
 #define UNIT_MAX_HOT (UNIT_MAX_INSNS * 400u + 512)
 _Static_assert(UNIT_MAX_HOT < 1u << 15, "unit_insn.host");
 #define UNIT_MAX_COLD (MAX_COLD * 48u)
+/* Of the arena: the unit, its records and instructions, the pages that it follows jumps to. */
+#define UNIT_MAX_ARENA (64u << 10)
 /* Kept free for units that run one instruction for C, which still needs that instruction's record: a
  * flush in the middle would take it away. */
 #define RESERVE 4u
@@ -22,19 +24,11 @@ static const s32 group_spans[] = { 1024, 64, 0 };
 
 int translator_init(struct engine *e)
 {
-	e->tr = pages_alloc(sizeof(*e->tr));
+	e->tr = pool_take(e, sizeof(*e->tr));
 	if (!e->tr)
 		return -ENOMEM;
 	e->tr->e = e;
 	return 0;
-}
-
-void translator_destroy(struct engine *e)
-{
-	if (e->tr)
-		memo_free(e->tr);
-	pages_free(e->tr, sizeof(*e->tr));
-	e->tr = NULL;
 }
 
 static bool translator_room(const struct engine *e, u32 units)
@@ -42,7 +36,9 @@ static bool translator_room(const struct engine *e, u32 units)
 	const struct code_mem *m = &e->mem;
 
 	return (u64)(m->hot_end - m->hot) >= units * UNIT_MAX_HOT &&
-	       (u64)(m->cold_end - m->cold) >= units * UNIT_MAX_COLD;
+	       (u64)(m->cold_end - m->cold) >= units * UNIT_MAX_COLD &&
+	       e->arena.size - e->arena.used >= units * UNIT_MAX_ARENA &&
+	       e->cap_units - e->n_units >= units;
 }
 
 static u8 *narrow_of(struct engine *e, const struct unit *u)
@@ -66,7 +62,7 @@ void engine_cpuid_changed(struct cpu *c, u64 missing)
 	if (c->insn_missing == missing)
 		return;
 	c->insn_missing = missing;
-	memo_free(c->engine->tr);
+	memo_forget(c->engine->tr);
 	engine_flush_all(c);
 }
 
@@ -669,7 +665,7 @@ struct unit *translate(struct engine *e, struct cpage *cp, u64 rip, u64 cs_base,
 	struct code_mem *m = &e->mem;
 
 	*res = CPU_OK;
-	/* Zydis and realloc() use vector registers. */
+	/* Zydis uses vector registers. */
 	engine_fpu_save(e->c);
 	if (!translator_room(e, mode & MODE_BOUNCE ? 1 : RESERVE))
 		return NULL;
@@ -677,14 +673,6 @@ struct unit *translate(struct engine *e, struct cpage *cp, u64 rip, u64 cs_base,
 		codemem_populate(m, m->hot, m->hot_start, m->hot_end, &m->hot_there);
 	if (m->cold + PAGE_SIZE > m->cold_there)
 		codemem_populate(m, m->cold, m->cold_start, m->cold_end, &m->cold_there);
-	if (e->n_units == e->cap_units) {
-		struct unit **n = realloc(e->by_addr, 2ul * e->cap_units * sizeof(*n));
-
-		if (!n)
-			return NULL;
-		e->by_addr = n;
-		e->cap_units *= 2;
-	}
 	struct unit *u = arena_alloc_line(e, sizeof(*u));
 
 	if (!u)

@@ -177,7 +177,8 @@ void follow(struct translator *t);
 ZyanStatus decode_one(struct translator *t, struct di *d, const u8 *p, u32 n);
 /* The same without the memory. */
 ZyanStatus decode_afresh(struct translator *t, struct di *d, const u8 *p, u32 n);
-void memo_free(struct translator *t);
+/* What an instruction is has changed. */
+void memo_forget(struct translator *t);
 
 /* classify.c: from t->zi, t->op and d->in; the rest of what is remembered is zero */
 void classify(struct translator *t, struct di *d);

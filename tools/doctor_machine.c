@@ -175,7 +175,7 @@ static const struct {
 	const char *else_what;
 } limits[] = {
 	{ RLIMIT_NOFILE, "RLIMIT_NOFILE", 256, "a VM has a descriptor, and each vCPU one" },
-	{ RLIMIT_AS, "RLIMIT_AS", 64ull << 30, "a vCPU reserves some 200 MiB of addresses" },
+	{ RLIMIT_AS, "RLIMIT_AS", 64ull << 30, "a vCPU wants 360 MiB of addresses, and does with 30" },
 	{ RLIMIT_FSIZE, "RLIMIT_FSIZE", 512ull << 20, "code memory is a file of some 100 MiB" },
 	{ RLIMIT_NPROC, "RLIMIT_NPROC", 64, "a VM has threads of its own" },
 	{ RLIMIT_STACK, "RLIMIT_STACK", 256 << 10, "threads need a stack" },
