@@ -18,6 +18,8 @@ struct vcpu;
 int abi_open(int open_flags);
 /* An ioctl of type 0xAE on a handle. */
 long abi_ioctl(struct handle *h, unsigned long request, unsigned long arg);
+/* vcpu_thread_ready() of vcpu/vcpu.h. */
+void abi_thread_ready(void);
 /* Once per process, before the first abi_ioctl(): 0 or -errno. */
 int abi_start(void);
 /* From a handler of SIGSEGV, SIGBUS, SIGFPE, SIGILL or SIGTRAP: true when the signal was ours and

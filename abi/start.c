@@ -19,6 +19,11 @@ int abi_start(void)
 	return r;
 }
 
+void abi_thread_ready(void)
+{
+	vcpu_thread_ready();
+}
+
 bool abi_fault(int sig, void *siginfo, void *ucontext)
 {
 	if (!siginfo_is_fault(sig, siginfo))

@@ -18,6 +18,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 
+#include "base/optional.h"
 #include "base/options.h"
 #include "engine/engine_priv.h"
 
@@ -170,7 +171,7 @@ void codemem_populate(struct code_mem *m, u8 *at, const u8 *start, const u8 *end
 	if (step > (u64)(end - from))
 		step = (u64)(end - from);
 	/* Fails on old kernels: then the pages come one fault at a time. */
-	if (step)
+	if (step && optional_may(OPTIONAL_POPULATE))
 		madvise(codemem_rw(m, from), step, MADV_POPULATE_WRITE);
 	*there = from + step;
 }

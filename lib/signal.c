@@ -71,4 +71,5 @@ void lib_thread_ready(void)
 	for (size_t i = 0; i < ARRAY_SIZE(signals); i++)
 		sigaddset(&set, signals[i]);
 	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+	abi_thread_ready();
 }

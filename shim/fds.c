@@ -6,6 +6,7 @@
 #include <stdarg.h>
 
 #include "abi/abi.h"
+#include "base/optional.h"
 #include "base/user.h"
 
 EXPORT int close(int fd)
@@ -36,7 +37,7 @@ static bool irqfd_written(int fd, u64 value)
 	bool ours;
 	int saved;
 
-	if (value != 1 || shim_busy)
+	if (value != 1 || shim_busy || !optional_may(OPTIONAL_OWN))
 		return false;
 	saved = errno;
 	shim_enter();

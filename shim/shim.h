@@ -21,6 +21,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
@@ -65,6 +66,7 @@ char *realpath(const char *path, char *out);
 
 /* The next definition of a libc function. */
 #define SHIM_NEXT(X) \
+	X(prctl) \
 	X(open) X(open64) X(openat) X(openat64) X(fopen) X(fopen64) X(ioctl) X(close) \
 	X(write) X(close_range) X(dup) X(dup2) X(dup3) X(fcntl) X(mmap) X(stat) X(stat64) X(lstat) \
 	X(lstat64) X(fstatat) X(fstatat64) X(statx) X(__xstat) X(__xstat64) X(__lxstat) \
@@ -186,6 +188,10 @@ extern bool shim_off;		/* STANDIN_OFF: nothing of the program's is touched, nor 
 extern bool shim_passive;	/* off, or not one of those that were asked for: its children may be */
 void shim_chosen_init(void);
 bool shim_wanted(const char *path);	/* by its name; path can be read */
+
+/* -- confine.c: a seccomp filter is about to be installed; arguments of seccomp(2), of prctl(2) -- */
+void shim_confine(unsigned int mode, const void *filter);
+void shim_confine_prctl(int option, unsigned long mode, const void *filter);
 
 /* -- cpuid.c: CPUID faulting; the last two are its parts, for tests -- */
 void shim_cpuid_init(void);

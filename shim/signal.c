@@ -463,6 +463,7 @@ void shim_thread_ready(void)
 	syscall(SYS_rt_sigprocmask, SIG_UNBLOCK, &set, &old, sizeof(set));
 	withheld |= old & fault_bits;
 	abi_signals_wait_at(&shim_deferred.n);
+	abi_thread_ready();
 }
 
 /* fork() may have caught another thread in the middle of a change. */

@@ -2,6 +2,7 @@
 /* shim/syscall.c - syscall(2), for programs that open the node or issue ioctls through it. */
 #include "shim/shim.h"
 
+#include <linux/seccomp.h>
 #include <stdarg.h>
 #include <sys/syscall.h>
 
@@ -79,6 +80,13 @@ EXPORT __attribute__((no_sanitize("address"))) long syscall(long nr, ...)
 	case SYS_execveat:
 		return execveat((int)a[0], (const char *)a[1], (char *const *)a[2],
 				(char *const *)a[3], (int)a[4]);
+	case SYS_seccomp:
+		if (a[0] <= SECCOMP_SET_MODE_FILTER)
+			shim_confine((unsigned int)a[0], (const void *)a[2]);
+		break;
+	case SYS_prctl:
+		shim_confine_prctl((int)a[0], a[1], (const void *)a[2]);
+		break;
 	case SYS_execve:
 		return execve((const char *)a[0], (char *const *)a[1], (char *const *)a[2]);
 	}

@@ -12,6 +12,7 @@
 
 #include "base/cpus.h"
 #include "base/futex.h"
+#include "base/optional.h"
 #include "irq/lapic.h"
 #include "vcpu/priv.h"
 
@@ -134,7 +135,8 @@ static bool cpu_to_spare(const struct vcpu *v, const struct poll *p, u64 now)
 
 	/* A sleeper that has been woken does not count itself until it runs. */
 	c.awake += atomic_load_explicit(&crowd.wakes, memory_order_relaxed) != p->wakes;
-	if (age >= (c.running > c.online ? POLL_COUNT_CROWDED : POLL_COUNT)) {
+	if (optional_may(OPTIONAL_LOAD) &&
+	    age >= (c.running > c.online ? POLL_COUNT_CROWDED : POLL_COUNT)) {
 		atomic_store_explicit(&crowd.counted, now, memory_order_relaxed);
 		c.running = cpus_running(v->cfg->load_fd);
 		atomic_store_explicit(&crowd.running, c.running, memory_order_relaxed);
@@ -151,12 +153,13 @@ static void stop_polling(struct vcpu *v, struct poll *p, u64 now)
 	vcpu_stat_set(v, blocking, 1);
 }
 
-/* How often the thread has had to give its CPU to another one. */
+/* How often the thread has had to give its CPU to another one; 0: unknown. */
 static long switches(void)
 {
 	struct rusage u = { 0 };
 
-	getrusage(RUSAGE_THREAD, &u);
+	if (optional_may(OPTIONAL_RUSAGE))
+		getrusage(RUSAGE_THREAD, &u);
 	return u.ru_nivcsw;
 }
 
@@ -188,7 +191,7 @@ static void look_around(struct vcpu *v, struct poll *p, u32 seq, u64 deadline)
 		}
 		if (deadline && now >= deadline)
 			return;
-		if (now - yielded >= POLL_YIELD) {
+		if (now - yielded >= POLL_YIELD && optional_may(OPTIONAL_YIELD)) {
 			if (!p->yielded) {
 				p->yielded = true;
 				p->switches = switches();

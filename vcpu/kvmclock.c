@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "mmu/phys.h"
+#include "base/optional.h"
 #include "vcpu/priv.h"
 
 #define NSEC 1000000000ull
@@ -153,6 +154,9 @@ static bool run_delay(u64 *ns)
 	long fd, n;
 	u32 i = 0;
 
+	if (!optional_may(OPTIONAL_STEAL_OPEN) || !optional_may(OPTIONAL_STEAL_READ) ||
+	    !optional_may(OPTIONAL_STEAL_CLOSE))
+		return false;
 	fd = syscall(SYS_openat, AT_FDCWD, "/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return false;

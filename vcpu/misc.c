@@ -20,6 +20,8 @@ int vcpu_set_signal_mask(struct vcpu *v, const void *sigset8)
 		mask &= ~FAULT_SIGNALS;
 		cpu_zero(&p->sigmask, sizeof(p->sigmask));
 		cpu_copy(&p->sigmask, &mask, 8);
+		/* Most likely this is the vCPU's thread: nothing is left to do in KVM_RUN. */
+		vcpu_signals_held(v);
 	}
 	return 0;
 }

@@ -251,6 +251,9 @@ void vcpu_set_current(struct vcpu *v);
 bool vcpu_signals_wait(void);	/* taken before this thread's KVM_RUN could see it */
 
 /* -- run.c -- */
+/* The signals of this thread that are to be left pending because only the mask of KVM_RUN opens
+ * them; their handlers are in place. */
+u64 vcpu_signals_held(struct vcpu *v);
 /* One pass through the engine; step: a single instruction, no injection before it. */
 int vcpu_enter(struct vcpu *v, bool step);
 u64 vcpu_next_timer(struct vcpu *v);	/* of the LAPIC or Hyper-V; 0 = none */

@@ -11,11 +11,10 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/optional.h"
 #include "irq/apicv.h"
 #include "irq/lapic.h"
 #include "vcpu/priv.h"
-
-static __thread int thread_id __attribute__((tls_model("initial-exec")));
 
 static bool runnable(const struct vcpu *v)
 {
@@ -418,8 +417,7 @@ static void swap_mask(const sigset_t *set, sigset_t *old)
 	syscall(SYS_rt_sigprocmask, SIG_SETMASK, set, old, 8);
 }
 
-/* Which signals are to be left pending because only the mask of the call opens them. */
-static void hold_signals(struct vcpu *v)
+u64 vcpu_signals_held(struct vcpu *v)
 {
 	struct vcpu_priv *p = v->p;
 	u64 now = 0, mask, held;
@@ -431,7 +429,7 @@ static void hold_signals(struct vcpu *v)
 		vcpu_signals_prepare(held & ~p->held_prepared);
 		p->held_prepared |= held;
 	}
-	atomic_store(&p->held, held);
+	return held;
 }
 
 /* A signal that KVM_SET_SIGNAL_MASK unblocks is pending already: KVM returns at once and
@@ -466,7 +464,6 @@ static void cancelled(void *arg)
 	atomic_store(&v->parked, 0);
 	atomic_store(&v->in_guest, 0);
 	vcpu_set_current(NULL);
-	atomic_store(&v->tid, 0);
 	pthread_mutex_unlock(&v->lock);
 }
 
@@ -478,12 +475,6 @@ static int __attribute__((noinline)) run_here(struct vcpu *v)
 	int r;
 
 	atomic_store_explicit(&p->signal_seen, 0, memory_order_relaxed);
-	if (unlikely(!thread_id)) {
-		thread_id = (int)syscall(SYS_gettid);
-		/* A halted vCPU sleeps until its timer fires, here; 50 us late is the default. */
-		syscall(SYS_prctl, PR_SET_TIMERSLACK, 1);
-	}
-	atomic_store_explicit(&v->tid, thread_id, memory_order_relaxed);
 	vcpu_set_current(v);
 	/* One that came earlier has told nobody. */
 	if (unlikely(vcpu_signals_wait()))
@@ -493,7 +484,7 @@ static int __attribute__((noinline)) run_here(struct vcpu *v)
 	if (unlikely(p->sigmask_set)) {
 		masked = !mask_has_pending(&p->sigmask);
 		if (masked) {
-			hold_signals(v);
+			atomic_store(&p->held, vcpu_signals_held(v));
 			swap_mask(&p->sigmask, &saved);
 		} else {
 			atomic_store(&p->signal_seen, 1);
@@ -531,8 +522,14 @@ static int __attribute__((noinline)) run_here(struct vcpu *v)
 	if (r || (v->run->exit_reason != KVM_EXIT_IO && v->run->exit_reason != KVM_EXIT_MMIO))
 		crowd_join(v, false);
 	vcpu_set_current(NULL);
-	atomic_store_explicit(&v->tid, 0, memory_order_relaxed);
 	return r;
+}
+
+void vcpu_thread_ready(void)
+{
+	/* A halted vCPU sleeps until its timer fires, here; 50 us late is the default. */
+	if (optional_may(OPTIONAL_SLACK))
+		syscall(SYS_prctl, PR_SET_TIMERSLACK, 1);
 }
 
 int vcpu_run(struct vcpu *v)

@@ -10,8 +10,9 @@
 #include <sched.h>
 #include <stdlib.h>
 #include <sys/mman.h>
-#include <time.h>
 
+#include "base/futex.h"
+#include "base/optional.h"
 #include "irq/lapic.h"
 #include "mmu/mmu.h"
 #include "vcpu/hooks.h"
@@ -153,14 +154,15 @@ static void wait_step(struct vcpu *v, u32 *spins)
 {
 	if (++*spins < 64) {
 		__builtin_ia32_pause();
-	} else if (*spins < 256) {
+	} else if (*spins < 256 && optional_may(OPTIONAL_YIELD)) {
 		sched_yield();
 	} else {
-		struct timespec ts = { .tv_nsec = 50000 };
+		_Atomic u32 nobodys = 0;
+		struct sleeper s = { 0 };
 
 		if (v)
 			engine_kick(v->c);
-		nanosleep(&ts, NULL);
+		futex_sleep(&nobodys, 0, monotonic_ns() + 50000, &s);
 	}
 }
 

@@ -128,7 +128,6 @@ struct vcpu {
 	_Atomic u32 parked;		/* 1 while the owner waits for VREQ_ALONE to go */
 	_Atomic u32 wake_seq;		/* futex word for blocking (HLT, wait-for-SIPI) */
 	_Atomic u32 blocked;		/* the owner sleeps, or is about to, on wake_seq */
-	_Atomic int tid;		/* thread inside KVM_RUN, 0 = none */
 	struct vcpu_stats *_Atomic stats;	/* moved under the lock */
 	struct vcpu_stats plain_stats;
 
@@ -190,6 +189,8 @@ void vcpu_signals_wait_at(const _Atomic u32 *n);
  * that KVM_RUN fails. Async-signal-safe.
  */
 bool vcpu_host_fault(int sig, void *siginfo, void *ucontext);
+/* On a thread that makes requests, before its first. */
+void vcpu_thread_ready(void);
 /* Process-wide, idempotent: engine, callbacks. 0 or -errno. vcpu_create() calls it. */
 int vcpu_init_once(void);
 
