@@ -80,7 +80,7 @@ struct door_thread {
 	u64 fs;			/* of our libc on this thread */
 	stack_t alt;		/* the program's signal stack, as it set it */
 	u64 unblocked;		/* signals it has blocked, but the kernel does not know */
-	u32 held;		/* a signal waits for the end of this trap */
+	_Atomic u32 held;	/* a signal waits for the end of this trap */
 	u32 trapped;		/* door_pass(): a filter of the program's answered with a trap */
 	u8 trap_info[128];	/* its siginfo */
 	bool other_process;	/* vfork: our memory, but not our process */

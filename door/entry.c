@@ -282,8 +282,8 @@ int door_pass_init(void)
 
 long door_pass_call(struct door_thread *t, long nr, const u64 a[6])
 {
-	long (*f)(long nr, const u64 *a, u32 *held) =
-		(long (*)(long, const u64 *, u32 *))(uintptr_t)pass;
+	long (*f)(long nr, const u64 *a, _Atomic u32 *held) =
+		(long (*)(long, const u64 *, _Atomic u32 *))(uintptr_t)pass;
 
 	return f(nr, a, &t->held);
 }
@@ -298,7 +298,8 @@ long door_pass_now(struct door_thread *t, long nr, const u64 a[6])
 		r = door_pass_call(t, nr, a);
 		held |= t->held;
 	} while (r == DOOR_RESTART);
-	t->held = held;
+	if (held)
+		t->held = 1;
 	return r;
 }
 

@@ -19,6 +19,7 @@
 
 #include "abi/abi.h"
 #include "base/log.h"
+#include "base/siginfo.h"
 
 #define SIGNALS 65
 #define SA_RESTORER_BIT 0x04000000u
@@ -360,12 +361,15 @@ static u64 trap(struct door_thread *t, struct kucontext *uc, u64 fs)
 	const u64 faults = FAULT_BITS;
 	siginfo_t si;
 
-	t->held = 0;
 	t->trapped = 0;
+	/* One that comes before KVM_RUN can see it ends it all the same. */
+	abi_signals_wait_at(&t->held);
 	/* A fault whose signal is blocked kills. The return from the trap blocks them again. */
 	if (unlikely(uc->sigmask & FAULT_BITS))
 		RAW(SYS_rt_sigprocmask, SIG_UNBLOCK, &faults, NULL, 8);
 	r = door_call(t, uc, &fs);
+	/* Not at the start: one that came on the way here is to be seen. */
+	t->held = 0;
 	if (unlikely(r == DOOR_RESTART)) {
 		uc->gregs[REG_RIP] -= 2;
 		uc->gregs[REG_RAX] = nr;
@@ -399,19 +403,18 @@ u64 door_signal(int sig, siginfo_t *info, void *context, u64 fs, struct door_thr
 			return fs;
 		}
 	}
-	if (SIGBIT(sig) & FAULT_BITS && in) {
+	if (SIGBIT(sig) & FAULT_BITS && in && siginfo_is_fault(sig, info)) {
 		if (((sig == SIGSEGV || sig == SIGBUS) && user_fault(uc)) ||
 		    (atomic_load_explicit(&engine_started, memory_order_relaxed) &&
 		     abi_fault(sig, info, uc))) {
 			errno = saved;
 			return fs;
 		}
-		if (info->si_code > 0) {	/* a fault of our own: nothing is left to try */
-			log_error("signal %d in standin itself at %llx", sig,
-				  (unsigned long long)uc->gregs[REG_RIP]);
-			act_default(sig, false);
-			return fs;
-		}
+		/* A fault of our own: nothing is left to try. */
+		log_error("signal %d in standin itself at %llx", sig,
+			  (unsigned long long)uc->gregs[REG_RIP]);
+		act_default(sig, false);
+		return fs;
 	}
 	if (in) {
 		abi_signal_seen();

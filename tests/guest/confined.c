@@ -22,7 +22,7 @@
 
 /* docs/run-path.md; write(2) and exit_group(2) are for the test's own end too. */
 static const int listed[] = {
-	SYS_futex, SYS_rt_sigreturn, SYS_rt_sigprocmask, SYS_write, SYS_exit_group,
+	SYS_ioctl, SYS_futex, SYS_rt_sigreturn, SYS_rt_sigprocmask, SYS_write, SYS_exit_group,
 };
 
 static void confine(unsigned int flags)
