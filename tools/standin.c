@@ -241,6 +241,10 @@ static int run_verb(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+	int status = argc ? wrapper(argv) : -1;
+
+	if (status >= 0)
+		return status;
 	reserve_descriptors();
 	return close_output(run_verb(argc, argv));
 }

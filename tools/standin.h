@@ -17,6 +17,8 @@ int preload_env(void);
  * return an exit code, after a message, if that did not work. */
 int start_program(char **argv);
 int start_natively(char **argv);
+/* The command was called by a program's name: run that. -1: it was not. */
+int wrapper(char **argv);
 bool real_kvm_works(void);
 
 #endif
