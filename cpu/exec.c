@@ -82,8 +82,9 @@ static exec_fn *const handlers[ZYDIS_MNEMONIC_MAX_VALUE + 1] = {
 };
 
 /*
- * RF shields one instruction (APM2 3.1.6): what has completed clears it, unless it has loaded it; a switch to
- * another task or guest has. A string instruction between two repetitions has not completed.
+ * RF shields one instruction (APM2 3.1.6): what has completed clears it, unless it has loaded it;
+ * a switch to another task or guest has. A string instruction between two repetitions has not
+ * completed.
  */
 static int exec_self(struct cpu *c, const struct insn *in, exec_fn *fn)
 {

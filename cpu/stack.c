@@ -23,8 +23,8 @@ void stk_new(const struct cpu *c, struct stk *s, const struct cpu_seg *ss, u64 s
 	s->queued = false;
 }
 
-/* Linear address of [off, off+size), or #SS (APM2 4.12.1 limits, 5.3.1 canonical form). What CPL 3 pushes and
- * pops by itself is aligned or #AC, each number of `unit` bytes (APM2 8.2.18). */
+/* Linear address of [off, off+size), or #SS (APM2 4.12.1 limits, 5.3.1 canonical form). What CPL 3
+ * pushes and pops by itself is aligned or #AC, each number of `unit` bytes (APM2 8.2.18). */
 static int stk_linear(struct cpu *c, const struct stk *s, u64 off, u32 size, u32 unit, u64 *lin)
 {
 	u64 last = off + size - 1;

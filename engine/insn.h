@@ -53,10 +53,11 @@ struct insn {
  */
 int insn_decode(struct insn *in, const u8 *bytes, u32 n, u32 mode);
 
-/* An x87 or MMX instruction that reports the unmasked exception of its predecessor first (APM2 8.5); of
- * those with a memory operand, and MASKMOVQ. */
+/* An x87 or MMX instruction that reports the unmasked exception of its predecessor first (APM2
+ * 8.5); of those with a memory operand, and MASKMOVQ. */
 bool insn_waits(const struct insn *in);
-/* CLFLUSH, CLFLUSHOPT, CLWB: the operand is a line of the caches, and checked like the load of a byte. */
+/* CLFLUSH, CLFLUSHOPT, CLWB: the operand is a line of the caches, and checked like the load of a
+ * byte. */
 bool insn_is_flush(const struct insn *in);
 /* BT BTS BTR BTC with a register offset and a memory operand: the operand is a bit
  * string, and the offset's upper bits move the address (APM3, BT). */
@@ -64,9 +65,9 @@ bool insn_is_bitstring(const struct insn *in);
 /* 16-byte operand that must be aligned: legacy SSE except the unaligned moves, the
  * aligned VEX moves, CMPXCHG16B (APM1 4.3.2, 4.6.3). VEX 32-byte forms: 32. */
 bool insn_needs_alignment(const struct insn *in);
-/* A number that the x87 stores, unless that raises an unmasked exception: it completes, and memory is as
- * it was (APM1 6.8.2). All others store their whole operand or fault, or are not run on a copy
- * (slow_vec.c). */
+/* A number that the x87 stores, unless that raises an unmasked exception: it completes, and memory
+ * is as it was (APM1 6.8.2). All others store their whole operand or fault, or are not run on a
+ * copy (slow_vec.c). */
 bool insn_may_skip_store(const struct insn *in);
 /* Address bits that must be zero in an operand of `size` bytes while alignment is
  * checked (APM2 8.2.18); 0: never #AC. */

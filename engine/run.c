@@ -374,8 +374,9 @@ static void note_transfer(struct cpu *c, bool transfer, u64 from, bool l2)
 }
 
 /*
- * RF is for one instruction (APM2 3.1.6). While it is set every instruction is a unit of its own: an instruction
- * that completes clears it, wherever it is executed. What C executes sees to that itself (cpu_exec()).
+ * RF is for one instruction (APM2 3.1.6). While it is set every instruction is a unit of its own:
+ * an instruction that completes clears it, wherever it is executed. What C executes sees to that
+ * itself (cpu_exec()).
  */
 static void clear_rf(struct cpu *c)
 {

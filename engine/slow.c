@@ -220,9 +220,9 @@ bool slow_mf_pending(struct cpu *c, const struct insn *in)
 }
 
 /*
- * The instruction that has just run on the bounce buffer is one of insn_may_skip_store(): has it stored? Every
- * one of them waits, so what is pending now it has raised itself. Precision is raised with the
- * result in its place, the others instead of it.
+ * The instruction that has just run on the bounce buffer is one of insn_may_skip_store(): has it
+ * stored? Every one of them waits, so what is pending now it has raised itself. Precision is
+ * raised with the result in its place, the others instead of it.
  */
 static bool x87_stored(struct cpu *c)
 {
@@ -264,8 +264,9 @@ static int on_bounce(struct engine *e, const struct insn *in, const struct mem_r
 }
 
 /*
- * What is memory in one piece on the host is worked on where it is, also over two pages: then the host's
- * CPU makes a LOCK what it should be. One over two places has to itself what it cannot lock.
+ * What is memory in one piece on the host is worked on where it is, also over two pages: then the
+ * host's CPU makes a LOCK what it should be. One over two places has to itself what it cannot
+ * lock.
  */
 static int operand_access(struct engine *e, const struct insn *in, u64 lin, bool *exit)
 {
@@ -320,7 +321,8 @@ static int bounce_access(struct engine *e, const struct insn *in, bool *exit)
 	return r ? r : operand_access(e, in, lin, exit);
 }
 
-/* Only checked, also where there is no memory. Code that may not be read may be flushed (SDM2 CLFLUSH). */
+/* Only checked, also where there is no memory. Code that may not be read may be flushed (SDM2
+ * CLFLUSH). */
 static int flush_line(struct engine *e, const struct insn *in)
 {
 	struct cpu *c = e->c;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * mmu/access.c - from a linear address to memory: TLB fill, writes to pages that hold translated code,
- * watchpoints.
+ * mmu/access.c - from a linear address to memory: TLB fill, writes to pages that hold translated
+ * code, watchpoints.
  */
 #include "engine/engine.h"
 #include "mmu/internal.h"
@@ -96,7 +96,8 @@ int mmu_resolve(struct cpu *c, u64 gva, enum mem_access acc, enum mmu_idx idx,
 	*t = (struct mmu_target){
 		.gpa = w.gpa, .slot = s, .global = w.global, .page_size = w.page_size,
 	};
-	if (unlikely(c->tentative) && (c->unmarked || (acc == MEM_W && s && phys_is_clean(s, w.gpa))))
+	if (unlikely(c->tentative) &&
+	    (c->unmarked || (acc == MEM_W && s && phys_is_clean(s, w.gpa))))
 		return CPU_OK;
 	if (unlikely(!s)) {
 		if (acc != MEM_X)

@@ -64,8 +64,8 @@ static inline u64 pte_load(const void *p, u32 size)
 	return __atomic_load_n((const u64 *)p, __ATOMIC_RELAXED);
 }
 
-/* Set A/D bits the way the CPU does: atomically. False: the entry has changed. While c->tentative, only
- * c->unmarked is set: they would have been. */
+/* Set A/D bits the way the CPU does: atomically. False: the entry has changed. While c->tentative,
+ * only c->unmarked is set: they would have been. */
 bool pte_set_bits(struct cpu *c, struct step *s, u32 size, u32 bits);
 
 /* mmu/nested.c */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * mmu/operand.c - memory operands: found once, in the at most two pages they lie in, then read, written or
- * worked on where they are.
+ * mmu/operand.c - memory operands: found once, in the at most two pages they lie in, then read,
+ * written or worked on where they are.
  */
 #include "base/mem.h"
 #include "engine/engine.h"
@@ -60,8 +60,8 @@ static inline u8 *tlb_hit(struct cpu *c, u64 gva, u32 len, enum mmu_idx idx, boo
 	return NULL;
 }
 
-/* Would a store in both pages go through? With c->fault if not; no bit is set in any table for a store that
- * does not come about (APM2 5.4.2: D). */
+/* Would a store in both pages go through? With c->fault if not; no bit is set in any table for a
+ * store that does not come about (APM2 5.4.2: D). */
 static int both_writable(struct cpu *c, const u64 gva[2], enum mmu_idx idx)
 {
 	struct mmu_walk w;
@@ -75,8 +75,8 @@ static int both_writable(struct cpu *c, const u64 gva[2], enum mmu_idx idx)
 	return r;
 }
 
-/* Everything is resolved before anything is transferred, so that a fault on the second page leaves no trace of
- * the first. */
+/* Everything is resolved before anything is transferred, so that a fault on the second page leaves
+ * no trace of the first. */
 static int open_ref(struct cpu *c, u64 gva, u32 len, enum mem_access acc, enum mmu_idx idx,
 		    struct mem_ref *m)
 {

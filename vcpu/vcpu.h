@@ -60,8 +60,8 @@ struct vcpu_vm_ops {
 	/* Optional. One (host TSC, kvmclock ns) pair that is the same for all vCPUs until
 	 * the clock is set again; gives guests the TSC_STABLE flag. */
 	bool (*master_clock)(void *vm, u64 *host_tsc, u64 *ns);
-	/* Keep all other vCPUs from guest memory, from the call with true to the one with false. Meanwhile
-	 * requests of the caller may be served. */
+	/* Keep all other vCPUs from guest memory, from the call with true to the one with false.
+	 * Meanwhile requests of the caller may be served. */
 	void (*alone)(void *vm, struct vcpu *v, bool begin);
 	/* The vCPUs in order of creation, NULL behind the last; any thread. Optional only as long as
 	 * no guest uses Hyper-V's calls. */
@@ -149,8 +149,8 @@ void vcpu_request(struct vcpu *v, enum vcpu_request r);	/* set + kick + wake fro
 void vcpu_request_wait(struct vcpu *v, enum vcpu_request r);
 /* vcpu_vm_ops.alone, around it: by the vCPU's own thread. */
 void vcpu_alone(struct vcpu *v, bool begin);
-/* For its implementation: wait until v is outside the guest or parked; NULL: a moment. The requests of
- * self are served. */
+/* For its implementation: wait until v is outside the guest or parked; NULL: a moment. The
+ * requests of self are served. */
 void vcpu_alone_wait(struct vcpu *self, struct vcpu *v);
 /* Queue a page for VREQ_CODE_PAGES: it holds code now; somebody else has written in it. */
 void vcpu_code_page(struct vcpu *v, u64 gpa);

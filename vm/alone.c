@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * vm/alone.c - one vCPU alone with the guest's memory, for a LOCK whose operand lies in two places.
+ * vm/alone.c - one vCPU alone with the guest's memory, for a LOCK whose operand lies in two
+ * places.
  *
- * vm.alone says who; the others have VREQ_ALONE, and are outside the guest or parked where they serve
- * their requests. A vCPU that comes into the guest looks at its requests first. Who waits, for the others or for
- * its turn, serves its own, so that two who want to be alone do not wait for each other.
+ * vm.alone says who; the others have VREQ_ALONE, and are outside the guest or parked where they
+ * serve their requests. A vCPU that comes into the guest looks at its requests first. Who waits,
+ * for the others or for its turn, serves its own, so that two who want to be alone do not wait for
+ * each other.
  */
 #include "vm/vm.h"
 

@@ -4,6 +4,7 @@
  * leave in memory when the instruction stores less than its operand, or nothing.
  */
 #include <pthread.h>
+#include <sys/ioctl.h>
 
 #include "tests/guest/harness/harness.h"
 
@@ -172,6 +173,62 @@ TEST(locked, "two vCPUs count with LOCK in one page, over two that are neighbour
 		CHECK_EQ(split64(g, at[i]), 2 * rounds);
 		both(h, G_CODE, at[i], 0, rounds);
 		CHECK_EQ(split64(h, at[i]), 2 * rounds);
+	}
+}
+#define TWO_SLOTS 0x20000000ull
+TEST(locked_slots, "... over two memory slots, and with the dirty log on: both pages are dirty and have D")
+{
+	static u8 other[0x2000] __attribute__((aligned(4096)));
+	static u64 log[G_RAM_SIZE / 4096 / 64], log1[1];
+	struct guest *g = TWO_CPUS(lock_inc);
+	struct kvm_userspace_memory_region m = {
+		.slot = 0, .flags = KVM_MEM_LOG_DIRTY_PAGES, .memory_size = G_RAM_SIZE,
+		.userspace_addr = (u64)(uintptr_t)g->ram,
+	}, m1 = {
+		.slot = 1, .flags = KVM_MEM_LOG_DIRTY_PAGES, .guest_phys_addr = TWO_SLOTS,
+		.memory_size = sizeof(other), .userspace_addr = (u64)(uintptr_t)other,
+	};
+	struct kvm_dirty_log d = { .slot = 0, .dirty_bitmap = log }, d1 = { .slot = 1, .dirty_bitmap = log1 };
+	u32 lo, page = (G_WINDOW + 0x20000) / 4096;
+
+	if (ioctl(g->vm, KVM_SET_USER_MEMORY_REGION, &m) || ioctl(g->vm, KVM_SET_USER_MEMORY_REGION, &m1))
+		test_die("KVM_SET_USER_MEMORY_REGION: errno %d", errno);
+	*guest_pte(g, SPLIT_HI) = TWO_SLOTS | PTE_P | PTE_W | PTE_U;
+	/* half of it in each */
+	*g32(g, G_WINDOW + 0x20ffc) = 0xfffffff0;
+	both(g, G_CODE, SPLIT_HI - 4, 0, ROUNDS);
+	lo = *g32(g, G_WINDOW + 0x20ffc);
+	CHECK_EQ(lo, (u32)(0xfffffff0u + 2 * ROUNDS));
+	CHECK_EQ(*(u32 *)(void *)other, 1);
+	CHECK(*guest_pte(g, SPLIT_LO) & PTE_D);
+	CHECK(*guest_pte(g, SPLIT_HI) & PTE_D);
+	if (ioctl(g->vm, KVM_GET_DIRTY_LOG, &d) || ioctl(g->vm, KVM_GET_DIRTY_LOG, &d1))
+		test_die("KVM_GET_DIRTY_LOG: errno %d", errno);
+	CHECK(log[page / 64] & BIT64(page % 64));
+	CHECK_EQ(log1[0], 1);
+	guest_free(g);
+}
+/* The function's immediate operand is counted up, half of it in each page. */
+CODE64(lock_code, "1: lock incl 1(%rsi)\n call *%rsi\n dec %ecx\n jnz 1b" DONE);
+TEST(locked_code, "... and on code, which is the new one at once")
+{
+	static const u8 fn[] = { 0xb8, 0, 0, 0, 0, 0xc3 };	/* mov $0, %eax; ret */
+	static const u64 at[] = { G_WINDOW + 0x100, G_WINDOW + 0x1ffd, SPLIT_HI - 3 };
+
+	for (u32 i = 0; i < ARRAY_SIZE(at); i++) {
+		struct guest *g = guest_with(M_LONG, lock_code);
+		struct stop s;
+
+		split_pages(g);
+		split_write(g, at[i], fn, sizeof(fn));
+		WITH_REGS(cpu0(g), r) {
+			r.rsi = at[i];
+			r.rcx = ROUNDS;
+		}
+		s = run(g);
+		CHECK_STOP(s, ST_DONE);
+		CHECK_EQ(s.r.rax, ROUNDS);
+		guest_free(g);
 	}
 }
 TEST(locked_watched, "a LOCK is one also while a data breakpoint is on its page")

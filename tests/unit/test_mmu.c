@@ -299,6 +299,48 @@ static void test_fill_rights(void **state)
 	assert_false(cached(GVA, MMU_USER, false));
 }
 
+/* What may not come about is looked up without a trace, and only told when there would be one. */
+static void test_fill_tentative(void **state)
+{
+	struct cpu *c = rig.c;
+	struct mem_ref m;
+
+	rig_paging(PG_LONG);
+	rig_map4k(GVA, PAGE, P | W | U);
+	c->tentative = 1;
+	assert_int_equal(mmu_tlb_fill(c, GVA, MEM_R, MMU_KERNEL), CPU_EXIT);
+	assert_int_equal(mmu_tlb_fill(c, GVA, MEM_W, MMU_KERNEL), CPU_EXIT);
+	assert_false(*(u64 *)rig_entry(PG_LONG, GVA, 0, 0) & (A | D));
+	assert_false(cached(GVA, MMU_KERNEL, false));
+	c->tentative = 0;
+	assert_int_equal(mmu_tlb_fill(c, GVA, MEM_R, MMU_KERNEL), CPU_OK);
+	c->tentative = 1;
+	assert_int_equal(mmu_tlb_fill(c, GVA, MEM_R, MMU_KERNEL), CPU_OK);
+	assert_int_equal(mmu_tlb_fill(c, GVA, MEM_W, MMU_KERNEL), CPU_EXIT);
+	assert_false(*(u64 *)rig_entry(PG_LONG, GVA, 0, 0) & D);
+	c->tentative = 0;
+	assert_int_equal(mmu_tlb_fill(c, GVA, MEM_W, MMU_KERNEL), CPU_OK);
+	c->tentative = 1;
+	assert_int_equal(mmu_tlb_fill(c, GVA, MEM_W, MMU_KERNEL), CPU_OK);
+	c->tentative = 0;
+	/* a store whose second page faults, then one that goes through */
+	rig_map4k(GVA + 0x1000, PAGE + 0x1000, P | W | U);
+	rig_map4k(GVA + 0x2000, PAGE + 0x2000, 0);
+	assert_fault(mmu_mem_open(c, GVA + 0x1ffc, 8, MEM_W, MMU_KERNEL, &m), EXC_PF, PF_W);
+	assert_int_equal(c->fault.payload, GVA + 0x2000);
+	assert_false(*(u64 *)rig_entry(PG_LONG, GVA + 0x1000, 0, 0) & D);
+	rig_map4k(GVA + 0x2000, PAGE + 0x2000, P | W | U);
+	assert_int_equal(mmu_mem_open(c, GVA + 0x1ffc, 8, MEM_W, MMU_KERNEL, &m), CPU_OK);
+	assert_ptr_equal(mem_place(&m, true), rig.ram + PAGE + 0x1ffc);
+	assert_true(*(u64 *)rig_entry(PG_LONG, GVA + 0x1000, 0, 0) & D);
+	assert_true(*(u64 *)rig_entry(PG_LONG, GVA + 0x2000, 0, 0) & D);
+	/* memory that is apart is in no place */
+	rig_map4k(GVA + 0x3000, PAGE, P | W | U);
+	assert_int_equal(mmu_mem_open(c, GVA + 0x2ffc, 8, MEM_W, MMU_KERNEL, &m), CPU_OK);
+	assert_null(mem_place(&m, true));
+	assert_int_equal(m.n, 2);
+}
+
 static void test_fill_indirect(void **state)
 {
 	struct cpu *c = rig.c;
@@ -591,7 +633,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(rights), T(reserved_bits), T(physical_address), T(accessed_dirty),
 		T(walk_cache_never_faults), T(canonical), T(pdptes), T(fill_rights),
-		T(fill_indirect), T(flush), T(invlpg), T(invlpg_code), T(crossing), T(wrap_4g),
+		T(fill_tentative), T(fill_indirect), T(flush), T(invlpg), T(invlpg_code), T(crossing), T(wrap_4g),
 		T(mmio), T(dirty_log), T(code_write), T(watch),
 	};
 
