@@ -222,8 +222,12 @@ int exec_mov_cr(struct cpu *c, const struct insn *in)
 		return cpu_raise(c, EXC_UD);
 	if (c->cpl)
 		return gp0(c);
-	if (in->opcode == 0x22)
-		return write_cr(c, cr, insn_reg(c, in->rm, size));
+	if (in->opcode == 0x22) {
+		r = write_cr(c, cr, insn_reg(c, in->rm, size));
+		if (r == CPU_OK && cr != 8)
+			engine_serialise(c, true);
+		return r;
+	}
 	r = read_cr(c, cr, &v);
 	if (r == CPU_OK)
 		insn_set_reg(c, in->rm, size, v);
@@ -251,6 +255,7 @@ static int write_dr(struct cpu *c, u32 dr, u64 v)
 			cpu_hooks->debug_changed(c);
 	}
 	cpu_mode_changed(c);
+	engine_serialise(c, true);
 	return CPU_OK;
 }
 
@@ -290,6 +295,7 @@ int exec_lmsw(struct cpu *c, const struct insn *in)
 	u64 low = CR0_PE | CR0_MP | CR0_EM | CR0_TS;
 	u16 v;
 
+	engine_serialise(c, true);
 	if (in->has_mem) {
 		int r = cpu_read(c, in->seg, insn_ea(c, in), &v, 2);
 

@@ -295,8 +295,11 @@ int cpu_deliver(struct cpu *c, const struct cpu_event *e)
 	else if (is_soft(e))
 		d.rflags &= ~(u64)FL_RF;	/* the instruction has completed */
 	r = cpu_real_mode(c) ? deliver_real(c, &d) : deliver_protected(c, &d);
-	if (r == CPU_OK && unlikely(c->debugctl & DEBUGCTL_LBR))
-		record_event(c, e, from);
+	if (r == CPU_OK) {
+		c->frames[c->frame++ % ARRAY_SIZE(c->frames)] = c->gpr[R_RSP];
+		if (unlikely(c->debugctl & DEBUGCTL_LBR))
+			record_event(c, e, from);
+	}
 	return r;
 }
 

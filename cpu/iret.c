@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* cpu/iret.c - IRET in all modes (APM3 IRET, APM2 8.6.3, 8.7.4, 8.9.5, 10.2). */
 #include "cpu/exec_priv.h"
+#include "engine/engine.h"
 
 enum { FL_VIRT = FL_VIF | FL_VIP };
 
@@ -173,11 +174,24 @@ static int iret_protected(struct cpu *c, const struct insn *in, u32 size)
 	return done(c);
 }
 
+/* Is the frame one that an event has left, under its error code perhaps? */
+static bool from_handler(const struct cpu *c)
+{
+	for (u32 i = 0; i < ARRAY_SIZE(c->frames); i++)
+		if (c->gpr[R_RSP] - c->frames[i] <= 8)
+			return true;
+	return false;
+}
+
 int exec_iret(struct cpu *c, const struct insn *in)
 {
-	u32 size = far_opsize(in);
+	u32 size = far_opsize(in), cpl = c->cpl;
+	bool handler = from_handler(c);
+	int r = cpu_real_mode(c) || cpu_v86(c) ? iret_real(c, size) : iret_protected(c, in, size);
 
-	if (cpu_real_mode(c) || cpu_v86(c))
-		return iret_real(c, size);
-	return iret_protected(c, in, size);
+	/* With a frame of its own making, and to the same level, it is what code does that wants
+	 * to be serialised. Handlers end with one all the time. */
+	if (r != CPU_FAULT)
+		engine_serialise(c, handler || c->cpl != cpl);
+	return r;
 }

@@ -23,9 +23,8 @@ int exec_cpuid(struct cpu *c, const struct insn *in)
 
 	if (unlikely(c->cpuid_faults) && c->cpl)
 		return cpu_raise_err(c, EXC_GP, 0);
-	/* CPUID serialises: code that somebody outside has written, and this CPU was told
-	 * of through memory, is executed as written from here on (APM2 7.6.1, 7.6.4). */
-	engine_code_suspect(c);
+	/* The usual way to run what was written and told of through memory (APM2 7.6.1, 7.6.4). */
+	engine_serialise(c, false);
 	cpu_hooks->cpuid(c, c->gpr[R_RAX], c->gpr[R_RCX], out);
 	set32(c, R_RAX, out[0]);
 	set32(c, R_RBX, out[1]);
@@ -50,6 +49,7 @@ int exec_wrmsr(struct cpu *c, const struct insn *in)
 {
 	u64 v = (u32)c->gpr[R_RAX] | c->gpr[R_RDX] << 32;
 
+	engine_serialise(c, true);
 	return cpu_hooks->msr_write(c, c->gpr[R_RCX], v);
 }
 
@@ -105,6 +105,7 @@ int exec_invlpg(struct cpu *c, const struct insn *in)
 		a += c->seg[in->seg].base;
 	if (cpu_canonical(c, a))
 		mmu_invlpg(c, a);
+	engine_serialise(c, true);
 	return CPU_OK;
 }
 
@@ -132,6 +133,7 @@ int exec_invpcid(struct cpu *c, const struct insn *in)
 	} else {
 		mmu_flush(c, type == ALL_GLOBAL);
 	}
+	engine_serialise(c, true);
 	return CPU_OK;
 }
 
@@ -158,6 +160,7 @@ int exec_clzero(struct cpu *c, const struct insn *in)
 /* INVD, WBINVD, WBNOINVD: guest memory is coherent, there is nothing to write back. */
 int exec_cache(struct cpu *c, const struct insn *in)
 {
+	engine_serialise(c, false);
 	return retire_and_pause(c, in);
 }
 

@@ -4,6 +4,7 @@
 
 #include "cpu/access.h"
 #include "cpu/exec_priv.h"
+#include "engine/engine.h"
 
 static int gp0(struct cpu *c)
 {
@@ -36,6 +37,7 @@ static int load_dtr(struct cpu *c, const struct insn *in, struct cpu_dtr *t)
 	}
 	t->base = v.base;
 	t->limit = v.limit;
+	engine_serialise(c, true);
 	return CPU_OK;
 }
 
@@ -126,6 +128,8 @@ int exec_lldt(struct cpu *c, const struct insn *in)
 		r = ldtr_prepare(c, sel, EXC_GP, &seg);
 	if (!r)
 		c->seg[S_LDTR] = seg;
+	if (!r)
+		engine_serialise(c, true);
 	return r;
 }
 
@@ -138,6 +142,7 @@ int exec_ltr(struct cpu *c, const struct insn *in)
 	u32 type;
 	int r;
 
+	engine_serialise(c, true);
 	r = operand16(c, in, &sel);
 	if (r)
 		return r;

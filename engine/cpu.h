@@ -235,7 +235,8 @@ struct phys;
 struct phys_slot;
 struct fetch_page;
 
-/* A memory operand, found once: where its at most two parts are, one a page. Good for one instruction. */
+/* A memory operand, found once: where its at most two parts are, one a page. Good for one
+ * instruction. */
 struct mem_ref {
 	u64 gva;
 	u32 len, n;
@@ -278,16 +279,17 @@ struct cpu_ops {
 	int (*mem_read)(struct cpu *c, u64 gva, void *buf, u32 len, enum mmu_idx idx);
 	int (*mem_write)(struct cpu *c, u64 gva, const void *buf, u32 len, enum mmu_idx idx);
 	int (*mem_probe_w)(struct cpu *c, u64 gva, u32 len, enum mmu_idx idx);
-	/* The same in steps, for an instruction that is carried out by itself. open finds the operand and
-	 * checks what has to be checked before the instruction runs (MEM_W: of an operand that may be read
-	 * as well); load and store are as above. used: it has been worked on in place instead. */
+	/* The same in steps, for an instruction that is carried out by itself. open finds the
+	 * operand and checks what has to be checked before the instruction runs (MEM_W: of an
+	 * operand that may be read as well); load and store are as above. used: it has been worked
+	 * on in place instead. */
 	int (*mem_open)(struct cpu *c, u64 gva, u32 len, enum mem_access acc, enum mmu_idx idx,
 			struct mem_ref *m);
 	int (*mem_load)(struct cpu *c, const struct mem_ref *m, void *buf);
 	int (*mem_store)(struct cpu *c, const struct mem_ref *m, const void *buf);
 	void (*mem_used)(struct cpu *c, const struct mem_ref *m, bool write);
-	/* begin: no other CPU of the VM accesses memory until the call with false. What has been opened
-	 * before must be opened again: requests of others may have been served meanwhile. */
+	/* begin: no other CPU of the VM accesses memory until the call with false. What has been
+	 * opened before must be opened again: requests of others may have been served meanwhile. */
 	void (*alone)(struct cpu *c, bool begin);
 	/* Segmentation: offset `ea` in segment `seg` -> linear address, with all
 	 * checks of the current mode for an access of len bytes. */
@@ -384,6 +386,8 @@ struct cpu {
 	u64 pdpte[4];		/* PAE: loaded with CR3 (APM2 5.2.3) */
 
 	struct cpu_fault fault;
+	u64 frames[4];		/* RSP behind the last frames that events have pushed */
+	u32 frame;
 	/* The instruction whose memory operand is being carried by engine/slow.c, else NULL. */
 	const struct insn *accessing;
 
@@ -424,8 +428,9 @@ struct cpu {
 		u8 idx;
 	} io_tlb[IO_TLB_SIZE];
 	u32 phys_hint[2];	/* last slot hit: page tables, data */
-	/* The access that is asked about may not come about: no bit of any table is set for it, and unmarked
-	 * says that one would have been; tlb_fill then answers CPU_EXIT. Set around the call. */
+	/* The access that is asked about may not come about: no bit of any table is set for it,
+	 * and unmarked says that one would have been; tlb_fill then answers CPU_EXIT. Set around
+	 * the call. */
 	u8 tentative, unmarked;
 	/* Data watchpoints in force (DR7 layout; 0 = none), see mmu_set_watch(),
 	 * and the DR6 bits of those hit since the owner last cleared them. */

@@ -82,6 +82,10 @@ void engine_code_suspect(struct cpu *c);
 /* The same; but code run since the last time is compared at once if it is little. Reads guest memory:
  * the map must be the current one. */
 void engine_code_recheck(struct cpu *c);
+/* The same where an event or instruction has serialised: what is executed from now on is what is
+ * in memory now, whoever has written it. often: of a kind that may come a hundred thousand times a
+ * second. */
+void engine_serialise(struct cpu *c, bool often);
 /* The same of the page of gpa only. */
 void engine_page_suspect(struct cpu *c, u64 gpa);
 /* The guest-physical map is another one: hold pages by its counts, compare all code again. */

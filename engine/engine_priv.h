@@ -314,6 +314,7 @@ struct engine {
 	u64 next_salt;
 	u32 next_token;
 	u32 suspect_gen;
+	u64 suspected;		/* TSC of the last engine_code_suspect() */
 	u32 rechecks;		/* in a row */
 	u32 move_gen;		/* move.c */
 	bool may_move;

@@ -15,6 +15,14 @@ u32 itlb_index(u64 lin)
 	return (u32)(page ^ page >> ITLB_BITS) & (ITLB_SIZE - 1);
 }
 
+/*
+ * Some 4 ms. What runs between two events is compared anew: at each page fault's IRET and INVLPG
+ * that made page faults four times as dear, and switches between processes three times; every
+ * 50 us it was still a fifth of the time of a kernel that boots, because as much more is run in
+ * between.
+ */
+#define SERIALISE_TSC 12000000
+
 static void set_token(struct engine *e, u32 class, u32 i)
 {
 	_Static_assert(ITLB_SIZE / 64 <= 64, "itlb_words and itlb_live have one bit a word");
@@ -143,6 +151,7 @@ void engine_code_recheck(struct cpu *c)
 			}
 		}
 	e->suspect_gen++;
+	e->suspected = __builtin_ia32_rdtsc();
 	for (u32 i = 0; i < n; i++)
 		cache_validate(e, pages[i]);
 	return;
@@ -169,11 +178,19 @@ void itlb_distrust(struct engine *e, const struct cpage *cp)
 			e->itlb_token[k][i] = 0;
 }
 
+void engine_serialise(struct cpu *c, bool often)
+{
+	if (often && __builtin_ia32_rdtsc() - c->engine->suspected < SERIALISE_TSC)
+		return;
+	engine_code_recheck(c);
+}
+
 void engine_code_suspect(struct cpu *c)
 {
 	struct engine *e = c->engine;
 
 	e->suspect_gen++;
+	e->suspected = __builtin_ia32_rdtsc();
 	/* Once for each KVM_RUN: only what has been used since. */
 	for (u32 k = 0; k < ITLB_CLASSES; k++) {
 		for (u64 words = e->itlb_live[k]; words; words &= words - 1) {

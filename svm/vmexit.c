@@ -3,6 +3,7 @@
 #include "svm/svm_priv.h"
 
 #include "base/mem.h"
+#include "engine/engine.h"
 
 /* The guest stopped in front of an instruction that stands in an interrupt shadow. */
 static bool in_shadow(const struct cpu *c)
@@ -117,6 +118,7 @@ int svm_vmexit(struct cpu *c, u64 code, u64 info1, u64 info2)
 	struct vmcb_window w;
 
 	s->stat_exits++;
+	engine_serialise(c, true);
 	svm_trace(kvm_nested_vmexit, s, c->rip, code, info1, info2, s->exit_int_info);
 	if (unlikely(!svm_window_open(c, &w, s->vmcb_pa))) {
 		svm_leave(c);

@@ -237,6 +237,7 @@ int svm_vmrun(struct cpu *c, const struct insn *in)
 	cpu_copy(&save, host + SVM_SAVE_OFFSET, SAVE_USED);
 
 	svm_retire(c, in);
+	engine_serialise(c, true);
 	s->vmcb_pa = pa;
 	svm_sanitize(&s->caps, &s->ctl, &raw);
 	if (unlikely(svm_check_save(&s->caps, &s->ctl, &save, &why) ||

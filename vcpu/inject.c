@@ -62,6 +62,10 @@ static bool deliver(struct vcpu *v, struct cpu_event e)
 		if (unlikely(trace_any()))
 			trace_event(v, &e);
 
+		/* How somebody outside says what he has written. Those of vCPUs, whose stores are
+		 * seen, come more often. */
+		if (e.kind == EV_INTR || e.kind == EV_NMI)
+			engine_serialise(c, atomic_exchange(&v->p->told, 0) == TOLD_INSIDE);
 		v->p->event = e;
 		v->p->delivering = true;
 		r = cpu_deliver(c, &e);

@@ -180,6 +180,8 @@ struct vcpu_priv {
 
 	bool sigmask_set;
 	sigset_t sigmask;
+	/* Who has posted something since the last interrupt was delivered: TOLD_*, set by them. */
+	_Atomic u32 told;
 	_Atomic u32 signal_seen;	/* by vcpu_signal_seen() on the own thread */
 	_Atomic u64 held;	/* signals to be left pending; own thread and its handlers */
 	u64 held_prepared;
@@ -196,6 +198,9 @@ struct vcpu_priv {
 	u64 code_queue[16];		/* pages, with CODE_WAS_WRITTEN in bit 0 */
 	u32 code_queued;		/* > 16: overflow, drop all writes and suspect all code */
 };
+
+/* By a thread that runs no guest; by one that does. */
+enum { TOLD_OUTSIDE = 1, TOLD_INSIDE = 2 };
 
 /* Results of the parts of the run loop. */
 enum { RUN_EXIT = 0, RUN_AGAIN = 1, RUN_POLL = 2 /* replay has not begun */ };

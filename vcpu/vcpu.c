@@ -136,8 +136,18 @@ void vcpu_kick(struct vcpu *v)
 	vcpu_wake(v);
 }
 
+/* An interrupt may be taken before this is seen: then nobody has told, which counts as outside. */
+static void note_teller(struct vcpu *v)
+{
+	u32 who = current ? TOLD_INSIDE : TOLD_OUTSIDE;
+
+	if (!(atomic_load_explicit(&v->p->told, memory_order_relaxed) & who))
+		atomic_fetch_or(&v->p->told, who);
+}
+
 void vcpu_request(struct vcpu *v, enum vcpu_request r)
 {
+	note_teller(v);
 	u64 old = atomic_fetch_or(&v->requests, BIT64(r));
 
 	/* Code tracking posts these from in-guest paths of other vCPUs, often many before the
@@ -328,6 +338,7 @@ void vcpu_irq_wake(void *vcpu, enum irq_wake why)
 {
 	struct vcpu *v = vcpu;
 
+	note_teller(v);
 	switch (why) {
 	case IRQ_WAKE_IOAPIC_EOI:
 		vcpu_request(v, VREQ_IOAPIC_EOI_EXIT);
