@@ -25,13 +25,6 @@ int cache_init(struct engine *e)
 		e->itlb[k] = slots + k * ITLB_SIZE;
 	if (!e->hash || !e->cpages || !e->ppages || !e->by_addr || !slots)
 		return -ENOMEM;
-	for (u32 idx = 0, at = 0; idx < MMU_IDX_COUNT; idx++) {
-		static const u32 size[MMU_L2] = { JC_KERNEL, JC_USER, JC_KERNEL_AC };
-
-		e->jc_of[idx] = e->jc + at;
-		e->jc_mask[idx] = (size[idx % MMU_L2] - 1) << 1;
-		at += size[idx % MMU_L2];
-	}
 	e->next_token = 1;
 	e->suspect_gen = 1;
 	return 0;
@@ -73,27 +66,6 @@ void cache_destroy(struct engine *e)
 		ppages_release(e);
 }
 
-static struct jc2_entry *jc2_of(struct engine *e, u64 rip)
-{
-	return &e->jc2[(u32)rip * JC2_MULT >> (32 - JC2_BITS)];
-}
-
-static void jc2_clear(struct engine *e)
-{
-	if (e->next_salt)
-		cpu_zero(e->jc2, sizeof(e->jc2));
-}
-
-/* All that is known of the mode's indirect jumps is void. */
-void cache_jc_reset(struct engine *e, u32 idx)
-{
-	e->jc_salts[idx] = ++e->next_salt;
-	if (idx == mode_idx(e->mode))
-		e->jc_salt = e->next_salt;
-	for (u32 i = 0; i <= e->jc_mask[idx] >> 1; i++)
-		e->jc_of[idx][i] = e->stub_ind_miss;
-}
-
 void cache_flush(struct engine *e)
 {
 	ppages_release(e);
@@ -104,10 +76,7 @@ void cache_flush(struct engine *e)
 	e->next_token = 1;
 	engine_itlb_flush(e->c, false, true);
 	engine_itlb_flush(e->c, true, true);
-	for (u32 i = 0; i < MMU_IDX_COUNT; i++)
-		if (e->jc_mode[i] != JC_UNUSED)
-			cache_jc_reset(e, i);
-	jc2_clear(e);
+	jump_cache_flush(e);
 	e->mem.hot = e->mem.hot_start;
 	e->mem.cold = e->mem.cold_start;
 	e->counts.flushes++;
@@ -187,33 +156,6 @@ void link_break(struct engine *e, struct rec_link *r)
 	r->r.linked = NULL;
 }
 
-u8 **engine_jc_slot(struct engine *e, u32 mode, u64 rip)
-{
-	u32 idx = mode_idx(mode);
-
-	return &e->jc_of[idx][((u32)rip & e->jc_mask[idx]) >> 1];
-}
-
-void cache_jc_fill(struct engine *e, struct unit *u)
-{
-	u8 **slot = engine_jc_slot(e, u->mode, u->rip);
-
-	if (u->mode & (~MODE_CPU | MODE_CSBASE))
-		return;
-	unit_want_ind(e, u);
-	/* Two that want the slot are both found in the other table from now on. */
-	if (!u->e_ind || *slot != e->stub_ind_miss) {
-		unit_want_cross(e, u);
-		if (u->e_cross)
-			*jc2_of(e, u->rip) = (struct jc2_entry){
-				.rip = u->rip, .salt = e->jc_salts[mode_idx(u->mode)],
-				.code = codemem_at(&e->mem, u->e_cross),
-			};
-	}
-	if (u->e_ind)
-		*slot = codemem_at(&e->mem, u->e_ind);
-}
-
 void cache_unlink(struct engine *e, struct rec_link *r)
 {
 	for (struct rec_link **pp = &r->r.linked->links_in; *pp; pp = &(*pp)->next_in)
@@ -222,39 +164,6 @@ void cache_unlink(struct engine *e, struct rec_link *r)
 			break;
 		}
 	link_break(e, r);
-}
-
-static bool in_jc(struct engine *e, const struct unit *u)
-{
-	return u->e_ind && *engine_jc_slot(e, u->mode, u->rip) == codemem_at(&e->mem, u->e_ind);
-}
-
-static bool in_jc2(struct engine *e, const struct unit *u)
-{
-	return u->e_cross && jc2_of(e, u->rip)->code == codemem_at(&e->mem, u->e_cross);
-}
-
-static void forget_jumps(struct engine *e, const struct unit *u)
-{
-	if (in_jc(e, u))
-		*engine_jc_slot(e, u->mode, u->rip) = e->stub_ind_miss;
-	if (in_jc2(e, u))
-		*jc2_of(e, u->rip) = (struct jc2_entry){ 0 };
-}
-
-void cache_move_jumps(struct engine *e, const struct unit *u, u64 rip)
-{
-	bool jc = in_jc(e, u), jc2 = in_jc2(e, u);
-	struct jc2_entry j = *jc2_of(e, u->rip);
-	u8 **slot = engine_jc_slot(e, u->mode, rip);
-
-	forget_jumps(e, u);
-	if (jc && *slot == e->stub_ind_miss)
-		*slot = codemem_at(&e->mem, u->e_ind);
-	if (jc2) {
-		j.rip = rip;
-		*jc2_of(e, rip) = j;
-	}
 }
 
 void cache_kill_unit(struct engine *e, struct unit *u)
@@ -280,7 +189,7 @@ void cache_kill_unit(struct engine *e, struct unit *u)
 				*pp = u->page2_next;
 				break;
 			}
-	forget_jumps(e, u);
+	cache_forget_jumps(e, u);
 }
 
 static u32 page_hash(u64 a)

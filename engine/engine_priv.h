@@ -71,15 +71,8 @@ static inline u32 itlb_class(enum mmu_idx idx)
  * refused because of another page in the slot. */
 #define ITLB_BITS 12
 #define ITLB_SIZE (1u << ITLB_BITS)
-/* Jump caches, one for each enum mmu_idx. The kernel's is the largest: its returns and indirect
- * calls come from all over its text. */
-enum {
-	JC_KERNEL = 1 << 14, JC_USER = 1 << 13, JC_KERNEL_AC = 1 << 10,
-	JC_HALF = JC_KERNEL + JC_USER + JC_KERNEL_AC, JC_ALL = 2 * JC_HALF,
-};
+#define JC_BANKS (4 * MMU_IDX_COUNT)	/* jump_cache.c */
 #define JC_UNUSED (~0u)
-/* Behind them: one table for what has lost its slot to another. */
-#define JC2_BITS 12
 #define JC2_MULT 0x9e3779b1u
 #define UNIT_HASH_BITS 17
 #define NARROW_BITS 12
@@ -285,7 +278,7 @@ struct engine {
 	u64 spill[2];
 	u64 tmp, tmp2;
 	u64 bounce_ptr;
-	u32 jc_mask[MMU_IDX_COUNT];	/* the bits of RIP that choose a slot */
+	u32 jc_mask[JC_BANKS];	/* the bits of RIP that choose a slot */
 	u8 cli_table[256];	/* second byte of RFLAGS with IF cleared */
 	u64 bit_mask[3];	/* 15, 31, 63: flag-free AND through PEXT */
 	u32 exit_flags;	/* LAHF in bits 8-15, OF in bit 0 */
@@ -293,12 +286,12 @@ struct engine {
 	struct cpu_apic_ops apic_fn;
 	u64 (*sti_fn)(struct cpu *c, u64 unused, u64 unused2);
 	struct seg_lim lim[6];
-	u8 *jc[JC_ALL];
+	/* What has lost its slot to another: 2^jc2_bits of them. */
 	struct jc2_entry {
 		u64 rip, salt;	/* both must be those wanted: a RIP may be any number */
 		u8 *code;	/* e_cross */
 		u64 unused;
-	} jc2[1 << JC2_BITS];
+	} *jc2;
 	u64 jc_salt;		/* of the mode as it is now; never 0 */
 	u64 itlb_token[ITLB_CLASSES][ITLB_SIZE];	/* 0 = must ask C */
 	u8 bounce[1024] __attribute__((aligned(64)));
@@ -307,10 +300,15 @@ struct engine {
 	struct cpu *c;
 	u32 mode;
 	u64 cs_base;
-	u8 **jc_of[MMU_IDX_COUNT];	/* into jc[] */
+	u8 **jc_slots;	/* with jc2 behind this struct; below 2 GiB, too */
+	u32 jc2_bits;
+	size_t map_bytes;	/* of struct cpu and all that */
+	struct jc_bank {
+		u8 **slots;
+		u64 salt;
+		u32 mode;	/* JC_UNUSED: the slots are not filled in yet */
+	} jc[JC_BANKS];
 	struct itlb_slot *itlb[ITLB_CLASSES];
-	u32 jc_mode[MMU_IDX_COUNT];	/* JC_UNUSED: jc[] of that index is not filled in yet */
-	u64 jc_salts[MMU_IDX_COUNT];
 	u64 next_salt;
 	u32 next_token;
 	u32 suspect_gen;
@@ -385,8 +383,6 @@ void cache_kill_unit(struct engine *e, struct unit *u);
 /* Out of the hash table, and back. */
 void cache_unhash(struct engine *e, struct unit *u);
 void cache_rehash(struct engine *e, struct unit *u);
-/* Indirect jumps that knew u find it at `rip`, where it will be. */
-void cache_move_jumps(struct engine *e, const struct unit *u, u64 rip);
 void cache_cpage_unhash(struct engine *e, struct cpage *cp);
 void cache_cpage_rehash(struct engine *e, struct cpage *cp);
 void cache_unlink(struct engine *e, struct rec_link *r);
@@ -395,9 +391,6 @@ void cache_fetch_lines(struct engine *e, struct ppage *pp, u32 off, u32 len);
 void cache_validate(struct engine *e, struct ppage *pp);
 void cache_prefetch(const struct ppage *pp);	/* what cache_compare() is going to read */
 void cache_compare(struct engine *e, struct ppage *pp);	/* whatever was checked before */
-void cache_jc_reset(struct engine *e, u32 idx);
-u8 **engine_jc_slot(struct engine *e, u32 mode, u64 rip);
-void cache_jc_fill(struct engine *e, struct unit *u);	/* of the current mode */
 u32 itlb_index(u64 lin);	/* of its slot and token */
 void engine_fpu_load(struct cpu *c);
 struct unit *cache_unit_at(struct engine *e, u64 host_rip);
@@ -408,6 +401,19 @@ void *arena_alloc_raw(struct engine *e, size_t n);	/* the same, not zeroed */
 void arena_free(struct arena *a);
 void link_patch(struct engine *e, struct rec_link *r, struct unit *to);
 void link_break(struct engine *e, struct rec_link *r);
+
+/* jump_cache.c */
+size_t jump_cache_bytes(bool small);	/* of both tables */
+void jump_cache_init(struct engine *e, void *tables, bool small);
+void jump_cache_flush(struct engine *e);
+void jump_cache_mode(struct engine *e);	/* engine.mode has changed */
+u32 jc_bank(u32 mode);
+u8 **engine_jc_slot(struct engine *e, u32 mode, u64 rip);
+void cache_jc_fill(struct engine *e, struct unit *u);	/* of the current mode */
+/* No indirect jump leads to u any more. */
+void cache_forget_jumps(struct engine *e, const struct unit *u);
+/* Those that knew u find it at `rip`, where it will be. */
+void cache_move_jumps(struct engine *e, const struct unit *u, u64 rip);
 
 /* move.c: may translations be moved that are made at this RIP? */
 bool move_worth(u32 mode, u64 rip);

@@ -331,9 +331,9 @@ static void emit_ind_jump(struct translator *t, u32 opsize)
 	/* pext esi, ecx, [jc_mask]: the only hash that spares the flags */
 	b3(t, 0xc4, 0xe2, 0x72);
 	b3(t, 0xf5, 0x34, 0x25);
-	d4(t, lo32(&e->jc_mask[mode_idx(t->mode)]));
+	d4(t, lo32(&e->jc_mask[jc_bank(t->mode)]));
 	b3(t, 0xff, 0x24, 0xf5);
-	d4(t, lo32(e->jc_of[mode_idx(t->mode)]));
+	d4(t, lo32(e->jc[jc_bank(t->mode)].slots));
 }
 
 static void store_val(struct translator *t, int src, u32 size, int ptr, s32 off)

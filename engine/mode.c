@@ -74,13 +74,5 @@ void mode_update(struct engine *e)
 			seg_limits(&e->lim[i], &c->seg[i]);
 	}
 	e->mode = m;
-
-	u32 k = mode_idx(m);
-
-	/* With a base no jump cache is used: firmware goes back and forth all the time. */
-	if (!e->cs_base && e->jc_mode[k] != m) {
-		e->jc_mode[k] = m;
-		cache_jc_reset(e, k);
-	}
-	e->jc_salt = e->jc_salts[k];
+	jump_cache_mode(e);
 }

@@ -47,7 +47,7 @@ int stubs_emit(struct engine *e)
 	ld_abs(t, H_RCX, &c->rip);
 	b2(t, 0x69, 0xc0 | H_RSI << 3 | H_RCX);	/* imul esi, ecx, JC2_MULT */
 	d4(t, JC2_MULT);
-	b3(t, 0xc1, 0xe8 | H_RSI, 32 - JC2_BITS);	/* shr esi, 32 - JC2_BITS */
+	b3(t, 0xc1, 0xe8 | H_RSI, (u8)(32 - e->jc2_bits));	/* shr esi, 32 - jc2_bits */
 	_Static_assert(sizeof(struct jc2_entry) == 32, "shl esi, 5");
 	b3(t, 0xc1, 0xe0 | H_RSI, 5);	/* shl esi, 5 */
 	op_mem(t, true, 0x3b, H_RCX, H_RSI, (s32)lo32(&e->jc2->rip));	/* cmp */
