@@ -211,7 +211,7 @@ static int enter(struct cpu *c, const struct insn *in)
 	u64 mask = cpu_stack_mask(c);
 	u64 sp = (c->gpr[R_RSP] - size) & mask;
 	u64 bp = c->gpr[R_RBP];
-	u64 frame = sp;
+	u64 frame = (c->gpr[R_RSP] & ~mask) | sp;	/* a 16-bit stack leaves ESP's upper half alone */
 	int ret, r;
 
 	ret = cpu_write(c, S_SS, sp, &bp, size);
