@@ -233,14 +233,17 @@ static int far_transfer(struct cpu *c, const struct insn *in, bool call)
 	int r;
 
 	if (in->has_mem) {
-		u8 buf[10];
+		/* AMD's CPUs have no pointers with a 64-bit offset (APM3 CALL (Far), JMP (Far)): REX.W only
+		 * makes the pushes wider. */
+		u32 size = p.size == 8 ? 4 : p.size;
+		u8 buf[6];
 
-		r = cpu_read_aligned(c, in->seg, insn_ea(c, in), buf, p.size + 2, p.size);
+		r = cpu_read_aligned(c, in->seg, insn_ea(c, in), buf, size + 2, size);
 		if (r)
 			return r;
-		for (u32 i = 0; i < p.size; i++)
+		for (u32 i = 0; i < size; i++)
 			p.off |= (u64)buf[i] << (i * 8);
-		p.sel = buf[p.size] | buf[p.size + 1] << 8;
+		p.sel = buf[size] | buf[size + 1] << 8;
 	} else {
 		p.off = in->imm & (p.size == 2 ? 0xffff : 0xffffffff);
 		p.sel = in->imm2;

@@ -267,9 +267,9 @@ int exec_pop_sreg(struct cpu *c, const struct insn *in)
 /* LES, LDS, LSS, LFS, LGS: a far pointer from memory. */
 int exec_load_far(struct cpu *c, const struct insn *in)
 {
-	u32 size = in->opsize;
+	u32 size = in->opsize == 8 ? 4 : in->opsize;	/* REX.W: m16:32 all the same (APM3 LSS) */
 	enum cpu_sreg s;
-	u8 buf[10];
+	u8 buf[6];
 	u64 off = 0;
 	u16 sel;
 	int r;
