@@ -146,6 +146,9 @@ static bool system_mov(const struct translator *t, struct di *d)
 		switch (ZydisRegisterGetClass(t->op[i].reg.value)) {
 		case ZYDIS_REGCLASS_CONTROL:
 			try_apic(t, d);
+			/* LOCK MOV CR0 */
+			if ((in->prefixes & PFX_LOCK) && (t->e->c->insn_missing & NEED(CR8_LEGACY)))
+				d->cls = CL_UD;
 			return true;
 		case ZYDIS_REGCLASS_SEGMENT:
 			d->cls = in->opcode == 0x8c && in->mod == 3 && in->reg <= S_GS ? CL_GET_SREG : CL_EXEC;

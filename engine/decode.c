@@ -165,12 +165,53 @@ int insn_from_zydis(struct insn *in, const ZydisDecodedInstruction *zi,
 	return 0;
 }
 
+/* LOCK MOV CR0 is MOV CR8 (APM3 MOV CRn, AltMovCr8), which Zydis does not know: shown to it without LOCK. */
+static ZyanStatus alt_mov_cr8(const ZydisDecoder *dec, const u8 *p, u32 n, ZydisDecodedInstruction *zi,
+			      ZydisDecodedOperand *op)
+{
+	u8 b[ZYDIS_MAX_INSTRUCTION_LENGTH];
+	u32 len = 0, locks = 0;
+	bool prefixes = true;
+	ZyanStatus st;
+
+	for (u32 i = 0; i < n && i < sizeof(b); i++) {
+		if (prefixes && p[i] == 0xf0) {
+			locks++;
+			continue;
+		}
+		prefixes &= p[i] != 0x0f;
+		b[len++] = p[i];
+	}
+	st = ZydisDecoderDecodeFull(dec, b, len, zi, op);
+	if (!ZYAN_SUCCESS(st))
+		return ZYDIS_STATUS_ILLEGAL_LOCK;
+	if (zi->mnemonic != ZYDIS_MNEMONIC_MOV || zi->opcode_map != ZYDIS_OPCODE_MAP_0F ||
+	    (zi->opcode != 0x20 && zi->opcode != 0x22) || zi->raw.modrm.reg || zi->raw.rex.R)
+		return ZYDIS_STATUS_ILLEGAL_LOCK;
+	if (zi->length + locks > ZYDIS_MAX_INSTRUCTION_LENGTH)
+		return ZYDIS_STATUS_INSTRUCTION_TOO_LONG;
+	zi->length = (u8)(zi->length + locks);
+	zi->attributes |= ZYDIS_ATTRIB_HAS_LOCK;
+	zi->raw.prefixes[zi->raw.prefix_count++] = (__typeof__(zi->raw.prefixes[0])){
+		.type = ZYDIS_PREFIX_TYPE_EFFECTIVE, .value = 0xf0,
+	};
+	return st;
+}
+
+ZyanStatus insn_zydis(const ZydisDecoder *dec, const u8 *p, u32 n, ZydisDecodedInstruction *zi,
+		      ZydisDecodedOperand *op)
+{
+	ZyanStatus st = ZydisDecoderDecodeFull(dec, p, n, zi, op);
+
+	return unlikely(st == ZYDIS_STATUS_ILLEGAL_LOCK) ? alt_mov_cr8(dec, p, n, zi, op) : st;
+}
+
 int insn_decode(struct insn *in, const u8 *bytes, u32 n, u32 mode)
 {
 	ZydisDecodedInstruction zi;
 	ZydisDecodedOperand op[ZYDIS_MAX_OPERAND_COUNT];
 	u32 size = mode == 8 ? MODE_SIZE64 : mode == 4 ? MODE_SIZE32 : MODE_SIZE16;
-	ZyanStatus st = ZydisDecoderDecodeFull(&engine_decoder[size], bytes, n, &zi, op);
+	ZyanStatus st = insn_zydis(&engine_decoder[size], bytes, n, &zi, op);
 
 	if (ZYAN_SUCCESS(st))
 		return insn_from_zydis(in, &zi, op, bytes, size);

@@ -183,7 +183,7 @@ static bool known(const struct memo *m, u32 mode, const u8 *p, u32 n)
 
 ZyanStatus decode_afresh(struct translator *t, struct di *d, const u8 *p, u32 n)
 {
-	ZyanStatus st = ZydisDecoderDecodeFull(&engine_decoder[t->mode & MODE_SIZE], p, n, &t->zi, t->op);
+	ZyanStatus st = insn_zydis(&engine_decoder[t->mode & MODE_SIZE], p, n, &t->zi, t->op);
 
 	if (!ZYAN_SUCCESS(st))
 		return st;

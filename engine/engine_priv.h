@@ -371,6 +371,9 @@ enum unit_way {
 int insn_from_zydis(struct insn *in, const ZydisDecodedInstruction *zi,
 		    const ZydisDecodedOperand *op, const u8 *bytes, u32 mode_size);
 extern ZydisDecoder engine_decoder[3], engine_decoder_older[3];
+/* ZydisDecoderDecodeFull(), and what it does not know. */
+ZyanStatus insn_zydis(const ZydisDecoder *dec, const u8 *p, u32 n, ZydisDecodedInstruction *zi,
+		      ZydisDecodedOperand *op);
 s64 insn_bit_displacement(u64 offset, u32 size);
 
 /* cache.c */

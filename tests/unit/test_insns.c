@@ -216,6 +216,7 @@ static void without_its_cpuid_bit_an_instruction_is_refused(void **state)
 		{ NEED(GFNI), "\x66\x0f\x38\xcf\xc1", 5 }, { NEED(GFNI), "\xc4\xe2\x71\xcf\xc2", 5 },
 		{ NEED(VAES), "\xc4\xe2\x75\xdc\xc2", 5 },
 		{ NEED(VPCLMULQDQ), "\xc4\xe3\x75\x44\xc2\x00", 6 },
+		{ NEED(CR8_LEGACY), "\xf0\x0f\x20\xc0", 4 },
 	};
 	u64 seen = NEED(LZCNT);	/* below */
 
