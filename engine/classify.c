@@ -243,6 +243,13 @@ static void host(struct translator *t, struct di *d)
 	add_mem_access(t, d);
 }
 
+/* Forms that Zydis takes and AMD's CPUs refuse: those of 64-bit mode, outside of it. */
+static bool refused_form(const struct translator *t)
+{
+	return !t64(t) && t->zi.encoding == ZYDIS_INSTRUCTION_ENCODING_VEX && t->zi.raw.vex.W &&
+	       (t->zi.mnemonic == ZYDIS_MNEMONIC_VPEXTRD || t->zi.mnemonic == ZYDIS_MNEMONIC_VPINSRD);
+}
+
 static bool known_encoding(const ZydisDecodedInstruction *zi)
 {
 	/* Zydis knows the VEX forms of Knights Corner whatever it is told. */
@@ -259,7 +266,7 @@ void classify(struct translator *t, struct di *d)
 
 	set_flags(t, d, row.rules);
 	d->rules = row.rules;
-	if (!known_encoding(zi))
+	if (!known_encoding(zi) || refused_form(t))
 		row.way = WAY_REFUSED;
 	if (unlikely(row.features & t->e->c->insn_missing) && !((row.rules & R_LM_BIT) && !t64(t)))
 		row.way = WAY_REFUSED;

@@ -140,6 +140,24 @@ static bool needs_66(const ZydisDecodedInstruction *zi, bool vector)
 	}
 }
 
+static bool memory_for_gpr(ZydisMnemonic m)
+{
+	switch (m) {
+	case ZYDIS_MNEMONIC_VCVTSI2SS: case ZYDIS_MNEMONIC_VCVTSI2SD: case ZYDIS_MNEMONIC_VMOVD:
+		return true;
+	default:
+		return false;
+	}
+}
+
+static bool has_is4(const struct translator *t)
+{
+	for (u32 i = 0; i < t->zi.operand_count; i++)
+		if (t->op[i].encoding == ZYDIS_OPERAND_ENCODING_IS4)
+			return true;
+	return false;
+}
+
 void note_encoding(struct translator *t, struct di *d)
 {
 	const ZydisDecodedInstruction *zi = &t->zi;
@@ -161,8 +179,10 @@ void note_encoding(struct translator *t, struct di *d)
 		} else {
 			n->vvvv &= 7;
 		}
-		/* W widens general registers; outside 64-bit mode it is ignored for them. */
-		n->w = zi->raw.vex.W && (t64(t) || !n->n_fields);
+		/* W widens general registers; outside 64-bit mode it is ignored for them, and for the
+		 * memory in their place. The fourth register has no more than three bits there. */
+		n->w = zi->raw.vex.W && (t64(t) || !(n->n_fields || memory_for_gpr(zi->mnemonic)));
+		n->is4 = !t64(t) && has_is4(t);
 		n->vex_lpp = (u8)(zi->raw.vex.L << 2 | zi->raw.vex.pp);
 		n->vex_map = zi->raw.vex.m_mmmm;
 	} else {

@@ -140,7 +140,7 @@ static void emit_bytes(struct translator *t, const struct di *d, const struct re
 			b1(t, 0xc0 | rfield << 3 | mfield);
 	}
 	for (u32 k = 0; k < n->imm_len; k++)
-		b1(t, in->bytes[n->imm_at + k]);
+		b1(t, in->bytes[n->imm_at + k] & (n->is4 ? 0x7fu : 0xffu));
 }
 
 /* SCR_TMP has guest register g where the next byte of code goes. */

@@ -56,6 +56,7 @@ struct encoding {
 	bool opsize : 1, repne : 1, rep : 1, lock : 1, w : 1;
 	bool high : 1;		/* one of the fields is */
 	bool writes_rcx : 1;	/* without a field */
+	bool is4 : 1;		/* bit 7 of the immediate must not get there */
 	struct greg_field f[4];
 };
 
