@@ -30,8 +30,8 @@ static bool limit_allows(const struct cpu_seg *seg, u64 ea, u32 len)
 
 		return ea > seg->limit && last <= top;
 	}
-	/* A 4 GiB segment wraps instead of ending. */
-	return last <= seg->limit || seg->limit == 0xffffffffu;
+	/* So a 4 GiB segment ends, too, and does not wrap. */
+	return last <= seg->limit;
 }
 
 int cpu_linear(struct cpu *c, enum cpu_sreg s, u64 ea, u32 len, bool write, u64 *lin)

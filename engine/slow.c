@@ -308,8 +308,9 @@ static int bounce_access(struct engine *e, const struct insn *in, bool *exit)
 	u32 n = in->memsize;
 	int r;
 
-	/* Misalignment is found before a non-canonical stack address is. */
-	if (cpu_in_64(c) && in->seg == S_SS && insn_needs_alignment(in) && (ea & (n - 1u)))
+	/* Misalignment is found before a stack address that is not canonical or beyond the limit. */
+	if (in->seg == S_SS && insn_needs_alignment(in) &&
+	    ((ea + (cpu_in_64(c) ? 0 : c->seg[S_SS].base)) & (n - 1u)))
 		return cpu_raise_err(c, EXC_GP, 0);
 	r = lin_of(c, in->seg, ea, n, in->mem_w, &lin);
 	if (r)
