@@ -179,6 +179,16 @@ static void store_field(struct translator *t, const struct renamed *r)
  * ptr/off: where the memory operand is (ptr < 0: absolute). keep_ptr: SCR_PTR
  * must survive, a later instruction of the group uses it.
  */
+/* VZEROALL and VZEROUPPER outside 64-bit mode: of eight registers, and the other eight keep what 64-bit code
+ * has in them (APM4). VPXOR and VMOVAPS of XMM registers clear the upper half as well. */
+static void emit_vzero(struct translator *t, bool all)
+{
+	for (u32 i = 0; i < 8; i++) {
+		b2(t, 0xc5, all ? 0x80 | (~i & 15) << 3 | 1 : 0xf8);
+		b2(t, all ? 0xef : 0x28, 0xc0 | i << 3 | i);
+	}
+}
+
 void emit_compute(struct translator *t, struct di *d, int ptr, s32 off, bool keep_ptr)
 {
 	const struct encoding *n = &d->enc;
@@ -188,6 +198,11 @@ void emit_compute(struct translator *t, struct di *d, int ptr, s32 off, bool kee
 	int spill[2] = { -1, -1 };
 	u32 n_spill = 0;
 
+	if (unlikely(!t64(t) && (d->in.mnemonic == ZYDIS_MNEMONIC_VZEROALL ||
+				 d->in.mnemonic == ZYDIS_MNEMONIC_VZEROUPPER))) {
+		emit_vzero(t, d->in.mnemonic == ZYDIS_MNEMONIC_VZEROALL);
+		return;
+	}
 	for (u32 i = 0; i < x.n; i++) {
 		x.r[i].f = n->f[i];
 		if (hreg(n->f[i].greg) >= 0)
