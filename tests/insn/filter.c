@@ -83,6 +83,10 @@ bool filter_allows(const ZydisDecodedInstruction *in, const ZydisDecodedOperand 
 	if (in->encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY &&
 	    in->encoding != ZYDIS_INSTRUCTION_ENCODING_VEX)
 		return false;
+	bool narrow = o->world->bits != 64;
+
+	if (narrow && (in->mnemonic == ZYDIS_MNEMONIC_INTO || in->mnemonic == ZYDIS_MNEMONIC_BOUND))
+		return true;
 	if (!ext_allowed(in->meta.isa_ext, o->features) || !category_allowed(in->meta.category) ||
 	    !mnemonic_allowed(in->mnemonic) ||
 	    in->attributes & ZYDIS_ATTRIB_IS_PRIVILEGED)
@@ -98,7 +102,11 @@ bool filter_allows(const ZydisDecodedInstruction *in, const ZydisDecodedOperand 
 		if (ops[i].type != ZYDIS_OPERAND_TYPE_REGISTER)
 			continue;
 		switch (ZydisRegisterGetClass(ops[i].reg.value)) {
-		case ZYDIS_REGCLASS_SEGMENT: case ZYDIS_REGCLASS_CONTROL: case ZYDIS_REGCLASS_DEBUG:
+		case ZYDIS_REGCLASS_SEGMENT:	/* an LDT has the same selectors on both sides */
+			if (narrow && !(ops[i].actions & ZYDIS_OPERAND_ACTION_MASK_WRITE))
+				break;
+			return false;
+		case ZYDIS_REGCLASS_CONTROL: case ZYDIS_REGCLASS_DEBUG:
 		case ZYDIS_REGCLASS_TABLE: case ZYDIS_REGCLASS_TEST:
 			return false;
 		default:

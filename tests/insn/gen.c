@@ -61,6 +61,30 @@ void gen_data(u64 seed, u8 *data, u32 n)
 	}
 }
 
+static bool is64(const struct gen *g) { return g->o->world->bits == 64; }
+
+/* Addresses that are no linear ones: of the segment a base register goes with, or of an operand. */
+static u32 base_of_reg(const struct gen *g, u32 reg)
+{
+	return reg == 4 || reg == 5 ? g->o->world->ss_base : g->o->world->base;
+}
+
+static u32 base_of(const struct gen *g, const ZydisDecodedOperand *m)
+{
+	return m->mem.segment == ZYDIS_REGISTER_SS ? g->o->world->ss_base :
+	       m->mem.segment == ZYDIS_REGISTER_CS ? g->o->world->cs_base : g->o->world->base;
+}
+
+/* A register of 16- and 32-bit code: where SP or 16-bit addresses use its lower half only, anything above. */
+static u64 narrow(struct gen *g, u32 reg, u64 v)
+{
+	bool half = g->o->world->bits == 16 || (g->o->world->ss16 && reg == 4);
+
+	if (is64(g) || reg > 7)
+		return v;
+	return half && chance(g, 50) ? (v & 0xffff) | (gen_next(&g->rng) & 0xffff0000) : (u32)v;
+}
+
 static u64 data_pointer(struct gen *g)
 {
 	u64 p = A_DATA + 0x100 + below(g, DATA_BYTES - 0x200);
@@ -122,12 +146,13 @@ static void make_state(struct gen *g)
 		else if (i == 1)
 			g->role[i] = r < 70 ? ROLE_SMALL : ROLE_ANY;
 		switch (g->role[i]) {
-		case ROLE_PTR: s->gpr[i] = data_pointer(g); break;
+		case ROLE_PTR: s->gpr[i] = narrow(g, i, data_pointer(g) - base_of_reg(g, i)); break;
 		case ROLE_SMALL: s->gpr[i] = below(g, 70); break;
-		default: s->gpr[i] = interesting(&g->rng);
+		default: s->gpr[i] = narrow(g, i, interesting(&g->rng));
 		}
 	}
-	s->gpr[4] = A_DATA + 0x800 + (below(g, 0x1000) & ~(chance(g, 85) ? 7u : 0u));
+	s->gpr[4] = narrow(g, 4, A_DATA + 0x800 - base_of_reg(g, 4) +
+			   (below(g, 0x1000) & ~(chance(g, 85) ? 7u : 0u)));
 	s->rflags = 0x202 | ((u32)gen_next(&g->rng) & 0x8d5) | (chance(g, 10) ? 0x400 : 0);
 	make_fpu(g, s->fx, s->ymm_hi);
 }
@@ -141,12 +166,16 @@ static void random_bytes(struct gen *g, u8 *b)
 		b[k] = (u8)gen_next(&g->rng);
 	if (chance(g, 4))
 		b[i++] = (u8)(chance(g, 50) ? 0x64 : 0x65);
-	if (chance(g, 3))
+	if (!is64(g) && chance(g, 12))
+		b[i++] = (u8)(0x26 | below(g, 4) << 3);
+	if (chance(g, is64(g) ? 3 : 15))
 		b[i++] = 0x67;
 	if (map >= 78) {	/* VEX */
 		b[i] = chance(g, 30) ? 0xc5 : 0xc4;
 		if (b[i] == 0xc4)
 			b[i + 1] = (u8)((b[i + 1] & 0xe0) | (1 + below(g, 3)));
+		if (!is64(g))	/* or it is LES or LDS */
+			b[i + 1] |= 0xc0;
 		return;
 	}
 	if (chance(g, 3))
@@ -155,7 +184,7 @@ static void random_bytes(struct gen *g, u8 *b)
 		b[i++] = 0x66;
 	if (chance(g, map < 35 ? 8 : 35))
 		b[i++] = (u8)(0xf2 + below(g, 2));
-	if (chance(g, 50))
+	if (is64(g) && chance(g, 50))
 		b[i++] = (u8)(0x40 | below(g, 16));
 	if (map < 35)
 		return;
@@ -164,6 +193,16 @@ static void random_bytes(struct gen *g, u8 *b)
 		b[i] = 0x3a;
 	else if (map >= 63)
 		b[i] = 0x38;
+}
+
+static bool is_gpr_index(const ZydisDecodedOperand *m)
+{
+	switch (ZydisRegisterGetClass(m->mem.index)) {
+	case ZYDIS_REGCLASS_GPR16: case ZYDIS_REGCLASS_GPR32: case ZYDIS_REGCLASS_GPR64:
+		return true;
+	default:
+		return false;
+	}
 }
 
 /* Aim a full displacement at the data; *at is where it points then. */
@@ -180,6 +219,16 @@ static bool patch_disp(struct gen *g, ZydisDecodedInstruction *in, const ZydisDe
 		memcpy(out->bytes + in->raw.disp.offset, &at, 8);
 		return true;
 	}
+	if (in->raw.disp.size == 16) {
+		u16 d16 = (u16)(at - base_of(g, m));
+
+		if (m->mem.base != ZYDIS_REGISTER_NONE)
+			d16 -= (u16)gpr[ZydisRegisterGetId(m->mem.base)];
+		if (m->mem.index != ZYDIS_REGISTER_NONE)
+			d16 -= (u16)gpr[ZydisRegisterGetId(m->mem.index)];
+		memcpy(out->bytes + in->raw.disp.offset, &d16, 2);
+		return true;
+	}
 	if (in->raw.disp.size != 32)
 		return false;
 	if (m->mem.base == ZYDIS_REGISTER_RIP || m->mem.base == ZYDIS_REGISTER_EIP) {
@@ -192,30 +241,33 @@ static bool patch_disp(struct gen *g, ZydisDecodedInstruction *in, const ZydisDe
 	if (m->mem.base != ZYDIS_REGISTER_NONE)
 		sum += gpr[ZydisRegisterGetId(m->mem.base)];
 	if (m->mem.index != ZYDIS_REGISTER_NONE) {
-		if (ZydisRegisterGetClass(m->mem.index) != ZYDIS_REGCLASS_GPR64)
+		if (!is_gpr_index(m))
 			return false;
 		sum += gpr[ZydisRegisterGetId(m->mem.index)] * m->mem.scale;
 	}
-	disp = (s64)(at - sum);
+	disp = (s64)(at - base_of(g, m) - sum);
 	d32 = (s32)disp;
-	if (d32 != disp)
+	if (d32 != disp && is64(g))
 		return false;
 	memcpy(out->bytes + in->raw.disp.offset, &d32, 4);
 	return true;
 }
 
 /* Where an operand with a plain base and index points at first. */
-static u64 first_address(const struct gen *g, const ZydisDecodedOperand *m)
+static u64 first_address(const struct gen *g, const ZydisDecodedInstruction *in,
+			 const ZydisDecodedOperand *m)
 {
 	const u64 *gpr = g->c->in.gpr;
 	u64 a = (u64)m->mem.disp.value;
 
 	if (m->mem.base != ZYDIS_REGISTER_NONE)
 		a += gpr[ZydisRegisterGetId(m->mem.base) & 15];
-	if (m->mem.index != ZYDIS_REGISTER_NONE &&
-	    ZydisRegisterGetClass(m->mem.index) == ZYDIS_REGCLASS_GPR64)
+	if (m->mem.index != ZYDIS_REGISTER_NONE && is_gpr_index(m))
 		a += gpr[ZydisRegisterGetId(m->mem.index)] * m->mem.scale;
-	return a;
+	if (is64(g))
+		return a;
+	a = in->address_width == 16 ? (u16)a : (u32)a;
+	return a + base_of(g, m);
 }
 
 /* Keep most operands inside the data, and locked ones inside a cache line. */
@@ -229,7 +281,7 @@ static bool memory_fits(struct gen *g, ZydisDecodedInstruction *in, const ZydisD
 		if (m->type != ZYDIS_OPERAND_TYPE_MEMORY)
 			continue;
 		if (!patch_disp(g, in, m, out, &a)) {
-			a = first_address(g, m);
+			a = first_address(g, in, m);
 			if ((a < A_RO || a >= A_DATA_END) && !chance(g, 3))
 				return false;
 		}
@@ -306,7 +358,7 @@ static bool one_random(struct gen *g, u32 slots_left)
 		out->fix_off = in.raw.imm[0].offset;
 		out->fix_size = in.raw.imm[0].size / 8;
 		out->to = (u8)(g->c->n + 1 + below(g, slots_left));
-		if (out->fix_size == 2)
+		if (out->fix_size == 2 && g->o->world->bits != 16)
 			return false;
 	} else if (!memory_fits(g, &in, ops, out) || !keeps_pointers(g, &in, ops)) {
 		return false;
@@ -345,11 +397,78 @@ static void put_jump(struct gen *g, const void *op, u32 op_len, u32 size, u32 to
 	g->branched = true;
 }
 
+/* The same as below, for 16- and 32-bit code. */
+static void one_narrow_template(struct gen *g)
+{
+	u32 n = g->c->n, word = g->o->world->bits / 8;
+	u8 b[8] = { 0 };
+
+	g->group++;
+	switch (below(g, 7)) {
+	case 0:		/* call over a jump; the callee returns to the jump */
+		put_jump(g, "\xe8", 1, word, n + 2);
+		put_jump(g, "\xeb", 1, 1, n + 4);
+		put(g, "\x40", 1);			/* inc eax */
+		put(g, "\xc3", 1);
+		g->undef = 0;
+		return;
+	case 1:		/* a loop of a few rounds */
+		b[0] = 0xb9;
+		b[1] = 5;
+		put(g, b, 1 + word);			/* mov ecx, 5 */
+		put(g, "\x8d\x40\x03", 3);		/* lea eax, [eax+3]; lea ax, [bx+si+3] */
+		put_jump(g, "\xe2", 1, 1, n + 1);	/* loop */
+		return;
+	case 2: {	/* push imm; popf */
+		u32 fl = ((u32)gen_next(&g->rng) & 0x8d5) | 2 | (chance(g, 20) ? 0x400 : 0);
+
+		b[0] = 0x68;
+		memcpy(b + 1, &fl, word);
+		put(g, b, 1 + word);
+		put(g, "\x9d", 1);
+		if (!g->branched)
+			g->undef = 0;
+		return;
+	}
+	case 3: {	/* indirect jump to the next item but one */
+		u8 reg = (u8)below(g, 3), jmp[2] = { 0xff, (u8)(0xe0 | reg) };
+		struct gen_insn *i;
+
+		b[0] = (u8)(0xb8 | reg);
+		i = put(g, b, 1 + word);
+		i->fix = FIX_ADDRESS;
+		i->fix_off = 1;
+		i->fix_size = (u8)word;
+		i->to = (u8)(n + 3);
+		g->branched = true;
+		put(g, jmp, 2);
+		put(g, "\x0f\x0b", 2);			/* jumped over */
+		g->role[reg] = ROLE_ANY;
+		return;
+	}
+	case 4:		/* all registers through the stack */
+		put(g, "\x60", 1);
+		put(g, "\x61", 1);
+		return;
+	case 5:
+		if (chance(g, 40))
+			put(g, chance(g, 50) ? "\xcc" : "\xce", 1);	/* int3, into */
+		return;
+	default:
+		if (chance(g, 20))
+			put(g, "\x0f\x0b", 2);			/* ud2 */
+	}
+}
+
 /* Short fixed shapes for what random bytes seldom make meaningful. */
 static void one_template(struct gen *g)
 {
 	u32 n = g->c->n;
 
+	if (!is64(g)) {
+		one_narrow_template(g);
+		return;
+	}
 	g->group++;
 	switch (below(g, 8)) {
 	case 0:		/* call over a jump; the callee returns to the jump */
@@ -488,6 +607,8 @@ static bool odd_fault(const ZydisDecodedInstruction *in)
 	case ZYDIS_MNEMONIC_MASKMOVQ: case ZYDIS_MNEMONIC_MASKMOVDQU: case ZYDIS_MNEMONIC_VMASKMOVDQU:
 	case ZYDIS_MNEMONIC_VMASKMOVPS: case ZYDIS_MNEMONIC_VMASKMOVPD:
 	case ZYDIS_MNEMONIC_VPMASKMOVD: case ZYDIS_MNEMONIC_VPMASKMOVQ:
+	case ZYDIS_MNEMONIC_PUSHA: case ZYDIS_MNEMONIC_PUSHAD: case ZYDIS_MNEMONIC_POPA:
+	case ZYDIS_MNEMONIC_POPAD: case ZYDIS_MNEMONIC_ENTER:
 		return true;
 	default:
 		return in->meta.isa_ext == ZYDIS_ISA_EXT_AVX2GATHER;
@@ -518,14 +639,30 @@ static void note_flags(struct gen *g)
 	}
 }
 
+static const ZydisMachineMode *machine_mode(u32 bits)
+{
+	static const ZydisMachineMode modes[] = {
+		ZYDIS_MACHINE_MODE_LEGACY_16, ZYDIS_MACHINE_MODE_LEGACY_32, ZYDIS_MACHINE_MODE_LONG_64,
+	};
+
+	return &modes[bits / 32];
+}
+
+static void init_decoder(ZydisDecoder *d, u32 bits)
+{
+	ZydisDecoderInit(d, *machine_mode(bits), bits == 64 ? ZYDIS_STACK_WIDTH_64 :
+			 bits == 32 ? ZYDIS_STACK_WIDTH_32 : ZYDIS_STACK_WIDTH_16);
+}
+
 void gen_make(struct gen_case *c, u64 seed, const struct gen_options *o)
 {
 	struct gen g = { .rng = seed, .c = c, .o = o };
 	u32 want, tries = 0;
 
 	gen_next(&g.rng);
-	ZydisDecoderInit(&g.dec, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
+	init_decoder(&g.dec, o->world->bits);
 	c->seed = seed;
+	c->world = o->world;
 	c->n = 0;
 	make_state(&g);
 	want = 1 + below(&g, SEQ_MAX);
@@ -570,7 +707,7 @@ static void follow_liveness(struct gen_case *c)
 
 			if (!has_successor(in))
 				out = FL_ARITH;
-			if (in->fix == FIX_JUMP)
+			if (in->fix == FIX_JUMP || in->fix == FIX_ADDRESS)
 				out |= live_at(c, in->to);
 			if (in->fix != FIX_JUMP || !always)
 				out |= live_at(c, i + 1);
@@ -625,19 +762,30 @@ u32 gen_layout(struct gen_case *c, u8 *out, u64 at, u64 exit_at)
 
 		if (in->dead)
 			continue;
-		if (in->fix == FIX_JUMP)
+		if (in->fix == FIX_JUMP || in->fix == FIX_ADDRESS)
 			to = in->to < c->n ? c->insn[in->to].addr : end;
 		if (in->fix) {
-			rel = (s32)(to - (in->addr + in->len));
+			rel = (s32)(in->fix == FIX_ADDRESS ? to : to - (in->addr + in->len));
 			memcpy(in->bytes + in->fix_off, &rel, in->fix_size);
 		}
 		memcpy(out + (in->addr - at), in->bytes, in->len);
 	}
 	follow_liveness(c);
 	follow_undefined(c);
+	c->in.entry = at | (u64)c->world->cs << 32;
+	if (c->world->bits != 64) {	/* far jump with a 32-bit offset */
+		u32 low = A_LOW;
+		u16 cs = USER_CS;
+
+		if (c->world->bits == 16)
+			out[len++] = 0x66;
+		out[len++] = 0xea;
+		memcpy(out + len, &low, 4);
+		memcpy(out + len + 4, &cs, 2);
+		return len + 6;
+	}
 	memcpy(out + len, "\xff\x25\x00\x00\x00\x00", 6);	/* jmp [rip] */
 	memcpy(out + len + 6, &exit_at, 8);
-	c->in.entry = at;
 	return len + 14;
 }
 
@@ -674,7 +822,7 @@ void gen_print(const struct gen_case *c, FILE *f)
 		fprintf(f, "#   %08llx ", (unsigned long long)in->addr);
 		for (u32 k = 0; k < in->len; k++)
 			fprintf(f, "%02x", in->bytes[k]);
-		if (ZYAN_SUCCESS(ZydisDisassembleIntel(ZYDIS_MACHINE_MODE_LONG_64, in->addr,
+		if (ZYAN_SUCCESS(ZydisDisassembleIntel(*machine_mode(c->world->bits), in->addr,
 						       in->bytes, in->len, &d)))
 			fprintf(f, "%*s %s", 2 * (12 - (int)in->len), "", d.text);
 		fprintf(f, "\n");

@@ -6,14 +6,20 @@
 #include <stdio.h>
 
 #include "tests/insn/layout.h"
+#include "tests/insn/world.h"
 
-enum fix_kind { FIX_NONE, FIX_RIPREL /* disp32 to `target` */, FIX_JUMP /* to item `to` */ };
+enum fix_kind {
+	FIX_NONE,
+	FIX_RIPREL,	/* disp32 to `target` */
+	FIX_JUMP,	/* to item `to` */
+	FIX_ADDRESS,	/* of item `to` */
+};
 
 struct gen_insn {
 	u8 bytes[16];
 	u8 len;
 	u8 fix, fix_off, fix_size;
-	u8 to;			/* FIX_JUMP: index of an item; SEQ end when >= n */
+	u8 to;			/* FIX_JUMP, FIX_ADDRESS: index of an item; SEQ end when >= n */
 	u8 group;		/* items of one template: removed together; 0 = alone */
 	bool dead;		/* removed by the shrinker */
 	u64 target;		/* FIX_RIPREL */
@@ -35,12 +41,14 @@ struct gen_case {
 	struct gen_insn insn[SEQ_MAX + 12];
 	struct insn_state in;
 	bool ill;	/* gen_layout(): reads a flag without a defined value */
+	const struct world *world;
 };
 
 /* What may be generated: one bit per enum feature below. */
 struct gen_options {
 	u64 features;
 	bool ring0;
+	const struct world *world;
 };
 #define GEN_FEATURES(X) /* name, leaf, register (0 eax..3 edx), bit */ \
 	X(MMX, 1, 3, 23) X(SSE3, 1, 2, 0) X(PCLMUL, 1, 2, 1) X(SSSE3, 1, 2, 9) X(FMA, 1, 2, 12) \
@@ -59,8 +67,8 @@ enum gen_feature {
 /* Fill the initial content of the data pages. */
 void gen_data(u64 seed, u8 *data, u32 n);
 void gen_make(struct gen_case *c, u64 seed, const struct gen_options *o);
-/* Write the live items' bytes for a slot at linear address `at`, ending in a jump to
- * `exit_at`; sets addresses. Returns the length. */
+/* Write the live items' bytes for a slot at address `at`, an offset in CS, ending in a jump to `exit_at` (16- and
+ * 32-bit code: to USER_CS:A_LOW); sets addresses. Returns the length. */
 u32 gen_layout(struct gen_case *c, u8 *out, u64 at, u64 exit_at);
 /* Undefined flags when the case ended (rip = exit) or faulted at rip. */
 u32 gen_undef(const struct gen_case *c, u64 rip, bool fault);

@@ -11,6 +11,7 @@
 
 /* What sequences are meant to touch. */
 #define A_BASE 0x10000000
+#define A_LOW 0x10008000		/* r-x: where 16- and 32-bit code jumps to when it ends */
 #define A_RO 0x10010000		/* r--: just below the data */
 #define A_DATA 0x10011000	/* rw: two pages; above them nothing */
 #define A_DATA_END 0x10013000
@@ -54,7 +55,7 @@ static inline u64 arena_offset(u64 at)
 struct insn_state {
 	u64 gpr[16];
 	u64 rflags;	/* 128 */
-	u64 entry;	/* 136 */
+	u64 entry;	/* 136; of 16- and 32-bit code: selector << 32 | offset */
 	u64 vec;	/* 144: vector, or all ones */
 	u64 err;
 	u64 cr2;
@@ -75,7 +76,11 @@ struct arena_ctrl {
 	u32 i;		/* the case that runs */
 	u32 n;		/* cases in the batch */
 	u64 finish;	/* where to go after the last */
+	/* 16: of 16- and 32-bit code, ds = 0: 64-bit code */
+	u16 ds, es, fs, gs, ss;
+	u16 ss64;	/* 26: a flat stack segment to go back to */
 };
+_Static_assert(offsetof(struct arena_ctrl, ss64) == 26, "ss64");
 
 struct insn_result {
 	struct insn_state s;
@@ -84,6 +89,6 @@ struct insn_result {
 };
 
 /* Pieces of the trampoline, in tramp.c. */
-extern const u8 tramp_start[], tramp_exit[], tramp_int80[], tramp_end[];
+extern const u8 tramp_start[], tramp_exit[], tramp_exit_low[], tramp_int80[], tramp_end[];
 
 #endif

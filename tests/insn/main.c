@@ -68,7 +68,8 @@ static void load_batch(struct session *s, u32 n)
 	u8 *code = part(a, A_CODE);
 
 	for (u32 i = 0; i < n; i++) {
-		gen_layout(&s->cases[i], code + i * SLOT, A_CODE + i * (u64)SLOT, exit_at);
+		gen_layout(&s->cases[i], code + i * SLOT, A_CODE + i * (u64)SLOT - s->gen.world->cs_base,
+			   exit_at);
 		in[i] = s->cases[i].in;
 	}
 	memcpy(part(b, A_CODE), code, n * SLOT);
@@ -78,6 +79,11 @@ static void load_batch(struct session *s, u32 n)
 
 		ctrl->i = 0;
 		ctrl->n = n;
+		ctrl->ds = s->gen.world->ds;
+		ctrl->es = s->gen.world->es;
+		ctrl->fs = s->gen.world->fs;
+		ctrl->gs = s->gen.world->gs;
+		ctrl->ss = s->gen.world->ss;
 	}
 }
 
@@ -208,6 +214,11 @@ static bool one_batch(struct session *s, u64 first_seed, u32 n)
 static void fill_constant_parts(struct session *s)
 {
 	u8 *a = s->oracle.arena, *b = s->subject.arena;
+	u64 exit_low = A_TRAMP + (u64)(tramp_exit_low - tramp_start);
+
+	memcpy(part(a, A_LOW), "\xff\x25\x00\x00\x00\x00", 6);	/* jmp [rip] */
+	memcpy((u8 *)part(a, A_LOW) + 6, &exit_low, 8);
+	memcpy(part(b, A_LOW), part(a, A_LOW), 14);
 
 	gen_data(DATA_SEED, part(a, A_INIT), DATA_BYTES);
 	gen_data(DATA_SEED + 1, part(a, A_RO), 4096);
@@ -240,6 +251,7 @@ static void usage(const char *name)
 {
 	fprintf(stderr,
 		"usage: %s [--count N] [--seed S] [--ring 0|3] [--case SEED] [--keep-going N] [--self 1] [--precise 1]\n"
+		"       [--world 64|32|32-limits|32-readonly|32-stack16|16|16-stack32|16-down]\n"
 		"  N instructions (1000000 unless told) as random sequences.\n"
 		"  --self 1 compares the host with itself: no KVM is used.\n"
 		"  --precise 1 compares all flags at faults and asks standin to keep them.\n",
@@ -254,6 +266,7 @@ int main(int argc, char **argv)
 	bool single = false;
 	double start;
 
+	s.gen.world = world_find("64");
 	if (argc == 5 && !strcmp(argv[1], "--oracle"))
 		return oracle_main(atoi(argv[2]), atoi(argv[3]), atoi(argv[4]));
 	for (int i = 1; i < argc; i += 2) {
@@ -273,6 +286,12 @@ int main(int argc, char **argv)
 		} else if (!strcmp(argv[i], "--precise")) {
 			s.precise = v;
 			setenv("STANDIN_PRECISE_FLAGS", "1", 1);
+		} else if (!strcmp(argv[i], "--world")) {
+			s.gen.world = world_find(argv[i + 1]);
+			if (!s.gen.world) {
+				usage(argv[0]);
+				return 2;
+			}
 		} else if (!strcmp(argv[i], "--self")) {
 			s.self = v;
 		} else if (!strcmp(argv[i], "--case")) {
@@ -284,6 +303,10 @@ int main(int argc, char **argv)
 		}
 	}
 	setvbuf(stdout, NULL, _IOLBF, 0);
+	if (s.gen.world->bits != 64 && !oracle_has_ldt()) {
+		printf("1..1\nok 1 - random instructions # SKIP this host gives no LDT\n");
+		return 0;
+	}
 	printf("TAP version 13\n1..1\n");
 	signal(SIGPIPE, SIG_IGN);
 	if (oracle_start(&s.oracle) || (s.self && oracle_start(&s.twin)))
@@ -292,7 +315,7 @@ int main(int argc, char **argv)
 		s.subject.arena = s.twin.arena;
 		s.gen.features = host_features();
 	} else {
-		subject_start(&s.subject, s.gen.ring0);
+		subject_start(&s.subject, s.gen.ring0, s.gen.world->bits != 64);
 		s.gen.features = subject_features(&s.subject) & host_features();
 	}
 	if (!(s.gen.features >> GF_AVX & 1) || !__builtin_cpu_supports("avx")) {
@@ -308,7 +331,7 @@ int main(int argc, char **argv)
 	}
 	/* Seeds of neighbouring cases differ by one; runs are far apart. */
 	for (u64 at = seed << 32; !single && s.insns < count && s.failed < keep; at += BATCH) {
-		one_batch(&s, at, BATCH);
+		one_batch(&s, at, s.gen.world->batch);
 		if (s.insns >= next_note) {
 			printf("# %llu instructions, %.0f s, seed %llu\n", (unsigned long long)s.insns,
 			       now() - start, (unsigned long long)seed);
@@ -317,8 +340,9 @@ int main(int argc, char **argv)
 	}
 	printf("# %llu instructions, %llu sequences ended by a fault, %.1f s\n",
 	       (unsigned long long)s.insns, (unsigned long long)s.faults / 2, now() - start);
-	printf("%s 1 - random instructions in ring %d, seed %llu\n", s.failed ? "not ok" : "ok",
-	       s.gen.ring0 ? 0 : 3, (unsigned long long)seed);
+	printf("%s 1 - random instructions in ring %d, world %s, seed %llu\n",
+	       s.failed ? "not ok" : "ok", s.gen.ring0 ? 0 : 3, s.gen.world->name,
+	       (unsigned long long)seed);
 	oracle_stop(&s.oracle);
 	return s.failed ? 1 : 0;
 }

@@ -2,6 +2,7 @@
 /* tests/insn/oracle.c - runs batches natively; a fault becomes part of the result. */
 #include "tests/insn/oracle.h"
 
+#include <asm/ldt.h>
 #include <asm/prctl.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -70,6 +71,25 @@ __attribute__((no_stack_protector)) static void on_fault(int sig, siginfo_t *si,
 	r->fault_flags = (u64)g[REG_EFL];
 	g[REG_RIP] = A_TRAMP + (greg_t)(tramp_exit - tramp_start);
 	g[REG_EFL] &= ~(greg_t)0x10100;		/* TF, RF */
+	/* CS and SS of 64-bit code, whatever it was. */
+	g[REG_CSGSFS] = (greg_t)(((u64)g[REG_CSGSFS] & 0x0000ffffffff0000ull) | USER_CS | (u64)USER_SS << 48);
+}
+
+static int make_ldt(void)
+{
+	for (u32 i = 0; i < WORLD_LDT; i++) {
+		const struct world_desc *d = &world_ldt[i];
+		struct user_desc u = {
+			.entry_number = i, .base_addr = d->base,
+			.limit = d->limit == ~0u ? 0xfffff : d->limit > 0xfffff ? d->limit >> 12 : d->limit,
+			.limit_in_pages = d->limit > 0xfffff, .seg_32bit = d->big,
+			.contents = d->code ? 2 : d->down, .read_exec_only = d->ro,
+		};
+
+		if (syscall(SYS_modify_ldt, 1, &u, sizeof(u)))
+			return -1;
+	}
+	return 0;
 }
 
 static int map_part(int fd, u64 at, u64 end, int prot)
@@ -92,6 +112,7 @@ static int reserve(u64 at, u64 end)
 static int map_arena(int fd)
 {
 	return reserve(A_BASE, A_END) || reserve(A_PRIV, A_PRIV_END) ||
+	       map_part(fd, A_LOW, A_LOW + 4096, PROT_READ | PROT_EXEC) ||
 	       map_part(fd, A_RO, A_DATA, PROT_READ) ||
 	       map_part(fd, A_DATA, A_DATA_END, PROT_READ | PROT_WRITE) ||
 	       map_part(fd, A_INIT, A_INIT + DATA_BYTES, PROT_READ) ||
@@ -127,6 +148,7 @@ int oracle_main(int arena, int in, int out)
 	struct arena_ctrl *ctrl = (void *)(uintptr_t)A_CTRL;
 	stack_t st = { .ss_size = 1 << 16 };
 	u64 fs = current_fs();
+	bool ldt = false;
 	char b;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -138,12 +160,23 @@ int oracle_main(int arena, int in, int out)
 		if (sigaction(sigs[i], &sa, NULL))
 			return 3;
 	while (read(in, &b, 1) == 1) {
+		if (ctrl->ds && !ldt && make_ldt())
+			return 4;
+		ldt |= ctrl->ds != 0;
+		ctrl->ss64 = USER_SS;
 		ctrl->finish = (u64)(uintptr_t)oracle_leave;
 		run_batch(fs);
 		if (write(out, &b, 1) != 1)
 			return 3;
 	}
 	return 0;
+}
+
+bool oracle_has_ldt(void)
+{
+	char none;
+
+	return syscall(SYS_modify_ldt, 0, &none, 0) == 0;
 }
 
 /* The environment without the preload object, which would carry itself over to what is executed if it

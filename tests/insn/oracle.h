@@ -8,7 +8,7 @@
 
 #include <sys/types.h>
 
-#include "tests/insn/layout.h"
+#include "tests/insn/world.h"
 
 struct oracle {
 	u8 *arena;	/* our view of the shared arena */
@@ -20,6 +20,7 @@ struct oracle {
 #define A_FS_BASE 0x10ull
 #define A_GS_BASE 0x20ull
 
+bool oracle_has_ldt(void);
 int oracle_start(struct oracle *o);		/* 0 or -errno */
 int oracle_begin(struct oracle *o);
 int oracle_wait(struct oracle *o);		/* 0; -EIO: it died */

@@ -60,6 +60,13 @@ CODE64(handlers,
 	"	andl $~0x10100, 40(%rsp)\n"
 	"	mov insn_exit_slot(%rip), %rax\n"
 	"	mov %rax, 24(%rsp)\n"
+	"	mov insn_narrow(%rip), %rax\n"
+	"	test %rax, %rax\n"
+	"	jz 2f\n"
+	"	mov %rax, 32(%rsp)\n"			/* CS and SS of 64-bit code */
+	"	mov insn_narrow+8(%rip), %rax\n"
+	"	mov %rax, 56(%rsp)\n"
+	"2:\n"
 	"	pop %rax\n"
 	"	add $16, %rsp\n"
 	"	iretq\n"
@@ -67,8 +74,10 @@ CODE64(handlers,
 	"	out %al, $0xe1\n"			/* PORT_BAD */
 	"	jmp 1b\n"
 	"	.balign 8\n"
-	"insn_exit_slot:	.quad 0\n");		/* the trampoline's exit */
+	"insn_exit_slot:	.quad 0\n"		/* the trampoline's exit */
+	"insn_narrow:	.quad 0, 0\n");
 LABEL(insn_exit_slot);
+LABEL(insn_narrow);
 
 /* The table behind an entry, made when there is none. */
 static u64 *table_of(struct guest *g, u64 *entry)
@@ -101,7 +110,29 @@ static void on_alarm(int sig)
 {
 }
 
-void subject_start(struct subject *s, bool ring0)
+static u64 ldt_entry(const struct world_desc *d)
+{
+	bool pages = d->limit > 0xfffff;
+
+	return gdt_desc(d->base, d->limit, (u8)(0xf1 | (d->code ? 8 : d->down << 2) | !d->ro << 1),
+			(u8)(pages << 3 | d->big << 2));
+}
+
+static void make_ldt(struct guest *g)
+{
+	for (u32 i = 0; i < WORLD_LDT; i++)
+		*g64(g, G_LDT + 8 * i) = ldt_entry(&world_ldt[i]);
+	guest_gdt(g, USER_CS & ~7, gdt_desc(0, 0xffffffff, 0xfb, 0xa));
+	guest_gdt(g, USER_SS & ~7, gdt_desc(0, 0xffffffff, 0xf3, 0xc));
+	*g64(g, AT(handlers, insn_narrow)) = USER_CS;
+	*g64(g, AT(handlers, insn_narrow) + 8) = USER_SS;
+	WITH_SREGS(cpu0(g), sr) {
+		sr.ldt = (struct kvm_segment){ .base = HIGH + G_LDT, .limit = 8 * WORLD_LDT - 1,
+					       .selector = SEL_LDT, .type = 2, .present = 1 };
+	}
+}
+
+void subject_start(struct subject *s, bool ring0, bool narrow)
 {
 	struct sigaction sa = { .sa_handler = on_alarm };
 	struct guest *g = guest_new(M_LONG);
@@ -120,6 +151,7 @@ void subject_start(struct subject *s, bool ring0)
 	*g64(g, G_PT) = 0;
 	map_range(g, A_TRAMP, A_CTRL, 0);
 	map_range(g, A_CTRL, A_TSTACK, PTE_W | PTE_NX);
+	map_range(g, A_LOW, A_LOW + 4096, 0);
 	map_range(g, A_RO, A_DATA, PTE_NX);
 	map_range(g, A_DATA, A_DATA_END, PTE_W | PTE_NX);
 	map_range(g, A_INIT, A_INIT + DATA_BYTES, PTE_NX);
@@ -129,6 +161,8 @@ void subject_start(struct subject *s, bool ring0)
 	memcpy(s->arena + arena_offset(A_TRAMP), tramp_start, (size_t)(tramp_end - tramp_start));
 	if (!ring0)
 		cpu_ring3(cpu0(g), A_TRAMP);
+	if (narrow)
+		make_ldt(g);
 	WITH_SREGS(cpu0(g), sr) {
 		sr.cr0 |= 1u << 16 | 1u << 18 | 2;	/* WP AM MP */
 		sr.cr4 |= guest_has(g, 1, 2, 26) ? 1u << 18 : 0;	/* OSXSAVE */
@@ -166,6 +200,7 @@ const char *subject_run(struct subject *s)
 	struct stop st;
 
 	ctrl->i = 0;
+	ctrl->ss64 = USER_SS;
 	ctrl->finish = A_TRAMP + (u64)(tramp_int80 - tramp_start);
 	WITH_SREGS(c, sr) {
 		sr.cs = s->ring0 ? seg_flat(SEL_CODE64, 0xb, 0, 64) : seg_flat(SEL_UCODE64, 0xb, 3, 64);

@@ -4,7 +4,7 @@
 #define INSN_SUBJECT_H
 
 #include "tests/guest/harness/harness.h"
-#include "tests/insn/layout.h"
+#include "tests/insn/world.h"
 
 struct subject {
 	struct guest *g;
@@ -12,7 +12,8 @@ struct subject {
 	bool ring0;
 };
 
-void subject_start(struct subject *s, bool ring0);
+/* narrow: with the LDT for 16- and 32-bit code, which runs in ring 3. */
+void subject_start(struct subject *s, bool ring0, bool narrow);
 /* Run the batch that lies in the arena; NULL, or what went wrong. */
 const char *subject_run(struct subject *s);
 u64 subject_features(struct subject *s);

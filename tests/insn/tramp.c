@@ -22,7 +22,7 @@
 #define STORE_HI(n) "	vextractf128 $1, %ymm" #n ", " P(A_RES + 704 + 16 * n) "\n"
 
 __asm__(
-"	.pushsection .rodata\n	.balign 16\n	.globl tramp_start, tramp_exit, tramp_int80, tramp_end\n"
+"	.pushsection .rodata\n	.balign 16\n	.globl tramp_start, tramp_exit, tramp_exit_low, tramp_int80, tramp_end\n"
 "tramp_start:\n"
 "	mov " P(A_CTRL) ", %eax\n"
 "	cmp " P(A_CTRL + 4) ", %eax\n"
@@ -42,11 +42,26 @@ __asm__(
 "	fxrstor64 " P(A_CUR + 192) "\n"
 	EACH_VEC(LOAD_HI)
 "	lea " P(A_TSTACK) ", %rsp\n"
+"	cmpw $0, " P(A_CTRL + 16) "\n"
+"	jne 1f\n"
 "	pushq " P(A_CUR + 128) "\n"
 "	popfq\n"
 	EACH_GPR(LOAD_GPR)
 	LOAD_GPR("rsp", 32)
 "	jmp *" P(A_CUR + 136) "\n"
+"1:	mov " P(A_CTRL + 16) ", %ds\n"
+"	mov " P(A_CTRL + 18) ", %es\n"
+"	mov " P(A_CTRL + 20) ", %fs\n"
+"	mov " P(A_CTRL + 22) ", %gs\n"
+"	pushq " P(A_CUR + 128) "\n"
+"	popfq\n"
+	EACH_GPR(LOAD_GPR)
+"	mov " P(A_CTRL + 24) ", %ss\n"
+	LOAD_GPR("rsp", 32)
+"	ljmpl *" P(A_CUR + 136) "\n"
+/* From A_LOW. */
+"tramp_exit_low:\n"
+"	mov " P(A_CTRL + 26) ", %ss\n"
 "tramp_exit:\n"
 	EACH_GPR(STORE_GPR)
 	STORE_GPR("rsp", 32)
