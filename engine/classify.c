@@ -15,6 +15,14 @@ static bool uses_class(const struct translator *t, ZydisRegisterClass a)
 	return false;
 }
 
+/* What SSE has added to MMX needs no more than MMX. */
+static u8 state_of(const struct translator *t, u8 state)
+{
+	if (state == STATE_SSE && uses_class(t, ZYDIS_REGCLASS_MMX) && !uses_class(t, ZYDIS_REGCLASS_XMM))
+		return STATE_MMX;
+	return state;
+}
+
 /* Is the FPU, SSE or AVX state this instruction needs enabled? */
 static bool state_allowed(struct translator *t, struct di *d, u8 state)
 {
@@ -25,9 +33,6 @@ static bool state_allowed(struct translator *t, struct di *d, u8 state)
 	d->fpu = state != STATE_NONE;
 	if (t->zi.mnemonic == ZYDIS_MNEMONIC_FWAIT)
 		return !(t->mode & MODE_FWAIT);
-	/* What SSE has added to MMX. */
-	if (state == STATE_SSE && uses_class(t, ZYDIS_REGCLASS_MMX) && !uses_class(t, ZYDIS_REGCLASS_XMM))
-		state = STATE_MMX;
 	return !needs[state] || (t->mode & needs[state]);
 }
 
@@ -243,10 +248,14 @@ static void host(struct translator *t, struct di *d)
 	add_mem_access(t, d);
 }
 
-/* Forms that Zydis takes and AMD's CPUs refuse: those of 64-bit mode, outside of it. */
+/* Forms that Zydis takes and AMD's CPUs refuse: VEX in real mode, and of 64-bit mode outside of it. */
 static bool refused_form(const struct translator *t)
 {
-	return !t64(t) && t->zi.encoding == ZYDIS_INSTRUCTION_ENCODING_VEX && t->zi.raw.vex.W &&
+	if (t->zi.encoding != ZYDIS_INSTRUCTION_ENCODING_VEX)
+		return false;
+	if (t->mode & MODE_NOVEX)
+		return true;
+	return !t64(t) && t->zi.raw.vex.W &&
 	       (t->zi.mnemonic == ZYDIS_MNEMONIC_VPEXTRD || t->zi.mnemonic == ZYDIS_MNEMONIC_VPINSRD);
 }
 
@@ -263,6 +272,7 @@ void classify(struct translator *t, struct di *d)
 	const ZydisDecodedInstruction *zi = &t->zi;
 	const struct insn *in = &d->in;
 	struct insn_row row = insn_row(zi);
+	u8 state = state_of(t, row.state);
 
 	set_flags(t, d, row.rules);
 	d->rules = row.rules;
@@ -270,7 +280,8 @@ void classify(struct translator *t, struct di *d)
 		row.way = WAY_REFUSED;
 	if (unlikely(row.features & t->e->c->insn_missing) && !((row.rules & R_LM_BIT) && !t64(t)))
 		row.way = WAY_REFUSED;
-	if (row.way != WAY_REFUSED && !state_allowed(t, d, row.state)) {
+	if (row.way != WAY_REFUSED && !state_allowed(t, d, state)) {
+		d->in.state = state;
 		d->cls = CL_NM;
 		return;
 	}

@@ -47,7 +47,8 @@ enum {
 	MODE_ALIGN = 1 << 13,	/* misaligned data references raise #AC */
 	MODE_LA57 = 1 << 14,	/* addresses may differ by more than 2^48 */
 	MODE_L2_FLAGS = 1 << 15,	/* L2: CLI or PUSHF is L1's business */
-	MODE_CPU = 0xffff,	/* all of the above come from the CPU state */
+	MODE_NOVEX = 1 << 19,	/* real and virtual-8086 mode: no VEX encodings */
+	MODE_CPU = 0xffff | MODE_NOVEX,	/* all of the above come from the CPU state */
 	/* flavours of a unit */
 	MODE_NOGROUP = 1 << 16,	/* every access checked on its own */
 	MODE_BOUNCE = 1 << 17,	/* one instruction, memory operand in the bounce buffer */

@@ -41,6 +41,7 @@ struct insn {
 	u8 scale;	/* 1 2 4 8 */
 	u8 memsize;	/* bytes the operand accesses; 0 = address only / special */
 	u8 mem_r, mem_w;/* operand is read / written */
+	u8 state;	/* of one whose state is switched off: enum insn_state (engine/insns.h) */
 	s64 disp;
 	u64 imm;	/* first immediate, sign-extended to 64; far pointers: offset */
 	u64 imm2;	/* second immediate; far pointers: selector */

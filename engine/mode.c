@@ -54,8 +54,9 @@ void mode_update(struct engine *e)
 		m |= MODE_X87;
 	if (!(c->cr0 & (CR0_EM | CR0_TS)) && (c->cr4 & CR4_OSFXSR))
 		m |= MODE_SSE;
-	if ((c->cr4 & CR4_OSXSAVE) && (c->xcr0 & 6) == 6 && !(c->cr0 & CR0_TS) &&
-	    (c->cr0 & CR0_PE) && !(c->rflags & FL_VM))
+	if (!(c->cr0 & CR0_PE) || (c->rflags & FL_VM))
+		m |= MODE_NOVEX;
+	else if ((c->cr4 & CR4_OSXSAVE) && (c->xcr0 & 6) == 6 && !(c->cr0 & CR0_TS))
 		m |= MODE_AVX;
 	if ((c->cr0 & (CR0_MP | CR0_TS)) == (CR0_MP | CR0_TS))
 		m |= MODE_FWAIT;

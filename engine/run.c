@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "base/options.h"
 #include "engine/engine_priv.h"
+#include "engine/insns.h"
 
 /* Room for 1,024 vCPUs of 1.4 MiB, 100 of them of 2.4 MiB, and 260 MiB more: a program that is not
  * position-independent has its heap, tens of MiB for so many vCPUs, anywhere in the first GiB. */
@@ -193,22 +194,19 @@ int engine_find_unit(struct engine *e, u32 mode, enum unit_way way, struct unit 
 int engine_fpu_fault(struct engine *e, const struct insn *in)
 {
 	struct cpu *c = e->c;
-	bool vex = in && (in->map & 8);
-	bool x87 = in && ((in->map == 0 && (in->opcode & 0xf8) == 0xd8) || in->opcode == 0x9b);
 
-	if (x87)
+	switch (in->state) {
+	case STATE_X87:
 		return cpu_raise(c, EXC_NM);
-	if (vex) {
-		if (!(c->cr4 & CR4_OSXSAVE) || (c->xcr0 & 6) != 6 || !(c->cr0 & CR0_PE) ||
-		    (c->rflags & FL_VM))
+	case STATE_AVX:
+		return cpu_raise(c, !(c->cr4 & CR4_OSXSAVE) || (c->xcr0 & 6) != 6 ? EXC_UD : EXC_NM);
+	case STATE_SSE:
+		if (!(c->cr4 & CR4_OSFXSR))
 			return cpu_raise(c, EXC_UD);
-		return cpu_raise(c, EXC_NM);
+		/* fall through */
+	default:
+		return cpu_raise(c, c->cr0 & CR0_EM ? EXC_UD : EXC_NM);
 	}
-	if (c->cr0 & CR0_EM)
-		return cpu_raise(c, EXC_UD);
-	if (!(e->mode & MODE_SSE) && !(c->cr4 & CR4_OSFXSR))
-		return cpu_raise(c, EXC_UD);
-	return cpu_raise(c, EXC_NM);
 }
 
 enum { TLB_RESUME, TLB_NOGROUP, TLB_DONE, TLB_FAULT, TLB_EXIT };

@@ -289,3 +289,129 @@ TEST(vex_w, "outside 64-bit mode VEX.W widens nothing: VPEXTRQ is #UD, VCVTSI2SD
 	CHECK_EXC(s, 6, -1);
 	guest_free(g);
 }
+
+/* -- which exception when a state is switched off -- */
+
+#define CR0_MP_ BIT(1)
+#define CR0_EM_ BIT(2)
+#define CR0_TS_ BIT(3)
+#define CR4_FXSR BIT(9)
+#define CR4_XSAVE BIT(18)
+
+enum kind { K_NONE, K_X87, K_WAIT, K_MMX, K_SSE, K_FXSAVE, K_AVX, K_XSAVE, K_XGETBV, K_VEX };
+
+/* APM4: the tables of exceptions; APM2 3.1.1 for EM, MP and TS. */
+static int state_exception(enum kind k, u64 cr0, u64 cr4, bool real)
+{
+	bool em = cr0 & CR0_EM_, ts = cr0 & CR0_TS_;
+
+	switch (k) {
+	case K_X87: return em || ts ? 7 : -1;
+	case K_WAIT: return ts && (cr0 & CR0_MP_) ? 7 : -1;
+	case K_MMX: return em ? 6 : ts ? 7 : -1;
+	case K_SSE: return em || !(cr4 & CR4_FXSR) ? 6 : ts ? 7 : -1;
+	case K_FXSAVE: return em || ts ? 7 : -1;
+	case K_AVX: return real || !(cr4 & CR4_XSAVE) ? 6 : ts ? 7 : -1;
+	case K_XSAVE: return !(cr4 & CR4_XSAVE) ? 6 : ts ? 7 : -1;
+	case K_XGETBV: return !(cr4 & CR4_XSAVE) ? 6 : -1;
+	case K_VEX: return real ? 6 : -1;
+	default: return -1;
+	}
+}
+
+static const struct {
+	const char *name;
+	enum kind kind;
+	u32 leaf;	/* 0: always there */
+	int reg, bit;
+	const char *bytes;
+	u32 n;
+} state_insns[] = {
+	{ "FLD1", K_X87, 0, 0, 0, "\xd9\xe8", 2 }, { "FNSTSW", K_X87, 0, 0, 0, "\xdf\xe0", 2 },
+	{ "FNINIT", K_X87, 0, 0, 0, "\xdb\xe3", 2 }, { "FCOMI", K_X87, 0, 0, 0, "\xdb\xf1", 2 },
+	{ "FCMOVB", K_X87, 0, 0, 0, "\xda\xc0", 2 }, { "FWAIT", K_WAIT, 0, 0, 0, "\x9b", 1 },
+	{ "PADDB mm", K_MMX, 0, 0, 0, "\x0f\xfc\xc1", 3 }, { "EMMS", K_MMX, 0, 0, 0, "\x0f\x77", 2 },
+	{ "PSHUFW", K_MMX, 0, 0, 0, "\x0f\x70\xc1\x00", 4 },
+	{ "PMOVMSKB mm", K_MMX, 0, 0, 0, "\x0f\xd7\xc1", 3 },
+	{ "PADDQ mm", K_MMX, 0, 0, 0, "\x0f\xd4\xc1", 3 },
+	{ "PABSB mm", K_MMX, ECX1, 9, "\x0f\x38\x1c\xc1", 4 },
+	{ "ADDPS", K_SSE, 0, 0, 0, "\x0f\x58\xc1", 3 },
+	{ "PADDB xmm", K_SSE, 0, 0, 0, "\x66\x0f\xfc\xc1", 4 },
+	{ "CVTPS2PI", K_SSE, 0, 0, 0, "\x0f\x2d\xc0", 3 },
+	{ "CVTSS2SI", K_SSE, 0, 0, 0, "\xf3\x0f\x2d\xc0", 4 },
+	{ "MOVDQ2Q", K_SSE, 0, 0, 0, "\xf2\x0f\xd6\xc0", 4 },
+	{ "STMXCSR", K_SSE, 0, 0, 0, "\x0f\xae\x1b", 3 },
+	{ "MOVD", K_SSE, 0, 0, 0, "\x66\x0f\x6e\xc0", 4 },
+	{ "PABSB xmm", K_SSE, ECX1, 9, "\x66\x0f\x38\x1c\xc1", 5 },
+	{ "PTEST", K_SSE, ECX1, 19, "\x66\x0f\x38\x17\xc1", 5 },
+	{ "AESENC", K_SSE, ECX1, 25, "\x66\x0f\x38\xdc\xc1", 5 },
+	{ "EXTRQ", K_SSE, ECXE, 6, "\x66\x0f\x79\xc1", 4 },
+	{ "SFENCE", K_NONE, 0, 0, 0, "\x0f\xae\xf8", 3 },
+	{ "MOVNTI", K_NONE, 0, 0, 0, "\x0f\xc3\x03", 3 },
+	{ "CRC32", K_NONE, ECX1, 20, "\xf2\x0f\x38\xf1\xc1", 5 },
+	{ "PREFETCHNTA", K_NONE, 0, 0, 0, "\x0f\x18\x03", 3 },
+	{ "FXSAVE", K_FXSAVE, 0, 0, 0, "\x0f\xae\x03", 3 },
+	{ "FXRSTOR", K_FXSAVE, 0, 0, 0, "\x0f\xae\x0b", 3 },
+	{ "VADDPS", K_AVX, ECX1, 28, "\xc5\xf4\x58\xc2", 4 },
+	{ "VZEROUPPER", K_AVX, ECX1, 28, "\xc5\xf8\x77", 3 },
+	{ "VMOVD", K_AVX, ECX1, 28, "\xc5\xf9\x6e\xc0", 4 },
+	{ "VSTMXCSR", K_AVX, ECX1, 28, "\xc5\xf8\xae\x1b", 4 },
+	{ "VCVTSS2SI", K_AVX, ECX1, 28, "\xc5\xfa\x2d\xc0", 4 },
+	{ "VCVTPH2PS", K_AVX, ECX1, 29, "\xc4\xe2\x79\x13\xc0", 5 },
+	{ "VPGATHERDD", K_AVX, EBX7, 5, "\xc4\xe2\x69\x90\x04\x0b", 6 },
+	{ "ANDN", K_VEX, EBX7, 3, "\xc4\xe2\x70\xf2\xc2", 5 },
+	{ "RORX", K_VEX, EBX7, 8, "\xc4\xe3\x7b\xf0\xc0\x01", 6 },
+	{ "XSAVE", K_XSAVE, ECX1, 26, "\x0f\xae\x23", 3 },
+	{ "XGETBV", K_XGETBV, ECX1, 26, "\x0f\x01\xd0", 3 },
+};
+
+TEST(switched_off, "CR0.EM, MP, TS and CR4.OSFXSR, OSXSAVE: each class of instructions in each of 32 ways")
+{
+	static const enum mode modes[] = { M_LONG, M_COMPAT, M_PG32, M_PM16, M_REAL };
+
+	for (u32 m = 0; m < ARRAY_SIZE(modes); m++) {
+		struct guest *g = guest_new(modes[m]);
+		struct kvm_sregs s0 = cpu_sregs(cpu0(g));
+		struct kvm_regs r0 = cpu_regs(cpu0(g));
+		bool narrow = modes[m] == M_REAL || modes[m] == M_PM16;
+		u64 data = narrow ? 0xc000 : G_DATA;
+
+		if (guest_has(g, 1, 2, 28)) {
+			struct kvm_xcrs x = { .nr_xcrs = 1, .xcrs[0] = { .xcr = 0, .value = 7 } };
+
+			vcpu_ioctl(cpu0(g), KVM_SET_XCRS, &x, "KVM_SET_XCRS");
+		}
+		for (u32 way = 0; way < 32; way++)
+			for (u32 i = 0; i < ARRAY_SIZE(state_insns); i++) {
+				struct kvm_sregs s = s0;
+				struct kvm_regs r = r0;
+				struct stop st;
+				int want;
+
+				/* There is no SIB byte in 16-bit addresses. */
+				if (narrow && !strcmp(state_insns[i].name, "VPGATHERDD"))
+					continue;
+				if (state_insns[i].leaf && !guest_has(g, state_insns[i].leaf, state_insns[i].reg,
+								      state_insns[i].bit))
+					continue;
+				s.cr0 = (s0.cr0 & ~14ull) | (way & 1 ? CR0_EM_ : 0) |
+					(way & 2 ? CR0_MP_ : 0) | (way & 4 ? CR0_TS_ : 0);
+				s.cr4 = (s0.cr4 & ~(u64)(CR4_FXSR | CR4_XSAVE)) | (way & 8 ? CR4_FXSR : 0) |
+					(way & 16 ? CR4_XSAVE : 0);
+				r.rbx = r.rbp = data;	/* 16-bit addresses are [BP+DI] */
+				r.rsi = r.rdi = r.rcx = r.rax = r.rdx = 0;
+				cpu_set_sregs(cpu0(g), &s);
+				cpu_set_regs(cpu0(g), &r);
+				memset(g->ram + data, 0, 1024);
+				guest_write(g, G_CODE, state_insns[i].bytes, state_insns[i].n);
+				guest_write(g, G_CODE + state_insns[i].n, "\xe6\xf0", 2);
+				st = run(g);
+				want = state_exception(state_insns[i].kind, s.cr0, s.cr4, modes[m] == M_REAL);
+				if (!(want < 0 ? CHECK_STOP(st, ST_DONE) : CHECK_EXC(st, (u8)want, -1)))
+					printf("# %s in %s, CR0 %#llx, CR4 %#llx\n", state_insns[i].name,
+					       mode_name[modes[m]], (unsigned long long)s.cr0,
+					       (unsigned long long)s.cr4);
+			}
+		guest_free(g);
+	}
+}
