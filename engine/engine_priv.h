@@ -440,6 +440,13 @@ int itlb_get(struct engine *e, u64 lin, struct cpage **cp);
 void itlb_forget(struct engine *e, const struct cpage *cp);
 void itlb_distrust(struct engine *e, const struct cpage *cp);
 
+static inline bool engine_canonical(const struct cpu *c, u64 va)
+{
+	u32 sh = c->cr4 & CR4_LA57 ? 7 : 16;
+
+	return (u64)((s64)(va << sh) >> sh) == va;
+}
+
 /* Flags as LAHF and SETO leave them in EAX, and back: exit_flags, save_flags. */
 static inline u64 flags_of_image(u64 image)
 {

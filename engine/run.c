@@ -438,13 +438,61 @@ static bool entry_confirmed(struct engine *e, const struct record *r)
 	return ok;
 }
 
+/*
+ * A near branch to an address that is not canonical is #GP at the branch, which has done nothing (APM3
+ * CALL, JMP, RET). It stands at the end of u; what it has done is taken back. False: it does not, #GP
+ * comes at the target.
+ */
+static bool branch_back(struct engine *e, const struct unit *u, bool direct)
+{
+	struct cpu *c = e->c;
+	struct insn in;
+	struct cpage *cp;
+	u64 rip;
+	u32 off;
+
+	if (!u || !u->n_insns || u->cp2 || (u->mode & MODE_SIZE) != MODE_SIZE64)
+		return false;
+	rip = u->rip + (u64)(s64)u->insns[u->n_insns - 1].guest;
+	if (itlb_get(e, rip, &cp))
+		return false;
+	off = (u32)(rip & ~PAGE_MASK);
+	/* Zydis uses vector registers. */
+	engine_fpu_save(c);
+	if (insn_decode(&in, cp->pp->copy + off, off + 15 > PAGE_SIZE ? (u32)PAGE_SIZE - off : 15, 8))
+		return false;
+	/* Running on into addresses that are not canonical is the next instruction's fault. */
+	if (direct && rip + in.len + in.imm != c->rip)
+		return false;
+	switch (in.mnemonic) {
+	case ZYDIS_MNEMONIC_RET:
+		c->gpr[R_RSP] -= 8 + (in.opcode == 0xc2 ? (u16)in.imm : 0);
+		break;
+	case ZYDIS_MNEMONIC_CALL:
+		c->gpr[R_RSP] += 8;
+		break;
+	case ZYDIS_MNEMONIC_JMP:
+		break;
+	default:
+		return false;
+	}
+	c->rip = rip;
+	cpu_raise_err(c, EXC_GP, 0);
+	return true;
+}
+
+static bool off_limits(const struct engine *e)
+{
+	return (e->mode & MODE_SIZE) == MODE_SIZE64 && unlikely(!engine_canonical(e->c, e->c->rip));
+}
+
 static enum engine_exit run(struct engine *e)
 {
 	struct cpu *c = e->c;
 	bool nogroup = false, find = false, fpu_live;
 	/* The caller may have held something back for a shadow that was there already. */
 	bool owed = c->shadow_sti | c->shadow_ss;
-	struct unit *u;
+	struct unit *u = NULL;
 	struct record *r;
 	u8 *at;
 	int res;
@@ -512,6 +560,8 @@ resume:
 			u64 gen = e->counts.flushes, moves = e->counts.moved;
 
 			c->rip = record_rip(r);
+			if (off_limits(e) && branch_back(e, r->unit, true))
+				return ENGINE_FAULT;
 			if (step)
 				break;
 			if (atomic_load_explicit(&c->poll, memory_order_relaxed) || c->mode_stale)
@@ -526,6 +576,9 @@ resume:
 			goto resume;
 		}
 		case REC_INDIRECT:
+			/* Which branch it was is known of units of one instruction only. */
+			if (unlikely(step) && off_limits(e) && branch_back(e, u, false))
+				return ENGINE_FAULT;
 			find = true;
 			break;
 		case REC_ENTRY:

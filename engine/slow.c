@@ -93,12 +93,15 @@ static int near_branch(struct engine *e, const struct insn *in, bool *exit)
 	} else {
 		target = insn_reg(c, in->rm, in->opsize);
 	}
+	target = trunc_rip(c, target, in->opsize);
+	if (cpu_in_64(c) && !engine_canonical(c, target))
+		return cpu_raise_err(c, EXC_GP, 0);
 	if (call) {
 		r = push(c, trunc_rip(c, next, in->opsize), in->opsize, exit);
 		if (r)
 			return r;
 	}
-	c->rip = trunc_rip(c, target, in->opsize);
+	c->rip = target;
 	return CPU_OK;
 }
 
@@ -151,8 +154,11 @@ static int stack_insn(struct engine *e, const struct insn *in, bool *exit)
 		r = seg_read(c, S_SS, c->gpr[R_RSP] & m, &v, n);
 		if (r)
 			return r;
+		v = trunc_rip(c, v, n);
+		if (cpu_in_64(c) && !engine_canonical(c, v))
+			return cpu_raise_err(c, EXC_GP, 0);
 		sp_set(c, c->gpr[R_RSP] + n + (in->opcode == 0xc2 ? (u16)in->imm : 0));
-		c->rip = trunc_rip(c, v, n);
+		c->rip = v;
 		return CPU_OK;
 	default:
 		return CPU_EXIT;
