@@ -721,3 +721,51 @@ TEST(vmexit_held, "what MOV SS of L2 has hit is not told to L1 when the next ins
 	CHECK_EQ(dr6_take(s.g), DR6_INIT);
 	guest_free(s.g);
 }
+
+/* -- 32-bit protected mode -- */
+
+CASE(32, p_flags, "pushf" DB(p_flags, 0x4000) "pop %eax" DB(p_flags, 0x4000) "pushf" DB(p_flags, 0x4000)
+	"popf" DB(p_flags, 0x4000) "pushf" DB(p_flags, 0x4000) "push %cs" DB(p_flags, 0x4000)
+	"push $" LOC(p_flags, p_flags_1) DB(p_flags, 0x4000) "iret\n nop\n p_flags_1:" DB(p_flags, 0x4000)
+	"push $2" DB(p_flags, 0x4000) "popf" DB(p_flags, 0x4000) "nop\n nop" DONE);
+TEST(p_flags, "32-bit: POPF and IRET with TF, and POPF that clears it")
+{
+	struct guest *g = guest_with(M_PM32, p_flags);
+
+	WITH_REGS(cpu0(g), r)
+		r.rflags |= 0x100;
+	follow(g, MARKS(p_flags));
+	guest_free(g);
+}
+
+CASE(32, p_ss, "mov %ss, %eax" DB(p_ss, 0x4000) "mov %eax, %ss\n nop" DB(p_ss, 0x4000) "push %ss"
+	DB(p_ss, 0x4000) "pop %ss\n nop" DB(p_ss, 0x4000) "push $0x102" DB(p_ss, 0x4000)
+	"mov %eax, %ss\n popf" DB(p_ss, 0x4000) "lss (%edi), %esp" DB(p_ss, 0x4000) DONE);
+TEST(p_ss, "32-bit: MOV SS and POP SS hold TF's trap back, LSS does not")
+{
+	struct guest *g = guest_with(M_PM32, p_ss);
+
+	*g32(g, G_DATA) = G_STACK - 0x40;
+	*g32(g, G_DATA + 4) = SEL_DATA;
+	WITH_REGS(cpu0(g), r) {
+		r.rflags |= 0x100;
+		r.rdi = G_DATA;
+	}
+	follow(g, MARKS(p_ss));
+	guest_free(g);
+}
+
+CASE(32, p_watch, "mov (%edi), %ss" DB(p_watch, 3) "p_watch_x: nop\n mov %eax, (%edi)" DB(p_watch, 1) DONE);
+LABEL(p_watch_x);
+TEST(p_watch, "32-bit: MOV SS with a data breakpoint, an instruction breakpoint behind it")
+{
+	struct guest *g = guest_with(M_PM32, p_watch);
+
+	*g32(g, G_DATA) = SEL_DATA;
+	WITH_REGS(cpu0(g), r)
+		r.rdi = G_DATA;
+	set_dr(g, 0, G_DATA, DR7(0, 3, 3));
+	set_dr(g, 1, AT(p_watch, p_watch_x), DR7(1, 0, 0));
+	follow(g, MARKS(p_watch));
+	guest_free(g);
+}

@@ -264,3 +264,32 @@ TEST(task_gate, "INT through a task gate")
 	CHECK_EQ(s.r.rsi, 0x11);
 	CHECK_EQ(g32(g, G_TSS2)[13], 0x99);
 }
+
+CODE32(task_ud, "task_ud_x: ud2\n nop" DONE "task_udh: mov $0x99, %ebx" DONE);
+LABEL(task_ud_x);
+LABEL(task_udh);
+CODE32(task_intn, "int $0x82\n nop" DONE "task_intnh: mov $0x99, %ebx" DONE);
+LABEL(task_intnh);
+TEST(task_rf, "a fault through a task gate leaves RF in the outgoing TSS, INT n does not (APM2 3.1.6)")
+{
+	struct guest *g = guest_with(M_PM32, task_ud);
+	struct stop s;
+
+	make_task(g, (u32)AT(task_ud, task_udh));
+	guest_gate(g, 6, SEL_TSS2, 0, 5, 0, 0);
+	s = run(g);
+	CHECK_STOP(s, ST_DONE);
+	CHECK_EQ(s.r.rbx & 0xff, 0x99);
+	CHECK_EQ(g32(g, G_TSS)[8], AT(task_ud, task_ud_x));
+	CHECK_EQ(g32(g, G_TSS)[9] & 0x10000, 0x10000);
+	guest_free(g);
+
+	g = guest_with(M_PM32, task_intn);
+	make_task(g, (u32)AT(task_intn, task_intnh));
+	guest_gate(g, 0x82, SEL_TSS2, 0, 5, 0, 0);
+	s = run(g);
+	CHECK_STOP(s, ST_DONE);
+	CHECK_EQ(s.r.rbx & 0xff, 0x99);
+	CHECK_EQ(g32(g, G_TSS)[9] & 0x10000, 0);
+	guest_free(g);
+}
