@@ -20,6 +20,7 @@
 	X(kvm_entry, 1, "rip {rip:x}") \
 	X(kvm_exit, 4, "reason {reason:exit} rip {rip:x} info {info1:x} {info2:x}") \
 	X(kvm_userspace_exit, 2, "reason {reason:user} ({errno:d})") \
+	X(standin_run, 0, "the VMM has called KVM_RUN") \
 	X(kvm_vcpu_wakeup, 1, "wait time {ns} ns") \
 	X(kvm_mmio, 4, "mmio {dir:mmio} len {len} gpa {gpa:x} val {val:x}") \
 	X(kvm_pio, 4, "pio_{dir:rw} at {port:x} size {size} count {count}") \

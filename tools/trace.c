@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "tools/standin.h"
+#include "tools/trace_exits.h"
 #include "tools/trace_spans.h"
 
 static volatile sig_atomic_t interrupted;
@@ -25,6 +26,7 @@ static void on_signal(int sig)
 struct session {
 	struct trace_reader rd;
 	struct spans *spans;
+	struct exits *exits;
 	FILE *text;
 	u64 records, last_ns;
 };
@@ -38,6 +40,7 @@ static void drain(struct session *s)
 
 		trace_text_line(s->text, s->rd.area, &r);
 		spans_record(s->spans, &r);
+		exits_record(s->exits, &r, ns);
 		s->records++;
 		if (ns > s->last_ns)
 			s->last_ns = ns;
@@ -177,7 +180,8 @@ static int trace_fn(const struct verb *v, int argc, char **argv)
 	s.text = create(base, ".txt");
 	json = create(base, ".json");
 	s.spans = json ? spans_begin(json, s.rd.area) : NULL;
-	if (!s.text || !s.spans) {
+	s.exits = exits_begin();
+	if (!s.text || !s.spans || !s.exits) {
 		status = 1 << 8;
 		goto out;
 	}
@@ -202,13 +206,17 @@ static int trace_fn(const struct verb *v, int argc, char **argv)
 	if (s.rd.lost)
 		fprintf(stderr, ", %llu lost (choose fewer with -e)", (unsigned long long)s.rd.lost);
 	fprintf(stderr, "; %s.txt, and %s.json for https://ui.perfetto.dev\n", base, base);
-	if (s.records)
+	if (s.records) {
+		exits_report(s.exits, stderr);
 		spans_report(s.spans, stderr);
+	}
 out:
 	written(s.text, base, "txt", &status);
 	written(json, base, "json", &status);
 	if (s.spans)
 		spans_free(s.spans);
+	if (s.exits)
+		exits_free(s.exits);
 	area_close(s.rd.area);
 	if (*path)
 		unlink(path);
@@ -219,7 +227,7 @@ const struct verb verb_trace = {
 	.name = "trace", .args = "[OPTION...] [--] PROGRAM [ARG...]",
 	.what = "events under KVM's names: BASE.txt as ftrace prints them, BASE.json for Perfetto", .fn = trace_fn,
 	.options = trace_options, .program = true,
-	.more = "At the end a table of interrupts by vector is printed. Exit status: the program's; 0 with\n"
+	.more = "At the end a table of exits by reason and one of interrupts by vector are printed. Exit status: the program's; 0 with\n"
 		"--pid; 1 a file could not be written or standin cannot start, 2 wrong usage.\n",
 	.example = "  standin trace -e 'kvm_*eoi*,kvm_apic*' -- qemu-system-x86_64 -accel kvm ...\n",
 };

@@ -476,6 +476,7 @@ static int __attribute__((noinline)) run_here(struct vcpu *v)
 
 	atomic_store_explicit(&p->signal_seen, 0, memory_order_relaxed);
 	vcpu_set_current(v);
+	vcpu_trace(standin_run, v);
 	/* One that came earlier has told nobody. */
 	if (unlikely(vcpu_signals_wait()))
 		atomic_store(&p->signal_seen, 1);

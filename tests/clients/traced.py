@@ -75,6 +75,14 @@ def trace(irqchip):
     return 'ok', f'{interrupts} interrupts', []
 
 
+def is_qemu(pid):
+    try:
+        with open(f'/proc/{pid}/comm') as f:
+            return f.read().startswith('qemu-system')
+    except OSError:
+        return False
+
+
 def stat():
     """Attach to a running QEMU: its VM, why acceleration is off, who did it."""
     name = 'stat'
@@ -83,8 +91,7 @@ def stat():
     def look(text):
         if 'Run /init' not in text or seen:
             return
-        seen['pid'] = subprocess.run(['pgrep', '-n', 'qemu-system-x86'], stdout=subprocess.PIPE,
-                                     text=True, check=False).stdout.strip()
+        seen['pid'] = next((str(p) for p in vm.children(os.getpid()) if is_qemu(p)), '0')
         seen['out'] = subprocess.run([os.path.join(vm.BUILD, 'standin'), 'stat', '-i', '0.2',
                                       seen['pid']], stdout=subprocess.PIPE, text=True,
                                      stderr=subprocess.STDOUT, check=False).stdout

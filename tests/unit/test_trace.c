@@ -5,6 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <errno.h>
+#include <linux/kvm.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +16,7 @@
 #include "irq/apicv.h"
 #include "svm/checks.h"
 #include "tools/trace_area.h"
+#include "tools/trace_exits.h"
 #include "tools/trace_spans.h"
 
 static struct trace_reader rd;
@@ -237,6 +240,65 @@ static void stuck_line(struct spans *s)
 	for (u32 i = 0; i < 20; i++)
 		feed(s, TRACE_kvm_msr, 0, 0, 0x10, 0, 0);
 	feed(s, TRACE_kvm_apic_accept_irq, -1, 0, 0x41, 0, 0);
+	for (u32 i = 0; i < 20; i++)
+		feed(s, TRACE_kvm_msr, 0, 0, 0x10, 0, 0);
+}
+
+static void power_off(struct spans *s)
+{
+	feed(s, TRACE_kvm_apic_accept_irq, -1, 0, 0x31, 0, 0);
+	feed(s, TRACE_kvm_inj_virq, 0, 0x31, 0, 0, 0);
+	feed(s, TRACE_kvm_eoi, 0, 0, 0x31, 0, 0);
+	feed(s, TRACE_kvm_apic_accept_irq, -1, 0, 0x41, 0, 0);
+	feed(s, TRACE_kvm_userspace_exit, 0, 8, 0, 0, 0);
+	for (u32 i = 0; i < 20; i++)
+		feed(s, TRACE_kvm_set_irq, -1, 10, 1, 0, 0);
+}
+
+static void what_a_vcpu_that_has_stopped_did_not_take_is_not_reported(void **state)
+{
+	u32 found;
+	char *table, *json = run(power_off, &found, &table);
+
+	assert_int_equal(found, 0);
+	assert_null(strstr(table, "not taken"));
+	free(json);
+	free(table);
+}
+
+static void exit_at(struct exits *e, u16 event, u64 us, s16 vcpu, u64 reason, s64 error)
+{
+	struct trace_record r = { .event = event, .vcpu = vcpu, .arg = { reason, (u64)error } };
+
+	exits_record(e, &r, us * 1000);
+}
+
+static void exits_are_counted_by_reason_with_the_time_in_the_vmm(void **state)
+{
+	struct exits *e = exits_begin();
+	size_t size;
+	char *table;
+	FILE *f = open_memstream(&table, &size);
+
+	exit_at(e, TRACE_standin_run, 1, 0, 0, 0);	/* began before the trace */
+	exit_at(e, TRACE_kvm_userspace_exit, 1000, 0, KVM_EXIT_IO, 0);
+	exit_at(e, TRACE_kvm_userspace_exit, 1100, 1, KVM_EXIT_MMIO, 0);
+	exit_at(e, TRACE_standin_run, 1500, 1, 0, 0);
+	exit_at(e, TRACE_standin_run, 3000, 0, 0, 0);
+	exit_at(e, TRACE_kvm_userspace_exit, 4000, 0, KVM_EXIT_IO, 0);
+	exit_at(e, TRACE_standin_run, 8000, 0, 0, 0);
+	exit_at(e, TRACE_kvm_userspace_exit, 9000, 0, KVM_EXIT_IO, -EINTR);
+	exit_at(e, TRACE_kvm_msr, 1000001, 0, 0, 0);
+	exits_report(e, f);
+	exits_free(e);
+	fclose(f);
+	assert_non_null(strstr(table, "KVM_EXIT_IO                               2  50.0          2        6.000"
+				      "     3000.000     4000.000"));
+	assert_non_null(strstr(table, "KVM_EXIT_MMIO                             1  25.0          1        0.400"
+				      "      400.000      400.000"));
+	assert_non_null(strstr(table, "(a signal)                                1"));
+	assert_non_null(strstr(table, "msr                                       1"));
+	free(table);
 }
 
 static void a_stuck_remote_irr_and_an_interrupt_never_taken_are_reported(void **state)
@@ -291,6 +353,8 @@ int main(void)
 		T(writers_on_many_threads_do_not_mix),
 		T(names_are_chosen_by_wildcards),
 		T(a_level_interrupt_is_a_span_until_the_ioapic_heard_of_its_eoi),
+		T(what_a_vcpu_that_has_stopped_did_not_take_is_not_reported),
+		T(exits_are_counted_by_reason_with_the_time_in_the_vmm),
 		T(a_stuck_remote_irr_and_an_interrupt_never_taken_are_reported),
 		T(a_storm_is_reported),
 	};

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * tools/trace_exits.h - a table of exits by reason: those that the VMM handled, with the time that it
+ * took from kvm_userspace_exit to standin_run, and those handled inside. One reader's thread.
+ */
+#ifndef TOOLS_TRACE_EXITS_H
+#define TOOLS_TRACE_EXITS_H
+
+#include <stdio.h>
+
+#include "tools/trace_area.h"
+
+struct exits;
+
+/* NULL: no memory. */
+struct exits *exits_begin(void);
+void exits_record(struct exits *e, const struct trace_record *r, u64 ns);
+void exits_report(const struct exits *e, FILE *f);
+void exits_free(struct exits *e);
+
+#endif
