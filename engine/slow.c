@@ -160,8 +160,8 @@ static int stack_insn(struct engine *e, const struct insn *in, bool *exit)
 		sp_set(c, c->gpr[R_RSP] + n + (in->opcode == 0xc2 ? (u16)in->imm : 0));
 		c->rip = v;
 		return CPU_OK;
-	default:
-		return CPU_EXIT;
+	default:	/* the table says that it is none of these */
+		return cpu_raise(c, EXC_UD);
 	}
 	if (r == CPU_OK)
 		insn_retire(c, in);

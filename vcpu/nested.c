@@ -68,7 +68,6 @@ static bool entered(struct cpu *c)
 	struct vcpu *v = c->owner;
 	struct svm *s = c->svm;
 
-	v->p->stuck = 0;
 	vcpu_count(v, nested_run);
 	vcpu_stat_set(v, guest_mode, 1);
 	if (v->lapic)
@@ -115,7 +114,6 @@ static void left(struct cpu *c, bool trap)
 	struct vcpu *v = c->owner;
 	struct vcpu_events *ev = &v->p->ev;
 
-	v->p->stuck = 0;
 	if (v->lapic)
 		apicv_set_nested(v->lapic, false);
 	vcpu_stat_set(v, guest_mode, 0);

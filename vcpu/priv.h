@@ -167,8 +167,6 @@ struct vcpu_priv {
 	bool user_pdptes;	/* KVM_SET_SREGS2 gave them: do not load them from memory */
 	bool ran;		/* has entered the guest once */
 	bool enforce_pv;	/* KVM_CAP_ENFORCE_PV_FEATURE_CPUID */
-	u8 stuck;		/* exits in a row without a reason */
-	u64 stuck_rip;
 	u64 cr8;		/* without LAPIC */
 	u64 apic_base;		/* without LAPIC */
 	u32 tsc_khz;

@@ -156,28 +156,23 @@ static int fault(struct vcpu *v)
 	return RUN_AGAIN;
 }
 
-/* A callback made the engine leave: an exit is prepared, or there is other work. */
+/*
+ * A callback made the engine leave: it has prepared an exit, or left writes to devices to be shown,
+ * or there is work that the loop looks for (a request, a halt, another guest mode), or the engine
+ * wants the same again after a flush. What nobody can execute is none of these: it is a fault,
+ * ENGINE_UNBACKED, or an exit that whoever found out has prepared.
+ */
 static int left(struct vcpu *v)
 {
 	struct vcpu_priv *p = v->p;
 
 	if (p->user_exit) {
 		p->user_exit = false;
-		p->stuck = 0;
 		return RUN_EXIT;
 	}
 	if (p->mmio.written < p->mmio.writes)
 		return mmio_emit_write(v);
-	if (!runnable(v) || atomic_load(&v->requests) || v->c->rip != p->stuck_rip) {
-		p->stuck_rip = v->c->rip;
-		p->stuck = 0;
-		return RUN_AGAIN;
-	}
-	/* Nobody could execute this instruction: say so instead of spinning. */
-	if (++p->stuck < 16)
-		return RUN_AGAIN;
-	p->stuck = 0;
-	return exit_internal_error(v, KVM_INTERNAL_ERROR_EMULATION);
+	return RUN_AGAIN;
 }
 
 static void trace_exit(struct vcpu *v, enum engine_exit why)
@@ -244,13 +239,11 @@ int vcpu_enter(struct vcpu *v, bool replay)
 			r = stepped(v, true);
 		break;
 	case ENGINE_STEP:
-		p->stuck = 0;
 		r = RUN_AGAIN;
 		if (unlikely(tf || debug || c->debug_note))
 			r = stepped(v, tf);
 		break;
 	case ENGINE_FAULT:
-		p->stuck = 0;
 		/* What did not retire has hit nothing. */
 		c->watch_hit = held;
 		r = fault(v);
