@@ -85,10 +85,10 @@ static int map_twice(u8 *rx, u8 *rw, u64 size)
 	return 0;
 }
 
-static int map(struct engine *e, const struct layout *l)
+static int map(struct engine *e, const struct layout *l, void *near)
 {
 	struct code_mem *m = &e->mem;
-	u8 *base = reserve(NULL, l->total, MAP_PRIVATE), *data;
+	u8 *base = reserve(near, l->total, MAP_PRIVATE), *data;
 	int err;
 
 	if (!base)
@@ -123,7 +123,7 @@ static u64 wanted_size(void)
 	return size >= CODE_MEM_MIN && size < CODE_MEM_SIZE ? size : CODE_MEM_SIZE;
 }
 
-int codemem_init(struct engine *e)
+int codemem_init(struct engine *e, void *near)
 {
 	u64 size = wanted_size(), most = ~0ull;
 	struct rlimit limit;
@@ -136,7 +136,7 @@ int codemem_init(struct engine *e)
 	for (;;) {
 		l = layout_of(size);
 		if (l.total <= most || size <= CODE_MEM_SMALL) {
-			err = map(e, &l);
+			err = map(e, &l, near);
 			if (!err || size <= CODE_MEM_SMALL)
 				return err;
 		}

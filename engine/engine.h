@@ -20,8 +20,11 @@ struct fetch_page {
 };
 
 /* Allocate a zeroed struct cpu (below 2 GiB) with its engine. NULL + errno. */
-struct cpu *engine_cpu_create(void);
+/* `near`: where its reservation should be, if it is free there; NULL: anywhere. */
+struct cpu *engine_cpu_create(void *near);
 void engine_cpu_destroy(struct cpu *c);
+/* Is any of its memory in [at, at + bytes)? */
+bool engine_cpu_within(const struct cpu *c, const void *at, u64 bytes);
 
 /* Process-wide, idempotent: host feature checks. 0, or -ENOTSUP. */
 int engine_init(void);

@@ -458,8 +458,8 @@ static inline u64 flags_image(u64 rflags)
 }
 
 /* codemem.c */
-/* The reservation. 0 or -errno. */
-int codemem_init(struct engine *e);
+/* The reservation, at `near` if that is free. 0 or -errno. */
+int codemem_init(struct engine *e, void *near);
 void codemem_destroy(struct engine *e);
 /* Zeroed pages of it, for as long as there is an engine: NULL when it has been laid out too small. */
 void *pool_take(struct engine *e, size_t bytes);

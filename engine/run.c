@@ -49,7 +49,7 @@ static void *low_alloc(size_t size)
 	return NULL;
 }
 
-struct cpu *engine_cpu_create(void)
+struct cpu *engine_cpu_create(void *near)
 {
 	/* A hundred vCPUs can have as much as they like; where there are a thousand, all must fit. */
 	bool small = low_hint < LOW_AMPLE;
@@ -73,7 +73,7 @@ struct cpu *engine_cpu_create(void)
 	e->max1 = option_given(OPT_UNIT);
 	e->no_group = option_given(OPT_GROUP);
 	e->move_eager = option_given(OPT_MOVE);
-	err = codemem_init(e);
+	err = codemem_init(e, near);
 	if (!err)
 		err = translator_init(e);
 	if (!err)
@@ -98,6 +98,19 @@ void engine_cpu_destroy(struct cpu *c)
 	cache_destroy(e);
 	codemem_destroy(e);
 	munmap(c, e->map_bytes);
+}
+
+static bool within(const void *a, u64 n, const void *b, u64 m)
+{
+	return (u64)a < (u64)b + m && (u64)b < (u64)a + n;
+}
+
+bool engine_cpu_within(const struct cpu *c, const void *at, u64 bytes)
+{
+	const struct engine *e = c->engine;
+
+	return within(c, e->map_bytes, at, bytes) ||
+	       within(e->mem.reserved, e->mem.reserved_bytes, at, bytes);
 }
 
 int engine_init(void)

@@ -66,7 +66,7 @@ int vcpu_create(struct vcpu **out, u32 id, u32 index, int run_fd, void *vm,
 		r = -ENOMEM;
 		goto fail;
 	}
-	v->c = engine_cpu_create();
+	v->c = engine_cpu_create(cfg->place);
 	if (!v->c) {
 		r = errno ? -errno : -ENOMEM;
 		goto fail;
@@ -115,6 +115,11 @@ void vcpu_attach_lapic(struct vcpu *v, struct lapic *lapic)
 {
 	v->lapic = lapic;
 	cpuid_update_dynamic(v);
+}
+
+bool vcpu_within(const struct vcpu *v, const void *hva, u64 bytes)
+{
+	return engine_cpu_within(v->c, hva, bytes);
 }
 
 void vcpu_destroy(struct vcpu *v)

@@ -88,6 +88,7 @@ struct vcpu_tsc_sync {
 /* VM-wide settings a vCPU reads; owned by vm/, which changes the atomic ones at any time and the
  * others before there are vCPUs. */
 struct vcpu_vm_config {
+	void *place;			/* where a vCPU that is made now should be; vm.lock */
 	_Atomic u64 disabled_quirks;
 	_Atomic u64 disabled_exits;	/* KVM_X86_DISABLE_EXITS_* */
 	_Atomic u32 user_space_msr_mask;
@@ -142,6 +143,8 @@ int vcpu_create(struct vcpu **out, u32 id, u32 index, int run_fd, void *vm,
 /* For a LAPIC that needs the vCPU first; before the vCPU runs. */
 void vcpu_attach_lapic(struct vcpu *v, struct lapic *lapic);
 void vcpu_destroy(struct vcpu *v);
+/* Is any of its engine's memory in [hva, hva + bytes)? */
+bool vcpu_within(const struct vcpu *v, const void *hva, u64 bytes);
 
 /* -- cross-thread (any thread) -- */
 void vcpu_request(struct vcpu *v, enum vcpu_request r);	/* set + kick + wake from block */

@@ -171,6 +171,51 @@ int vm_vcpu_check(struct vm *vm, unsigned long id)
 	return vm_find_vcpu(vm, (u32)id) ? -EEXIST : 0;
 }
 
+/* NULL: v is outside all slots. Else: where the lowest of them begins. */
+static u8 *in_a_slot(struct vm *vm, const struct vcpu *v)
+{
+	u8 *lowest = NULL;
+	const struct phys_map *m;
+	bool inside = false;
+
+	pthread_rwlock_rdlock(&vm->slots_lock);
+	m = atomic_load(&vm->phys.map);
+	for (u32 i = 0; i < m->n; i++) {
+		inside |= vcpu_within(v, m->slot[i].hva, m->slot[i].size);
+		if (!lowest || m->slot[i].hva < lowest)
+			lowest = m->slot[i].hva;
+	}
+	pthread_rwlock_unlock(&vm->slots_lock);
+	return inside ? lowest : NULL;
+}
+
+/*
+ * The kernel chooses where a vCPU's memory is: maybe in a hole that the VMM has unmapped inside a
+ * slot, where the guest would see it. Then it is made again, below the slots.
+ */
+static int make_outside_slots(struct vm *vm, u32 id, u32 index, int run_fd, struct vcpu **out)
+{
+	const u64 step = 1ull << 30;
+	u8 *lowest;
+	int r;
+
+	vm->cfg.place = NULL;
+	for (u64 i = 1; i <= 64; i++) {
+		r = vcpu_create(out, id, index, run_fd, vm, &vm_bus_ops, &vm->cfg, &vm->phys, NULL);
+		if (r)
+			return r;
+		lowest = in_a_slot(vm, *out);
+		if (!lowest)
+			return 0;
+		vcpu_destroy(*out);
+		*out = NULL;
+		if ((u64)(uintptr_t)lowest <= i * step)
+			break;
+		vm->cfg.place = lowest - i * step;
+	}
+	return -ENOMEM;
+}
+
 /* vm.lock held, vm_vcpu_check() passed. */
 int vm_vcpu_create(struct vm *vm, u32 id, int run_fd, struct vm_vcpu **out)
 {
@@ -190,7 +235,7 @@ int vm_vcpu_create(struct vm *vm, u32 id, int run_fd, struct vm_vcpu **out)
 	if (r)
 		goto fail;
 	vm->cfg.bsp_id = vm->bsp_id;
-	r = vcpu_create(&v, id, index, run_fd, vm, &vm_bus_ops, &vm->cfg, &vm->phys, NULL);
+	r = make_outside_slots(vm, id, index, run_fd, &v);
 	if (r)
 		goto fail;
 	vv->v = v;

@@ -80,6 +80,46 @@ TEST(no_mappings, "while the guest runs nothing is mapped, however much is trans
 	guest_free(g);
 }
 
+/* Whatever is mapped executable in [at, at + bytes). */
+static int executable_within(const u8 *at, u64 bytes)
+{
+	FILE *f = fopen("/proc/self/maps", "r");
+	unsigned long lo, hi;
+	char line[512], x;
+	int n = 0;
+
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "%lx-%lx %*c%*c%c", &lo, &hi, &x) == 3 && x == 'x')
+			n += lo < (unsigned long)at + bytes && hi > (unsigned long)at;
+	if (f)
+		fclose(f);
+	return n;
+}
+
+TEST(hole, "a vCPU that is made while a slot has a hole does not have its memory in there")
+{
+	const u64 size = 4ull << 30, hole = 3ull << 30;
+	struct guest *g = guest_new(M_LONG);
+	struct kvm_userspace_memory_region slot = {
+		.slot = 5, .guest_phys_addr = 1ull << 32, .memory_size = size,
+	};
+	u8 *p = mmap(NULL, size, PROT_READ | PROT_WRITE,
+		     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	if (p == MAP_FAILED)
+		test_skip("4 GiB of addresses");
+	slot.userspace_addr = (uintptr_t)p;
+	CHECK_EQ(ioctl(g->vm, KVM_SET_USER_MEMORY_REGION, &slot), 0);
+	munmap(p + (1 << 29), hole);
+	for (int i = 0; i < 3; i++)
+		guest_add_cpu(g);
+	CHECK_EQ(executable_within(p + (1 << 29), hole), 0);
+	guest_load(g, G_CODE, large);
+	fill_code(g);
+	runs_large(&g->cpu[3]);
+	guest_free(g);
+}
+
 TEST(locked, "mlockall(MCL_FUTURE) does not make each vCPU lock all its address space")
 {
 	struct guest *g = guest_with(M_LONG, large);

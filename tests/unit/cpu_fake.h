@@ -107,7 +107,7 @@ static const struct cpu_hooks fake_hooks = {
 static struct cpu *fake_cpu(void)
 {
 	/* With its engine: a change of paging or of a mode tells the engine too. */
-	struct cpu *c = engine_cpu_create();
+	struct cpu *c = engine_cpu_create(NULL);
 
 	if (!c)
 		fail_msg("engine_cpu_create: %s", strerror(errno));

@@ -135,7 +135,7 @@ static void test_same_as_afresh(void **state)
 		MODE_SIZE32 | MODE_FLAT | MODE_SS32 | MODE_X87 | MODE_SSE,
 		MODE_SIZE16 | MODE_CSBASE,
 	};
-	struct cpu *c = engine_cpu_create();
+	struct cpu *c = engine_cpu_create(NULL);
 
 	assert_non_null(c);
 	c->ops = &ops;

@@ -132,7 +132,7 @@ static void own_signals(void)
 static struct cpu *cpu64(void)
 {
 	own_signals();
-	struct cpu *c = engine_cpu_create();
+	struct cpu *c = engine_cpu_create(NULL);
 
 	assert_non_null(c);
 	memset(mem, 0, MEM_SIZE);
