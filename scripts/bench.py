@@ -231,6 +231,7 @@ ABI_TEXT = {
     'memory': 'memory of the process grew by',
     'out': 'KVM_RUN round trip: OUT',
     'mmio': 'KVM_RUN round trip: MMIO read',
+    'kick': 'a signal with a handler ends KVM_RUN',
     'nothing': 'empty loop (one iteration)',
     'cpuid': 'CPUID',
     'eoi': 'LAPIC EOI',

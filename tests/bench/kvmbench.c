@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/kvm.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -242,6 +243,53 @@ static void round_trips(const char *name, const char *code, const char *end, uns
 	run->immediate_exit = 0;
 }
 
+static void leave(int sig)
+{
+	(void)sig;
+	run->immediate_exit = 1;
+}
+
+static int by_size(const void *a, const void *b)
+{
+	const double *x = a, *y = b;
+
+	return *x < *y ? -1 : *x > *y;
+}
+
+/*
+ * How a VMM gets a vCPU out of KVM_RUN: a signal with a handler. The guest spins; from the time that
+ * a timer was set for until KVM_RUN has returned, the median.
+ */
+static void kick(long n)
+{
+	struct sigevent e = { .sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGUSR1 };
+	const struct itimerspec soon = { .it_value.tv_nsec = 60000 };
+	struct sigaction a = { .sa_handler = leave };
+	timer_t timer;
+	double *t;
+
+	if (only && strcmp(only, "kick"))
+		return;
+	t = calloc(n, sizeof(*t));
+	e._sigev_un._tid = gettid();
+	if (!t || sigaction(SIGUSR1, &a, NULL) || timer_create(CLOCK_MONOTONIC, &e, &timer))
+		die("kick");
+	start(guest_nothing, guest_nothing_end, NULL, NULL, -1, 0, -1);
+	for (long i = 0; i < n; i++) {
+		run->immediate_exit = 0;
+		t[i] = now_ns() + 60000;
+		timer_settime(timer, 0, &soon, NULL);
+		if (ioctl(vcpu, KVM_RUN, 0) != -1 || errno != EINTR)
+			die("KVM_RUN with a signal");
+		t[i] = now_ns() - t[i];
+	}
+	run->immediate_exit = 0;
+	qsort(t, n, sizeof(*t), by_size);
+	printf("kick %.0f\n", t[n / 2]);
+	timer_delete(timer);
+	free(t);
+}
+
 /* The guest loops n times, then exits once. */
 static double loop(const char *name, const char *code, const char *end, const char *handler,
 		   const char *handler_end, int vector, int user, long n)
@@ -314,6 +362,7 @@ int main(int argc, char **argv)
 
 	round_trips("out", guest_out, guest_out_end, KVM_EXIT_IO, n);
 	round_trips("mmio", guest_mmio, guest_mmio_end, KVM_EXIT_MMIO, n);
+	kick(n / 10);
 	set_msrs();
 	LOOP(nothing, n * 100);
 	LOOP(cpuid, n);
