@@ -317,6 +317,17 @@ static int confine(void)
 	       syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &p);
 }
 
+/* QEMU asks so, before anything of KVM's. */
+static void asking_for_seccomp_changes_nothing(void **state)
+{
+	assert_int_equal(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 1, NULL), -1);
+	assert_int_equal(errno, EFAULT);
+	assert_int_equal(syscall(SYS_prctl, PR_SET_SECCOMP, SECCOMP_MODE_FILTER, NULL), -1);
+	assert_int_equal(errno, EFAULT);
+	assert_int_equal(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, (void *)16), -1);
+	assert_int_equal(errno, EFAULT);
+}
+
 static void a_confined_program_runs_guests(void **state)
 {
 	int status;
@@ -347,6 +358,7 @@ static void a_confined_program_runs_guests(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(asking_for_seccomp_changes_nothing),	/* first: no handler is ours */
 		cmocka_unit_test(sigaction_shows_the_programs_own),
 		cmocka_unit_test(a_handler_on_its_own_stack_ends_kvm_run),
 		cmocka_unit_test(an_ignored_signal_ends_nothing),
