@@ -146,7 +146,7 @@ long signal_action(struct door_thread *t, const u64 a[6]);
 long signal_stack(struct door_thread *t, const struct kucontext *uc, const u64 a[6]);
 long signal_mask(struct door_thread *t, struct kucontext *uc, const u64 a[6]);
 void signal_engine_started(void);
-void signal_before_exec(bool undo);
+void signal_around_exec(const struct door_thread *t, bool undo);
 /* Called by the entry stub for every signal. fs: what FS was. */
 u64 door_signal(int sig, siginfo_t *info, void *uc, u64 fs, struct door_thread *t);
 void signals_block(u64 *old);

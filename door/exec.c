@@ -199,9 +199,9 @@ static long with_words(struct door_thread *t, int dir, u64 user, u64 uargv, u64 
 		return r;
 	env = get_words(uenv, MAX_SETTINGS + 2, &r);
 	if (env) {
-		signal_before_exec(false);
+		signal_around_exec(t, false);
 		r = run(t, dir, path, flags, argv, env);
-		signal_before_exec(true);
+		signal_around_exec(t, true);
 		free(env);
 	}
 	free(argv);

@@ -259,6 +259,11 @@ static long put_link(u64 out, u64 size)
 	return user_put(user_ptr(out), program_path, n) ? -EFAULT : (long)n;
 }
 
+long shim_raw_syscall2(long nr, long a, long b)
+{
+	return RAW(nr, a, b);
+}
+
 /* The call with the program's own path for /proc/self/exe at argument i. */
 static long with_exe(struct door_thread *t, long nr, const u64 a[6], int i)
 {
@@ -289,6 +294,24 @@ static long about_node(long nr, const u64 a[6])
 	return -EINVAL;		/* readlink: it is none */
 }
 
+/* Calls that change or ask for what the node has none of. Where there is a node, the program's own
+ * for one, the kernel has done it; where there is none, or it may not be made, it is as if. */
+static long manner(struct door_thread *t, long nr, const u64 a[6])
+{
+	bool at = nr == SYS_mknodat || nr == SYS_fchmodat || nr == SYS_fchownat;
+	bool make = nr == SYS_mknod || nr == SYS_mknodat;
+	long r = door_pass_call(t, nr, a);
+	char path[DOOR_PATH];
+
+	if (r != -ENOENT && !(make && (r == -EPERM || r == -EROFS || r == -EACCES)))
+		return r;
+	if (user_path(path, a[at]) || !is_node(at ? (int)a[0] : AT_FDCWD, path))
+		return r;
+	if (make && (!S_ISCHR((mode_t)a[at + 1]) || a[at + 2] != makedev(10, 232)))
+		return r;
+	return nr == SYS_getxattr || nr == SYS_lgetxattr ? -ENODATA : 0;
+}
+
 long file_call(struct door_thread *t, long nr, const u64 a[6])
 {
 	bool at = false;
@@ -306,6 +329,20 @@ long file_call(struct door_thread *t, long nr, const u64 a[6])
 		return do_open(t, nr, a, (int)a[0], a[1], (int)a[2]);
 	case SYS_openat2:
 		return do_openat2(t, a);
+	case SYS_mknod:
+	case SYS_mknodat:
+	case SYS_chmod:
+	case SYS_fchmodat:
+	case SYS_chown:
+	case SYS_lchown:
+	case SYS_fchownat:
+	case SYS_getxattr:
+	case SYS_lgetxattr:
+	case SYS_setxattr:
+	case SYS_lsetxattr:
+	case SYS_listxattr:
+	case SYS_llistxattr:
+		return manner(t, nr, a);
 	case SYS_fstat:
 		return is_system_fd((int)a[0]) ? put_stat(a[1]) : door_pass_call(t, nr, a);
 	case SYS_newfstatat:

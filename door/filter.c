@@ -30,7 +30,8 @@ _Atomic bool filter_program_has;
 #define ALWAYS(X) \
 	X(open) X(creat) X(openat) X(openat2) \
 	X(stat) X(lstat) X(newfstatat) X(statx) X(access) X(faccessat) X(faccessat2) \
-	X(readlink) X(readlinkat) \
+	X(readlink) X(readlinkat) X(mknod) X(mknodat) X(chmod) X(fchmodat) X(chown) X(lchown) \
+	X(fchownat) X(getxattr) X(lgetxattr) X(setxattr) X(lsetxattr) X(listxattr) X(llistxattr) \
 	X(rt_sigaction) X(rt_sigprocmask) X(sigaltstack) \
 	X(clone) X(clone3) X(fork) X(vfork) X(exit) X(execve) X(execveat) X(seccomp)
 /* From the first descriptor of ours on, or before the first filter of the program's: given to all

@@ -26,6 +26,7 @@
 #include "door/door.h"
 #include "door/launch.h"
 #include "door/zydis.h"
+#include "shim/shim.h"
 
 #ifndef HWCAP2_FSGSBASE
 #define HWCAP2_FSGSBASE (1 << 1)
@@ -35,8 +36,21 @@ enum { OURS = 4 };
 
 static char self[PATH_MAX];
 
+static char *const *program_argv;
+
+/* The program runs without us, or fails as it would have. */
 static _Noreturn void fail(const char *name, const char *what, int r)
 {
+	const char *where = program_argv[-(int)OURS + 1];
+
+	if (r != -ENOENT && r != -ENOEXEC && r != -EACCES)
+		fprintf(stderr, "standin: %s: %s%s%s: it runs without standin\n", name, what,
+			*what ? ": " : "", strerror(-r));
+	if (where[0] == '@')
+		execveat(atoi(where + 1), "", program_argv, environ, AT_EMPTY_PATH);
+	else
+		execve(where, program_argv, environ);
+	r = errno == ENOEXEC ? r : -errno;
 	fprintf(stderr, "standin: %s: %s%s%s\n", name, what, *what ? ": " : "", strerror(-r));
 	_exit(r == -ENOENT ? 127 : 126);
 }
@@ -172,6 +186,7 @@ int main(int argc, char **argv, char **envp)
 		return 1;
 	}
 	name = argv[2];
+	program_argv = argv + OURS;
 	door_has_fsgsbase = getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE;
 	log_init();
 	handle_init();
@@ -202,6 +217,7 @@ int main(int argc, char **argv, char **envp)
 	start(door_pass_init(), name, "memory");
 	start(signals_init(), name, "signals");
 	give_up_registrations();
+	shim_cpuid_init();
 	start(filter_install(program.base, program.end - 1), name, "seccomp");
 	argv[OURS - 1] = (char *)(uintptr_t)(argc - OURS);
 	door_start(interp ? loader.entry : program.entry, (u64)(uintptr_t)(argv + OURS - 1), 0);

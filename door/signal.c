@@ -19,7 +19,7 @@
 
 #include "abi/abi.h"
 #include "base/log.h"
-#include "base/siginfo.h"
+#include "shim/shim.h"
 
 #define SIGNALS 65
 #define SA_RESTORER_BIT 0x04000000u
@@ -36,7 +36,8 @@ static struct {
 static pthread_mutex_t action_lock = PTHREAD_MUTEX_INITIALIZER;
 static _Atomic bool engine_started;
 
-static const u64 forced = FAULT_BITS | SIGBIT(SIGSYS);
+/* Our stub takes them whatever the program has set. Grows only; action_lock. */
+static _Atomic u64 forced = FAULT_BITS | SIGBIT(SIGSYS);
 
 static long kernel_action(int sig, const struct ksigaction *new, struct ksigaction *old)
 {
@@ -107,9 +108,48 @@ static struct ksigaction real_of(int sig, const struct ksigaction *view)
 	return k;
 }
 
-int signals_init(void)
+/* abi_set_signals_prepare() */
+static void force(u64 set)
 {
 	struct ksigaction k;
+	u64 mask;
+
+	signals_block(&mask);
+	pthread_mutex_lock(&action_lock);
+	atomic_fetch_or(&forced, set & ~(SIGBIT(SIGKILL) | SIGBIT(SIGSTOP)));
+	for (int sig = 1; sig < SIGNALS; sig++) {
+		if (!(set & forced & SIGBIT(sig)))
+			continue;
+		view_get(sig, &k);
+		k = real_of(sig, &k);
+		if (kernel_action(sig, &k, NULL))
+			log_error("signal %d cannot be taken over", sig);
+	}
+	pthread_mutex_unlock(&action_lock);
+	signals_restore(&mask);
+}
+
+/* fork() of our libc: the child has the lock free. */
+static void lock_actions(void)
+{
+	pthread_mutex_lock(&action_lock);
+}
+
+static void unlock_actions(void)
+{
+	pthread_mutex_unlock(&action_lock);
+}
+
+void shim_signals_take(int sig)
+{
+	/* SIGSEGV is always ours. */
+}
+
+int signals_init(void)
+{
+	const u64 sys = SIGBIT(SIGSYS);
+	struct ksigaction k;
+	u64 mask = 0;
 
 	for (int sig = 1; sig < SIGNALS; sig++) {
 		if (kernel_action(sig, NULL, &k))
@@ -121,7 +161,11 @@ int signals_init(void)
 		if (kernel_action(sig, &k, NULL))
 			return -EINVAL;
 	}
-	return 0;
+	/* What the program inherits as blocked. */
+	RAW(SYS_rt_sigprocmask, SIG_UNBLOCK, &sys, &mask, 8);
+	thread_main()->unblocked = mask & sys;
+	abi_set_signals_prepare(force);
+	return pthread_atfork(lock_actions, unlock_actions, unlock_actions) ? -ENOMEM : 0;
 }
 
 void signal_engine_started(void)
@@ -129,10 +173,13 @@ void signal_engine_started(void)
 	atomic_store(&engine_started, true);
 }
 
-/* An ignored signal stays so across exec; a handler becomes the default. */
-void signal_before_exec(bool undo)
+/* An ignored signal stays so across exec; a handler becomes the default. And so does what is
+ * blocked. */
+void signal_around_exec(const struct door_thread *t, bool undo)
 {
 	const struct ksigaction ign = { .handler = 1 };
+
+	RAW(SYS_rt_sigprocmask, undo ? SIG_UNBLOCK : SIG_BLOCK, &t->unblocked, NULL, 8);
 
 	for (int sig = 1; sig < SIGNALS; sig++) {
 		struct ksigaction a;
@@ -403,7 +450,11 @@ u64 door_signal(int sig, siginfo_t *info, void *context, u64 fs, struct door_thr
 			return fs;
 		}
 	}
-	if (SIGBIT(sig) & FAULT_BITS && in && siginfo_is_fault(sig, info)) {
+	if (shim_cpuid_fault(sig, info, context)) {
+		errno = saved;
+		return fs;
+	}
+	if (SIGBIT(sig) & FAULT_BITS && in) {
 		if (((sig == SIGSEGV || sig == SIGBUS) && user_fault(uc)) ||
 		    (atomic_load_explicit(&engine_started, memory_order_relaxed) &&
 		     abi_fault(sig, info, uc))) {

@@ -38,6 +38,17 @@ int __real_pthread_join(pthread_t p, void **ret);
 int __wrap_pthread_join(pthread_t p, void **ret);
 pid_t __wrap__Fork(void);
 
+/* fork() of our libc, by whatever thread. */
+static void lock_threads(void)
+{
+	pthread_mutex_lock(&thread_lock);
+}
+
+static void unlock_threads(void)
+{
+	pthread_mutex_unlock(&thread_lock);
+}
+
 struct door_thread *thread_main(void)
 {
 	return main_thread;
@@ -96,7 +107,9 @@ int threads_init(void)
 	main_thread->fs = door_get_fs();
 	main_thread->alt.ss_flags = SS_DISABLE;
 	s = stack_of(main_thread);
-	return sigaltstack(&s, NULL) ? -errno : 0;
+	if (sigaltstack(&s, NULL))
+		return -errno;
+	return -pthread_atfork(lock_threads, unlock_threads, unlock_threads);
 }
 
 /* -- threads of our own: they run in regions too, so that a fault there finds its way -- */
