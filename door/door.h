@@ -161,6 +161,8 @@ enum { DOOR_PATH = 4096 };
 long file_call(struct door_thread *t, long nr, const u64 a[6]);
 /* program: what /proc/self/exe is to say, NULL: the kernel says it right. */
 void file_init(const char *program);
+/* path, or what it is to mean where it is /proc/self/exe. */
+const char *file_program_of(const char *path);
 /* 0 or -errno: a path of the program's memory. */
 int user_path(char out[DOOR_PATH], u64 user);
 

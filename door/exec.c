@@ -200,7 +200,7 @@ static long with_words(struct door_thread *t, int dir, u64 user, u64 uargv, u64 
 	env = get_words(uenv, MAX_SETTINGS + 2, &r);
 	if (env) {
 		signal_around_exec(t, false);
-		r = run(t, dir, path, flags, argv, env);
+		r = run(t, dir, file_program_of(path), flags, argv, env);
 		signal_around_exec(t, true);
 		free(env);
 	}

@@ -100,6 +100,11 @@ static bool is_own_exe(const char *path)
 	return !strcmp(path, own);
 }
 
+const char *file_program_of(const char *path)
+{
+	return is_own_exe(path) ? program_path : path;
+}
+
 static bool is_system_fd(int fd)
 {
 	struct handle *h = handle_any() ? handle_peek(fd) : NULL;

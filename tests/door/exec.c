@@ -27,6 +27,17 @@ int main(int argc, char **argv)
 {
 	pid_t p;
 
+	if (argc == 1) {
+		printf("%s\n", argv[0]);
+		return 0;
+	}
+	say("self");
+	p = fork();
+	if (!p) {
+		execl("/proc/self/exe", "itself", NULL);
+		_exit(9);
+	}
+	done(p);
 	say("fork");
 	p = fork();
 	if (!p) {
