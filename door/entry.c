@@ -290,16 +290,15 @@ long door_pass_call(struct door_thread *t, long nr, const u64 a[6])
 
 long door_pass_now(struct door_thread *t, long nr, const u64 a[6])
 {
-	u32 held = t->held;
+	u32 held = 0;
 	long r;
 
 	do {
-		t->held = 0;
+		held |= atomic_exchange(&t->held, 0);
 		r = door_pass_call(t, nr, a);
-		held |= t->held;
 	} while (r == DOOR_RESTART);
 	if (held)
-		t->held = 1;
+		atomic_store(&t->held, 1);
 	return r;
 }
 

@@ -108,7 +108,12 @@ static struct ksigaction real_of(int sig, const struct ksigaction *view)
 	return k;
 }
 
-/* abi_set_signals_prepare() */
+/* abi_set_signal_hooks() */
+static void mask_restored(u64 mask)
+{
+	/* What is held is blocked again when it comes again. */
+}
+
 static void force(u64 set)
 {
 	struct ksigaction k;
@@ -164,7 +169,7 @@ int signals_init(void)
 	/* What the program inherits as blocked. */
 	RAW(SYS_rt_sigprocmask, SIG_UNBLOCK, &sys, &mask, 8);
 	thread_main()->unblocked = mask & sys;
-	abi_set_signals_prepare(force);
+	abi_set_signal_hooks(force, mask_restored);
 	return pthread_atfork(lock_actions, unlock_actions, unlock_actions) ? -ENOMEM : 0;
 }
 
@@ -347,7 +352,7 @@ static void hold(struct door_thread *t, int sig, siginfo_t *info, struct kuconte
 	RAW(SYS_rt_sigprocmask, SIG_BLOCK, &one, NULL, 8);
 	uc->sigmask |= one;
 	send_self(sig, info);
-	t->held = 1;
+	atomic_store(&t->held, 1);
 	if (door_pass_unstarted((u64)uc->gregs[REG_RIP], &again))
 		uc->gregs[REG_RIP] = (greg_t)again;
 }
@@ -415,8 +420,8 @@ static u64 trap(struct door_thread *t, struct kucontext *uc, u64 fs)
 	if (unlikely(uc->sigmask & FAULT_BITS))
 		RAW(SYS_rt_sigprocmask, SIG_UNBLOCK, &faults, NULL, 8);
 	r = door_call(t, uc, &fs);
-	/* Not at the start: one that came on the way here is to be seen. */
-	t->held = 0;
+	/* From here on nothing looks; what comes now costs the next call one more attempt. */
+	atomic_store(&t->held, 0);
 	if (unlikely(r == DOOR_RESTART)) {
 		uc->gregs[REG_RIP] -= 2;
 		uc->gregs[REG_RAX] = nr;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tests/door/jail.c - what Firecracker's jailer does: a root of its own in which nothing of ours is,
- * all descriptors closed, a node that it makes itself or may not make, no privileges, no
+ * tests/door/jail.c - what Firecracker's jailer does: a root of its own in which nothing of ours
+ * is, all descriptors closed, a node that it makes itself or may not make, no privileges, no
  * environment; then the program.
  *
  *	jail chroot|pivot FOLDER PROGRAM
