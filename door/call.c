@@ -48,6 +48,7 @@ long door_call(struct door_thread *t, struct kucontext *uc, u64 *fs)
 	case SYS_dup3:
 	case SYS_fcntl:
 	case SYS_fstat:
+	case SYS_write:
 	case SYS_sendmsg:
 	case SYS_sendmmsg:
 		return fd_call(t, nr, a);

@@ -79,6 +79,7 @@ enum {
 struct door_thread {
 	u64 fs;			/* of our libc on this thread */
 	stack_t alt;		/* the program's signal stack, as it set it */
+	stack_t disarmed;	/* the same while a handler runs (SS_AUTODISARM) */
 	u64 unblocked;		/* signals it has blocked, but the kernel does not know */
 	_Atomic u32 held;	/* a signal waits for the end of this trap */
 	u32 trapped;		/* door_pass(): a filter of the program's answered with a trap */
@@ -106,7 +107,8 @@ static inline bool inside(const struct door_thread *t, const struct kucontext *u
 }
 
 /* -- entry.c: what has to be assembly -- */
-extern const char door_signal_entry[], door_signal_entry_slow[], door_restorer[];
+extern const char door_signal_entry[], door_signal_entry_slow[], door_restorer[],
+	door_rearm[];
 extern bool door_has_fsgsbase;	/* set before the first signal */
 u64 door_get_fs(void);
 /* Leave for the program: at rip with this stack pointer, registers as after exec. */

@@ -95,6 +95,16 @@ __asm__(
 	"	syscall\n"
 	".size door_restorer, . - door_restorer\n"
 
+	/* The return of a handler whose signal stack was disarmed: SIGILL tells us. */
+	".globl door_rearm\n"
+	".hidden door_rearm\n"
+	".type door_rearm, @function\n"
+	"door_rearm:\n"
+	"	ud2\n"
+	"	mov $15, %eax\n"
+	"	syscall\n"
+	".size door_rearm, . - door_rearm\n"
+
 	/* FS = %rdi, nothing else of the general registers but rax, rcx, r11 is touched. */
 	".local set_fs\n"
 	".type set_fs, @function\n"

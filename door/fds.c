@@ -205,6 +205,19 @@ static long do_send(struct door_thread *t, long nr, const u64 a[6])
 	return door_pass_call(t, nr, a);
 }
 
+/* Adding 1 to an irqfd raises the interrupt here, without the thread that waits for writes from
+ * elsewhere. */
+static long do_write(struct door_thread *t, const u64 a[6])
+{
+	u64 value;
+
+	if (abi_irqfd_maybe((int)a[0]) && !user_get(&value, user_ptr(a[1]), sizeof(value)) &&
+	    value == 1 && !atomic_load_explicit(&filter_program_has, memory_order_relaxed) &&
+	    handle_own_process() && abi_irqfd_written((int)a[0]))
+		return sizeof(value);
+	return door_pass_call(t, SYS_write, a);
+}
+
 long fd_call(struct door_thread *t, long nr, const u64 a[6])
 {
 	switch (nr) {
@@ -224,6 +237,8 @@ long fd_call(struct door_thread *t, long nr, const u64 a[6])
 	case SYS_dup3:
 	case SYS_fcntl:
 		return do_dup(t, nr, a);
+	case SYS_write:
+		return do_write(t, a);
 	case SYS_fstat:
 		return file_call(t, nr, a);
 	}

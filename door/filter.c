@@ -152,6 +152,11 @@ int filter_install_fds(void)
 #define X(name) on_number(&p, SYS_##name);
 	DESCRIPTORS(X)
 #undef X
+	/* What an eventfd is written with. */
+	put(&p, (struct sock_filter)IF_EQ(SYS_write, 0, 3));
+	put(&p, (struct sock_filter)LD(ARG(2)));
+	put(&p, (struct sock_filter)IF_EQ(8, TO_CHECK, TO_ALLOW));
+	put(&p, (struct sock_filter)LD(DATA(nr)));
 	put(&p, (struct sock_filter)IF_EQ(SYS_fcntl, 0, 3));
 	put(&p, (struct sock_filter)LD(ARG(1)));
 	put(&p, (struct sock_filter)IF_EQ(0 /* F_DUPFD */, TO_CHECK, 0));

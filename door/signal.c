@@ -19,6 +19,7 @@
 
 #include "abi/abi.h"
 #include "base/log.h"
+#include "base/siginfo.h"
 #include "shim/shim.h"
 
 #define SIGNALS 65
@@ -344,6 +345,20 @@ static void act_default(int sig, bool again)
 	RAW(SYS_rt_sigprocmask, SIG_UNBLOCK, &bit, NULL, 8);
 }
 
+/* Before what is queued behind it: the kernel keeps the order of real-time signals. */
+static void queue_front(int sig, siginfo_t *info)
+{
+	enum { END = -1000 };	/* a si_code that nobody uses */
+	const struct timespec now = { 0 };
+	siginfo_t end = { .si_signo = sig, .si_code = END }, next;
+	u64 one = SIGBIT(sig);
+
+	send_self(sig, &end);
+	send_self(sig, info);
+	while (RAW(SYS_rt_sigtimedwait, &one, &next, &now, 8) == sig && next.si_code != END)
+		send_self(sig, &next);
+}
+
 /* It stays pending until the program goes on. */
 static void hold(struct door_thread *t, int sig, siginfo_t *info, struct kucontext *uc)
 {
@@ -351,7 +366,7 @@ static void hold(struct door_thread *t, int sig, siginfo_t *info, struct kuconte
 
 	RAW(SYS_rt_sigprocmask, SIG_BLOCK, &one, NULL, 8);
 	uc->sigmask |= one;
-	send_self(sig, info);
+	(sig >= 32 ? queue_front : send_self)(sig, info);
 	atomic_store(&t->held, 1);
 	if (door_pass_unstarted((u64)uc->gregs[REG_RIP], &again))
 		uc->gregs[REG_RIP] = (greg_t)again;
@@ -366,13 +381,19 @@ static _Noreturn void deliver(struct door_thread *t, int sig, const void *info,
 	u64 sp = (u64)uc->gregs[REG_RSP] - 128, fpstate;
 	struct ksigframe f;
 	size_t fp = uc->fpstate ? fpstate_bytes(uc) : 0;
+	bool alt = a->flags & SA_ONSTACK && !(t->alt.ss_flags & SS_DISABLE) &&
+		   !on_alt(t, (u64)uc->gregs[REG_RSP]);
 
-	if (a->flags & SA_ONSTACK && !(t->alt.ss_flags & SS_DISABLE) &&
-	    !on_alt(t, (u64)uc->gregs[REG_RSP]))
+	if (alt)
 		sp = (u64)t->alt.ss_sp + t->alt.ss_size;
 	fpstate = ALIGN_DOWN(sp - fp, 64);
 	sp = ALIGN_DOWN(fpstate - sizeof(f), 16) - 8;
 	f.restorer = a->restorer;
+	if (alt && t->alt.ss_flags & (int)SS_AUTODISARM) {
+		t->disarmed = t->alt;
+		t->alt = (stack_t){ .ss_flags = SS_DISABLE };
+		f.restorer = (u64)(uintptr_t)door_rearm;
+	}
 	f.uc = *uc;
 	if (fp)
 		f.uc.fpstate = fpstate;
@@ -391,9 +412,8 @@ static void to_program(struct door_thread *t, int sig, const void *info, struct 
 		       u64 fs)
 {
 	const struct ksigaction dfl = { 0 };
-	const siginfo_t *si = info;
 	struct ksigaction a, old;
-	bool sent = si->si_code <= 0 || sig == SIGSYS;
+	bool sent = sig == SIGSYS || !siginfo_is_fault(sig, info);
 
 	view_get(sig, &a);
 	if (!is_handler(&a)) {
@@ -455,6 +475,11 @@ u64 door_signal(int sig, siginfo_t *info, void *context, u64 fs, struct door_thr
 			return fs;
 		}
 	}
+	if (sig == SIGILL && uc->gregs[REG_RIP] == (greg_t)(uintptr_t)door_rearm) {
+		t->alt = t->disarmed;
+		uc->gregs[REG_RIP] += 2;
+		return fs;
+	}
 	if (shim_cpuid_fault(sig, info, context)) {
 		errno = saved;
 		return fs;
@@ -466,11 +491,12 @@ u64 door_signal(int sig, siginfo_t *info, void *context, u64 fs, struct door_thr
 			errno = saved;
 			return fs;
 		}
-		/* A fault of our own: nothing is left to try. */
-		log_error("signal %d in standin itself at %llx", sig,
-			  (unsigned long long)uc->gregs[REG_RIP]);
-		act_default(sig, false);
-		return fs;
+		if (siginfo_is_fault(sig, info)) {	/* a fault of our own: nothing is left to try */
+			log_error("signal %d in standin itself at %llx", sig,
+				  (unsigned long long)uc->gregs[REG_RIP]);
+			act_default(sig, false);
+			return fs;
+		}
 	}
 	if (in) {
 		abi_signal_seen();
