@@ -30,6 +30,11 @@
 #define LOADER_BASE (PROGRAM_BASE + (0x20ull << 32))
 #define MAPPED_BASE (PROGRAM_BASE + (0x30ull << 32))
 #define MAPPED_END ((u64)PROGRAM_HI_END << 32)
+/* Our own memory: behind what the program's break, which begins behind our object, is left. */
+#define HEAP_BASE 0x554800000000ull
+#define HEAP_BYTES (4ull << 30)
+#define REGIONS_BASE (HEAP_BASE + HEAP_BYTES)
+#define REGIONS_END 0x555000000000ull
 
 /* As the kernel has it. */
 struct ksigaction {
@@ -183,6 +188,9 @@ int filter_install(u64 first, u64 end);	/* the program's own text, if it is some
 int filter_install_fds(void);
 long filter_program(struct door_thread *t, long nr, const u64 a[6]);
 extern _Atomic bool filter_program_has;	/* the program has installed a filter of its own */
+
+/* -- sbrk.c -- */
+void heap_init(void);
 
 /* -- load.c -- */
 struct image {

@@ -45,12 +45,29 @@ int fd_engine_start(void)
 	return start_result;
 }
 
+/* The generic ioctls are the kernel's to answer on our descriptors too; what it does not know gets
+ * the errno of the KVM descriptor instead of a memfd's. */
+static long other_ioctl(struct door_thread *t, const u64 a[6])
+{
+	long r = door_pass_call(t, SYS_ioctl, a);
+	struct handle *h = r == -ENOTTY ? handle_peek((int)a[0]) : NULL;
+
+	if (!h)
+		return r;
+	r = h->kind == HANDLE_VM ? -ENOTTY : -EINVAL;
+	handle_put(h);
+	return r;
+}
+
 static long do_ioctl(struct door_thread *t, const u64 a[6])
 {
 	static _Thread_local bool ready;
-	struct handle *h = handle_get((int)a[0]);
+	struct handle *h;
 	long r;
 
+	if (((a[1] >> 8) & 0xff) != KVMIO)
+		return other_ioctl(t, a);
+	h = handle_get((int)a[0]);
 	if (unlikely(!h))
 		return door_pass_call(t, SYS_ioctl, a);
 	/* To the kernel it is an unknown ioctl of a memfd; another answer is a filter's. */

@@ -157,6 +157,14 @@ int filter_install_fds(void)
 	put(&p, (struct sock_filter)LD(ARG(2)));
 	put(&p, (struct sock_filter)IF_EQ(8, TO_CHECK, TO_ALLOW));
 	put(&p, (struct sock_filter)LD(DATA(nr)));
+	/* Unknown ioctls of a KVM descriptor have errors of their own; those of terminals and
+	 * sockets are many, and a memfd answers the generic ones among them. */
+	put(&p, (struct sock_filter)IF_EQ(SYS_ioctl, 0, 5));
+	put(&p, (struct sock_filter)LD(ARG(1)));
+	put(&p, (struct sock_filter)AND(0xff00));
+	put(&p, (struct sock_filter)IF_EQ(0x5400, TO_ALLOW, 0));
+	put(&p, (struct sock_filter)IF_EQ(0x8900, TO_ALLOW, TO_CHECK));
+	put(&p, (struct sock_filter)LD(DATA(nr)));
 	put(&p, (struct sock_filter)IF_EQ(SYS_fcntl, 0, 3));
 	put(&p, (struct sock_filter)LD(ARG(1)));
 	put(&p, (struct sock_filter)IF_EQ(0 /* F_DUPFD */, TO_CHECK, 0));

@@ -187,6 +187,7 @@ int main(int argc, char **argv, char **envp)
 	}
 	name = argv[2];
 	program_argv = argv + OURS;
+	heap_init();
 	door_has_fsgsbase = getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE;
 	log_init();
 	handle_init();

@@ -491,7 +491,8 @@ u64 door_signal(int sig, siginfo_t *info, void *context, u64 fs, struct door_thr
 			errno = saved;
 			return fs;
 		}
-		if (siginfo_is_fault(sig, info)) {	/* a fault of our own: nothing is left to try */
+		/* A fault of our own: nothing is left to try. */
+		if (siginfo_is_fault(sig, info)) {
 			log_error("signal %d in standin itself at %llx", sig,
 				  (unsigned long long)uc->gregs[REG_RIP]);
 			act_default(sig, false);

@@ -25,6 +25,9 @@
 static pthread_mutex_t thread_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct door_thread *leaving;	/* on their way out, or gone; thread_lock */
 static struct door_thread *main_thread;
+static pthread_mutex_t region_lock = PTHREAD_MUTEX_INITIALIZER;	/* within thread_lock */
+static u64 spare[4096];
+static u32 nr_spare;
 /* Where libc keeps a thread's number in what pthread_self() points to: locks that know their owner
  * go by it. 0: not known (yet); thread_lock. */
 static size_t tid_at;
@@ -42,10 +45,12 @@ pid_t __wrap__Fork(void);
 static void lock_threads(void)
 {
 	pthread_mutex_lock(&thread_lock);
+	pthread_mutex_lock(&region_lock);
 }
 
 static void unlock_threads(void)
 {
+	pthread_mutex_unlock(&region_lock);
 	pthread_mutex_unlock(&thread_lock);
 }
 
@@ -54,30 +59,39 @@ struct door_thread *thread_main(void)
 	return main_thread;
 }
 
+/* Not where the kernel would put them: in a hole that the program has made, in a slot of a guest for
+ * one, memory of ours must not turn up. */
 static u64 region_alloc(void)
 {
-	const size_t bytes = 2 * REGION_BYTES;
-	u8 *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-		     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	u64 at, base;
+	static u64 next = REGIONS_BASE;		/* region_lock */
+	u64 base;
+	void *p;
 
-	if (p == MAP_FAILED)
-		return 0;
-	at = (u64)(uintptr_t)p;
-	base = ALIGN_UP(at, REGION_BYTES);
-	if (base > at)
-		munmap(p, base - at);
-	munmap(user_ptr(base + REGION_BYTES), at + bytes - base - REGION_BYTES);
-	if (mprotect(user_ptr(base), REGION_GUARD, PROT_NONE)) {
-		munmap(user_ptr(base), REGION_BYTES);
-		return 0;
+	pthread_mutex_lock(&region_lock);
+	base = nr_spare ? spare[--nr_spare] : 0;
+	while (!base && next < REGIONS_END) {
+		p = mmap(user_ptr(next), REGION_BYTES, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
+		if (p == MAP_FAILED && errno != EEXIST)
+			break;
+		if (p == user_ptr(next) && !mprotect(p, REGION_GUARD, PROT_NONE))
+			base = next;
+		next += REGION_BYTES;
 	}
+	pthread_mutex_unlock(&region_lock);
 	return base;
 }
 
 static void region_free(u64 base)
 {
-	munmap(user_ptr(base), REGION_BYTES);
+	/* Empty when it is used again. */
+	madvise(user_ptr(base + REGION_GUARD), REGION_BYTES - REGION_GUARD, MADV_DONTNEED);
+	pthread_mutex_lock(&region_lock);
+	if (nr_spare < ARRAY_SIZE(spare))
+		spare[nr_spare++] = base;
+	else
+		munmap(user_ptr(base), REGION_BYTES);
+	pthread_mutex_unlock(&region_lock);
 }
 
 static u64 stack_low(const struct door_thread *t)
