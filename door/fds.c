@@ -61,7 +61,6 @@ static long other_ioctl(struct door_thread *t, const u64 a[6])
 
 static long do_ioctl(struct door_thread *t, const u64 a[6])
 {
-	static _Thread_local bool ready;
 	struct handle *h;
 	long r;
 
@@ -79,10 +78,6 @@ static long do_ioctl(struct door_thread *t, const u64 a[6])
 		}
 	}
 	r = fd_engine_start();
-	if (unlikely(!ready)) {
-		abi_signals_wait_at(&t->held);
-		ready = true;
-	}
 	if (!r)
 		r = abi_ioctl(h, a[1], a[2]);
 	handle_put(h);

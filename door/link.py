@@ -37,6 +37,9 @@ for i in range(phnum):
 struct.pack_into('<Q', elf, 40, 0)
 struct.pack_into('<HHH', elf, 58, 0, 0, 0)
 del elf[end:]
+# Somebody may be running the old one.
+if os.path.exists(target):
+    os.unlink(target)
 with open(target, 'wb') as f:
     f.write(elf)
 os.chmod(target, 0o755)

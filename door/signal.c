@@ -484,7 +484,7 @@ u64 door_signal(int sig, siginfo_t *info, void *context, u64 fs, struct door_thr
 		errno = saved;
 		return fs;
 	}
-	if (SIGBIT(sig) & FAULT_BITS && in) {
+	if (SIGBIT(sig) & FAULT_BITS && in && siginfo_is_fault(sig, info)) {
 		if (((sig == SIGSEGV || sig == SIGBUS) && user_fault(uc)) ||
 		    (atomic_load_explicit(&engine_started, memory_order_relaxed) &&
 		     abi_fault(sig, info, uc))) {
@@ -492,12 +492,10 @@ u64 door_signal(int sig, siginfo_t *info, void *context, u64 fs, struct door_thr
 			return fs;
 		}
 		/* A fault of our own: nothing is left to try. */
-		if (siginfo_is_fault(sig, info)) {
-			log_error("signal %d in standin itself at %llx", sig,
-				  (unsigned long long)uc->gregs[REG_RIP]);
-			act_default(sig, false);
-			return fs;
-		}
+		log_error("signal %d in standin itself at %llx", sig,
+			  (unsigned long long)uc->gregs[REG_RIP]);
+		act_default(sig, false);
+		return fs;
 	}
 	if (in) {
 		abi_signal_seen();
