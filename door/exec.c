@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "door/door.h"
 #include "door/launch.h"
+#include "shim/shim.h"
 
 #define PRELOAD "LD_PRELOAD="
 #define PRELOAD_NAME "libstandin-preload.so"
@@ -171,7 +172,7 @@ static long run(struct door_thread *t, int dir, const char *path, int flags, cha
 	if (door_reason(c.kind) && c.door == DOOR_NONE)
 		log_warn("%s %s: it runs without standin", path, door_reason(c.kind));
 	list = set_env(env, c.door == DOOR_PRELOAD, c.door != DOOR_SECOND && door_strips(c.kind));
-	if (c.door == DOOR_SECOND) {
+	if (c.door == DOOR_SECOND && shim_wanted(c.scripts ? c.program : path)) {
 		room = malloc(door_second_room(argv, env));
 		r = room ? door_second(&l, dir, path, flags, argv, env, room) : -ENOMEM;
 		if (!r) {

@@ -18,25 +18,20 @@
 #include "door/door.h"
 #include "shim/shim.h"
 
-#define DEFAULT_NODE "/dev/kvm"
 #define NODE_MODE (S_IFCHR | 0666)
 #define NODE_INO 232
 
-static char node_path[DOOR_PATH] = DEFAULT_NODE;
 static char program_path[DOOR_PATH];	/* empty: /proc/self/exe is right */
 
-const char *shim_node(void)
+/* For shim/node.c: paths are copies here. */
+bool shim_path(const char *path)
 {
-	return node_path;
+	return path != NULL;
 }
 
 void file_init(const char *program)
 {
-	const char *node = getenv("STANDIN_NODE");
-
-	if (node && *node == '/' && strlen(node) < sizeof(node_path))
-		strcpy(node_path, node);
-	if (program && strlen(program) < sizeof(program_path))
+	if (strlen(program) < sizeof(program_path))
 		strcpy(program_path, program);
 }
 
@@ -57,35 +52,6 @@ int user_path(char out[DOOR_PATH], u64 user)
 		n += step;
 	}
 	return -ENAMETOOLONG;
-}
-
-static const char *last_component(const char *p)
-{
-	const char *s = strrchr(p, '/');
-
-	return s ? s + 1 : p;
-}
-
-static bool is_node(int dir, const char *path)
-{
-	const char *base = last_component(path), *name = last_component(node_path);
-	char d[DOOR_PATH + 2];
-	struct stat a, b;
-
-	if (!strcmp(path, node_path))
-		return true;
-	if (strcmp(base, name))
-		return false;
-	/* Spelled differently: the same name in the same directory? */
-	memcpy(d, path, (size_t)(base - path));
-	strcpy(d + (base - path), ".");
-	if (RAW(SYS_newfstatat, dir, d, &a, 0))
-		return false;
-	memcpy(d, node_path, (size_t)(name - node_path));
-	strcpy(d + (name - node_path), ".");
-	if (RAW(SYS_newfstatat, AT_FDCWD, d, &b, 0))
-		return false;
-	return a.st_dev == b.st_dev && a.st_ino == b.st_ino;
 }
 
 static bool is_own_exe(const char *path)
@@ -169,8 +135,7 @@ static long check_device(long fd, int flags)
 {
 	struct stat st;
 
-	if (fd < 0 || strcmp(node_path, DEFAULT_NODE) || RAW(SYS_fstat, fd, &st) ||
-	    !S_ISCHR(st.st_mode) || st.st_rdev != makedev(10, 232))
+	if (fd < 0 || RAW(SYS_fstat, fd, &st) || !shim_is_device(&st))
 		return fd;
 	RAW(SYS_close, fd);
 	return open_node(flags & ~(O_CREAT | O_EXCL));
@@ -184,7 +149,7 @@ static long do_open(struct door_thread *t, long nr, const u64 a[6], int dir, u64
 
 	if (user_path(path, user))
 		return door_pass_call(t, nr, a);	/* the kernel finds the same fault */
-	if (is_node(dir, path)) {
+	if (shim_is_node_read(dir, path)) {
 		r = judged(t, nr, a);
 		return r ? r : open_node(flags);
 	}
@@ -193,14 +158,20 @@ static long do_open(struct door_thread *t, long nr, const u64 a[6], int dir, u64
 		b[nr == SYS_open ? 0 : 1] = (u64)(uintptr_t)program_path;
 		return door_pass_call(t, nr, b);
 	}
-	param = shim_open_param(path, flags);
+	param = shim_passive ? -ENOSYS : shim_open_param(path, flags);
+	if (param == -ENOSYS)
+		param = shim_open_cpuinfo(path, flags);
 	if (param != -ENOSYS) {
 		r = judged(t, nr, a);
 		if (r && param >= 0)
 			RAW(SYS_close, param);
 		return r ? r : param;
 	}
-	return check_device(door_pass_call(t, nr, a), flags);
+	r = door_pass_call(t, nr, a);
+	/* A link that leads to the node, which is not there for the kernel to follow it to. */
+	if (r == -ENOENT && !(flags & O_NOFOLLOW) && shim_leads_to_node(dir, path))
+		return open_node(flags & ~O_CREAT);
+	return check_device(r, flags);
 }
 
 static long do_openat2(struct door_thread *t, const u64 a[6])
@@ -310,7 +281,7 @@ static long manner(struct door_thread *t, long nr, const u64 a[6])
 
 	if (r != -ENOENT && !(make && (r == -EPERM || r == -EROFS || r == -EACCES)))
 		return r;
-	if (user_path(path, a[at]) || !is_node(at ? (int)a[0] : AT_FDCWD, path))
+	if (user_path(path, a[at]) || !shim_is_node_read(at ? (int)a[0] : AT_FDCWD, path))
 		return r;
 	if (make && (!S_ISCHR((mode_t)a[at + 1]) || a[at + 2] != makedev(10, 232)))
 		return r;
@@ -369,7 +340,8 @@ long file_call(struct door_thread *t, long nr, const u64 a[6])
 	}
 	if (user_path(path, user))
 		return door_pass_call(t, nr, a);
-	if (path[0] ? is_node(dir, path) : at && flags & AT_EMPTY_PATH && is_system_fd(dir)) {
+	if (path[0] ? shim_is_node_read(dir, path) :
+		      at && flags & AT_EMPTY_PATH && is_system_fd(dir)) {
 		r = judged(t, nr, a);
 		return r ? r : about_node(nr, a);
 	}

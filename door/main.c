@@ -210,6 +210,9 @@ int main(int argc, char **argv, char **envp)
 	path[n > 0 ? n : 0] = 0;
 	find_object(argv[3]);
 	exec_init(self);
+	program_invocation_name = argv[2];
+	shim_chosen_init();
+	shim_node_init();
 	set_auxv(envp, &program, interp ? &loader : NULL, name);
 	set_names(argv + OURS, envp, name);
 	file_init(path);
@@ -218,7 +221,8 @@ int main(int argc, char **argv, char **envp)
 	start(door_pass_init(), name, "memory");
 	start(signals_init(), name, "signals");
 	give_up_registrations();
-	shim_cpuid_init();
+	if (!shim_passive)
+		shim_cpuid_init();
 	start(filter_install(program.base, program.end - 1), name, "seccomp");
 	argv[OURS - 1] = (char *)(uintptr_t)(argc - OURS);
 	door_start(interp ? loader.entry : program.entry, (u64)(uintptr_t)(argv + OURS - 1), 0);

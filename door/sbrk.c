@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * door/sbrk.c - our libc's heap. The kernel's break belongs to the program, which may rely on nobody
- * else moving it; and mappings at addresses that the kernel chooses could come into a hole that the
- * program has made. So the heap has a range of its own; where it cannot be had (a limit of address
- * space), an array, and then malloc falls back to mmap.
+ * door/sbrk.c - our libc's heap. The kernel's break belongs to the program, which may rely on
+ * nobody else moving it; and mappings at addresses that the kernel chooses could come into a hole
+ * that the program has made. So the heap has a range of its own; where it cannot be had (a limit of
+ * address space), an array, and then malloc falls back to mmap.
  */
 #include <malloc.h>
 #include <stdint.h>

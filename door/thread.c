@@ -59,8 +59,8 @@ struct door_thread *thread_main(void)
 	return main_thread;
 }
 
-/* Not where the kernel would put them: in a hole that the program has made, in a slot of a guest for
- * one, memory of ours must not turn up. */
+/* Not where the kernel would put them: in a hole that the program has made, in a slot of a guest
+ * for one, memory of ours must not turn up. */
 static u64 region_alloc(void)
 {
 	static u64 next = REGIONS_BASE;		/* region_lock */
