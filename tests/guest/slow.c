@@ -4,13 +4,16 @@
  * leave in memory when the instruction stores less than its operand, or nothing.
  */
 #include <pthread.h>
+#include <stdatomic.h>
 #include <sys/ioctl.h>
+#include <time.h>
 
 #include "tests/guest/harness/harness.h"
 
 /* Two pages that are neighbours, and whose memory is apart: nothing can be done in place. */
 #define SPLIT_LO (G_WINDOW + 0x10000)
 #define SPLIT_HI (SPLIT_LO + 0x1000)
+#define G_BARRIER (G_DATA + 0x800)
 static void split_pages(struct guest *g)
 {
 	*guest_pte(g, SPLIT_LO) = (G_WINDOW + 0x20000) | PTE_P | PTE_W | PTE_U;
@@ -108,11 +111,13 @@ TEST(x87_skipped, "x87 stores that an exception keeps from memory, in one page a
 
 /* -- LOCK (APM2 7.3.2; SDM3 8.1.2.2): indivisible however the operand lies -- */
 
-CODE64(lock_inc, "1: lock incq (%rsi)\n dec %ecx\n jnz 1b" DONE);
-CODE64(lock_xchg, "1: mov $1, %eax\n xchg %eax, (%rsi)\n test %eax, %eax\n jnz 1b\n incq (%rdi)\n movl $0, (%rsi)\n"
+/* RCX: rounds. R9: how many are still to come, before it begins. */
+#define START "lock decl (%r9)\n 9: pause\n cmpl $0, (%r9)\n jne 9b\n"
+CODE64(lock_inc, START "1: lock incq (%rsi)\n dec %ecx\n jnz 1b" DONE);
+CODE64(lock_xchg, START "1: mov $1, %eax\n xchg %eax, (%rsi)\n test %eax, %eax\n jnz 1b\n incq (%rdi)\n movl $0, (%rsi)\n"
 	"dec %ecx\n jnz 1b" DONE);
-CODE64(lock_cmpxchg, "1: mov (%rsi), %rax\n 2: lea 1(%rax), %rdx\n lock cmpxchg %rdx, (%rsi)\n jnz 2b\n dec %ecx\n jnz 1b" DONE);
-CODE64(plain_byte, "1: mov %cl, 7(%rsi)\n pause\n cmp %cl, 7(%rsi)\n jne 2f\n dec %ecx\n jnz 1b" DONE "2: ud2");
+CODE64(lock_cmpxchg, START "1: mov (%rsi), %rax\n 2: lea 1(%rax), %rdx\n lock cmpxchg %rdx, (%rsi)\n jnz 2b\n dec %ecx\n jnz 1b" DONE);
+CODE64(plain_byte, START "1: mov %cl, 7(%rsi)\n pause\n cmp %cl, 7(%rsi)\n jne 2f\n dec %ecx\n jnz 1b" DONE "2: ud2");
 
 static void *runner(void *p)
 {
@@ -127,12 +132,14 @@ static void both(struct guest *g, u64 code2, u64 rsi, u64 rdi, u32 rounds)
 {
 	pthread_t t;
 
+	*g32(g, G_BARRIER) = 2;
 	for (int i = 0; i < 2; i++)
 		WITH_REGS(&g->cpu[i], r) {
 			r.rip = i ? code2 : G_CODE;
 			r.rsp = G_STACK - 512 * i;
 			r.rsi = rsi;
 			r.rdi = rdi;
+			r.r9 = G_BARRIER;
 			r.rcx = rounds;
 		}
 	pthread_create(&t, NULL, runner, &g->cpu[1]);
@@ -156,7 +163,24 @@ static u64 split64(struct guest *g, u64 va)
 	split_read(g, va, (u8 *)&v, 8);
 	return v;
 }
+/*
+ * Where memory is apart each LOCK waits until the other vCPU has left the guest. On a busy host that takes as
+ * long as its thread takes to get a CPU, so there are as many rounds as a second gives.
+ */
 #define ROUNDS 3000
+static u32 both_apart(struct guest *g, u64 code2, u64 rsi, u64 rdi)
+{
+	struct timespec a, b;
+	u32 n = 0;
+
+	clock_gettime(CLOCK_MONOTONIC, &a);
+	do {
+		both(g, code2, rsi, rdi, ROUNDS / 100);
+		n += ROUNDS / 100;
+		clock_gettime(CLOCK_MONOTONIC, &b);
+	} while (n < ROUNDS && b.tv_sec - a.tv_sec < 2);
+	return n;
+}
 TEST(locked, "two vCPUs count with LOCK in one page, over two that are neighbours, and over two that are not")
 {
 	static const u64 at[] = { G_WINDOW + 64, G_WINDOW + 60, G_WINDOW + 4092, SPLIT_HI - 4, SPLIT_HI - 1 };
@@ -164,16 +188,19 @@ TEST(locked, "two vCPUs count with LOCK in one page, over two that are neighbour
 	struct guest *h = TWO_CPUS(lock_cmpxchg);
 
 	for (u32 i = 0; i < ARRAY_SIZE(at); i++) {
-		u32 rounds = at[i] > SPLIT_LO ? ROUNDS : 100 * ROUNDS;
-		const u8 zero[8] = { 0 };
+		static const u8 zero[8];
+		struct guest *t = i & 1 ? g : h;
+		u32 rounds = 100 * ROUNDS;
 
-		split_write(g, at[i], zero, 8);
-		split_write(h, at[i], zero, 8);
-		both(g, G_CODE, at[i], 0, rounds);
-		CHECK_EQ(split64(g, at[i]), 2 * rounds);
-		both(h, G_CODE, at[i], 0, rounds);
-		CHECK_EQ(split64(h, at[i]), 2 * rounds);
+		split_write(t, at[i], zero, 8);
+		if (at[i] > SPLIT_LO)
+			rounds = both_apart(t, G_CODE, at[i], 0);
+		else
+			both(t, G_CODE, at[i], 0, rounds);
+		CHECK_EQ(split64(t, at[i]), 2 * rounds);
 	}
+	guest_free(g);
+	guest_free(h);
 }
 #define TWO_SLOTS 0x20000000ull
 TEST(locked_slots, "... over two memory slots, and with the dirty log on: both pages are dirty and have D")
@@ -189,16 +216,16 @@ TEST(locked_slots, "... over two memory slots, and with the dirty log on: both p
 		.memory_size = sizeof(other), .userspace_addr = (u64)(uintptr_t)other,
 	};
 	struct kvm_dirty_log d = { .slot = 0, .dirty_bitmap = log }, d1 = { .slot = 1, .dirty_bitmap = log1 };
-	u32 lo, page = (G_WINDOW + 0x20000) / 4096;
+	u32 lo, rounds, page = (G_WINDOW + 0x20000) / 4096;
 
 	if (ioctl(g->vm, KVM_SET_USER_MEMORY_REGION, &m) || ioctl(g->vm, KVM_SET_USER_MEMORY_REGION, &m1))
 		test_die("KVM_SET_USER_MEMORY_REGION: errno %d", errno);
 	*guest_pte(g, SPLIT_HI) = TWO_SLOTS | PTE_P | PTE_W | PTE_U;
 	/* half of it in each */
 	*g32(g, G_WINDOW + 0x20ffc) = 0xfffffff0;
-	both(g, G_CODE, SPLIT_HI - 4, 0, ROUNDS);
+	rounds = both_apart(g, G_CODE, SPLIT_HI - 4, 0);
 	lo = *g32(g, G_WINDOW + 0x20ffc);
-	CHECK_EQ(lo, (u32)(0xfffffff0u + 2 * ROUNDS));
+	CHECK_EQ(lo, (u32)(0xfffffff0u + 2 * rounds));
 	CHECK_EQ(*(u32 *)(void *)other, 1);
 	CHECK(*guest_pte(g, SPLIT_LO) & PTE_D);
 	CHECK(*guest_pte(g, SPLIT_HI) & PTE_D);
@@ -206,6 +233,37 @@ TEST(locked_slots, "... over two memory slots, and with the dirty log on: both p
 		test_die("KVM_GET_DIRTY_LOG: errno %d", errno);
 	CHECK(log[page / 64] & BIT64(page % 64));
 	CHECK_EQ(log1[0], 1);
+	guest_free(g);
+}
+static _Atomic bool enough;
+static void *slot_changer(void *p)
+{
+	struct guest *g = p;
+	static u64 log[G_RAM_SIZE / 4096 / 64];
+	struct kvm_userspace_memory_region m = {
+		.slot = 0, .memory_size = G_RAM_SIZE, .userspace_addr = (u64)(uintptr_t)g->ram,
+	};
+	struct kvm_dirty_log d = { .slot = 0, .dirty_bitmap = log };
+
+	for (u32 i = 0; !enough; i++) {
+		m.flags = i & 1 ? 0 : KVM_MEM_LOG_DIRTY_PAGES;
+		if (ioctl(g->vm, KVM_SET_USER_MEMORY_REGION, &m) ||
+		    (m.flags && ioctl(g->vm, KVM_GET_DIRTY_LOG, &d)))
+			test_die("slot or log: errno %d", errno);
+	}
+	return NULL;
+}
+TEST(locked_changes, "... while the VMM changes slots and reads the log, for which it waits for the vCPUs")
+{
+	struct guest *g = TWO_CPUS(lock_inc);
+	pthread_t t;
+	u32 rounds;
+
+	pthread_create(&t, NULL, slot_changer, g);
+	rounds = both_apart(g, G_CODE, SPLIT_HI - 4, 0);
+	enough = true;
+	pthread_join(t, NULL);
+	CHECK_EQ(split64(g, SPLIT_HI - 4), 2 * rounds);
 	guest_free(g);
 }
 /* The function's immediate operand is counted up, half of it in each page. */
@@ -250,16 +308,19 @@ TEST(xchg, "XCHG is a lock over two pages without a prefix")
 {
 	struct guest *g = TWO_CPUS(lock_xchg);
 
-	both(g, G_CODE, SPLIT_HI - 2, G_DATA, ROUNDS / 4);
-	CHECK_EQ(*g64(g, G_DATA), ROUNDS / 2);
+	u32 rounds = both_apart(g, G_CODE, SPLIT_HI - 2, G_DATA);
+
+	CHECK_EQ(*g64(g, G_DATA), 2 * rounds);
 }
 TEST(locked_plain, "a LOCK over two pages does not undo another vCPU's plain stores beside what it changes")
 {
 	struct guest *g = TWO_CPUS(lock_inc);
 
+	u32 rounds;
+
 	guest_load(g, G_FREE, plain_byte);
-	both(g, G_FREE, SPLIT_HI - 4, 0, ROUNDS);
-	CHECK_EQ((u32)split64(g, SPLIT_HI - 4), ROUNDS);
+	rounds = both_apart(g, G_FREE, SPLIT_HI - 4, 0);
+	CHECK_EQ((u32)split64(g, SPLIT_HI - 4), rounds);
 }
 CODE64(stay, "1: pause\n cmpl $0, (%rdi)\n je 1b" DONE);
 TEST(locked_spin, "a LOCK over two pages while the other vCPU is not in the guest, and while it runs a loop")
@@ -270,8 +331,10 @@ TEST(locked_spin, "a LOCK over two pages while the other vCPU is not in the gues
 
 	WITH_REGS(cpu0(g), r) {
 		r.rsi = SPLIT_HI - 4;
-		r.rcx = 100;
+		r.rcx = 20;
+		r.r9 = G_BARRIER;
 	}
+	*g32(g, G_BARRIER) = 1;
 	runner(cpu0(g));
 	guest_load(g, G_FREE, stay);
 	WITH_REGS(b, r) {
@@ -281,10 +344,11 @@ TEST(locked_spin, "a LOCK over two pages while the other vCPU is not in the gues
 	pthread_create(&t, NULL, runner, b);
 	WITH_REGS(cpu0(g), r) {
 		r.rip = G_CODE;
-		r.rcx = 100;
+		r.rcx = 20;
 	}
+	*g32(g, G_BARRIER) = 1;
 	runner(cpu0(g));
-	CHECK_EQ(split64(g, SPLIT_HI - 4), 200);
+	CHECK_EQ(split64(g, SPLIT_HI - 4), 40);
 	__atomic_store_n((u32 *)(void *)(g->ram + G_DATA), 1, __ATOMIC_RELEASE);
 	pthread_join(t, NULL);
 }
