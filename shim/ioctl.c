@@ -13,12 +13,12 @@
 _Thread_local u32 shim_busy;
 _Thread_local struct deferred shim_deferred;
 
+/* Between shim_enter() and its end. */
 static int ioctl_ours(struct handle *h, unsigned long request, unsigned long arg)
 {
 	static _Thread_local bool ready __attribute__((tls_model("initial-exec")));
 	long r = 0;
 
-	shim_enter();
 	/* A system fd that came through exec or a socket is used without any open(). */
 	if (unlikely(!ready)) {
 		r = shim_engine_start();
@@ -60,9 +60,12 @@ EXPORT int ioctl(int fd, unsigned long request, ...)
 	arg = va_arg(ap, unsigned long);
 	va_end(ap);
 	if (((request >> 8) & 0xff) == KVMIO) {
+		/* First: a handler that jumps away may leave no reference behind. */
+		shim_enter();
 		h = handle_get(fd);
 		if (likely(h != NULL))
 			return ioctl_ours(h, request, arg);
+		shim_leave();
 	}
 	r = NEXT(ioctl)(fd, request, arg);
 	return unlikely(r < 0) ? ioctl_failed(fd, r) : r;
@@ -70,19 +73,22 @@ EXPORT int ioctl(int fd, unsigned long request, ...)
 
 static void *mapped(void *p, size_t len, int prot, int flags, int fd, off_t off)
 {
-	struct handle *h = handle_peek(fd);
-	int r;
+	struct handle *h;
+	int r = 0;
 
-	if (!h)
-		return p;
-	r = abi_mapped(h, p, len, prot, flags, off);
-	if (r) {
-		munmap(p, len);
-		errno = -r;
-		p = MAP_FAILED;
+	shim_enter();
+	h = handle_peek(fd);
+	if (h) {
+		r = abi_mapped(h, p, len, prot, flags, off);
+		if (r)
+			munmap(p, len);
+		handle_put(h);
 	}
-	handle_put(h);
-	return p;
+	shim_leave();
+	if (!r)
+		return p;
+	errno = -r;
+	return MAP_FAILED;
 }
 
 EXPORT void *mmap(void *addr, size_t len, int prot, int flags, int fd, off_t off)

@@ -344,6 +344,46 @@ TEST(other_ioctls, "handlers do not run in the middle of other ioctls either")
 	guest_free(line_guest);
 }
 
+static int threads(void)
+{
+	char line[256];
+	int n = -1;
+	FILE *f = fopen("/proc/self/status", "r");
+
+	while (f && fgets(line, sizeof(line), f))
+		sscanf(line, "Threads: %d", &n);
+	if (f)
+		fclose(f);
+	return n;
+}
+
+/* The VM has a thread for its timers: it is there for as long as anybody holds the VM. */
+TEST(jump_storm, "handlers that jump away at any moment leave nothing behind")
+{
+	struct sigaction a = { .sa_handler = jumps };
+	struct guest *g = guest_new_flags(M_LONG, GUEST_IRQCHIP);
+	volatile int jumped = 0;
+	volatile u32 i = 0;
+
+	CHECK_EQ(threads(), 2);
+	sigaction(SIGALRM, &a, NULL);
+	sigsetjmp(out, 1);
+	if (!jumped++)
+		in_us(50, 50);
+	while (jumped < 8000 && i++ < 30000000) {
+		struct kvm_irq_level l = { .irq = 6, .level = i & 1 };
+
+		ioctl(g->vm, KVM_IRQ_LINE, &l);
+	}
+	in_us(0, 0);
+	signal(SIGALRM, SIG_IGN);
+	CHECK(jumped > 100);
+	guest_free(g);
+	for (int k = 0; k < 100 && threads() != 1; k++)
+		usleep(10000);
+	CHECK_EQ(threads(), 1);
+}
+
 /* -- what the handler gets -- */
 
 enum { QUEUED = 16 };
