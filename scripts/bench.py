@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 
+import realwork
 import vm
 
 sys.path.insert(0, os.path.join(vm.TOP, 'tests/clients'))
@@ -313,6 +314,7 @@ def main():
     p.add_argument('--no-tcg', action='store_true')
     p.add_argument('--kvm', action='store_true', help='also ask the host\'s real /dev/kvm')
     p.add_argument('--nested', action='store_true', help='only start L1 and L2')
+    p.add_argument('--real', nargs='?', const='', metavar='JOB,...', help='only real work: ' + ', '.join(realwork.JOBS))
     p.add_argument('--save', metavar='FILE', help='also write the tables to a file')
     o = p.parse_args()
     rounds = 1 if o.quick else o.rounds
@@ -322,6 +324,11 @@ def main():
         accels = ['tcg']
     if o.nested:
         finish(only_nested(accels, rounds), o.save)
+        return 0
+    if o.real is not None:
+        jobs = o.real.split(',') if o.real else None
+        finish([line for smp in ((1,) if o.quick else (1, 2))
+                for line in realwork.table(rounds, accels, smp, jobs, say)], o.save)
         return 0
     programs = names()
 
