@@ -187,24 +187,22 @@ void door_read_object(const void *image, size_t bytes)
 	door_object_alone = alone;
 }
 
-/* Does this dynamic loader define the version GLIBC_2.minor? Every version of glibc's loader since
- * 2.34 defines its own name, and keeps the older ones. */
+/* Is this dynamic loader of glibc 2.minor or newer? `ld.so --version` says so since 2.33, in a string.
+ * The versions of symbols that it defines tell nothing: ld.so of 2.43 has GLIBC_2.35 as the last. */
 static bool loader_has(int fd, u32 minor)
 {
-	char want[16] = "GLIBC_2.", page[4096 + sizeof(want)];
-	size_t len = 8, keep = 0, got, n;
+	static const char banner[] = " release version 2.";
+	enum { LEN = sizeof(banner) - 1, DIGITS = 4 };
+	char page[4096 + LEN + DIGITS];
+	size_t keep = 0, got, n;
 
-	if (minor >= 10)
-		want[len++] = (char)('0' + minor / 10 % 10);
-	want[len++] = (char)('0' + minor % 10);
-	len++;		/* the NUL */
 	for (u64 at = 0; (got = read_at(fd, page + keep, 4096, at)); at += got) {
 		n = keep + got;
-		for (size_t i = 0; i + len <= n; i++)
-			if (page[i] == 'G' && same(page + i, want, len))
-				return true;
-		/* The name may lie across the end of what was read. */
-		keep = n < len ? n : len - 1;
+		for (size_t i = 0; i + LEN + DIGITS <= n; i++)
+			if (page[i] == ' ' && same(page + i, banner, LEN))
+				return number(page + i + LEN) >= minor;
+		/* It may lie across the end of what was read. */
+		keep = n < LEN + DIGITS ? n : LEN + DIGITS - 1;
 		for (size_t i = 0; i < keep; i++)
 			page[i] = page[n - keep + i];
 	}

@@ -9,7 +9,7 @@ import os
 import struct
 import sys
 
-ET_EXEC, PT_LOAD = 2, 1
+ET_EXEC, PT_LOAD, EHDR = 2, 1, 64
 source, target, base = sys.argv[1], sys.argv[2], int(sys.argv[3], 0)
 with open(source, 'rb') as f:
     elf = bytearray(f.read())
@@ -33,6 +33,16 @@ for i in range(phnum):
         end = max(end, offset + size)
         move(at + 16)
         move(at + 24)
+        if not offset:
+            # From glibc 2.40 on a static PIE takes the address of the PT_LOAD at offset 0 for what
+            # it was linked to, and would relocate by nothing. The kernel maps whole pages: without
+            # the ELF header this one maps the same.
+            for field in 8, 16, 24:
+                value, = struct.unpack_from('<Q', elf, at + field)
+                struct.pack_into('<Q', elf, at + field, value + EHDR)
+            for field in 32, 40:
+                value, = struct.unpack_from('<Q', elf, at + field)
+                struct.pack_into('<Q', elf, at + field, value - EHDR)
 # Sections, and what only they name (symbols, debugging information), stay in IN.
 struct.pack_into('<Q', elf, 40, 0)
 struct.pack_into('<HHH', elf, 58, 0, 0, 0)

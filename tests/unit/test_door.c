@@ -114,12 +114,18 @@ static void old_glibc(void **state)
 	char old[128], page[8192] = { 0 };
 
 	mkdir(file("x", "", 0), 0);	/* the folder is there */
-	strcpy(page + 4090, "GLIBC_2.33");
+	strcpy(page + 4090, "ld.so (GNU libc) stable release version 2.33.\n");
 	strcpy(old, file("ld-linux-x86-64.so.2", page, sizeof(page)));
 	assert_int_equal(choose(elf("old", old, false, 0)).kind, PROGRAM_OLD_GLIBC);
 	/* Across the end of what is read at a time. */
-	strcpy(page + 4090, "GLIBC_2.34");
+	strcpy(page + 4085, "ld.so (GNU libc) stable release version 2.34.\n");
 	strcpy(old, file("ld-linux-x86-64.so.2", page, sizeof(page)));
+	assert_int_equal(choose(elf("new", old, false, 0)).kind, PROGRAM_GLIBC);
+	/* The symbols' versions stop long before: built with glibc 2.38, on 2.43. */
+	strcpy(page, "GLIBC_2.35");
+	strcpy(page + 4066, "ld.so (Debian GLIBC 2.43-7) stable release version 2.43.\n");
+	strcpy(old, file("ld-linux-x86-64.so.2", page, sizeof(page)));
+	door_glibc_minor = 38;
 	assert_int_equal(choose(elf("new", old, false, 0)).kind, PROGRAM_GLIBC);
 	door_glibc_minor = 99;
 	assert_int_equal(choose(elf("newer", GLIBC_LOADER, false, 0)).kind, PROGRAM_OLD_GLIBC);
