@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "engine/engine_priv.h"
+#include "engine/insns.h"
 
 ZydisDecoder engine_decoder[3], engine_decoder_older[3];
 
@@ -259,12 +260,7 @@ bool insn_waits(const struct insn *in)
 
 bool insn_is_flush(const struct insn *in)
 {
-	switch (in->mnemonic) {
-	case ZYDIS_MNEMONIC_CLFLUSH: case ZYDIS_MNEMONIC_CLFLUSHOPT: case ZYDIS_MNEMONIC_CLWB:
-		return true;
-	default:
-		return false;
-	}
+	return insn_rows[in->mnemonic].way == WAY_FLUSH;
 }
 
 bool insn_is_bitstring(const struct insn *in)
@@ -296,13 +292,7 @@ bool insn_needs_alignment(const struct insn *in)
 
 bool insn_may_skip_store(const struct insn *in)
 {
-	switch (in->mnemonic) {
-	case ZYDIS_MNEMONIC_FST: case ZYDIS_MNEMONIC_FSTP: case ZYDIS_MNEMONIC_FIST:
-	case ZYDIS_MNEMONIC_FISTP: case ZYDIS_MNEMONIC_FISTTP: case ZYDIS_MNEMONIC_FBSTP:
-		return in->mem_w;
-	default:
-		return false;
-	}
+	return in->mem_w && (insn_rows[in->mnemonic].rules & R_SKIPS);
 }
 
 u32 insn_align_mask(const struct insn *in, u32 size)

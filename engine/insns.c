@@ -35,14 +35,18 @@ static bool raises_xm(const ZydisDecodedInstruction *zi)
 	}
 }
 
-/* Zydis has FCOMI and its like with the other novelties of their year, and FISTTP as SSE3. */
+/* Versions of Zydis have FCOMI and its like in different sets, and FISTTP as SSE3. */
 static ZydisISASet set_of(const ZydisDecodedInstruction *zi)
 {
-	if (zi->meta.isa_set == ZYDIS_ISA_SET_PPRO && zi->meta.isa_ext == ZYDIS_ISA_EXT_X87)
+	switch (zi->mnemonic) {
+	case ZYDIS_MNEMONIC_FCOMI: case ZYDIS_MNEMONIC_FCOMIP:
+	case ZYDIS_MNEMONIC_FUCOMI: case ZYDIS_MNEMONIC_FUCOMIP:
 		return ZYDIS_ISA_SET_FCMOV;
-	if (zi->mnemonic == ZYDIS_MNEMONIC_FISTTP)
+	case ZYDIS_MNEMONIC_FISTTP:
 		return ZYDIS_ISA_SET_SSE3X87;
-	return zi->meta.isa_set;
+	default:
+		return zi->meta.isa_set;
+	}
 }
 
 struct insn_row insn_row(const ZydisDecodedInstruction *zi)

@@ -96,6 +96,12 @@ static const struct line system_lines[] = {
 #undef X
 };
 
+static const struct { const char *name; ZydisISASet set; } sets[] = {
+#define X(s, w, st, r, f) { #s, ZYDIS_ISA_SET_##s },
+	INSN_SETS(X)
+#undef X
+};
+
 static void print(FILE *f)
 {
 	fprintf(f, "\n## Ways\n\n| way | what happens |\n|---|---|\n");
@@ -110,13 +116,10 @@ static void print(FILE *f)
 	fprintf(f, "\n## Integer computations\n\n| mnemonics | rules | CPUID |\n|---|---|---|\n");
 	put_lines(f, host_lines, ARRAY_SIZE(host_lines), false);
 	fprintf(f, "\n## Sets\n\n| Zydis's ISA set | way | state | rules | CPUID |\n|---|---|---|---|---|\n");
-	for (u32 i = 0; i <= ZYDIS_ISA_SET_MAX_VALUE; i++) {
-		const struct insn_row *r = &insn_sets[i];
+	for (u32 i = 0; i < ARRAY_SIZE(sets); i++) {
+		const struct insn_row *r = &insn_sets[sets[i].set];
 
-		if (r->way == WAY_REFUSED)
-			continue;
-		fprintf(f, "| %s | %s | %s | ", ZydisISASetGetString(i), ways[r->way].name,
-			states[r->state]);
+		fprintf(f, "| %s | %s | %s | ", sets[i].name, ways[r->way].name, states[r->state]);
 		put_list(f, r->rules, rule_name);
 		fprintf(f, " | ");
 		put_list(f, r->features, feature_name);
