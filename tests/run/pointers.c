@@ -8,8 +8,10 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
 #include <linux/kvm.h>
 #include <linux/openat2.h>
+#include <linux/seccomp.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdint.h>
@@ -20,6 +22,7 @@
 #include <sys/inotify.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -134,6 +137,17 @@ static void buffers(void *bad)
 	FAULTS(write(eventfd(0, 0), bad, 8));
 }
 
+static void filters(void *bad)
+{
+	struct sock_fprog prog = { .len = 1, .filter = bad };
+
+	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+	FAULTS(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, bad));
+	TRY(bad ? EFAULT : EINVAL, prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog));
+	FAULTS(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, bad));
+	TRY(bad ? EFAULT : EINVAL, syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &prog));
+}
+
 static void programs(char *bad)
 {
 	char *args[] = { "sh", "-c", "true", NULL }, *bad_list[] = { "sh", bad, NULL };
@@ -231,6 +245,7 @@ int main(void)
 		paths((char *)bad[i]);
 		buffers((void *)bad[i]);
 		programs((char *)bad[i]);
+		filters((void *)bad[i]);
 		/* no control data, with a length: EFAULT only if there is an address */
 		if (bad[i])
 			messages((void *)bad[i]);
