@@ -6,6 +6,8 @@
  * and the handler answers with the host's values plus the one bit that such a program looks
  * for: SVM on an AMD host, VMX on an Intel one, since it goes by the host's vendor.
  *
+ * Where the processor cannot, cpuid_text.c helps.
+ *
  * The flag is a thread's: clone inherits it, exec clears it and our constructor sets it again.
  * Only hosts that lack the bits need it; STANDIN_CPUID=0 switches it off.
  */
@@ -24,7 +26,8 @@
 
 enum { CPUID_BYTES = 2 };
 
-static _Atomic bool active;
+static _Atomic bool active;	/* the processor faults on it */
+static _Atomic bool replaced;	/* in the program's text */
 
 /* 0, or -errno: the host cannot do it. */
 static int faulting(bool on)
@@ -72,14 +75,18 @@ bool shim_cpuid_fault(int sig, const siginfo_t *info, void *ucontext)
 
 	/* A general protection fault has no address (SI_KERNEL); its RIP can be read, since
 	 * the processor has just fetched from there. */
-	if (!atomic_load_explicit(&active, memory_order_relaxed) || sig != SIGSEGV ||
-	    info->si_code != SI_KERNEL || !shim_cpuid_is((const u8 *)(uintptr_t)g[REG_RIP]))
+	bool text = sig == SIGILL && info->si_code > 0 && shim_cpuid_text_is((u64)g[REG_RIP]);
+
+	if (!text && (!atomic_load_explicit(&active, memory_order_relaxed) || sig != SIGSEGV ||
+		      info->si_code != SI_KERNEL ||
+		      !shim_cpuid_is((const u8 *)(uintptr_t)g[REG_RIP])))
 		return false;
-	if (faulting(false))
+	if (!text && faulting(false))
 		return false;
 	execute(0, 0, leaf0);
 	execute(leaf, (u32)g[REG_RCX], r);
-	faulting(true);
+	if (!text)
+		faulting(true);
 	shim_cpuid_answer(leaf, leaf0, r);
 	g[REG_RAX] = r[0];
 	g[REG_RBX] = r[1];
@@ -89,9 +96,11 @@ bool shim_cpuid_fault(int sig, const siginfo_t *info, void *ucontext)
 	return true;
 }
 
-bool shim_cpuid_active(void)
+int shim_cpuid_signal(void)
 {
-	return atomic_load_explicit(&active, memory_order_relaxed);
+	if (atomic_load_explicit(&active, memory_order_relaxed))
+		return SIGSEGV;
+	return atomic_load_explicit(&replaced, memory_order_relaxed) ? SIGILL : 0;
 }
 
 void shim_cpuid_init(void)
@@ -107,12 +116,18 @@ void shim_cpuid_init(void)
 		execute(0x80000001, 0, ext);
 	if ((basic[2] & VMX && !is_amd(leaf0)) || (ext[2] & SVM && is_amd(leaf0)))
 		return;
-	/* The handler first. */
-	atomic_store(&active, true);
-	shim_signals_take(SIGSEGV);
-	if (faulting(true)) {
-		atomic_store(&active, false);
+	/* Only to see: the handler comes first. */
+	if (!faulting(true)) {
+		faulting(false);
+		atomic_store(&active, true);
+		shim_signals_take(SIGSEGV);
+		faulting(true);
+	} else if (shim_cpuid_text_patch()) {
+		atomic_store(&replaced, true);
+		shim_signals_take(SIGILL);
+	} else {
 		log_info("the host cannot fault on CPUID: programs that look for VT-x or AMD-V "
-			 "themselves will not find it");
+			 "themselves will not find it; if this is one, start it on a host whose "
+			 "`standin doctor` says that CPUID faulting works");
 	}
 }

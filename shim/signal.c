@@ -193,7 +193,7 @@ static void hold(int sig, siginfo_t *info, void *ucontext)
 static u64 unblockable(void)
 {
 	return atomic_load_explicit(&engine_started, memory_order_relaxed) ? fault_bits :
-	       shim_cpuid_active() ? BIT64(SIGSEGV - 1) : 0;
+	       shim_cpuid_signal() ? BIT64(shim_cpuid_signal() - 1) : 0;
 }
 
 static bool put_away(int sig, const siginfo_t *info, ucontext_t *uc, const struct sigaction *a)
@@ -253,7 +253,7 @@ static void trampoline(int sig, siginfo_t *info, void *uc)
 static bool is_ours(int sig)
 {
 	return (is_engine_signal(sig) && atomic_load(&engine_started)) ||
-	       (sig == SIGSEGV && shim_cpuid_active());
+	       (sig && sig == shim_cpuid_signal());
 }
 
 /* What the kernel is told when the program wants `a`. */

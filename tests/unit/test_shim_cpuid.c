@@ -18,6 +18,19 @@ void log_write(enum log_level l, const char *fmt, ...)
 {
 }
 
+static bool text_is;
+static u32 text_found;
+
+u32 shim_cpuid_text_patch(void)
+{
+	return text_found;
+}
+
+bool shim_cpuid_text_is(u64 rip)
+{
+	return text_is;
+}
+
 void shim_signals_take(int sig)
 {
 	taken = sig;
@@ -117,13 +130,40 @@ static void other_faults_are_left_alone(void **state)
 	assert_string_equal(trail, "");
 }
 
+static void a_replaced_instruction_is_answered(void **state)
+{
+	siginfo_t info = { .si_signo = SIGILL, .si_code = ILL_ILLOPN };
+	ucontext_t uc = { 0 };
+	u32 r[4];
+
+	atomic_store(&active, false);
+	assert_false(shim_cpuid_fault(SIGILL, &info, &uc));
+	text_is = true;
+	assert_true(shim_cpuid_fault(SIGILL, &info, &uc));
+	execute(0, 0, r);
+	assert_int_equal(uc.uc_mcontext.gregs[REG_RAX], r[0]);
+	assert_int_equal(uc.uc_mcontext.gregs[REG_RIP], 2);
+	info.si_code = SI_USER;
+	assert_false(shim_cpuid_fault(SIGILL, &info, &uc));
+	text_is = false;
+	assert_string_equal(trail, "");
+	prctl_result = -ENODEV;
+	unsetenv("STANDIN_CPUID");
+	text_found = 1;
+	shim_cpuid_init();
+	text_found = 0;
+	atomic_store(&replaced, false);
+	/* On a host that has the bits itself nothing is done. */
+	assert_true(taken == SIGILL || !*trail);
+}
+
 static void a_host_without_it_is_left_as_it_was(void **state)
 {
 	atomic_store(&active, false);
 	prctl_result = -ENODEV;
 	unsetenv("STANDIN_CPUID");
 	shim_cpuid_init();
-	assert_false(shim_cpuid_active());
+	assert_int_equal(shim_cpuid_signal(), 0);
 }
 
 static void it_can_be_switched_off(void **state)
@@ -131,7 +171,7 @@ static void it_can_be_switched_off(void **state)
 	atomic_store(&active, false);
 	setenv("STANDIN_CPUID", "0", 1);
 	shim_cpuid_init();
-	assert_false(shim_cpuid_active());
+	assert_int_equal(shim_cpuid_signal(), 0);
 	assert_string_equal(trail, "");
 	assert_int_equal(taken, 0);
 }
@@ -143,6 +183,7 @@ int main(void)
 		cmocka_unit_test_setup(an_instruction_is_answered_and_skipped, setup),
 		cmocka_unit_test_setup(sub_leaves_are_asked_for, setup),
 		cmocka_unit_test_setup(other_faults_are_left_alone, setup),
+		cmocka_unit_test_setup(a_replaced_instruction_is_answered, setup),
 		cmocka_unit_test_setup(a_host_without_it_is_left_as_it_was, setup),
 		cmocka_unit_test_setup(it_can_be_switched_off, setup),
 	};
