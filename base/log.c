@@ -3,18 +3,22 @@
 #include "base/log.h"
 
 #include "base/options.h"
+#include "base/raw.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
 enum log_level log_threshold = LOG_off;
-static int log_fd = 2;
+/* STANDIN_LOG_FILE: opened for each line, since a program may count its descriptors, or close all
+ * and get the number for a file of its own. NULL: standard error. */
+static const char *log_file;
 
 static const char *const level_name[] = {
 	"off",
@@ -40,14 +44,9 @@ void log_init(void)
 	done = true;
 	if (!option_given(OPT_LOG) || !*getenv(option_name(OPT_LOG)))
 		return;
-	/* The plain system call: open() of this object is the interposed one. */
-	if (file) {
-		int fd = (int)syscall(SYS_openat, AT_FDCWD, file,
-				      O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
-
-		if (fd >= 0)
-			log_fd = fd;
-	}
+	/* The environment may be changed later. */
+	if (file)
+		log_file = strdup(file);
 	/* Whoever misspelt it wanted to be told something. */
 	log_threshold = word < 0 ? LOG_warn : of[word];
 	options_check(say);
@@ -59,7 +58,7 @@ void log_write(enum log_level l, const char *fmt, ...)
 	char line[512];
 	struct timespec ts;
 	va_list ap;
-	int n, m;
+	int n, m, fd;
 
 	clock_gettime(CLOCK_MONOTONIC, &ts);
 	n = snprintf(line, sizeof(line), "standin[%ld] %ld.%06ld %s: ", syscall(SYS_gettid),
@@ -72,8 +71,15 @@ void log_write(enum log_level l, const char *fmt, ...)
 	if (n > (int)sizeof(line) - 2)
 		n = (int)sizeof(line) - 2;
 	line[n++] = '\n';
+	/* The plain system calls: open() and close() are those of our own that programs see. */
+	fd = log_file ? (int)RAW(SYS_openat, AT_FDCWD, log_file,
+				 O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644) : 2;
+	if (fd < 0)
+		fd = 2;
 	do {
-		m = (int)write(log_fd, line, (size_t)n);
-	} while (m < 0 && errno == EINTR);	/* other failures have nowhere to be reported */
+		m = (int)RAW(SYS_write, fd, line, n);
+	} while (m == -EINTR);	/* other failures have nowhere to be reported */
+	if (fd != 2)
+		RAW(SYS_close, fd);
 	errno = saved;
 }
