@@ -122,10 +122,14 @@ static void *timer_thread(void *arg)
 {
 	struct vm_timer *t = arg;
 
-	while (!atomic_load(&t->stop)) {
+	for (;;) {
+		/* Before `stop`, which is set before seq is counted up: it is seen, or we do not
+		 * sleep. */
 		u32 seq = atomic_load(&t->seq);
 		u64 next;
 
+		if (atomic_load(&t->stop))
+			break;
 		/* While we look, every arm bumps seq. */
 		atomic_store(&t->sleeping_until, NEVER);
 		next = fire(t);
