@@ -175,10 +175,42 @@ def guestfish(machines):
     return ''
 
 
+@verdict
+def debvm(machines):
+    """A Debian made by debvm-create (which needs an archive), started by debvm-run, used at its console."""
+    need('debvm-create', 'debvm-run')
+    with tempfile.TemporaryDirectory(prefix='standin-debvm.') as d:
+        image = os.path.join(d, 'image.ext4')
+        r = subprocess.run(['debvm-create', '-r', 'bookworm', '-o', image], stdin=subprocess.DEVNULL,
+                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=900)
+        if r.returncode:
+            raise Skip('debvm-create: ' + r.stdout.strip().splitlines()[-1])
+        console = os.path.join(d, 'console')
+        with open(console, 'w') as out:
+            p = subprocess.Popen([HIDE, STANDIN, 'run', '--', 'debvm-run', '-i', image],
+                                 stdin=subprocess.PIPE, stdout=out, stderr=subprocess.STDOUT, text=True)
+            try:
+                for prompt, line in (('login:', 'root'), ('~#', 'systemd-detect-virt; poweroff')):
+                    if not wait_for(console, prompt, LIMIT):
+                        raise Trouble(f'no "{prompt}" on the console')
+                    p.stdin.write(line + '\n')
+                    p.stdin.flush()
+                p.wait(timeout=LIMIT)
+            except subprocess.TimeoutExpired:
+                raise Trouble('it does not power off')
+            finally:
+                p.kill()
+                p.wait()
+        with open(console, errors='replace') as f:
+            if '\nkvm' not in f.read().replace('\r', ''):
+                raise Trouble('systemd-detect-virt does not say kvm')
+    return ''
+
+
 def tests():
     return [('preflight-kvm-ok', True, kvm_ok),
             ('preflight-virt-host-validate', True, virt_host_validate),
             ('preflight-getfacl', True, getfacl),
             ('libvirt-emulator', True, libvirt_emulator),
             ('libvirt-run', True, libvirt_run),
-            ('guestfish-direct', True, guestfish)]
+            ('guestfish-direct', True, guestfish), ('debvm', False, debvm)]
