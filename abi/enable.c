@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* abi/enable.c - KVM_ENABLE_CAP on a VM (facts 5.4). */
 #include <errno.h>
+#include <linux/capability.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "abi/abi.h"
 #include "abi/caps.h"
@@ -57,6 +60,18 @@ static int set_manual_dirty(struct vm *vm, u64 v)
 	return 0;
 }
 
+/* Huge pages of the host hold no translated code, so nothing has to be done; but who asks has to be
+ * allowed to crash the machine, as KVM wants it. */
+static int disable_nx_huge_pages(struct vm *vm, u64 arg)
+{
+	struct __user_cap_header_struct h = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct d[2] = { { 0 } };
+
+	if (syscall(SYS_capget, &h, d) || !(d[CAP_SYS_BOOT / 32].effective & BIT(CAP_SYS_BOOT % 32)))
+		return -EPERM;
+	return arg || vm_has_vcpus(vm) ? -EINVAL : 0;
+}
+
 static int set_masked(u64 arg, u64 valid)
 {
 	return arg & ~valid ? -EINVAL : 0;
@@ -81,6 +96,8 @@ static int enable(struct vm *vm, const struct kvm_enable_cap *cap)
 			return -EINVAL;
 		vm->cfg.disabled_exits |= a;
 		return 0;
+	case KVM_CAP_VM_DISABLE_NX_HUGE_PAGES:
+		return disable_nx_huge_pages(vm, a);
 	case KVM_CAP_MSR_PLATFORM_INFO:
 		vm->cfg.msr_platform_info_off = !a;
 		return 0;

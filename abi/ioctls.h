@@ -17,7 +17,7 @@
  * Handlers return >= 0 or -errno.
  *
  * Not listed, hence EINVAL or ENOTTY as on a kernel built without them: Xen, SEV,
- * SMM, guest_memfd, memory attributes, ONE_REG.
+ * SMM, guest_memfd, memory attributes.
  */
 #ifndef ABI_IOCTLS_H
 #define ABI_IOCTLS_H
@@ -122,6 +122,9 @@
 	X(SET_XSAVE, 0x5000aea5, IN, struct kvm_xsave, vci_set_xsave) \
 	X(GET_XCRS, 0x8188aea6, OUT, struct kvm_xcrs, vci_get_xcrs) \
 	X(SET_XCRS, 0x4188aea7, IN, struct kvm_xcrs, vci_set_xcrs) \
+	X(GET_ONE_REG, 0x4010aeab, IN, struct kvm_one_reg, vci_get_one_reg) \
+	X(SET_ONE_REG, 0x4010aeac, IN, struct kvm_one_reg, vci_set_one_reg) \
+	X(GET_REG_LIST, 0xc008aeb0, RAW, void, vci_reg_list) \
 	X(KVMCLOCK_CTRL, 0x0000aead, NONE, void, vci_kvmclock_ctrl) \
 	X(GET_SUPPORTED_HV_CPUID, 0xc008aec1, RAW, void, vci_hv_cpuid) \
 	X(GET_NESTED_STATE, 0xc080aebe, RAW, void, vci_get_nested_state) \

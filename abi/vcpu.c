@@ -10,6 +10,7 @@
 #include "abi/abi.h"
 #include "abi/arrays.h"
 #include "abi/ioctls.h"
+#include "abi/one_reg.h"
 #include "vm/vm.h"
 
 #define OBJ struct vm_vcpu *

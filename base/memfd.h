@@ -5,8 +5,8 @@
 
 #include "base/types.h"
 
-/* 0 or -errno. KVM's objects are no files: their size is no business of the limit, of which the kernel
- * would tell by SIGXFSZ. Where the hard limit is below it: -EFBIG, and no signal. */
+/* 0 or -errno. KVM's objects are no files: their size is no business of the limit, of which the
+ * kernel would tell by SIGXFSZ. Where the hard limit is below it: -EFBIG, and no signal. */
 int memfd_size(int fd, u64 size);
 
 #endif

@@ -285,6 +285,7 @@ int cpu_deliver(struct cpu *c, const struct cpu_event *e)
 		.ext = e->kind == EV_INTR || e->kind == EV_NMI || e->kind == EV_PRIV_SOFT,
 	};
 	u64 from = c->rip;
+	u32 hit = c->watch_hit;
 	int r;
 
 	apply_payload(c, e);
@@ -295,6 +296,9 @@ int cpu_deliver(struct cpu *c, const struct cpu_event *e)
 	else if (is_soft(e))
 		d.rflags &= ~(u64)FL_RF;	/* the instruction has completed */
 	r = cpu_real_mode(c) ? deliver_real(c, &d) : deliver_protected(c, &d);
+	/* NoNestedDataBp: a #DB whose delivery led to the next one would never reach its handler. */
+	if (is_db(e))
+		c->watch_hit = hit;
 	if (r == CPU_OK) {
 		c->frames[c->frame++ % ARRAY_SIZE(c->frames)] = c->gpr[R_RSP];
 		if (unlikely(c->debugctl & DEBUGCTL_LBR))

@@ -29,6 +29,8 @@
 #define HUGE (2ull << 20)
 #define ARENA_FIRST (256ull << 10)	/* does for a small guest */
 #define ARENA_MIN (8ull << 20)
+/* Most of what an exit touches begins with a page: the first units' records should not. */
+#define ARENA_SKEW 0x8c0u
 #define POOL_FIXED (4ull << 20)
 
 struct layout {
@@ -101,8 +103,8 @@ static int map(struct engine *e, const struct layout *l, void *near)
 	data = m->rw + ALIGN_UP(l->code, HUGE);
 	e->pool = data;
 	e->pool_end = data + l->pool;
-	e->arena = (struct arena){ .mem = e->pool_end, .size = l->arena };
-	e->memo = e->arena.mem + l->arena;
+	e->arena = (struct arena){ .mem = e->pool_end + ARENA_SKEW, .size = l->arena - ARENA_SKEW };
+	e->memo = e->pool_end + l->arena;
 	err = map_twice(m->rx, m->rw, l->code);
 	if (!err && mprotect(data, (size_t)(e->memo + MEMO_BYTES - data), PROT_READ | PROT_WRITE))
 		err = -errno;
@@ -110,7 +112,7 @@ static int map(struct engine *e, const struct layout *l, void *near)
 		codemem_destroy(e);
 		return err;
 	}
-	madvise(e->arena.mem + ARENA_FIRST, (size_t)(e->memo + MEMO_BYTES - e->arena.mem) - ARENA_FIRST,
+	madvise(e->pool_end + ARENA_FIRST, (size_t)(e->memo + MEMO_BYTES - e->pool_end) - ARENA_FIRST,
 		MADV_HUGEPAGE);
 	madvise(base, l->total, MADV_DONTFORK);
 	return 0;

@@ -12,13 +12,10 @@ static void wrote_aliases(struct cpu *c, const struct phys_slot *s, u64 gpa, u32
 	const struct phys_map *m = atomic_load_explicit(&c->phys->map, memory_order_acquire);
 	const u8 *host = s->hva + (gpa - s->gpa);
 
-	for (u32 i = 0; i < m->n; i++) {
-		const struct phys_slot *t = &m->slot[i];
-
+	phys_for_each_slot(m, t)
 		if (t->code_serial == s->code_serial && t->gpa != s->gpa && host >= t->hva &&
 		    (u64)(host - t->hva) < t->size)
 			engine_code_written(c, t->gpa + (u64)(host - t->hva), len);
-	}
 }
 
 void mmu_wrote(struct cpu *c, const struct phys_slot *s, u64 gpa, u32 len)

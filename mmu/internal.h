@@ -16,15 +16,14 @@ static inline const struct phys_slot *mmu_slot(struct cpu *c, u64 gpa, enum mmu_
 	const struct phys_slot *s;
 	u32 i = c->phys_hint[h];
 
-	if (likely(m && i < m->n)) {
-		s = &m->slot[i];
+	if (unlikely(!m))
+		return NULL;
+	if (likely(i / PHYS_CHUNK < m->n)) {
+		s = &m->part[i / PHYS_CHUNK].chunk->slot[i % PHYS_CHUNK];
 		if (likely(gpa - s->gpa < s->size))
 			return s;
 	}
-	s = phys_find(c->phys, gpa);
-	if (s && m && s >= m->slot && s < m->slot + m->n)
-		c->phys_hint[h] = (u32)(s - m->slot);
-	return s;
+	return phys_find_in(m, gpa, &c->phys_hint[h]);
 }
 
 /* This CPU stored to [gpa, gpa + len) of a page that may hold translated code. */

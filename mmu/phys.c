@@ -3,27 +3,80 @@
 #include "mmu/phys.h"
 
 #include <errno.h>
+#include <stdlib.h>
 
 #include "base/user.h"
+
+u32 phys_part_of(const struct phys_map *m, u64 gpa)
+{
+	u32 lo = 0, hi = m->n;
+
+	while (lo < hi) {
+		u32 mid = lo + (hi - lo) / 2;
+
+		if (gpa < m->part[mid].gpa)
+			hi = mid;
+		else
+			lo = mid + 1;
+	}
+	return lo - 1;
+}
+
+const struct phys_slot *phys_find_in(const struct phys_map *m, u64 gpa, u32 *at)
+{
+	u32 k = phys_part_of(m, gpa), lo = 0, hi;
+	const struct phys_chunk *c;
+
+	if (k == ~0u)
+		return NULL;
+	c = m->part[k].chunk;
+	for (hi = c->n; lo < hi;) {
+		u32 mid = lo + (hi - lo) / 2;
+
+		if (gpa < c->slot[mid].gpa) {
+			hi = mid;
+		} else if (gpa - c->slot[mid].gpa >= c->slot[mid].size) {
+			lo = mid + 1;
+		} else {
+			*at = k * PHYS_CHUNK + mid;
+			return &c->slot[mid];
+		}
+	}
+	return NULL;
+}
 
 const struct phys_slot *phys_find(const struct phys *p, u64 gpa)
 {
 	const struct phys_map *m = atomic_load_explicit(&p->map, memory_order_acquire);
-	u32 lo = 0, hi;
+	u32 at;
 
-	if (!m)
+	return m ? phys_find_in(m, gpa, &at) : NULL;
+}
+
+struct phys_map *phys_map_new(const struct phys_slot *slots, u32 n)
+{
+	struct phys_map *m = calloc(1, sizeof(*m) + sizeof(m->part[0]));
+
+	if (!m || !n)
+		return m;
+	m->part[0].chunk = calloc(1, sizeof(*m->part[0].chunk));
+	if (!m->part[0].chunk) {
+		free(m);
 		return NULL;
-	for (hi = m->n; lo < hi;) {
-		u32 mid = lo + (hi - lo) / 2;
-
-		if (gpa < m->slot[mid].gpa)
-			hi = mid;
-		else if (gpa - m->slot[mid].gpa >= m->slot[mid].size)
-			lo = mid + 1;
-		else
-			return &m->slot[mid];
 	}
-	return NULL;
+	m->n = 1;
+	m->part[0].gpa = slots[0].gpa;
+	m->part[0].chunk->n = n;
+	for (u32 i = 0; i < n; i++)
+		m->part[0].chunk->slot[i] = slots[i];
+	return m;
+}
+
+void phys_map_free(struct phys_map *m)
+{
+	for (u32 k = 0; m && k < m->n; k++)
+		free(m->part[k].chunk);
+	free(m);
 }
 
 void phys_mark_dirty(struct phys *p, const struct phys_slot *s, u64 gpa)

@@ -4,7 +4,8 @@
  * are memory, where they are in this process, and what must be noticed when
  * they are written.
  *
- * The map is an immutable sorted array behind one atomic pointer. vm/ builds a
+ * The map is immutable and behind one atomic pointer: a sorted array of chunks of sorted slots, so
+ * that a change copies one chunk and the array of chunks, not the slots of the whole VM. vm/ builds a
  * new one for every slot change, publishes it, makes every vCPU drop its TLB
  * and leave the old one (request + wait), and frees it then. Readers are vCPU
  * threads inside KVM_RUN and whoever holds the VM's slots lock.
@@ -32,10 +33,25 @@ struct phys_slot {
 	u32 code_serial;	/* names the counts; not 0 when there are any */
 };
 
+#define PHYS_CHUNK 64u
+
+struct phys_chunk {
+	u32 n;			/* 1 to PHYS_CHUNK; the others are zero, hence hold no address */
+	u32 serial;		/* vm/slot_map.c: of the change that made it */
+	struct phys_slot slot[PHYS_CHUNK];
+};
+
 struct phys_map {
 	u32 n;
-	struct phys_slot slot[];
+	struct phys_part {
+		u64 gpa;	/* of the chunk's first slot */
+		struct phys_chunk *chunk;
+	} part[];
 };
+#define phys_for_each_slot(m, s) \
+	for (u32 k_ = 0; k_ < (m)->n; k_++) \
+		for (const struct phys_slot *s = (m)->part[k_].chunk->slot, \
+					   *end_ = s + (m)->part[k_].chunk->n; s < end_; s++)
 
 /* `by` of phys_write(): no vCPU has dealt with the write itself. */
 #define PHYS_BY_NOBODY UINT32_MAX
@@ -60,6 +76,13 @@ struct phys {
 
 /* The slot that holds `gpa`, or NULL. Wait-free. */
 const struct phys_slot *phys_find(const struct phys *p, u64 gpa);
+/* The same in one map; *at: which it is, of all slots there is room for. */
+const struct phys_slot *phys_find_in(const struct phys_map *m, u64 gpa, u32 *at);
+/* The last part that does not begin above `gpa`; ~0: none. */
+u32 phys_part_of(const struct phys_map *m, u64 gpa);
+/* A map of at most PHYS_CHUNK slots, in order. NULL: no memory. */
+struct phys_map *phys_map_new(const struct phys_slot *slots, u32 n);
+void phys_map_free(struct phys_map *m);	/* with its chunks */
 
 /* Host address of a guest-physical byte that is memory; NULL otherwise. For
  * writers: NULL also for read-only slots, and the page is marked dirty. */

@@ -189,7 +189,7 @@ extern bool shim_passive;	/* off, or not one of those that were asked for: its c
 void shim_chosen_init(void);
 bool shim_wanted(const char *path);	/* by its name; path can be read */
 
-/* -- confine.c: a seccomp filter is about to be installed; arguments of seccomp(2), of prctl(2) -- */
+/* -- confine.c: a seccomp filter is about to be installed. Arguments of seccomp(2), prctl(2). -- */
 void shim_confine(unsigned int mode, const void *filter);
 void shim_confine_prctl(int option, unsigned long mode, const void *filter);
 

@@ -288,6 +288,12 @@ int vcpu_block(struct vcpu *v)
 			continue;
 		}
 		p.slept = true;
+		if (unlikely(v->p->msr.steal & 1) && !v->p->clock.away) {
+			atomic_store(&v->in_guest, 1);
+			vcpu_flush_requests(v);
+			steal_away(v);
+			atomic_store(&v->in_guest, 0);
+		}
 		crowd_join(v, false);
 		r = sleep_on(v, seq, deadline);
 		crowd_join(v, true);
@@ -304,6 +310,8 @@ int vcpu_block(struct vcpu *v)
 		vcpu_trace(kvm_vcpu_wakeup, v, tsc_host_to_ns(tsc_host() - since));
 	atomic_store(&v->in_guest, 1);
 	vcpu_flush_requests(v);
+	if (unlikely(v->p->clock.away))
+		steal_back(v);
 	/* A device may have written code that ran before, and the wake-up be how it says so. */
 	engine_code_recheck(v->c);
 	return r;

@@ -24,8 +24,9 @@ static bool host_to_gpa(const struct vcpu *v, u64 hva, u64 *gpa)
 	const struct phys_map *m = v->phys ?
 		atomic_load_explicit(&v->phys->map, memory_order_acquire) : NULL;
 
-	for (u32 i = 0; m && i < m->n; i++) {
-		const struct phys_slot *s = &m->slot[i];
+	if (!m)
+		return false;
+	phys_for_each_slot(m, s) {
 		u64 off = hva - (u64)(uintptr_t)s->hva;
 
 		if (off < s->size) {

@@ -5,12 +5,15 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "mmu/mmu.h"
 #include "mmu/phys.h"
 #include "base/optional.h"
 #include "vcpu/priv.h"
 
 #define NSEC 1000000000ull
 #define ENABLED 1ull
+#define PREEMPTED 1	/* of steal_time.preempted */
+#define FLUSH_TLB 2
 
 enum { TIME_TSC_STABLE = 1, TIME_GUEST_STOPPED = 2 };
 
@@ -189,10 +192,42 @@ static void write_steal(struct vcpu *v)
 		s.steal += delay - v->p->clock.steal_base;
 	v->p->clock.steal_base = delay;
 	put(v, gpa, &s.steal, 8);
-	s.preempted = 0;
-	put(v, gpa + offsetof(struct steal_time, preempted), &s.preempted, 1);
 	version++;
 	put(v, gpa + offsetof(struct steal_time, version), &version, 4);
+}
+
+/* The guest's byte, for an atomic access; NULL: not memory. Within KVM_RUN only. */
+static u8 *preempted(struct vcpu *v)
+{
+	u64 gpa = (v->p->msr.steal & ~0x3full) + offsetof(struct steal_time, preempted);
+	u8 byte;
+
+	return phys_read(v->phys, gpa, &byte, 1) ? NULL : phys_ptr(v->phys, gpa, true);
+}
+
+void steal_away(struct vcpu *v)
+{
+	u8 *p;
+
+	p = preempted(v);
+	if (!p)
+		return;
+	__atomic_store_n(p, PREEMPTED, __ATOMIC_SEQ_CST);
+	v->p->clock.away = true;
+}
+
+/* Whoever wanted our TLB flushed meanwhile has left it to us (facts 6.4). */
+void steal_back(struct vcpu *v)
+{
+	u8 *p;
+
+	v->p->clock.away = false;
+	engine_fpu_save(v->c);
+	p = v->p->msr.steal & ENABLED ? preempted(v) : NULL;
+	if (p && __atomic_exchange_n(p, 0, __ATOMIC_SEQ_CST) & FLUSH_TLB) {
+		vcpu_count(v, tlb_flush);
+		mmu_flush_all(v->c);
+	}
 }
 
 void steal_update(struct vcpu *v)

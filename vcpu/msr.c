@@ -7,6 +7,8 @@
  */
 #include <linux/kvm_para.h>
 
+#include "base/log.h"
+#include "base/options.h"
 #include "irq/lapic.h"
 #include "mmu/mmu.h"
 #include "vcpu/cpuid.h"
@@ -171,6 +173,23 @@ WR(tsc_adjust)
 	/* User space restores the TSC and this separately: no side effect then. */
 	v->p->msr.tsc_adjust = val;
 	return 0;
+}
+
+#define DISABLE_EXITS_APERFMPERF BIT64(4)	/* of newer headers */
+
+/* KVM_CAP_X86_DISABLE_EXITS gives the guest what the processor counts. Ours runs at its nominal rate as
+ * far as a guest can tell: both are the TSC (APM2 17.3.5), unscaled. */
+RD(aperfmperf)
+{
+	if (host || !(v->cfg->disabled_exits & DISABLE_EXITS_APERFMPERF))
+		return -ENOENT;
+	*val = tsc_host();
+	return 0;
+}
+
+WR(aperfmperf)
+{
+	return -ENOENT;
 }
 
 RD(tsc_deadline)
@@ -843,12 +862,24 @@ static const struct msr_row *find(u32 msr)
 	return NULL;
 }
 
+/* STANDIN_IGNORE_MSRS, KVM's parameter ignore_msrs: what no CPU of ours has reads as zero. */
+static int unknown(struct vcpu *v, u32 msr, bool write)
+{
+	engine_fpu_save(v->c);
+	if (!option_number(OPT_IGNORE_MSRS, 0))
+		return -ENOENT;
+	log_info("%s of MSR %#x ignored", write ? "write" : "read", msr);
+	return 0;
+}
+
 static int msr_read(struct vcpu *v, u32 msr, u64 *val, bool host)
 {
 	const struct msr_row *row = find(msr);
+	int r;
 
 	*val = 0;
-	return row ? row->rd(v, row, msr, val, host) : -ENOENT;
+	r = row ? row->rd(v, row, msr, val, host) : -ENOENT;
+	return unlikely(r == -ENOENT) ? unknown(v, msr, false) : r;
 }
 
 static int msr_write(struct vcpu *v, u32 msr, u64 val, bool host)
@@ -856,7 +887,7 @@ static int msr_write(struct vcpu *v, u32 msr, u64 val, bool host)
 	const struct msr_row *row = find(msr);
 
 	if (!row)
-		return -ENOENT;
+		return unknown(v, msr, true);
 	if (unlikely(host && row->list == LIST_F) && msr != MSR_UCODE_REV && vcpu_frozen(v)) {
 		u64 cur;
 

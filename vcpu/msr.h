@@ -43,6 +43,7 @@
 	X(P6_PERFCTR,		0xc1, 2,	N, ignore, 0, MSR_ALL) \
 	X(FSB_FREQ,		0xcd, 1,	N, constant, 3, 0) \
 	X(PLATFORM_INFO,	0xce, 1,	F, platform_info, 0, MSR_ALL) \
+	X(MPERF_APERF,		0xe7, 2,	N, aperfmperf, 0, 0) \
 	X(MTRRCAP,		0xfe, 1,	N, constant, 0x508, 0) \
 	X(ARCH_CAP,		0x10a, 1,	F, arch_cap, 0, MSR_ALL) \
 	X(BBL_CR_CTL3,		0x11e, 1,	N, legacy, 0xbe702111, MSR_ALL) \

@@ -137,6 +137,7 @@ struct vcpu_clock {
 	bool stopped;		/* KVMCLOCK_CTRL: show GUEST_STOPPED once */
 	u64 steal_base;		/* the thread's run delay at the last update */
 	u64 steal_tsc;		/* when that was */
+	bool away;		/* the guest has been told that the vCPU does not run */
 };
 
 struct vcpu_priv {
@@ -347,6 +348,9 @@ void kvmclock_write_wall(struct vcpu *v, u64 gpa);
 void kvmclock_update(struct vcpu *v);
 int steal_set(struct vcpu *v, u64 val);
 void steal_update(struct vcpu *v);
+/* Within KVM_RUN: the vCPU will not run for some time; it is about to run again. */
+void steal_away(struct vcpu *v);
+void steal_back(struct vcpu *v);
 
 /* -- hypercall.c -- */
 int hypercall_hook(struct cpu *c, const struct insn *in);

@@ -4,7 +4,7 @@
  * host memory that slots show. Slots over the same host memory share the counts, so that
  * code seen through one is protected from stores through another.
  *
- * Areas are sorted by host address and do not overlap. A slot that reaches beyond an area
+ * Areas stand in a tree by host address and do not overlap. A slot that reaches beyond an area
  * gives it, and all it touches, a new one: its counts begin at zero, and every vCPU counts its
  * pages again when it follows the map change (engine_map_changed()).
  *
@@ -15,7 +15,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "vm/vm.h"
+#include "vm/slot_map.h"
 
 #define BIG (1u << 20)	/* bytes from which on memory is mapped, and only on use */
 
@@ -68,37 +68,113 @@ static u8 *end_of(const struct vm_code_area *a)
 	return a->hva + a->size;
 }
 
-/* Index of the first area that ends above `lo`. */
-static u32 first_above(const struct vm *vm, const u8 *lo)
+/* -- the tree of areas: a treap, whose priorities are a hash of the address -- */
+
+static u64 priority(const struct vm_code_area *a)
 {
-	u32 a = 0, b = vm->nr_areas;
+	u64 h = (u64)(uintptr_t)a->hva >> PAGE_SHIFT;
 
-	while (a < b) {
-		u32 mid = (a + b) / 2;
+	h *= 0x9e3779b97f4a7c15;
+	return h ^ h >> 29;
+}
 
-		if (end_of(vm->areas[mid]) <= lo)
-			a = mid + 1;
-		else
-			b = mid;
+/* All that lie below `hva`, and the others. */
+static void tree_split(struct vm_code_area *t, const u8 *hva, struct vm_code_area **lo,
+		       struct vm_code_area **hi)
+{
+	while (t) {
+		if (t->hva < hva) {
+			*lo = t;
+			lo = &t->right;
+			t = t->right;
+		} else {
+			*hi = t;
+			hi = &t->left;
+			t = t->left;
+		}
 	}
-	return a;
+	*lo = *hi = NULL;
 }
 
-/* Replace n areas from index `at` by one. */
-static int splice(struct vm *vm, u32 at, u32 n, struct vm_code_area *a)
+static void tree_add(struct vm *vm, struct vm_code_area *a)
 {
-	struct vm_code_area **grown = realloc(vm->areas, (vm->nr_areas + 1) * sizeof(*grown));
+	struct vm_code_area **p = &vm->areas;
 
-	if (!grown)
-		return -ENOMEM;
-	vm->areas = grown;
-	memmove(&grown[at + 1], &grown[at + n], (vm->nr_areas - at - n) * sizeof(*grown));
-	grown[at] = a;
-	vm->nr_areas = vm->nr_areas + 1 - n;
-	return 0;
+	while (*p && priority(*p) >= priority(a))
+		p = a->hva < (*p)->hva ? &(*p)->left : &(*p)->right;
+	tree_split(*p, a->hva, &a->left, &a->right);
+	*p = a;
 }
 
-static void point(struct phys_slot *s, struct vm_code_area *a)
+static void tree_remove(struct vm *vm, struct vm_code_area *a)
+{
+	struct vm_code_area **p = &vm->areas, *l = a->left, *r = a->right;
+
+	while (*p != a)
+		p = a->hva < (*p)->hva ? &(*p)->left : &(*p)->right;
+	while (l && r) {
+		if (priority(l) >= priority(r)) {
+			*p = l;
+			p = &l->right;
+			l = l->right;
+		} else {
+			*p = r;
+			p = &r->left;
+			r = r->left;
+		}
+	}
+	*p = l ? l : r;
+	a->left = a->right = NULL;
+}
+
+/* The first area that ends above `lo`. */
+static struct vm_code_area *first_above(const struct vm *vm, const u8 *lo)
+{
+	struct vm_code_area *t = vm->areas, *best = NULL;
+
+	while (t) {
+		if (end_of(t) > lo) {
+			best = t;
+			t = t->left;
+		} else {
+			t = t->right;
+		}
+	}
+	return best;
+}
+
+void vm_code_areas_free(struct vm *vm)
+{
+	struct vm_code_area *a;
+
+	while ((a = vm->areas)) {
+		tree_remove(vm, a);
+		vm_code_area_free(a);
+	}
+}
+
+/* -- slots -- */
+
+static void link_slot(struct vm_code_area *a, struct vm_slot *s)
+{
+	s->area = a;
+	s->area_next = a->first;
+	s->area_prev = &a->first;
+	if (s->area_next)
+		s->area_next->area_prev = &s->area_next;
+	a->first = s;
+	a->slots++;
+}
+
+static void unlink_slot(struct vm_slot *s)
+{
+	*s->area_prev = s->area_next;
+	if (s->area_next)
+		s->area_next->area_prev = s->area_prev;
+	s->area->slots--;
+}
+
+static void point(struct phys_slot *s, const struct vm_code_area *a)
 {
 	s->code = a->count + ((u64)(s->hva - a->hva) >> PAGE_SHIFT);
 	s->code_serial = a->serial;
@@ -107,77 +183,100 @@ static void point(struct phys_slot *s, struct vm_code_area *a)
 		s->flags |= PHYS_ALIASED;
 }
 
-/* Every slot of the area, in the list and in the map to be published. */
-static void point_all(struct vm *vm, struct phys_map *map, struct vm_code_area *a)
+/* Every slot of the area, in the new map as well: there they are this change's own already. */
+static void point_all(struct slot_edit *e, struct vm_code_area *a, const struct vm_slot *except)
 {
-	for (u32 i = 0; i < map->n; i++) {
-		struct phys_slot *s = &map->slot[i];
-
-		if (s->hva < a->hva || s->hva >= end_of(a))
-			continue;
-		point(s, a);
-		vm_slot_find(vm, s->id)->area = a;
-		point(&vm_slot_find(vm, s->id)->s, a);
+	for (struct vm_slot *s = a->first; s; s = s->area_next) {
+		point(&s->s, a);
+		if (s != except)
+			*slot_edit_slot(e, s->s.gpa) = s->s;
 	}
 }
 
-int vm_code_join(struct vm *vm, struct phys_map *map, struct vm_slot *slot)
+/* What may fail of that. */
+static int own_all(struct slot_edit *e, const struct vm_code_area *a)
 {
-	u8 *lo = slot->s.hva, *hi = lo + slot->s.size;
-	u32 at = first_above(vm, lo), n = 0, slots = 1;
-	struct vm_code_area *a;
-
-	while (at + n < vm->nr_areas && vm->areas[at + n]->hva < hi)
-		slots += vm->areas[at + n++]->slots;
-	if (n == 1 && vm->areas[at]->hva <= lo && end_of(vm->areas[at]) >= hi) {
-		a = vm->areas[at];
-		a->slots++;
-		slot->area = a;
-		point_all(vm, map, a);
-		return 0;
-	}
-	if (n) {
-		if (vm->areas[at]->hva < lo)
-			lo = vm->areas[at]->hva;
-		if (end_of(vm->areas[at + n - 1]) > hi)
-			hi = end_of(vm->areas[at + n - 1]);
-	}
-	a = area_new(vm, lo, hi);
-	if (!a)
-		return -ENOMEM;
-	for (u32 i = 0; i < n; i++) {
-		vm->areas[at + i]->next = vm->retired.areas;
-		vm->retired.areas = vm->areas[at + i];
-	}
-	if (splice(vm, at, n, a)) {
-		/* Nothing was taken out; the list must not hold them twice. */
-		for (u32 i = 0; i < n; i++)
-			vm->retired.areas = vm->retired.areas->next;
-		vm_code_area_free(a);
-		return -ENOMEM;
-	}
-	a->slots = slots;
-	slot->area = a;
-	if (n)
-		point_all(vm, map, a);
-	else
-		point(&slot->s, a);
+	for (struct vm_slot *s = a->first; s; s = s->area_next)
+		if (!slot_edit_slot(e, s->s.gpa))
+			return -ENOMEM;
 	return 0;
 }
 
-void vm_code_leave(struct vm *vm, struct phys_map *map, struct vm_slot *slot)
+int vm_code_join(struct slot_edit *e, struct vm_slot *slot)
+{
+	struct vm *vm = e->vm;
+	u8 *lo = slot->s.hva, *hi = lo + slot->s.size, *from = lo, *to = hi;
+	struct vm_code_area *first = first_above(vm, lo), *a, *next;
+	bool any = first && first->hva < hi;
+
+	if (any && first->hva <= lo && end_of(first) >= hi) {
+		/* The second one makes the first an alias; of more they all are already. */
+		bool pair = first->slots == 1;
+
+		if (pair && own_all(e, first))
+			return -ENOMEM;
+		link_slot(first, slot);
+		point(&slot->s, first);
+		if (pair)
+			point_all(e, first, slot);
+		return 0;
+	}
+	for (a = first; a && a->hva < hi; a = first_above(vm, end_of(a))) {
+		if (own_all(e, a))
+			return -ENOMEM;
+		if (a->hva < from)
+			from = a->hva;
+		if (end_of(a) > to)
+			to = end_of(a);
+	}
+	a = area_new(vm, from, to);
+	if (!a)
+		return -ENOMEM;
+	for (; any && first && first->hva < hi; first = next) {
+		next = first_above(vm, end_of(first));
+		while (first->first) {
+			struct vm_slot *s = first->first;
+
+			unlink_slot(s);
+			link_slot(a, s);
+		}
+		tree_remove(vm, first);
+		first->next = vm->retired.areas;
+		vm->retired.areas = first;
+	}
+	tree_add(vm, a);
+	link_slot(a, slot);
+	point_all(e, a, slot);
+	return 0;
+}
+
+int vm_code_may_leave(struct slot_edit *e, struct vm_slot *slot)
+{
+	struct vm_slot *other = slot->area->first;
+	struct phys_slot *p;
+
+	if (slot->area->slots != 2)
+		return 0;
+	if (other == slot)
+		other = other->area_next;
+	/* It is alone from now on. */
+	p = slot_edit_slot(e, other->s.gpa);
+	if (!p)
+		return -ENOMEM;
+	p->flags &= ~(u32)PHYS_ALIASED;
+	return 0;
+}
+
+void vm_code_leave(struct vm *vm, struct vm_slot *slot)
 {
 	struct vm_code_area *a = slot->area;
-	u32 at;
 
-	if (--a->slots) {
-		if (a->slots == 1)
-			point_all(vm, map, a);
+	unlink_slot(slot);
+	if (a->slots == 1)
+		a->first->s.flags &= ~(u32)PHYS_ALIASED;
+	if (a->slots)
 		return;
-	}
-	at = first_above(vm, a->hva);
-	vm->nr_areas--;
-	memmove(&vm->areas[at], &vm->areas[at + 1], (vm->nr_areas - at) * sizeof(*vm->areas));
+	tree_remove(vm, a);
 	a->next = vm->retired.areas;
 	vm->retired.areas = a;
 }

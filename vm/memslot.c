@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * vm/memslot.c - KVM_SET_USER_MEMORY_REGION(2): the list of slots, and the
- * immutable physical map that is rebuilt from it at every change.
+ * immutable physical map, of which every change makes another one (vm/slot_map.c).
  *
  * What a change takes out of use is not freed before the next change: by then
  * every vCPU has been seen outside the guest twice, so that nobody can hold a
@@ -13,7 +13,7 @@
 
 #include "base/log.h"
 #include "base/user.h"
-#include "vm/vm.h"
+#include "vm/slot_map.h"
 
 #define USER_TOP 0x7ffffffff000ull	/* TASK_SIZE_MAX with 4-level page tables */
 #define GPA_TOP (1ull << 52)		/* AMD64: at most 52 physical bits */
@@ -24,6 +24,7 @@ static void retire_free(struct vm *vm)
 	struct vm_code_area *a;
 
 	free(r->map);
+	slot_chunks_free(&r->chunks);
 	vm_zeroed_free(r->dirty, r->dirty_bytes);
 	while ((a = r->areas)) {
 		r->areas = a->next;
@@ -37,51 +38,12 @@ struct vm_slot *vm_slot_find(struct vm *vm, u32 id)
 	return id < VM_USER_SLOTS && vm->by_id ? vm->by_id[id] : NULL;
 }
 
-/* The current map without the slot `drop`, with `add`; NULL: no memory. */
-static struct phys_map *map_with(struct vm *vm, const struct vm_slot *drop,
-				 const struct phys_slot *add)
+/* The new map becomes the current one, the old one retired. */
+static void publish(struct slot_edit *e)
 {
-	const struct phys_map *old = atomic_load(&vm->phys.map);
-	struct phys_map *m = malloc(sizeof(*m) + (old->n + 1) * sizeof(m->slot[0]));
+	struct vm *vm = e->vm;
 
-	if (!m)
-		return NULL;
-	m->n = 0;
-	for (u32 i = 0; i < old->n; i++) {
-		const struct phys_slot *s = &old->slot[i];
-
-		if (drop && s->id == drop->s.id)
-			continue;
-		if (add && add->gpa < s->gpa) {
-			m->slot[m->n++] = *add;
-			add = NULL;
-		}
-		m->slot[m->n++] = *s;
-	}
-	if (add)
-		m->slot[m->n++] = *add;
-	return m;
-}
-
-static struct phys_slot *in_map(struct phys_map *m, const struct phys_slot *s)
-{
-	u32 lo = 0, hi = m->n;
-
-	while (lo < hi) {
-		u32 mid = (lo + hi) / 2;
-
-		if (m->slot[mid].gpa < s->gpa)
-			lo = mid + 1;
-		else
-			hi = mid;
-	}
-	return &m->slot[lo];
-}
-
-/* Make `m` the current map and the old one retired. */
-static void map_publish(struct vm *vm, struct phys_map *m)
-{
-	vm->retired.map = atomic_exchange(&vm->phys.map, m);
+	slot_edit_commit(e);
 	vm_count(vm->stats, remote_tlb_flush);
 	vm_count(vm->stats, remote_tlb_flush_requests);
 	vm_request_all(vm, VREQ_TLB_FLUSH, true);
@@ -90,19 +52,17 @@ static void map_publish(struct vm *vm, struct phys_map *m)
 static bool overlaps(struct vm *vm, const struct vm_slot *self, u64 gpa, u64 size)
 {
 	const struct phys_map *m = atomic_load(&vm->phys.map);
-	u32 lo = 0, hi = m->n;
+	u32 k = phys_part_of(m, gpa);
 
-	while (lo < hi) {	/* the first that ends above gpa */
-		u32 mid = (lo + hi) / 2;
+	/* The part before may reach in; then all that begin in the range. */
+	for (k = k == ~0u ? 0 : k; k < m->n && m->part[k].gpa < gpa + size; k++)
+		for (u32 i = 0; i < m->part[k].chunk->n; i++) {
+			const struct phys_slot *s = &m->part[k].chunk->slot[i];
 
-		if (m->slot[mid].gpa + m->slot[mid].size <= gpa)
-			lo = mid + 1;
-		else
-			hi = mid;
-	}
-	for (; lo < m->n && m->slot[lo].gpa < gpa + size; lo++)
-		if (!self || m->slot[lo].id != self->s.id)
-			return true;
+			if (s->gpa < gpa + size && s->gpa + s->size > gpa &&
+			    (!self || s->id != self->s.id))
+				return true;
+		}
 	return false;
 }
 
@@ -131,7 +91,7 @@ static u32 phys_flags(u32 kvm)
 
 static int slot_create(struct vm *vm, const struct kvm_userspace_memory_region2 *m)
 {
-	struct phys_map *map = NULL;
+	struct slot_edit e;
 	struct vm_slot *s;
 
 	if (overlaps(vm, NULL, m->guest_phys_addr, m->memory_size))
@@ -151,38 +111,40 @@ static int slot_create(struct vm *vm, const struct kvm_userspace_memory_region2 
 	s->s.flags = phys_flags(m->flags);
 	if ((s->s.flags & PHYS_LOG_DIRTY) && dirty_alloc(vm, s))
 		goto nomem;
-	map = map_with(vm, NULL, &s->s);
-	if (!map)
-		goto nomem;
 	retire_free(vm);
-	vm->by_id[m->slot] = s;
-	if (vm_code_join(vm, map, s)) {
-		vm->by_id[m->slot] = NULL;
+	if (slot_edit_begin(&e, vm))
+		goto nomem;
+	if (slot_edit_insert(&e, &s->s) || vm_code_join(&e, s)) {
+		slot_edit_abort(&e);
 		goto nomem;
 	}
-	*in_map(map, &s->s) = s->s;
+	*slot_edit_slot(&e, s->s.gpa) = s->s;	/* is this change's own already */
+	vm->by_id[m->slot] = s;
 	s->next = vm->slots;
 	s->prev = &vm->slots;
 	if (s->next)
 		s->next->prev = &s->next;
 	vm->slots = s;
 	vm->slot_pages += m->memory_size >> PAGE_SHIFT;
-	map_publish(vm, map);
+	publish(&e);
 	return 0;
 nomem:
 	vm_zeroed_free((void *)s->s.dirty, s->dirty_bytes);
 	free(s);
-	free(map);
 	return -ENOMEM;
 }
 
 static int slot_delete(struct vm *vm, struct vm_slot *s)
 {
-	struct phys_map *map = map_with(vm, s, NULL);
+	struct slot_edit e;
 
-	if (!map)
-		return -ENOMEM;
 	retire_free(vm);
+	if (slot_edit_begin(&e, vm))
+		return -ENOMEM;
+	if (vm_code_may_leave(&e, s) || slot_edit_remove(&e, s->s.gpa)) {
+		slot_edit_abort(&e);
+		return -ENOMEM;
+	}
 	vm->by_id[s->s.id] = NULL;
 	*s->prev = s->next;
 	if (s->next)
@@ -190,9 +152,9 @@ static int slot_delete(struct vm *vm, struct vm_slot *s)
 	vm->slot_pages -= s->s.size >> PAGE_SHIFT;
 	vm->retired.dirty = (void *)s->s.dirty;
 	vm->retired.dirty_bytes = s->dirty_bytes;
-	vm_code_leave(vm, map, s);
+	vm_code_leave(vm, s);
 	free(s);
-	map_publish(vm, map);
+	publish(&e);
 	return 0;
 }
 
@@ -202,9 +164,9 @@ static int slot_change(struct vm *vm, struct vm_slot *s,
 	const u32 user = PHYS_READONLY | PHYS_LOG_DIRTY;
 	u32 flags = phys_flags(m->flags);
 	bool move = m->guest_phys_addr != s->s.gpa;
-	bool on = flags & PHYS_LOG_DIRTY;
+	bool on = flags & PHYS_LOG_DIRTY, had = s->s.dirty;
 	struct phys_slot n = s->s;
-	struct phys_map *map;
+	struct slot_edit e;
 
 	if (user_ptr(m->userspace_addr) != s->s.hva || m->memory_size != s->s.size ||
 	    ((flags ^ s->s.flags) & PHYS_READONLY))
@@ -213,25 +175,31 @@ static int slot_change(struct vm *vm, struct vm_slot *s,
 		return 0;
 	if (move && overlaps(vm, s, m->guest_phys_addr, m->memory_size))
 		return -EEXIST;
+	retire_free(vm);
+	if (on && !had && dirty_alloc(vm, s))
+		return -ENOMEM;
 	n.gpa = m->guest_phys_addr;
 	n.flags = flags | (s->s.flags & ~user);
-	map = map_with(vm, s, &n);
-	if (!map)
-		return -ENOMEM;
-	if (on && !s->s.dirty && dirty_alloc(vm, s)) {
-		free(map);
-		return -ENOMEM;
-	}
-	retire_free(vm);
 	n.dirty = on ? s->s.dirty : NULL;
-	if (!on && s->s.dirty) {
+	if (slot_edit_begin(&e, vm))
+		goto nomem;
+	if (slot_edit_remove(&e, s->s.gpa) || slot_edit_insert(&e, &n)) {
+		slot_edit_abort(&e);
+		goto nomem;
+	}
+	if (!on && had) {
 		vm->retired.dirty = (void *)s->s.dirty;
 		vm->retired.dirty_bytes = s->dirty_bytes;
 	}
 	s->s = n;
-	*in_map(map, &n) = n;
-	map_publish(vm, map);
+	publish(&e);
 	return 0;
+nomem:
+	if (on && !had) {
+		vm_zeroed_free((void *)s->s.dirty, s->dirty_bytes);
+		s->s.dirty = NULL;
+	}
+	return -ENOMEM;
 }
 
 /* Order of the checks: facts 5.2. */
@@ -278,9 +246,7 @@ void vm_memory_destroy(struct vm *vm)
 		vm_zeroed_free((void *)s->s.dirty, s->dirty_bytes);
 		free(s);
 	}
-	for (u32 i = 0; i < vm->nr_areas; i++)
-		vm_code_area_free(vm->areas[i]);
-	free(vm->areas);
+	vm_code_areas_free(vm);
 	free(vm->by_id);
-	free(atomic_exchange(&vm->phys.map, NULL));
+	phys_map_free(atomic_exchange(&vm->phys.map, NULL));
 }

@@ -22,7 +22,7 @@ u32 vm_halt_poll_ns(void)
 int vm_create(struct vm **out)
 {
 	static _Atomic u32 serial;
-	struct phys_map *map = calloc(1, sizeof(*map));
+	struct phys_map *map = phys_map_new(NULL, 0);
 	struct vm *vm = calloc(1, sizeof(*vm));
 	pthread_mutexattr_t recursive;
 
@@ -180,10 +180,10 @@ static u8 *in_a_slot(struct vm *vm, const struct vcpu *v)
 
 	pthread_rwlock_rdlock(&vm->slots_lock);
 	m = atomic_load(&vm->phys.map);
-	for (u32 i = 0; i < m->n; i++) {
-		inside |= vcpu_within(v, m->slot[i].hva, m->slot[i].size);
-		if (!lowest || m->slot[i].hva < lowest)
-			lowest = m->slot[i].hva;
+	phys_for_each_slot(m, s) {
+		inside |= vcpu_within(v, s->hva, s->size);
+		if (!lowest || s->hva < lowest)
+			lowest = s->hva;
 	}
 	pthread_rwlock_unlock(&vm->slots_lock);
 	return inside ? lowest : NULL;

@@ -95,10 +95,14 @@ struct vm {
 	struct phys phys;
 	struct vm_slot *slots;		/* slots_lock: list */
 	struct vm_slot **by_id;		/* slots_lock; NULL before the first slot */
-	struct vm_code_area **areas;	/* slots_lock: by host address */
-	u32 nr_areas, code_serial;	/* slots_lock */
+	struct vm_code_area *areas;	/* slots_lock: tree by host address */
+	u32 map_serial, code_serial;	/* slots_lock */
 	struct vm_retired {		/* slots_lock: freed at the next change */
 		struct phys_map *map;
+		struct vm_chunks {
+			struct phys_chunk **chunk;
+			u32 n, room;
+		} chunks;	/* of the map */
 		void *dirty;
 		size_t dirty_bytes;
 		struct vm_code_area *areas;	/* list */
@@ -174,6 +178,7 @@ struct vm_slot {
 	size_t dirty_bytes;
 	struct vm_code_area *area;
 	struct vm_slot *next, **prev;
+	struct vm_slot *area_next, **area_prev;	/* that show the same area */
 };
 int vm_set_memory(struct vm *vm, const struct kvm_userspace_memory_region2 *m);
 void vm_memory_destroy(struct vm *vm);
@@ -186,16 +191,21 @@ struct vm_code_area {
 	u8 *hva;
 	u64 size;		/* bytes of host memory */
 	u32 serial;		/* never used again */
-	u32 slots;		/* that show a part of it */
+	u32 slots;		/* that show a part of it ... */
+	struct vm_slot *first;	/* ... in a list */
 	_Atomic u8 *count;	/* a page */
+	struct vm_code_area *left, *right;	/* in the tree */
 	struct vm_code_area *next;	/* of the retired ones */
 };
-/* The slot is in `map`, which is to be published, and not yet in the area list. Fills in its code
- * fields, and those of all slots it now shares host memory with. 0 or -ENOMEM. */
-int vm_code_join(struct vm *vm, struct phys_map *map, struct vm_slot *slot);
-/* The slot is in `map` no more. */
-void vm_code_leave(struct vm *vm, struct phys_map *map, struct vm_slot *slot);
+struct slot_edit;
+/* A new slot, which is not in the map yet. Fills in its code fields, and in the new map those of all
+ * slots it now shares host memory with. 0 or -ENOMEM with nothing changed but in `e`. */
+int vm_code_join(struct slot_edit *e, struct vm_slot *slot);
+/* Before the change is committed: what has to change in other slots when this one goes. */
+int vm_code_may_leave(struct slot_edit *e, struct vm_slot *slot);
+void vm_code_leave(struct vm *vm, struct vm_slot *slot);
 void vm_code_area_free(struct vm_code_area *a);
+void vm_code_areas_free(struct vm *vm);
 void *vm_zeroed(size_t bytes);
 void vm_zeroed_free(void *p, size_t bytes);
 

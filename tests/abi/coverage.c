@@ -103,6 +103,9 @@
 	Y(VCPU, GET_SUPPORTED_HV_CPUID, hyperv_cpuid, hyperv_cpuid, hyperv_cpuid) \
 	Y(VCPU, GET_NESTED_STATE, nested_state, nested_state, nested_state) \
 	Y(VCPU, SET_NESTED_STATE, nested_state, nested_state, nested_state) \
+	Y(VCPU, GET_ONE_REG, one_reg, one_reg, one_reg) \
+	Y(VCPU, SET_ONE_REG, one_reg, one_reg, one_reg) \
+	Y(VCPU, GET_REG_LIST, one_reg, one_reg, one_reg) \
 	Y(VCPU, GET_SREGS2, sregs2, sregs2, sregs2) \
 	Y(VCPU, SET_SREGS2, sregs2, sregs2, sregs2) \
 	Y(VCPU, GET_STATS_FD, stats_fds, stats_fds, stats_fds) \

@@ -158,6 +158,23 @@ RULE(mcg_cap_new, "5.1", "MCG_CAP of a new vCPU: 32 banks, none of the optional 
 	EQ(get_msr(m.cpu, 0x480, &v), 0);
 }
 
+RULE(msr_ignored, "6.9", "with ignore_msrs MSRs that are not there read as 0 and take writes")
+{
+	u64 v = 1;
+
+	machine(M_CPUID);
+	NEED(getenv("STANDIN_IGNORE_MSRS"), "STANDIN_IGNORE_MSRS is not set");
+	faults_exit();
+	EQ(set_msr(m.cpu, 0x12345678, 5), 1);
+	EQ(get_msr(m.cpu, 0x12345678, &v), 1);
+	EQ(v, 0);
+	EQ(guest_msr(0x12345678, false, 0, &v), KVM_EXIT_HLT);
+	EQ(v, 0);
+	EQ(guest_msr(0xc00000e7, true, 5, &v), KVM_EXIT_HLT);
+	/* A bad value is still one. */
+	EQ(set_msr(m.cpu, 0x277, ~0ull), 0);
+}
+
 /* -- frozen -- */
 
 static struct kvm_cpuid2 *cpuid_of(int cpu)

@@ -255,7 +255,7 @@ static const struct cap_row {
 	V(35, 1), V(36, 1), V(37, 1), { 38, 0, 0x3f, "no Xen" }, V(39, 0xe), V(40, 1), V(41, 1),
 	{ 44, 1, 0, HV }, { 45, 1, 0, HV }, { 46, 1, 0, HV }, V(47, 1), V(50, 1), V(51, 1),
 	V(54, 1), V(55, 1), V(56, 1), V(59, 1), { 60, 1, 0, "no TSC scaling" }, V(61, 1),
-	V(66, 1024), { 70, 0, 1, "newer kernels have ONE_REG" }, V(72, 1), V(74, 7), V(76, 1),
+	V(66, 1024), { 70, 1, 0, "before 6.18" }, V(72, 1), V(74, 7), V(76, 1),
 	V(77, 1), V(81, 1), V(82, 1), V(89, 1), V(95, 1), { 96, 1, 0, HV }, V(97, 1), V(98, 1),
 	V(100, 1), V(105, 1), V(116, 1), V(121, 1), V(122, 1), { 123, 1, 0, HV }, V(127, 1),
 	V(128, 4096), { 129, 0xf, 3, "before 7.0" }, V(136, 1), { 148, 1, 0, HV },
@@ -267,7 +267,7 @@ static const struct cap_row {
 	{ 199, 1, 0, HV }, V(200, 1), V(201, 0x1000), V(203, 1), V(204, 1), { 206, 0, 1, SEV },
 	V(209, 1), { 212, 0, 1, NO_PMU }, { 214, 1, 0, "no TSC scaling" },
 	V(215, 1), V(218, 1), { 219, 0, 1, "VMX notify exits" },
-	{ 220, 0, 1, "standin maps no huge executable pages" }, V(223, 1u << 20),
+	V(220, 1), V(223, 1u << 20),
 	V(226, 1), V(231, 1), V(232, 1), { 233, 0, 8, "guest_memfd" },
 	{ 234, 0, 1, "guest_memfd" }, { 235, 1, 3, "SW_PROTECTED_VM" }, { 236, 1, 0, "without TDP" },
 	V(237, 1), { 238, 1, 0, "before 6.13" },
@@ -354,14 +354,37 @@ RULE(no_hyperv, "5.3", "Hyper-V, Xen, SEV, guest_memfd: as a kernel built withou
 	IS(ioctl(m.vm, 0xc040aed4, arg), -ENOTTY);	/* CREATE_GUEST_MEMFD */
 }
 
-RULE(no_one_reg, "5.1", "GET/SET_ONE_REG, GET_REG_LIST: EINVAL on x86 of 6.12")
+RULE(one_reg, "5.1", "GET/SET_ONE_REG: 64-bit MSRs by id, else EINVAL; GET_REG_LIST: no others")
 {
-	struct kvm_one_reg r = { .id = 0 };
-	u64 list[2] = { 0 };
+	const u64 id = 0x2030000200000000;	/* x86, 64 bits, MSR */
+	u64 val = 0x1234, list[2] = { 1 };
+	struct kvm_one_reg r = { .id = id | 0x174, .addr = (uintptr_t)&val }, bad;
 
-	machine(0);
-	NEED(!cap(m.sys, KVM_CAP_ONE_REG), "this kernel has ONE_REG");
-	IS(ioctl(m.cpu, KVM_GET_ONE_REG, &r), -EINVAL);
-	IS(ioctl(m.cpu, KVM_SET_ONE_REG, &r), -EINVAL);
-	IS(ioctl(m.cpu, KVM_GET_REG_LIST, list), -EINVAL);
+	machine(M_CPUID);
+	NEED(cap(m.sys, KVM_CAP_ONE_REG), "before 6.18");
+	IS(ioctl(m.cpu, KVM_SET_ONE_REG, &r), 0);
+	val = 0;
+	IS(ioctl(m.cpu, KVM_GET_ONE_REG, &r), 0);
+	EQ(val, 0x1234);
+	EQ(get_msr(m.cpu, 0x174, &val), 1);
+	EQ(val, 0x1234);
+	bad = r;
+	bad.id = id | 0x12345678;		/* no such MSR */
+	IS(ioctl(m.cpu, KVM_GET_ONE_REG, &bad), -EINVAL);
+	bad.id = r.id ^ 0x0010000000000000;	/* 32 bits */
+	IS(ioctl(m.cpu, KVM_GET_ONE_REG, &bad), -EINVAL);
+	bad.id = r.id ^ 0x0000000700000000;	/* a type that is not there */
+	IS(ioctl(m.cpu, KVM_SET_ONE_REG, &bad), -EINVAL);
+	bad.id = r.id ^ 0x4000000000000000;	/* another architecture */
+	IS(ioctl(m.cpu, KVM_GET_ONE_REG, &bad), -EINVAL);
+	bad.id = r.id | 0x0000010000000000;	/* reserved */
+	IS(ioctl(m.cpu, KVM_GET_ONE_REG, &bad), -EINVAL);
+	bad = r;
+	bad.addr = (uintptr_t)BAD;
+	IS(ioctl(m.cpu, KVM_GET_ONE_REG, &bad), -EFAULT);
+	IS(ioctl(m.cpu, KVM_SET_ONE_REG, &bad), -EFAULT);
+	IS(ioctl(m.cpu, KVM_GET_ONE_REG, BAD), -EFAULT);
+	IS(ioctl(m.cpu, KVM_GET_REG_LIST, list), 0);
+	EQ(list[0], 0);
+	IS(ioctl(m.cpu, KVM_GET_REG_LIST, BAD), -EFAULT);
 }

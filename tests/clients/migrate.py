@@ -11,6 +11,7 @@ import time
 
 import load
 import machine as m
+import qemu
 import vm
 from echo import Echo
 
@@ -126,13 +127,15 @@ def migrate_postcopy(machines, irqchip, smp):
 
 
 @m.verdict
-def migrate(machines, board, irqchip, smp, hops, accel=''):
-    name = f'migrate-{board}-{irqchip}-{accel[:10]}{hops}'
+def migrate(machines, board, irqchip, smp, hops, accel='', cpu=''):
+    name = f'migrate-{board}-{irqchip}-{accel[:10]}{"hyperv" if cpu else ""}{hops}'
+    more = {'cpu': cpu} if cpu else {}
     disk = vm.disk(name + '.disk', DISK, False)
     path = os.path.join(vm.WORK, f'{name}.sock')
     down = []
     with Echo() as echo:
-        guest = load.loaded(name + '.0', board, irqchip, smp, echo.port, WORK, disk, accel=accel)
+        guest = load.loaded(name + '.0', board, irqchip, smp, echo.port, WORK, disk, accel=accel,
+                            **more)
         machines.append(guest)
         others = load.begin(guest)
         last = load.progress(guest, NAMES)
@@ -140,7 +143,7 @@ def migrate(machines, board, irqchip, smp, hops, accel=''):
         clock = last['ms']
         for n in range(1, hops + 1):
             target = load.loaded(f'{name}.{n}', board, irqchip, smp, echo.port, WORK, disk,
-                                 accel=accel, extra=('-S', '-incoming', f'unix:{path}'))
+                                 accel=accel, extra=('-S', '-incoming', f'unix:{path}'), **more)
             machines.append(target)
             target.qmp('query-status')   # it listens
             down.append(hop(guest, target, path, name))
@@ -177,5 +180,7 @@ def tests():
                       functools.partial(migrate, board, irqchip, 8, 20)))
     found.append(('migrate-q35-split-ring', True,
                   functools.partial(migrate, 'q35', 'split', 2, 2, 'dirty-ring-size=4096')))
+    found.append(('migrate-q35-split-hyperv', True,
+                  functools.partial(migrate, 'q35', 'split', 2, 2, '', qemu.HYPERV)))
     found.append(('migrate-postcopy', False, functools.partial(migrate_postcopy, 'on', 2)))
     return found

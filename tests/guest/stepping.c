@@ -274,3 +274,28 @@ TEST(step_vector, "vector and x87 state is kept when a step meets a page for the
 	CHECK_EQ(s.r.rcx, 5);
 	CHECK_EQ(s.r.rdx, 0xabcdef);
 }
+
+/* Watched besides the data: where the #DB's frame goes, and its gate. */
+CODE64(nested_bp, "xor %r8d, %r8d\n mov $0x10000, %edi\n mov %rsp, %rax\n and $~15, %rax\n sub $8, %rax\n"
+	" mov %rax, %dr0\n mov %rdi, %dr1\n mov $0x2010, %eax\n mov %rax, %dr2\n mov $0x0bd9042a, %eax\n mov %rax, %dr7\n"
+	" movl $1, (%rdi)\n nop\n mov %dr6, %r10\n mov $0xffff0ff0, %eax\n mov %rax, %dr6\n"
+	" .byte 0xf1\n nop\n mov %dr6, %r11\n mov %r8d, %r9d\n pushq $1\n nop\n xor %eax, %eax\n mov %rax, %dr7" DONE
+	"nested_bp_db: inc %r8d\n cmp $5, %r8d\n jb 1f\n xor %eax, %eax\n mov %rax, %dr7\n 1: iretq\n");
+LABEL(nested_bp_db);
+
+TEST(nested_breakpoints, "data breakpoints that the delivery of a #DB hits are ignored, as CPUID says")
+{
+	struct guest *g = guest_with(M_LONG, nested_bp);
+	struct stop s;
+
+	guest_gate(g, 1, SEL_CODE64, AT(nested_bp, nested_bp_db), 0xe, 0, 0);
+	s = run(g);
+	CHECK_STOP(s, ST_DONE);
+	CHECK_EQ(s.r.r9, 2);		/* the store's and ICEBP's */
+	CHECK_EQ(s.r.r10 & 0xf, 2);
+	CHECK_EQ(s.r.r11 & 0xf, 0);
+	CHECK_EQ(s.r.r8, 3);		/* the slot itself is watched */
+	CHECK_EQ(dr6(g) & 0xf, 1);
+	CHECK(guest_has(g, 0x80000021, 0, 0));
+	guest_free(g);
+}

@@ -118,7 +118,6 @@ static void rig_segments(struct cpu *c, u16 code_attr, u16 data_attr)
 
 static int rig_setup(void **state)
 {
-	struct phys_map *m = calloc(1, sizeof(*m) + 2 * sizeof(struct phys_slot));
 	struct cpu *c;
 
 	memset(&rig, 0, sizeof(rig));
@@ -127,13 +126,11 @@ static int rig_setup(void **state)
 	rig.dirty = calloc(RAM_SIZE / 4096 / 64, 8);
 	rig.code = calloc(RAM_SIZE / 4096, 1);
 	rig.rom_code = calloc(ROM_SIZE / 4096, 1);
-	m->n = 2;
-	m->slot[0] = (struct phys_slot){ 0, RAM_SIZE, rig.ram, 0, 0, NULL, rig.code, RIG_SERIAL };
-	m->slot[1] = (struct phys_slot){
-		ROM_GPA, ROM_SIZE, rig.rom, PHYS_READONLY, 1, NULL, rig.rom_code, RIG_SERIAL
-	};
 	rig.phys.ops = &rig_phys_ops;
-	atomic_store(&rig.phys.map, m);
+	atomic_store(&rig.phys.map, phys_map_new((const struct phys_slot[]){
+		{ 0, RAM_SIZE, rig.ram, 0, 0, NULL, rig.code, RIG_SERIAL },
+		{ ROM_GPA, ROM_SIZE, rig.rom, PHYS_READONLY, 1, NULL, rig.rom_code, RIG_SERIAL },
+	}, 2));
 	rig.c = c = rig_map(ALIGN_UP(sizeof(*c), 4096));
 	c->phys = &rig.phys;
 	c->ops = &rig_ops;
@@ -149,7 +146,7 @@ static int rig_setup(void **state)
 
 static int rig_teardown(void **state)
 {
-	free(atomic_load(&rig.phys.map));
+	phys_map_free(atomic_load(&rig.phys.map));
 	free((void *)rig.dirty);
 	free((void *)rig.code);
 	free((void *)rig.rom_code);
@@ -161,7 +158,7 @@ static int rig_teardown(void **state)
 
 static inline struct phys_slot *rig_slot(int i)
 {
-	return &atomic_load(&rig.phys.map)->slot[i];
+	return &atomic_load(&rig.phys.map)->part[0].chunk->slot[i];
 }
 
 static inline void rig_log_dirty(void)

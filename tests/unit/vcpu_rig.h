@@ -29,10 +29,7 @@ static struct {
 	struct hyperv_vm hv;
 	struct vcpu_tsc_sync sync;
 	struct phys phys;
-	struct {
-		u32 n;
-		struct phys_slot slot[1];
-	} map;
+	_Atomic u8 *code;
 	u8 *ram;
 	int fd;
 	u32 device_reads, device_writes;
@@ -104,13 +101,10 @@ static int rig_setup(void **state)
 	R.fd = memfd_create("run", 0);
 	if (R.ram == MAP_FAILED || R.fd < 0 || ftruncate(R.fd, 3 * 4096))
 		return -1;
-	R.map.n = 1;
-	R.map.slot[0] = (struct phys_slot){
-		.size = RAM_SIZE, .hva = R.ram, .code = calloc(RAM_SIZE >> PAGE_SHIFT, 1),
-		.code_serial = 1,
-	};
+	R.code = calloc(RAM_SIZE >> PAGE_SHIFT, 1);
 	R.phys.ops = &rig_phys_ops;
-	atomic_store(&R.phys.map, (struct phys_map *)&R.map);
+	atomic_store(&R.phys.map, phys_map_new(&(struct phys_slot){
+		.size = RAM_SIZE, .hva = R.ram, .code = R.code, .code_serial = 1 }, 1));
 	R.cfg.tsc_sync = &R.sync;
 	hyperv_vm_init(&R.hv);
 	R.cfg.hv = &R.hv;
@@ -121,7 +115,8 @@ static int rig_teardown(void **state)
 {
 	vcpu_destroy(R.v);
 	hyperv_vm_destroy(&R.hv);
-	free((void *)R.map.slot[0].code);
+	phys_map_free(atomic_load(&R.phys.map));
+	free((void *)R.code);
 	munmap(R.ram, RAM_SIZE);
 	close(R.fd);
 	return 0;
