@@ -187,8 +187,12 @@ static int bound(struct cpu *c, const struct insn *in)
 		s32 l[2];
 	} b;
 	bool inside;
-	int r = cpu_read_aligned(c, in->seg, insn_ea(c, in), &b, in->opsize * 2, in->opsize);
+	u64 ea = insn_ea(c, in);
+	/* Two loads: a fault of the first comes before whatever is wrong with the second, as the host has it. */
+	int r = cpu_read_aligned(c, in->seg, ea, &b, in->opsize, in->opsize);
 
+	if (!r)
+		r = cpu_read_aligned(c, in->seg, ea + in->opsize, (u8 *)&b + in->opsize, in->opsize, in->opsize);
 	if (r)
 		return r;
 	if (in->opsize == 2) {
