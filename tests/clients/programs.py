@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Client tests with programs that start a VMM themselves, and with those that look before."""
+import glob
 import os
 import shutil
 import signal
@@ -128,14 +129,16 @@ def libvirt(emulator, before):
             if '@@ clocksource kvm-clock' not in text:
                 raise Trouble('the guest does not see KVM')
         finally:
-            for name in os.listdir(f'{d}/runtime_dir/libvirt') \
-                    if os.path.isdir(f'{d}/runtime_dir/libvirt') else ():
-                if name.endswith('.pid'):
-                    with open(f'{d}/runtime_dir/libvirt/{name}') as f:
+            # The daemon, and a QEMU that it has not seen off before it went.
+            for name in glob.glob(f'{d}/runtime_dir/libvirt/**/*.pid', recursive=True):
+                try:
+                    with open(name) as f:
                         pid = int(f.read())
                     os.kill(pid, signal.SIGTERM)
-                    while os.path.exists(f'/proc/{pid}'):
-                        time.sleep(0.1)
+                except (OSError, ValueError):
+                    continue    # it went by itself
+                while os.path.exists(f'/proc/{pid}'):
+                    time.sleep(0.1)
     return ''
 
 
