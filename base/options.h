@@ -49,8 +49,12 @@
 	X(SEED, ANY, "", SCRIPTS, "seed of test_irq_random", "") \
 	X(PRECISE_FLAGS, ANY, "", DEVEL, "arithmetic flags are exact at every memory access", \
 	  "See [engine.md](engine.md).") \
-	X(UNIT, ANY, "", DEVEL, "one instruction in each translated unit", "") \
+	X(UNIT, ANY, "", DEVEL, "one instruction in each translated unit", \
+	  "This, the one before and the next take a range of RIPs, `LOW-HIGH` in hexadecimal: only there.") \
 	X(GROUP, ANY, "", DEVEL, "accesses are not checked in groups", "") \
+	X(DUMP, PATH, "", DEVEL, "where units of guest and host code go, as text", \
+	  "`FILE,LOW-HIGH`: only units whose RIP is in that range.") \
+	X(PERFMAP, ANY, "", DEVEL, "name units in /tmp/perf-PID.map for perf", "") \
 	X(MOVE, ANY, "", DEVEL, "translations move to other addresses as often as possible", \
 	  "See [engine.md](engine.md).") \
 	X(CODE_MEM, NUMBER, "1..95", DEVEL, "MiB of translated code for each vCPU (96)", \

@@ -13,7 +13,7 @@
 
 #define FUNCTIONS(X) \
 	X(ZydisDecoderInit) X(ZydisDecoderEnableMode) X(ZydisDecoderDecodeFull) \
-	X(ZydisRegisterGetId) X(ZydisRegisterGetClass)
+	X(ZydisRegisterGetId) X(ZydisRegisterGetClass) X(ZydisFormatterInit) X(ZydisFormatterFormatInstruction)
 
 __asm__(".section .rodata\n"
 	".p2align 12\n"

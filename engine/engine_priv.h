@@ -15,6 +15,7 @@
 
 #include <Zydis/Zydis.h>
 
+#include "base/options.h"
 #include "engine/engine.h"
 
 /*
@@ -271,6 +272,15 @@ struct seg_lim {
 	u64 read, write;	/* offsets below this may be accessed; 0 = ask C */
 };
 
+/* RIPs from first to last; none if that is before. */
+struct rip_range {
+	u64 first, last;
+};
+static inline bool in_range(const struct rip_range *r, u64 rip)
+{
+	return rip >= r->first && rip <= r->last;
+}
+
 struct engine {
 	/* -- addressed by translated code (the struct is below 2 GiB) -- */
 	u64 host_rsp;
@@ -337,9 +347,12 @@ struct engine {
 	bool flush_pending;
 	struct record *replay;	/* see run.c */
 	u64 replay_gen;
-	bool max1;		/* STANDIN_UNIT=1: one instruction a unit (debugging aid) */
-	bool no_group;		/* STANDIN_GROUP=0 */
-	bool precise_flags;	/* keep flags that are dead exact at faults too */
+	/* Where debugging switches hold: RIPs of units (show.c). */
+	struct rip_range max1;		/* one instruction a unit */
+	struct rip_range no_group;
+	struct rip_range precise_flags;	/* keep flags that are dead exact at faults too */
+	struct rip_range dump_range;
+	int dump_fd, perf_fd;		/* -1: not wanted */
 	u64 itlb_filled[ITLB_CLASSES][ITLB_SIZE / 64];
 	u64 itlb_words[ITLB_CLASSES];	/* words of it that may be non-zero, one bit each */
 	/* Those in which a token was set since the last engine_code_suspect(). */
@@ -503,6 +516,12 @@ bool apic_insn(const struct insn *in);
 bool apic_page_hit(const struct cpu *c, u64 gva, enum mem_access acc, enum mmu_idx idx);
 void apic_patch(struct engine *e, struct rec_tlb *r, u64 gva);
 void apic_refuse_all(struct engine *e);
+
+/* show.c */
+struct rip_range range_of(enum option o);	/* of a switch whose value may be "LOW-HIGH" */
+void show_init(struct engine *e);
+void show_destroy(struct engine *e);
+void show_unit(struct translator *t, const struct unit *u);	/* it has just been made */
 
 /* mode.c */
 void mode_update(struct engine *e);

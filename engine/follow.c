@@ -119,7 +119,7 @@ void follow(struct translator *t)
 	struct cpage *pages[FOLLOW_JUMPS];
 	u32 at[FOLLOW_JUMPS + 1] = { t->n }, jumps = 0;	/* where in d[] the tail of each jump begins */
 
-	if (!t64(t) || t->mode & ~MODE_CPU || t->e->max1 || t->u->cp2)
+	if (!t64(t) || t->mode & ~MODE_CPU || in_range(&t->e->max1, t->u->rip) || t->u->cp2)
 		return;
 	while (is_jump(&t->d[at[jumps] - 1])) {
 		const struct di *d = &t->d[at[jumps] - 1];

@@ -69,9 +69,10 @@ struct cpu *engine_cpu_create(void *near)
 	e->map_bytes = size;
 	apic_refuse_all(e);
 	jump_cache_init(e, (char *)e + ALIGN_UP(sizeof(struct engine), PAGE_SIZE), small);
-	e->precise_flags = option_given(OPT_PRECISE_FLAGS);
-	e->max1 = option_given(OPT_UNIT);
-	e->no_group = option_given(OPT_GROUP);
+	e->precise_flags = range_of(OPT_PRECISE_FLAGS);
+	e->max1 = range_of(OPT_UNIT);
+	e->no_group = range_of(OPT_GROUP);
+	show_init(e);
 	e->move_eager = option_given(OPT_MOVE);
 	err = codemem_init(e, near);
 	if (!err)
@@ -95,6 +96,7 @@ void engine_cpu_destroy(struct cpu *c)
 {
 	struct engine *e = c->engine;
 
+	show_destroy(e);
 	cache_destroy(e);
 	codemem_destroy(e);
 	munmap(c, e->map_bytes);

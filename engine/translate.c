@@ -123,7 +123,7 @@ static int decode_unit(struct translator *t)
 {
 	struct unit *u = t->u;
 	u32 off = (u32)(u->lin & ~PAGE_MASK);
-	u32 max = t->e->max1 || t->mode & (MODE_STEP | MODE_BOUNCE) ? 1 : UNIT_MAX_INSNS;
+	u32 max = in_range(&t->e->max1, t->u->rip) || t->mode & (MODE_STEP | MODE_BOUNCE) ? 1 : UNIT_MAX_INSNS;
 	u64 rip = u->rip;
 
 	t->n = 0;
@@ -270,7 +270,7 @@ static void liveness(struct translator *t)
 		    d->cls == CL_REP ||
 		    (d->cls >= CL_WRMSR && d->cls <= CL_GET_CR8))
 			live = FL_ARITH;
-		if (t->e->precise_flags)
+		if (in_range(&t->e->precise_flags, t->u->rip))
 			live = FL_ARITH;
 		d->live = live;
 	}
@@ -698,7 +698,7 @@ struct unit *translate(struct engine *e, struct cpage *cp, u64 rip, u64 cs_base,
 	u->n_insns = (u8)t->n;
 	liveness(t);
 	if (!(mode & (MODE_ALIGN | MODE_NOGROUP | MODE_BOUNCE | MODE_STEP)) &&
-	    !e->no_group)
+	    !in_range(&e->no_group, u->rip))
 		make_groups(t);
 	else
 		for (u32 i = 0; i < t->n; i++)
@@ -712,5 +712,7 @@ struct unit *translate(struct engine *e, struct cpage *cp, u64 rip, u64 cs_base,
 		return NULL;
 	m->hot = codemem_at(m, ALIGN_UP(u->code_end, 16));
 	cache_insert(e, u);
+	if (unlikely(e->dump_fd >= 0 || e->perf_fd >= 0))
+		show_unit(t, u);
 	return u;
 }
