@@ -272,13 +272,14 @@ struct seg_lim {
 	u64 read, write;	/* offsets below this may be accessed; 0 = ask C */
 };
 
-/* RIPs from first to last; none if that is before. */
+/* RIPs from first to last, if it is on. */
 struct rip_range {
 	u64 first, last;
+	bool on;
 };
 static inline bool in_range(const struct rip_range *r, u64 rip)
 {
-	return rip >= r->first && rip <= r->last;
+	return r->on && rip >= r->first && rip <= r->last;
 }
 
 struct engine {

@@ -23,24 +23,29 @@
 static bool parse_range(const char *s, struct rip_range *r)
 {
 	char *end;
+	u64 first = strtoull(s, &end, 16);
 
-	r->first = strtoull(s, &end, 16);
 	if (end == s || *end != '-')
 		return false;
 	s = end + 1;
-	r->last = strtoull(s, &end, 16);
-	return end != s && !*end;
+
+	u64 last = strtoull(s, &end, 16);
+
+	if (end == s || *end)
+		return false;
+	r->first = first;
+	r->last = last;
+	return true;
 }
 
 struct rip_range range_of(enum option o)
 {
 	const char *s = option_text(o);
-	struct rip_range r = { 0, ~0ull };
+	struct rip_range r = { .last = ~0ull, .on = option_given(o) };
 
-	if (!option_given(o))
-		return (struct rip_range){ 1, 0 };
-	if (!s || !parse_range(s, &r))
-		return (struct rip_range){ 0, ~0ull };
+	/* Any other value: everywhere. */
+	if (s)
+		parse_range(s, &r);
 	return r;
 }
 
@@ -60,7 +65,7 @@ void show_init(struct engine *e)
 	char path[TEXT];
 
 	e->dump_fd = e->perf_fd = -1;
-	e->dump_range = (struct rip_range){ 0, ~0ull };
+	e->dump_range = (struct rip_range){ .last = ~0ull, .on = true };
 	if (dump && *dump) {
 		comma = strrchr(dump, ',');
 		if (comma && !parse_range(comma + 1, &e->dump_range))
