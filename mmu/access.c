@@ -4,7 +4,7 @@
  * code, watchpoints.
  */
 #include "engine/engine.h"
-#include "mmu/internal.h"
+#include "mmu/mmu_priv.h"
 
 /* The same bytes at other guest-physical addresses. Within a page. */
 static void wrote_aliases(struct cpu *c, const struct phys_slot *s, u64 gpa, u32 len)

@@ -4,7 +4,7 @@
  * walks of the tables at nCR3 in L1's paging mode, and whose translations L2's TLB holds.
  */
 #include "engine/engine.h"
-#include "mmu/internal.h"
+#include "mmu/mmu_priv.h"
 
 /* How nested tables are read: L1's paging mode at VMRUN (APM2 15.25.3). */
 enum npt_mode { NPT_32, NPT_32_PSE, NPT_PAE, NPT_LONG4, NPT_LONG5 };

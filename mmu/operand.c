@@ -5,7 +5,7 @@
  */
 #include "base/mem.h"
 #include "engine/engine.h"
-#include "mmu/internal.h"
+#include "mmu/mmu_priv.h"
 
 static const struct mmio_ops *mmio;	/* set once before any vCPU exists */
 

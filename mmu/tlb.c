@@ -10,7 +10,7 @@
  * itself (dirty logging, code, the guest-physical map) on both.
  */
 #include "engine/engine.h"
-#include "mmu/internal.h"
+#include "mmu/mmu_priv.h"
 
 static inline struct tlb_entry *array(struct cpu *c, u32 a)
 {

@@ -7,7 +7,7 @@
  * table is found, and the result is, through the nested tables (mmu/nested.c).
  */
 #include "engine/engine.h"
-#include "mmu/internal.h"
+#include "mmu/mmu_priv.h"
 
 #define INLINE static inline __attribute__((always_inline))
 

@@ -11,7 +11,7 @@
 #include "irq/apic_page.h"
 #include "irq/lapic.h"
 #include "vcpu/hooks.h"
-#include "vcpu/priv.h"
+#include "vcpu/vcpu_priv.h"
 
 void vcpu_apic_page_update(struct vcpu *v)
 {

@@ -14,7 +14,7 @@
 #include "base/futex.h"
 #include "base/optional.h"
 #include "irq/lapic.h"
-#include "vcpu/priv.h"
+#include "vcpu/vcpu_priv.h"
 
 #define NSEC 1000000000ull
 /* Requests that are no reason to leave a sleep: they wait for the next entry. */

@@ -11,7 +11,7 @@
 #include "engine/insns.h"
 #include "irq/lapic.h"
 #include "vcpu/cpuid.h"
-#include "vcpu/priv.h"
+#include "vcpu/vcpu_priv.h"
 
 #define ECX_OSXSAVE BIT(27)
 #define ECX_XSAVE BIT(26)

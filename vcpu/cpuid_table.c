@@ -10,7 +10,7 @@
 
 #include "base/options.h"
 #include "vcpu/cpuid.h"
-#include "vcpu/priv.h"
+#include "vcpu/vcpu_priv.h"
 
 #define MAX_BASIC 0x10
 #define MAX_EXTENDED 0x80000021u

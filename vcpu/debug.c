@@ -8,7 +8,7 @@
  */
 #include "irq/apicv.h"
 #include "mmu/mmu.h"
-#include "vcpu/priv.h"
+#include "vcpu/vcpu_priv.h"
 
 #define DR6_FIXED 0xffff0ff0ull
 #define DR6_BD BIT64(13)

@@ -9,7 +9,7 @@
  */
 #include <Zydis/Zydis.h>
 
-#include "vcpu/priv.h"
+#include "vcpu/vcpu_priv.h"
 
 /* Opcodes of map 0F that are known whatever their prefix is, as 16 rows of bits. */
 static const u16 map_0f[16] = {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* vcpu/events.c - KVM_GET/SET_VCPU_EVENTS (rules: facts 5.2). */
 #include "irq/lapic.h"
-#include "vcpu/priv.h"
+#include "vcpu/vcpu_priv.h"
 
 #define FLAGS_VALID 0x3fu
 

@@ -3,7 +3,7 @@
 #include <sched.h>
 
 #include "mmu/mmu.h"
-#include "vcpu/priv.h"
+#include "vcpu/vcpu_priv.h"
 
 u64 vcpu_linear_rip(const struct vcpu *v)
 {

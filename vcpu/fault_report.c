@@ -10,7 +10,7 @@
 
 #include "base/log.h"
 #include "mmu/mmu.h"
-#include "vcpu/priv.h"
+#include "vcpu/vcpu_priv.h"
 
 enum { MAX_BYTES = 16, LINE = 3 * MAX_BYTES + 24 };
 

@@ -6,7 +6,7 @@
  * XSTATE_BV is clear is in its initial state whatever the bytes say, so readers get
  * the initial values and partial writers write them first.
  */
-#include "vcpu/priv.h"
+#include "vcpu/vcpu_priv.h"
 
 #define X87 BIT64(0)
 #define SSE BIT64(1)

@@ -13,7 +13,7 @@
 #include "mmu/mmu.h"
 #include "vcpu/doors.h"
 #include "vcpu/hooks.h"
-#include "vcpu/priv.h"
+#include "vcpu/vcpu_priv.h"
 
 /* -- instructions -- */
 

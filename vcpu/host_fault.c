@@ -14,7 +14,7 @@
 
 #include "base/siginfo.h"
 #include "mmu/mmu.h"
-#include "vcpu/priv.h"
+#include "vcpu/vcpu_priv.h"
 
 /* Newer than the oldest headers we build with. */
 enum { EXIT_MEMORY_FAULT = 39 };

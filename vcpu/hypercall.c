@@ -7,7 +7,7 @@
 #include "irq/irqchip.h"
 #include "mmu/phys.h"
 #include "vcpu/cpuid.h"
-#include "vcpu/priv.h"
+#include "vcpu/vcpu_priv.h"
 
 #define VMCALL_RM 0xc1
 #define VMMCALL_RM 0xd9

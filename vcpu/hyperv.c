@@ -10,7 +10,7 @@
 #include "irq/lapic_regs.h"
 #include "vcpu/cpuid.h"
 #include "vcpu/hyperv_priv.h"
-#include "vcpu/priv.h"
+#include "vcpu/vcpu_priv.h"
 
 #define PAGE_OF(v) ((v) & PAGE_MASK)
 

@@ -7,7 +7,7 @@
 
 #include "irq/lapic.h"
 #include "vcpu/hyperv_priv.h"
-#include "vcpu/priv.h"
+#include "vcpu/vcpu_priv.h"
 
 /* TLFS 3.12 */
 enum {

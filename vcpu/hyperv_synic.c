@@ -9,7 +9,7 @@
 #include "irq/irqchip.h"
 #include "irq/lapic.h"
 #include "vcpu/hyperv_priv.h"
-#include "vcpu/priv.h"
+#include "vcpu/vcpu_priv.h"
 
 #define PAGE_OF(v) ((v) & PAGE_MASK)
 #define FIRST_VECTOR 16

@@ -10,7 +10,7 @@
 #include "irq/irqchip.h"
 #include "irq/lapic.h"
 #include "mmu/phys.h"
-#include "vcpu/priv.h"
+#include "vcpu/vcpu_priv.h"
 
 /* -- delivery -- */
 

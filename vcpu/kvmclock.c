@@ -8,7 +8,7 @@
 #include "mmu/mmu.h"
 #include "mmu/phys.h"
 #include "base/optional.h"
-#include "vcpu/priv.h"
+#include "vcpu/vcpu_priv.h"
 
 #define NSEC 1000000000ull
 #define ENABLED 1ull

@@ -10,7 +10,7 @@
  */
 #include "irq/lapic.h"
 #include "mmu/nested.h"
-#include "vcpu/priv.h"
+#include "vcpu/vcpu_priv.h"
 
 /* 0 handled, -ENOENT: for user space. */
 static int device_read(struct vcpu *v, u64 gpa, void *buf, u32 len)

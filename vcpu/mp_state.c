@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* vcpu/mp_state.c - MP states, INIT and SIPI (SDM3 8.4). */
 #include "irq/lapic.h"
-#include "vcpu/priv.h"
+#include "vcpu/vcpu_priv.h"
 
 void vcpu_set_mp(struct vcpu *v, u32 state)
 {

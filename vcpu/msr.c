@@ -13,7 +13,7 @@
 #include "mmu/mmu.h"
 #include "vcpu/cpuid.h"
 #include "vcpu/msr.h"
-#include "vcpu/priv.h"
+#include "vcpu/vcpu_priv.h"
 
 #define CPU_OFF(f) offsetof(struct cpu, f)
 #define MSR_OFF(f) offsetof(struct vcpu_msrs, f)

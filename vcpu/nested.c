@@ -7,7 +7,7 @@
 #include "irq/irqchip.h"
 #include "irq/lapic.h"
 #include "vcpu/cpuid.h"
-#include "vcpu/priv.h"
+#include "vcpu/vcpu_priv.h"
 
 #define DR6_BS BIT64(14)
 #define QUIRK_NESTED_SVM_SHARED_PAT BIT64(11)	/* KVM_X86_QUIRK_* of newer headers */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* vcpu/nested_state.c - KVM_GET/SET_NESTED_STATE around svm/nested_state.c. */
 #include "svm/nested_state.h"
-#include "vcpu/priv.h"
+#include "vcpu/vcpu_priv.h"
 
 u32 vcpu_get_nested_state(struct vcpu *v, struct kvm_nested_state *hdr, struct vmcb *image)
 {

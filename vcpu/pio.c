@@ -6,7 +6,7 @@
  * the instruction, OUTS already done. The scalar forms are finished at re-entry
  * unless user space has moved RIP meanwhile.
  */
-#include "vcpu/priv.h"
+#include "vcpu/vcpu_priv.h"
 
 #define PIO_OFFSET PAGE_SIZE	/* of the data page in the vCPU's mapping */
 

@@ -3,7 +3,7 @@
 #include "irq/lapic.h"
 #include "mmu/mmu.h"
 #include "vcpu/cpuid.h"
-#include "vcpu/priv.h"
+#include "vcpu/vcpu_priv.h"
 
 /* kvm_regs order, our number. */
 #define GPRS(X) \

@@ -14,7 +14,7 @@
 #include "base/optional.h"
 #include "irq/apicv.h"
 #include "irq/lapic.h"
-#include "vcpu/priv.h"
+#include "vcpu/vcpu_priv.h"
 
 static bool runnable(const struct vcpu *v)
 {

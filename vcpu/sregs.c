@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* vcpu/sregs.c - KVM_GET/SET_SREGS and SREGS2 (validity: facts 5.2, APM2 3.1.7, 14.5). */
 #include "mmu/mmu.h"
-#include "vcpu/priv.h"
+#include "vcpu/vcpu_priv.h"
 
 #define EFER_KNOWN (EFER_SCE | EFER_LME | EFER_LMA | EFER_NX | EFER_SVME | BIT64(13) | \
 		    EFER_FFXSR | EFER_TCE | BIT64(17) | BIT64(18) | BIT64(21))

@@ -4,7 +4,7 @@
 
 #include "irq/lapic.h"
 #include "vcpu/cpuid.h"
-#include "vcpu/priv.h"
+#include "vcpu/vcpu_priv.h"
 
 #define NSEC 1000000000ull
 #define TOLERANCE_PPM 250	/* KVM's: closer than this is not worth scaling */

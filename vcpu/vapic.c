@@ -6,7 +6,7 @@
  */
 #include "irq/apicv.h"
 #include "irq/lapic.h"
-#include "vcpu/priv.h"
+#include "vcpu/vcpu_priv.h"
 
 #define TPR 0x80
 #define ISR 0x100

@@ -16,7 +16,7 @@
 #include "irq/lapic.h"
 #include "mmu/mmu.h"
 #include "vcpu/hooks.h"
-#include "vcpu/priv.h"
+#include "vcpu/vcpu_priv.h"
 
 #define CODE_WAS_WRITTEN 1ull	/* in code_queue */
 #define FLUSHES (BIT64(VREQ_TLB_FLUSH) | BIT64(VREQ_WRITES_FLUSH) | \

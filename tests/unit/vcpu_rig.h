@@ -18,7 +18,7 @@
 
 #include "mmu/mmu.h"
 #include "vcpu/cpuid.h"
-#include "vcpu/priv.h"
+#include "vcpu/vcpu_priv.h"
 
 #define RAM_SIZE (1u << 20)
 #define DEVICE_GPA 0xd0000000ull	/* the VM takes reads and writes here */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* cpu/misc.c - CPUID, MSRs, time stamps, TLB and cache instructions, bases, HLT. */
+/* cpu/system.c - CPUID, MSRs, time stamps, TLB and cache instructions, bases, HLT. */
 #include <Zydis/Zydis.h>
 
 #include "cpu/access.h"

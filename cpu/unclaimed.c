@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* cpu/hooks.c - the hooks of a CPU nobody has claimed: harmless answers. */
+/* cpu/unclaimed.c - the hooks of a CPU nobody has claimed: harmless answers. */
 #include "cpu/exec_priv.h"
 #include "mmu/mmu.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* mmu/internal.h - shared by the files of mmu/ only. */
-#ifndef MMU_INTERNAL_H
-#define MMU_INTERNAL_H
+/* mmu/mmu_priv.h - shared by the files of mmu/ only. */
+#ifndef MMU_PRIV_H
+#define MMU_PRIV_H
 
 #include "mmu/mmu.h"
 #include "mmu/nested.h"

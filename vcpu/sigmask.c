@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* vcpu/misc.c - small vCPU ioctls: signal mask, capabilities. */
+/* vcpu/sigmask.c - the signals that are blocked while a vCPU runs (KVM_SET_SIGNAL_MASK). */
 #include <signal.h>
 
-#include "vcpu/priv.h"
+#include "vcpu/vcpu_priv.h"
 
 /* Translated code raises these; one that is blocked when a fault raises it kills the process. */
 #define FAULT_SIGNALS (BIT64(SIGSEGV - 1) | BIT64(SIGBUS - 1) | BIT64(SIGFPE - 1) | \
@@ -24,23 +24,4 @@ int vcpu_set_signal_mask(struct vcpu *v, const void *sigset8)
 		vcpu_signals_held(v);
 	}
 	return 0;
-}
-
-int vcpu_enable_cap(struct vcpu *v, const struct kvm_enable_cap *cap)
-{
-	if (cap->flags)
-		return -EINVAL;
-	switch (cap->cap) {
-	case KVM_CAP_ENFORCE_PV_FEATURE_CPUID:
-		v->p->enforce_pv = cap->args[0];
-		return 0;
-	case KVM_CAP_HYPERV_ENFORCE_CPUID:
-		v->p->hv.enforce = cap->args[0];
-		return 0;
-	case KVM_CAP_HYPERV_SYNIC:
-		return hyperv_synic_enable(v, false);
-	case KVM_CAP_HYPERV_SYNIC2:
-		return cap->args[0] ? -EINVAL : hyperv_synic_enable(v, true);
-	}
-	return -EINVAL;
 }

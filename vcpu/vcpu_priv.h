@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * vcpu/priv.h - the parts of a vCPU that only vcpu/ knows.
+ * vcpu/vcpu_priv.h - the parts of a vCPU that only vcpu/ knows.
  *
  * Everything belongs to the holder of vcpu.lock unless it is _Atomic.
  */
