@@ -198,7 +198,7 @@ int engine_find_unit(struct engine *e, u32 mode, enum unit_way way, struct unit 
 	int r;
 
 	/* Whoever runs one instruction for C still looks at its record. */
-	moving_begin(e, !(mode & ~MODE_CPU));
+	moving_begin(e, !(mode & MODE_BOUNCE));
 	r = find_unit(e, mode, way, out);
 	moving_end(e);
 	return r;

@@ -51,8 +51,9 @@ static void map_all(struct space *s, u64 lin, bool there)
 		map(s, lin + i * 0x1000, there ? TEXT + i * 0x1000 : 0);
 }
 
-/* Each address by itself, as after an exec: nothing of the last one is left. */
-static struct stop run_at(struct space *s, u64 lin, u64 off)
+/* Each address by itself, as after an exec: nothing of the last one is left. rflags: besides those that
+ * ring 3 has. */
+static struct stop run_with(struct space *s, u64 lin, u64 off, u64 rflags)
 {
 	struct guest_cpu *c = cpu0(s->g);
 	struct stop stop;
@@ -60,9 +61,15 @@ static struct stop run_at(struct space *s, u64 lin, u64 off)
 	map_all(s, lin, true);
 	WITH_SREGS(c, r) r.cr3 ^= 8;	/* another value: flushes */
 	cpu_ring3(c, lin + off);
+	WITH_REGS(c, r) r.rflags |= rflags;
 	stop = cpu_run(c);
 	map_all(s, lin, false);
 	return stop;
+}
+
+static struct stop run_at(struct space *s, u64 lin, u64 off)
+{
+	return run_with(s, lin, off, 0);
 }
 
 static struct space space_with(const u8 *b, const u8 *e)
@@ -96,14 +103,14 @@ CODE64(pic, LOOP(300)
 LABEL(pic_here);
 LABEL(pic_ret);
 
-static void expect_pic(struct space *s, u64 lin)
+static void expect_pic_with(struct space *s, u64 lin, u64 rflags)
 {
 	u64 sum = *g64(s->g, DATA + 0x10);
 	struct stop stop;
 
 	WITH_REGS(cpu0(s->g), r) r.rdx = 0;
 	*g64(s->g, DATA) = lin ^ 0x1234;
-	stop = run_at(s, lin, 0);
+	stop = run_with(s, lin, 0, rflags);
 	CHECK_EXC(stop, VEC_DONE3, -1);
 	CHECK_EQ(stop.r.rsi, lin + (u64)(pic_here - pic_b));
 	CHECK_EQ(stop.r.rdi, lin + (u64)(pic_ret - pic_b));
@@ -111,6 +118,11 @@ static void expect_pic(struct space *s, u64 lin)
 	CHECK_EQ(stop.r.rdx, 600);
 	CHECK_EQ(*g64(s->g, DATA + 8), lin + (u64)(pic_here - pic_b));
 	CHECK_EQ(*g64(s->g, DATA + 0x10), sum + 300 * 301 / 2);
+}
+
+static void expect_pic(struct space *s, u64 lin)
+{
+	expect_pic_with(s, lin, 0);
 }
 
 TEST(pic, "operands, return addresses and targets relative to RIP")
@@ -123,7 +135,7 @@ TEST(pic, "operands, return addresses and targets relative to RIP")
 	}
 }
 
-TEST(moves, "the translations go along: nothing is made anew, and far less than one unit each")
+static void moves(u64 rflags)
 {
 	struct space s = space_with(pic_b, pic_e);
 	struct guest_cpu *c = cpu0(s.g);
@@ -132,13 +144,24 @@ TEST(moves, "the translations go along: nothing is made anew, and far less than 
 	if (cpu_counter(c, "pages_moved") == ~0ull)
 		test_skip("no such counter: not standin");
 	for (u32 k = 0; k < 20; k++) {
-		expect_pic(&s, places[0] + ((u64)k << 16));
+		expect_pic_with(&s, places[0] + ((u64)k << 16), rflags);
 		wait_until_left();
 		if (k == 4)
 			units = cpu_counter(c, "units_made");
 	}
 	CHECK(cpu_counter(c, "pages_moved") >= 10);
 	CHECK_EQ(cpu_counter(c, "units_made"), units);
+}
+
+TEST(moves, "the translations go along: nothing is made anew, and far less than one unit each")
+{
+	moves(0);
+}
+
+/* So does code begin whose page a handler has just mapped. */
+TEST(moves_rf, "they do where the first instruction runs alone: RF is set")
+{
+	moves(0x10000);
 }
 
 TEST(side_by_side, "at two addresses at once, in turn")
