@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* abi/enable.c - KVM_ENABLE_CAP on a VM (facts 5.4). */
 #include <errno.h>
-#include <linux/capability.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include "abi/abi.h"
 #include "abi/caps.h"
+#include "base/sys.h"
 #include "vm/vm.h"
 
 #define DISABLE_EXITS_VALID ((u64)cap_check(vm, KVM_CAP_X86_DISABLE_EXITS))
@@ -64,10 +62,7 @@ static int set_manual_dirty(struct vm *vm, u64 v)
  * allowed to crash the machine, as KVM wants it. */
 static int disable_nx_huge_pages(struct vm *vm, u64 arg)
 {
-	struct __user_cap_header_struct h = { .version = _LINUX_CAPABILITY_VERSION_3 };
-	struct __user_cap_data_struct d[2] = { { 0 } };
-
-	if (syscall(SYS_capget, &h, d) || !(d[CAP_SYS_BOOT / 32].effective & BIT(CAP_SYS_BOOT % 32)))
+	if (!sys_capable(CAP_SYS_BOOT))
 		return -EPERM;
 	return arg || vm_has_vcpus(vm) ? -EINVAL : 0;
 }

@@ -3,20 +3,17 @@
 #include "abi/handle.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/log.h"
 #include "base/memfd.h"
-#include "base/raw.h"
+#include "base/sys.h"
 #include "vm/vm.h"
 
 #define CHUNK_BITS 10
@@ -66,7 +63,7 @@ static void fork_child(void)
 {
 	handle_fork_gen++;
 	atomic_store(&making, 0);	/* those threads are the parent's */
-	own_pid = (pid_t)syscall(SYS_getpid);
+	own_pid = sys_getpid();
 	vm_irqfd_closed(0, ~0u);	/* the interrupts are the parent's */
 	pthread_mutex_unlock(&handle_lock);
 }
@@ -75,14 +72,14 @@ void handle_init(void)
 {
 	if (own_pid)
 		return;
-	own_pid = (pid_t)syscall(SYS_getpid);
+	own_pid = sys_getpid();
 	if (pthread_atfork(fork_prepare, fork_parent, fork_child))
 		log_error("pthread_atfork failed: objects will not be fenced after fork");
 }
 
 bool handle_own_process(void)
 {
-	return own_pid == (pid_t)syscall(SYS_getpid);
+	return own_pid == sys_getpid();
 }
 
 static _Atomic(struct handle *) *slot_of(int fd, bool make)
@@ -133,7 +130,7 @@ static struct handle *hash_find(dev_t dev, ino_t ino)
 static void handle_release(struct handle *h)
 {
 	struct handle **p;
-	int lent;
+	int lent, ring;
 
 	pthread_mutex_lock(&handle_lock);
 	lent = atomic_load(&h->lent_fd);
@@ -161,8 +158,9 @@ static void handle_release(struct handle *h)
 	if (!handle_foreign_mm(h)) {
 		if (h->kind == HANDLE_VM)
 			vm_release(h->vm);
-		if (h->kind != HANDLE_SYSTEM)
-			vm_put(h->vm);
+		ring = h->kind != HANDLE_SYSTEM ? vm_put(h->vm) : -1;
+		if (ring >= 0)
+			handle_close_own(ring);
 	}
 	pthread_mutex_lock(&handle_lock);
 	h->next = free_list;
@@ -242,7 +240,7 @@ static void handle_free_unused(struct handle *h)
  * KVM_RUN. KVM's descriptors cannot be written or cut either. */
 static int seal(int fd)
 {
-	return fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) ? -errno : 0;
+	return sys_fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
 }
 
 /* The system object has nothing but its name, and processes that do nothing with it hold it too:
@@ -264,13 +262,13 @@ static int make_memfd(enum handle_kind kind, size_t size, int open_flags)
 	if (fd < 0)
 		return -errno;
 	r = size ? memfd_size(fd, size) : 0;
-	if (!r && kind == HANDLE_SYSTEM && futimens(fd, times))
-		r = -errno;
+	if (!r && kind == HANDLE_SYSTEM)
+		r = sys_set_times(fd, times);
 	if (!r)
 		r = seal(fd);
 	if (!r)
 		return fd;
-	syscall(SYS_close, fd);
+	sys_close(fd);
 	return r;
 }
 
@@ -282,10 +280,10 @@ int handle_new_path(int open_flags)
 	if (fd < 0)
 		return fd;
 	snprintf(name, sizeof(name), "/proc/self/fd/%d", fd);
-	path = (int)syscall(SYS_openat, AT_FDCWD, name, O_PATH | (open_flags & O_CLOEXEC));
+	path = sys_open(name, O_PATH | (open_flags & O_CLOEXEC));
 	/* Without /proc one that can do more than it should. */
 	if (path >= 0) {
-		syscall(SYS_close, fd);
+		sys_close(fd);
 		fd = path;
 	}
 	handle_forget((u32)fd, (u32)fd);
@@ -307,7 +305,7 @@ int handle_new(enum handle_kind kind, size_t size, int open_flags, struct vm *vm
 		r = fd;
 		goto free;
 	}
-	r = (int)RAW(SYS_fstat, fd, &st);
+	r = sys_stat_of(fd, &st);
 	if (r)
 		goto close;
 	h->kind = (u8)kind;
@@ -323,7 +321,7 @@ int handle_new(enum handle_kind kind, size_t size, int open_flags, struct vm *vm
 		return fd;
 	}
 close:
-	syscall(SYS_close, fd);
+	sys_close(fd);
 free:
 	atomic_fetch_sub(&making, 1);
 	handle_free_unused(h);
@@ -334,10 +332,10 @@ free:
 static int kind_by_name(int fd)
 {
 	char link[64], target[64];
-	ssize_t n;
+	long n;
 
 	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
-	n = readlink(link, target, sizeof(target) - 1);
+	n = sys_readlink(link, target, sizeof(target) - 1);
 	if (n <= 0)
 		return -1;
 	target[n] = 0;
@@ -359,7 +357,7 @@ static struct handle *adopt(int fd, const struct stat *st)
 	struct handle *h;
 	int kind;
 
-	if (!S_ISREG(st->st_mode) || (fcntl(fd, F_GETFL) & O_PATH))
+	if (!S_ISREG(st->st_mode) || (sys_fcntl(fd, F_GETFL, 0) & O_PATH))
 		return NULL;
 	kind = handle_is_system(st) ? HANDLE_SYSTEM : kind_by_name(fd);
 	if (kind < 0)
@@ -385,7 +383,7 @@ static bool fd_is(int fd, const struct handle *h)
 {
 	struct stat st;
 
-	return !RAW(SYS_fstat, fd, &st) && st.st_ino == h->ino && st.st_dev == h->dev;
+	return !sys_stat_of(fd, &st) && st.st_ino == h->ino && st.st_dev == h->dev;
 }
 
 /* fd's entry may say h although fd is closed, or is something else by now: then forget it. */
@@ -407,7 +405,7 @@ static struct handle *resolve(int fd)
 	struct stat st;
 	bool lent, again;
 
-	if (RAW(SYS_fstat, fd, &st))
+	if (sys_stat_of(fd, &st))
 		return NULL;
 	do {
 		again = S_ISREG(st.st_mode) && atomic_load(&making);
@@ -499,7 +497,7 @@ void handle_close_own(int fd)
 {
 	struct handle *h = handle_take(fd);
 
-	syscall(SYS_close, fd);
+	sys_close(fd);
 	handle_closed(fd, h);
 }
 

@@ -10,15 +10,13 @@
  * the first is gone.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <sys/file.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include "abi/handle.h"
 #include "base/log.h"
+#include "base/sys.h"
 #include "vm/vm.h"
 
 int lend_start(int fd)
@@ -27,13 +25,12 @@ int lend_start(int fd)
 	int w;
 
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	/* The plain system call: open() may be the interposed one. */
-	w = (int)syscall(SYS_openat, AT_FDCWD, path, O_RDWR | O_CLOEXEC);
+	w = sys_open(path, O_RDWR | O_CLOEXEC);
 	if (w < 0)
 		return -1;	/* no /proc: the object ends with its last counted descriptor */
 	if (!flock(fd, LOCK_EX | LOCK_NB))
 		return w;
-	syscall(SYS_close, w);
+	sys_close(w);
 	return -1;
 }
 

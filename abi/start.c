@@ -2,11 +2,11 @@
 /* abi/start.c - start-up, signals and mappings: what both doors (shim/, lib/) need. */
 #include <errno.h>
 #include <signal.h>
-#include <sys/mman.h>
 
 #include "abi/abi.h"
 #include "base/log.h"
 #include "base/siginfo.h"
+#include "base/sys.h"
 #include "base/user.h"
 #include "vm/vm.h"
 
@@ -85,6 +85,6 @@ int abi_mapped(struct handle *h, void *p, size_t len, int prot, int flags, off_t
 		return -EINVAL;
 	if (fd < 0 || (flags & MAP_TYPE) == MAP_PRIVATE || off > ring || off + (off_t)len <= ring)
 		return 0;
-	return mmap((u8 *)p + (ring - off), PAGE_SIZE, prot, MAP_SHARED | MAP_FIXED, fd,
-		    ring) == MAP_FAILED ? -errno : 0;
+	return sys_map_error(sys_mmap((u8 *)p + (ring - off), PAGE_SIZE, prot, MAP_SHARED | MAP_FIXED, fd,
+				      (u64)ring));
 }

@@ -5,14 +5,12 @@
  * fd is live without anybody serving reads.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include "abi/abi.h"
 #include "base/memfd.h"
+#include "base/sys.h"
 #include "vm/vm.h"
 
 #define NAME_SIZE 48
@@ -67,10 +65,10 @@ static int make(const char *id, const struct row *rows, u32 n, const void *now, 
 	if (fd < 0)
 		return -errno;
 	r = memfd_size(fd, DATA_OFFSET(n) + bytes);
-	p = r ? MAP_FAILED : mmap(NULL, VM_STATS_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	if (p == MAP_FAILED) {
-		r = r ? r : -errno;
-		close(fd);
+	p = r ? NULL : sys_map_file(fd, VM_STATS_BYTES, 0);
+	r = r ? r : sys_map_error(p);
+	if (r) {
+		sys_close(fd);
 		return r;
 	}
 	p->h.name_size = NAME_SIZE;
@@ -99,10 +97,8 @@ static int reopen(int fd)
 	int r;
 
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	r = open(path, O_RDONLY | O_CLOEXEC);
-	if (r < 0)
-		r = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-	return r < 0 ? -errno : r;
+	r = sys_open(path, O_RDONLY | O_CLOEXEC);
+	return r < 0 ? sys_dup(fd) : r;
 }
 
 int stats_vm_fd(struct vm *vm)
@@ -113,7 +109,7 @@ int stats_vm_fd(struct vm *vm)
 
 	pthread_mutex_lock(&vm->lock);
 	if (vm->stats_fd < 0) {
-		snprintf(id, sizeof(id), "kvm-%d-%u", getpid(), vm->serial);
+		snprintf(id, sizeof(id), "kvm-%d-%u", sys_getpid(), vm->serial);
 		fd = make(id, vm_rows, ARRAY_SIZE(vm_rows), vm->stats, sizeof(*vm->stats), &data);
 		if (fd < 0)
 			goto out;
@@ -134,7 +130,7 @@ int stats_vcpu_fd(struct vm_vcpu *vv)
 	int fd;
 
 	if (vv->stats_fd < 0) {
-		snprintf(id, sizeof(id), "kvm-%d-%u/vcpu-%u", getpid(), vv->vm->serial, vv->v->id);
+		snprintf(id, sizeof(id), "kvm-%d-%u/vcpu-%u", sys_getpid(), vv->vm->serial, vv->v->id);
 		fd = make(id, vcpu_rows, ARRAY_SIZE(vcpu_rows), vv->v->stats, sizeof(*vv->v->stats),
 			  &data);
 		if (fd < 0)

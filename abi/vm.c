@@ -2,11 +2,8 @@
 /* abi/vm.c - ioctls of a VM fd: what needs more than a call into vm/. */
 #include "vm/vm.h"
 
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include "abi/abi.h"
 #include "abi/ioctls.h"
@@ -14,6 +11,7 @@
 
 #define OBJ struct vm *
 #include "abi/dispatch.h"
+#include "base/sys.h"
 
 bool abi_irqfd_maybe(int fd)
 {
@@ -41,10 +39,9 @@ static int create_on(struct vm *vm, u32 id, int fd, struct vm_vcpu **vv)
 	int own, r;
 
 	/* Our mappings belong to an open file of our own: the program's must not look
-	 * referenced because of them (abi/lend.c). By system calls: the interposed ones
-	 * would count it as the program's. */
+	 * referenced because of them (abi/lend.c). */
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	own = (int)syscall(SYS_openat, AT_FDCWD, path, O_RDWR | O_CLOEXEC);
+	own = sys_open(path, O_RDWR | O_CLOEXEC);
 	r = vm_vcpu_create(vm, id, own < 0 ? fd : own, vv);
 	if (own >= 0)
 		handle_close_own(own);
@@ -73,7 +70,7 @@ static long vmi_create_vcpu(struct vm *vm, unsigned long id)
 	r = h ? create_on(vm, (u32)id, fd, &vv) : -EBADF;
 	if (r) {
 		/* The handle's release drops the VM reference. */
-		close(fd);
+		handle_close_own(fd);
 		fd = r;
 	} else {
 		h->vcpu = vv;

@@ -2,25 +2,26 @@
 /* base/cpus.c - how many CPUs this process may keep busy, and how many tasks want one. */
 #include "base/cpus.h"
 
-#include <fcntl.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "base/sys.h"
+
 #define CGROUP "/sys/fs/cgroup"
 
 /* Not stdio: a VMM may sandbox itself, and this is asked for each VM. */
 static bool read_text(const char *path, char *buf, size_t size)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t n;
+	int fd = sys_open(path, O_RDONLY | O_CLOEXEC);
+	long n;
 
 	if (fd < 0)
 		return false;
-	n = read(fd, buf, size - 1);
-	close(fd);
+	n = sys_read(fd, buf, size - 1);
+	sys_close(fd);
 	buf[n > 0 ? n : 0] = 0;
 	return n > 0;
 }
@@ -89,7 +90,7 @@ u32 cpus_online(void)
 
 int cpus_open_load(void)
 {
-	return open("/proc/loadavg", O_RDONLY | O_CLOEXEC);
+	return sys_open("/proc/loadavg", O_RDONLY | O_CLOEXEC);
 }
 
 /* "0.20 0.18 0.12 1/80 11206": the fourth word. */
@@ -107,11 +108,11 @@ u32 cpus_running_in(const char *loadavg)
 u32 cpus_running(int fd)
 {
 	char text[64];
-	ssize_t n;
+	long n;
 
 	if (fd < 0)
 		return 0;
-	n = pread(fd, text, sizeof(text) - 1, 0);
+	n = sys_pread(fd, text, sizeof(text) - 1, 0);
 	text[n > 0 ? n : 0] = 0;
 	return cpus_running_in(text);
 }

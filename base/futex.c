@@ -4,7 +4,8 @@
 
 #include <errno.h>
 #include <time.h>
-#include <unistd.h>
+
+#include "base/sys.h"
 
 #define NSEC 1000000000ull
 
@@ -34,23 +35,18 @@ int futex_sleep(_Atomic u32 *word, u32 seq, u64 deadline, struct sleeper *s)
 {
 	u64 until = deadline - s->early, now;
 	struct timespec ts;
+	int r;
 
-	if (deadline == ~0ull) {
-		if (syscall(SYS_futex, word, FUTEX_WAIT_BITSET_PRIVATE, seq, NULL, NULL,
-			    FUTEX_BITSET_MATCH_ANY) < 0)
-			return errno;
-		return 0;
-	}
+	if (deadline == ~0ull)
+		return -sys_futex(word, FUTEX_WAIT_BITSET_PRIVATE, seq, NULL, FUTEX_BITSET_MATCH_ANY);
 	now = monotonic_ns();
 	if (deadline > s->early && now < until) {
 		ts.tv_sec = (time_t)(until / NSEC);
 		ts.tv_nsec = (long)(until % NSEC);
 		/* FUTEX_WAIT_BITSET: the timeout is absolute. */
-		if (!syscall(SYS_futex, word, FUTEX_WAIT_BITSET_PRIVATE, seq, &ts, NULL,
-			     FUTEX_BITSET_MATCH_ANY))
-			return 0;
-		if (errno != ETIMEDOUT)
-			return errno;
+		r = -sys_futex(word, FUTEX_WAIT_BITSET_PRIVATE, seq, &ts, FUTEX_BITSET_MATCH_ANY);
+		if (r != ETIMEDOUT)
+			return r;
 		now = monotonic_ns();
 		learn(s, now - until);
 	}

@@ -3,17 +3,14 @@
 #include "base/log.h"
 
 #include "base/options.h"
-#include "base/raw.h"
+#include "base/sys.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <time.h>
-#include <unistd.h>
 
 enum log_level log_threshold = LOG_off;
 /* STANDIN_LOG_FILE: opened for each line, since a program may count its descriptors, or close all
@@ -61,7 +58,7 @@ void log_write(enum log_level l, const char *fmt, ...)
 	int n, m, fd;
 
 	clock_gettime(CLOCK_MONOTONIC, &ts);
-	n = snprintf(line, sizeof(line), "standin[%ld] %ld.%06ld %s: ", syscall(SYS_gettid),
+	n = snprintf(line, sizeof(line), "standin[%ld] %ld.%06ld %s: ", (long)sys_gettid(),
 		     (long)ts.tv_sec, ts.tv_nsec / 1000, level_name[l]);
 	va_start(ap, fmt);
 	m = vsnprintf(line + n, sizeof(line) - (size_t)n - 1, fmt, ap);
@@ -71,15 +68,13 @@ void log_write(enum log_level l, const char *fmt, ...)
 	if (n > (int)sizeof(line) - 2)
 		n = (int)sizeof(line) - 2;
 	line[n++] = '\n';
-	/* The plain system calls: open() and close() are those of our own that programs see. */
-	fd = log_file ? (int)RAW(SYS_openat, AT_FDCWD, log_file,
-				 O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644) : 2;
+	fd = log_file ? sys_open(log_file, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC) : 2;
 	if (fd < 0)
 		fd = 2;
 	do {
-		m = (int)RAW(SYS_write, fd, line, n);
+		m = (int)sys_write(fd, line, (size_t)n);
 	} while (m == -EINTR);	/* other failures have nowhere to be reported */
 	if (fd != 2)
-		RAW(SYS_close, fd);
+		sys_close(fd);
 	errno = saved;
 }

@@ -4,12 +4,13 @@
 
 #include <errno.h>
 #include <sys/resource.h>
-#include <unistd.h>
+
+#include "base/sys.h"
 
 int memfd_size(int fd, u64 size)
 {
 	struct rlimit before, limit;
-	int r = 0;
+	int r;
 
 	if (getrlimit(RLIMIT_FSIZE, &before))
 		return -errno;
@@ -21,8 +22,7 @@ int memfd_size(int fd, u64 size)
 		if (setrlimit(RLIMIT_FSIZE, &limit))
 			return -errno;
 	}
-	if (ftruncate(fd, (off_t)size))
-		r = -errno;
+	r = sys_resize(fd, size);
 	if (before.rlim_cur < size)
 		setrlimit(RLIMIT_FSIZE, &before);
 	return r;

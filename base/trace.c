@@ -2,18 +2,14 @@
 /* base/trace.c - see trace.h. */
 #include "base/trace.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/log.h"
 #include "base/memfd.h"
 #include "base/options.h"
+#include "base/sys.h"
 
 /* Until, and unless, there is an area: only the head of this one is ever touched. */
 static struct {
@@ -50,15 +46,15 @@ static int open_area(bool *fresh)
 	if (path && *path == '/') {
 		struct stat st;
 
-		fd = (int)syscall(SYS_openat, AT_FDCWD, path, O_RDWR | O_CLOEXEC);
+		fd = sys_open(path, O_RDWR | O_CLOEXEC);
 		if (fd < 0) {
 			log_warn("STANDIN_TRACE=%s: cannot be opened (errno %d); no trace", path,
-				 errno);
+				 -fd);
 			return -1;
 		}
-		if (fstat(fd, &st) || st.st_size != (off_t)sizeof(struct trace_area)) {
+		if (sys_stat_of(fd, &st) || st.st_size != (off_t)sizeof(struct trace_area)) {
 			log_warn("STANDIN_TRACE=%s is of another version; no trace", path);
-			close(fd);
+			sys_close(fd);
 			return -1;
 		}
 		*fresh = false;	/* `standin trace` has filled in the head */
@@ -66,7 +62,7 @@ static int open_area(bool *fresh)
 	}
 	fd = memfd_create("standin", MFD_CLOEXEC);
 	if (fd >= 0 && memfd_size(fd, sizeof(struct trace_area))) {
-		close(fd);
+		sys_close(fd);
 		fd = -1;
 	}
 	return fd;
@@ -85,9 +81,9 @@ void trace_init(u64 tsc_khz)
 	fd = open_area(&fresh);
 	if (fd < 0)
 		return;
-	a = mmap(NULL, sizeof(*a), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	if (a == MAP_FAILED) {
-		close(fd);
+	a = sys_map_file(fd, sizeof(*a), 0);
+	if (sys_map_error(a)) {
+		sys_close(fd);
 		return;
 	}
 	clock_gettime(CLOCK_MONOTONIC, &ts);
@@ -99,7 +95,7 @@ void trace_init(u64 tsc_khz)
 		a->magic = TRACE_MAGIC;
 	} else if (a->magic != TRACE_MAGIC) {
 		munmap(a, sizeof(*a));
-		close(fd);
+		sys_close(fd);
 		return;
 	}
 	pthread_atfork(NULL, NULL, in_child);

@@ -15,11 +15,11 @@
  *	memo	one huge page (decode_memo.c)
  */
 #include <errno.h>
-#include <sys/mman.h>
 #include <sys/resource.h>
 
 #include "base/optional.h"
 #include "base/options.h"
+#include "base/sys.h"
 #include "engine/engine_priv.h"
 
 /* Two thirds are for what runs, the rest for what leaves it (stubs.c): some 200,000 units. */
@@ -54,10 +54,12 @@ static struct layout layout_of(u64 code)
  * when it comes. */
 static void *reserve(void *at, u64 bytes, int flags)
 {
-	void *p = mmap(at, bytes, PROT_NONE, MAP_ANONYMOUS | MAP_NORESERVE | flags, -1, 0);
+	void *p = sys_mmap(at, bytes, PROT_NONE, MAP_ANONYMOUS | MAP_NORESERVE | flags, -1, 0);
 
-	if (p == MAP_FAILED)
+	if (sys_map_error(p)) {
+		errno = -sys_map_error(p);
 		return NULL;
+	}
 	munlock(p, bytes);
 	return p;
 }

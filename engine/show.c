@@ -5,16 +5,15 @@
  * which the debugging switches hold. Nothing of it costs anything while it is not asked for.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/log.h"
 #include "base/options.h"
+#include "base/sys.h"
 #include "engine/translate_priv.h"
 
 #define TEXT 256	/* a line */
@@ -51,11 +50,10 @@ struct rip_range range_of(enum option o)
 
 static int open_to_append(const char *path)
 {
-	/* The plain system call: open() may be the interposed one. */
-	int fd = (int)syscall(SYS_openat, AT_FDCWD, path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+	int fd = sys_open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC);
 
 	if (fd < 0)
-		log_warn("cannot write %s: %s", path, strerror(errno));
+		log_warn("cannot write %s: %s", path, strerror(-fd));
 	return fd;
 }
 
@@ -74,7 +72,7 @@ void show_init(struct engine *e)
 		e->dump_fd = open_to_append(path);
 	}
 	if (option_given(OPT_PERFMAP)) {
-		snprintf(path, sizeof(path), "/tmp/perf-%d.map", (int)getpid());
+		snprintf(path, sizeof(path), "/tmp/perf-%d.map", (int)sys_getpid());
 		e->perf_fd = open_to_append(path);
 	}
 }
@@ -82,18 +80,16 @@ void show_init(struct engine *e)
 void show_destroy(struct engine *e)
 {
 	if (e->dump_fd >= 0)
-		syscall(SYS_close, e->dump_fd);
+		sys_close(e->dump_fd);
 	if (e->perf_fd >= 0)
-		syscall(SYS_close, e->perf_fd);
+		sys_close(e->perf_fd);
 	e->dump_fd = e->perf_fd = -1;
 }
 
 /* One write: lines of several vCPUs do not mix. Who has no room for them does without. */
 static void put(int fd, const char *text, int n)
 {
-	ssize_t done = write(fd, text, (size_t)n);
-
-	(void)done;
+	sys_write(fd, text, (size_t)n);
 }
 
 static void perf_map(struct engine *e, const struct unit *u)

@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* vcpu/kvmclock.c - the paravirtual clock, wall clock and steal time (facts 6.3, 6.4). */
-#include <fcntl.h>
-#include <sys/syscall.h>
 #include <time.h>
-#include <unistd.h>
 
+#include "base/sys.h"
 #include "mmu/mmu.h"
 #include "mmu/phys.h"
 #include "base/optional.h"
@@ -149,22 +147,22 @@ int vcpu_kvmclock_ctrl(struct vcpu *v)
 
 /* -- steal time -- */
 
-/* How long this thread has waited for a CPU, ns: second number of its schedstat. Raw
- * system calls, because open() may be interposed above us. */
+/* How long this thread has waited for a CPU, ns: second number of its schedstat. */
 static bool run_delay(u64 *ns)
 {
 	char buf[96];
-	long fd, n;
+	long n;
+	int fd;
 	u32 i = 0;
 
 	if (!optional_may(OPTIONAL_STEAL_OPEN) || !optional_may(OPTIONAL_STEAL_READ) ||
 	    !optional_may(OPTIONAL_STEAL_CLOSE))
 		return false;
-	fd = syscall(SYS_openat, AT_FDCWD, "/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC);
+	fd = sys_open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return false;
-	n = syscall(SYS_read, fd, buf, sizeof(buf) - 1);
-	syscall(SYS_close, fd);
+	n = sys_read(fd, buf, sizeof(buf) - 1);
+	sys_close(fd);
 	if (n <= 0)
 		return false;
 	buf[n] = 0;

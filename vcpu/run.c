@@ -6,12 +6,10 @@
  * Nothing on the path of an ordinary exit makes a system call or touches the
  * guest's vector state when it is not loaded.
  */
-#include <sys/prctl.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include "base/log.h"
 #include "base/optional.h"
+#include "base/sys.h"
 #include "irq/apicv.h"
 #include "irq/lapic.h"
 #include "vcpu/vcpu_priv.h"
@@ -404,10 +402,9 @@ static void post_run(struct vcpu *v)
 		sync_regs_store(v);
 }
 
-/* rt_sigprocmask itself: libc's wrapper would hide its own signals from us. */
 static void swap_mask(const sigset_t *set, sigset_t *old)
 {
-	syscall(SYS_rt_sigprocmask, SIG_SETMASK, set, old, 8);
+	sys_sigmask(SIG_SETMASK, set, old);
 }
 
 u64 vcpu_signals_held(struct vcpu *v)
@@ -415,7 +412,7 @@ u64 vcpu_signals_held(struct vcpu *v)
 	struct vcpu_priv *p = v->p;
 	u64 now = 0, mask, held;
 
-	syscall(SYS_rt_sigprocmask, SIG_SETMASK, NULL, &now, 8);
+	sys_sigmask(SIG_SETMASK, NULL, &now);
 	__builtin_memcpy(&mask, &p->sigmask, sizeof(mask));
 	held = now & ~mask;
 	if (unlikely(held & ~p->held_prepared) && vcpu_signals_prepare) {
@@ -429,11 +426,10 @@ u64 vcpu_signals_held(struct vcpu *v)
  * leaves it pending for the program to collect. */
 static bool mask_has_pending(const sigset_t *mask)
 {
-	u64 pending = 0, m;
+	u64 m;
 
 	__builtin_memcpy(&m, mask, sizeof(m));
-	syscall(SYS_rt_sigpending, &pending, 8);
-	return pending & ~m;
+	return sys_sigpending() & ~m;
 }
 
 /*
@@ -523,7 +519,7 @@ void vcpu_thread_ready(void)
 {
 	/* A halted vCPU sleeps until its timer fires, here; 50 us late is the default. */
 	if (optional_may(OPTIONAL_SLACK))
-		syscall(SYS_prctl, PR_SET_TIMERSLACK, 1);
+		sys_timer_slack(1);
 }
 
 int vcpu_run(struct vcpu *v)

@@ -9,10 +9,10 @@
 #include <limits.h>
 #include <sched.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 
 #include "base/futex.h"
 #include "base/optional.h"
+#include "base/sys.h"
 #include "irq/lapic.h"
 #include "mmu/mmu.h"
 #include "vcpu/hooks.h"
@@ -56,9 +56,10 @@ int vcpu_create(struct vcpu **out, u32 id, u32 index, int run_fd, void *vm,
 	r = vcpu_init_once();
 	if (r)
 		return r;
-	run = mmap(NULL, 3 * PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, run_fd, 0);
-	if (run == MAP_FAILED)
-		return -errno;
+	run = sys_map_file(run_fd, 3 * PAGE_SIZE, 0);
+	r = sys_map_error(run);
+	if (r)
+		return r;
 	v = calloc(1, sizeof(*v));
 	if (v)
 		v->p = calloc(1, sizeof(*v->p));

@@ -4,14 +4,10 @@
  * and user space drains it at its leisure (facts 5.6). The ring is the VM's: page 2 of vCPU
  * 0's memfd; the shim maps that page over page 2 of every other vCPU's mapping.
  */
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
+#include "base/sys.h"
 #include "vm/vm.h"
 
 #define RING_MAX ((4096 - sizeof(struct kvm_coalesced_mmio_ring)) / \
@@ -100,18 +96,13 @@ int vm_coalesced_attach(struct vm *vm, int run_fd)
 
 	if (vm->ring)
 		return 0;
-	/* By system call: the interposed dup would count it as the program's and keep the vCPU's
-	 * handle, and with it this VM, alive for ever. */
-	fd = (int)syscall(SYS_fcntl, run_fd, F_DUPFD_CLOEXEC, 0);
+	fd = sys_dup(run_fd);
 	if (fd < 0)
-		return -errno;
-	p = mmap(NULL, PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
-		 VM_COALESCED_PAGE * PAGE_SIZE);
-	if (p == MAP_FAILED) {
-		int r = -errno;
-
-		close(fd);
-		return r;
+		return fd;
+	p = sys_map_file(fd, PAGE_SIZE, VM_COALESCED_PAGE * PAGE_SIZE);
+	if (sys_map_error(p)) {
+		sys_close(fd);
+		return sys_map_error(p);
 	}
 	vm->ring = p;
 	vm->ring_fd = fd;

@@ -13,8 +13,8 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
+#include "base/sys.h"
 #include "vm/slot_map.h"
 
 #define BIG (1u << 20)	/* bytes from which on memory is mapped, and only on use */
@@ -25,9 +25,9 @@ void *vm_zeroed(size_t bytes)
 
 	if (bytes < BIG)
 		return calloc(1, bytes ? bytes : 1);
-	p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-		 -1, 0);
-	return p == MAP_FAILED ? NULL : p;
+	p = sys_mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+		     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	return sys_map_error(p) ? NULL : p;
 }
 
 void vm_zeroed_free(void *p, size_t bytes)

@@ -11,9 +11,9 @@
  */
 #include <errno.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 
 #include "base/log.h"
+#include "base/sys.h"
 #include "vm/vm.h"
 
 #define GFN_DIRTY BIT(0)
@@ -50,16 +50,18 @@ int vm_dirty_ring_attach(struct vm_vcpu *vv, int run_fd)
 {
 	struct vm_dirty_ring *r = &vv->ring;
 	u32 bytes = vv->vm->ring_bytes;
+	int error;
 
 	if (!bytes)
 		return 0;
 	r->overflow = malloc(VM_RING_OVERFLOW * sizeof(*r->overflow));
 	if (!r->overflow)
 		return -ENOMEM;
-	r->gfn = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, run_fd, VM_DIRTY_RING_OFFSET);
-	if (r->gfn == MAP_FAILED) {
+	r->gfn = sys_map_file(run_fd, bytes, VM_DIRTY_RING_OFFSET);
+	error = sys_map_error(r->gfn);
+	if (error) {
 		r->gfn = NULL;
-		return -errno;
+		return error;
 	}
 	r->size = bytes / sizeof(*r->gfn);
 	pthread_mutex_init(&r->lock, NULL);

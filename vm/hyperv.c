@@ -4,11 +4,10 @@
  * VMBus devices can be served without an exit.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "base/log.h"
+#include "base/sys.h"
 #include "vm/vm.h"
 
 _Static_assert(HYPERV_MAX_VPS == VM_MAX_VCPUS, "the highest VP index");
@@ -31,7 +30,7 @@ static struct vm_hyperv_conn **place(struct vm *vm, u32 id)
 
 static void conn_free(struct vm_hyperv_conn *c)
 {
-	close(c->fd);
+	sys_close(c->fd);
 	free(c);
 }
 
@@ -46,9 +45,9 @@ static int assign(struct vm *vm, u32 id, int fd)
 	if (!c)
 		return -ENOMEM;
 	c->id = id;
-	c->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	c->fd = sys_dup(fd);
 	if (c->fd < 0) {
-		r = -errno;
+		r = c->fd;
 		free(c);
 		return r;
 	}
@@ -103,14 +102,12 @@ void vm_hyperv_release(struct vm *vm)
 
 bool vm_hyperv_signal(struct vm *vm, u32 id)
 {
-	u64 one = 1;
 	struct vm_hyperv_conn *c;
 
 	pthread_rwlock_rdlock(&vm->bus_lock);
 	c = *place(vm, id);
-	/* EAGAIN: the counter is full, so the reader has a signal pending. */
-	if (c && write(c->fd, &one, sizeof(one)) < 0 && errno != EAGAIN)
-		log_warn("vm%u: eventfd of connection %u: errno %d", vm->serial, id, errno);
+	if (c)
+		vm_eventfd_signal(vm, c->fd, "connection", id);
 	pthread_rwlock_unlock(&vm->bus_lock);
 	return c;
 }

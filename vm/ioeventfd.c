@@ -4,12 +4,11 @@
  * array under bus_lock; several entries may share an address (facts 5.2).
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/log.h"
+#include "base/sys.h"
 #include "vm/vm.h"
 
 enum { BUS_MMIO, BUS_PIO, BUS_CCW };
@@ -71,9 +70,9 @@ static int assign(struct vm *vm, struct vm_ioeventfd *n, int fd)
 	if (!grown)
 		return -ENOMEM;
 	vm->ioevents = grown;
-	n->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	n->fd = sys_dup(fd);
 	if (n->fd < 0)
-		return -errno;
+		return n->fd;
 	at = lower_bound(vm, n->bus, n->addr);
 	memmove(&grown[at + 1], &grown[at], (vm->nr_ioevents - at) * sizeof(*grown));
 	grown[at] = *n;
@@ -89,7 +88,7 @@ static int deassign(struct vm *vm, const struct vm_ioeventfd *n, int fd)
 		if (e->len != n->len || e->has_data != n->has_data ||
 		    (e->has_data && e->data != n->data) || !vm_eventfd_same(e->fd, fd))
 			continue;
-		close(e->fd);
+		sys_close(e->fd);
 		vm->nr_ioevents--;
 		memmove(e, e + 1, (vm->nr_ioevents - i) * sizeof(*e));
 		return 0;
@@ -122,7 +121,6 @@ int vm_ioeventfd(struct vm *vm, const struct kvm_ioeventfd *p)
 
 bool vm_ioeventfd_write(struct vm *vm, bool pio, u64 addr, const void *buf, u32 len)
 {
-	const u64 one = 1;
 	u64 data = 0;
 	bool hit = false;
 
@@ -134,10 +132,7 @@ bool vm_ioeventfd_write(struct vm *vm, bool pio, u64 addr, const void *buf, u32 
 		if ((e->len && e->len != len) || (e->has_data && e->data != data))
 			continue;
 		hit = true;
-		/* EAGAIN: the counter is full, so the reader has a signal pending. */
-		if (write(e->fd, &one, sizeof(one)) < 0 && errno != EAGAIN)
-			log_warn("vm%u: ioeventfd at %#lx: errno %d", vm->serial,
-				 (unsigned long)addr, errno);
+		vm_eventfd_signal(vm, e->fd, "ioeventfd", addr);
 		vm_count(vm->stats, ioeventfd_signals);
 		break;
 	}
@@ -149,7 +144,7 @@ void vm_ioeventfd_release(struct vm *vm)
 {
 	pthread_rwlock_wrlock(&vm->bus_lock);
 	for (u32 i = 0; i < vm->nr_ioevents; i++)
-		close(vm->ioevents[i].fd);
+		sys_close(vm->ioevents[i].fd);
 	free(vm->ioevents);
 	vm->ioevents = NULL;
 	vm->nr_ioevents = 0;

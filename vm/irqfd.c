@@ -13,16 +13,15 @@
  * with; closing or overwriting the number takes it out.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/uio.h>
-#include <unistd.h>
 
 #include "base/log.h"
+#include "base/sys.h"
 #include "irq/grace.h"
 #include "vm/vm.h"
 
@@ -163,7 +162,7 @@ static bool consume(int fd)
 	ssize_t n = preadv2(fd, &v, 1, -1, RWF_NOWAIT);
 
 	if (n < 0 && (errno == EOPNOTSUPP || errno == ENOSYS))
-		n = read(fd, &count, sizeof(count));
+		n = sys_read(fd, &count, sizeof(count));
 	return n == (ssize_t)sizeof(count);
 }
 
@@ -220,9 +219,9 @@ static int poller_start(struct vm *vm)
 	vm->poller = NULL;
 fail:
 	if (p->epoll >= 0)
-		close(p->epoll);
+		sys_close(p->epoll);
 	if (p->stop >= 0)
-		close(p->stop);
+		sys_close(p->stop);
 	free(p);
 	return r;
 }
@@ -232,11 +231,11 @@ static void irqfd_free(struct vm *vm, struct vm_irqfd *f)
 	unclaim(f);
 	if (f->resample_fd >= 0) {
 		irqchip_ack_unregister(vm_chip(vm), f->gsi);
-		close(f->resample_fd);
+		sys_close(f->resample_fd);
 	}
 	if (f->fd >= 0) {
 		epoll_ctl(vm->poller->epoll, EPOLL_CTL_DEL, f->fd, NULL);
-		close(f->fd);
+		sys_close(f->fd);
 	}
 	free(f);
 }
@@ -266,24 +265,24 @@ static int irqfd_assign(struct vm *vm, const struct kvm_irqfd *p)
 	f->gsi = p->gsi;
 	f->user_fd = (int)p->fd;
 	f->resample_fd = -1;
-	f->fd = fcntl((int)p->fd, F_DUPFD_CLOEXEC, 0);
-	if (f->fd < 0)
+	f->fd = r = sys_dup((int)p->fd);
+	if (r < 0)
 		goto fail;
 	if (!claim(f)) {
-		close(f->fd);
+		sys_close(f->fd);
 		free(f);
 		return -EBUSY;
 	}
 	if (resample) {
-		int fd = fcntl((int)p->resamplefd, F_DUPFD_CLOEXEC, 0);
-
-		if (fd < 0)
+		r = sys_dup((int)p->resamplefd);
+		if (r < 0)
 			goto fail;
-		f->resample_fd = fd;
+		f->resample_fd = r;
 		/* A GSI that no pin can be routed to is never acknowledged. */
 		if (f->gsi < IRQCHIP_MAX_GSI)
 			irqchip_ack_register(chip, f->gsi);
 	}
+	r = 0;
 	f->serial = vm->poller->next_serial++;
 	ev.data.u64 = f->serial;
 	pthread_mutex_lock(&vm->irqfd_lock);
@@ -298,7 +297,6 @@ static int irqfd_assign(struct vm *vm, const struct kvm_irqfd *p)
 	pthread_mutex_unlock(&vm->irqfd_lock);
 	return r;
 fail:
-	r = -errno;
 	irqfd_free(vm, f);
 	return r;
 }
@@ -349,13 +347,10 @@ int vm_irqfd(struct vm *vm, const struct kvm_irqfd *p)
 /* irq_ops.ack: source RESAMPLE is low again; tell every sharer to sample its device. */
 void vm_irqfd_ack(struct vm *vm, u32 gsi)
 {
-	const u64 one = 1;
-
 	pthread_mutex_lock(&vm->irqfd_lock);
 	for (struct vm_irqfd *f = vm->irqfds; f; f = f->next)
-		if (f->resample_fd >= 0 && f->gsi == gsi &&
-		    write(f->resample_fd, &one, sizeof(one)) < 0 && errno != EAGAIN)
-			log_warn("vm%u: resample of GSI %u: errno %d", vm->serial, gsi, errno);
+		if (f->resample_fd >= 0 && f->gsi == gsi)
+			vm_eventfd_signal(vm, f->resample_fd, "resample of GSI", gsi);
 	pthread_mutex_unlock(&vm->irqfd_lock);
 }
 
@@ -370,7 +365,7 @@ void vm_irqfd_release(struct vm *vm)
 	pthread_mutex_unlock(&vm->lock);
 	if (!p)
 		return;
-	if (write(p->stop, &one, sizeof(one)) < 0)
+	if (sys_write(p->stop, &one, sizeof(one)) < 0)
 		log_error("vm%u: irqfd thread cannot be stopped", vm->serial);
 	pthread_join(p->thread, NULL);
 	pthread_mutex_lock(&vm->irqfd_lock);
@@ -384,8 +379,8 @@ void vm_irqfd_release(struct vm *vm)
 		irqfd_free(vm, f);
 	}
 	pthread_mutex_unlock(&vm->irqfd_lock);
-	close(p->epoll);
-	close(p->stop);
+	sys_close(p->epoll);
+	sys_close(p->stop);
 	vm->poller = NULL;
 	free(p);
 }

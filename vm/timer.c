@@ -12,10 +12,10 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <sys/prctl.h>
 
 #include "base/futex.h"
 #include "base/log.h"
+#include "base/sys.h"
 #include "vm/vm.h"
 
 #define NEVER (~0ull)
@@ -43,7 +43,7 @@ static void *thread(void *arg)
 	struct start s = *(struct start *)arg;
 
 	/* The kernel may be 50 us late by default, to join timers; a guest's may not. */
-	prctl(PR_SET_TIMERSLACK, 1);
+	sys_timer_slack(1);
 	atomic_store(s.up, 1);
 	/* The word may be gone by now: nobody is woken then, or somebody for nothing. */
 	futex_wake(s.up, 1);
@@ -67,7 +67,7 @@ int vm_thread_start(pthread_t *t, void *(*fn)(void *), void *arg, const char *na
 	sigdelset(&all, SIGILL);
 	sigdelset(&all, SIGFPE);
 	sigdelset(&all, SIGTRAP);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
+	sys_sigmask(SIG_SETMASK, &all, &old);
 	pthread_attr_init(&attr);
 	/* Under mlockall(MCL_FUTURE) all of it is there at once. Too small if the program has a lot of
 	 * thread-local storage. */
@@ -76,7 +76,7 @@ int vm_thread_start(pthread_t *t, void *(*fn)(void *), void *arg, const char *na
 	if (r == EINVAL)
 		r = pthread_create(t, NULL, thread, &s);
 	pthread_attr_destroy(&attr);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	sys_sigmask(SIG_SETMASK, &old, NULL);
 	if (r) {
 		log_error("thread %s: %d", name, r);
 		return -r;

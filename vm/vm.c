@@ -4,12 +4,11 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include "base/cpus.h"
 #include "base/log.h"
 #include "base/options.h"
+#include "base/sys.h"
 #include "base/trace.h"
 #include "irq/lapic.h"
 #include "vcpu/halt_poll.h"
@@ -89,7 +88,7 @@ static void stats_unmap(void *s, void *plain, int fd)
 	if (s != plain)
 		munmap((void *)((uintptr_t)s & PAGE_MASK), VM_STATS_BYTES);
 	if (fd >= 0)
-		close(fd);
+		sys_close(fd);
 }
 
 static void vcpu_free(struct vm_vcpu *vv)
@@ -105,8 +104,10 @@ static void vcpu_free(struct vm_vcpu *vv)
 	free(vv);
 }
 
-static void vm_destroy(struct vm *vm)
+static int vm_destroy(struct vm *vm)
 {
+	int ring_fd = vm->ring_fd;
+
 	log_info("vm%u: destroyed", vm->serial);
 	trace_vm_remove(vm->cfg.trace_vm);
 	vm_release(vm);
@@ -118,12 +119,10 @@ static void vm_destroy(struct vm *vm)
 	vm_memory_destroy(vm);
 	vm_msr_filter_destroy(vm);
 	if (vm->cfg.load_fd >= 0)
-		close(vm->cfg.load_fd);
+		sys_close(vm->cfg.load_fd);
 	free(vm->zones);
 	if (vm->ring)
 		munmap(vm->ring, PAGE_SIZE);
-	if (vm->ring_fd >= 0)
-		close(vm->ring_fd);
 	stats_unmap(vm->stats, &vm->plain_stats, vm->stats_fd);
 	hyperv_vm_destroy(&vm->hyperv);
 	pthread_mutex_destroy(&vm->clock_lock);
@@ -133,12 +132,12 @@ static void vm_destroy(struct vm *vm)
 	pthread_rwlock_destroy(&vm->slots_lock);
 	pthread_mutex_destroy(&vm->lock);
 	free(vm);
+	return ring_fd;
 }
 
-void vm_put(struct vm *vm)
+int vm_put(struct vm *vm)
 {
-	if (atomic_fetch_sub(&vm->refs, 1) == 1)
-		vm_destroy(vm);
+	return atomic_fetch_sub(&vm->refs, 1) == 1 ? vm_destroy(vm) : -1;
 }
 
 void vm_request_all(struct vm *vm, enum vcpu_request r, bool wait)

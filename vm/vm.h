@@ -149,7 +149,8 @@ struct vm {
 
 /* -- vm.c -- */
 int vm_create(struct vm **out);
-void vm_put(struct vm *vm);
+/* The last reference: -1, or the coalesced ring's descriptor, for who has hidden it to close. */
+int vm_put(struct vm *vm);
 void vm_get(struct vm *vm);
 void vm_release(struct vm *vm);	/* the last VM fd is closed: stop eventfds */
 int vm_vcpu_create(struct vm *vm, u32 id, int run_fd, struct vm_vcpu **out);
@@ -260,6 +261,8 @@ bool vm_coalesced_write(struct vm *vm, bool pio, u64 addr, const void *buf, u32 
 int vm_coalesced_attach(struct vm *vm, int run_fd);
 int vm_eventfd_check(int fd);	/* 0, -EBADF, -EINVAL: not an eventfd */
 bool vm_eventfd_same(int a, int b);
+/* Add 1; what and which: for the log when that fails. */
+void vm_eventfd_signal(const struct vm *vm, int fd, const char *what, u64 which);
 
 /* -- bus.c -- */
 extern const struct vcpu_vm_ops vm_bus_ops;

@@ -1,0 +1,89 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+# tests/unit/layers.py - the layers of docs/architecture.md, in the sources and in the built objects.
+# usage: layers.py SOURCES PRELOAD ARCHIVE...		prints TAP
+#
+# The table says what each folder may include. A symbol that an object needs is looked up like an include:
+# a declaration by hand would go past the includes. PRELOAD tells which libc names are taken over.
+import os
+import re
+import subprocess
+import sys
+
+sources, preload, archives = sys.argv[1], sys.argv[2], sys.argv[3:]
+failed = count = 0
+
+
+def result(rule, bad):
+    global failed, count
+    count += 1
+    print('ok' if not bad else 'not ok', count, '-', rule)
+    for line in bad:
+        print('#', line)
+    failed |= bool(bad)
+
+
+def table():
+    rows = {}
+    for line in open(os.path.join(sources, 'docs/architecture.md')):
+        m = re.match(r'\| `(\w+)/` \|.*\| ([^|]*) \|$', line)
+        if m:
+            rows[m[1]] = set(re.findall(r'`(\w+)/', m[2]))
+    return rows
+
+
+def nm(*args):
+    out = subprocess.run(['nm', *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True)
+    return out.stdout.splitlines()
+
+
+def includes(folder):
+    for name in sorted(os.listdir(os.path.join(sources, folder))):
+        if name.endswith(('.c', '.h')):
+            with open(os.path.join(sources, folder, name)) as f:
+                for line in f:
+                    m = re.match(r'#include "(\w+)/', line)
+                    if m:
+                        yield folder + '/' + name, m[1]
+
+
+# "libX.a:vcpu_run.c.o:0000 T name": meson names an object by its path.
+def symbols(flag):
+    for archive in archives:
+        for line in nm('-A', flag, archive):
+            m = re.match(r'.*:(?:.*/)?([^/:]+)\.c\.o:\s*[0-9a-f]* (\w) (\S+)$', line)
+            if m:
+                yield m[1].replace('_', '/', 1), m[2], m[3]
+
+
+allowed = table()
+folders = sorted(d for d in os.listdir(sources) if os.path.exists(os.path.join(sources, d, 'meson.build')))
+result('every folder of code has a row', [d for d in folders if d not in allowed and
+                                          d not in ('tests', 'docs', 'examples')])
+result('the table has no circle below shim/', [
+    '%s and %s' % (a, b) for a in allowed for b in allowed[a]
+    if a in allowed.get(b, ()) and {a, b} != {'shim', 'door'}])
+result('includes are those of the table', [
+    '%s includes %s/' % (f, d) for folder in allowed if folder != 'tools'
+    for f, d in includes(folder) if d != folder and d not in allowed[folder]])
+
+home = {}
+for obj, kind, name in symbols('--defined-only'):
+    if kind.isupper():
+        home[name] = obj
+result('the archives have symbols', [] if len(home) > 500 else ['%d found' % len(home)])
+needs = [(obj, name) for obj, kind, name in symbols('-u')]
+bad = set()
+for obj, name in needs:
+    a, b = obj.split('/')[0], home.get(name, obj).split('/')[0]
+    if a != b and b not in allowed.get(a, ()):
+        bad.add('%s.c needs %s of %s.c' % (obj, name, home[name]))
+result('objects need only what their folder may include', sorted(bad))
+
+taken = {line.split()[2] for line in nm('-D', '--defined-only', preload)}
+result('the preload object takes names over', [] if {'open', 'ioctl', 'close'} <= taken else sorted(taken))
+result('nobody below shim/ calls a name that shim/ takes over (base/sys.h)', sorted(
+    '%s.c calls %s' % n for n in needs if n[1] in taken))
+
+print('1..%d' % count)
+sys.exit(failed)
