@@ -11,7 +11,7 @@
  * then lock (never both in the delivery path). A LAPIC's IRR, TMR and pending events may be
  * set by any thread with atomic operations; its other registers are changed by its vCPU's
  * lock holder only and read by anyone. The APIC map and the routing table are immutable
- * arrays behind atomic pointers, freed after a grace period (irq/grace.h).
+ * arrays behind atomic pointers, freed after a grace period (base/grace.h).
  *
  * Callbacks: `wake` and `timer` may be called with irqchip locks held and must not call
  * back into irq/. `ack` is called with no lock held and may.

@@ -8,10 +8,10 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "base/grace.h"
 #include "irq/apic_page.h"
 #include "irq/apicv.h"
 #include "irq/avic.h"
-#include "irq/grace.h"
 #include "irq/irqchip.h"
 #include "irq/lapic.h"
 #include "irq/lapic_regs.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * irq/routing.c - the GSI routing table (KVM_SET_GSI_ROUTING, facts 5.2) and line changes.
- * The table is immutable; readers are counted (irq/grace.h) and never block.
+ * The table is immutable; readers are counted (base/grace.h) and never block.
  */
 #include "irq/irq_priv.h"
 

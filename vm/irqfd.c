@@ -20,9 +20,9 @@
 #include <sys/eventfd.h>
 #include <sys/uio.h>
 
+#include "base/grace.h"
 #include "base/log.h"
 #include "base/sys.h"
-#include "irq/grace.h"
 #include "vm/vm.h"
 
 struct vm_irqfd {

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * irq/grace.h - readers of an immutable object behind an atomic pointer, and a writer that
+ * base/grace.h - readers of an immutable object behind an atomic pointer, and a writer that
  * waits until nobody can still hold the old one (the two-counter scheme of sleepable RCU).
  *
  * Readers: short, never block, may nest. Writers: one at a time (the caller's mutex).
  */
-#ifndef IRQ_GRACE_H
-#define IRQ_GRACE_H
+#ifndef BASE_GRACE_H
+#define BASE_GRACE_H
 
 #include <sched.h>
 #include <stdatomic.h>
