@@ -13,6 +13,7 @@
 
 #define FUNCTIONS(X) \
 	X(ZydisDecoderInit) X(ZydisDecoderEnableMode) X(ZydisDecoderDecodeFull) \
+	X(ZydisDecoderDecodeInstruction) \
 	X(ZydisRegisterGetId) X(ZydisRegisterGetClass) X(ZydisFormatterInit) X(ZydisFormatterFormatInstruction)
 
 __asm__(".section .rodata\n"

@@ -4,13 +4,16 @@
  * program that knows of the node are replaced by UD2, which is as long, and answered from the handler
  * of SIGILL.
  *
- * Only what is surely an instruction is replaced: decoding starts at the function that
- * .eh_frame_hdr names (LSB 5.0, 11.5.2) and has to arrive at it. Programs that do not mention the
- * node are not touched, nor are big ones, which would take long to look through.
+ * Only what is surely an instruction is replaced. Where .eh_frame_hdr names the functions (LSB 5.0,
+ * 11.5.2), decoding from the function's start has to arrive at it. Static programs and Go's have no
+ * such table: there decoding from most of several places in front of it has to arrive, and what stands
+ * around it has to be code of a program. Programs that do not mention the node are not touched, nor are
+ * big ones, which would take long to look through.
  */
 #include "shim/shim.h"
 
 #include <Zydis/Zydis.h>
+#include <elf.h>
 #include <link.h>
 #include <string.h>
 #include <sys/auxv.h>
@@ -18,9 +21,12 @@
 #include "base/log.h"
 
 enum {
-	PATCHES = 64, TEXT_MAX = 8 << 20, ALL_MAX = 32 << 20,
+	PATCHES = 256, TEXT_MAX = 8 << 20, ALL_MAX = 32 << 20,
 	/* The pointer encodings that every linker uses for the table. */
 	EH_PTR_ENC = 0x1b, EH_COUNT_ENC = 0x03, EH_TABLE_ENC = 0x3b,
+	/* Decoding from a wrong place finds the right ones after a few instructions. Of STREAMS places in a
+	 * row, LEAD bytes before, ARRIVE have to; and AFTER instructions behind it have to be there. */
+	STREAMS = 16, LEAD = 48, ARRIVE = 12, AFTER = 6,
 };
 
 /* Written by the constructor only. */
@@ -44,24 +50,39 @@ bool shim_cpuid_text_is(u64 rip)
 	return false;
 }
 
-static bool find_program(struct program *p)
+/* Where it is: PT_PHDR tells, or the header that the table follows. */
+static bool find_bias(struct program *p)
 {
-	bool placed = false;
+	const ElfW(Ehdr) *eh = (const void *)((const u8 *)p->ph - sizeof(*eh));
 
-	memset(p, 0, sizeof(*p));
-	p->ph = (const void *)getauxval(AT_PHDR);
-	p->n = getauxval(AT_PHNUM);
-	if (!p->ph)
-		return false;
 	for (size_t i = 0; i < p->n; i++)
 		if (p->ph[i].p_type == PT_PHDR) {
 			p->bias = (u64)(uintptr_t)p->ph - p->ph[i].p_vaddr;
-			placed = true;
+			return true;
 		}
-	for (size_t i = 0; i < p->n && placed; i++)
+	if (((uintptr_t)p->ph & ~PAGE_MASK) != sizeof(*eh) || memcmp(eh->e_ident, ELFMAG, SELFMAG))
+		return false;
+	if (eh->e_type == ET_EXEC)
+		return true;
+	for (size_t i = 0; i < p->n; i++)
+		if (p->ph[i].p_type == PT_LOAD && !p->ph[i].p_offset) {
+			p->bias = (u64)(uintptr_t)eh - p->ph[i].p_vaddr;
+			return true;
+		}
+	return false;
+}
+
+static bool find_program(struct program *p)
+{
+	memset(p, 0, sizeof(*p));
+	p->ph = (const void *)getauxval(AT_PHDR);
+	p->n = getauxval(AT_PHNUM);
+	if (!p->ph || !find_bias(p))
+		return false;
+	for (size_t i = 0; i < p->n; i++)
 		if (p->ph[i].p_type == PT_GNU_EH_FRAME && p->ph[i].p_memsz >= 12)
 			p->eh = (const u8 *)(uintptr_t)(p->bias + p->ph[i].p_vaddr);
-	return placed && p->eh;
+	return true;
 }
 
 static const u8 *segment(const struct program *p, const ElfW(Phdr) *ph)
@@ -117,17 +138,53 @@ static u64 function_of(const struct program *p, u64 at)
 	return (u64)(uintptr_t)eh + (u64)(s64)entry;
 }
 
+static bool decode(const ZydisDecoder *d, u64 at, u64 end, ZydisDecodedInstruction *insn)
+{
+	return ZYAN_SUCCESS(ZydisDecoderDecodeInstruction(d, NULL, (const void *)(uintptr_t)at, end - at,
+							  insn));
+}
+
 static bool is_instruction(const ZydisDecoder *d, u64 from, u64 at)
 {
 	ZydisDecodedInstruction insn;
 
-	while (from < at) {
-		if (ZYAN_FAILED(ZydisDecoderDecodeInstruction(d, NULL, (const void *)(uintptr_t)from,
-							      at + 2 - from, &insn)))
-			return false;
+	while (from < at && decode(d, from, at + 2, &insn))
 		from += insn.length;
-	}
 	return from == at;
+}
+
+/* What a program executes, and constants seldom look like. */
+static bool is_ordinary(const ZydisDecodedInstruction *i)
+{
+	return !(i->attributes & ZYDIS_ATTRIB_IS_PRIVILEGED) &&
+	       i->meta.branch_type != ZYDIS_BRANCH_TYPE_FAR &&
+	       i->meta.category != ZYDIS_CATEGORY_IO && i->meta.category != ZYDIS_CATEGORY_IOSTRINGOP &&
+	       i->mnemonic != ZYDIS_MNEMONIC_INT;
+}
+
+static bool arrives(const ZydisDecoder *d, u64 from, u64 at)
+{
+	ZydisDecodedInstruction insn;
+
+	while (from < at && decode(d, from, at + 2, &insn) && is_ordinary(&insn))
+		from += insn.length;
+	return from == at;
+}
+
+/* Without a table of functions: from the bytes around it. */
+static bool is_likely(const ZydisDecoder *d, u64 start, u64 at, u64 end)
+{
+	ZydisDecodedInstruction insn;
+	u32 hits = 0;
+
+	if (at - start < LEAD + STREAMS)
+		return false;
+	for (u32 k = 0; k < STREAMS; k++)
+		hits += arrives(d, at - LEAD - k, at);
+	for (u32 k = 0; k <= AFTER; k++, at += insn.length)
+		if (!decode(d, at, end, &insn) || !is_ordinary(&insn))
+			return false;
+	return hits >= ARRIVE;
 }
 
 static bool replace(u64 at, int prot)
@@ -163,9 +220,11 @@ u32 shim_cpuid_text_patch(void)
 			continue;
 		for (; nr_patched < PATCHES && (s = memmem(s, (size_t)(end - s), cpuid, 2)); s++) {
 			at = (u64)(uintptr_t)s;
-			from = function_of(&p, at);
-			if (from < (u64)(uintptr_t)start || !is_instruction(&d, from, at) ||
-			    !replace(at, PROT_READ | PROT_EXEC))
+			from = p.eh ? function_of(&p, at) : 0;
+			if (p.eh ? from < (u64)(uintptr_t)start || !is_instruction(&d, from, at) :
+				   !is_likely(&d, (u64)(uintptr_t)start, at, (u64)(uintptr_t)end))
+				continue;
+			if (!replace(at, PROT_READ | PROT_EXEC))
 				continue;
 			patched[nr_patched++] = at;
 		}

@@ -199,21 +199,9 @@ int shim_cpuid_signal(void);	/* which one it comes as; 0: it does not */
 /* From the SIGSEGV handler: true when it was a CPUID instruction, which has been answered. */
 bool shim_cpuid_fault(int sig, const siginfo_t *info, void *ucontext);
 bool shim_cpuid_is(const u8 *insn);
-/* -- cpuid_text.c; not by the second door, which maps the program when we have been initialised -- */
-#ifdef STANDIN_DOOR
-static inline u32 shim_cpuid_text_patch(void)
-{
-	return 0;
-}
-
-static inline bool shim_cpuid_text_is(u64 rip)
-{
-	return false;
-}
-#else
+/* -- cpuid_text.c -- */
 u32 shim_cpuid_text_patch(void);	/* the program's own CPUID instructions by UD2: how many */
 bool shim_cpuid_text_is(u64 rip);	/* one of those */
-#endif
 void shim_cpuid_answer(u32 leaf, const u32 leaf0[4], u32 r[4]);
 
 long shim_raw_syscall2(long nr, long a, long b);	/* -errno */
