@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * tools/trace.c - standin trace: record a program, or a process that is running already.
- * BASE.txt is in the layout of ftrace's trace file, BASE.json opens in Perfetto.
+ * BASE.txt is in the layout of ftrace's trace file, BASE.json opens in Perfetto; --html writes a page.
  */
 #include <errno.h>
 #include <signal.h>
@@ -14,6 +14,7 @@
 
 #include "tools/standin.h"
 #include "tools/trace_exits.h"
+#include "tools/trace_html.h"
 #include "tools/trace_spans.h"
 
 static volatile sig_atomic_t interrupted;
@@ -27,6 +28,7 @@ struct session {
 	struct trace_reader rd;
 	struct spans *spans;
 	struct exits *exits;
+	struct html *html;	/* NULL: not wanted */
 	FILE *text;
 	u64 records, last_ns;
 };
@@ -41,6 +43,8 @@ static void drain(struct session *s)
 		trace_text_line(s->text, s->rd.area, &r);
 		spans_record(s->spans, &r);
 		exits_record(s->exits, &r, ns);
+		if (s->html)
+			html_record(s->html, &r, ns);
 		s->records++;
 		if (ns > s->last_ns)
 			s->last_ns = ns;
@@ -130,7 +134,7 @@ static void written(FILE *f, const char *base, const char *suffix, int *status)
 	errno = 0;
 	if (!f || (!fclose(f) && !bad))
 		return;
-	fprintf(stderr, "standin: %s.%s: %s\n", base, suffix, errno ? strerror(errno) : "write error");
+	fprintf(stderr, "standin: %s%s: %s\n", base, suffix, errno ? strerror(errno) : "write error");
 	if (!*status)
 		*status = 1 << 8;
 }
@@ -139,17 +143,18 @@ static const struct cli_option trace_options[] = {
 	{ 'o', "output", "BASE", "names of the files: BASE.txt, BASE.json (standin-trace)" },
 	{ 'e', "events", "LIST", "wildcards with commas; else all but kvm_entry and kvm_exit" },
 	{ 't', "time", "SECONDS", "then stop" },
+	{ 'H', "html", "FILE", "also one page with timeline, exits and faults, for any browser, offline" },
 	{ 'p', "pid", "PID", "a process that is running on standin already" },
 	{ 0 },
 };
 
 static int trace_fn(const struct verb *v, int argc, char **argv)
 {
-	const char *base = "standin-trace", *events = NULL;
+	const char *base = "standin-trace", *events = NULL, *page = NULL;
 	struct session s = { 0 };
 	struct sigaction sa = { .sa_handler = on_signal };
 	char path[256] = "";
-	FILE *json = NULL;
+	FILE *json = NULL, *html = NULL;
 	double seconds = 0;
 	int id, status = 0;
 	u64 mask, pid = 0;
@@ -162,6 +167,8 @@ static int trace_fn(const struct verb *v, int argc, char **argv)
 			base = c.arg;
 		if (id == 'e')
 			events = c.arg;
+		if (id == 'H')
+			page = c.arg;
 		if (id == 'p' && !cli_number(v, "--pid", c.arg, 1, 0x7fffffff, &pid))
 			return EXIT_USAGE;
 		if (id == 't' && !cli_seconds(v, "--time", c.arg, 1e9, &seconds))
@@ -181,7 +188,11 @@ static int trace_fn(const struct verb *v, int argc, char **argv)
 	json = create(base, ".json");
 	s.spans = json ? spans_begin(json, s.rd.area) : NULL;
 	s.exits = exits_begin();
-	if (!s.text || !s.spans || !s.exits) {
+	if (page) {
+		html = create(page, "");
+		s.html = html ? html_begin(s.rd.area) : NULL;
+	}
+	if (!s.text || !s.spans || !s.exits || (page && !s.html)) {
 		status = 1 << 8;
 		goto out;
 	}
@@ -210,9 +221,14 @@ static int trace_fn(const struct verb *v, int argc, char **argv)
 		exits_report(s.exits, stderr);
 		spans_report(s.spans, stderr);
 	}
+	if (s.html)
+		html_write(s.html, html, pid ? NULL : argv + c.at, s.rd.lost, s.exits, s.spans);
 out:
-	written(s.text, base, "txt", &status);
-	written(json, base, "json", &status);
+	written(s.text, base, ".txt", &status);
+	written(json, base, ".json", &status);
+	written(html, page, "", &status);
+	if (s.html)
+		html_free(s.html);
 	if (s.spans)
 		spans_free(s.spans);
 	if (s.exits)

@@ -84,6 +84,8 @@ void exits_record(struct exits *e, const struct trace_record *r, u64 ns)
 		return;	/* the exit was before the trace */
 	row = &e->rows[a->row];
 	row->timed++;
+	if (ns < a->ns)		/* another thread's record, a little out of order */
+		ns = a->ns;
 	row->ns += ns - a->ns;
 	if (ns - a->ns > row->max)
 		row->max = ns - a->ns;
@@ -100,51 +102,80 @@ static const char *row_name(u32 i, char *buf, size_t size)
 	return buf;
 }
 
-static void report_row(FILE *f, const char *name, const struct row *r, u64 all, double seconds)
+double exits_seconds(const struct exits *e)
 {
-	fprintf(f, "%-32s %10" PRIu64 " %5.1f %10.0f %12.3f %12.3f %12.3f\n", name, r->count,
-		100.0 * (double)r->count / (double)all, (double)r->count / seconds, (double)r->ns / 1e6,
-		r->timed ? (double)r->ns / 1e3 / (double)r->timed : 0, (double)r->max / 1e3);
+	return e->last > e->first ? (double)(e->last - e->first) / 1e9 : 1;
+}
+
+void exits_each(const struct exits *e, exit_line_fn *fn, void *arg)
+{
+	bool done[ROWS] = { false };
+	char name[48];
+
+	for (;;) {	/* the most frequent first */
+		const struct row *r;
+		u32 best = ROWS;
+
+		for (u32 i = 0; i < ROWS; i++)
+			if (!done[i] && e->rows[i].count &&
+			    (best == ROWS || e->rows[i].count > e->rows[best].count))
+				best = i;
+		if (best == ROWS)
+			break;
+		done[best] = true;
+		r = &e->rows[best];
+		fn(arg, &(struct exit_line){ .name = row_name(best, name, sizeof(name)), .to_vmm = true,
+					     .count = r->count, .timed = r->timed, .ns = r->ns, .max = r->max });
+	}
+#define X(n, event) \
+	if (e->inside[TRACE_##event]) \
+		fn(arg, &(struct exit_line){ .name = n, .count = e->inside[TRACE_##event] });
+	INSIDE(X)
+#undef X
+}
+
+struct report {
+	FILE *f;
+	double seconds;
+	u64 all;		/* to the VMM */
+	bool vmm, inside;	/* this head is written */
+};
+
+static void count_line(void *arg, const struct exit_line *l)
+{
+	struct report *r = arg;
+
+	r->all += l->to_vmm ? l->count : 0;
+}
+
+static void report_line(void *arg, const struct exit_line *l)
+{
+	struct report *r = arg;
+	double rate = (double)l->count / r->seconds;
+
+	if (!l->to_vmm) {
+		if (!r->inside)
+			fprintf(r->f, "%-32s %10s %5s %10s\n", "handled by standin, or begun", "count", "",
+				"per second");
+		r->inside = true;
+		fprintf(r->f, "%-32s %10" PRIu64 " %5s %10.0f\n", l->name, l->count, "", rate);
+		return;
+	}
+	if (!r->vmm)
+		fprintf(r->f, "%-32s %10s %5s %10s %12s %12s %12s\n", "exits to the VMM", "count", "%",
+			"per second", "VMM ms", "avg us", "max us");
+	r->vmm = true;
+	fprintf(r->f, "%-32s %10" PRIu64 " %5.1f %10.0f %12.3f %12.3f %12.3f\n", l->name, l->count,
+		100.0 * (double)l->count / (double)r->all, rate, (double)l->ns / 1e6,
+		l->timed ? (double)l->ns / 1e3 / (double)l->timed : 0, (double)l->max / 1e3);
 }
 
 void exits_report(const struct exits *e, FILE *f)
 {
-	double seconds = e->last > e->first ? (double)(e->last - e->first) / 1e9 : 1;
-	char name[48];
-	u64 all = 0;
+	struct report r = { .f = f, .seconds = exits_seconds(e) };
 
-	for (u32 i = 0; i < ROWS; i++)
-		all += e->rows[i].count;
-	if (all) {
-		bool done[ROWS] = { false };
-
-		fprintf(f, "%-32s %10s %5s %10s %12s %12s %12s\n", "exits to the VMM", "count", "%", "per second",
-			"VMM ms", "avg us", "max us");
-		for (;;) {	/* the most frequent first */
-			u32 best = ROWS;
-
-			for (u32 i = 0; i < ROWS; i++)
-				if (!done[i] && e->rows[i].count &&
-				    (best == ROWS || e->rows[i].count > e->rows[best].count))
-					best = i;
-			if (best == ROWS)
-				break;
-			done[best] = true;
-			report_row(f, row_name(best, name, sizeof(name)), &e->rows[best], all, seconds);
-		}
-	}
-	all = 0;
-#define X(name, event) all += e->inside[TRACE_##event];
-	INSIDE(X)
-	if (all)
-		fprintf(f, "%-32s %10s %5s %10s\n", "handled by standin, or begun", "count", "", "per second");
-#undef X
-#define X(name, event) \
-	if (e->inside[TRACE_##event]) \
-		fprintf(f, "%-32s %10" PRIu64 " %5s %10.0f\n", name, e->inside[TRACE_##event], "", \
-			(double)e->inside[TRACE_##event] / seconds);
-	INSIDE(X)
-#undef X
+	exits_each(e, count_line, &r);
+	exits_each(e, report_line, &r);
 }
 
 void exits_free(struct exits *e)

@@ -164,7 +164,8 @@ static void injected(struct spans *s, const struct trace_record *r, u64 ns)
 
 	if (!v || !v->irr.id || r->arg[1])
 		return;	/* ExtINT or a software interrupt: the local APIC has no part in it */
-	waited = ns - v->irr.ns;
+	/* Two threads' records may be a little out of order. */
+	waited = ns > v->irr.ns ? ns - v->irr.ns : 0;
 	end(s, r->vm, ns, "IRR", &v->irr);
 	if (v->isr.id) {	/* its EOI was not seen (PV EOI by memory, trace begun late) */
 		end(s, r->vm, ns, "ISR", &v->isr);
@@ -202,7 +203,7 @@ static void ended(struct spans *s, const struct trace_record *r, u64 ns)
 
 	if (!v || !v->isr.id)
 		return;
-	took = ns - v->isr.ns;
+	took = ns > v->isr.ns ? ns - v->isr.ns : 0;
 	v->service_ns += took;
 	if (took > v->service_max)
 		v->service_max = took;
