@@ -3,7 +3,7 @@
 #include "cpu/access.h"
 #include "cpu/sys.h"
 
-static int segment_fault(struct cpu *c, enum cpu_sreg s)
+static enum cpu_result segment_fault(struct cpu *c, enum cpu_sreg s)
 {
 	return cpu_raise_err(c, s == S_SS ? EXC_SS : EXC_GP, 0);
 }
@@ -34,7 +34,7 @@ static bool limit_allows(const struct cpu_seg *seg, u64 ea, u32 len)
 	return last <= seg->limit;
 }
 
-int cpu_linear(struct cpu *c, enum cpu_sreg s, u64 ea, u32 len, bool write, u64 *lin)
+enum cpu_result cpu_linear(struct cpu *c, enum cpu_sreg s, u64 ea, u32 len, bool write, u64 *lin)
 {
 	const struct cpu_seg *seg = &c->seg[s];
 
@@ -58,47 +58,48 @@ static u32 number_mask(u32 len)
 	return len == 2 || len == 4 || len == 8 ? len - 1 : 0;
 }
 
-int cpu_read_aligned(struct cpu *c, enum cpu_sreg s, u64 ea, void *buf, u32 len, u32 align)
+enum cpu_result cpu_read_aligned(struct cpu *c, enum cpu_sreg s, u64 ea, void *buf, u32 len,
+				 u32 align)
 {
 	u64 lin;
-	int r = cpu_linear(c, s, ea, len, false, &lin);
+	enum cpu_result r = cpu_linear(c, s, ea, len, false, &lin);
 
 	if (!r)
 		r = cpu_align(c, lin, align - 1);
 	return r ? r : c->ops->mem_read(c, lin, buf, len, cpu_mmu_idx(c));
 }
 
-int cpu_read(struct cpu *c, enum cpu_sreg s, u64 ea, void *buf, u32 len)
+enum cpu_result cpu_read(struct cpu *c, enum cpu_sreg s, u64 ea, void *buf, u32 len)
 {
 	return cpu_read_aligned(c, s, ea, buf, len, number_mask(len) + 1);
 }
 
-int cpu_write(struct cpu *c, enum cpu_sreg s, u64 ea, const void *buf, u32 len)
+enum cpu_result cpu_write(struct cpu *c, enum cpu_sreg s, u64 ea, const void *buf, u32 len)
 {
 	u64 lin;
-	int r = cpu_linear(c, s, ea, len, true, &lin);
+	enum cpu_result r = cpu_linear(c, s, ea, len, true, &lin);
 
 	if (!r)
 		r = cpu_align(c, lin, number_mask(len));
 	return r ? r : c->ops->mem_write(c, lin, buf, len, cpu_mmu_idx(c));
 }
 
-int cpu_probe_w(struct cpu *c, enum cpu_sreg s, u64 ea, u32 len)
+enum cpu_result cpu_probe_w(struct cpu *c, enum cpu_sreg s, u64 ea, u32 len)
 {
 	u64 lin;
-	int r = cpu_linear(c, s, ea, len, true, &lin);
+	enum cpu_result r = cpu_linear(c, s, ea, len, true, &lin);
 
 	if (!r)
 		r = cpu_align(c, lin, number_mask(len));
 	return r ? r : c->ops->mem_probe_w(c, lin, len, cpu_mmu_idx(c));
 }
 
-int cpu_sys_read(struct cpu *c, u64 lin, void *buf, u32 len)
+enum cpu_result cpu_sys_read(struct cpu *c, u64 lin, void *buf, u32 len)
 {
 	return c->ops->mem_read(c, lin, buf, len, MMU_KERNEL);
 }
 
-int cpu_sys_write(struct cpu *c, u64 lin, const void *buf, u32 len)
+enum cpu_result cpu_sys_write(struct cpu *c, u64 lin, const void *buf, u32 len)
 {
 	return c->ops->mem_write(c, lin, buf, len, MMU_KERNEL);
 }
@@ -121,21 +122,21 @@ void cpu_set_sp(struct cpu *c, u64 sp)
 		c->gpr[R_RSP] = sp & mask;
 }
 
-int cpu_push(struct cpu *c, u64 val, u32 size)
+enum cpu_result cpu_push(struct cpu *c, u64 val, u32 size)
 {
 	u64 sp = (c->gpr[R_RSP] - size) & cpu_stack_mask(c);
-	int r = cpu_write(c, S_SS, sp, &val, size);
+	enum cpu_result r = cpu_write(c, S_SS, sp, &val, size);
 
 	if (r != CPU_FAULT)
 		cpu_set_sp(c, sp);
 	return r;
 }
 
-int cpu_pop(struct cpu *c, u64 *val, u32 size)
+enum cpu_result cpu_pop(struct cpu *c, u64 *val, u32 size)
 {
 	u64 sp = c->gpr[R_RSP] & cpu_stack_mask(c);
 	u64 v = 0;
-	int r = cpu_read(c, S_SS, sp, &v, size);
+	enum cpu_result r = cpu_read(c, S_SS, sp, &v, size);
 
 	if (r != CPU_OK)
 		return r;
@@ -169,13 +170,13 @@ enum cpu_sreg cpu_data_seg(const struct insn *in)
 	return seg;
 }
 
-int cpu_span(struct cpu *c, enum cpu_sreg s, u64 ea, u32 size, u32 addrsize, bool write,
-	     u64 *n, u64 *lin)
+enum cpu_result cpu_span(struct cpu *c, enum cpu_sreg s, u64 ea, u32 size, u32 addrsize, bool write,
+			 u64 *n, u64 *lin)
 {
 	u64 mask = cpu_addr_mask(addrsize);
 	bool back = c->rflags & FL_DF;
 	u64 off, room, whole, unused;
-	int r = cpu_linear(c, s, ea, size, write, lin);
+	enum cpu_result r = cpu_linear(c, s, ea, size, write, lin);
 
 	if (!r)
 		r = cpu_align(c, *lin, size - 1);

@@ -22,7 +22,7 @@
 #define DR7_WRITABLE 0xffff23ffull
 #define DR7_GD BIT64(13)
 
-static int gp0(struct cpu *c)
+static enum cpu_result gp0(struct cpu *c)
 {
 	return cpu_raise_err(c, EXC_GP, 0);
 }
@@ -32,11 +32,11 @@ static bool pae_paging(u64 cr0, u64 cr4, u64 efer)
 	return (cr0 & CR0_PG) && (cr4 & CR4_PAE) && !(efer & EFER_LME);
 }
 
-int cpu_set_cr0(struct cpu *c, u64 v)
+enum cpu_result cpu_set_cr0(struct cpu *c, u64 v)
 {
 	u64 old = c->cr0, changed;
 	bool pg = v & CR0_PG, was_pg = old & CR0_PG;
-	int r;
+	enum cpu_result r;
 
 	/* APM2 3.1.1: bits 63:32 are MBZ, other reserved bits are ignored, ET is always 1. */
 	if (v >> 32)
@@ -75,11 +75,11 @@ int cpu_set_cr0(struct cpu *c, u64 v)
 	return CPU_OK;
 }
 
-int cpu_set_cr3(struct cpu *c, u64 v)
+enum cpu_result cpu_set_cr3(struct cpu *c, u64 v)
 {
 	bool pcide = c->cr4 & CR4_PCIDE;
 	bool keep = false;
-	int r;
+	enum cpu_result r;
 
 	if (pcide && (v & CR3_NOFLUSH)) {
 		v &= ~CR3_NOFLUSH;
@@ -100,10 +100,10 @@ int cpu_set_cr3(struct cpu *c, u64 v)
 	return CPU_OK;
 }
 
-int cpu_set_cr4(struct cpu *c, u64 v)
+enum cpu_result cpu_set_cr4(struct cpu *c, u64 v)
 {
 	u64 changed = c->cr4 ^ v;
-	int r;
+	enum cpu_result r;
 
 	if (v & c->cr4_reserved)
 		return gp0(c);
@@ -133,7 +133,7 @@ int cpu_set_cr4(struct cpu *c, u64 v)
 	return CPU_OK;
 }
 
-int cpu_set_efer(struct cpu *c, u64 v)
+enum cpu_result cpu_set_efer(struct cpu *c, u64 v)
 {
 	u64 changed;
 
@@ -152,7 +152,7 @@ int cpu_set_efer(struct cpu *c, u64 v)
 	return CPU_OK;
 }
 
-int cpu_set_xcr0(struct cpu *c, u64 v)
+enum cpu_result cpu_set_xcr0(struct cpu *c, u64 v)
 {
 	enum { X87 = 1, SSE = 2, AVX = 4 };
 
@@ -173,9 +173,9 @@ static u32 cr_number(const struct insn *in)
 	return in->reg + (in->prefixes & PFX_LOCK ? 8 : 0);
 }
 
-static int write_cr(struct cpu *c, u32 cr, u64 v)
+static enum cpu_result write_cr(struct cpu *c, u32 cr, u64 v)
 {
-	int r;
+	enum cpu_result r;
 
 	switch (cr) {
 	case 0: return cpu_set_cr0(c, v);
@@ -192,7 +192,7 @@ static int write_cr(struct cpu *c, u32 cr, u64 v)
 	return cpu_raise(c, EXC_UD);
 }
 
-static int read_cr(struct cpu *c, u32 cr, u64 *v)
+static enum cpu_result read_cr(struct cpu *c, u32 cr, u64 *v)
 {
 	switch (cr) {
 	case 0: *v = c->cr0; break;
@@ -210,13 +210,13 @@ static bool cr_exists(u32 cr)
 	return cr == 0 || cr == 2 || cr == 3 || cr == 4 || cr == 8;
 }
 
-int exec_mov_cr(struct cpu *c, const struct insn *in)
+enum cpu_result exec_mov_cr(struct cpu *c, const struct insn *in)
 {
 	/* The operand is 64 bits in 64-bit mode, else 32, whatever the prefixes (APM3). */
 	u32 size = in->mode == 8 ? 8 : 4;
 	u32 cr = cr_number(in);
 	u64 v;
-	int r;
+	enum cpu_result r;
 
 	if (!cr_exists(cr))
 		return cpu_raise(c, EXC_UD);
@@ -236,7 +236,7 @@ int exec_mov_cr(struct cpu *c, const struct insn *in)
 
 /* -- MOV DRn -- */
 
-static int write_dr(struct cpu *c, u32 dr, u64 v)
+static enum cpu_result write_dr(struct cpu *c, u32 dr, u64 v)
 {
 	switch (dr) {
 	case 6:
@@ -259,7 +259,7 @@ static int write_dr(struct cpu *c, u32 dr, u64 v)
 	return CPU_OK;
 }
 
-int exec_mov_dr(struct cpu *c, const struct insn *in)
+enum cpu_result exec_mov_dr(struct cpu *c, const struct insn *in)
 {
 	u32 size = in->mode == 8 ? 8 : 4;
 	u32 dr = in->reg;
@@ -283,21 +283,21 @@ int exec_mov_dr(struct cpu *c, const struct insn *in)
 	return CPU_OK;
 }
 
-int exec_clts(struct cpu *c, const struct insn *in)
+enum cpu_result exec_clts(struct cpu *c, const struct insn *in)
 {
 	c->cr0 &= ~CR0_TS;
 	cpu_mode_changed(c);
 	return CPU_OK;
 }
 
-int exec_lmsw(struct cpu *c, const struct insn *in)
+enum cpu_result exec_lmsw(struct cpu *c, const struct insn *in)
 {
 	u64 low = CR0_PE | CR0_MP | CR0_EM | CR0_TS;
 	u16 v;
 
 	engine_serialise(c, true);
 	if (in->has_mem) {
-		int r = cpu_read(c, in->seg, insn_ea(c, in), &v, 2);
+		enum cpu_result r = cpu_read(c, in->seg, insn_ea(c, in), &v, 2);
 
 		if (r)
 			return r;
@@ -308,15 +308,15 @@ int exec_lmsw(struct cpu *c, const struct insn *in)
 	return cpu_set_cr0(c, (c->cr0 & ~low) | (v & low) | (c->cr0 & CR0_PE));
 }
 
-int exec_smsw(struct cpu *c, const struct insn *in)
+enum cpu_result exec_smsw(struct cpu *c, const struct insn *in)
 {
 	u16 v = c->cr0;
-	int r;
+	enum cpu_result r;
 
 	if (!in->has_mem) {
 		insn_set_reg(c, in->rm, in->opsize, c->cr0);
 		return CPU_OK;
 	}
 	r = cpu_write(c, in->seg, insn_ea(c, in), &v, 2);
-	return r == CPU_EXIT ? CPU_DONE_EXIT : r;
+	return r;
 }

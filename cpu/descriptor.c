@@ -3,7 +3,7 @@
 #include "cpu/descriptor.h"
 #include "cpu/exec_priv.h"
 
-int desc_read(struct cpu *c, u16 sel, struct desc *d, u8 vec, u32 ext)
+enum cpu_result desc_read(struct cpu *c, u16 sel, struct desc *d, u8 vec, u32 ext)
 {
 	u32 off = sel & 0xfff8;
 	u64 base;
@@ -29,11 +29,11 @@ int desc_read(struct cpu *c, u16 sel, struct desc *d, u8 vec, u32 ext)
 	return sys_read(c, d->addr, &d->lo, 8);
 }
 
-int desc_read_wide(struct cpu *c, struct desc *d, u8 vec, u32 ext)
+enum cpu_result desc_read_wide(struct cpu *c, struct desc *d, u8 vec, u32 ext)
 {
 	u32 off = d->sel & 0xfff8;
 	u32 limit = d->sel & 4 ? c->seg[S_LDTR].limit : c->gdtr.limit;
-	int r;
+	enum cpu_result r;
 
 	if (off + 15 > limit)
 		return cpu_raise_err(c, vec, sel_error(d->sel, ext));
@@ -47,14 +47,14 @@ int desc_read_wide(struct cpu *c, struct desc *d, u8 vec, u32 ext)
 	return CPU_OK;
 }
 
-static int write_access_byte(struct cpu *c, struct desc *d)
+static enum cpu_result write_access_byte(struct cpu *c, struct desc *d)
 {
 	u8 b = d->lo >> 40;
 
 	return sys_write(c, d->addr + 5, &b, 1);
 }
 
-int desc_set_accessed(struct cpu *c, struct desc *d)
+enum cpu_result desc_set_accessed(struct cpu *c, struct desc *d)
 {
 	if (d->lo & (u64)SEG_ACCESSED << 40)
 		return CPU_OK;
@@ -62,7 +62,7 @@ int desc_set_accessed(struct cpu *c, struct desc *d)
 	return write_access_byte(c, d);
 }
 
-int desc_set_busy(struct cpu *c, struct desc *d, bool busy)
+enum cpu_result desc_set_busy(struct cpu *c, struct desc *d, bool busy)
 {
 	if (busy)
 		d->lo |= (u64)DT_BUSY << 40;

@@ -72,13 +72,13 @@ static inline u32 sel_rpl(u16 sel) { return sel & 3; }
 static inline u32 sel_error(u16 sel, u32 ext) { return (sel & 0xfffc) | ext; }
 
 /* Fetch the 8 bytes `sel` names. Outside the table: exception `vec` with the selector. */
-int desc_read(struct cpu *c, u16 sel, struct desc *d, u8 vec, u32 ext);
+enum cpu_result desc_read(struct cpu *c, u16 sel, struct desc *d, u8 vec, u32 ext);
 /* Fetch the second half of a 16-byte long-mode descriptor (APM2 4.8.3). */
-int desc_read_wide(struct cpu *c, struct desc *d, u8 vec, u32 ext);
+enum cpu_result desc_read_wide(struct cpu *c, struct desc *d, u8 vec, u32 ext);
 /* Set the accessed bit in memory and in *d (APM2 4.7.1). */
-int desc_set_accessed(struct cpu *c, struct desc *d);
+enum cpu_result desc_set_accessed(struct cpu *c, struct desc *d);
 /* Set or clear the busy bit of the TSS descriptor (APM2 12.2.2). */
-int desc_set_busy(struct cpu *c, struct desc *d, bool busy);
+enum cpu_result desc_set_busy(struct cpu *c, struct desc *d, bool busy);
 void desc_to_seg(const struct desc *d, u16 sel, struct cpu_seg *s);
 
 #endif

@@ -31,21 +31,21 @@ static u32 idt_error(const struct delivery *d)
 	return (u32)d->e->vector << 3 | 2 | d->ext;
 }
 
-static int finish(struct cpu *c, const struct stk *s)
+static enum cpu_result finish(struct cpu *c, const struct stk *s)
 {
 	c->shadow_sti = 0;
 	c->shadow_ss = 0;
-	return s->queued ? CPU_EXIT : CPU_OK;
+	return s->queued ? CPU_DONE : CPU_OK;
 }
 
 /* Real mode: a far pointer per vector (APM2 8.6). Error codes are not pushed. */
-static int deliver_real(struct cpu *c, const struct delivery *d)
+static enum cpu_result deliver_real(struct cpu *c, const struct delivery *d)
 {
 	u32 off = d->e->vector * 4;
 	struct cpu_seg cs;
 	struct stk s;
 	u32 v;
-	int r;
+	enum cpu_result r;
 
 	if (off + 3 > c->idtr.limit)
 		return cpu_raise_err(c, EXC_GP, idt_error(d));
@@ -69,14 +69,15 @@ static int deliver_real(struct cpu *c, const struct delivery *d)
 }
 
 /* Long mode: always a five-quadword frame on a 16-byte boundary (APM2 8.9.3). */
-static int push_long(struct cpu *c, const struct delivery *d, u32 ist, u32 cpl, struct stk *s)
+static enum cpu_result push_long(struct cpu *c, const struct delivery *d, u32 ist, u32 cpl,
+				 struct stk *s)
 {
 	bool inner = cpl != c->cpl;
 	u64 f[6];
 	u32 n = 0;
 
 	if (inner || ist) {
-		int r = stk_from_tss(c, s, cpl, ist, inner, d->ext);
+		enum cpu_result r = stk_from_tss(c, s, cpl, ist, inner, d->ext);
 
 		if (r)
 			return r;
@@ -98,10 +99,11 @@ static int push_long(struct cpu *c, const struct delivery *d, u32 ist, u32 cpl, 
 
 /* Protected mode: SS:ESP only on a change of level, the data segments when leaving
  * virtual-8086 mode (APM2 8.7.3, 10.2.4). */
-static int push_legacy(struct cpu *c, const struct delivery *d, u32 size, u32 cpl, struct stk *s)
+static enum cpu_result push_legacy(struct cpu *c, const struct delivery *d, u32 size, u32 cpl,
+				   struct stk *s)
 {
 	static const u8 v86_order[] = { S_GS, S_FS, S_DS, S_ES };
-	int r = CPU_OK;
+	enum cpu_result r = CPU_OK;
 
 	if (cpl != c->cpl) {
 		r = stk_from_tss(c, s, cpl, 0, true, d->ext);
@@ -129,7 +131,8 @@ static int push_legacy(struct cpu *c, const struct delivery *d, u32 size, u32 cp
 	return r;
 }
 
-static int deliver_gate(struct cpu *c, const struct delivery *d, const struct desc *gate)
+static enum cpu_result deliver_gate(struct cpu *c, const struct delivery *d,
+				    const struct desc *gate)
 {
 	bool lm = cpu_in_lm(c), v86 = cpu_v86(c), inner;
 	u16 sel = gate_sel(gate);
@@ -140,7 +143,7 @@ static int deliver_gate(struct cpu *c, const struct delivery *d, const struct de
 	struct desc cd;
 	struct stk s;
 	u32 cpl;
-	int r;
+	enum cpu_result r;
 
 	if (sel_null(sel))
 		return cpu_raise_err(c, EXC_GP, d->ext);
@@ -187,14 +190,15 @@ static int deliver_gate(struct cpu *c, const struct delivery *d, const struct de
 	return finish(c, &s);
 }
 
-static int deliver_task(struct cpu *c, const struct delivery *d, const struct desc *gate)
+static enum cpu_result deliver_task(struct cpu *c, const struct delivery *d,
+				    const struct desc *gate)
 {
 	struct task_switch t = {
 		.sel = gate_sel(gate), .why = TASK_EVENT, .ext = d->ext, .rip = d->rip,
 		.has_error = d->e->has_error, .error = d->e->error,
 		.event = cpu_event_info(d->e), .rflags = d->rflags,
 	};
-	int r = cpu_task_switch(c, &t);
+	enum cpu_result r = cpu_task_switch(c, &t);
 
 	if (r == CPU_OK) {
 		c->shadow_sti = 0;
@@ -203,14 +207,14 @@ static int deliver_task(struct cpu *c, const struct delivery *d, const struct de
 	return r;
 }
 
-static int deliver_protected(struct cpu *c, const struct delivery *d)
+static enum cpu_result deliver_protected(struct cpu *c, const struct delivery *d)
 {
 	bool lm = cpu_in_lm(c);
 	u32 size = lm ? 16 : 8;
 	u32 off = d->e->vector * size;
 	struct desc gate = { 0 };
 	u64 raw[2] = { 0 };
-	int r;
+	enum cpu_result r;
 
 	/* The IDT is indexed by 8 or 16 bytes; outside it #GP (APM2 8.7.1, 8.9.1). */
 	if (off + size - 1 > c->idtr.limit)
@@ -275,7 +279,7 @@ static void record_event(struct cpu *c, const struct cpu_event *e, u64 from)
 	cpu_record_branch(c, from, c->rip);
 }
 
-int cpu_deliver(struct cpu *c, const struct cpu_event *e)
+enum cpu_result cpu_deliver(struct cpu *c, const struct cpu_event *e)
 {
 	struct delivery d = {
 		.e = e,
@@ -286,7 +290,7 @@ int cpu_deliver(struct cpu *c, const struct cpu_event *e)
 	};
 	u64 from = c->rip;
 	u32 hit = c->watch_hit;
-	int r;
+	enum cpu_result r;
 
 	apply_payload(c, e);
 	if (is_db(e))
@@ -331,11 +335,11 @@ int cpu_merge_faults(u8 first, u8 second)
 
 /* -- INT n and its relatives -- */
 
-static int soft(struct cpu *c, const struct insn *in, u8 vector, u8 kind)
+static enum cpu_result soft(struct cpu *c, const struct insn *in, u8 vector, u8 kind)
 {
 	struct cpu_event e = { .vector = vector, .kind = kind, .next_rip = next_rip(c, in) };
 	bool tf = c->rflags & FL_TF;
-	int r = cpu_deliver(c, &e);
+	enum cpu_result r = cpu_deliver(c, &e);
 
 	/* The gate has cleared TF: no single-step trap follows (APM2 13.1.4). */
 	if (r == CPU_OK && tf)
@@ -349,7 +353,7 @@ static int soft(struct cpu *c, const struct insn *in, u8 vector, u8 kind)
  * INT n in virtual-8086 mode (APM2 8.10.4): with VME a clear bit in the TSS's redirection map sends
  * it to the program's own vector table; otherwise IOPL must be 3.
  */
-static int int_v86(struct cpu *c, const struct insn *in, u8 vector)
+static enum cpu_result int_v86(struct cpu *c, const struct insn *in, u8 vector)
 {
 	const struct cpu_seg *tr = &c->seg[S_TR];
 	bool virt = cpu_iopl(c) < 3;
@@ -360,7 +364,7 @@ static int int_v86(struct cpu *c, const struct insn *in, u8 vector)
 	u8 map;
 	struct cpu_seg cs;
 	struct stk s;
-	int r;
+	enum cpu_result r;
 
 	if (!(c->cr4 & CR4_VME))
 		goto monitor;
@@ -406,7 +410,7 @@ monitor:
 	return soft(c, in, vector, EV_SOFT_INT);
 }
 
-int exec_int(struct cpu *c, const struct insn *in)
+enum cpu_result exec_int(struct cpu *c, const struct insn *in)
 {
 	if (cpu_v86(c))
 		return int_v86(c, in, in->imm);
@@ -414,24 +418,24 @@ int exec_int(struct cpu *c, const struct insn *in)
 }
 
 /* A debugger outside the guest may own INT3 and INT1. */
-static int breakpoint(struct cpu *c, const struct insn *in, u8 vector, u8 kind)
+static enum cpu_result breakpoint(struct cpu *c, const struct insn *in, u8 vector, u8 kind)
 {
-	int r = cpu_hooks->breakpoint ? cpu_hooks->breakpoint(c, vector) : CPU_OK;
+	enum cpu_result r = cpu_hooks->breakpoint ? cpu_hooks->breakpoint(c, vector) : CPU_OK;
 
 	return r ? r : soft(c, in, vector, kind);
 }
 
-int exec_int3(struct cpu *c, const struct insn *in)
+enum cpu_result exec_int3(struct cpu *c, const struct insn *in)
 {
 	return breakpoint(c, in, EXC_BP, EV_SOFT_EXC);
 }
 
-int exec_int1(struct cpu *c, const struct insn *in)
+enum cpu_result exec_int1(struct cpu *c, const struct insn *in)
 {
 	return breakpoint(c, in, EXC_DB, EV_PRIV_SOFT);
 }
 
-int exec_into(struct cpu *c, const struct insn *in)
+enum cpu_result exec_into(struct cpu *c, const struct insn *in)
 {
 	if (in->mode == 8)
 		return cpu_raise(c, EXC_UD);

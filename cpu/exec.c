@@ -6,7 +6,7 @@
 
 /* Mnemonics whose system forms are told apart by the opcode. */
 
-static int exec_mov(struct cpu *c, const struct insn *in)
+static enum cpu_result exec_mov(struct cpu *c, const struct insn *in)
 {
 	if (in->map == 1)
 		switch (in->opcode) {
@@ -29,31 +29,31 @@ static bool is_sreg_push(const struct insn *in)
 	return in->map == 0 && in->opcode < 0x20 && (in->opcode & 6) == 6;
 }
 
-static int exec_push(struct cpu *c, const struct insn *in)
+static enum cpu_result exec_push(struct cpu *c, const struct insn *in)
 {
 	return is_sreg_push(in) ? exec_push_sreg(c, in) : cpu_raise(c, EXC_UD);
 }
 
-static int exec_pop(struct cpu *c, const struct insn *in)
+static enum cpu_result exec_pop(struct cpu *c, const struct insn *in)
 {
 	return is_sreg_push(in) ? exec_pop_sreg(c, in) : cpu_raise(c, EXC_UD);
 }
 
-static int exec_call(struct cpu *c, const struct insn *in)
+static enum cpu_result exec_call(struct cpu *c, const struct insn *in)
 {
 	bool far = in->opcode == 0x9a || (in->opcode == 0xff && in->has_mem && (in->reg & 7) == 3);
 
 	return far && in->map == 0 ? exec_far_call(c, in) : cpu_raise(c, EXC_UD);
 }
 
-static int exec_jmp(struct cpu *c, const struct insn *in)
+static enum cpu_result exec_jmp(struct cpu *c, const struct insn *in)
 {
 	bool far = in->opcode == 0xea || (in->opcode == 0xff && in->has_mem && (in->reg & 7) == 5);
 
 	return far && in->map == 0 ? exec_far_jmp(c, in) : cpu_raise(c, EXC_UD);
 }
 
-static int exec_ret(struct cpu *c, const struct insn *in)
+static enum cpu_result exec_ret(struct cpu *c, const struct insn *in)
 {
 	bool far = in->opcode == 0xca || in->opcode == 0xcb;
 
@@ -61,7 +61,7 @@ static int exec_ret(struct cpu *c, const struct insn *in)
 }
 
 /* MOVSD and CMPSD are also SSE instructions. */
-static int exec_string(struct cpu *c, const struct insn *in)
+static enum cpu_result exec_string(struct cpu *c, const struct insn *in)
 {
 	return in->map == 0 ? cpu_exec_string(c, in) : cpu_raise(c, EXC_UD);
 }
@@ -70,7 +70,7 @@ static int exec_string(struct cpu *c, const struct insn *in)
  * MONITOR and MWAIT are not offered in CPUID, but a guest that uses them anyway gets a no-op,
  * as KVM gives it.
  */
-static int exec_mwait(struct cpu *c, const struct insn *in)
+static enum cpu_result exec_mwait(struct cpu *c, const struct insn *in)
 {
 	return exec_pause(c, in);
 }
@@ -86,11 +86,11 @@ static exec_fn *const handlers[ZYDIS_MNEMONIC_MAX_VALUE + 1] = {
  * a switch to another task or guest has. A string instruction between two repetitions has not
  * completed.
  */
-static int exec_self(struct cpu *c, const struct insn *in, exec_fn *fn)
+static enum cpu_result exec_self(struct cpu *c, const struct insn *in, exec_fn *fn)
 {
 	u64 rip = c->rip;
 	bool l2 = c->in_l2;
-	int r;
+	enum cpu_result r;
 
 	c->debug_note &= (u8)~NOTE_RF;
 	r = fn(c, in);
@@ -99,11 +99,11 @@ static int exec_self(struct cpu *c, const struct insn *in, exec_fn *fn)
 	return r;
 }
 
-int cpu_exec(struct cpu *c, const struct insn *in)
+enum cpu_result cpu_exec(struct cpu *c, const struct insn *in)
 {
 	exec_fn *fn;
 	u32 rules;
-	int r;
+	enum cpu_result r;
 
 	/* What the table does not list, UD0, UD1 and UD2 included. */
 	if (unlikely(in->mnemonic >= ARRAY_SIZE(handlers) || !handlers[in->mnemonic]))
@@ -125,10 +125,10 @@ int cpu_exec(struct cpu *c, const struct insn *in)
 	if (rules & R_SELF)
 		return unlikely(c->rflags & FL_RF) ? exec_self(c, in, fn) : fn(c, in);
 	r = fn(c, in);
-	if (r != CPU_OK && r != CPU_DONE_EXIT)
+	if (r != CPU_OK && r != CPU_DONE)
 		return r;
 	insn_retire(c, in);
 	/* RF shields one instruction (APM2 3.1.6). */
 	c->rflags &= ~(u64)FL_RF;
-	return r == CPU_OK ? CPU_OK : CPU_EXIT;
+	return r;
 }

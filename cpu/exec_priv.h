@@ -9,13 +9,7 @@
 #include "cpu/descriptor.h"
 #include "cpu/sys.h"
 
-/*
- * A handler's result besides enum cpu_result: finished, but a write was queued
- * for user space, so the loop must be left once the instruction has retired.
- */
-enum { CPU_DONE_EXIT = 3 };
-
-typedef int exec_fn(struct cpu *c, const struct insn *in);
+typedef enum cpu_result exec_fn(struct cpu *c, const struct insn *in);
 
 /* Instructions in files of their own. */
 exec_fn cpu_exec_string, cpu_exec_io, cpu_exec_xsave, cpu_exec_legacy;
@@ -38,16 +32,16 @@ static inline u64 cpu_sys_addr(const struct cpu *c, u64 a)
 	return cpu_in_lm(c) ? a : (u32)a;
 }
 /* System structures are read and written as supervisor whatever the CPL (APM2 5.6.6). */
-static inline int sys_read(struct cpu *c, u64 lin, void *buf, u32 n)
+static inline enum cpu_result sys_read(struct cpu *c, u64 lin, void *buf, u32 n)
 {
 	return c->ops->mem_read(c, lin, buf, n, MMU_KERNEL);
 }
-static inline int sys_write(struct cpu *c, u64 lin, const void *buf, u32 n)
+static inline enum cpu_result sys_write(struct cpu *c, u64 lin, const void *buf, u32 n)
 {
-	int r = c->ops->mem_write(c, lin, buf, n, MMU_KERNEL);
+	enum cpu_result r = c->ops->mem_write(c, lin, buf, n, MMU_KERNEL);
 
 	/* A descriptor table in MMIO: the write is queued, which is all we need. */
-	return r == CPU_EXIT ? CPU_OK : r;
+	return r == CPU_DONE ? CPU_OK : r;
 }
 static inline enum mmu_idx idx_for_cpl(const struct cpu *c, u32 cpl)
 {
@@ -127,17 +121,18 @@ void stk_current(const struct cpu *c, struct stk *s);
 /* A stack being switched to. lm: 64-bit stack whatever SS says. */
 void stk_new(const struct cpu *c, struct stk *s, const struct cpu_seg *ss, u64 sp, u32 cpl,
 	     bool lm, u32 err);
-int stk_push(struct cpu *c, struct stk *s, u64 v, u32 size);
-int stk_pop(struct cpu *c, struct stk *s, u64 *v, u32 size);
+enum cpu_result stk_push(struct cpu *c, struct stk *s, u64 v, u32 size);
+enum cpu_result stk_pop(struct cpu *c, struct stk *s, u64 *v, u32 size);
 /* n quadwords at once on a 64-bit stack; v[0] is at the lowest address. */
-int stk_push_block(struct cpu *c, struct stk *s, const u64 *v, u32 n);
-int stk_pop_block(struct cpu *c, struct stk *s, u64 *v, u32 n);
+enum cpu_result stk_push_block(struct cpu *c, struct stk *s, const u64 *v, u32 n);
+enum cpu_result stk_pop_block(struct cpu *c, struct stk *s, u64 *v, u32 n);
 void stk_skip(struct stk *s, u64 bytes);
 /* RSP only, or SS:RSP. */
 void stk_commit_sp(struct cpu *c, const struct stk *s);
 void stk_commit(struct cpu *c, const struct stk *s);
 /* Stack of an inner privilege level from the TSS (APM2 12.2.5, 8.9.3). */
-int stk_from_tss(struct cpu *c, struct stk *s, u32 cpl, u32 ist, bool switch_ss, u32 ext);
+enum cpu_result stk_from_tss(struct cpu *c, struct stk *s, u32 cpl, u32 ist, bool switch_ss,
+			     u32 ext);
 
 /* -- segments (cpu/segment.c) -- */
 struct code_target {
@@ -150,22 +145,22 @@ struct code_target {
  * All checks for loading a data or stack segment in protected mode; *out is the
  * result. is64: the code that will use it is 64-bit code. vec: EXC_GP, or EXC_TS in task switches.
  */
-int seg_prepare(struct cpu *c, enum cpu_sreg s, u16 sel, u32 cpl, bool is64, u8 vec, u32 ext,
-		struct cpu_seg *out);
+enum cpu_result seg_prepare(struct cpu *c, enum cpu_sreg s, u16 sel, u32 cpl, bool is64, u8 vec,
+			    u32 ext, struct cpu_seg *out);
 void seg_commit(struct cpu *c, enum cpu_sreg s, const struct cpu_seg *seg);
 void seg_real(const struct cpu *c, enum cpu_sreg s, u16 sel, struct cpu_seg *out);
 void seg_set_null(struct cpu_seg *s, u16 sel, u32 cpl);
 /* A null selector on its way into c->seg[s]. */
 void seg_load_null(const struct cpu *c, enum cpu_sreg s, u16 sel, u32 cpl, struct cpu_seg *out);
 /* Common tail of every protected-mode CS load: L/D rule, accessed bit, RIP range. */
-int code_prepare(struct cpu *c, struct desc *d, u32 cpl, u64 rip, u32 ext,
-		 struct code_target *t);
+enum cpu_result code_prepare(struct cpu *c, struct desc *d, u32 cpl, u64 rip, u32 ext,
+			     struct code_target *t);
 void code_commit(struct cpu *c, const struct code_target *t);
 /* CS rules of RETF and IRET (APM2 4.11.5). new CPL = RPL of sel. */
-int code_return(struct cpu *c, u16 sel, u64 rip, struct code_target *t);
+enum cpu_result code_return(struct cpu *c, u16 sel, u64 rip, struct code_target *t);
 /* After a return to an outer level: null what it may not keep (APM2 4.11.5). */
 void seg_drop_inner(struct cpu *c);
-int ldtr_prepare(struct cpu *c, u16 sel, u8 vec, struct cpu_seg *out);
+enum cpu_result ldtr_prepare(struct cpu *c, u16 sel, u8 vec, struct cpu_seg *out);
 
 /* -- tasks (cpu/task.c) -- */
 struct task_switch {
@@ -178,7 +173,7 @@ struct task_switch {
 	u32 event;	/* TASK_EVENT: which, cpu_event_info() */
 	u64 rflags;	/* saved in the old TSS */
 };
-int cpu_task_switch(struct cpu *c, const struct task_switch *t);
+enum cpu_result cpu_task_switch(struct cpu *c, const struct task_switch *t);
 
 /* UMIP (SDM3 2.5): SGDT, SIDT, SLDT, STR and SMSW are CPL 0 only. */
 static inline bool umip_blocks(const struct cpu *c)

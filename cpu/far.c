@@ -11,16 +11,16 @@ struct far_ptr {
 	u64 ret;	/* return address */
 };
 
-static int finish(const struct stk *s)
+static enum cpu_result finish(const struct stk *s)
 {
-	return s->queued ? CPU_EXIT : CPU_OK;
+	return s->queued ? CPU_DONE : CPU_OK;
 }
 
-static int far_real(struct cpu *c, const struct far_ptr *p)
+static enum cpu_result far_real(struct cpu *c, const struct far_ptr *p)
 {
 	struct cpu_seg cs;
 	struct stk s;
-	int r;
+	enum cpu_result r;
 
 	seg_real(c, S_CS, p->sel, &cs);
 	if (p->off > cs.limit)
@@ -40,11 +40,11 @@ static int far_real(struct cpu *c, const struct far_ptr *p)
 }
 
 /* Push CS:RIP on the current stack (when it is a call) and go. */
-static int far_same_level(struct cpu *c, const struct far_ptr *p, u32 size,
-			  const struct code_target *t)
+static enum cpu_result far_same_level(struct cpu *c, const struct far_ptr *p, u32 size,
+				      const struct code_target *t)
 {
 	struct stk s;
-	int r;
+	enum cpu_result r;
 
 	stk_current(c, &s);
 	/* A 64-bit call gate entered from compatibility mode pushes on a 64-bit stack. */
@@ -63,10 +63,10 @@ static int far_same_level(struct cpu *c, const struct far_ptr *p, u32 size,
 }
 
 /* Direct transfer to a code segment: never changes the CPL (APM2 4.11.1). */
-static int far_code(struct cpu *c, const struct far_ptr *p, struct desc *d)
+static enum cpu_result far_code(struct cpu *c, const struct far_ptr *p, struct desc *d)
 {
 	struct code_target t;
-	int r;
+	enum cpu_result r;
 
 	if (desc_is_conforming(d)) {
 		if (desc_dpl(d) > c->cpl)
@@ -83,12 +83,12 @@ static int far_code(struct cpu *c, const struct far_ptr *p, struct desc *d)
 }
 
 /* Copy `n` parameters from the caller's stack, deepest first (APM2 4.11.3). */
-static int copy_params(struct cpu *c, struct stk *to, u32 n, u32 size)
+static enum cpu_result copy_params(struct cpu *c, struct stk *to, u32 n, u32 size)
 {
 	for (u32 i = n; i--;) {
 		struct stk from;
 		u64 v;
-		int r;
+		enum cpu_result r;
 
 		stk_current(c, &from);
 		stk_skip(&from, (u64)i * size);
@@ -102,11 +102,11 @@ static int copy_params(struct cpu *c, struct stk *to, u32 n, u32 size)
 }
 
 /* Call through a gate to an inner level: new stack from the TSS (APM2 4.11.2). */
-static int gate_inner(struct cpu *c, const struct far_ptr *p, const struct desc *gate, u32 size,
-		      const struct code_target *t)
+static enum cpu_result gate_inner(struct cpu *c, const struct far_ptr *p, const struct desc *gate,
+				  u32 size, const struct code_target *t)
 {
 	struct stk s;
-	int r;
+	enum cpu_result r;
 
 	r = stk_from_tss(c, &s, t->cpl, 0, true, 0);
 	if (r)
@@ -128,7 +128,7 @@ static int gate_inner(struct cpu *c, const struct far_ptr *p, const struct desc 
 	return finish(&s);
 }
 
-static int far_gate(struct cpu *c, const struct far_ptr *p, struct desc *gate)
+static enum cpu_result far_gate(struct cpu *c, const struct far_ptr *p, struct desc *gate)
 {
 	u16 sel = gate_sel(gate);
 	u32 type = desc_type(gate);
@@ -136,7 +136,7 @@ static int far_gate(struct cpu *c, const struct far_ptr *p, struct desc *gate)
 	struct desc d;
 	u32 size, cpl;
 	u64 off;
-	int r;
+	enum cpu_result r;
 
 	/* Gate DPL >= max(CPL, RPL) (APM2 4.11.2). */
 	if (desc_dpl(gate) < c->cpl || desc_dpl(gate) < sel_rpl(p->sel))
@@ -177,7 +177,7 @@ static int far_gate(struct cpu *c, const struct far_ptr *p, struct desc *gate)
 	return far_same_level(c, p, size, &t);
 }
 
-static int far_task(struct cpu *c, const struct far_ptr *p, u16 tss)
+static enum cpu_result far_task(struct cpu *c, const struct far_ptr *p, u16 tss)
 {
 	struct task_switch t = {
 		.sel = tss, .why = p->call ? TASK_CALL : TASK_JMP, .rip = p->ret,
@@ -187,10 +187,10 @@ static int far_task(struct cpu *c, const struct far_ptr *p, u16 tss)
 	return cpu_task_switch(c, &t);
 }
 
-static int far_protected(struct cpu *c, const struct far_ptr *p)
+static enum cpu_result far_protected(struct cpu *c, const struct far_ptr *p)
 {
 	struct desc d;
-	int r;
+	enum cpu_result r;
 
 	if (sel_null(p->sel))
 		return cpu_raise_err(c, EXC_GP, 0);
@@ -227,10 +227,10 @@ static int far_protected(struct cpu *c, const struct far_ptr *p)
 	return cpu_raise_err(c, EXC_GP, sel_error(p->sel, 0));
 }
 
-static int far_transfer(struct cpu *c, const struct insn *in, bool call)
+static enum cpu_result far_transfer(struct cpu *c, const struct insn *in, bool call)
 {
 	struct far_ptr p = { .call = call, .size = far_opsize(in), .ret = next_rip(c, in) };
-	int r;
+	enum cpu_result r;
 
 	if (in->has_mem) {
 		/* AMD's CPUs have no pointers with a 64-bit offset (APM3 CALL (Far), JMP (Far)): REX.W only
@@ -253,18 +253,18 @@ static int far_transfer(struct cpu *c, const struct insn *in, bool call)
 	return far_protected(c, &p);
 }
 
-int exec_far_call(struct cpu *c, const struct insn *in)
+enum cpu_result exec_far_call(struct cpu *c, const struct insn *in)
 {
 	return far_transfer(c, in, true);
 }
 
-int exec_far_jmp(struct cpu *c, const struct insn *in)
+enum cpu_result exec_far_jmp(struct cpu *c, const struct insn *in)
 {
 	return far_transfer(c, in, false);
 }
 
 /* RETF [imm16]. */
-int exec_far_ret(struct cpu *c, const struct insn *in)
+enum cpu_result exec_far_ret(struct cpu *c, const struct insn *in)
 {
 	u32 size = far_opsize(in);
 	u64 extra = in->opcode == 0xca ? in->imm & 0xffff : 0;
@@ -272,7 +272,7 @@ int exec_far_ret(struct cpu *c, const struct insn *in)
 	struct code_target t;
 	struct stk s, outer;
 	struct cpu_seg seg;
-	int r;
+	enum cpu_result r;
 
 	stk_current(c, &s);
 	r = stk_pop(c, &s, &rip, size);

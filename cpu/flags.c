@@ -3,7 +3,7 @@
 #include "cpu/access.h"
 #include "cpu/exec_priv.h"
 
-static int gp0(struct cpu *c)
+static enum cpu_result gp0(struct cpu *c)
 {
 	return cpu_raise_err(c, EXC_GP, 0);
 }
@@ -15,11 +15,11 @@ static bool v86_virtual(const struct cpu *c)
 	return cpu_v86(c) && cpu_iopl(c) < 3;
 }
 
-int exec_pushf(struct cpu *c, const struct insn *in)
+enum cpu_result exec_pushf(struct cpu *c, const struct insn *in)
 {
 	u32 size = push_opsize(in);
 	u64 v = c->rflags & ~(u64)(FL_VM | FL_RF);
-	int r;
+	enum cpu_result r;
 
 	if (v86_virtual(c)) {
 		if (!(c->cr4 & CR4_VME) || size != 2)
@@ -27,17 +27,17 @@ int exec_pushf(struct cpu *c, const struct insn *in)
 		v = (v & ~(u64)FL_IF) | FL_IOPL | (v & FL_VIF ? FL_IF : 0);
 	}
 	r = cpu_push(c, v, size);
-	return r == CPU_EXIT ? CPU_DONE_EXIT : r;
+	return r;
 }
 
-int exec_popf(struct cpu *c, const struct insn *in)
+enum cpu_result exec_popf(struct cpu *c, const struct insn *in)
 {
 	u32 size = push_opsize(in);
 	u64 mask = size == 2 ? FL_POP16 : FL_POP32;
 	bool virt = v86_virtual(c);
 	u64 rsp = c->gpr[R_RSP];
 	u64 v;
-	int r;
+	enum cpu_result r;
 
 	if (virt && (!(c->cr4 & CR4_VME) || size != 2))
 		return gp0(c);
@@ -73,7 +73,7 @@ static u64 if_target(const struct cpu *c)
 	return 0;
 }
 
-int exec_cli(struct cpu *c, const struct insn *in)
+enum cpu_result exec_cli(struct cpu *c, const struct insn *in)
 {
 	u64 f = if_target(c);
 
@@ -83,7 +83,7 @@ int exec_cli(struct cpu *c, const struct insn *in)
 	return CPU_OK;
 }
 
-int exec_sti(struct cpu *c, const struct insn *in)
+enum cpu_result exec_sti(struct cpu *c, const struct insn *in)
 {
 	u64 f = if_target(c);
 
@@ -105,30 +105,30 @@ u64 cpu_sti(struct cpu *c, u64 unused, u64 unused2)
 	return 0;
 }
 
-int exec_cld(struct cpu *c, const struct insn *in)
+enum cpu_result exec_cld(struct cpu *c, const struct insn *in)
 {
 	c->rflags &= ~(u64)FL_DF;
 	return CPU_OK;
 }
 
-int exec_std(struct cpu *c, const struct insn *in)
+enum cpu_result exec_std(struct cpu *c, const struct insn *in)
 {
 	c->rflags |= FL_DF;
 	return CPU_OK;
 }
 
-static int set_ac(struct cpu *c, u64 v)
+static enum cpu_result set_ac(struct cpu *c, u64 v)
 {
 	cpu_set_flags(c, v, FL_AC);
 	return CPU_OK;
 }
 
-int exec_clac(struct cpu *c, const struct insn *in)
+enum cpu_result exec_clac(struct cpu *c, const struct insn *in)
 {
 	return set_ac(c, 0);
 }
 
-int exec_stac(struct cpu *c, const struct insn *in)
+enum cpu_result exec_stac(struct cpu *c, const struct insn *in)
 {
 	return set_ac(c, FL_AC);
 }

@@ -6,7 +6,7 @@
 enum { FL_VIRT = FL_VIF | FL_VIP };
 
 /* Events blocked by the interrupt that ends here may come again. */
-static int done(struct cpu *c)
+static enum cpu_result done(struct cpu *c)
 {
 	cpu_hooks->iret(c);
 	c->debug_note = NOTE_RF;
@@ -28,12 +28,12 @@ static u64 iret_mask(const struct cpu *c, u32 size)
 	return m;
 }
 
-static int iret_real(struct cpu *c, u32 size)
+static enum cpu_result iret_real(struct cpu *c, u32 size)
 {
 	u64 rip, cs, fl, mask;
 	struct cpu_seg seg;
 	struct stk s;
-	int r;
+	enum cpu_result r;
 
 	stk_current(c, &s);
 	r = stk_pop(c, &s, &rip, size);
@@ -68,11 +68,11 @@ static int iret_real(struct cpu *c, u32 size)
 }
 
 /* Return to a virtual-8086 program: six more words on the stack (APM2 10.2.3). */
-static int iret_to_v86(struct cpu *c, struct stk *s, u64 rip, u64 cs, u64 fl)
+static enum cpu_result iret_to_v86(struct cpu *c, struct stk *s, u64 rip, u64 cs, u64 fl)
 {
 	static const u8 order[] = { S_ES, S_DS, S_FS, S_GS };
 	u64 rsp, ss, sel[ARRAY_SIZE(order)];
-	int r;
+	enum cpu_result r;
 
 	if (rip > 0xffff)
 		return cpu_raise_err(c, EXC_GP, 0);
@@ -96,12 +96,12 @@ static int iret_to_v86(struct cpu *c, struct stk *s, u64 rip, u64 cs, u64 fl)
 }
 
 /* IRET with NT set: back to the task in the link field (APM2 12.3.3). */
-static int iret_task(struct cpu *c, const struct insn *in)
+static enum cpu_result iret_task(struct cpu *c, const struct insn *in)
 {
 	struct task_switch t = { .why = TASK_IRET, .rip = next_rip(c, in),
 				 .rflags = c->rflags };
 	u16 link;
-	int r;
+	enum cpu_result r;
 
 	r = sys_read(c, cpu_sys_addr(c, c->seg[S_TR].base), &link, 2);
 	if (r)
@@ -113,9 +113,9 @@ static int iret_task(struct cpu *c, const struct insn *in)
 	return r;
 }
 
-static int pop_frame(struct cpu *c, struct stk *s, u32 size, u64 *v, u32 n)
+static enum cpu_result pop_frame(struct cpu *c, struct stk *s, u32 size, u64 *v, u32 n)
 {
-	int r = CPU_OK;
+	enum cpu_result r = CPU_OK;
 
 	if (size == 8 && s->mask == ~0ull)
 		return stk_pop_block(c, s, v, n);
@@ -124,7 +124,7 @@ static int pop_frame(struct cpu *c, struct stk *s, u32 size, u64 *v, u32 n)
 	return r;
 }
 
-static int iret_protected(struct cpu *c, const struct insn *in, u32 size)
+static enum cpu_result iret_protected(struct cpu *c, const struct insn *in, u32 size)
 {
 	bool from64 = cpu_in_64(c);
 	struct code_target t;
@@ -133,7 +133,7 @@ static int iret_protected(struct cpu *c, const struct insn *in, u32 size)
 	bool outer;
 	u64 f[5];	/* RIP CS RFLAGS RSP SS */
 	u64 mask;
-	int r;
+	enum cpu_result r;
 
 	if (c->rflags & FL_NT) {
 		/* No hardware tasks in long mode (APM2 8.9.5). */
@@ -183,11 +183,12 @@ static bool from_handler(const struct cpu *c)
 	return false;
 }
 
-int exec_iret(struct cpu *c, const struct insn *in)
+enum cpu_result exec_iret(struct cpu *c, const struct insn *in)
 {
 	u32 size = far_opsize(in), cpl = c->cpl;
 	bool handler = from_handler(c);
-	int r = cpu_real_mode(c) || cpu_v86(c) ? iret_real(c, size) : iret_protected(c, in, size);
+	enum cpu_result r = cpu_real_mode(c) || cpu_v86(c) ? iret_real(c, size) :
+							     iret_protected(c, in, size);
 
 	/* With a frame of its own making, and to the same level, it is what code does that wants
 	 * to be serialised. Handlers end with one all the time. */

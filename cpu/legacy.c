@@ -8,11 +8,11 @@
 
 #include "cpu/access.h"
 
-/* A handler's last store may have been queued (CPU_EXIT): the instruction is complete all
- * the same. CPU_EXIT from a read never comes here. */
-static int stored(struct cpu *c, const struct insn *in, int ret)
+/* A handler's last store may have been queued (CPU_DONE): the instruction is complete all
+ * the same. CPU_USER, from a read, never comes here. */
+static enum cpu_result stored(struct cpu *c, const struct insn *in, enum cpu_result ret)
 {
-	if (ret == CPU_EXIT)
+	if (ret == CPU_DONE)
 		insn_retire(c, in);
 	return ret;
 }
@@ -65,7 +65,7 @@ static void force_flags(struct cpu *c, bool af, bool cf)
 }
 
 /* AAA, AAS (APM3). The adjustment carries from AL into AH as one 16-bit sum. */
-static int ascii_adjust(struct cpu *c, const struct insn *in)
+static enum cpu_result ascii_adjust(struct cpu *c, const struct insn *in)
 {
 	bool add = in->mnemonic == ZYDIS_MNEMONIC_AAA;
 	bool adjust = (al(c) & 15) > 9 || (c->rflags & FL_AF);
@@ -78,7 +78,7 @@ static int ascii_adjust(struct cpu *c, const struct insn *in)
 	return CPU_OK;
 }
 
-static int decimal_adjust(struct cpu *c, const struct insn *in)
+static enum cpu_result decimal_adjust(struct cpu *c, const struct insn *in)
 {
 	bool add = in->mnemonic == ZYDIS_MNEMONIC_DAA;
 	u8 old = al(c);
@@ -95,7 +95,7 @@ static int decimal_adjust(struct cpu *c, const struct insn *in)
 	return CPU_OK;
 }
 
-static int aam(struct cpu *c, const struct insn *in)
+static enum cpu_result aam(struct cpu *c, const struct insn *in)
 {
 	u8 base = (u8)in->imm;
 	u8 v = al(c);
@@ -107,7 +107,7 @@ static int aam(struct cpu *c, const struct insn *in)
 	return CPU_OK;
 }
 
-static int aad(struct cpu *c, const struct insn *in)
+static enum cpu_result aad(struct cpu *c, const struct insn *in)
 {
 	u8 high = (u8)((u8)(c->gpr[R_RAX] >> 8) * (u8)in->imm);
 	u8 low = al(c);
@@ -117,17 +117,17 @@ static int aad(struct cpu *c, const struct insn *in)
 	return CPU_OK;
 }
 
-static int salc(struct cpu *c, const struct insn *in)
+static enum cpu_result salc(struct cpu *c, const struct insn *in)
 {
 	set_al(c, c->rflags & FL_CF ? 0xff : 0);
 	return CPU_OK;
 }
 
-static int xlat(struct cpu *c, const struct insn *in)
+static enum cpu_result xlat(struct cpu *c, const struct insn *in)
 {
 	u64 ea = (c->gpr[R_RBX] + al(c)) & cpu_addr_mask(in->addrsize);
 	u8 v;
-	int r = cpu_read(c, cpu_data_seg(in), ea, &v, 1);
+	enum cpu_result r = cpu_read(c, cpu_data_seg(in), ea, &v, 1);
 
 	if (r == CPU_OK)
 		set_al(c, v);
@@ -136,13 +136,13 @@ static int xlat(struct cpu *c, const struct insn *in)
 
 /* AX CX DX BX SP BP SI DI, SP as it was before. All eight are probed first, one by
  * one because a 16-bit stack may wrap between them. */
-static int pusha(struct cpu *c, const struct insn *in)
+static enum cpu_result pusha(struct cpu *c, const struct insn *in)
 {
 	u64 mask = cpu_stack_mask(c);
 	u64 sp = c->gpr[R_RSP];
 	u32 size = in->opsize;
-	int ret = CPU_OK;
-	int r;
+	enum cpu_result ret = CPU_OK;
+	enum cpu_result r;
 
 	for (u32 i = 0; i < 8; i++) {
 		r = cpu_probe_w(c, S_SS, (sp - (i + 1) * size) & mask, size);
@@ -160,7 +160,7 @@ static int pusha(struct cpu *c, const struct insn *in)
 	return stored(c, in, ret);
 }
 
-static int popa(struct cpu *c, const struct insn *in)
+static enum cpu_result popa(struct cpu *c, const struct insn *in)
 {
 	u64 mask = cpu_stack_mask(c);
 	u64 sp = c->gpr[R_RSP];
@@ -168,7 +168,7 @@ static int popa(struct cpu *c, const struct insn *in)
 	u64 v[8] = { 0 };
 
 	for (u32 i = 0; i < 8; i++) {
-		int r = cpu_read(c, S_SS, (sp + i * size) & mask, &v[7 - i], size);
+		enum cpu_result r = cpu_read(c, S_SS, (sp + i * size) & mask, &v[7 - i], size);
 
 		if (r)
 			return r;
@@ -180,7 +180,7 @@ static int popa(struct cpu *c, const struct insn *in)
 	return CPU_OK;
 }
 
-static int bound(struct cpu *c, const struct insn *in)
+static enum cpu_result bound(struct cpu *c, const struct insn *in)
 {
 	union {
 		s16 w[2];
@@ -189,7 +189,7 @@ static int bound(struct cpu *c, const struct insn *in)
 	bool inside;
 	u64 ea = insn_ea(c, in);
 	/* Two loads: a fault of the first comes before whatever is wrong with the second, as the host has it. */
-	int r = cpu_read_aligned(c, in->seg, ea, &b, in->opsize, in->opsize);
+	enum cpu_result r = cpu_read_aligned(c, in->seg, ea, &b, in->opsize, in->opsize);
 
 	if (!r)
 		r = cpu_read_aligned(c, in->seg, ea + in->opsize, (u8 *)&b + in->opsize, in->opsize, in->opsize);
@@ -208,7 +208,7 @@ static int bound(struct cpu *c, const struct insn *in)
 }
 
 /* ENTER (APM3): registers change only when every access has worked. */
-static int enter(struct cpu *c, const struct insn *in)
+static enum cpu_result enter(struct cpu *c, const struct insn *in)
 {
 	u32 size = in->mode == 8 ? (in->prefixes & PFX_OPSIZE && !in->rex_w ? 2 : 8) : in->opsize;
 	u32 level = (u32)in->imm2 & 31;
@@ -216,7 +216,7 @@ static int enter(struct cpu *c, const struct insn *in)
 	u64 sp = (c->gpr[R_RSP] - size) & mask;
 	u64 bp = c->gpr[R_RBP];
 	u64 frame = (c->gpr[R_RSP] & ~mask) | sp;	/* a 16-bit stack leaves ESP's upper half alone */
-	int ret, r;
+	enum cpu_result ret, r;
 
 	ret = cpu_write(c, S_SS, sp, &bp, size);
 	if (ret == CPU_FAULT)
@@ -253,11 +253,11 @@ static int enter(struct cpu *c, const struct insn *in)
 	return stored(c, in, ret);
 }
 
-static int arpl(struct cpu *c, const struct insn *in)
+static enum cpu_result arpl(struct cpu *c, const struct insn *in)
 {
 	u16 src = (u16)c->gpr[in->reg] & 3;
 	u64 ea = 0;
-	int ret = CPU_OK;
+	enum cpu_result ret = CPU_OK;
 	u16 dst;
 
 	if (cpu_real_mode(c) || cpu_v86(c))
@@ -289,7 +289,7 @@ static int arpl(struct cpu *c, const struct insn *in)
 static const struct {
 	u16 mnemonic;
 	bool valid64;
-	int (*run)(struct cpu *c, const struct insn *in);
+	enum cpu_result (*run)(struct cpu *c, const struct insn *in);
 } table[] = {
 	{ ZYDIS_MNEMONIC_AAA, false, ascii_adjust },
 	{ ZYDIS_MNEMONIC_AAS, false, ascii_adjust },
@@ -308,10 +308,10 @@ static const struct {
 	{ ZYDIS_MNEMONIC_ARPL, false, arpl },
 };
 
-int cpu_exec_legacy(struct cpu *c, const struct insn *in)
+enum cpu_result cpu_exec_legacy(struct cpu *c, const struct insn *in)
 {
 	u32 i;
-	int r;
+	enum cpu_result r;
 
 	for (i = 0; i < ARRAY_SIZE(table) && table[i].mnemonic != in->mnemonic; i++)
 		;

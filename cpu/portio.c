@@ -7,13 +7,13 @@ enum { IO_BLOCK = 1024 };	/* bytes one hook call may carry */
 
 /* APM2 12.2.4: outside CPL <= IOPL the TSS bitmap decides; two bytes are always
  * read so that a port may straddle. */
-int cpu_io_allowed(struct cpu *c, u16 port, u32 size)
+enum cpu_result cpu_io_allowed(struct cpu *c, u16 port, u32 size)
 {
 	const struct cpu_seg *tr = &c->seg[S_TR];
 	u32 iopl = (u32)(c->rflags & FL_IOPL) >> FL_IOPL_SHIFT;
 	u32 mask = (1u << size) - 1;
 	u16 base = 0, bits = 0;
-	int r;
+	enum cpu_result r;
 
 	if (cpu_real_mode(c) || (!cpu_v86(c) && c->cpl <= iopl))
 		return CPU_OK;
@@ -33,11 +33,11 @@ int cpu_io_allowed(struct cpu *c, u16 port, u32 size)
 	return CPU_OK;
 }
 
-static int scalar(struct cpu *c, const struct insn *in, u16 port, u32 size)
+static enum cpu_result scalar(struct cpu *c, const struct insn *in, u16 port, u32 size)
 {
 	u32 count = 1;
 	u32 v;
-	int r;
+	enum cpu_result r;
 
 	if (in->opcode & 2) {
 		v = (u32)insn_reg(c, R_RAX, size);
@@ -62,11 +62,11 @@ struct pio_str {
 };
 
 /* Elements for one call, from seg:reg on. Descending strings go singly. */
-static int block(struct cpu *c, const struct insn *in, const struct pio_str *p,
-		 enum cpu_sreg seg, u32 reg, bool write, u64 *lin, u32 *count)
+static enum cpu_result block(struct cpu *c, const struct insn *in, const struct pio_str *p,
+			     enum cpu_sreg seg, u32 reg, bool write, u64 *lin, u32 *count)
 {
 	u64 n = p->left;
-	int r;
+	enum cpu_result r;
 
 	if (n > IO_BLOCK / p->size)
 		n = IO_BLOCK / p->size;
@@ -89,13 +89,13 @@ static void commit(struct cpu *c, const struct insn *in, struct pio_str *p, u32 
 		cpu_set_addr_reg(c, R_RCX, in->addrsize, p->left);
 }
 
-static int ins_block(struct cpu *c, const struct insn *in, struct pio_str *p)
+static enum cpu_result ins_block(struct cpu *c, const struct insn *in, struct pio_str *p)
 {
 	u8 buf[IO_BLOCK] __attribute__((aligned(8)));
 	enum mmu_idx idx = cpu_mmu_idx(c);
 	u32 count, wanted;
 	u64 lin;
-	int r;
+	enum cpu_result r;
 
 	r = block(c, in, p, S_ES, R_RDI, true, &lin, &count);
 	if (!r)
@@ -114,12 +114,12 @@ static int ins_block(struct cpu *c, const struct insn *in, struct pio_str *p)
 	return r;
 }
 
-static int outs_block(struct cpu *c, const struct insn *in, struct pio_str *p)
+static enum cpu_result outs_block(struct cpu *c, const struct insn *in, struct pio_str *p)
 {
 	u8 buf[IO_BLOCK] __attribute__((aligned(8)));
 	u32 count, wanted;
 	u64 lin;
-	int r;
+	enum cpu_result r;
 
 	r = block(c, in, p, cpu_data_seg(in), R_RSI, false, &lin, &count);
 	if (!r)
@@ -130,19 +130,19 @@ static int outs_block(struct cpu *c, const struct insn *in, struct pio_str *p)
 	r = cpu_hooks->pio_out(c, in, p->port, p->size, buf, &count);
 	if (count > wanted)
 		count = wanted;
-	/* CPU_EXIT: the data is on its way, the registers show it done. */
+	/* CPU_USER: the data is on its way, the registers show it done. */
 	if (r != CPU_FAULT)
 		commit(c, in, p, R_RSI, count);
 	return r;
 }
 
-static int string(struct cpu *c, const struct insn *in, u16 port, u32 size)
+static enum cpu_result string(struct cpu *c, const struct insn *in, u16 port, u32 size)
 {
 	struct pio_str p = {
 		.port = port, .size = size, .left = 1,
 		.rep = in->prefixes & (PFX_REP | PFX_REPNE),
 	};
-	int r = CPU_OK;
+	enum cpu_result r = CPU_OK;
 
 	if (p.rep)
 		p.left = c->gpr[R_RCX] & cpu_addr_mask(in->addrsize);
@@ -163,12 +163,12 @@ static int string(struct cpu *c, const struct insn *in, u16 port, u32 size)
 	return r;
 }
 
-int cpu_exec_io(struct cpu *c, const struct insn *in)
+enum cpu_result cpu_exec_io(struct cpu *c, const struct insn *in)
 {
 	u32 size = !(in->opcode & 1) ? 1 : in->opsize == 2 ? 2 : 4;
 	bool str = (in->opcode & 0xfc) == 0x6c;
 	u16 port;
-	int r;
+	enum cpu_result r;
 
 	if (in->prefixes & PFX_LOCK)
 		return cpu_raise(c, EXC_UD);

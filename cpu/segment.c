@@ -63,11 +63,11 @@ void seg_commit(struct cpu *c, enum cpu_sreg s, const struct cpu_seg *seg)
 	c->seg[s] = *seg;
 }
 
-int seg_prepare(struct cpu *c, enum cpu_sreg s, u16 sel, u32 cpl, bool is64, u8 vec, u32 ext,
-		struct cpu_seg *out)
+enum cpu_result seg_prepare(struct cpu *c, enum cpu_sreg s, u16 sel, u32 cpl, bool is64, u8 vec,
+			    u32 ext, struct cpu_seg *out)
 {
 	struct desc d;
-	int r;
+	enum cpu_result r;
 
 	if (sel_null(sel)) {
 		/* A null SS only for 64-bit code below CPL 3 (APM2 4.5.1). */
@@ -104,10 +104,10 @@ int seg_prepare(struct cpu *c, enum cpu_sreg s, u16 sel, u32 cpl, bool is64, u8 
 	return CPU_OK;
 }
 
-int cpu_load_seg(struct cpu *c, enum cpu_sreg s, u16 sel)
+enum cpu_result cpu_load_seg(struct cpu *c, enum cpu_sreg s, u16 sel)
 {
 	struct cpu_seg seg;
-	int r;
+	enum cpu_result r;
 
 	if (cpu_real_mode(c) || cpu_v86(c)) {
 		cpu_load_seg_real(c, s, sel);
@@ -120,10 +120,10 @@ int cpu_load_seg(struct cpu *c, enum cpu_sreg s, u16 sel)
 	return CPU_OK;
 }
 
-int code_prepare(struct cpu *c, struct desc *d, u32 cpl, u64 rip, u32 ext,
-		 struct code_target *t)
+enum cpu_result code_prepare(struct cpu *c, struct desc *d, u32 cpl, u64 rip, u32 ext,
+			     struct code_target *t)
 {
-	int r;
+	enum cpu_result r;
 
 	t->is64 = cpu_in_lm(c) && desc_l(d);
 	/* L and D together are reserved in long mode (APM2 4.8.1). */
@@ -153,11 +153,11 @@ void code_commit(struct cpu *c, const struct code_target *t)
 	c->rip = t->rip;
 }
 
-int code_return(struct cpu *c, u16 sel, u64 rip, struct code_target *t)
+enum cpu_result code_return(struct cpu *c, u16 sel, u64 rip, struct code_target *t)
 {
 	u32 rpl = sel_rpl(sel);
 	struct desc d;
-	int r;
+	enum cpu_result r;
 
 	if (sel_null(sel))
 		return cpu_raise_err(c, EXC_GP, 0);
@@ -188,18 +188,18 @@ void seg_drop_inner(struct cpu *c)
 	}
 }
 
-static int write_mem(struct cpu *c, const struct insn *in, const void *v, u32 size)
+static enum cpu_result write_mem(struct cpu *c, const struct insn *in, const void *v, u32 size)
 {
-	int r = cpu_write(c, in->seg, insn_ea(c, in), v, size);
+	enum cpu_result r = cpu_write(c, in->seg, insn_ea(c, in), v, size);
 
-	return r == CPU_EXIT ? CPU_DONE_EXIT : r;
+	return r;
 }
 
 /* MOV r/m, Sreg (8C) and MOV Sreg, r/m16 (8E). */
-int exec_mov_sreg(struct cpu *c, const struct insn *in)
+enum cpu_result exec_mov_sreg(struct cpu *c, const struct insn *in)
 {
 	u16 sel;
-	int r;
+	enum cpu_result r;
 
 	if (in->reg > S_GS)
 		return cpu_raise(c, EXC_UD);
@@ -237,19 +237,19 @@ static enum cpu_sreg stacked_sreg(const struct insn *in)
 	return in->opcode >> 3;
 }
 
-int exec_push_sreg(struct cpu *c, const struct insn *in)
+enum cpu_result exec_push_sreg(struct cpu *c, const struct insn *in)
 {
-	int r = cpu_push(c, c->seg[stacked_sreg(in)].sel, push_opsize(in));
+	enum cpu_result r = cpu_push(c, c->seg[stacked_sreg(in)].sel, push_opsize(in));
 
-	return r == CPU_EXIT ? CPU_DONE_EXIT : r;
+	return r;
 }
 
-int exec_pop_sreg(struct cpu *c, const struct insn *in)
+enum cpu_result exec_pop_sreg(struct cpu *c, const struct insn *in)
 {
 	enum cpu_sreg s = stacked_sreg(in);
 	u64 rsp = c->gpr[R_RSP];
 	u64 v;
-	int r;
+	enum cpu_result r;
 
 	r = cpu_pop(c, &v, push_opsize(in));
 	if (r)
@@ -265,14 +265,14 @@ int exec_pop_sreg(struct cpu *c, const struct insn *in)
 }
 
 /* LES, LDS, LSS, LFS, LGS: a far pointer from memory. */
-int exec_load_far(struct cpu *c, const struct insn *in)
+enum cpu_result exec_load_far(struct cpu *c, const struct insn *in)
 {
 	u32 size = in->opsize == 8 ? 4 : in->opsize;	/* REX.W: m16:32 all the same (APM3 LSS) */
 	enum cpu_sreg s;
 	u8 buf[6];
 	u64 off = 0;
 	u16 sel;
-	int r;
+	enum cpu_result r;
 
 	switch (in->mnemonic) {
 	case ZYDIS_MNEMONIC_LES: s = S_ES; break;

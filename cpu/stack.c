@@ -25,7 +25,8 @@ void stk_new(const struct cpu *c, struct stk *s, const struct cpu_seg *ss, u64 s
 
 /* Linear address of [off, off+size), or #SS (APM2 4.12.1 limits, 5.3.1 canonical form). What CPL 3
  * pushes and pops by itself is aligned or #AC, each number of `unit` bytes (APM2 8.2.18). */
-static int stk_linear(struct cpu *c, const struct stk *s, u64 off, u32 size, u32 unit, u64 *lin)
+static enum cpu_result stk_linear(struct cpu *c, const struct stk *s, u64 off, u32 size, u32 unit,
+				  u64 *lin)
 {
 	u64 last = off + size - 1;
 
@@ -57,10 +58,10 @@ static void stk_move(struct stk *s, u64 delta)
 	s->sp = (s->sp & ~s->mask) | ((s->sp + delta) & s->mask);
 }
 
-int stk_push(struct cpu *c, struct stk *s, u64 v, u32 size)
+enum cpu_result stk_push(struct cpu *c, struct stk *s, u64 v, u32 size)
 {
 	u64 lin;
-	int r;
+	enum cpu_result r;
 
 	r = stk_linear(c, s, (s->sp - size) & s->mask, size, size, &lin);
 	if (r)
@@ -68,15 +69,15 @@ int stk_push(struct cpu *c, struct stk *s, u64 v, u32 size)
 	r = c->ops->mem_write(c, lin, &v, size, s->idx);
 	if (r == CPU_FAULT)
 		return r;
-	s->queued |= r == CPU_EXIT;
+	s->queued |= r == CPU_DONE;
 	stk_move(s, -(u64)size);
 	return CPU_OK;
 }
 
-int stk_pop(struct cpu *c, struct stk *s, u64 *v, u32 size)
+enum cpu_result stk_pop(struct cpu *c, struct stk *s, u64 *v, u32 size)
 {
 	u64 lin;
-	int r;
+	enum cpu_result r;
 
 	r = stk_linear(c, s, s->sp & s->mask, size, size, &lin);
 	if (r)
@@ -89,10 +90,10 @@ int stk_pop(struct cpu *c, struct stk *s, u64 *v, u32 size)
 	return CPU_OK;
 }
 
-int stk_push_block(struct cpu *c, struct stk *s, const u64 *v, u32 n)
+enum cpu_result stk_push_block(struct cpu *c, struct stk *s, const u64 *v, u32 n)
 {
 	u64 lin;
-	int r;
+	enum cpu_result r;
 
 	r = stk_linear(c, s, s->sp - n * 8, n * 8, 8, &lin);
 	if (r)
@@ -100,15 +101,15 @@ int stk_push_block(struct cpu *c, struct stk *s, const u64 *v, u32 n)
 	r = c->ops->mem_write(c, lin, v, n * 8, s->idx);
 	if (r == CPU_FAULT)
 		return r;
-	s->queued |= r == CPU_EXIT;
+	s->queued |= r == CPU_DONE;
 	s->sp -= n * 8;
 	return CPU_OK;
 }
 
-int stk_pop_block(struct cpu *c, struct stk *s, u64 *v, u32 n)
+enum cpu_result stk_pop_block(struct cpu *c, struct stk *s, u64 *v, u32 n)
 {
 	u64 lin;
-	int r;
+	enum cpu_result r;
 
 	r = stk_linear(c, s, s->sp, n * 8, 8, &lin);
 	if (r)
@@ -141,7 +142,7 @@ void stk_commit(struct cpu *c, const struct stk *s)
 }
 
 /* SS:ESP or SS:SP of level `cpl` from a legacy TSS, with the rules for SS (APM2 4.11.4). */
-static int stk_from_legacy_tss(struct cpu *c, struct stk *s, u32 cpl, u32 ext)
+static enum cpu_result stk_from_legacy_tss(struct cpu *c, struct stk *s, u32 cpl, u32 ext)
 {
 	const struct cpu_seg *tr = &c->seg[S_TR];
 	bool is32 = tr->attr & DT_32;
@@ -151,7 +152,7 @@ static int stk_from_legacy_tss(struct cpu *c, struct stk *s, u32 cpl, u32 ext)
 	u64 v = 0;
 	u16 sel;
 	u64 sp;
-	int r;
+	enum cpu_result r;
 
 	if (off + (is32 ? 5 : 3) > tr->limit)
 		return cpu_raise_err(c, EXC_TS, sel_error(tr->sel, ext));
@@ -177,13 +178,14 @@ static int stk_from_legacy_tss(struct cpu *c, struct stk *s, u32 cpl, u32 ext)
 	return CPU_OK;
 }
 
-int stk_from_tss(struct cpu *c, struct stk *s, u32 cpl, u32 ist, bool switch_ss, u32 ext)
+enum cpu_result stk_from_tss(struct cpu *c, struct stk *s, u32 cpl, u32 ist, bool switch_ss,
+			     u32 ext)
 {
 	const struct cpu_seg *tr = &c->seg[S_TR];
 	struct cpu_seg ss = c->seg[S_SS];
 	u32 off = ist ? 0x1c + ist * 8 : 4 + cpl * 8;
 	u64 rsp;
-	int r;
+	enum cpu_result r;
 
 	if (!cpu_in_lm(c))
 		return stk_from_legacy_tss(c, s, cpl, ext);

@@ -123,22 +123,22 @@ static void compare(struct str *s, bool scas, const u8 *a, const u8 *d, u64 n, u
 		s->stop = s->repne == !!(flags & FL_ZF);
 }
 
-static int read_element(struct str *s, enum cpu_sreg seg, u32 reg, u64 *v)
+static enum cpu_result read_element(struct str *s, enum cpu_sreg seg, u32 reg, u64 *v)
 {
 	*v = 0;
 	return cpu_read(s->c, seg, reg_ea(s, reg), v, s->size);
 }
 
 /*
- * Each step handles up to n elements and says how many in *done. CPU_EXIT with
- * *done = 0: a read must be completed first; with 1: the element is done, leave.
+ * Each step handles up to n elements and says how many in *done. CPU_USER:
+ * a read must be completed first; CPU_DONE: the element is done, leave.
  */
-static int step_movs(struct str *s, u64 n, u64 *done)
+static enum cpu_result step_movs(struct str *s, u64 n, u64 *done)
 {
 	struct cpu *c = s->c;
 	u64 k = n, lin, v;
 	u8 *from, *to;
-	int r;
+	enum cpu_result r;
 
 	from = window(s, s->src, R_RSI, false, &k);
 	to = from ? window(s, S_ES, R_RDI, true, &k) : NULL;
@@ -167,12 +167,12 @@ static int step_movs(struct str *s, u64 n, u64 *done)
 	return r;
 }
 
-static int step_stos(struct str *s, u64 n, u64 *done)
+static enum cpu_result step_stos(struct str *s, u64 n, u64 *done)
 {
 	struct cpu *c = s->c;
 	u64 k = n;
 	u8 *to = window(s, S_ES, R_RDI, true, &k);
-	int r;
+	enum cpu_result r;
 
 	if (likely(to)) {
 		native_stos(s->size, s->back, to, c->gpr[R_RAX], k);
@@ -184,7 +184,7 @@ static int step_stos(struct str *s, u64 n, u64 *done)
 	return r;
 }
 
-static int step_lods(struct str *s, u64 n, u64 *done)
+static enum cpu_result step_lods(struct str *s, u64 n, u64 *done)
 {
 	u64 k = n, v = 0;
 	const u8 *from = window(s, s->src, R_RSI, false, &k);
@@ -194,7 +194,7 @@ static int step_lods(struct str *s, u64 n, u64 *done)
 		from += (k - 1) * (s->back ? -(s64)s->size : (s64)s->size);
 		native_movs(s->size, false, (u8 *)&v, from, 1);
 	} else {
-		int r = read_element(s, s->src, R_RSI, &v);
+		enum cpu_result r = read_element(s, s->src, R_RSI, &v);
 
 		if (r)
 			return r;
@@ -205,12 +205,12 @@ static int step_lods(struct str *s, u64 n, u64 *done)
 	return CPU_OK;
 }
 
-static int step_cmps(struct str *s, u64 n, u64 *done)
+static enum cpu_result step_cmps(struct str *s, u64 n, u64 *done)
 {
 	u64 k = n, a, d;
 	const u8 *from = window(s, s->src, R_RSI, false, &k);
 	const u8 *to = from ? window(s, S_ES, R_RDI, false, &k) : NULL;
-	int r;
+	enum cpu_result r;
 
 	if (likely(to)) {
 		compare(s, false, from, to, k, done);
@@ -225,11 +225,11 @@ static int step_cmps(struct str *s, u64 n, u64 *done)
 	return CPU_OK;
 }
 
-static int step_scas(struct str *s, u64 n, u64 *done)
+static enum cpu_result step_scas(struct str *s, u64 n, u64 *done)
 {
 	u64 k = n, d;
 	const u8 *to = window(s, S_ES, R_RDI, false, &k);
-	int r;
+	enum cpu_result r;
 
 	if (likely(to)) {
 		compare(s, true, NULL, to, k, done);
@@ -245,7 +245,7 @@ static int step_scas(struct str *s, u64 n, u64 *done)
 static const struct op {
 	u8 opcode;
 	bool si, di;	/* registers that move */
-	int (*step)(struct str *s, u64 n, u64 *done);
+	enum cpu_result (*step)(struct str *s, u64 n, u64 *done);
 } ops[] = {
 	{ OP_MOVS, true, true, step_movs },
 	{ OP_STOS, false, true, step_stos },
@@ -261,7 +261,7 @@ static void advance(struct str *s, u32 reg, u64 n)
 	cpu_set_addr_reg(s->c, reg, s->addrsize, s->c->gpr[reg] + (s->back ? -by : by));
 }
 
-int cpu_exec_string(struct cpu *c, const struct insn *in)
+enum cpu_result cpu_exec_string(struct cpu *c, const struct insn *in)
 {
 	struct str s = {
 		.c = c,
@@ -283,7 +283,7 @@ int cpu_exec_string(struct cpu *c, const struct insn *in)
 		return cpu_raise(c, EXC_UD);
 	for (;;) {
 		u64 done = 0;
-		int r;
+		enum cpu_result r;
 
 		if (s.rep)
 			left = reg_ea(&s, R_RCX);

@@ -30,14 +30,14 @@ static void set_cpl(struct cpu *c, u32 cpl)
  * TF as it is at the end decides whether a single-step trap follows: SFMASK takes it away, and what
  * SYSRET sets traps in front of the first instruction of the user (APM3 SYSCALL, SYSRET).
  */
-static int done(struct cpu *c)
+static enum cpu_result done(struct cpu *c)
 {
 	c->debug_note = NOTE_STEP_NOW;
 	c->branched = 1;
 	return CPU_OK;
 }
 
-int exec_syscall(struct cpu *c, const struct insn *in)
+enum cpu_result exec_syscall(struct cpu *c, const struct insn *in)
 {
 	u16 sel = c->star >> 32 & 0xfffc;
 	u64 ret = next_rip(c, in);
@@ -64,7 +64,7 @@ int exec_syscall(struct cpu *c, const struct insn *in)
 	return done(c);
 }
 
-int exec_sysret(struct cpu *c, const struct insn *in)
+enum cpu_result exec_sysret(struct cpu *c, const struct insn *in)
 {
 	u16 base = c->star >> 48;
 	struct cpu_seg *ss = &c->seg[S_SS];
@@ -93,7 +93,7 @@ int exec_sysret(struct cpu *c, const struct insn *in)
 	return done(c);
 }
 
-int exec_sysenter(struct cpu *c, const struct insn *in)
+enum cpu_result exec_sysenter(struct cpu *c, const struct insn *in)
 {
 	u16 sel = c->sysenter_cs & 0xfffc;
 	bool lm = cpu_in_lm(c);
@@ -111,7 +111,7 @@ int exec_sysenter(struct cpu *c, const struct insn *in)
 	return CPU_OK;
 }
 
-int exec_sysexit(struct cpu *c, const struct insn *in)
+enum cpu_result exec_sysexit(struct cpu *c, const struct insn *in)
 {
 	u16 sel = c->sysenter_cs & 0xfffc;
 	bool wide = in->mode == 8 && in->rex_w;

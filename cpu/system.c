@@ -7,7 +7,7 @@
 #include "engine/engine.h"
 #include "mmu/mmu.h"
 
-static int gp0(struct cpu *c)
+static enum cpu_result gp0(struct cpu *c)
 {
 	return cpu_raise_err(c, EXC_GP, 0);
 }
@@ -17,7 +17,7 @@ static void set32(struct cpu *c, enum cpu_gpr r, u32 v)
 	c->gpr[r] = v;
 }
 
-int exec_cpuid(struct cpu *c, const struct insn *in)
+enum cpu_result exec_cpuid(struct cpu *c, const struct insn *in)
 {
 	u32 out[4];
 
@@ -33,10 +33,10 @@ int exec_cpuid(struct cpu *c, const struct insn *in)
 	return CPU_OK;
 }
 
-int exec_rdmsr(struct cpu *c, const struct insn *in)
+enum cpu_result exec_rdmsr(struct cpu *c, const struct insn *in)
 {
 	u64 v;
-	int r = cpu_hooks->msr_read(c, c->gpr[R_RCX], &v);
+	enum cpu_result r = cpu_hooks->msr_read(c, c->gpr[R_RCX], &v);
 
 	if (r)
 		return r;
@@ -45,7 +45,7 @@ int exec_rdmsr(struct cpu *c, const struct insn *in)
 	return CPU_OK;
 }
 
-int exec_wrmsr(struct cpu *c, const struct insn *in)
+enum cpu_result exec_wrmsr(struct cpu *c, const struct insn *in)
 {
 	u64 v = (u32)c->gpr[R_RAX] | c->gpr[R_RDX] << 32;
 
@@ -64,7 +64,7 @@ u64 cpu_rdtsc(const struct cpu *c)
 	return t + c->tsc_offset;
 }
 
-int exec_rdtsc(struct cpu *c, const struct insn *in)
+enum cpu_result exec_rdtsc(struct cpu *c, const struct insn *in)
 {
 	u64 t = cpu_rdtsc(c);
 
@@ -73,7 +73,7 @@ int exec_rdtsc(struct cpu *c, const struct insn *in)
 	return CPU_OK;
 }
 
-int exec_rdtscp(struct cpu *c, const struct insn *in)
+enum cpu_result exec_rdtscp(struct cpu *c, const struct insn *in)
 {
 	exec_rdtsc(c, in);
 	set32(c, R_RCX, c->tsc_aux);
@@ -81,12 +81,12 @@ int exec_rdtscp(struct cpu *c, const struct insn *in)
 }
 
 /* No performance counters: every counter number is out of range. */
-int exec_rdpmc(struct cpu *c, const struct insn *in)
+enum cpu_result exec_rdpmc(struct cpu *c, const struct insn *in)
 {
 	return gp0(c);
 }
 
-int exec_rdpid(struct cpu *c, const struct insn *in)
+enum cpu_result exec_rdpid(struct cpu *c, const struct insn *in)
 {
 	c->gpr[in->rm] = (u32)c->tsc_aux;
 	return CPU_OK;
@@ -94,7 +94,7 @@ int exec_rdpid(struct cpu *c, const struct insn *in)
 
 /* -- translations and caches -- */
 
-int exec_invlpg(struct cpu *c, const struct insn *in)
+enum cpu_result exec_invlpg(struct cpu *c, const struct insn *in)
 {
 	u64 a = insn_ea(c, in);
 
@@ -109,12 +109,12 @@ int exec_invlpg(struct cpu *c, const struct insn *in)
 	return CPU_OK;
 }
 
-int exec_invpcid(struct cpu *c, const struct insn *in)
+enum cpu_result exec_invpcid(struct cpu *c, const struct insn *in)
 {
 	enum { ADDRESS, SINGLE, ALL_GLOBAL, ALL };
 	u64 type = insn_reg(c, in->reg, in->mode == 8 ? 8 : 4);
 	u64 d[2];
-	int r;
+	enum cpu_result r;
 
 	if (type > ALL)
 		return gp0(c);
@@ -137,7 +137,7 @@ int exec_invpcid(struct cpu *c, const struct insn *in)
 	return CPU_OK;
 }
 
-static int retire_and_pause(struct cpu *c, const struct insn *in)
+static enum cpu_result retire_and_pause(struct cpu *c, const struct insn *in)
 {
 	insn_retire(c, in);
 	cpu_hooks->pause(c);
@@ -145,26 +145,26 @@ static int retire_and_pause(struct cpu *c, const struct insn *in)
 }
 
 /* APM3 CLZERO: the cache line that rAX points into, as stores like any others. */
-int exec_clzero(struct cpu *c, const struct insn *in)
+enum cpu_result exec_clzero(struct cpu *c, const struct insn *in)
 {
 	static const u8 line[64];
 	u64 ea = insn_reg(c, R_RAX, in->addrsize) & ~63ull;
-	int r = cpu_write(c, in->seg, ea, line, sizeof(line));
+	enum cpu_result r = cpu_write(c, in->seg, ea, line, sizeof(line));
 
 	/* A store that waits for user space is made as far as the guest can see. */
-	if (r == CPU_OK || r == CPU_EXIT)
+	if (r == CPU_OK || r == CPU_DONE)
 		insn_retire(c, in);
 	return r;
 }
 
 /* INVD, WBINVD, WBNOINVD: guest memory is coherent, there is nothing to write back. */
-int exec_cache(struct cpu *c, const struct insn *in)
+enum cpu_result exec_cache(struct cpu *c, const struct insn *in)
 {
 	engine_serialise(c, false);
 	return retire_and_pause(c, in);
 }
 
-int exec_pause(struct cpu *c, const struct insn *in)
+enum cpu_result exec_pause(struct cpu *c, const struct insn *in)
 {
 	/* With REX.B, F3 90 is XCHG r8, rAX (APM3, PAUSE). */
 	if (in->opcode == 0x90 && in->opreg != 0) {
@@ -178,7 +178,7 @@ int exec_pause(struct cpu *c, const struct insn *in)
 	return retire_and_pause(c, in);
 }
 
-int exec_hlt(struct cpu *c, const struct insn *in)
+enum cpu_result exec_hlt(struct cpu *c, const struct insn *in)
 {
 	insn_retire(c, in);
 	return cpu_hooks->hlt(c);
@@ -186,7 +186,7 @@ int exec_hlt(struct cpu *c, const struct insn *in)
 
 /* -- segment bases -- */
 
-int exec_swapgs(struct cpu *c, const struct insn *in)
+enum cpu_result exec_swapgs(struct cpu *c, const struct insn *in)
 {
 	u64 v = c->seg[S_GS].base;
 
@@ -199,7 +199,7 @@ int exec_swapgs(struct cpu *c, const struct insn *in)
 	return CPU_OK;
 }
 
-int exec_fsgsbase(struct cpu *c, const struct insn *in)
+enum cpu_result exec_fsgsbase(struct cpu *c, const struct insn *in)
 {
 	enum cpu_sreg s;
 	bool write;
@@ -224,17 +224,17 @@ int exec_fsgsbase(struct cpu *c, const struct insn *in)
 
 /* -- what belongs to vcpu/ -- */
 
-int exec_hypercall(struct cpu *c, const struct insn *in)
+enum cpu_result exec_hypercall(struct cpu *c, const struct insn *in)
 {
 	return cpu_hooks->hypercall(c, in);
 }
 
-int exec_svm(struct cpu *c, const struct insn *in)
+enum cpu_result exec_svm(struct cpu *c, const struct insn *in)
 {
 	return cpu_hooks->svm(c, in);
 }
 
-int exec_rsm(struct cpu *c, const struct insn *in)
+enum cpu_result exec_rsm(struct cpu *c, const struct insn *in)
 {
 	return cpu_hooks->rsm(c);
 }

@@ -6,24 +6,24 @@
 #include "cpu/exec_priv.h"
 #include "engine/engine.h"
 
-static int gp0(struct cpu *c)
+static enum cpu_result gp0(struct cpu *c)
 {
 	return cpu_raise_err(c, EXC_GP, 0);
 }
 
-static int store(struct cpu *c, const struct insn *in, const void *v, u32 n)
+static enum cpu_result store(struct cpu *c, const struct insn *in, const void *v, u32 n)
 {
-	int r = cpu_write(c, in->seg, insn_ea(c, in), v, n);
+	enum cpu_result r = cpu_write(c, in->seg, insn_ea(c, in), v, n);
 
-	return r == CPU_EXIT ? CPU_DONE_EXIT : r;
+	return r;
 }
 
 /* -- GDTR, IDTR -- */
 
-static int load_dtr(struct cpu *c, const struct insn *in, struct cpu_dtr *t)
+static enum cpu_result load_dtr(struct cpu *c, const struct insn *in, struct cpu_dtr *t)
 {
 	struct { u16 limit; u64 base; } __attribute__((packed)) v = { 0 };
-	int r;
+	enum cpu_result r;
 
 	r = cpu_read(c, in->seg, insn_ea(c, in), &v, in->mode == 8 ? 10 : 6);
 	if (r)
@@ -41,17 +41,17 @@ static int load_dtr(struct cpu *c, const struct insn *in, struct cpu_dtr *t)
 	return CPU_OK;
 }
 
-int exec_lgdt(struct cpu *c, const struct insn *in)
+enum cpu_result exec_lgdt(struct cpu *c, const struct insn *in)
 {
 	return load_dtr(c, in, &c->gdtr);
 }
 
-int exec_lidt(struct cpu *c, const struct insn *in)
+enum cpu_result exec_lidt(struct cpu *c, const struct insn *in)
 {
 	return load_dtr(c, in, &c->idtr);
 }
 
-static int store_dtr(struct cpu *c, const struct insn *in, const struct cpu_dtr *t)
+static enum cpu_result store_dtr(struct cpu *c, const struct insn *in, const struct cpu_dtr *t)
 {
 	struct { u16 limit; u64 base; } __attribute__((packed)) v = { t->limit, t->base };
 
@@ -59,12 +59,12 @@ static int store_dtr(struct cpu *c, const struct insn *in, const struct cpu_dtr 
 	return store(c, in, &v, in->mode == 8 ? 10 : 6);
 }
 
-int exec_sgdt(struct cpu *c, const struct insn *in)
+enum cpu_result exec_sgdt(struct cpu *c, const struct insn *in)
 {
 	return store_dtr(c, in, &c->gdtr);
 }
 
-int exec_sidt(struct cpu *c, const struct insn *in)
+enum cpu_result exec_sidt(struct cpu *c, const struct insn *in)
 {
 	return store_dtr(c, in, &c->idtr);
 }
@@ -72,7 +72,7 @@ int exec_sidt(struct cpu *c, const struct insn *in)
 /* -- LDTR, TR -- */
 
 /* The 16-bit operand all of the following take. */
-static int operand16(struct cpu *c, const struct insn *in, u16 *v)
+static enum cpu_result operand16(struct cpu *c, const struct insn *in, u16 *v)
 {
 	if (in->has_mem)
 		return cpu_read(c, in->seg, insn_ea(c, in), v, 2);
@@ -81,10 +81,11 @@ static int operand16(struct cpu *c, const struct insn *in, u16 *v)
 }
 
 /* A system segment: 16 bytes in long mode, its base canonical (APM2 4.8.3). */
-static int system_to_seg(struct cpu *c, struct desc *d, u16 sel, u8 vec, struct cpu_seg *out)
+static enum cpu_result system_to_seg(struct cpu *c, struct desc *d, u16 sel, u8 vec,
+				     struct cpu_seg *out)
 {
 	if (cpu_in_lm(c)) {
-		int r = desc_read_wide(c, d, vec, 0);
+		enum cpu_result r = desc_read_wide(c, d, vec, 0);
 
 		if (r)
 			return r;
@@ -96,10 +97,10 @@ static int system_to_seg(struct cpu *c, struct desc *d, u16 sel, u8 vec, struct 
 }
 
 /* Rules for LDTR (APM2 4.6.3); vec: #GP for LLDT, #TS in a task switch. */
-int ldtr_prepare(struct cpu *c, u16 sel, u8 vec, struct cpu_seg *out)
+enum cpu_result ldtr_prepare(struct cpu *c, u16 sel, u8 vec, struct cpu_seg *out)
 {
 	struct desc d;
-	int r;
+	enum cpu_result r;
 
 	if (sel_null(sel)) {
 		seg_set_null(out, sel, 0);
@@ -117,11 +118,11 @@ int ldtr_prepare(struct cpu *c, u16 sel, u8 vec, struct cpu_seg *out)
 	return system_to_seg(c, &d, sel, vec, out);
 }
 
-int exec_lldt(struct cpu *c, const struct insn *in)
+enum cpu_result exec_lldt(struct cpu *c, const struct insn *in)
 {
 	struct cpu_seg seg;
 	u16 sel;
-	int r;
+	enum cpu_result r;
 
 	r = operand16(c, in, &sel);
 	if (!r)
@@ -134,13 +135,13 @@ int exec_lldt(struct cpu *c, const struct insn *in)
 }
 
 /* LTR: an available TSS, which becomes busy (APM2 12.2.3). */
-int exec_ltr(struct cpu *c, const struct insn *in)
+enum cpu_result exec_ltr(struct cpu *c, const struct insn *in)
 {
 	struct cpu_seg seg;
 	struct desc d;
 	u16 sel;
 	u32 type;
-	int r;
+	enum cpu_result r;
 
 	engine_serialise(c, true);
 	r = operand16(c, in, &sel);
@@ -168,7 +169,7 @@ int exec_ltr(struct cpu *c, const struct insn *in)
 	return CPU_OK;
 }
 
-static int store_sel(struct cpu *c, const struct insn *in, u16 sel)
+static enum cpu_result store_sel(struct cpu *c, const struct insn *in, u16 sel)
 {
 	if (in->has_mem)
 		return store(c, in, &sel, 2);
@@ -176,12 +177,12 @@ static int store_sel(struct cpu *c, const struct insn *in, u16 sel)
 	return CPU_OK;
 }
 
-int exec_sldt(struct cpu *c, const struct insn *in)
+enum cpu_result exec_sldt(struct cpu *c, const struct insn *in)
 {
 	return store_sel(c, in, c->seg[S_LDTR].sel);
 }
 
-int exec_str(struct cpu *c, const struct insn *in)
+enum cpu_result exec_str(struct cpu *c, const struct insn *in)
 {
 	return store_sel(c, in, c->seg[S_TR].sel);
 }
@@ -202,11 +203,11 @@ enum {
  * Fetch the descriptor the operand names. *ok = false: not accessible, which these
  * instructions report by ZF = 0 instead of a fault.
  */
-static int probe(struct cpu *c, const struct insn *in, u32 legacy, u32 lng, struct desc *d,
-		 bool *ok)
+static enum cpu_result probe(struct cpu *c, const struct insn *in, u32 legacy, u32 lng,
+			     struct desc *d, bool *ok)
 {
 	u16 sel;
-	int r;
+	enum cpu_result r;
 
 	*ok = false;
 	r = operand16(c, in, &sel);
@@ -235,11 +236,11 @@ static void set_zf(struct cpu *c, bool zf)
 	c->rflags = (c->rflags & ~(u64)FL_ZF) | (zf ? FL_ZF : 0);
 }
 
-int exec_lar(struct cpu *c, const struct insn *in)
+enum cpu_result exec_lar(struct cpu *c, const struct insn *in)
 {
 	struct desc d;
 	bool ok;
-	int r = probe(c, in, LAR_LEGACY, LAR_LONG, &d, &ok);
+	enum cpu_result r = probe(c, in, LAR_LEGACY, LAR_LONG, &d, &ok);
 
 	if (r)
 		return r;
@@ -249,11 +250,11 @@ int exec_lar(struct cpu *c, const struct insn *in)
 	return CPU_OK;
 }
 
-int exec_lsl(struct cpu *c, const struct insn *in)
+enum cpu_result exec_lsl(struct cpu *c, const struct insn *in)
 {
 	struct desc d;
 	bool ok;
-	int r = probe(c, in, LSL_LEGACY, LSL_LONG, &d, &ok);
+	enum cpu_result r = probe(c, in, LSL_LEGACY, LSL_LONG, &d, &ok);
 
 	if (r)
 		return r;
@@ -263,11 +264,11 @@ int exec_lsl(struct cpu *c, const struct insn *in)
 	return CPU_OK;
 }
 
-int exec_verr(struct cpu *c, const struct insn *in)
+enum cpu_result exec_verr(struct cpu *c, const struct insn *in)
 {
 	struct desc d;
 	bool ok;
-	int r = probe(c, in, 0, 0, &d, &ok);
+	enum cpu_result r = probe(c, in, 0, 0, &d, &ok);
 
 	if (r)
 		return r;
@@ -276,11 +277,11 @@ int exec_verr(struct cpu *c, const struct insn *in)
 	return CPU_OK;
 }
 
-int exec_verw(struct cpu *c, const struct insn *in)
+enum cpu_result exec_verw(struct cpu *c, const struct insn *in)
 {
 	struct desc d;
 	bool ok;
-	int r = probe(c, in, 0, 0, &d, &ok);
+	enum cpu_result r = probe(c, in, 0, 0, &d, &ok);
 
 	if (r)
 		return r;

@@ -29,7 +29,7 @@ static u16 get16(const u8 *p) { u16 v; __builtin_memcpy(&v, p, 2); return v; }
 static u32 get32(const u8 *p) { u32 v; __builtin_memcpy(&v, p, 4); return v; }
 
 /* Save the outgoing task's dynamic fields. */
-static int save_old(struct cpu *c, u64 rip, u64 flags)
+static enum cpu_result save_old(struct cpu *c, u64 rip, u64 flags)
 {
 	const struct cpu_seg *tr = &c->seg[S_TR];
 	u8 b[TSS32_SIZE];
@@ -57,10 +57,10 @@ static int save_old(struct cpu *c, u64 rip, u64 flags)
 	return sys_write(c, (u32)(tr->base + first), b + first, end - first);
 }
 
-static int load_new(struct cpu *c, u64 base, bool is32, struct tss_state *t)
+static enum cpu_result load_new(struct cpu *c, u64 base, bool is32, struct tss_state *t)
 {
 	u8 b[TSS32_SIZE];
-	int r = sys_read(c, (u32)base, b, is32 ? TSS32_SIZE : TSS16_SIZE);
+	enum cpu_result r = sys_read(c, (u32)base, b, is32 ? TSS32_SIZE : TSS16_SIZE);
 
 	if (r)
 		return r;
@@ -88,10 +88,10 @@ static int load_new(struct cpu *c, u64 base, bool is32, struct tss_state *t)
 }
 
 /* CS of the incoming task: its RPL is the new CPL (APM2 12.3.2). */
-static int load_cs(struct cpu *c, u16 sel, struct cpu_seg *cs)
+static enum cpu_result load_cs(struct cpu *c, u16 sel, struct cpu_seg *cs)
 {
 	struct desc d;
-	int r;
+	enum cpu_result r;
 
 	if (sel_null(sel))
 		return cpu_raise_err(c, EXC_TS, 0);
@@ -111,11 +111,11 @@ static int load_cs(struct cpu *c, u16 sel, struct cpu_seg *cs)
 }
 
 /* Load LDTR and the segments. Faults here belong to the new task (APM2 12.3.1). */
-static int load_segments(struct cpu *c, const struct tss_state *t)
+static enum cpu_result load_segments(struct cpu *c, const struct tss_state *t)
 {
 	static const u8 order[] = { S_ES, S_DS, S_FS, S_GS };
 	struct cpu_seg seg;
-	int r;
+	enum cpu_result r;
 
 	r = ldtr_prepare(c, t->ldt, EXC_TS, &seg);
 	if (r)
@@ -145,29 +145,29 @@ static int load_segments(struct cpu *c, const struct tss_state *t)
 	return CPU_OK;
 }
 
-static int push_error(struct cpu *c, const struct task_switch *t, bool is32)
+static enum cpu_result push_error(struct cpu *c, const struct task_switch *t, bool is32)
 {
 	struct stk s;
-	int r;
+	enum cpu_result r;
 
 	stk_current(c, &s);
 	r = stk_push(c, &s, t->error, is32 ? 4 : 2);
 	if (r)
 		return r;
 	stk_commit_sp(c, &s);
-	return s.queued ? CPU_EXIT : CPU_OK;
+	return s.queued ? CPU_DONE : CPU_OK;
 }
 
 /* Everything of the new task except its segments, which may still fault. */
-static int enter(struct cpu *c, const struct task_switch *t, const struct tss_state *n,
-		 const struct cpu_seg *tr, bool is32)
+static enum cpu_result enter(struct cpu *c, const struct task_switch *t, const struct tss_state *n,
+			     const struct cpu_seg *tr, bool is32)
 {
 	u64 flags = n->eflags & (FL_POP32 | FL_IF | FL_IOPL | FL_RF | FL_VM | FL_VIF | FL_VIP);
 
 	c->seg[S_TR] = *tr;
 	c->cr0 |= CR0_TS;
 	if (is32 && (c->cr0 & CR0_PG)) {
-		int r = cpu_set_cr3(c, n->cr3);
+		enum cpu_result r = cpu_set_cr3(c, n->cr3);
 
 		if (r)
 			return r;
@@ -189,18 +189,18 @@ static int enter(struct cpu *c, const struct task_switch *t, const struct tss_st
 	return CPU_OK;
 }
 
-static int bad_tss(struct cpu *c, const struct task_switch *t, u8 vec)
+static enum cpu_result bad_tss(struct cpu *c, const struct task_switch *t, u8 vec)
 {
 	return cpu_raise_err(c, vec, sel_error(t->sel, t->ext));
 }
 
 /* The incoming TSS's descriptor: in the GDT, the right type, present, large enough
  * (APM2 12.2.2). */
-static int check_tss(struct cpu *c, const struct task_switch *t, struct desc *d)
+static enum cpu_result check_tss(struct cpu *c, const struct task_switch *t, struct desc *d)
 {
 	u8 vec = t->why == TASK_IRET ? EXC_TS : EXC_GP;
 	u32 type;
-	int r;
+	enum cpu_result r;
 
 	if (sel_null(t->sel) || (t->sel & 4))
 		return bad_tss(c, t, vec);
@@ -220,7 +220,7 @@ static int check_tss(struct cpu *c, const struct task_switch *t, struct desc *d)
 	return CPU_OK;
 }
 
-int cpu_task_switch(struct cpu *c, const struct task_switch *t)
+enum cpu_result cpu_task_switch(struct cpu *c, const struct task_switch *t)
 {
 	u16 old_sel = c->seg[S_TR].sel;
 	u64 flags = t->rflags;
@@ -228,7 +228,7 @@ int cpu_task_switch(struct cpu *c, const struct task_switch *t)
 	struct tss_state n;
 	struct cpu_seg tr;
 	bool is32;
-	int r;
+	enum cpu_result r;
 
 	r = check_tss(c, t, &nd);
 	if (r)

@@ -3,11 +3,11 @@
 #include "cpu/exec_priv.h"
 #include "mmu/mmu.h"
 
-static int no_msr_read(struct cpu *c, u32 msr, u64 *val)
+static enum cpu_result no_msr_read(struct cpu *c, u32 msr, u64 *val)
 {
 	return cpu_raise_err(c, EXC_GP, 0);
 }
-static int no_msr_write(struct cpu *c, u32 msr, u64 val)
+static enum cpu_result no_msr_write(struct cpu *c, u32 msr, u64 val)
 {
 	return cpu_raise_err(c, EXC_GP, 0);
 }
@@ -15,8 +15,8 @@ static void no_cpuid(struct cpu *c, u32 leaf, u32 subleaf, u32 out[4])
 {
 	out[0] = out[1] = out[2] = out[3] = 0;
 }
-static int no_pio_in(struct cpu *c, const struct insn *in, u16 port, u32 size, void *buf,
-		     u32 *count)
+static enum cpu_result no_pio_in(struct cpu *c, const struct insn *in, u16 port, u32 size,
+				 void *buf, u32 *count)
 {
 	u8 *p = buf;
 
@@ -25,17 +25,17 @@ static int no_pio_in(struct cpu *c, const struct insn *in, u16 port, u32 size, v
 		p[i] = 0xff;
 	return CPU_OK;
 }
-static int no_pio_out(struct cpu *c, const struct insn *in, u16 port, u32 size, const void *buf,
-		      u32 *count)
+static enum cpu_result no_pio_out(struct cpu *c, const struct insn *in, u16 port, u32 size,
+				  const void *buf, u32 *count)
 {
 	return CPU_OK;
 }
-static int no_hlt(struct cpu *c)
+static enum cpu_result no_hlt(struct cpu *c)
 {
 	c->halted = 1;
-	return CPU_EXIT;
+	return CPU_WORK;
 }
-static int no_insn(struct cpu *c, const struct insn *in)
+static enum cpu_result no_insn(struct cpu *c, const struct insn *in)
 {
 	return cpu_raise(c, EXC_UD);
 }
@@ -43,7 +43,7 @@ static u64 no_read_cr8(struct cpu *c)
 {
 	return 0;
 }
-static int no_write_cr8(struct cpu *c, u64 v)
+static enum cpu_result no_write_cr8(struct cpu *c, u64 v)
 {
 	return v > 15 ? cpu_raise_err(c, EXC_GP, 0) : CPU_OK;
 }
@@ -54,7 +54,7 @@ static void watch_guest(struct cpu *c)
 {
 	mmu_set_watch(c, c->dr, c->dr7);
 }
-static int no_rsm(struct cpu *c)
+static enum cpu_result no_rsm(struct cpu *c)
 {
 	return cpu_raise(c, EXC_UD);
 }

@@ -94,19 +94,19 @@ static u32 take_state(struct cpu *c)
 
 /* -- pieces of guest memory -- */
 
-static int put(struct xs *x, u32 off, const void *buf, u32 len)
+static enum cpu_result put(struct xs *x, u32 off, const void *buf, u32 len)
 {
 	x->stored = true;
 	return cpu_write(x->c, x->in->seg, x->ea + off, buf, len);
 }
 
-static int get(struct xs *x, u32 off, void *buf, u32 len)
+static enum cpu_result get(struct xs *x, u32 off, void *buf, u32 len)
 {
 	return cpu_read(x->c, x->in->seg, x->ea + off, buf, len);
 }
 
-/* A store goes on after CPU_EXIT (queued) and stops at a fault only. */
-static void keep(int *ret, int r)
+/* A store goes on after CPU_DONE (queued) and stops at a fault only. */
+static void keep(enum cpu_result *ret, enum cpu_result r)
 {
 	if (r == CPU_FAULT || *ret == CPU_OK)
 		*ret = r;
@@ -123,10 +123,10 @@ static void x87_head(const struct xs *x, u8 out[24])
 	}
 }
 
-static int put_x87(struct xs *x)
+static enum cpu_result put_x87(struct xs *x)
 {
 	u8 head[24];
-	int ret = CPU_OK;
+	enum cpu_result ret = CPU_OK;
 
 	x87_head(x, head);
 	keep(&ret, put(x, 0, head, 24));
@@ -134,7 +134,7 @@ static int put_x87(struct xs *x)
 	return ret;
 }
 
-static int put_mxcsr(struct xs *x)
+static enum cpu_result put_mxcsr(struct xs *x)
 {
 	u32 v[2] = { own32(x->c, OFF_MXCSR), mxcsr_mask() };
 
@@ -153,10 +153,10 @@ static void take_x87_head(struct xs *x, const u8 in[24])
 }
 
 /* FXSAVE and FXRSTOR have #AC too: for what is not even a multiple of four, as measured on AMD. */
-static int check_aligned(struct xs *x, u32 align, u32 len, bool write)
+static enum cpu_result check_aligned(struct xs *x, u32 align, u32 len, bool write)
 {
 	u64 lin;
-	int r = cpu_linear(x->c, x->in->seg, x->ea, len, write, &lin);
+	enum cpu_result r = cpu_linear(x->c, x->in->seg, x->ea, len, write, &lin);
 
 	if (!r && align == 16)
 		r = cpu_align(x->c, lin, 3);
@@ -175,10 +175,10 @@ static bool fast_fx(const struct cpu *c)
 	return (c->efer & EFER_FFXSR) && cpu_in_64(c) && c->cpl == 0;
 }
 
-static int fxsave(struct xs *x)
+static enum cpu_result fxsave(struct xs *x)
 {
 	struct cpu *c = x->c;
-	int ret = check_aligned(x, 16, FX_SIZE, true);
+	enum cpu_result ret = check_aligned(x, 16, FX_SIZE, true);
 
 	if (!ret)
 		ret = cpu_probe_w(c, x->in->seg, x->ea, FX_SIZE);
@@ -192,11 +192,11 @@ static int fxsave(struct xs *x)
 	return ret;
 }
 
-static int fxrstor(struct xs *x)
+static enum cpu_result fxrstor(struct xs *x)
 {
 	struct cpu *c = x->c;
 	u8 img[OFF_XMM + 256] __attribute__((aligned(8)));
-	int r = check_aligned(x, 16, FX_SIZE, false);
+	enum cpu_result r = check_aligned(x, 16, FX_SIZE, false);
 
 	if (!r)
 		r = get(x, 0, img, OFF_XMM + x->xmm_bytes);
@@ -229,13 +229,13 @@ static u32 area_size(u32 rfbm)
 }
 
 /* opt: components in their initial state are only marked. compact: XSAVEC. */
-static int xsave(struct xs *x, bool opt, bool compact)
+static enum cpu_result xsave(struct xs *x, bool opt, bool compact)
 {
 	struct cpu *c = x->c;
 	u32 rfbm = requested(c);
 	u32 write, in_use;
 	struct header h = { 0 };
-	int ret = check_aligned(x, 64, area_size(rfbm), true);
+	enum cpu_result ret = check_aligned(x, 64, area_size(rfbm), true);
 
 	if (!ret)
 		ret = cpu_probe_w(c, x->in->seg, x->ea, area_size(rfbm));
@@ -276,7 +276,7 @@ static bool header_valid(const struct cpu *c, const struct header *h)
 }
 
 /* system: XRSTORS, which knows the compacted form only. */
-static int xrstor(struct xs *x, bool system)
+static enum cpu_result xrstor(struct xs *x, bool system)
 {
 	struct cpu *c = x->c;
 	u8 img[OFF_XMM + 256] __attribute__((aligned(8)));
@@ -286,7 +286,7 @@ static int xrstor(struct xs *x, bool system)
 	u32 load, init;
 	bool compact, mxcsr;
 	u32 mxcsr_val;
-	int r = check_aligned(x, 64, OFF_AVX, false);
+	enum cpu_result r = check_aligned(x, 64, OFF_AVX, false);
 
 	if (!r)
 		r = get(x, OFF_HEADER, &h, sizeof(h));
@@ -339,7 +339,7 @@ static int xrstor(struct xs *x, bool system)
 
 /* -- XCR0 -- */
 
-static int xgetbv(struct cpu *c, const struct insn *in)
+static enum cpu_result xgetbv(struct cpu *c, const struct insn *in)
 {
 	u64 v;
 
@@ -361,9 +361,9 @@ static int xgetbv(struct cpu *c, const struct insn *in)
 	return CPU_OK;
 }
 
-static int xsetbv(struct cpu *c, const struct insn *in)
+static enum cpu_result xsetbv(struct cpu *c, const struct insn *in)
 {
-	int r;
+	enum cpu_result r;
 
 	if (c->cpl || (u32)c->gpr[R_RCX])
 		return cpu_raise_err(c, EXC_GP, 0);
@@ -375,11 +375,11 @@ static int xsetbv(struct cpu *c, const struct insn *in)
 	return r;
 }
 
-static int xsave_plain(struct xs *x) { return xsave(x, false, false); }
-static int xsave_opt(struct xs *x) { return xsave(x, true, false); }
-static int xsave_compact(struct xs *x) { return xsave(x, false, true); }
-static int xrstor_user(struct xs *x) { return xrstor(x, false); }
-static int xrstor_system(struct xs *x) { return xrstor(x, true); }
+static enum cpu_result xsave_plain(struct xs *x) { return xsave(x, false, false); }
+static enum cpu_result xsave_opt(struct xs *x) { return xsave(x, true, false); }
+static enum cpu_result xsave_compact(struct xs *x) { return xsave(x, false, true); }
+static enum cpu_result xrstor_user(struct xs *x) { return xrstor(x, false); }
+static enum cpu_result xrstor_system(struct xs *x) { return xrstor(x, true); }
 
 /* IA32_XSS is 0: no supervisor state there is. */
 #define FORMS(F) \
@@ -391,7 +391,7 @@ static int xrstor_system(struct xs *x) { return xrstor(x, true); }
 static const struct form {
 	u16 mnemonic;
 	bool fx, wide;
-	int (*run)(struct xs *x);
+	enum cpu_result (*run)(struct xs *x);
 } forms[] = {
 #define F(name, fx, fn) \
 	{ ZYDIS_MNEMONIC_##name, fx, false, fn }, { ZYDIS_MNEMONIC_##name##64, fx, true, fn },
@@ -399,12 +399,12 @@ static const struct form {
 #undef F
 };
 
-int cpu_exec_xsave(struct cpu *c, const struct insn *in)
+enum cpu_result cpu_exec_xsave(struct cpu *c, const struct insn *in)
 {
 	bool xcr = in->mnemonic == ZYDIS_MNEMONIC_XGETBV || in->mnemonic == ZYDIS_MNEMONIC_XSETBV;
 	struct xs x = { .c = c, .in = in, .xmm_bytes = cpu_in_64(c) ? 256 : 128 };
 	const struct form *f = forms;
-	int r;
+	enum cpu_result r;
 
 	while (f < forms + ARRAY_SIZE(forms) && f->mnemonic != in->mnemonic)
 		f++;
@@ -423,7 +423,7 @@ int cpu_exec_xsave(struct cpu *c, const struct insn *in)
 	x.ea = insn_ea(c, in);
 	r = f->run(&x);
 	/* A queued store is done as far as the guest can see. */
-	if (r == CPU_OK || (r == CPU_EXIT && x.stored))
+	if (r == CPU_OK || (r == CPU_DONE && x.stored))
 		insn_retire(c, in);
 	return r;
 }

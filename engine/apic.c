@@ -76,7 +76,7 @@ void apic_stubs(struct translator *t)
 
 static u64 refuse(struct cpu *c, u64 a, u64 b)
 {
-	return APIC_RESULT(APIC_SLOW, 0);
+	return cpu_short_cut(CPU_SLOW, 0);
 }
 
 void apic_refuse_all(struct engine *e)
@@ -101,15 +101,15 @@ void call_rx(struct translator *t, const u8 *rx)
 	__builtin_memcpy(s, &rel, 4);
 }
 
-/* By rcx: APIC_DONE falls through behind what is emitted here, APIC_SLOW leaves with `slow`,
- * APIC_POLL with `poll`. */
+/* By rcx: CPU_OK falls through behind what is emitted here, CPU_SLOW leaves with `slow`, CPU_POLL with
+ * `poll`. */
 static void emit_outcome(struct translator *t, const struct record *slow, const struct record *poll)
 {
 	u8 *done, *refused;
 
 	b2(t, 0xe3, 0);			/* jrcxz done */
 	done = t->p;
-	lea(t, false, H_RCX, H_RCX, -1, 1, -APIC_SLOW);
+	lea(t, false, H_RCX, H_RCX, -1, 1, -CPU_SLOW);
 	b2(t, 0xe3, 0);			/* jrcxz refused */
 	refused = t->p;
 	mov_ri(t, H_RCX, (u64)(uintptr_t)poll);

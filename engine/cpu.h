@@ -19,6 +19,7 @@
 #include <stdatomic.h>
 
 #include "base/exceptions.h"
+#include "base/result.h"
 #include "base/types.h"
 
 /* Register numbers are the encoding's own (APM3 1.4). */
@@ -131,14 +132,6 @@ struct cpu_fault {
 	u32 during;
 	u8 vector;
 	bool has_error;
-};
-
-/* What the callbacks in cpu_ops, and everything in cpu/, return. */
-enum cpu_result {
-	CPU_OK = 0,	/* done; continue at c->rip */
-	CPU_FAULT = 1,	/* c->fault holds an exception to deliver */
-	CPU_EXIT = 2,	/* leave translated code: the run loop has work (user
-			 * exit prepared, halt, shutdown, request) */
 };
 
 enum mem_access { MEM_R = 0, MEM_W = 1, MEM_X = 2 };
@@ -266,34 +259,36 @@ struct cpu_ops {
 	/* Resolve [gva, gva+1) for `acc` with privilege `idx` and install the
 	 * TLB entry when the page may be accessed directly.
 	 * CPU_OK: installed. CPU_FAULT: #PF (or #GP non-canonical) in c->fault.
-	 * CPU_EXIT: not directly accessible (MMIO, page with translated code,
+	 * CPU_SLOW: not directly accessible (MMIO, page with translated code,
 	 * read-only slot, watchpoint): use mem_read/mem_write. */
-	int (*tlb_fill)(struct cpu *c, u64 gva, enum mem_access acc, enum mmu_idx idx);
+	enum cpu_result (*tlb_fill)(struct cpu *c, u64 gva, enum mem_access acc, enum mmu_idx idx);
 	/* Resolve a code page for execution at the current CPL. */
-	int (*fetch)(struct cpu *c, u64 gva, struct fetch_page *out);
-	/* Access that may cross pages, hit MMIO or code. CPU_EXIT from
+	enum cpu_result (*fetch)(struct cpu *c, u64 gva, struct fetch_page *out);
+	/* Access that may cross pages, hit MMIO or code. CPU_USER from
 	 * mem_read: user space must provide data, the whole instruction is
-	 * executed again on re-entry. mem_write never asks for a repeat: CPU_EXIT
+	 * executed again on re-entry. mem_write never asks for a repeat: CPU_DONE
 	 * means the write is queued and the loop must be left after the
 	 * instruction retires. mem_probe_w checks write permission only. */
-	int (*mem_read)(struct cpu *c, u64 gva, void *buf, u32 len, enum mmu_idx idx);
-	int (*mem_write)(struct cpu *c, u64 gva, const void *buf, u32 len, enum mmu_idx idx);
-	int (*mem_probe_w)(struct cpu *c, u64 gva, u32 len, enum mmu_idx idx);
+	enum cpu_result (*mem_read)(struct cpu *c, u64 gva, void *buf, u32 len, enum mmu_idx idx);
+	enum cpu_result (*mem_write)(struct cpu *c, u64 gva, const void *buf, u32 len,
+				     enum mmu_idx idx);
+	enum cpu_result (*mem_probe_w)(struct cpu *c, u64 gva, u32 len, enum mmu_idx idx);
 	/* The same in steps, for an instruction that is carried out by itself. open finds the
 	 * operand and checks what has to be checked before the instruction runs (MEM_W: of an
 	 * operand that may be read as well); load and store are as above. used: it has been worked
 	 * on in place instead. */
-	int (*mem_open)(struct cpu *c, u64 gva, u32 len, enum mem_access acc, enum mmu_idx idx,
-			struct mem_ref *m);
-	int (*mem_load)(struct cpu *c, const struct mem_ref *m, void *buf);
-	int (*mem_store)(struct cpu *c, const struct mem_ref *m, const void *buf);
+	enum cpu_result (*mem_open)(struct cpu *c, u64 gva, u32 len, enum mem_access acc,
+				    enum mmu_idx idx, struct mem_ref *m);
+	enum cpu_result (*mem_load)(struct cpu *c, const struct mem_ref *m, void *buf);
+	enum cpu_result (*mem_store)(struct cpu *c, const struct mem_ref *m, const void *buf);
 	void (*mem_used)(struct cpu *c, const struct mem_ref *m, bool write);
 	/* begin: no other CPU of the VM accesses memory until the call with false. What has been
 	 * opened before must be opened again: requests of others may have been served meanwhile. */
 	void (*alone)(struct cpu *c, bool begin);
 	/* Segmentation: offset `ea` in segment `seg` -> linear address, with all
 	 * checks of the current mode for an access of len bytes. */
-	int (*linear)(struct cpu *c, enum cpu_sreg seg, u64 ea, u32 len, bool write, u64 *lin);
+	enum cpu_result (*linear)(struct cpu *c, enum cpu_sreg seg, u64 ea, u32 len, bool write,
+				  u64 *lin);
 	/* This CPU now holds translations of a page, which leaves the write TLBs: put is 0, and
 	 * the result names what has been taken. With that as `put`: it holds none any more. */
 	u32 (*code_page)(struct cpu *c, u64 gpa, u32 put);
@@ -303,21 +298,20 @@ struct cpu_ops {
 	u64 (*sti)(struct cpu *c, u64 unused, u64 unused2);
 	/* Execute one instruction that is left to C. c->rip is at it. On CPU_OK
 	 * c->rip has been moved on. */
-	int (*exec)(struct cpu *c, const struct insn *in);
+	enum cpu_result (*exec)(struct cpu *c, const struct insn *in);
 };
 
 /*
  * Optional short cuts to the local APIC. They are called out of translated code: gpr[], rip and
  * the arithmetic flags here are stale, the vector state is live, and neither the mode nor the
- * memory map may change. A refusal (APIC_SLOW) must have had no effect: the instruction is
- * then executed in full.
+ * memory map may change. A refusal (CPU_SLOW) must have had no effect: the instruction is
+ * then executed in full. CPU_OK: go on behind it. CPU_POLL: done, and c->poll wants to be seen before
+ * the next instruction.
  */
-enum {
-	APIC_DONE,	/* go on behind the instruction */
-	APIC_SLOW,	/* not here */
-	APIC_POLL,	/* done, and c->poll wants to be seen before the next instruction */
-};
-#define APIC_RESULT(how, value) ((u64)(how) << 32 | (u32)(value))
+static inline u64 cpu_short_cut(enum cpu_result how, u32 value)
+{
+	return (u64)how << 32 | value;
+}
 struct cpu_apic_ops {
 	/* MOV of 32 bits to or from the APIC's page at a linear address. */
 	u64 (*store)(struct cpu *c, u64 gva, u64 val);
@@ -429,7 +423,7 @@ struct cpu {
 	} io_tlb[IO_TLB_SIZE];
 	u32 phys_hint[2];	/* last slot hit: page tables, data */
 	/* The access that is asked about may not come about: no bit of any table is set for it,
-	 * and unmarked says that one would have been; tlb_fill then answers CPU_EXIT. Set around
+	 * and unmarked says that one would have been; tlb_fill then answers CPU_SLOW. Set around
 	 * the call. */
 	u8 tentative, unmarked;
 	/* Data watchpoints in force (DR7 layout; 0 = none), see mmu_set_watch(),
@@ -477,12 +471,12 @@ static inline void cpu_debugctl_db(struct cpu *c)
 }
 
 /* Raise an exception from C: `return cpu_raise_err(c, EXC_GP, 0);` */
-static inline int cpu_raise(struct cpu *c, u8 vector)
+static inline enum cpu_result cpu_raise(struct cpu *c, u8 vector)
 {
 	c->fault = (struct cpu_fault){ .vector = vector };
 	return CPU_FAULT;
 }
-static inline int cpu_raise_err(struct cpu *c, u8 vector, u32 error)
+static inline enum cpu_result cpu_raise_err(struct cpu *c, u8 vector, u32 error)
 {
 	c->fault = (struct cpu_fault){ .vector = vector, .has_error = true, .error = error };
 	return CPU_FAULT;
@@ -494,7 +488,7 @@ static inline bool cpu_align_checked(const struct cpu *c)
 	return c->cpl == 3 && (c->rflags & FL_AC) && (c->cr0 & CR0_AM);
 }
 /* CPU_OK or #AC(0) for a reference to `lin` of a type that `mask` + 1 aligns. */
-static inline int cpu_align(struct cpu *c, u64 lin, u32 mask)
+static inline enum cpu_result cpu_align(struct cpu *c, u64 lin, u32 mask)
 {
 	if (likely(!(lin & mask) || !cpu_align_checked(c)))
 		return CPU_OK;

@@ -33,19 +33,11 @@ int engine_init(void);
  * translated code raised it and it has been turned into a guest exception. */
 bool engine_signal(int sig, void *siginfo, void *ucontext);
 
-enum engine_exit {
-	ENGINE_POLL,	/* c->poll was set (the engine has cleared it) */
-	ENGINE_FAULT,	/* c->fault: deliver it */
-	ENGINE_EXIT,	/* a callback returned CPU_EXIT */
-	ENGINE_STEP,	/* single_step: one instruction has retired */
-	ENGINE_UNBACKED,/* fetch from a page that is not memory (c->rip) */
-	ENGINE_EFAULT,	/* the VMM's memory behind a slot cannot be accessed: -EFAULT */
-};
+/* Run from c->rip until something is not CPU_OK: what a callback has answered, or the engine itself
+ * (CPU_FAULT, CPU_AGAIN, CPU_POLL, CPU_STEP, CPU_UNBACKED, CPU_NOMEM, CPU_EFAULT). */
+enum cpu_result engine_run(struct cpu *c);
 
-/* Run from c->rip until one of the above. Never returns an error. */
-enum engine_exit engine_run(struct cpu *c);
-
-/* ENGINE_EFAULT: the host address that could not be accessed. */
+/* CPU_EFAULT: the host address that could not be accessed. */
 u64 engine_fault_address(const struct cpu *c);
 
 /* What the engine has done since the vCPU was made; its own thread reads it. */

@@ -446,8 +446,9 @@ static inline void moving_begin(struct engine *e, bool may)
 }
 static inline void moving_end(struct engine *e) { e->may_move = false; }
 
-/* itlb.c: resolve the page of `lin` for execution; CPU_OK with *cp, CPU_FAULT, CPU_EXIT (not memory) */
-int itlb_get(struct engine *e, u64 lin, struct cpage **cp);
+/* itlb.c: resolve the page of `lin` for execution; CPU_OK with *cp, CPU_FAULT,
+ * CPU_UNBACKED, or CPU_AGAIN when translations are in the way */
+enum cpu_result itlb_get(struct engine *e, u64 lin, struct cpage **cp);
 
 /* Compare the page's bytes before it is run again. */
 /* The page is not in any slot. */
@@ -489,7 +490,7 @@ static inline u32 codemem_off(const struct code_mem *m, const u8 *rx) { return (
 /* translate.c */
 int translator_init(struct engine *e);
 /* Build a unit at lin. NULL: code memory is full (caller flushes and retries) or
- * the first instruction could not be fetched: then *res is CPU_FAULT/CPU_EXIT. */
+ * the first instruction could not be fetched: then *res says why. */
 /* The groups of u are in two pages too often: translate it anew with smaller ones. */
 void translator_narrow(struct engine *e, struct unit *u);
 /* The arena has no room for another page. */
@@ -500,7 +501,7 @@ static inline bool arena_low(const struct engine *e)
 /* Time to flush, between two instructions. */
 bool translator_full(const struct engine *e);
 struct unit *translate(struct engine *e, struct cpage *cp, u64 rip, u64 cs_base, u32 mode,
-		       enum unit_way way, int *res);
+		       enum unit_way way, enum cpu_result *res);
 
 /* lower_branch.c: u is to be where its page is mapped now, delta further on. */
 void unit_entries_move(struct engine *e, struct unit *u, u64 delta);
@@ -528,12 +529,12 @@ void show_unit(struct translator *t, const struct unit *u);	/* it has just been 
 void mode_update(struct engine *e);
 
 /* slow.c: execute the one instruction at c->rip with full generality */
-int slow_exec(struct engine *e, const struct insn *in);
+enum cpu_result slow_exec(struct engine *e, const struct insn *in);
 /* Is it #MF before anything else, because of an exception of an x87 instruction before? */
 bool slow_mf_pending(struct cpu *c, const struct insn *in);
-int slow_gather(struct engine *e, const struct insn *in);
-int slow_maskmov(struct engine *e, const struct insn *in);
-int slow_vmaskmov(struct engine *e, const struct insn *in);
+enum cpu_result slow_gather(struct engine *e, const struct insn *in);
+enum cpu_result slow_maskmov(struct engine *e, const struct insn *in);
+enum cpu_result slow_vmaskmov(struct engine *e, const struct insn *in);
 static inline bool insn_is_vmaskmov(const struct insn *in)
 {
 	return in->mnemonic == ZYDIS_MNEMONIC_VMASKMOVPS ||
@@ -544,8 +545,8 @@ static inline bool insn_is_vmaskmov(const struct insn *in)
 
 /* run.c */
 struct record *engine_enter(struct engine *e, u8 *code);
-int engine_find_unit(struct engine *e, u32 mode, enum unit_way way, struct unit **out);
-int engine_fpu_fault(struct engine *e, const struct insn *in);
+enum cpu_result engine_find_unit(struct engine *e, u32 mode, enum unit_way way, struct unit **out);
+enum cpu_result engine_fpu_fault(struct engine *e, const struct insn *in);
 /* The instruction a record is about. NULL: it cannot be told any more, find the unit anew. */
 const struct insn *record_insn(struct engine *e, struct record *r);
 #define ENGINE_HOST_FAULT 0xff	/* pseudo vector: the VMM's memory is gone */

@@ -36,7 +36,7 @@ static void drop(struct engine *e, u32 class, u32 i)
 	e->itlb[class][i].tag = 0;
 }
 
-static int get(struct engine *e, u64 lin, struct cpage **cp)
+static enum cpu_result get(struct engine *e, u64 lin, struct cpage **cp)
 {
 	struct cpu *c = e->c;
 	u32 k = itlb_class(cpu_mmu_idx(c));
@@ -53,16 +53,16 @@ static int get(struct engine *e, u64 lin, struct cpage **cp)
 	}
 
 	struct fetch_page fp = { 0 };
-	int r = c->ops->fetch(c, lin, &fp);
+	enum cpu_result r = c->ops->fetch(c, lin, &fp);
 
 	if (r != CPU_OK)
 		return r;
 	if (!fp.host)
-		return CPU_EXIT;
+		return CPU_UNBACKED;
 	drop(e, k, i);
 	*cp = cache_cpage(e, lin, &fp);
 	if (!*cp)
-		return CPU_EXIT;
+		return CPU_AGAIN;
 	/* Always: a device may have written the page since, with nothing on this CPU to tell of it.
 	 * The guest maps a page before it runs what was read into it. */
 	cache_compare(e, (*cp)->pp);
@@ -77,9 +77,9 @@ static int get(struct engine *e, u64 lin, struct cpage **cp)
 	return CPU_OK;
 }
 
-int itlb_get(struct engine *e, u64 lin, struct cpage **cp)
+enum cpu_result itlb_get(struct engine *e, u64 lin, struct cpage **cp)
 {
-	int r = get(e, lin, cp);
+	enum cpu_result r = get(e, lin, cp);
 
 	if (r == CPU_OK)
 		(*cp)->held = e->move_gen;

@@ -133,13 +133,28 @@ struct record *engine_enter(struct engine *e, u8 *code)
 	return r;
 }
 
-/* The unit for c->rip in `mode`. Enum cpu_result. */
-static int find_unit(struct engine *e, u32 mode, enum unit_way way, struct unit **out)
+/* *u ends in another page: is it still that one? */
+static enum cpu_result second_page(struct engine *e, struct unit **u)
+{
+	struct cpage *cp2;
+	enum cpu_result r = itlb_get(e, ((*u)->lin & PAGE_MASK) + PAGE_SIZE, &cp2);
+
+	if (r != CPU_OK)
+		return r;
+	if (!(*u)->dead && cp2 != (*u)->cp2)
+		cache_kill_unit(e, *u);
+	if ((*u)->dead || cp2 != (*u)->cp2)
+		*u = NULL;
+	return CPU_OK;
+}
+
+/* The unit for c->rip in `mode`. */
+static enum cpu_result find_unit(struct engine *e, u32 mode, enum unit_way way, struct unit **out)
 {
 	struct cpu *c = e->c;
 	u64 rip = c->rip, lin = rip;
 	struct cpage *cp;
-	int r;
+	enum cpu_result r;
 
 	if ((mode & MODE_SIZE) != MODE_SIZE64) {
 		rip = c->rip = (u32)rip;
@@ -148,32 +163,18 @@ static int find_unit(struct engine *e, u32 mode, enum unit_way way, struct unit 
 		lin = (u32)(rip + e->cs_base);
 	}
 	for (int try = 0; try < 3; try++) {
+		struct unit *u = NULL;
+
 		r = itlb_get(e, lin, &cp);
-		if (r == CPU_EXIT && (e->next_token > TOKEN_MAX || arena_low(e)) &&
-		    !(mode & MODE_BOUNCE)) {
-			cache_flush(e);
-			continue;
-		}
-		if (r)
-			return r;
-		struct unit *u = cache_lookup(e, cp, lin, e->cs_base, mode);
-
-		if (u && u->cp2) {
-			struct cpage *cp2;
-
-			r = itlb_get(e, (lin & PAGE_MASK) + PAGE_SIZE, &cp2);
-			if (r)
-				return r;
-			if (u->dead)
-				u = NULL;
-			if (u && cp2 != u->cp2) {
-				cache_kill_unit(e, u);
-				u = NULL;
-			}
-		}
-		if (!u)
+		if (r == CPU_OK)
+			u = cache_lookup(e, cp, lin, e->cs_base, mode);
+		if (u && u->cp2)
+			r = second_page(e, &u);
+		if (r == CPU_OK && !u)
 			u = translate(e, cp, rip, e->cs_base, mode, way, &r);
-		if (u) {
+		if (r != CPU_OK && r != CPU_AGAIN)
+			return r;
+		if (r == CPU_OK && u) {
 			if (way == WAY_CROSS)
 				unit_want_cross(e, u);
 			else if (way == WAY_IND)
@@ -181,21 +182,19 @@ static int find_unit(struct engine *e, u32 mode, enum unit_way way, struct unit 
 			*out = u;
 			return CPU_OK;
 		}
-		if (r)
-			return r;
 		/* Whoever runs one instruction for C still needs what would be thrown away. */
 		if (mode & MODE_BOUNCE) {
 			e->flush_pending = true;
-			return CPU_EXIT;
+			return CPU_AGAIN;
 		}
 		cache_flush(e);
 	}
-	return CPU_EXIT;
+	return CPU_NOMEM;
 }
 
-int engine_find_unit(struct engine *e, u32 mode, enum unit_way way, struct unit **out)
+enum cpu_result engine_find_unit(struct engine *e, u32 mode, enum unit_way way, struct unit **out)
 {
-	int r;
+	enum cpu_result r;
 
 	/* Whoever runs one instruction for C still looks at its record. */
 	moving_begin(e, !(mode & MODE_BOUNCE));
@@ -206,7 +205,7 @@ int engine_find_unit(struct engine *e, u32 mode, enum unit_way way, struct unit 
 
 /* Which exception an FPU, SSE or AVX instruction raises when its state is off
  * (APM2 tables 8-8, 11-1). */
-int engine_fpu_fault(struct engine *e, const struct insn *in)
+enum cpu_result engine_fpu_fault(struct engine *e, const struct insn *in)
 {
 	struct cpu *c = e->c;
 
@@ -223,8 +222,6 @@ int engine_fpu_fault(struct engine *e, const struct insn *in)
 		return cpu_raise(c, c->cr0 & CR0_EM ? EXC_UD : EXC_NM);
 	}
 }
-
-enum { TLB_RESUME, TLB_NOGROUP, TLB_DONE, TLB_FAULT, TLB_EXIT };
 
 /* The check and the fill must agree on what a hit is. Should they ever not, an access that
  * was filled for this often is done by C. */
@@ -269,12 +266,8 @@ const struct insn *record_insn(struct engine *e, struct record *r)
 /* A group that has lain in two pages so often does so always: part of a structure does. */
 #define CROSSED_MAX 8
 
-static int slow_result(int res)
-{
-	return res == CPU_OK ? TLB_DONE : res == CPU_FAULT ? TLB_FAULT : TLB_EXIT;
-}
-
-static int handle_tlb(struct engine *e, struct rec_tlb *t)
+/* CPU_RESUME: the access will succeed now. CPU_AGAIN: from c->rip on, every access on its own. */
+static enum cpu_result handle_tlb(struct engine *e, struct rec_tlb *t)
 {
 	struct cpu *c = e->c;
 	struct record *const r = &t->r;
@@ -282,7 +275,7 @@ static int handle_tlb(struct engine *e, struct rec_tlb *t)
 	const struct insn *in = NULL;
 	u64 a = (u64)t->disp;
 	bool slow = false;
-	int res;
+	enum cpu_result res;
 
 	if (t->base == INSN_RIP)
 		a += record_rip(r);
@@ -320,8 +313,8 @@ static int handle_tlb(struct engine *e, struct rec_tlb *t)
 		res = c->ops->tlb_fill(c, a, acc, mode_idx(r->unit->mode));
 		c->tentative = 0;
 		if (res == CPU_OK && !fill_futile(e, r, a))
-			return TLB_RESUME;
-		if (res == CPU_EXIT && t->patch && c->apic_page != ~0ull &&
+			return CPU_RESUME;
+		if (res == CPU_SLOW && t->patch && c->apic_page != ~0ull &&
 		    apic_page_hit(c, a, acc, mode_idx(r->unit->mode)))
 			apic_patch(e, t, a);
 		if (res == CPU_FAULT && !r->grouped) {
@@ -332,31 +325,31 @@ static int handle_tlb(struct engine *e, struct rec_tlb *t)
 					goto again;
 				/* Elements that the mask leaves out cannot fault. */
 				if (insn_is_vmaskmov(in))
-					return slow_result(slow_exec(e, in));
+					return slow_exec(e, in);
 				/* Alignment is checked before translation (APM2 8.5). */
 				if (insn_needs_alignment(in) && (a & (in->memsize - 1u))) {
 					cpu_raise_err(c, EXC_GP, 0);
-					return TLB_FAULT;
+					return CPU_FAULT;
 				}
 			}
 			if (c->fault.vector == EXC_GP && t->seg == S_SS)
 				c->fault.vector = EXC_SS;
-			return TLB_FAULT;
+			return CPU_FAULT;
 		}
 	}
 	c->rip = record_rip(r);
 	if (r->grouped) {
 		if (!slow && (a & ~PAGE_MASK) + r->len > PAGE_SIZE && ++t->crossed == CROSSED_MAX)
 			translator_narrow(e, r->unit);
-		return TLB_NOGROUP;
+		return CPU_AGAIN;
 	}
 	in = record_insn(e, r);
 	if (in)
-		return slow_result(slow_exec(e, in));
+		return slow_exec(e, in);
 again:
 	c->rip = record_rip(r);
 	cache_kill_unit(e, r->unit);
-	return TLB_NOGROUP;
+	return CPU_AGAIN;
 }
 
 /* The unit of one instruction is left through r: if it retires now, is it a control transfer?
@@ -406,7 +399,7 @@ static void clear_rf(struct cpu *c)
  * The instruction whose slow path left the engine last is to run again, alone:
  * go straight to it, if its unit survived whatever happened in between.
  */
-static bool replay(struct engine *e, enum engine_exit *x)
+static bool replay(struct engine *e, enum cpu_result *x)
 {
 	struct cpu *c = e->c;
 	struct record *r = e->replay;
@@ -414,7 +407,7 @@ static bool replay(struct engine *e, enum engine_exit *x)
 	struct cpage *cp;
 	bool transfer;
 	u64 from;
-	int res;
+	enum cpu_result res;
 
 	e->replay = NULL;
 	if (e->replay_gen != e->counts.flushes || record_rip(r) != c->rip || r->unit->cp2 ||
@@ -433,7 +426,7 @@ static bool replay(struct engine *e, enum engine_exit *x)
 		note_transfer(c, transfer, from, c->in_l2);
 	if (res == CPU_OK || c->rip != from)
 		clear_rf(c);
-	*x = res == CPU_OK ? ENGINE_STEP : res == CPU_FAULT ? ENGINE_FAULT : ENGINE_EXIT;
+	*x = res == CPU_OK ? CPU_STEP : res;
 	return true;
 }
 
@@ -501,7 +494,7 @@ static bool off_limits(const struct engine *e)
 	return (e->mode & MODE_SIZE) == MODE_SIZE64 && unlikely(!engine_canonical(e->c, e->c->rip));
 }
 
-static enum engine_exit run(struct engine *e)
+static enum cpu_result run(struct engine *e)
 {
 	struct cpu *c = e->c;
 	bool nogroup = false, find = false, fpu_live;
@@ -510,7 +503,7 @@ static enum engine_exit run(struct engine *e)
 	struct unit *u = NULL;
 	struct record *r;
 	u8 *at;
-	int res;
+	enum cpu_result res;
 
 	for (;;) {
 		if (c->mode_stale)
@@ -530,10 +523,10 @@ static enum engine_exit run(struct engine *e)
 		if (!shadow && atomic_load_explicit(&c->poll, memory_order_acquire)) {
 			atomic_store_explicit(&c->poll, 0, memory_order_relaxed);
 			atomic_thread_fence(memory_order_seq_cst);
-			return ENGINE_POLL;
+			return CPU_POLL;
 		}
 		if (e->replay && step && !shadow) {
-			enum engine_exit x;
+			enum cpu_result x;
 
 			if (replay(e, &x))
 				return x;
@@ -556,7 +549,7 @@ static enum engine_exit run(struct engine *e)
 		find = false;
 		res = engine_find_unit(e, mode, WAY_IND, &u);
 		if (unlikely(res))
-			return res == CPU_FAULT ? ENGINE_FAULT : ENGINE_UNBACKED;
+			return res;
 		if (shadow) {
 			c->shadow_sti = c->shadow_ss = 0;
 			c->shadow_left = 1;
@@ -576,14 +569,14 @@ resume:
 
 			c->rip = record_rip(r);
 			if (off_limits(e) && branch_back(e, r->unit, true))
-				return ENGINE_FAULT;
+				return CPU_FAULT;
 			if (step)
 				break;
 			if (atomic_load_explicit(&c->poll, memory_order_relaxed) || c->mode_stale)
 				continue;
 			res = engine_find_unit(e, e->mode, r->cross ? WAY_CROSS : WAY_BODY, &u);
 			if (unlikely(res))
-				return res == CPU_FAULT ? ENGINE_FAULT : ENGINE_UNBACKED;
+				return res;
 			/* Where either of them has gone, the next one links it. */
 			if (gen == e->counts.flushes && moves == e->counts.moved && !r->unit->dead && !r->linked)
 				link_patch(e, link_of(r), u);
@@ -593,7 +586,7 @@ resume:
 		case REC_INDIRECT:
 			/* Which branch it was is known of units of one instruction only. */
 			if (unlikely(step) && off_limits(e) && branch_back(e, u, false))
-				return ENGINE_FAULT;
+				return CPU_FAULT;
 			find = true;
 			break;
 		case REC_ENTRY:
@@ -610,8 +603,9 @@ resume:
 			c->rip = record_rip(r);
 			break;
 		case REC_TLB:
-			switch (handle_tlb(e, tlb_of(r))) {
-			case TLB_RESUME:
+			res = handle_tlb(e, tlb_of(r));
+			switch (res) {
+			case CPU_RESUME:
 				/* All registers are as before the instruction that r is about. */
 				if (!(c->shadow_sti | c->shadow_ss) && !shadow &&
 				    atomic_load_explicit(&c->poll, memory_order_relaxed)) {
@@ -624,25 +618,25 @@ resume:
 					e->save_flags = flags_image(c->rflags);
 				at = codemem_at(&e->mem, r->resume);
 				goto resume;
-			case TLB_NOGROUP:
+			case CPU_AGAIN:
 				nogroup = true;
 				if (shadow)
 					c->shadow_sti = 1;
 				continue;
-			case TLB_FAULT:
+			case CPU_FAULT:
 				if (unlikely(r->special)) {
 					const struct insn *in = record_insn(e, r);
 
 					if (in && slow_mf_pending(c, in))
 						cpu_raise(c, EXC_MF);
 				}
-				return ENGINE_FAULT;
-			case TLB_DONE:
+				return CPU_FAULT;
+			case CPU_OK:
 				transfer = unlikely(step) && is_transfer(e, r);
 				/* It may have stood behind an STI of its unit. */
 				c->shadow_sti = 0;
 				break;
-			case TLB_EXIT:
+			default:
 				/* Likely a device read: the same instruction comes again. */
 				e->replay = r;
 				e->replay_gen = e->counts.flushes;
@@ -651,14 +645,14 @@ resume:
 					if (rf)
 						clear_rf(c);
 				}
-				return ENGINE_EXIT;
+				return res;
 			}
 			break;
 		case REC_EXEC:
 			c->rip = record_rip(r);
 			res = c->ops->exec(c, r->insn);
 			if (res != CPU_OK)
-				return res == CPU_FAULT ? ENGINE_FAULT : ENGINE_EXIT;
+				return res;
 			break;
 		case REC_SLOW:
 			c->rip = record_rip(r);
@@ -666,7 +660,7 @@ resume:
 			if (rf && c->rip != record_rip(r))
 				clear_rf(c);
 			if (res != CPU_OK)
-				return res == CPU_FAULT ? ENGINE_FAULT : ENGINE_EXIT;
+				return res;
 			break;
 		case REC_FPU:
 			engine_fpu_load(c);
@@ -675,26 +669,26 @@ resume:
 		case REC_UD:
 			c->rip = record_rip(r);
 			cpu_raise(c, EXC_UD);
-			return ENGINE_FAULT;
+			return CPU_FAULT;
 		case REC_TOO_LONG:
 			c->rip = record_rip(r);
 			cpu_raise_err(c, EXC_GP, 0);
-			return ENGINE_FAULT;
+			return CPU_FAULT;
 		case REC_NM:
 			c->rip = record_rip(r);
 			engine_fpu_fault(e, r->insn);
-			return ENGINE_FAULT;
+			return CPU_FAULT;
 		case REC_FAULT:
-			return ENGINE_FAULT;
+			return CPU_FAULT;
 		default:
-			return ENGINE_UNBACKED;
+			return CPU_UNBACKED;
 		}
 		if (step && r->kind != REC_ENTRY && r->kind != REC_POLL) {
 			if (rf && r->kind != REC_EXEC)
 				clear_rf(c);
 			note_transfer(c, transfer, from, l2);
 			if (c->single_step || owed)
-				return c->single_step ? ENGINE_STEP : ENGINE_POLL;
+				return c->single_step ? CPU_STEP : CPU_POLL;
 			/* A shadow is over that began in here: whoever waits for its end
 			 * has set c->poll. */
 			c->shadow_left = 0;
@@ -702,17 +696,17 @@ resume:
 	}
 }
 
-enum engine_exit engine_run(struct cpu *c)
+enum cpu_result engine_run(struct cpu *c)
 {
 	struct engine *e = c->engine;
 
 	engine_current = e;
 	c->shadow_left = 0;
-	enum engine_exit x = run(e);
+	enum cpu_result x = run(e);
 
 	engine_current = NULL;
-	if (x == ENGINE_FAULT && unlikely(c->fault.vector == ENGINE_HOST_FAULT))
-		x = ENGINE_EFAULT;
+	if (x == CPU_FAULT && unlikely(c->fault.vector == ENGINE_HOST_FAULT))
+		x = CPU_EFAULT;
 	return x;
 }
 

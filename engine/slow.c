@@ -10,33 +10,34 @@
 #include "base/mem.h"
 #include "engine/engine_priv.h"
 
-static int lin_of(struct cpu *c, u8 seg, u64 ea, u32 len, bool write, u64 *lin)
+static enum cpu_result lin_of(struct cpu *c, u8 seg, u64 ea, u32 len, bool write, u64 *lin)
 {
 	return c->ops->linear(c, seg, ea, len, write, lin);
 }
 
-static int seg_read(struct cpu *c, u8 seg, u64 ea, void *buf, u32 len)
+static enum cpu_result seg_read(struct cpu *c, u8 seg, u64 ea, void *buf, u32 len)
 {
 	u64 lin;
-	int r = lin_of(c, seg, ea, len, false, &lin);
+	enum cpu_result r = lin_of(c, seg, ea, len, false, &lin);
 
 	if (!r)
 		r = cpu_align(c, lin, len - 1);
 	return r ? r : c->ops->mem_read(c, lin, buf, len, cpu_mmu_idx(c));
 }
 
-/* A write that only queued (CPU_EXIT) still counts as done: *exit remembers it. */
-static int seg_write(struct cpu *c, u8 seg, u64 ea, const void *buf, u32 len, bool *exit)
+/* A write that only queued (CPU_DONE) still counts as done: *exit remembers it. */
+static enum cpu_result seg_write(struct cpu *c, u8 seg, u64 ea, const void *buf, u32 len,
+				 bool *exit)
 {
 	u64 lin;
-	int r = lin_of(c, seg, ea, len, true, &lin);
+	enum cpu_result r = lin_of(c, seg, ea, len, true, &lin);
 
 	if (!r)
 		r = cpu_align(c, lin, len - 1);
 	if (r)
 		return r;
 	r = c->ops->mem_write(c, lin, buf, len, cpu_mmu_idx(c));
-	if (r == CPU_EXIT) {
+	if (r == CPU_DONE) {
 		*exit = true;
 		return CPU_OK;
 	}
@@ -60,10 +61,10 @@ static void sp_set(struct cpu *c, u64 v)
 		c->gpr[R_RSP] = v & m;
 }
 
-static int push(struct cpu *c, u64 v, u32 n, bool *exit)
+static enum cpu_result push(struct cpu *c, u64 v, u32 n, bool *exit)
 {
 	u64 sp = (c->gpr[R_RSP] - n) & sp_mask(c);
-	int r = seg_write(c, S_SS, sp, &v, n, exit);
+	enum cpu_result r = seg_write(c, S_SS, sp, &v, n, exit);
 
 	if (r == CPU_OK)
 		sp_set(c, sp);
@@ -77,12 +78,12 @@ static u64 trunc_rip(const struct cpu *c, u64 v, u32 opsize)
 	return cpu_in_64(c) ? v : (u32)v;
 }
 
-static int near_branch(struct engine *e, const struct insn *in, bool *exit)
+static enum cpu_result near_branch(struct engine *e, const struct insn *in, bool *exit)
 {
 	struct cpu *c = e->c;
 	u64 next = c->rip + in->len, target = 0;
 	bool call = in->mnemonic == ZYDIS_MNEMONIC_CALL;
-	int r;
+	enum cpu_result r;
 
 	if (!in->has_mem && in->opcode == 0xe8) {
 		target = next + in->imm;
@@ -105,12 +106,12 @@ static int near_branch(struct engine *e, const struct insn *in, bool *exit)
 	return CPU_OK;
 }
 
-static int stack_insn(struct engine *e, const struct insn *in, bool *exit)
+static enum cpu_result stack_insn(struct engine *e, const struct insn *in, bool *exit)
 {
 	struct cpu *c = e->c;
 	u64 m = sp_mask(c), v = 0, ea;
 	u32 n = in->opsize;
-	int r;
+	enum cpu_result r;
 
 	switch (in->mnemonic) {
 	case ZYDIS_MNEMONIC_PUSH:
@@ -169,11 +170,11 @@ static int stack_insn(struct engine *e, const struct insn *in, bool *exit)
 }
 
 /* Run the one-instruction unit for the instruction at c->rip on *ptr. */
-static int run_alone(struct engine *e, u8 *ptr)
+static enum cpu_result run_alone(struct engine *e, u8 *ptr)
 {
 	struct cpu *c = e->c;
 	struct unit *u;
-	int r = engine_find_unit(e, e->mode | MODE_BOUNCE, WAY_BODY, &u);
+	enum cpu_result r = engine_find_unit(e, e->mode | MODE_BOUNCE, WAY_BODY, &u);
 
 	if (r)
 		return r;
@@ -245,10 +246,11 @@ static bool is_locked(const struct insn *in)
 }
 
 /* On a copy. */
-static int on_bounce(struct engine *e, const struct insn *in, const struct mem_ref *m, bool *exit)
+static enum cpu_result on_bounce(struct engine *e, const struct insn *in, const struct mem_ref *m,
+				 bool *exit)
 {
 	struct cpu *c = e->c;
-	int r;
+	enum cpu_result r;
 
 	if (in->mem_r) {
 		r = c->ops->mem_load(c, m, e->bounce);
@@ -262,7 +264,7 @@ static int on_bounce(struct engine *e, const struct insn *in, const struct mem_r
 	if (r || !in->mem_w || (insn_may_skip_store(in) && !x87_stored(c)))
 		return r;
 	r = c->ops->mem_store(c, m, e->bounce);
-	if (r == CPU_EXIT) {
+	if (r == CPU_DONE) {
 		*exit = true;
 		r = CPU_OK;
 	}
@@ -274,14 +276,14 @@ static int on_bounce(struct engine *e, const struct insn *in, const struct mem_r
  * host's CPU makes a LOCK what it should be. One over two places has to itself what it cannot
  * lock.
  */
-static int operand_access(struct engine *e, const struct insn *in, u64 lin, bool *exit)
+static enum cpu_result operand_access(struct engine *e, const struct insn *in, u64 lin, bool *exit)
 {
 	enum mem_access acc = in->mem_w ? MEM_W : MEM_R;
 	struct cpu *c = e->c;
 	struct mem_ref m;
 	bool alone;
 	u8 *host;
-	int r;
+	enum cpu_result r;
 
 	r = c->ops->mem_open(c, lin, in->memsize, acc, cpu_mmu_idx(c), &m);
 	if (r)
@@ -307,12 +309,12 @@ static int operand_access(struct engine *e, const struct insn *in, u64 lin, bool
 	return r;
 }
 
-static int bounce_access(struct engine *e, const struct insn *in, bool *exit)
+static enum cpu_result bounce_access(struct engine *e, const struct insn *in, bool *exit)
 {
 	struct cpu *c = e->c;
 	u64 ea = insn_ea(c, in), lin;
 	u32 n = in->memsize;
-	int r;
+	enum cpu_result r;
 
 	/* Misalignment is found before a stack address that is not canonical or beyond the limit. */
 	if (in->seg == S_SS && insn_needs_alignment(in) &&
@@ -330,14 +332,14 @@ static int bounce_access(struct engine *e, const struct insn *in, bool *exit)
 
 /* Only checked, also where there is no memory. Code that may not be read may be flushed (SDM2
  * CLFLUSH). */
-static int flush_line(struct engine *e, const struct insn *in)
+static enum cpu_result flush_line(struct engine *e, const struct insn *in)
 {
 	struct cpu *c = e->c;
 	struct cpu_seg *seg = &c->seg[in->seg];
 	u16 attr = seg->attr;
 	struct mem_ref m;
 	u64 lin;
-	int r;
+	enum cpu_result r;
 
 	if (attr & SEG_CODE)
 		seg->attr |= SEG_RW;
@@ -350,9 +352,9 @@ static int flush_line(struct engine *e, const struct insn *in)
 	return r;
 }
 
-static int bounce(struct engine *e, const struct insn *in, bool *exit)
+static enum cpu_result bounce(struct engine *e, const struct insn *in, bool *exit)
 {
-	int r;
+	enum cpu_result r;
 
 	e->c->accessing = in;
 	r = bounce_access(e, in, exit);
@@ -360,10 +362,10 @@ static int bounce(struct engine *e, const struct insn *in, bool *exit)
 	return r;
 }
 
-int slow_exec(struct engine *e, const struct insn *in)
+enum cpu_result slow_exec(struct engine *e, const struct insn *in)
 {
 	bool exit = false;
-	int r;
+	enum cpu_result r;
 
 	/* Before anything is read, too: it may be a device. */
 	if (slow_mf_pending(e->c, in))
@@ -396,5 +398,5 @@ int slow_exec(struct engine *e, const struct insn *in)
 		r = insn_is_flush(in) ? flush_line(e, in) : bounce(e, in, &exit);
 		break;
 	}
-	return r == CPU_OK && exit ? CPU_EXIT : r;
+	return r == CPU_OK && exit ? CPU_DONE : r;
 }

@@ -35,7 +35,7 @@ static void ymm_put(struct cpu *c, u32 r, const u8 v[32])
 
 /* VSIB gathers (APM4): elements whose mask sign bit is set, in order; the mask
  * element is cleared as each one completes, so a fault restarts where it was. */
-int slow_gather(struct engine *e, const struct insn *in)
+enum cpu_result slow_gather(struct engine *e, const struct insn *in)
 {
 	struct cpu *c = e->c;
 	bool idx64 = in->mnemonic == ZYDIS_MNEMONIC_VGATHERQPD ||
@@ -47,7 +47,7 @@ int slow_gather(struct engine *e, const struct insn *in)
 	u32 n = vl / (esz > isz ? esz : isz);
 	u8 dst[32], idx[32], mask[32];
 	struct insn b = *in;
-	int r = CPU_OK;
+	enum cpu_result r = CPU_OK;
 
 	engine_fpu_save(c);
 	if (in->reg == in->index || in->reg == in->vvvv || in->index == in->vvvv)
@@ -119,7 +119,7 @@ static void enter_mmx(struct cpu *c)
 }
 
 /* MASKMOVQ/MASKMOVDQU: bytes selected by the mask to seg:[rDI]. */
-int slow_maskmov(struct engine *e, const struct insn *in)
+enum cpu_result slow_maskmov(struct engine *e, const struct insn *in)
 {
 	struct cpu *c = e->c;
 	u8 src[32], mask[32];
@@ -144,7 +144,7 @@ int slow_maskmov(struct engine *e, const struct insn *in)
 	for (u32 pass = 0; pass < 2; pass++)
 		for (u32 i = 0; i < n; i++) {
 			u64 lin;
-			int r;
+			enum cpu_result r;
 
 			if (!(mask[i] & 0x80))
 				continue;
@@ -155,7 +155,7 @@ int slow_maskmov(struct engine *e, const struct insn *in)
 			if (r == CPU_OK)
 				r = pass ? c->ops->mem_write(c, lin, &src[i], 1, cpu_mmu_idx(c)) :
 					c->ops->mem_probe_w(c, lin, 1, cpu_mmu_idx(c));
-			if (r == CPU_EXIT && pass)
+			if (r == CPU_DONE && pass)
 				exit = true;
 			else if (r != CPU_OK)
 				return r;
@@ -163,12 +163,12 @@ int slow_maskmov(struct engine *e, const struct insn *in)
 	if (n == 8)
 		enter_mmx(c);
 	insn_retire(c, in);
-	return exit ? CPU_EXIT : CPU_OK;
+	return exit ? CPU_DONE : CPU_OK;
 }
 
 /* VMASKMOVPx, VPMASKMOVx (APM4): elements whose mask sign bit is set; the others are
  * neither read nor written, and zero in a loaded register. */
-int slow_vmaskmov(struct engine *e, const struct insn *in)
+enum cpu_result slow_vmaskmov(struct engine *e, const struct insn *in)
 {
 	struct cpu *c = e->c;
 	bool wide = in->mnemonic == ZYDIS_MNEMONIC_VMASKMOVPD ||
@@ -188,7 +188,7 @@ int slow_vmaskmov(struct engine *e, const struct insn *in)
 	for (u32 pass = in->mem_w ? 0 : 1; pass < 2; pass++)
 		for (u32 i = 0; i < vl; i += esz) {
 			u64 lin;
-			int r;
+			enum cpu_result r;
 
 			if (!(mask[i + esz - 1] & 0x80))
 				continue;
@@ -198,7 +198,7 @@ int slow_vmaskmov(struct engine *e, const struct insn *in)
 			else if (r == CPU_OK)
 				r = pass ? c->ops->mem_write(c, lin, v + i, esz, cpu_mmu_idx(c)) :
 					c->ops->mem_probe_w(c, lin, esz, cpu_mmu_idx(c));
-			if (r == CPU_EXIT && in->mem_w && pass)
+			if (r == CPU_DONE && in->mem_w && pass)
 				exit = true;
 			else if (r != CPU_OK)
 				return r;
@@ -206,5 +206,5 @@ int slow_vmaskmov(struct engine *e, const struct insn *in)
 	if (!in->mem_w)
 		ymm_put(c, in->reg, v);
 	insn_retire(c, in);
-	return exit ? CPU_EXIT : CPU_OK;
+	return exit ? CPU_DONE : CPU_OK;
 }

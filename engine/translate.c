@@ -116,10 +116,10 @@ bool decode_insn(struct translator *t, struct di *d, struct cpage *cp, u32 off, 
 }
 
 /*
- * Decode from the start of the unit until something ends it. 0: at least one
- * instruction. Otherwise an enum cpu_result for the fetch of a second page.
+ * Decode from the start of the unit until something ends it. CPU_OK: at least one
+ * instruction. Otherwise what the fetch of a second page has given.
  */
-static int decode_unit(struct translator *t)
+static enum cpu_result decode_unit(struct translator *t)
 {
 	struct unit *u = t->u;
 	u32 off = (u32)(u->lin & ~PAGE_MASK);
@@ -141,7 +141,8 @@ static int decode_unit(struct translator *t)
 			if (t->n)
 				break;
 			/* One instruction across the page boundary is a unit of its own. */
-			int r = itlb_get(t->e, (u->lin & PAGE_MASK) + PAGE_SIZE, &u->cp2);
+			enum cpu_result r = itlb_get(t->e, (u->lin & PAGE_MASK) + PAGE_SIZE,
+						     &u->cp2);
 
 			if (r != CPU_OK)
 				return r;
@@ -167,7 +168,7 @@ static int decode_unit(struct translator *t)
 				      (st == ZYDIS_STATUS_NO_MORE_DATA && n == 15);
 			t->n++;
 			u->len = (u16)(d->off + 1);
-			return 0;
+			return CPU_OK;
 		}
 		if (t->n && d[-1].cls == CL_STI) {
 			if (!shadow_ok(d))
@@ -187,7 +188,7 @@ static int decode_unit(struct translator *t)
 		}
 	}
 	sti_to_c(t);
-	return 0;
+	return CPU_OK;
 }
 
 void note_peek(struct unit *u, u32 from, u32 to)
@@ -659,7 +660,7 @@ static bool keep_places(struct translator *t)
 }
 
 struct unit *translate(struct engine *e, struct cpage *cp, u64 rip, u64 cs_base, u32 mode,
-		       enum unit_way way, int *res)
+		       enum unit_way way, enum cpu_result *res)
 {
 	struct translator *t = e->tr;
 	struct code_mem *m = &e->mem;

@@ -71,15 +71,15 @@ void mmu_watch_hit(struct cpu *c, u64 gva, u32 len, bool write)
 
 /* -- resolution -- */
 
-int mmu_resolve(struct cpu *c, u64 gva, enum mem_access acc, enum mmu_idx idx,
-		struct mmu_target *t)
+enum cpu_result mmu_resolve(struct cpu *c, u64 gva, enum mem_access acc, enum mmu_idx idx,
+			    struct mmu_target *t)
 {
 	const struct phys_slot *s;
 	struct mmu_walk w;
 	struct mmu_io_entry *io = &c->io_tlb[(gva >> PAGE_SHIFT) % IO_TLB_SIZE];
 	u8 *page;
 	bool write;
-	int r;
+	enum cpu_result r;
 
 	idx = cpu_idx_here(c, idx);
 	if (io->tag == ((gva & PAGE_MASK) | acc) && io->idx == idx) {
@@ -128,16 +128,16 @@ int mmu_resolve(struct cpu *c, u64 gva, enum mem_access acc, enum mmu_idx idx,
 	return CPU_OK;
 }
 
-int mmu_tlb_fill(struct cpu *c, u64 gva, enum mem_access acc, enum mmu_idx idx)
+enum cpu_result mmu_tlb_fill(struct cpu *c, u64 gva, enum mem_access acc, enum mmu_idx idx)
 {
 	struct mmu_target t;
-	int r;
+	enum cpu_result r;
 
 	c->unmarked = 0;
 	r = mmu_resolve(c, gva, acc, idx, &t);
 	if (r)
 		return r;
-	return t.direct ? CPU_OK : CPU_EXIT;
+	return t.direct ? CPU_OK : CPU_SLOW;
 }
 
 /* Extend the range in which INVLPG must drop all execute translations. */
@@ -155,10 +155,10 @@ static void note_large_code(struct cpu *c, u64 gva, u64 size)
 	m->xbase[h] &= mask;
 }
 
-int mmu_fetch(struct cpu *c, u64 gva, struct fetch_page *out)
+enum cpu_result mmu_fetch(struct cpu *c, u64 gva, struct fetch_page *out)
 {
 	struct mmu_target t;
-	int r = mmu_resolve(c, gva, MEM_X, cpu_mmu_idx(c), &t);
+	enum cpu_result r = mmu_resolve(c, gva, MEM_X, cpu_mmu_idx(c), &t);
 
 	if (r)
 		return r;

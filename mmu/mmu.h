@@ -26,42 +26,42 @@ struct mmu_walk {
  * business: non-canonical addresses give #GP(0)). In L2 with nested paging gpa is L1's,
  * and the fault may be EXC_NPF.
  */
-int mmu_translate(struct cpu *c, u64 gva, enum mem_access acc, enum mmu_idx idx,
-		  struct mmu_walk *w);
+enum cpu_result mmu_translate(struct cpu *c, u64 gva, enum mem_access acc, enum mmu_idx idx,
+			      struct mmu_walk *w);
 /* The same without side effects or faults, as supervisor (KVM_TRANSLATE,
  * debuggers). False: unmapped. */
 bool mmu_peek(struct cpu *c, u64 gva, u64 *gpa);
 
 /* cpu_ops.tlb_fill and cpu_ops.fetch. */
 struct fetch_page;
-int mmu_tlb_fill(struct cpu *c, u64 gva, enum mem_access acc, enum mmu_idx idx);
-int mmu_fetch(struct cpu *c, u64 gva, struct fetch_page *out);
+enum cpu_result mmu_tlb_fill(struct cpu *c, u64 gva, enum mem_access acc, enum mmu_idx idx);
+enum cpu_result mmu_fetch(struct cpu *c, u64 gva, struct fetch_page *out);
 
 /* cpu_ops.mem_*: any length up to 4096, any alignment, crossing pages. MMIO goes to
  * the hooks below. */
-int mmu_mem_read(struct cpu *c, u64 gva, void *buf, u32 len, enum mmu_idx idx);
-int mmu_mem_write(struct cpu *c, u64 gva, const void *buf, u32 len, enum mmu_idx idx);
-int mmu_mem_probe_w(struct cpu *c, u64 gva, u32 len, enum mmu_idx idx);
-int mmu_mem_open(struct cpu *c, u64 gva, u32 len, enum mem_access acc, enum mmu_idx idx,
-		 struct mem_ref *m);
-int mmu_mem_load(struct cpu *c, const struct mem_ref *m, void *buf);
-int mmu_mem_store(struct cpu *c, const struct mem_ref *m, const void *buf);
+enum cpu_result mmu_mem_read(struct cpu *c, u64 gva, void *buf, u32 len, enum mmu_idx idx);
+enum cpu_result mmu_mem_write(struct cpu *c, u64 gva, const void *buf, u32 len, enum mmu_idx idx);
+enum cpu_result mmu_mem_probe_w(struct cpu *c, u64 gva, u32 len, enum mmu_idx idx);
+enum cpu_result mmu_mem_open(struct cpu *c, u64 gva, u32 len, enum mem_access acc, enum mmu_idx idx,
+			     struct mem_ref *m);
+enum cpu_result mmu_mem_load(struct cpu *c, const struct mem_ref *m, void *buf);
+enum cpu_result mmu_mem_store(struct cpu *c, const struct mem_ref *m, const void *buf);
 void mmu_mem_used(struct cpu *c, const struct mem_ref *m, bool write);
 
 /* MMIO hooks, set by vcpu/: an access to guest-physical space that is not memory (or
  * a write to a read-only slot), never crossing a page, len 1..8 pieces. Same
  * results as mem_read/mem_write. */
 struct mmio_ops {
-	int (*read)(struct cpu *c, u64 gpa, void *buf, u32 len);
-	int (*write)(struct cpu *c, u64 gpa, const void *buf, u32 len);
+	enum cpu_result (*read)(struct cpu *c, u64 gpa, void *buf, u32 len);
+	enum cpu_result (*write)(struct cpu *c, u64 gpa, const void *buf, u32 len);
 	/* Asked before an instruction that writes to something that is not memory: CPU_OK, or
-	 * CPU_FAULT or CPU_EXIT to refuse it. May be NULL. */
-	int (*probe_w)(struct cpu *c, u64 gpa, u32 len);
+	 * CPU_FAULT or CPU_USER to refuse it. May be NULL. */
+	enum cpu_result (*probe_w)(struct cpu *c, u64 gpa, u32 len);
 };
 void mmu_set_mmio(const struct mmio_ops *ops);	/* process-wide, at start-up */
 
 /* Load the PAE PDPTEs for a CR3 value; CPU_FAULT (#GP 0) on reserved bits. */
-int mmu_load_pdptes(struct cpu *c, u64 cr3);
+enum cpu_result mmu_load_pdptes(struct cpu *c, u64 cr3);
 
 /* TLB maintenance; each also tells the engine. The first two act on the guest mode (L1 or
  * L2) that the CPU is in, mmu_flush_all() on both. */

@@ -103,7 +103,7 @@ struct mmu_target {
 };
 /* Translate, find the memory and install TLB entries as allowed. CPU_OK or
  * CPU_FAULT. */
-int mmu_resolve(struct cpu *c, u64 gva, enum mem_access acc, enum mmu_idx idx,
-		struct mmu_target *t);
+enum cpu_result mmu_resolve(struct cpu *c, u64 gva, enum mem_access acc, enum mmu_idx idx,
+			    struct mmu_target *t);
 
 #endif

@@ -357,7 +357,7 @@ void mmu_invlpga(struct cpu *c, u64 gva, u32 asid)
 	}
 }
 
-int mmu_nested_translate(struct cpu *c, u64 gpa, enum mem_access acc, u64 *l1_gpa)
+enum cpu_result mmu_nested_translate(struct cpu *c, u64 gpa, enum mem_access acc, u64 *l1_gpa)
 {
 	struct npt_result n;
 

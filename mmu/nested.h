@@ -51,6 +51,6 @@ void mmu_invlpga(struct cpu *c, u64 gva, u32 asid);
 /* Nested paging in force: L2-physical to L1-physical, with the side effects of a guest access
  * (A/D bits), for VMLOAD/VMSAVE virtualization and the like. Without nested paging, or
  * outside L2: the identity. CPU_OK or CPU_FAULT with EXC_NPF. */
-int mmu_nested_translate(struct cpu *c, u64 gpa, enum mem_access acc, u64 *l1_gpa);
+enum cpu_result mmu_nested_translate(struct cpu *c, u64 gpa, enum mem_access acc, u64 *l1_gpa);
 
 #endif

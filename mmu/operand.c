@@ -62,10 +62,10 @@ static inline u8 *tlb_hit(struct cpu *c, u64 gva, u32 len, enum mmu_idx idx, boo
 
 /* Would a store in both pages go through? With c->fault if not; no bit is set in any table for a
  * store that does not come about (APM2 5.4.2: D). */
-static int both_writable(struct cpu *c, const u64 gva[2], enum mmu_idx idx)
+static enum cpu_result both_writable(struct cpu *c, const u64 gva[2], enum mmu_idx idx)
 {
 	struct mmu_walk w;
-	int r;
+	enum cpu_result r;
 
 	c->tentative = 1;
 	r = mmu_translate(c, gva[0], MEM_W, idx, &w);
@@ -77,8 +77,8 @@ static int both_writable(struct cpu *c, const u64 gva[2], enum mmu_idx idx)
 
 /* Everything is resolved before anything is transferred, so that a fault on the second page leaves
  * no trace of the first. */
-static int open_ref(struct cpu *c, u64 gva, u32 len, enum mem_access acc, enum mmu_idx idx,
-		    struct mem_ref *m)
+static enum cpu_result open_ref(struct cpu *c, u64 gva, u32 len, enum mem_access acc,
+				enum mmu_idx idx, struct mem_ref *m)
 {
 	u32 room = (u32)(PAGE_SIZE - (gva & ~PAGE_MASK));
 	bool two = len > room, write = acc == MEM_W;
@@ -91,7 +91,7 @@ static int open_ref(struct cpu *c, u64 gva, u32 len, enum mem_access acc, enum m
 	if (!cpu_in_lm(c))
 		at[1] = (u32)at[1];
 	if (two && write) {
-		int r = both_writable(c, at, idx);
+		enum cpu_result r = both_writable(c, at, idx);
 
 		if (r)
 			return r;
@@ -100,7 +100,7 @@ static int open_ref(struct cpu *c, u64 gva, u32 len, enum mem_access acc, enum m
 		struct mem_part *p = &m->p[i];
 		u8 *host = tlb_hit(c, at[i], p->len, idx, write);
 		struct mmu_target t;
-		int r;
+		enum cpu_result r;
 
 		if (host) {
 			p->src = host;
@@ -125,11 +125,11 @@ static int open_ref(struct cpu *c, u64 gva, u32 len, enum mem_access acc, enum m
 	return CPU_OK;
 }
 
-static int device_read(struct cpu *c, u64 gpa, u8 *buf, u32 len)
+static enum cpu_result device_read(struct cpu *c, u64 gpa, u8 *buf, u32 len)
 {
 	while (len) {
 		u32 n = len < 8 ? len : 8;
-		int r;
+		enum cpu_result r;
 
 		if (!mmio) {
 			for (u32 i = 0; i < n; i++)
@@ -146,13 +146,13 @@ static int device_read(struct cpu *c, u64 gpa, u8 *buf, u32 len)
 	return CPU_OK;
 }
 
-static int device_write(struct cpu *c, u64 gpa, const u8 *buf, u32 len)
+static enum cpu_result device_write(struct cpu *c, u64 gpa, const u8 *buf, u32 len)
 {
-	int ret = CPU_OK;
+	enum cpu_result ret = CPU_OK;
 
 	while (len && mmio) {
 		u32 n = len < 8 ? len : 8;
-		int r = mmio->write(c, gpa, buf, n);
+		enum cpu_result r = mmio->write(c, gpa, buf, n);
 
 		if (r == CPU_FAULT)
 			return r;
@@ -173,9 +173,9 @@ static inline void part_written(struct cpu *c, const struct mem_part *p)
 }
 
 /* Before an instruction that writes is executed: do the devices among its parts let it? */
-static int ask_devices(struct cpu *c, const struct mem_ref *m)
+static enum cpu_result ask_devices(struct cpu *c, const struct mem_ref *m)
 {
-	int r = CPU_OK;
+	enum cpu_result r = CPU_OK;
 
 	for (u32 i = 0; unlikely(!r && i < m->n); i++)
 		if (!m->p[i].dst && mmio && mmio->probe_w)
@@ -183,15 +183,15 @@ static int ask_devices(struct cpu *c, const struct mem_ref *m)
 	return r;
 }
 
-int mmu_mem_open(struct cpu *c, u64 gva, u32 len, enum mem_access acc, enum mmu_idx idx,
-		 struct mem_ref *m)
+enum cpu_result mmu_mem_open(struct cpu *c, u64 gva, u32 len, enum mem_access acc, enum mmu_idx idx,
+			     struct mem_ref *m)
 {
-	int r = open_ref(c, gva, len, acc, cpu_idx_here(c, idx), m);
+	enum cpu_result r = open_ref(c, gva, len, acc, cpu_idx_here(c, idx), m);
 
 	return r || acc != MEM_W ? r : ask_devices(c, m);
 }
 
-int mmu_mem_load(struct cpu *c, const struct mem_ref *m, void *buf)
+enum cpu_result mmu_mem_load(struct cpu *c, const struct mem_ref *m, void *buf)
 {
 	u8 *d = buf;
 
@@ -201,7 +201,7 @@ int mmu_mem_load(struct cpu *c, const struct mem_ref *m, void *buf)
 		if (p->src) {
 			copy_guest(d, p->src, p->len);
 		} else {
-			int r = device_read(c, p->gpa, d, p->len);
+			enum cpu_result r = device_read(c, p->gpa, d, p->len);
 
 			if (r)
 				return r;
@@ -212,10 +212,10 @@ int mmu_mem_load(struct cpu *c, const struct mem_ref *m, void *buf)
 	return CPU_OK;
 }
 
-int mmu_mem_store(struct cpu *c, const struct mem_ref *m, const void *buf)
+enum cpu_result mmu_mem_store(struct cpu *c, const struct mem_ref *m, const void *buf)
 {
 	const u8 *s = buf;
-	int ret = CPU_OK;
+	enum cpu_result ret = CPU_OK;
 
 	for (u32 i = 0; i < m->n; i++) {
 		const struct mem_part *p = &m->p[i];
@@ -224,7 +224,7 @@ int mmu_mem_store(struct cpu *c, const struct mem_ref *m, const void *buf)
 			copy_guest(p->dst, s, p->len);
 			part_written(c, p);
 		} else {
-			int r = device_write(c, p->gpa, s, p->len);
+			enum cpu_result r = device_write(c, p->gpa, s, p->len);
 
 			if (r == CPU_FAULT)
 				return r;
@@ -245,11 +245,11 @@ void mmu_mem_used(struct cpu *c, const struct mem_ref *m, bool write)
 	watch_note(c, m->gva, m->len, write);
 }
 
-int mmu_mem_read(struct cpu *c, u64 gva, void *buf, u32 len, enum mmu_idx idx)
+enum cpu_result mmu_mem_read(struct cpu *c, u64 gva, void *buf, u32 len, enum mmu_idx idx)
 {
 	struct mem_ref m;
 	u8 *host;
-	int r;
+	enum cpu_result r;
 
 	if (unlikely(!len))
 		return CPU_OK;
@@ -263,11 +263,11 @@ int mmu_mem_read(struct cpu *c, u64 gva, void *buf, u32 len, enum mmu_idx idx)
 	return r ? r : mmu_mem_load(c, &m, buf);
 }
 
-int mmu_mem_write(struct cpu *c, u64 gva, const void *buf, u32 len, enum mmu_idx idx)
+enum cpu_result mmu_mem_write(struct cpu *c, u64 gva, const void *buf, u32 len, enum mmu_idx idx)
 {
 	struct mem_ref m;
 	u8 *host;
-	int r;
+	enum cpu_result r;
 
 	if (unlikely(!len))
 		return CPU_OK;
@@ -281,7 +281,7 @@ int mmu_mem_write(struct cpu *c, u64 gva, const void *buf, u32 len, enum mmu_idx
 	return r ? r : mmu_mem_store(c, &m, buf);
 }
 
-int mmu_mem_probe_w(struct cpu *c, u64 gva, u32 len, enum mmu_idx idx)
+enum cpu_result mmu_mem_probe_w(struct cpu *c, u64 gva, u32 len, enum mmu_idx idx)
 {
 	struct mem_ref m;
 

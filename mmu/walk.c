@@ -28,7 +28,8 @@ static inline bool nested_paging(const struct cpu *c)
 	return c->in_l2 && c->l2.np;
 }
 
-static int page_fault(struct cpu *c, u64 gva, u32 error, enum mem_access acc, enum mmu_idx idx)
+static enum cpu_result page_fault(struct cpu *c, u64 gva, u32 error, enum mem_access acc,
+				  enum mmu_idx idx)
 {
 	if (acc == MEM_W)
 		error |= PF_W;
@@ -303,7 +304,7 @@ INLINE enum walk_status walk(struct cpu *c, u64 gva, enum mem_access acc, enum m
 }
 
 /* The second dimension: w->gpa was L2's. */
-static int through_npt(struct cpu *c, enum mem_access acc, struct mmu_walk *w)
+static enum cpu_result through_npt(struct cpu *c, enum mem_access acc, struct mmu_walk *w)
 {
 	struct npt_result n;
 
@@ -329,8 +330,8 @@ walk_nested(struct cpu *c, u64 gva, enum mem_access acc, enum mmu_idx idx, struc
 	return r;
 }
 
-int mmu_translate(struct cpu *c, u64 gva, enum mem_access acc, enum mmu_idx idx,
-		  struct mmu_walk *w)
+enum cpu_result mmu_translate(struct cpu *c, u64 gva, enum mem_access acc, enum mmu_idx idx,
+			      struct mmu_walk *w)
 {
 	bool nested = nested_paging(c);
 	enum walk_status r;
@@ -440,7 +441,7 @@ bool mmu_peek(struct cpu *c, u64 gva, u64 *gpa)
 	return !nested_paging(c) || npt_peek(c, *gpa, gpa);
 }
 
-int mmu_load_pdptes(struct cpu *c, u64 cr3)
+enum cpu_result mmu_load_pdptes(struct cpu *c, u64 cr3)
 {
 	u64 rsvd = pdpte_reserved(c);
 	u64 base = cr3 & 0xffffffe0;

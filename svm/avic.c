@@ -84,7 +84,7 @@ u64 svm_avic_bar(const struct svm *s)
 
 /* -- accesses -- */
 
-static int finish(struct cpu *c, enum avic_outcome r, const struct avic_exit *x)
+static enum cpu_result finish(struct cpu *c, enum avic_outcome r, const struct avic_exit *x)
 {
 	struct svm *s = c->svm;
 
@@ -95,7 +95,7 @@ static int finish(struct cpu *c, enum avic_outcome r, const struct avic_exit *x)
 		s->avic_trap = *x;
 		s->avic_trapped = true;
 		engine_kick(c);
-		return CPU_EXIT;
+		return CPU_DONE;
 	default:
 		c->fault = (struct cpu_fault){ .vector = EXC_AVIC, .error = x->code,
 					       .info = x->info1, .payload = x->info2 };
@@ -103,7 +103,7 @@ static int finish(struct cpu *c, enum avic_outcome r, const struct avic_exit *x)
 	}
 }
 
-static int fault(struct cpu *c, u32 offset, bool write)
+static enum cpu_result fault(struct cpu *c, u32 offset, bool write)
 {
 	struct avic_exit x = {
 		.code = AVIC_EXIT_UNACCELERATED,
@@ -113,12 +113,12 @@ static int fault(struct cpu *c, u32 offset, bool write)
 	return finish(c, AVIC_FAULT, &x);
 }
 
-int svm_avic_read(struct cpu *c, u32 offset, void *buf, u32 len)
+enum cpu_result svm_avic_read(struct cpu *c, u32 offset, void *buf, u32 len)
 {
 	struct avic_hw *h = hw(c);
 	struct avic_exit x;
 	u32 v;
-	int r;
+	enum cpu_result r;
 
 	if (!h)
 		return fault(c, offset, false);
@@ -129,7 +129,7 @@ int svm_avic_read(struct cpu *c, u32 offset, void *buf, u32 len)
 	return r;
 }
 
-int svm_avic_probe(struct cpu *c, u32 offset, u32 len)
+enum cpu_result svm_avic_probe(struct cpu *c, u32 offset, u32 len)
 {
 	struct avic_hw *h = hw(c);
 
@@ -139,14 +139,14 @@ int svm_avic_probe(struct cpu *c, u32 offset, u32 len)
 }
 
 /* A lower priority may let something through. */
-static int look(struct cpu *c, int r)
+static enum cpu_result look(struct cpu *c, enum cpu_result r)
 {
 	if (svm_virtual_waits(c))
 		engine_kick(c);
 	return r;
 }
 
-int svm_avic_write(struct cpu *c, u32 offset, const void *buf, u32 len)
+enum cpu_result svm_avic_write(struct cpu *c, u32 offset, const void *buf, u32 len)
 {
 	struct avic_hw *h = hw(c);
 	struct avic_exit x;
@@ -163,16 +163,18 @@ bool svm_avic_has_msr(const struct cpu *c, u32 msr)
 	return c->svm->avic_on && c->svm->avic.x2apic && msr - 0x800 < 0x100;
 }
 
-static int msr_result(struct cpu *c, int r, const struct avic_exit *x)
+static enum cpu_result msr_result(struct cpu *c, int how, const struct avic_exit *x)
 {
-	if (r < 0)
+	enum cpu_result r;
+
+	if (how < 0)
 		return cpu_raise_err(c, EXC_GP, 0);
-	r = finish(c, (enum avic_outcome)r, x);
+	r = finish(c, (enum avic_outcome)how, x);
 	/* The instruction retires by itself; the poll that finish() asked for comes next. */
-	return r == CPU_EXIT ? CPU_OK : r;
+	return r == CPU_DONE ? CPU_OK : r;
 }
 
-int svm_avic_rdmsr(struct cpu *c, u32 msr, u64 *val)
+enum cpu_result svm_avic_rdmsr(struct cpu *c, u32 msr, u64 *val)
 {
 	struct avic_hw *h = hw(c);
 	struct avic_exit x;
@@ -182,7 +184,7 @@ int svm_avic_rdmsr(struct cpu *c, u32 msr, u64 *val)
 	return msr_result(c, avic_msr_read(h, msr, val, &x), &x);
 }
 
-int svm_avic_wrmsr(struct cpu *c, u32 msr, u64 val)
+enum cpu_result svm_avic_wrmsr(struct cpu *c, u32 msr, u64 val)
 {
 	struct avic_hw *h = hw(c);
 	struct avic_exit x;

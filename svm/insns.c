@@ -44,7 +44,7 @@ static void save(const struct cpu *c, struct vmcb_save *v)
 
 /* The operand as L1 sees it. L2's goes through nested paging when VMLOAD and VMSAVE are
  * virtualised (APM2 15.33.1). */
-static int operand(struct cpu *c, const struct insn *in, bool write, u64 *pa)
+static enum cpu_result operand(struct cpu *c, const struct insn *in, bool write, u64 *pa)
 {
 	const struct svm *s = c->svm;
 
@@ -57,13 +57,13 @@ static int operand(struct cpu *c, const struct insn *in, bool write, u64 *pa)
 	return CPU_OK;
 }
 
-static int vmload(struct cpu *c, const struct insn *in)
+static enum cpu_result vmload(struct cpu *c, const struct insn *in)
 {
 	const struct phys_slot *slot;
 	struct vmcb_save v;
 	const u8 *host;
 	u64 pa;
-	int r = operand(c, in, false, &pa);
+	enum cpu_result r = operand(c, in, false, &pa);
 
 	if (r)
 		return r;
@@ -83,11 +83,11 @@ static int vmload(struct cpu *c, const struct insn *in)
 	return CPU_OK;
 }
 
-static int vmsave(struct cpu *c, const struct insn *in)
+static enum cpu_result vmsave(struct cpu *c, const struct insn *in)
 {
 	struct vmcb_window w;
 	u64 pa;
-	int r = operand(c, in, true, &pa);
+	enum cpu_result r = operand(c, in, true, &pa);
 
 	if (r)
 		return r;
@@ -102,7 +102,7 @@ static int vmsave(struct cpu *c, const struct insn *in)
 
 /* -- GIF (APM2 15.17, 15.33.2) -- */
 
-static int set_gif(struct cpu *c, const struct insn *in, bool gif)
+static enum cpu_result set_gif(struct cpu *c, const struct insn *in, bool gif)
 {
 	struct svm *s = c->svm;
 
@@ -117,7 +117,7 @@ static int set_gif(struct cpu *c, const struct insn *in, bool gif)
 	return CPU_OK;
 }
 
-static int invlpga(struct cpu *c, const struct insn *in)
+static enum cpu_result invlpga(struct cpu *c, const struct insn *in)
 {
 	u64 a = svm_operand(c, in);
 
@@ -139,7 +139,7 @@ static u32 intercept_of(const struct insn *in)
 	}
 }
 
-int svm_exec(struct cpu *c, const struct insn *in)
+enum cpu_result svm_exec(struct cpu *c, const struct insn *in)
 {
 	/* APM2 15.4, facts 4.2: SVME and protected mode with paging, then CPL 0. */
 	if (!(c->efer & EFER_SVME) || !(c->cr0 & CR0_PG) || cpu_v86(c) ||

@@ -11,7 +11,7 @@
 #include "engine/insns.h"
 #include "svm/svm_priv.h"
 
-typedef bool test_fn(struct cpu *c, const struct insn *in, int *res);
+typedef bool test_fn(struct cpu *c, const struct insn *in, enum cpu_result *res);
 static test_fn mov, lmsw, clts, int3, into, int1, pause_insn, vmcall, rdpmc, xsetbv, invlpg,
 	       invpcid, int_n;
 
@@ -38,7 +38,7 @@ static const u8 plain[ZYDIS_MNEMONIC_MAX_VALUE + 1] = {
 #undef X
 };
 
-static bool exits(struct cpu *c, const struct insn *in, u32 number, u64 info1, int *res)
+static bool exits(struct cpu *c, const struct insn *in, u32 number, u64 info1, enum cpu_result *res)
 {
 	if (!svm_intercepts(c, number))
 		return false;
@@ -60,12 +60,12 @@ static u64 mov_info(const struct cpu *c, const struct insn *in, u64 flag)
 }
 
 /* APM2 15.9: a write that changes more than TS and MP. */
-static bool selective(struct cpu *c, const struct insn *in, u64 v, int *res)
+static bool selective(struct cpu *c, const struct insn *in, u64 v, enum cpu_result *res)
 {
 	return ((c->cr0 ^ v) & ~(CR0_TS | CR0_MP)) && exits(c, in, SVM_I_CR0_SEL_WRITE, 0, res);
 }
 
-static bool mov_cr(struct cpu *c, const struct insn *in, int *res)
+static bool mov_cr(struct cpu *c, const struct insn *in, enum cpu_result *res)
 {
 	u32 cr = in->reg + (in->prefixes & PFX_LOCK ? 8 : 0);
 	bool write = in->opcode == 0x22;
@@ -79,7 +79,7 @@ static bool mov_cr(struct cpu *c, const struct insn *in, int *res)
 	       selective(c, in, insn_reg(c, in->rm, in->mode == 8 ? 8 : 4), res);
 }
 
-static bool mov_dr(struct cpu *c, const struct insn *in, int *res)
+static bool mov_dr(struct cpu *c, const struct insn *in, enum cpu_result *res)
 {
 	u32 dr = in->reg;
 
@@ -90,7 +90,7 @@ static bool mov_dr(struct cpu *c, const struct insn *in, int *res)
 		     mov_info(c, in, 0), res);
 }
 
-static bool mov(struct cpu *c, const struct insn *in, int *res)
+static bool mov(struct cpu *c, const struct insn *in, enum cpu_result *res)
 {
 	if (in->map != 1)
 		return false;
@@ -102,44 +102,43 @@ static bool mov(struct cpu *c, const struct insn *in, int *res)
 }
 
 /* The selective intercept takes LMSW whatever it writes (APM2 15.9), before its operand is read. */
-static bool lmsw(struct cpu *c, const struct insn *in, int *res)
+static bool lmsw(struct cpu *c, const struct insn *in, enum cpu_result *res)
 {
 	return exits(c, in, SVM_I_CR_WRITE, 0, res) ||
 	       exits(c, in, SVM_I_CR0_SEL_WRITE, 0, res);
 }
 
-static bool clts(struct cpu *c, const struct insn *in, int *res)
+static bool clts(struct cpu *c, const struct insn *in, enum cpu_result *res)
 {
 	return exits(c, in, SVM_I_CR_WRITE, 0, res);
 }
 
 /* -- software interrupts (APM2 15.12, 15.13.3) -- */
 
-static bool int_n(struct cpu *c, const struct insn *in, int *res)
+static bool int_n(struct cpu *c, const struct insn *in, enum cpu_result *res)
 {
 	return exits(c, in, SVM_I_INTN, assist(c, in->imm & 0xff), res);
 }
 
 /* RIP stays at the instruction for #BP and #OF (APM2 15.12.4, 15.12.5). */
-static bool int3(struct cpu *c, const struct insn *in, int *res)
+static bool int3(struct cpu *c, const struct insn *in, enum cpu_result *res)
 {
 	if (!svm_intercepts(c, SVM_I_EXCP + EXC_BP))
 		return false;
 	/* A debugger outside has the first say. */
-	if (cpu_hooks->breakpoint && cpu_hooks->breakpoint(c, EXC_BP) != CPU_OK) {
-		*res = CPU_EXIT;
+	*res = cpu_hooks->breakpoint ? cpu_hooks->breakpoint(c, EXC_BP) : CPU_OK;
+	if (*res != CPU_OK)
 		return true;
-	}
 	return exits(c, in, SVM_I_EXCP + EXC_BP, 0, res);
 }
 
-static bool into(struct cpu *c, const struct insn *in, int *res)
+static bool into(struct cpu *c, const struct insn *in, enum cpu_result *res)
 {
 	return in->mode != 8 && (c->rflags & FL_OF) &&
 	       exits(c, in, SVM_I_EXCP + EXC_OF, 0, res);
 }
 
-static bool int1(struct cpu *c, const struct insn *in, int *res)
+static bool int1(struct cpu *c, const struct insn *in, enum cpu_result *res)
 {
 	if (exits(c, in, SVM_I_ICEBP, 0, res))
 		return true;
@@ -174,7 +173,7 @@ bool svm_pause_exits(struct cpu *c)
 	return true;
 }
 
-static bool pause_insn(struct cpu *c, const struct insn *in, int *res)
+static bool pause_insn(struct cpu *c, const struct insn *in, enum cpu_result *res)
 {
 	/* With REX.B, F3 90 is XCHG r8, rAX. */
 	if (in->opcode == 0x90 && in->opreg != 0)
@@ -186,7 +185,7 @@ static bool pause_insn(struct cpu *c, const struct insn *in, int *res)
 /* -- the rest -- */
 
 /* The other maker's hypercall is #UD here, unless the VM repairs it (quirk). */
-static bool vmcall(struct cpu *c, const struct insn *in, int *res)
+static bool vmcall(struct cpu *c, const struct insn *in, enum cpu_result *res)
 {
 	u64 rip = c->rip, next;
 
@@ -211,12 +210,12 @@ static bool vmcall(struct cpu *c, const struct insn *in, int *res)
 	return true;
 }
 
-static bool rdpmc(struct cpu *c, const struct insn *in, int *res)
+static bool rdpmc(struct cpu *c, const struct insn *in, enum cpu_result *res)
 {
 	return (!c->cpl || (c->cr4 & CR4_PCE)) && exits(c, in, SVM_I_RDPMC, 0, res);
 }
 
-static bool xsetbv(struct cpu *c, const struct insn *in, int *res)
+static bool xsetbv(struct cpu *c, const struct insn *in, enum cpu_result *res)
 {
 	return (c->cr4 & CR4_OSXSAVE) && exits(c, in, SVM_I_XSETBV, 0, res);
 }
@@ -232,7 +231,7 @@ static u64 linear(struct cpu *c, const struct insn *in)
 	return a;
 }
 
-static bool invlpg(struct cpu *c, const struct insn *in, int *res)
+static bool invlpg(struct cpu *c, const struct insn *in, enum cpu_result *res)
 {
 	return exits(c, in, SVM_I_INVLPG, assist(c, linear(c, in)), res);
 }
@@ -242,7 +241,7 @@ static bool invlpg(struct cpu *c, const struct insn *in, int *res)
  * that shadows page tables has nothing else to do INVPCID with. No decode assist (Linux reads
  * both without asking for them).
  */
-static bool invpcid(struct cpu *c, const struct insn *in, int *res)
+static bool invpcid(struct cpu *c, const struct insn *in, enum cpu_result *res)
 {
 	if (!svm_intercepts(c, SVM_I_INVPCID))
 		return false;
@@ -290,7 +289,7 @@ static bool comes_first(const struct cpu *c, u32 rules)
 	       ((rules & R_TSD) && (c->cr4 & CR4_TSD));
 }
 
-bool svm_intercept(struct cpu *c, const struct insn *in, int *res)
+bool svm_intercept(struct cpu *c, const struct insn *in, enum cpu_result *res)
 {
 	test_fn *fn = special[in->mnemonic];
 	u32 bit = plain[in->mnemonic];

@@ -41,7 +41,7 @@ bool svm_msr_intercepted(const struct cpu *c, u32 msr, bool write)
 	return map_bits(c, ctl->msrpm + (u32)bit / 8, 1) >> (bit & 7) & 1;
 }
 
-bool svm_intercept_msr(struct cpu *c, const struct insn *in, int *res)
+bool svm_intercept_msr(struct cpu *c, const struct insn *in, enum cpu_result *res)
 {
 	bool write = in->opcode == 0x30;
 
@@ -68,7 +68,7 @@ static u64 io_info(const struct insn *in, u16 port, u32 size, bool str)
 	return info;
 }
 
-bool svm_intercept_io(struct cpu *c, const struct insn *in, int *res)
+bool svm_intercept_io(struct cpu *c, const struct insn *in, enum cpu_result *res)
 {
 	u32 size = !(in->opcode & 1) ? 1 : in->opsize == 2 ? 2 : 4;
 	bool str = (in->opcode & 0xfc) == 0x6c;

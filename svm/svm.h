@@ -41,12 +41,12 @@ struct svm_ops {
 	void (*left)(struct cpu *c, bool trap);
 	/* GIF has been set: what was held pending may be delivered. */
 	void (*gif_set)(struct cpu *c);
-	/* The state cannot be represented: shutdown. CPU_EXIT. */
-	int (*triple_fault)(struct cpu *c);
+	/* The state cannot be represented: shutdown. CPU_WORK. */
+	enum cpu_result (*triple_fault)(struct cpu *c);
 	/* VMCALL, which is not ours: true when it is taken for VMMCALL, and patched. */
 	bool (*fix_hypercall)(struct cpu *c);
-	/* An operand's page is legal but not memory: KVM_EXIT_INTERNAL_ERROR. CPU_EXIT. */
-	int (*unbacked)(struct cpu *c);
+	/* An operand's page is legal but not memory: KVM_EXIT_INTERNAL_ERROR. CPU_USER. */
+	enum cpu_result (*unbacked)(struct cpu *c);
 	/* AVIC doorbell to the CPU with this APIC id: it is to look at its virtual APIC. */
 	void (*doorbell)(struct cpu *c, u32 apic_id);
 };
@@ -109,10 +109,10 @@ static inline bool svm_host_if(const struct cpu *c)
 
 /* -- instructions -- */
 /* cpu_hooks.svm: VMRUN VMLOAD VMSAVE STGI CLGI SKINIT INVLPGA. */
-int svm_exec(struct cpu *c, const struct insn *in);
+enum cpu_result svm_exec(struct cpu *c, const struct insn *in);
 /* Before any instruction that C executes in L2. True: L1 intercepts it (or it has raised what
  * comes before the intercept); *res is what the handler returns. */
-bool svm_intercept(struct cpu *c, const struct insn *in, int *res);
+bool svm_intercept(struct cpu *c, const struct insn *in, enum cpu_result *res);
 /* A CR or EFER write has retired and L1 traps it (APM2 15.8.3, 15.35.x): RIP is behind it. */
 void svm_write_trap(struct cpu *c, const struct insn *in);
 /* PAUSE in L2: true when the filter has run out (APM2 15.14.4). */
@@ -120,15 +120,16 @@ bool svm_pause_exits(struct cpu *c);
 
 /* -- #VMEXIT (svm/vmexit.c): enum cpu_result -- */
 /* Back to L1. The caller has set exit_int_info and exit_next_rip when they are not 0. */
-int svm_vmexit(struct cpu *c, u64 code, u64 info1, u64 info2);
+enum cpu_result svm_vmexit(struct cpu *c, u64 code, u64 info1, u64 info2);
 /* Of an instruction at c->rip: with nRIP. */
-int svm_vmexit_insn(struct cpu *c, const struct insn *in, u64 code, u64 info1, u64 info2);
+enum cpu_result svm_vmexit_insn(struct cpu *c, const struct insn *in, u64 code, u64 info1,
+				u64 info2);
 /* An exception in L2, or EXC_NPF. `during`: what was being delivered, or NULL. False: L1 does
  * not want it. True: done, *res as svm_vmexit(). */
 bool svm_exception(struct cpu *c, const struct cpu_fault *f, const struct cpu_event *during,
-		   int *res);
+		   enum cpu_result *res);
 /* Shutdown in L2: true when L1 intercepts it. */
-bool svm_shutdown(struct cpu *c, int *res);
+bool svm_shutdown(struct cpu *c, enum cpu_result *res);
 /* Out of guest mode without a #VMEXIT: L1's state is loaded, nothing is written. */
 void svm_leave(struct cpu *c);
 
@@ -167,16 +168,16 @@ void svm_write_vtpr(struct cpu *c, u64 v);
 bool svm_avic_enter(struct cpu *c);
 /* L2-physical page whose accesses are the APIC's, or ~0. */
 u64 svm_avic_bar(const struct svm *s);
-/* An access to that page: CPU_OK, CPU_FAULT with EXC_AVIC, or, for writes, CPU_EXIT: a #VMEXIT
+/* An access to that page: CPU_OK, CPU_FAULT with EXC_AVIC, or, for writes, CPU_DONE: a #VMEXIT
  * follows the instruction. */
-int svm_avic_read(struct cpu *c, u32 offset, void *buf, u32 len);
-int svm_avic_write(struct cpu *c, u32 offset, const void *buf, u32 len);
+enum cpu_result svm_avic_read(struct cpu *c, u32 offset, void *buf, u32 len);
+enum cpu_result svm_avic_write(struct cpu *c, u32 offset, const void *buf, u32 len);
 /* Before the instruction does anything: would its write fault? CPU_OK or CPU_FAULT. */
-int svm_avic_probe(struct cpu *c, u32 offset, u32 len);
+enum cpu_result svm_avic_probe(struct cpu *c, u32 offset, u32 len);
 /* x2AVIC; the MSR permission map has let the access through. CPU_OK or CPU_FAULT. */
 bool svm_avic_has_msr(const struct cpu *c, u32 msr);
-int svm_avic_rdmsr(struct cpu *c, u32 msr, u64 *val);
-int svm_avic_wrmsr(struct cpu *c, u32 msr, u64 val);
+enum cpu_result svm_avic_rdmsr(struct cpu *c, u32 msr, u64 *val);
+enum cpu_result svm_avic_wrmsr(struct cpu *c, u32 msr, u64 val);
 /* The #VMEXIT that a write has left pending (avic_trapped). */
 void svm_avic_exit(struct cpu *c);
 void svm_avic_set_cr8(struct cpu *c, u64 v);

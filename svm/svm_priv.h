@@ -72,7 +72,7 @@ static inline void svm_set_dr7(struct cpu *c, u64 v)
 }
 
 /* -- vmrun.c, vmexit.c, svm.c -- */
-int svm_vmrun(struct cpu *c, const struct insn *in);
+enum cpu_result svm_vmrun(struct cpu *c, const struct insn *in);
 /* Out of guest mode, but the registers are still L2's. */
 void svm_abandon(struct cpu *c);
 /* A PAT of L2's own, when it is to have one (APM2 15.25.4). */
@@ -87,7 +87,7 @@ void svm_lbr_write(struct vmcb_save *v, u64 ctl, const u64 *lbr);
 /* -- intercept_io.c: true = L1 wants it -- */
 bool svm_msr_intercepted(const struct cpu *c, u32 msr, bool write);
 bool svm_io_intercepted(const struct cpu *c, u16 port, u32 size);
-bool svm_intercept_io(struct cpu *c, const struct insn *in, int *res);
-bool svm_intercept_msr(struct cpu *c, const struct insn *in, int *res);
+bool svm_intercept_io(struct cpu *c, const struct insn *in, enum cpu_result *res);
+bool svm_intercept_msr(struct cpu *c, const struct insn *in, enum cpu_result *res);
 
 #endif

@@ -111,7 +111,7 @@ void svm_abandon(struct cpu *c)
 	cpu_mode_changed(c);
 }
 
-int svm_vmexit(struct cpu *c, u64 code, u64 info1, u64 info2)
+enum cpu_result svm_vmexit(struct cpu *c, u64 code, u64 info1, u64 info2)
 {
 	struct svm *s = c->svm;
 	bool trap = s->l1.rflags & FL_TF;
@@ -140,7 +140,8 @@ int svm_vmexit(struct cpu *c, u64 code, u64 info1, u64 info2)
 	return CPU_OK;
 }
 
-int svm_vmexit_insn(struct cpu *c, const struct insn *in, u64 code, u64 info1, u64 info2)
+enum cpu_result svm_vmexit_insn(struct cpu *c, const struct insn *in, u64 code, u64 info1,
+				u64 info2)
 {
 	u64 rip = c->rip;
 
@@ -180,7 +181,7 @@ static void note_insn(struct cpu *c)
 }
 
 bool svm_exception(struct cpu *c, const struct cpu_fault *f, const struct cpu_event *during,
-		   int *res)
+		   enum cpu_result *res)
 {
 	struct svm *s = c->svm;
 	u64 info1 = f->has_error ? f->error : 0, info2 = 0;
@@ -225,7 +226,7 @@ bool svm_exception(struct cpu *c, const struct cpu_fault *f, const struct cpu_ev
 	return true;
 }
 
-bool svm_shutdown(struct cpu *c, int *res)
+bool svm_shutdown(struct cpu *c, enum cpu_result *res)
 {
 	if (!c->in_l2 || !svm_intercepts(c, SVM_I_SHUTDOWN))
 		return false;

@@ -163,7 +163,7 @@ static void say(struct cpu *c, const struct svm_refusal *why)
 }
 
 /* VMRUN has retired and L1 finds VMEXIT_INVALID in the VMCB (APM2 15.5.1). */
-static int refuse(struct cpu *c, u64 pa, const struct svm_refusal *why)
+static enum cpu_result refuse(struct cpu *c, u64 pa, const struct svm_refusal *why)
 {
 	struct vmcb_window w;
 
@@ -181,7 +181,7 @@ static int refuse(struct cpu *c, u64 pa, const struct svm_refusal *why)
 }
 
 /* Found after the registers were switched: a #VMEXIT with the same code. */
-static int refuse_late(struct cpu *c, enum svm_rule rule, u64 value, u64 aux)
+static enum cpu_result refuse_late(struct cpu *c, enum svm_rule rule, u64 value, u64 aux)
 {
 	struct svm_refusal why;
 
@@ -214,7 +214,7 @@ static void note_injection(struct svm *s)
 
 /* -- the instruction; permissions have been checked -- */
 
-int svm_vmrun(struct cpu *c, const struct insn *in)
+enum cpu_result svm_vmrun(struct cpu *c, const struct insn *in)
 {
 	struct svm *s = c->svm;
 	u64 pa = svm_operand(c, in);
@@ -267,7 +267,7 @@ int svm_vmrun(struct cpu *c, const struct insn *in)
 	if (!(s->ctl.misc_ctl & SVM_NP_ENABLE) && pae_paging(c) && mmu_load_pdptes(c, c->cr3))
 		return refuse_late(c, SVM_RULE_PDPTE, c->cr3, 0);
 	note_injection(s);
-	return s->ops->entered(c) ? CPU_EXIT : CPU_OK;
+	return s->ops->entered(c) ? CPU_WORK : CPU_OK;
 }
 
 /* -- a state that user space restores -- */

@@ -32,13 +32,13 @@ static inline struct apic_fast *open_for(const struct vcpu *v)
 
 static inline u64 slow(void)
 {
-	return APIC_RESULT(APIC_SLOW, 0);
+	return cpu_short_cut(CPU_SLOW, 0);
 }
 
 static inline u64 done(const struct cpu *c)
 {
-	return APIC_RESULT(atomic_load_explicit(&c->poll, memory_order_relaxed) ?
-			   APIC_POLL : APIC_DONE, 0);
+	return cpu_short_cut(atomic_load_explicit(&c->poll, memory_order_relaxed) ?
+			     CPU_POLL : CPU_OK, 0);
 }
 
 /* What is deliverable may have grown. */
@@ -130,7 +130,7 @@ static u64 load(struct cpu *c, u64 gva, u64 unused)
 	if (!open_for(v) || !is_page(c, gva, MEM_R) || !plain_read(offset) ||
 	    lapic_mmio_read(v->lapic, offset, &val, 4))
 		return slow();
-	return APIC_RESULT(APIC_DONE, val);
+	return cpu_short_cut(CPU_OK, val);
 }
 
 /* -- x2APIC -- */
@@ -172,7 +172,7 @@ static u64 rdmsr(struct cpu *c, u64 msr, u64 unused)
 	if (msr - 0x800 >= 0x40 || !plain_read((u32)(msr - 0x800) * 16) || !open_for(v) ||
 	    lapic_msr_read(v->lapic, (u32)msr, &val) || val >> 32)
 		return slow();
-	return APIC_RESULT(APIC_DONE, val);
+	return cpu_short_cut(CPU_OK, val);
 }
 
 /* -- CR8 -- */
@@ -192,7 +192,7 @@ static u64 get_tpr(struct cpu *c, u64 unused, u64 unused2)
 {
 	struct vcpu *v = c->owner;
 
-	return open_for(v) ? APIC_RESULT(APIC_DONE, lapic_get_tpr(v->lapic)) : slow();
+	return open_for(v) ? cpu_short_cut(CPU_OK, lapic_get_tpr(v->lapic)) : slow();
 }
 
 const struct cpu_apic_ops vcpu_apic_ops = {

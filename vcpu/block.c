@@ -243,11 +243,11 @@ static void halt_end(struct vcpu *v, struct poll *p)
 		halt_poll_learn(&v->p->halt_poll, v->cfg->halt_poll_ns, &r);
 }
 
-int vcpu_block(struct vcpu *v)
+enum cpu_result vcpu_block(struct vcpu *v)
 {
 	u64 since = trace_watched(TRACE_kvm_vcpu_wakeup) ? tsc_host() : 0;
 	struct poll p;
-	int r;
+	enum cpu_result r;
 
 	engine_fpu_save(v->c);
 	/* Asleep, we use no guest memory: nobody has to wait for us. */
@@ -259,11 +259,12 @@ int vcpu_block(struct vcpu *v)
 	for (;;) {
 		u32 seq = atomic_load(&v->wake_seq);
 		u64 deadline = 0;
+		int err;
 
-		r = RUN_AGAIN;
+		r = CPU_OK;
 		if (vcpu_signal_pending(v)) {
 			v->run->exit_reason = KVM_EXIT_INTR;
-			r = -EINTR;
+			r = CPU_EINTR;
 			break;
 		}
 		if (v->lapic)
@@ -295,11 +296,11 @@ int vcpu_block(struct vcpu *v)
 			atomic_store(&v->in_guest, 0);
 		}
 		crowd_join(v, false);
-		r = sleep_on(v, seq, deadline);
+		err = sleep_on(v, seq, deadline);
 		crowd_join(v, true);
-		if (r == EINTR) {
+		if (err == EINTR) {
 			v->run->exit_reason = KVM_EXIT_INTR;
-			r = -EINTR;
+			r = CPU_EINTR;
 			break;
 		}
 	}

@@ -48,7 +48,7 @@ void debug_update(struct vcpu *v)
 }
 
 /* #DB behind an instruction. step: the debugger outside wants to see each. */
-static int debug_trap(struct vcpu *v, bool step, bool tf)
+static enum cpu_result debug_trap(struct vcpu *v, bool step, bool tf)
 {
 	struct vcpu_debug *d = &v->p->dbg;
 	u64 hit = v->c->watch_hit;
@@ -60,13 +60,13 @@ static int debug_trap(struct vcpu *v, bool step, bool tf)
 	if (hit && user_hw(v))
 		return exit_debug(v, EXC_DB, vcpu_linear_rip(v), DR6_FIXED | hit, d->dr7);
 	if (!tf && !hit)
-		return RUN_AGAIN;
+		return CPU_OK;
 	struct cpu_fault f = { .vector = EXC_DB, .payload = hit | (tf ? DR6_BS : 0) };
 
-	return vcpu_deliver_trap(v, &f) ? RUN_AGAIN : exit_shutdown(v);
+	return vcpu_settle(v, vcpu_deliver_trap(v, &f));
 }
 
-bool debug_at_breakpoint(struct vcpu *v, int *r)
+bool debug_at_breakpoint(struct vcpu *v, enum cpu_result *r)
 {
 	u64 dr7 = effective_dr7(v), pc = vcpu_linear_rip(v), hit = 0;
 
@@ -92,7 +92,7 @@ bool debug_at_breakpoint(struct vcpu *v, int *r)
 	}
 	struct cpu_fault f = { .vector = EXC_DB, .payload = hit };
 
-	*r = vcpu_deliver_fault(v, &f) ? RUN_AGAIN : exit_shutdown(v);
+	*r = vcpu_settle(v, vcpu_deliver_fault(v, &f));
 	return true;
 }
 
@@ -101,7 +101,7 @@ bool debug_at_breakpoint(struct vcpu *v, int *r)
  * had an exception; an event's frame lies on a watched address; the instruction had to finish in
  * user space.
  */
-bool debug_pending(struct vcpu *v, int *r)
+bool debug_pending(struct vcpu *v, enum cpu_result *r)
 {
 	struct vcpu_debug *d = &v->p->dbg;
 	bool step = d->step_owed, tf = d->tf_owed;
@@ -116,7 +116,7 @@ bool debug_pending(struct vcpu *v, int *r)
 	return true;
 }
 
-int debug_stepped(struct vcpu *v, bool tf)
+enum cpu_result debug_stepped(struct vcpu *v, bool tf)
 {
 	/* APM2 13.1.6.2: TF then stops behind branches only. */
 	if (unlikely(v->c->debugctl & DEBUGCTL_BTF))
@@ -129,12 +129,12 @@ int debug_stepped(struct vcpu *v, bool tf)
  * breakpoints again; one that has retired with writes for user space is stepped behind them. HLT and
  * what vcpu_retire() completes see to themselves.
  */
-void debug_left(struct vcpu *v, bool moved, bool tf, u64 held)
+void debug_left(struct vcpu *v, enum cpu_result why, bool moved, bool tf, u64 held)
 {
 	struct vcpu_debug *d = &v->p->dbg;
 	const struct vcpu_mmio *m = &v->p->mmio;
 	/* OUTS, and OUT to port 0x7e: user space has only to see it. */
-	bool out = v->p->user_exit && v->p->pend == PEND_NONE &&
+	bool out = why == CPU_USER && v->p->pend == PEND_NONE &&
 		   v->run->exit_reason == KVM_EXIT_IO;
 
 	if (out || m->written < m->writes) {
@@ -147,42 +147,37 @@ void debug_left(struct vcpu *v, bool moved, bool tf, u64 held)
 
 /* HLT has retired and is stepped over like any other instruction: the trap ends the halt, and comes
  * before the interrupt that would have (SDM3 6.9). */
-void debug_halted(struct vcpu *v)
+enum cpu_result debug_halted(struct vcpu *v)
 {
 	struct cpu *c = v->c;
 	bool step = v->p->dbg.control & KVM_GUESTDBG_SINGLESTEP;
 	u64 hit = c->watch_hit;
 
 	if (likely(!step && !hit && !(c->rflags & FL_TF)))
-		return;
+		return CPU_OK;
 	c->watch_hit = 0;
-	if (step || (hit && user_hw(v))) {
-		exit_debug(v, EXC_DB, vcpu_linear_rip(v),
-			   DR6_FIXED | (step ? DR6_BS : 0) | (user_hw(v) ? hit : 0),
-			   effective_dr7(v));
-		v->p->user_exit = true;
-	} else {
-		vcpu_queue_exception(v, &(struct cpu_fault){
-			.vector = EXC_DB, .payload = hit | (c->rflags & FL_TF ? DR6_BS : 0) });
-	}
+	if (step || (hit && user_hw(v)))
+		return exit_debug(v, EXC_DB, vcpu_linear_rip(v),
+				  DR6_FIXED | (step ? DR6_BS : 0) | (user_hw(v) ? hit : 0),
+				  effective_dr7(v));
+	vcpu_queue_exception(v, &(struct cpu_fault){
+		.vector = EXC_DB, .payload = hit | (c->rflags & FL_TF ? DR6_BS : 0) });
+	return CPU_OK;
 }
 
-int debug_exec(struct cpu *c, const struct insn *in)
+enum cpu_result debug_exec(struct cpu *c, const struct insn *in)
 {
 	struct vcpu *v = c->owner;
 	const struct vcpu_debug *d = &v->p->dbg;
 
 	if (user_hw(v) && (d->dr7 & DR7_GD) && in->map == 1 &&
-	    (in->opcode == 0x21 || in->opcode == 0x23)) {
-		exit_debug(v, EXC_DB, vcpu_linear_rip(v), DR6_FIXED | DR6_BD, c->dr7);
-		v->p->user_exit = true;
-		return CPU_EXIT;
-	}
+	    (in->opcode == 0x21 || in->opcode == 0x23))
+		return exit_debug(v, EXC_DB, vcpu_linear_rip(v), DR6_FIXED | DR6_BD, c->dr7);
 	return CPU_OK;
 }
 
 /* INT3 or INT1 with RIP still at it. */
-int debug_breakpoint(struct cpu *c, u8 vector)
+enum cpu_result debug_breakpoint(struct cpu *c, u8 vector)
 {
 	struct vcpu *v = c->owner;
 
@@ -193,9 +188,7 @@ int debug_breakpoint(struct cpu *c, u8 vector)
 	}
 	if (vector != EXC_BP || !(v->p->dbg.control & KVM_GUESTDBG_USE_SW_BP))
 		return CPU_OK;
-	exit_debug(v, EXC_BP, vcpu_linear_rip(v), c->dr6, c->dr7);
-	v->p->user_exit = true;
-	return CPU_EXIT;
+	return exit_debug(v, EXC_BP, vcpu_linear_rip(v), c->dr6, c->dr7);
 }
 
 int vcpu_set_guest_debug(struct vcpu *v, const struct kvm_guest_debug *g)

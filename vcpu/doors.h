@@ -63,12 +63,12 @@ enum { SVM_I_NONE = 0xff };	/* no intercept comes first */
 #define FREE_UD(fn) fn##_outside_l2
 /* For each function with FREE_UD, by the arguments it has besides the CPU. */
 #define OUTSIDE_L2_INSN(fn) \
-	static int fn##_outside_l2(struct cpu *c, const struct insn *in) \
+	static enum cpu_result fn##_outside_l2(struct cpu *c, const struct insn *in) \
 	{ \
 		return unlikely(c->in_l2) ? cpu_raise(c, EXC_UD) : fn(c, in); \
 	}
 #define OUTSIDE_L2_PLAIN(fn) \
-	static int fn##_outside_l2(struct cpu *c) \
+	static enum cpu_result fn##_outside_l2(struct cpu *c) \
 	{ \
 		return unlikely(c->in_l2) ? cpu_raise(c, EXC_UD) : fn(c); \
 	}

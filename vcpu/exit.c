@@ -12,28 +12,28 @@ u64 vcpu_linear_rip(const struct vcpu *v)
 	return cpu_in_64(c) ? c->rip : (u32)(c->seg[S_CS].base + c->rip);
 }
 
-int exit_shutdown(struct vcpu *v)
+enum cpu_result exit_shutdown(struct vcpu *v)
 {
-	int r;
+	enum cpu_result r;
 
 	if (unlikely(v->c->in_l2) && svm_shutdown(v->c, &r))
-		return RUN_AGAIN;
+		return CPU_OK;
 	fault_report(v, "shutdown", true);
 	v->run->exit_reason = KVM_EXIT_SHUTDOWN;
-	return RUN_EXIT;
+	return CPU_USER;
 }
 
-int exit_debug(struct vcpu *v, u32 exception, u64 pc, u64 dr6, u64 dr7)
+enum cpu_result exit_debug(struct vcpu *v, u32 exception, u64 pc, u64 dr6, u64 dr7)
 {
 	v->run->exit_reason = KVM_EXIT_DEBUG;
 	v->run->debug.arch = (struct kvm_debug_exit_arch){
 		.exception = exception, .pc = pc, .dr6 = dr6, .dr7 = dr7,
 	};
-	return RUN_EXIT;
+	return CPU_USER;
 }
 
 /* Facts 5.5: flags = 1 announces the instruction's bytes, which are part of the ABI. */
-int exit_internal_error(struct vcpu *v, u32 suberror)
+enum cpu_result exit_internal_error(struct vcpu *v, u32 suberror)
 {
 	struct kvm_run *run = v->run;
 	u64 lin = vcpu_linear_rip(v), gpa;
@@ -47,7 +47,7 @@ int exit_internal_error(struct vcpu *v, u32 suberror)
 	run->internal.suberror = suberror;
 	run->internal.ndata = 0;
 	if (suberror != KVM_INTERNAL_ERROR_EMULATION)
-		return RUN_EXIT;
+		return CPU_USER;
 	cpu_zero(run->emulation_failure.insn_bytes, 15);
 	while (n < 15 && mmu_peek(v->c, lin + n, &gpa) &&
 	       !phys_read(v->phys, gpa, &run->emulation_failure.insn_bytes[n], 1))
@@ -55,12 +55,12 @@ int exit_internal_error(struct vcpu *v, u32 suberror)
 	run->emulation_failure.flags = n ? 1 : 0;
 	run->emulation_failure.insn_size = (u8)n;
 	run->emulation_failure.ndata = 3;
-	return RUN_EXIT;
+	return CPU_USER;
 }
 
 /* An event cannot be delivered, because what it needs is not memory: as if the nested page fault had
  * met EXITINTINFO (facts 5.5). The read that failed is the last one noted. */
-void exit_delivery(struct vcpu *v, const struct cpu_event *e)
+enum cpu_result exit_delivery(struct vcpu *v, const struct cpu_event *e)
 {
 	const struct vcpu_mmio *m = &v->p->mmio;
 	struct kvm_run *run = v->run;
@@ -72,11 +72,12 @@ void exit_delivery(struct vcpu *v, const struct cpu_event *e)
 	run->internal.data[3] = m->reads ? m->read[m->reads - 1].gpa : 0;
 	run->internal.data[4] = (u64)(s64)sched_getcpu();
 	run->internal.ndata = 5;
+	return CPU_USER;
 }
 
 /* The guest's kernel gets #UD and user space hears of it; an application just gets #UD. With
  * KVM_CAP_EXIT_ON_EMULATION_FAILURE user space decides. */
-int exit_not_emulable(struct vcpu *v)
+enum cpu_result exit_not_emulable(struct vcpu *v)
 {
 	struct cpu *c = v->c;
 
@@ -88,12 +89,10 @@ int exit_not_emulable(struct vcpu *v)
 		vcpu_queue_exception(v, &f);
 	}
 	vcpu_count(v, insn_emulation_fail);
-	exit_internal_error(v, KVM_INTERNAL_ERROR_EMULATION);
-	v->p->user_exit = true;
-	return CPU_EXIT;
+	return exit_internal_error(v, KVM_INTERNAL_ERROR_EMULATION);
 }
 
-int vcpu_retire(struct vcpu *v, u64 next_rip)
+enum cpu_result vcpu_retire(struct vcpu *v, u64 next_rip)
 {
 	struct cpu *c = v->c;
 
@@ -104,7 +103,7 @@ int vcpu_retire(struct vcpu *v, u64 next_rip)
 	if (unlikely(v->p->dbg.control & KVM_GUESTDBG_SINGLESTEP) || unlikely(c->rflags & FL_TF) ||
 	    unlikely(c->watch_hit))
 		return debug_stepped(v, c->rflags & FL_TF);
-	return RUN_AGAIN;
+	return CPU_OK;
 }
 
 void vcpu_pend(struct vcpu *v, enum vcpu_pending kind, const struct insn *in)
@@ -122,21 +121,21 @@ void vcpu_pend(struct vcpu *v, enum vcpu_pending kind, const struct insn *in)
 	}
 }
 
-static int complete_hypercall(struct vcpu *v)
+static enum cpu_result complete_hypercall(struct vcpu *v)
 {
 	struct cpu *c = v->c;
 	u64 ret = v->run->hypercall.ret;
 
 	if (vcpu_linear_rip(v) != v->p->pend_rip)
-		return RUN_AGAIN;
+		return CPU_OK;
 	c->gpr[R_RAX] = cpu_in_64(c) ? ret : (u32)ret;
 	return vcpu_retire(v, v->p->pend_next);
 }
 
-int vcpu_complete(struct vcpu *v)
+enum cpu_result vcpu_complete(struct vcpu *v)
 {
 	enum vcpu_pending kind = v->p->pend;
-	int r = RUN_AGAIN;
+	enum cpu_result r = CPU_OK;
 
 	v->p->pend = PEND_NONE;
 	switch (kind) {
@@ -170,7 +169,7 @@ int vcpu_complete(struct vcpu *v)
 	case PEND_NONE:
 		break;
 	}
-	if (r == RUN_AGAIN && v->p->mmio.written < v->p->mmio.writes)
+	if (r == CPU_OK && v->p->mmio.written < v->p->mmio.writes)
 		r = mmio_emit_write(v);
 	return r;
 }

@@ -28,10 +28,10 @@ static bool mwait_absent(const struct vcpu *v, const struct insn *in)
 	return !e || !(e->ecx & BIT(3));
 }
 
-static int exec(struct cpu *c, const struct insn *in)
+static enum cpu_result exec(struct cpu *c, const struct insn *in)
 {
 	struct vcpu *v = c->owner;
-	int r;
+	enum cpu_result r;
 
 	v->p->insn = in;
 	if (unlikely(v->cfg->disabled_quirks & KVM_X86_QUIRK_MWAIT_NEVER_UD_FAULTS) &&
@@ -61,26 +61,26 @@ static void debug_changed(struct cpu *c)
 	engine_kick(c);
 }
 
-static int hlt(struct cpu *c)
+static enum cpu_result hlt(struct cpu *c)
 {
 	struct vcpu *v = c->owner;
+	enum cpu_result stepped;
 
 	vcpu_count(v, halt_exits);
-	debug_halted(v);
+	stepped = debug_halted(v);
 	if (v->cfg->disabled_exits & KVM_X86_DISABLE_EXITS_HLT) {
 		v->p->hw_halted = true;
-		return CPU_EXIT;
+		return stepped == CPU_USER ? CPU_USER : CPU_WORK;
 	}
 	if (!v->lapic) {
 		v->run->exit_reason = KVM_EXIT_HLT;
-		v->p->user_exit = true;
-		return CPU_EXIT;
+		return CPU_USER;
 	}
 	if (v->p->pv_unhalted)
 		v->p->pv_unhalted = false;
 	else
 		vcpu_set_mp(v, KVM_MP_STATE_HALTED);
-	return CPU_EXIT;
+	return stepped == CPU_USER ? CPU_USER : CPU_WORK;
 }
 
 static u64 read_cr8(struct cpu *c)
@@ -88,7 +88,7 @@ static u64 read_cr8(struct cpu *c)
 	return svm_cr8_virtual(c) ? svm_read_vtpr(c) : vcpu_get_cr8(c->owner);
 }
 
-static int write_cr8(struct cpu *c, u64 val)
+static enum cpu_result write_cr8(struct cpu *c, u64 val)
 {
 	struct vcpu *v = c->owner;
 	u64 old;
@@ -158,7 +158,7 @@ static void alone(struct cpu *c, bool begin)
 	vcpu_alone(c->owner, begin);
 }
 
-static int no_rsm(struct cpu *c)
+static enum cpu_result no_rsm(struct cpu *c)
 {
 	return cpu_raise(c, EXC_UD);
 }

@@ -4,7 +4,7 @@
  * the right, or a file that has become shorter. KVM_RUN is -EFAULT, with the address in
  * kvm_run.memory_fault (KVM_CAP_MEMORY_FAULT_INFO).
  *
- * The access may be translated code's (ENGINE_EFAULT) or any C function's below
+ * The access may be translated code's (CPU_EFAULT) or any C function's below
  * KVM_RUN: injection, page walks, string instructions, fetching code. For the latter the
  * whole KVM_RUN is abandoned at its guard; no lock is held where guest memory is touched.
  */
@@ -37,7 +37,7 @@ static bool host_to_gpa(const struct vcpu *v, u64 hva, u64 *gpa)
 	return false;
 }
 
-int exit_memory_fault(struct vcpu *v, u64 hva)
+enum cpu_result exit_memory_fault(struct vcpu *v, u64 hva)
 {
 	/* flags, gpa and size, where struct kvm_run has its union. */
 	u64 *info = (u64 *)(void *)&v->run->hw;
@@ -49,7 +49,7 @@ int exit_memory_fault(struct vcpu *v, u64 hva)
 		info[1] = gpa & PAGE_MASK;
 		info[2] = PAGE_SIZE;
 	}
-	return -EFAULT;
+	return CPU_EFAULT;
 }
 
 /* The vCPU whose guard this thread has set. */
@@ -94,8 +94,8 @@ int vcpu_run_guarded(struct vcpu *v, int (*run)(struct vcpu *v))
 		vcpu_undeliver(v);
 		p->insn = NULL;
 		v->c->accessing = NULL;
-		p->user_exit = false;
-		return exit_memory_fault(v, p->fault_hva);
+		exit_memory_fault(v, p->fault_hva);
+		return -EFAULT;
 	}
 	guarding = v;
 	p->guarded = true;

@@ -43,18 +43,19 @@ static s64 clock_pairing(struct vcpu *v, u64 gpa, u64 type)
 	return phys_write(v->phys, gpa, &p, sizeof(p)) ? -KVM_EFAULT : 0;
 }
 
-/* 1: an exit is prepared; the instruction retires at re-entry. */
-static int map_gpa_range(struct vcpu *v, const struct insn *in, const u64 a[4], s64 *ret)
+/* CPU_USER: the instruction retires at re-entry. */
+static enum cpu_result map_gpa_range(struct vcpu *v, const struct insn *in, const u64 a[4],
+				     s64 *ret)
 {
 	struct kvm_run *run = v->run;
 
 	*ret = -KVM_ENOSYS;
 	if (!v->cfg->hypercall_map_gpa_range)
-		return 0;
+		return CPU_OK;
 	if ((a[0] & ~PAGE_MASK) || !a[1] ||
 	    (a[0] >> PAGE_SHIFT) + a[1] <= (a[0] >> PAGE_SHIFT)) {
 		*ret = -KVM_EINVAL;
-		return 0;
+		return CPU_OK;
 	}
 	run->exit_reason = KVM_EXIT_HYPERCALL;
 	run->hypercall.nr = KVM_HC_MAP_GPA_RANGE;
@@ -63,8 +64,7 @@ static int map_gpa_range(struct vcpu *v, const struct insn *in, const u64 a[4], 
 	run->hypercall.ret = 0;
 	run->hypercall.longmode = cpu_in_64(v->c);
 	vcpu_pend(v, PEND_HYPERCALL, in);
-	v->p->user_exit = true;
-	return 1;
+	return CPU_USER;
 }
 
 /* Quirk: the other maker's instruction is rewritten in place, as KVM does. */
@@ -89,7 +89,7 @@ bool hypercall_fix(struct cpu *c)
 	return true;
 }
 
-int hypercall_hook(struct cpu *c, const struct insn *in)
+enum cpu_result hypercall_hook(struct cpu *c, const struct insn *in)
 {
 	struct vcpu *v = c->owner;
 	bool wide = cpu_in_64(c);
@@ -111,7 +111,7 @@ int hypercall_hook(struct cpu *c, const struct insn *in)
 	}
 	engine_fpu_save(c);
 	if (unlikely(hyperv_call_enabled(v))) {
-		int r = hyperv_call(v, in);
+		enum cpu_result r = hyperv_call(v, in);
 
 		if (foreign && r == CPU_OK)
 			patch(c, rip);
@@ -146,8 +146,8 @@ int hypercall_hook(struct cpu *c, const struct insn *in)
 		}
 		break;
 	case KVM_HC_MAP_GPA_RANGE:
-		if (map_gpa_range(v, in, a, &ret))
-			return CPU_EXIT;
+		if (map_gpa_range(v, in, a, &ret) == CPU_USER)
+			return CPU_USER;
 		break;
 	default:
 		ret = -KVM_ENOSYS;

@@ -203,7 +203,7 @@ static void ask(struct vcpu *v, u8 todo)
 	vcpu_request(v, VREQ_HYPERV);
 }
 
-int hyperv_service(struct vcpu *v)
+enum cpu_result hyperv_service(struct vcpu *v)
 {
 	struct hyperv_vcpu *h = &v->p->hv;
 	struct kvm_run *run = v->run;
@@ -223,11 +223,11 @@ int hyperv_service(struct vcpu *v)
 			v->p->pend = PEND_HYPERV_SYNDBG;
 	} else {
 		hyperv_stimers_poll(v);
-		return RUN_AGAIN;
+		return CPU_OK;
 	}
 	/* Whatever else there is, timers included, comes at the next entry. */
 	atomic_fetch_or(&v->requests, BIT64(VREQ_HYPERV));
-	return RUN_EXIT;
+	return CPU_USER;
 }
 
 /* -- the MSRs: 0 or -EINVAL; partition-wide ones run under the VM's lock -- */

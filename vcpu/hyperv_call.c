@@ -330,7 +330,7 @@ static void read_xmm(struct vcpu *v, struct call *k)
 		cpu_copy(k->xmm, x + 160, sizeof(k->xmm));
 }
 
-static void to_user(struct vcpu *v, const struct call *k, const struct insn *in)
+static enum cpu_result to_user(struct vcpu *v, const struct call *k, const struct insn *in)
 {
 	struct kvm_run *run = v->run;
 
@@ -341,11 +341,11 @@ static void to_user(struct vcpu *v, const struct call *k, const struct insn *in)
 	run->hyperv.u.hcall.params[0] = k->in;
 	run->hyperv.u.hcall.params[1] = k->out;
 	vcpu_pend(v, PEND_HYPERV_CALL, in);
-	v->p->user_exit = true;
+	return CPU_USER;
 }
 
 /* Vector state is saved; the caller has seen to VMCALL and VMMCALL. */
-int hyperv_call(struct vcpu *v, const struct insn *in)
+enum cpu_result hyperv_call(struct vcpu *v, const struct insn *in)
 {
 	struct cpu *c = v->c;
 	const struct call_row *r;
@@ -384,10 +384,8 @@ int hyperv_call(struct vcpu *v, const struct insn *in)
 		}
 		status = shape_ok(r, &k) ? r->fn(v, &k, &result) : HV_INVALID_INPUT;
 	}
-	if (status == HV_TO_USER) {
-		to_user(v, &k, in);
-		return CPU_EXIT;
-	}
+	if (status == HV_TO_USER)
+		return to_user(v, &k, in);
 	set_result(v, result | (u64)status);
 	insn_retire(c, in);
 	return CPU_OK;

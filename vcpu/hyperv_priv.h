@@ -55,8 +55,8 @@ u32 hyperv_msr_list(u32 *out, u32 max);
 /* Reference time, 100 ns. Takes the VM's lock. */
 u64 hyperv_ref_time(struct vcpu *v);
 void hyperv_tsc_page_update(struct vcpu *v);
-/* VREQ_HYPERV: RUN_AGAIN or RUN_EXIT. */
-int hyperv_service(struct vcpu *v);
+/* VREQ_HYPERV: CPU_OK or CPU_USER. */
+enum cpu_result hyperv_service(struct vcpu *v);
 void hyperv_syndbg_complete(struct vcpu *v);
 
 /* -- hyperv_synic.c -- */
@@ -71,7 +71,7 @@ u64 hyperv_stimers_next(const struct vcpu *v);
 
 /* -- hyperv_call.c -- */
 bool hyperv_call_enabled(const struct vcpu *v);
-int hyperv_call(struct vcpu *v, const struct insn *in);	/* enum cpu_result */
+enum cpu_result hyperv_call(struct vcpu *v, const struct insn *in);
 void hyperv_call_complete(struct vcpu *v);	/* user space has answered */
 
 #endif

@@ -47,13 +47,12 @@ static void trace_event(struct vcpu *v, const struct cpu_event *e)
 	}
 }
 
-/* Deliver, and whatever delivery itself raises. False: triple fault. */
-static bool deliver(struct vcpu *v, struct cpu_event e)
+/* Deliver, and whatever delivery itself raises. CPU_OK, CPU_DONE, CPU_USER, CPU_SHUTDOWN. */
+static enum cpu_result deliver(struct vcpu *v, struct cpu_event e)
 {
 	struct cpu *c = v->c;
-	bool l2 = c->in_l2;
 	u32 rounds = 0;
-	int r;
+	enum cpu_result r;
 
 	for (;;) {
 		struct cpu_fault f;
@@ -76,52 +75,51 @@ static bool deliver(struct vcpu *v, struct cpu_event e)
 				vcpu_count(v, irq_injections);
 			else if (e.kind == EV_NMI)
 				vcpu_count(v, nmi_injections);
-			return true;
-		case CPU_EXIT:	/* the stack or a table is not memory */
-			/* or L1 has taken the task switch that the event was (APM2 15.14.1) */
-			if (l2 && !c->in_l2)
-				return true;
-			if (v->p->mmio.written == v->p->mmio.writes) {
-				exit_delivery(v, &e);
-				v->p->pend = PEND_NONE;
-				v->p->user_exit = true;
-			}
-			return true;
+			return CPU_OK;
+		case CPU_WORK:	/* L1 has taken the task switch that the event was (APM2 15.14.1) */
+			return CPU_OK;
+		case CPU_DONE:	/* the stack is not memory */
+			return CPU_DONE;
+		case CPU_FAULT:
+			break;
+		default:	/* a table is not memory */
+			v->p->pend = PEND_NONE;
+			return exit_delivery(v, &e);
 		}
 		f = c->fault;
 		/* L1's intercept comes before the merge (APM2 15.12). */
 		if (unlikely(c->in_l2) && svm_exception(c, &f, &e, &r))
-			return true;
+			return CPU_OK;
 		/* APM2 8.2.9: only a first exception can turn the second into #DF. */
 		if (e.kind == EV_EXCEPTION)
 			merged = cpu_merge_faults(e.vector, f.vector);
 		fault_chain_add(v, !rounds, &e, &f);
 		if (merged < 0 || ++rounds > 8)
-			return false;
+			return CPU_SHUTDOWN;
 		if (merged)
 			f = (struct cpu_fault){ .vector = EXC_DF, .has_error = true };
 		if (unlikely(c->in_l2) && merged && svm_exception(c, &f, NULL, &r))
-			return true;
+			return CPU_OK;
 		e = exception_event(c, &f, is_db_fault(&f));
 	}
 }
 
-bool vcpu_deliver_fault(struct vcpu *v, const struct cpu_fault *f)
+enum cpu_result vcpu_deliver_fault(struct vcpu *v, const struct cpu_fault *f)
 {
-	int r;
+	enum cpu_result r;
 
 	if (unlikely(v->c->in_l2) && svm_exception(v->c, f, NULL, &r))
-		return true;
+		return CPU_OK;
 	return deliver(v, exception_event(v->c, f, is_db_fault(f)));
 }
 
 /* A #DB that reports something already done: single step, data breakpoints. */
-bool vcpu_deliver_trap(struct vcpu *v, const struct cpu_fault *f)
+enum cpu_result vcpu_deliver_trap(struct vcpu *v, const struct cpu_fault *f)
 {
-	int r;
+	enum cpu_result r;
 
 	if (unlikely(v->c->in_l2) && svm_exception(v->c, f, NULL, &r))
-		return true;
+		return CPU_OK;
 	return deliver(v, exception_event(v->c, f, false));
 }
 
@@ -313,7 +311,7 @@ static int take_interrupt(struct vcpu *v)
 	return vec;
 }
 
-static bool deliver_nmi(struct vcpu *v)
+static enum cpu_result deliver_nmi(struct vcpu *v)
 {
 	v->p->ev.nmi_injected = false;
 	/* An NMI that L1 injects into L2 does not mask the real ones. */
@@ -323,7 +321,7 @@ static bool deliver_nmi(struct vcpu *v)
 					      .next_rip = v->c->rip });
 }
 
-static bool deliver_injected(struct vcpu *v)
+static enum cpu_result deliver_injected(struct vcpu *v)
 {
 	struct vcpu_events *ev = &v->p->ev;
 
@@ -347,7 +345,7 @@ static bool deliver_injected(struct vcpu *v)
 		return deliver(v, e);
 	}
 	if (ev->exc.pending)
-		return true;
+		return CPU_OK;
 	if (ev->nmi_injected)
 		return deliver_nmi(v);
 	if (ev->intr_injected) {
@@ -359,10 +357,10 @@ static bool deliver_injected(struct vcpu *v)
 			.vector = ev->intr_vector,
 			.next_rip = soft ? v->c->svm->inj_rip : v->c->rip });
 	}
-	return true;
+	return CPU_OK;
 }
 
-static bool deliver_pending_exception(struct vcpu *v)
+static enum cpu_result deliver_pending_exception(struct vcpu *v)
 {
 	struct vcpu_exception x = v->p->ev.exc;
 	struct cpu_fault f = {
@@ -390,16 +388,18 @@ static void irq_window(struct vcpu *v, bool on)
 }
 
 /* What L1 has given L2 to take by itself (APM2 15.21). */
-static bool inject_virtual(struct vcpu *v)
+static enum cpu_result inject_virtual(struct vcpu *v)
 {
 	struct cpu *c = v->c;
+	enum cpu_result r;
 
 	switch (svm_vnmi(c)) {
 	case SVM_VIRQ_NOW:
 		svm_vnmi_take(c);
-		if (!deliver(v, (struct cpu_event){ .kind = EV_NMI, .vector = EXC_NMI,
-						    .next_rip = c->rip }))
-			return false;
+		r = deliver(v, (struct cpu_event){ .kind = EV_NMI, .vector = EXC_NMI,
+						   .next_rip = c->rip });
+		if (r != CPU_OK)
+			return r;
 		break;
 	case SVM_VIRQ_SHADOW:
 		v->p->step_shadow = true;
@@ -421,23 +421,24 @@ static bool inject_virtual(struct vcpu *v)
 	case SVM_VIRQ_NONE:
 		break;
 	}
-	return true;
+	return CPU_OK;
 }
 
-/* Interrupts of the LAPIC and the PIC. False: shutdown. */
-static bool inject_interrupts(struct vcpu *v)
+/* Interrupts of the LAPIC and the PIC. */
+static enum cpu_result inject_interrupts(struct vcpu *v)
 {
 	struct vcpu_priv *p = v->p;
 	struct cpu *c = v->c;
 
 	while (vcpu_has_interrupt(v)) {
+		enum cpu_result r;
 		int vec;
 
 		if (!vcpu_interrupt_allowed(v)) {
 			if (svm_host_if(c) && svm_gif(c))
 				p->step_shadow = true;
 			irq_window(v, !c->in_l2);
-			return true;	/* hooks.window() looks again */
+			return CPU_OK;	/* hooks.window() looks again */
 		}
 		if (unlikely(c->in_l2) && svm_intercepts(c, SVM_I_INTR)) {
 			vcpu_trace(kvm_nested_intr_vmexit, v, c->rip);
@@ -447,19 +448,20 @@ static bool inject_interrupts(struct vcpu *v)
 		vec = take_interrupt(v);
 		if (vec < 0)
 			break;
-		if (!deliver(v, (struct cpu_event){ .kind = EV_INTR, .vector = (u8)vec,
-						    .next_rip = c->rip }))
-			return false;
-		if (p->user_exit || p->pv_eoi_pending)
+		r = deliver(v, (struct cpu_event){ .kind = EV_INTR, .vector = (u8)vec,
+						   .next_rip = c->rip });
+		if (r != CPU_OK)
+			return r;
+		if (p->pv_eoi_pending)
 			break;
 	}
 	if (unlikely(apicv_irq_window(v->lapic)) && (c->in_l2 || !vcpu_has_interrupt(v)))
 		irq_window(v, false);
-	return true;
+	return CPU_OK;
 }
 
 /* User space is the interrupt controller and has given a vector while L2 ran. */
-static bool inject_held(struct vcpu *v)
+static enum cpu_result inject_held(struct vcpu *v)
 {
 	struct cpu *c = v->c;
 	u8 vec = (u8)v->p->ev.held;
@@ -467,57 +469,63 @@ static bool inject_held(struct vcpu *v)
 	if (!vcpu_interrupt_allowed(v)) {
 		if (svm_host_if(c) && svm_gif(c))
 			v->p->step_shadow = true;
-		return true;
+		return CPU_OK;
 	}
 	if (c->in_l2 && svm_intercepts(c, SVM_I_INTR)) {
 		svm_vmexit(c, SVM_EXIT_INTR, 0, 0);
-		return true;
+		return CPU_OK;
 	}
 	v->p->ev.held = 0;
 	return deliver(v, (struct cpu_event){ .kind = EV_INTR, .vector = vec, .next_rip = c->rip });
 }
 
-bool vcpu_inject(struct vcpu *v)
+enum cpu_result vcpu_inject(struct vcpu *v)
 {
 	struct vcpu_priv *p = v->p;
 	struct vcpu_events *ev = &p->ev;
 	struct cpu *c = v->c;
+	enum cpu_result r;
 
 	p->step_shadow = false;
 	if (unlikely(ev->exc.injected | ev->exc.pending | ev->nmi_injected | ev->intr_injected)) {
-		if (!deliver_injected(v))
-			return false;
-		if (ev->exc.pending && !deliver_pending_exception(v))
-			return false;
-		if (p->user_exit)
-			return true;
+		r = deliver_injected(v);
+		if (r == CPU_OK && ev->exc.pending)
+			r = deliver_pending_exception(v);
+		if (r != CPU_OK)
+			return r;
 	}
 	if (unlikely(c->in_l2 && c->svm->run_pending))
 		nested_injected(v);
 	if (unlikely(p->dbg.control & KVM_GUESTDBG_BLOCKIRQ))
-		return true;
+		return CPU_OK;
 	if (unlikely(ev->nmi_pending)) {
 		if (nmi_allowed(v) && c->in_l2 && svm_intercepts(c, SVM_I_NMI)) {
 			svm_vmexit(c, SVM_EXIT_NMI, 0, 0);
 		} else if (nmi_allowed(v)) {
 			ev->nmi_pending--;
-			if (!deliver_nmi(v))
-				return false;
+			r = deliver_nmi(v);
+			if (r != CPU_OK)
+				return r;
 		} else if (!ev->nmi_masked && svm_gif(c)) {
 			p->step_shadow = true;
 		}
 	}
-	if (unlikely(ev->held) && !inject_held(v))
-		return false;
+	if (unlikely(ev->held)) {
+		r = inject_held(v);
+		if (r != CPU_OK)
+			return r;
+	}
 	if (!v->lapic) {
 		/* A window was asked for and only the shadow is in the way. */
 		if (v->run->request_interrupt_window && (c->rflags & FL_IF) &&
 		    (c->shadow_sti | c->shadow_ss))
 			p->step_shadow = true;
-	} else if (!inject_interrupts(v)) {
-		return false;
+	} else {
+		r = inject_interrupts(v);
+		if (r != CPU_OK)
+			return r;
 	}
 	if (likely(!c->in_l2))
-		return true;
+		return CPU_OK;
 	return inject_virtual(v);
 }

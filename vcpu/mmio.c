@@ -78,13 +78,12 @@ static u64 frag_value(const struct mmio_frag *f)
 	return val;
 }
 
-/* At most 8 bytes. CPU_OK or CPU_EXIT. */
-static int read_piece(struct cpu *c, u64 gpa, void *buf, u32 len)
+/* At most 8 bytes. CPU_OK or CPU_USER. */
+static enum cpu_result read_piece(struct cpu *c, u64 gpa, void *buf, u32 len)
 {
 	struct vcpu *v = c->owner;
 	struct vcpu_mmio *m = &v->p->mmio;
 	struct mmio_frag *f = replayed(m, gpa, len);
-	int r;
 
 	if (f) {
 		cpu_copy(buf, f->data, len);
@@ -99,11 +98,10 @@ static int read_piece(struct cpu *c, u64 gpa, void *buf, u32 len)
 	f = &m->read[m->reads];
 	f->gpa = gpa;
 	f->len = (u8)len;
-	r = device_read(v, gpa, f->data, len);
-	f->done = !r;
+	f->done = !device_read(v, gpa, f->data, len);
 	m->reads++;
 	m->replay = m->reads;
-	if (!r) {
+	if (f->done) {
 		cpu_copy(buf, f->data, len);
 		vcpu_trace(kvm_mmio, v, 1, len, gpa, frag_value(f));
 		return CPU_OK;
@@ -111,20 +109,19 @@ static int read_piece(struct cpu *c, u64 gpa, void *buf, u32 len)
 	vcpu_trace(kvm_mmio, v, 0, len, gpa, 0);
 	user_exit(v, f, false);
 	vcpu_pend(v, PEND_MMIO_READ, NULL);
-	v->p->user_exit = true;
-	return CPU_EXIT;
+	return CPU_USER;
 }
 
 /* To be emulated, as KVM does with every access that is not memory's? */
-static int emulable(struct cpu *c)
+static enum cpu_result emulable(struct cpu *c)
 {
 	return likely(!c->accessing || insn_emulable(c->accessing)) ? CPU_OK :
 								      exit_not_emulable(c->owner);
 }
 
-int mmio_read(struct cpu *c, u64 gpa, void *buf, u32 len)
+enum cpu_result mmio_read(struct cpu *c, u64 gpa, void *buf, u32 len)
 {
-	int r = emulable(c);
+	enum cpu_result r = emulable(c);
 	u8 *p = buf;
 
 	if (unlikely(r))
@@ -144,19 +141,19 @@ int mmio_read(struct cpu *c, u64 gpa, void *buf, u32 len)
 	return CPU_OK;
 }
 
-int mmio_probe_w(struct cpu *c, u64 gpa, u32 len)
+enum cpu_result mmio_probe_w(struct cpu *c, u64 gpa, u32 len)
 {
 	if (gpa >= MMU_APIC_PAGE)
 		return svm_avic_probe(c, (u32)(gpa & ~PAGE_MASK), len);
 	return emulable(c);
 }
 
-int mmio_write(struct cpu *c, u64 gpa, const void *buf, u32 len)
+enum cpu_result mmio_write(struct cpu *c, u64 gpa, const void *buf, u32 len)
 {
 	struct vcpu *v = c->owner;
 	struct vcpu_mmio *m = &v->p->mmio;
 	const u8 *p = buf;
-	int r = CPU_OK;
+	enum cpu_result r = CPU_OK;
 
 	if (unlikely(gpa >= MMU_APIC_PAGE))
 		return svm_avic_write(c, (u32)(gpa & ~PAGE_MASK), buf, len);
@@ -177,11 +174,11 @@ int mmio_write(struct cpu *c, u64 gpa, const void *buf, u32 len)
 			if (m->written == m->writes)
 				m->written = m->writes = 0;
 			if (m->writes == MMIO_FRAGS)
-				return CPU_EXIT;	/* no instruction writes that much */
+				return CPU_DONE;	/* no instruction writes that much */
 			f = &m->write[m->writes++];
 			*f = (struct mmio_frag){ .gpa = gpa, .len = (u8)n, .done = true };
 			cpu_copy(f->data, p, n);
-			r = CPU_EXIT;
+			r = CPU_DONE;
 		}
 		gpa += n;
 		p += n;
@@ -190,11 +187,11 @@ int mmio_write(struct cpu *c, u64 gpa, const void *buf, u32 len)
 	/* An EOI that must reach user space ends the run here: there is room for one. */
 	if (r == CPU_OK && atomic_load_explicit(&v->requests, memory_order_relaxed) &
 			   BIT64(VREQ_IOAPIC_EOI_EXIT))
-		r = CPU_EXIT;
+		r = CPU_DONE;
 	return r;
 }
 
-int mmio_emit_write(struct vcpu *v)
+enum cpu_result mmio_emit_write(struct vcpu *v)
 {
 	struct vcpu_mmio *m = &v->p->mmio;
 
@@ -207,21 +204,21 @@ int mmio_emit_write(struct vcpu *v)
 			continue;
 		user_exit(v, f, true);
 		v->p->pend = PEND_MMIO_WRITE;
-		return RUN_EXIT;
+		return CPU_USER;
 	}
-	return RUN_AGAIN;
+	return CPU_OK;
 }
 
 /* User space has answered the last read: run the instruction again. */
-int mmio_complete(struct vcpu *v)
+enum cpu_result mmio_complete(struct vcpu *v)
 {
 	struct vcpu_mmio *m = &v->p->mmio;
 	struct mmio_frag *f;
-	int r;
+	enum cpu_result r;
 
 	if (!m->reads || vcpu_linear_rip(v) != v->p->pend_rip) {
 		m->reads = m->replay = 0;	/* user space moved RIP: cancelled */
-		return RUN_AGAIN;
+		return CPU_OK;
 	}
 	f = &m->read[m->reads - 1];
 	cpu_copy(f->data, v->run->mmio.data, sizeof(f->data));
@@ -232,7 +229,7 @@ int mmio_complete(struct vcpu *v)
 		atomic_store(&v->c->poll, 0);
 		vcpu_flush_requests(v);
 		r = vcpu_enter(v, true);
-	} while (r == RUN_POLL);
+	} while (r == CPU_POLL);
 	if (v->p->pend != PEND_MMIO_READ)
 		m->reads = m->replay = 0;
 	return r;

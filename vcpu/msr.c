@@ -924,7 +924,7 @@ static bool filtered(struct vcpu *v, u32 msr, bool write)
 	return !v->vm_ops->msr_allowed(v->vm, msr, write);
 }
 
-static int refuse(struct vcpu *v, u32 msr, u64 val, bool write, int why)
+static enum cpu_result refuse(struct vcpu *v, u32 msr, u64 val, bool write, int why)
 {
 	struct kvm_run *run = v->run;
 	u32 reason = why == -EACCES ? KVM_MSR_EXIT_REASON_FILTER :
@@ -939,11 +939,10 @@ static int refuse(struct vcpu *v, u32 msr, u64 val, bool write, int why)
 	run->msr.index = msr;
 	run->msr.data = val;
 	vcpu_pend(v, write ? PEND_MSR_WRITE : PEND_MSR_READ, v->p->insn);
-	v->p->user_exit = true;
-	return CPU_EXIT;
+	return CPU_USER;
 }
 
-int msr_hook_read(struct cpu *c, u32 msr, u64 *val)
+enum cpu_result msr_hook_read(struct cpu *c, u32 msr, u64 *val)
 {
 	struct vcpu *v = c->owner;
 	int r = -EACCES;
@@ -964,7 +963,7 @@ static bool quiet(u32 msr)
 	return msr - 0xc0000080 < 0x100;
 }
 
-int msr_hook_write(struct cpu *c, u32 msr, u64 val)
+enum cpu_result msr_hook_write(struct cpu *c, u32 msr, u64 val)
 {
 	struct vcpu *v = c->owner;
 	int r = -EACCES;
@@ -979,7 +978,7 @@ int msr_hook_write(struct cpu *c, u32 msr, u64 val)
 	return likely(!r) ? CPU_OK : refuse(v, msr, val, true, r);
 }
 
-int msr_complete(struct vcpu *v)
+enum cpu_result msr_complete(struct vcpu *v)
 {
 	struct cpu *c = v->c;
 	const struct kvm_run *run = v->run;
@@ -988,12 +987,12 @@ int msr_complete(struct vcpu *v)
 
 	v->p->pend = PEND_NONE;
 	if (vcpu_linear_rip(v) != v->p->pend_rip)
-		return RUN_AGAIN;
+		return CPU_OK;
 	if (run->msr.error) {
 		struct cpu_fault f = { .vector = EXC_GP, .has_error = true };
 
 		vcpu_queue_exception(v, &f);
-		return RUN_AGAIN;
+		return CPU_OK;
 	}
 	if (read) {
 		c->gpr[R_RAX] = (u32)data;

@@ -89,11 +89,11 @@ void nested_injected(struct vcpu *v)
 
 /* L2 has come to L0: the processor would have written nRIP for an instruction's exit, and 0 for any
  * other (APM2 15.7.1). */
-void nested_stopped(struct vcpu *v, bool insn)
+void nested_stopped(struct vcpu *v, enum cpu_result why)
 {
 	u64 next = 0;
 
-	if (insn) {
+	if (why == CPU_USER || why == CPU_DONE || why == CPU_WORK) {
 		switch (v->p->pend) {
 		case PEND_PIO_OUT: case PEND_PIO_IN: case PEND_PIO_INS:
 		case PEND_MSR_READ: case PEND_MSR_WRITE: case PEND_HYPERCALL:
@@ -101,7 +101,7 @@ void nested_stopped(struct vcpu *v, bool insn)
 			break;
 		default:	/* OUTS, HLT: RIP has moved */
 			if (vcpu_mp(v) == KVM_MP_STATE_HALTED || v->p->hw_halted ||
-			    (v->p->user_exit && (v->run->exit_reason == KVM_EXIT_HLT ||
+			    (why == CPU_USER && (v->run->exit_reason == KVM_EXIT_HLT ||
 						 v->run->exit_reason == KVM_EXIT_IO)))
 				next = v->c->rip;
 		}
@@ -143,21 +143,19 @@ static void gif_set(struct cpu *c)
 		engine_kick(c);
 }
 
-static int triple_fault(struct cpu *c)
+static enum cpu_result triple_fault(struct cpu *c)
 {
 	/* The #VMEXIT that failed may have left L2 (svm/vmexit.c). */
 	nested_note(c->owner);
 	vcpu_request(c->owner, VREQ_TRIPLE_FAULT);
-	return CPU_EXIT;
+	return CPU_WORK;
 }
 
-static int unbacked(struct cpu *c)
+static enum cpu_result unbacked(struct cpu *c)
 {
 	struct vcpu *v = c->owner;
 
-	exit_internal_error(v, KVM_INTERNAL_ERROR_EMULATION);
-	v->p->user_exit = true;
-	return CPU_EXIT;
+	return exit_internal_error(v, KVM_INTERNAL_ERROR_EMULATION);
 }
 
 static void doorbell(struct cpu *c, u32 apic_id)
@@ -184,7 +182,7 @@ static const struct svm_ops ops = {
 };
 
 /* Task switch intercept (APM2 15.14.1). */
-int nested_task_switch(struct cpu *c, const struct cpu_task *t)
+enum cpu_result nested_task_switch(struct cpu *c, const struct cpu_task *t)
 {
 	u64 info2 = t->error;
 
@@ -201,7 +199,7 @@ int nested_task_switch(struct cpu *c, const struct cpu_task *t)
 	c->svm->exit_int_info = t->event;
 	c->svm->exit_int_info_err = t->error;
 	svm_vmexit(c, SVM_EXIT_TASK_SWITCH, t->sel, info2);
-	return CPU_EXIT;
+	return CPU_WORK;
 }
 
 static bool cpuid_bit(const void *arg, u32 leaf, u32 sub, u32 reg, u32 bit)

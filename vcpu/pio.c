@@ -15,7 +15,7 @@ static bool is_string(const struct insn *in)
 	return in->map == 0 && in->opcode >= 0x6c && in->opcode <= 0x6f;
 }
 
-static int user_exit(struct vcpu *v, u8 dir, u16 port, u32 size, u32 count)
+static enum cpu_result user_exit(struct vcpu *v, u8 dir, u16 port, u32 size, u32 count)
 {
 	struct kvm_run *run = v->run;
 
@@ -25,11 +25,11 @@ static int user_exit(struct vcpu *v, u8 dir, u16 port, u32 size, u32 count)
 	run->io.port = port;
 	run->io.count = count;
 	run->io.data_offset = PIO_OFFSET;
-	v->p->user_exit = true;
-	return CPU_EXIT;
+	return CPU_USER;
 }
 
-int pio_in(struct cpu *c, const struct insn *in, u16 port, u32 size, void *buf, u32 *count)
+enum cpu_result pio_in(struct cpu *c, const struct insn *in, u16 port, u32 size, void *buf,
+		       u32 *count)
 {
 	struct vcpu *v = c->owner;
 	struct vcpu_pio *pio = &v->p->pio;
@@ -70,7 +70,8 @@ int pio_in(struct cpu *c, const struct insn *in, u16 port, u32 size, void *buf, 
 	return user_exit(v, KVM_EXIT_IO_IN, port, size, *count);
 }
 
-int pio_out(struct cpu *c, const struct insn *in, u16 port, u32 size, const void *buf, u32 *count)
+enum cpu_result pio_out(struct cpu *c, const struct insn *in, u16 port, u32 size, const void *buf,
+			u32 *count)
 {
 	struct vcpu *v = c->owner;
 	const u8 *data = buf;
@@ -104,9 +105,9 @@ int pio_out(struct cpu *c, const struct insn *in, u16 port, u32 size, const void
 }
 
 /* One iteration may be all that a pass does: until the data is used up or RIP moves. */
-static int repeat_ins(struct vcpu *v)
+static enum cpu_result repeat_ins(struct vcpu *v)
 {
-	int r;
+	enum cpu_result r;
 
 	v->p->pio.done = 0;
 	v->p->pio.ready = true;
@@ -114,13 +115,13 @@ static int repeat_ins(struct vcpu *v)
 		atomic_store(&v->c->poll, 0);
 		vcpu_flush_requests(v);
 		r = vcpu_enter(v, true);
-	} while (r == RUN_POLL || (r == RUN_AGAIN && v->p->pio.ready &&
+	} while (r == CPU_POLL || (r == CPU_OK && v->p->pio.ready &&
 				   vcpu_linear_rip(v) == v->p->pend_rip));
 	v->p->pio.ready = false;
 	return r;
 }
 
-int pio_complete(struct vcpu *v)
+enum cpu_result pio_complete(struct vcpu *v)
 {
 	struct vcpu_priv *p = v->p;
 	struct cpu *c = v->c;
@@ -129,7 +130,7 @@ int pio_complete(struct vcpu *v)
 
 	p->pend = PEND_NONE;
 	if (unlikely(vcpu_linear_rip(v) != p->pend_rip))
-		return RUN_AGAIN;
+		return CPU_OK;
 	if (kind == PEND_PIO_INS)
 		return repeat_ins(v);
 	if (kind == PEND_PIO_IN) {

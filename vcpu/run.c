@@ -46,29 +46,29 @@ static void rearm_timer(struct vcpu *v)
 		v->vm_ops->arm_timer(v->vm, v, ns);
 }
 
-/* RUN_AGAIN, RUN_EXIT or -errno. Order: facts 1.4. */
-static int service(struct vcpu *v)
+/* CPU_OK or CPU_USER. Order: facts 1.4. */
+static enum cpu_result service(struct vcpu *v)
 {
 	struct kvm_run *run = v->run;
 	u8 vector;
 
 	vcpu_flush_requests(v);
 	if (!atomic_load(&v->requests))
-		return RUN_AGAIN;
+		return CPU_OK;
 	/* The rest may call out of the guest side. */
 	engine_fpu_save(v->c);
 	if (take(v, VREQ_NESTED_STATE) && vcpu_finish_nested_state(v))
-		return RUN_EXIT;
+		return CPU_USER;
 	if (take(v, VREQ_DIRTY_FULL) && v->vm_ops->dirty_ring_full &&
 	    v->vm_ops->dirty_ring_full(v->vm, v)) {
 		/* Until user space has harvested, every entry ends here. */
 		atomic_fetch_or(&v->requests, BIT64(VREQ_DIRTY_FULL));
 		run->exit_reason = KVM_EXIT_DIRTY_RING_FULL;
-		return RUN_EXIT;
+		return CPU_USER;
 	}
 	if (take(v, VREQ_REPORT_TPR)) {
 		run->exit_reason = KVM_EXIT_TPR_ACCESS;
-		return RUN_EXIT;
+		return CPU_USER;
 	}
 	if (take(v, VREQ_CLOCK_UPDATE)) {
 		kvmclock_update(v);
@@ -91,12 +91,12 @@ static int service(struct vcpu *v)
 	    lapic_take_pending_eoi(v->lapic, &vector)) {
 		run->exit_reason = KVM_EXIT_IOAPIC_EOI;
 		run->eoi.vector = vector;
-		return RUN_EXIT;
+		return CPU_USER;
 	}
 	if (take(v, VREQ_SCAN_IOAPIC) && v->lapic)
 		lapic_scan(v->lapic);
-	if (take(v, VREQ_HYPERV) && hyperv_service(v) == RUN_EXIT)
-		return RUN_EXIT;
+	if (take(v, VREQ_HYPERV) && hyperv_service(v) == CPU_USER)
+		return CPU_USER;
 	if (take(v, VREQ_APICV_UPDATE) && v->lapic)
 		apicv_update(v->lapic);
 	if (take(v, VREQ_TIMER))
@@ -116,7 +116,7 @@ static int service(struct vcpu *v)
 	}
 	if (take(v, VREQ_APIC_EVENT))
 		vcpu_apic_events(v);
-	return RUN_AGAIN;
+	return CPU_OK;
 }
 
 /* Every entry: requests come before the mask they announce, so a mask that is not followed has
@@ -136,7 +136,7 @@ static void check_apicv(struct vcpu *v)
 }
 
 /* c->fault came out of the guest: a debugger's business, or the guest's. */
-static int fault(struct vcpu *v)
+static enum cpu_result fault(struct vcpu *v)
 {
 	struct cpu *c = v->c;
 	struct cpu_fault f = c->fault;
@@ -149,41 +149,45 @@ static int fault(struct vcpu *v)
 		    control & (KVM_GUESTDBG_SINGLESTEP | KVM_GUESTDBG_USE_HW_BP))
 			return exit_debug(v, EXC_DB, vcpu_linear_rip(v), f.payload, c->dr7);
 	}
-	if (!vcpu_deliver_fault(v, &f))
+	return vcpu_settle(v, vcpu_deliver_fault(v, &f));
+}
+
+enum cpu_result vcpu_settle(struct vcpu *v, enum cpu_result r)
+{
+	switch (r) {
+	case CPU_OK:
+		return CPU_OK;
+	case CPU_SHUTDOWN:
 		return exit_shutdown(v);
-	return RUN_AGAIN;
-}
-
-/*
- * A callback made the engine leave: it has prepared an exit, or left writes to devices to be shown,
- * or there is work that the loop looks for (a request, a halt, another guest mode), or the engine
- * wants the same again after a flush. What nobody can execute is none of these: it is a fault,
- * ENGINE_UNBACKED, or an exit that whoever found out has prepared.
- */
-static int left(struct vcpu *v)
-{
-	struct vcpu_priv *p = v->p;
-
-	if (p->user_exit) {
-		p->user_exit = false;
-		return RUN_EXIT;
-	}
-	if (p->mmio.written < p->mmio.writes)
+	case CPU_UNBACKED:	/* KVM cannot fetch from MMIO either */
+	case CPU_NOMEM:
+		return exit_internal_error(v, KVM_INTERNAL_ERROR_EMULATION);
+	case CPU_USER: case CPU_EFAULT: case CPU_EINTR:
+		return r;
+	default:	/* stores to devices are shown when the guest is left for whatever reason */
 		return mmio_emit_write(v);
-	return RUN_AGAIN;
+	}
 }
 
-static void trace_exit(struct vcpu *v, enum engine_exit why)
+/* In the order of TRACE_ENUMS' exit. */
+static u32 trace_number(enum cpu_result why)
 {
-	/* In the order of TRACE_ENUMS' exit. */
-	static const u8 number[] = {
-		[ENGINE_POLL] = 0, [ENGINE_FAULT] = 1, [ENGINE_EXIT] = 2, [ENGINE_STEP] = 3,
-		[ENGINE_UNBACKED] = 4, [ENGINE_EFAULT] = 5,
-	};
-	const struct cpu *c = v->c;
-	bool exception = why == ENGINE_FAULT;
+	switch (why) {
+	case CPU_POLL: return 0;
+	case CPU_FAULT: return 1;
+	case CPU_STEP: return 3;
+	case CPU_UNBACKED: return 4;
+	case CPU_EFAULT: return 5;
+	default: return 2;	/* an instruction, or an access of one */
+	}
+}
 
-	vcpu_trace(kvm_exit, v, number[why], c->rip, exception ? c->fault.vector : 0,
+static void trace_exit(struct vcpu *v, enum cpu_result why)
+{
+	const struct cpu *c = v->c;
+	bool exception = why == CPU_FAULT;
+
+	vcpu_trace(kvm_exit, v, trace_number(why), c->rip, exception ? c->fault.vector : 0,
 		   exception ? c->fault.error : 0);
 }
 
@@ -195,21 +199,20 @@ static bool single_step_due(const struct cpu *c, bool tf)
 }
 
 /* An instruction has retired behind which somebody wants to look. */
-static int stepped(struct vcpu *v, bool tf)
+static enum cpu_result stepped(struct vcpu *v, bool tf)
 {
 	/* A trap after MOV SS is held back (APM2 13.1.2). */
-	return v->c->shadow_ss ? RUN_AGAIN : debug_stepped(v, single_step_due(v->c, tf));
+	return v->c->shadow_ss ? CPU_OK : debug_stepped(v, single_step_due(v->c, tf));
 }
 
-int vcpu_enter(struct vcpu *v, bool replay)
+enum cpu_result vcpu_enter(struct vcpu *v, bool replay)
 {
 	struct vcpu_priv *p = v->p;
 	struct cpu *c = v->c;
 	bool tf = c->rflags & FL_TF;
 	bool debug = debug_wants_step(v);
 	u64 from = c->rip, held = c->watch_hit;
-	enum engine_exit why;
-	int r;
+	enum cpu_result why, r;
 
 	c->single_step = replay || tf || debug || p->step_shadow;
 	c->debug_note = 0;
@@ -223,40 +226,40 @@ int vcpu_enter(struct vcpu *v, bool replay)
 	if (unlikely(trace_any()))
 		trace_exit(v, why);
 	/* Between instructions: the one in the shadow has been executed. */
-	if (why == ENGINE_POLL || why == ENGINE_STEP)
+	if (why == CPU_POLL || why == CPU_STEP)
 		c->shadow_left = 0;
 	if (unlikely(c->in_l2)) {
 		if (c->svm->avic_trapped)
 			svm_avic_exit(c);
-		nested_stopped(v, why == ENGINE_EXIT);
+		nested_stopped(v, why);
 	}
 	switch (why) {
-	case ENGINE_POLL:
-		r = replay ? RUN_POLL : RUN_AGAIN;
+	case CPU_POLL:
+		r = replay ? CPU_POLL : CPU_OK;
 		if (unlikely(c->debug_note & NOTE_STEP_NOW) && (c->rflags & FL_TF))
 			r = stepped(v, true);
 		break;
-	case ENGINE_STEP:
-		r = RUN_AGAIN;
+	case CPU_STEP:
+		r = CPU_OK;
 		if (unlikely(tf || debug || c->debug_note))
 			r = stepped(v, tf);
 		break;
-	case ENGINE_FAULT:
+	case CPU_FAULT:
 		/* What did not retire has hit nothing. */
 		c->watch_hit = held;
 		r = fault(v);
 		break;
-	case ENGINE_EXIT:
-		if (unlikely(debug || tf))
-			debug_left(v, c->rip != from, tf, held);
-		r = left(v);
-		break;
-	case ENGINE_EFAULT:	/* guest memory without a page behind it on the host */
+	case CPU_EFAULT:	/* guest memory without a page behind it on the host */
 		c->watch_hit = held;
 		r = exit_memory_fault(v, engine_fault_address(c));
 		break;
-	default:	/* ENGINE_UNBACKED: KVM cannot fetch from MMIO either */
-		r = exit_internal_error(v, KVM_INTERNAL_ERROR_EMULATION);
+	case CPU_UNBACKED: case CPU_NOMEM:
+		r = vcpu_settle(v, why);
+		break;
+	default:	/* an instruction or access */
+		if (unlikely(debug || tf))
+			debug_left(v, why, c->rip != from, tf, held);
+		r = vcpu_settle(v, why);
 		break;
 	}
 	p->insn = NULL;
@@ -265,46 +268,43 @@ int vcpu_enter(struct vcpu *v, bool replay)
 	return r;
 }
 
-static int guest(struct vcpu *v)
+static enum cpu_result guest(struct vcpu *v)
 {
 	struct vcpu_priv *p = v->p;
-	int r;
+	enum cpu_result r;
 
 	p->ran = true;
 	debug_update(v);
 	/* Traps of the last instruction come before whatever else waits (APM2 8.5). */
 	if (unlikely(v->c->watch_hit | p->dbg.step_owed | p->dbg.tf_owed) && debug_pending(v, &r))
 		return r;
-	if (!vcpu_inject(v))
-		return exit_shutdown(v);
-	if (unlikely(p->user_exit)) {	/* delivery needed user space */
-		p->user_exit = false;
-		return RUN_EXIT;
-	}
+	r = vcpu_inject(v);
+	if (unlikely(r != CPU_OK))
+		return vcpu_settle(v, r);
 	if (unlikely(p->dbg.watching) && debug_at_breakpoint(v, &r))
 		return r;
 	return vcpu_enter(v, false);
 }
 
-/* 0 or -errno. */
-static int loop(struct vcpu *v)
+/* Why KVM_RUN ends: CPU_USER, CPU_EINTR or CPU_EFAULT. */
+static enum cpu_result loop(struct vcpu *v)
 {
 	struct kvm_run *run = v->run;
 	struct vcpu_priv *p = v->p;
-	int r;
+	enum cpu_result r;
 
 	for (;;) {
 		/* Cleared before looking for work, so that work posted later leaves again. */
 		atomic_store(&v->c->poll, 0);
 		if (atomic_load(&v->requests)) {
 			r = service(v);
-			if (r != RUN_AGAIN)
+			if (r != CPU_OK)
 				break;
 		}
 		if (vcpu_signal_pending(v)) {
 			run->exit_reason = KVM_EXIT_INTR;
 			vcpu_count(v, signal_exits);
-			r = -EINTR;
+			r = CPU_EINTR;
 			break;
 		}
 		if (likely(runnable(v))) {
@@ -314,35 +314,40 @@ static int loop(struct vcpu *v)
 		} else {
 			r = vcpu_block(v);
 		}
-		if (r != RUN_AGAIN)
+		if (r != CPU_OK)
 			break;
 		if (unlikely(p->set_tpr_exit)) {
 			p->set_tpr_exit = false;
 			run->exit_reason = KVM_EXIT_SET_TPR;
-			r = RUN_EXIT;
+			r = CPU_USER;
 			break;
 		}
 		if (unlikely(run->request_interrupt_window) && vcpu_userspace_pic(v) &&
 		    vcpu_ready_for_interrupt(v)) {
 			run->exit_reason = KVM_EXIT_IRQ_WINDOW_OPEN;
 			vcpu_count(v, request_irq_exits);
-			r = RUN_EXIT;
+			r = CPU_USER;
 			break;
 		}
 	}
-	return r;	/* RUN_EXIT is 0 */
+	return r;
+}
+
+static int errno_of(enum cpu_result r)
+{
+	return r == CPU_EINTR ? -EINTR : r == CPU_EFAULT ? -EFAULT : 0;
 }
 
 /* An AP before its INIT: wait for it, let user space call again (facts 5.7 step 2). */
 static int wait_for_init(struct vcpu *v)
 {
-	int r;
+	enum cpu_result r;
 
 	if (v->run->immediate_exit)
 		return -EINTR;
 	r = vcpu_block(v);
 	vcpu_apic_events(v);
-	if (r == -EINTR || vcpu_signal_pending(v)) {
+	if (r == CPU_EINTR || vcpu_signal_pending(v)) {
 		v->run->exit_reason = KVM_EXIT_INTR;
 		return -EINTR;
 	}
@@ -373,9 +378,10 @@ static int run_unmasked(struct vcpu *v)
 	vcpu_flush_requests(v);
 	engine_code_recheck(v->c);
 	if (p->pend != PEND_NONE || p->mmio.written < p->mmio.writes) {
-		r = vcpu_complete(v);
-		if (r != RUN_AGAIN)
-			return r;
+		enum cpu_result done = vcpu_complete(v);
+
+		if (done != CPU_OK)
+			return errno_of(done);
 	}
 	if (run->immediate_exit)
 		return -EINTR;
@@ -383,7 +389,7 @@ static int run_unmasked(struct vcpu *v)
 	if (unlikely(p->msr.steal & 1) &&
 	    tsc_host() - p->clock.steal_tsc > (u64)tsc_host_khz() / 5)
 		atomic_fetch_or(&v->requests, BIT64(VREQ_STEAL_UPDATE));
-	return loop(v);
+	return errno_of(loop(v));
 }
 
 #define RUN_X86_GUEST_MODE BIT(2)	/* KVM_RUN_X86_GUEST_MODE of newer headers */

@@ -159,7 +159,6 @@ struct vcpu_priv {
 	_Atomic u32 mp_state;	/* KVM_MP_STATE_*; written under the lock, read by wakers */
 	bool hw_halted;		/* HLT with HLT exits disabled: halted without an MP state */
 	bool pv_unhalted;
-	bool user_exit;		/* run->exit_reason is set; KVM_RUN returns 0 */
 	bool set_tpr_exit;
 	bool tpr_reporting;	/* KVM_TPR_ACCESS_REPORTING */
 	u64 vapic;		/* KVM_SET_VAPIC_ADDR, 0 = none */
@@ -201,15 +200,13 @@ struct vcpu_priv {
 /* By a thread that runs no guest; by one that does. */
 enum { TOLD_OUTSIDE = 1, TOLD_INSIDE = 2 };
 
-/* Results of the parts of the run loop. */
-enum { RUN_EXIT = 0, RUN_AGAIN = 1, RUN_POLL = 2 /* replay has not begun */ };
-
 /* -- inject.c -- */
-/* Deliver what is deliverable; false: shutdown. Sets up single_step / window watching. */
-bool vcpu_inject(struct vcpu *v);
+/* Deliver what is deliverable. CPU_OK, CPU_DONE, CPU_USER or CPU_SHUTDOWN, as the three below. Sets up
+ * single_step / window watching. */
+enum cpu_result vcpu_inject(struct vcpu *v);
 void vcpu_queue_exception(struct vcpu *v, const struct cpu_fault *f);
-bool vcpu_deliver_fault(struct vcpu *v, const struct cpu_fault *f);
-bool vcpu_deliver_trap(struct vcpu *v, const struct cpu_fault *f);
+enum cpu_result vcpu_deliver_fault(struct vcpu *v, const struct cpu_fault *f);
+enum cpu_result vcpu_deliver_trap(struct vcpu *v, const struct cpu_fault *f);
 bool vcpu_interrupt_allowed(const struct vcpu *v);
 bool vcpu_has_interrupt(struct vcpu *v);	/* PIC or LAPIC has a vector to give */
 bool vcpu_has_events(struct vcpu *v);		/* a blocked vCPU must wake */
@@ -221,30 +218,30 @@ void pv_eoi_sync(struct vcpu *v);
 void vcpu_undeliver(struct vcpu *v);
 
 /* -- host_fault.c -- */
-/* KVM_RUN's result for an access to `hva` that failed: -EFAULT. */
-int exit_memory_fault(struct vcpu *v, u64 hva);
+/* An access to `hva` has failed: CPU_EFAULT. */
+enum cpu_result exit_memory_fault(struct vcpu *v, u64 hva);
 void vcpu_unguard(struct vcpu *v);
-int vcpu_run_guarded(struct vcpu *v, int (*run)(struct vcpu *v));
+int vcpu_run_guarded(struct vcpu *v, int (*run)(struct vcpu *v));	/* 0 or -errno */
 /* For ioctls: fn may use guest memory by linear address or by page walks, and may be abandoned
  * there: -EFAULT. It must hold no lock then. phys_read() and phys_write() need none of this. */
 int vcpu_mem_do(struct vcpu *v, int (*fn)(struct vcpu *v, void *arg), void *arg);
 
 /* -- exit.c -- */
-/* RUN_AGAIN when it was L2's and L1 intercepts it. */
-int exit_shutdown(struct vcpu *v);
-int exit_debug(struct vcpu *v, u32 exception, u64 pc, u64 dr6, u64 dr7);
-int exit_internal_error(struct vcpu *v, u32 suberror);
-void exit_delivery(struct vcpu *v, const struct cpu_event *e);
-/* KVM's emulator does not know the instruction at RIP. CPU_FAULT or CPU_EXIT. */
-int exit_not_emulable(struct vcpu *v);
-/* The instruction that caused an exit is complete: RIP := next, shadows end. RUN_EXIT when single
+/* CPU_OK when it was L2's and L1 intercepts it. */
+enum cpu_result exit_shutdown(struct vcpu *v);
+enum cpu_result exit_debug(struct vcpu *v, u32 exception, u64 pc, u64 dr6, u64 dr7);
+enum cpu_result exit_internal_error(struct vcpu *v, u32 suberror);
+enum cpu_result exit_delivery(struct vcpu *v, const struct cpu_event *e);
+/* KVM's emulator does not know the instruction at RIP. CPU_FAULT or CPU_USER. */
+enum cpu_result exit_not_emulable(struct vcpu *v);
+/* The instruction that caused an exit is complete: RIP := next, shadows end. CPU_USER when single
  * stepping makes an exit of it. */
-int vcpu_retire(struct vcpu *v, u64 next_rip);
+enum cpu_result vcpu_retire(struct vcpu *v, u64 next_rip);
 u64 vcpu_linear_rip(const struct vcpu *v);
 /* Note where the instruction in progress is, for its completion at re-entry. */
 void vcpu_pend(struct vcpu *v, enum vcpu_pending kind, const struct insn *in);
-/* Finish what the last exit began. RUN_AGAIN or RUN_EXIT. */
-int vcpu_complete(struct vcpu *v);
+/* Finish what the last exit began. CPU_OK, CPU_POLL (not begun) or what ends KVM_RUN. */
+enum cpu_result vcpu_complete(struct vcpu *v);
 
 /* -- vcpu.c -- */
 void vcpu_flush_requests(struct vcpu *v);
@@ -258,13 +255,16 @@ bool vcpu_signals_wait(void);	/* taken before this thread's KVM_RUN could see it
 /* The signals of this thread that are to be left pending because only the mask of KVM_RUN opens
  * them; their handlers are in place. */
 u64 vcpu_signals_held(struct vcpu *v);
-/* One pass through the engine; step: a single instruction, no injection before it. */
-int vcpu_enter(struct vcpu *v, bool step);
+/* One pass through the engine; step: a single instruction, no injection before it, and CPU_POLL if it
+ * has not come about. */
+enum cpu_result vcpu_enter(struct vcpu *v, bool step);
+/* What the run loop does about it: CPU_OK, or why KVM_RUN ends. */
+enum cpu_result vcpu_settle(struct vcpu *v, enum cpu_result r);
 u64 vcpu_next_timer(struct vcpu *v);	/* of the LAPIC or Hyper-V; 0 = none */
 
 /* -- block.c -- */
-/* Sleep until the vCPU has events, a signal or a request. 0 or -EINTR. */
-int vcpu_block(struct vcpu *v);
+/* Sleep until the vCPU has events, a signal or a request. CPU_OK or CPU_EINTR. */
+enum cpu_result vcpu_block(struct vcpu *v);
 bool vcpu_signal_pending(struct vcpu *v);
 /* Whether the vCPU's thread wants a CPU; others go by it when they may poll. Called by the thread,
  * or when there is none. */
@@ -272,14 +272,16 @@ void crowd_join(struct vcpu *v, bool awake);
 void vcpu_wake(struct vcpu *v);
 
 /* -- mmio.c / pio.c -- */
-int mmio_complete(struct vcpu *v);
-int mmio_emit_write(struct vcpu *v);	/* RUN_EXIT: an exit is prepared */
-int mmio_read(struct cpu *c, u64 gpa, void *buf, u32 len);
-int mmio_probe_w(struct cpu *c, u64 gpa, u32 len);
-int mmio_write(struct cpu *c, u64 gpa, const void *buf, u32 len);
-int pio_complete(struct vcpu *v);
-int pio_in(struct cpu *c, const struct insn *in, u16 port, u32 size, void *buf, u32 *count);
-int pio_out(struct cpu *c, const struct insn *in, u16 port, u32 size, const void *buf, u32 *count);
+enum cpu_result mmio_complete(struct vcpu *v);
+enum cpu_result mmio_emit_write(struct vcpu *v);	/* CPU_USER: an exit is prepared */
+enum cpu_result mmio_read(struct cpu *c, u64 gpa, void *buf, u32 len);
+enum cpu_result mmio_probe_w(struct cpu *c, u64 gpa, u32 len);
+enum cpu_result mmio_write(struct cpu *c, u64 gpa, const void *buf, u32 len);
+enum cpu_result pio_complete(struct vcpu *v);
+enum cpu_result pio_in(struct cpu *c, const struct insn *in, u16 port, u32 size, void *buf,
+		       u32 *count);
+enum cpu_result pio_out(struct cpu *c, const struct insn *in, u16 port, u32 size, const void *buf,
+			u32 *count);
 
 /* -- vapic.c -- */
 void tpr_accessed(struct vcpu *v, u32 offset, bool write);
@@ -294,15 +296,16 @@ bool insn_emulable(const struct insn *in);
 void vcpu_apic_page_update(struct vcpu *v);
 
 /* -- debug.c -- */
-void debug_halted(struct vcpu *v);
-int debug_exec(struct cpu *c, const struct insn *in);	/* CPU_OK: go on with cpu_exec */
-int debug_breakpoint(struct cpu *c, u8 vector);		/* cpu_hooks.breakpoint */
+enum cpu_result debug_halted(struct vcpu *v);	/* CPU_USER: a debugger outside has it */
+enum cpu_result debug_exec(struct cpu *c,
+			   const struct insn *in);	/* CPU_OK: go on with cpu_exec */
+enum cpu_result debug_breakpoint(struct cpu *c, u8 vector);		/* cpu_hooks.breakpoint */
 void debug_update(struct vcpu *v);	/* before entering: follow DR7 and the control word */
-bool debug_at_breakpoint(struct vcpu *v, int *r);
-void debug_left(struct vcpu *v, bool moved, bool tf, u64 held);
-bool debug_pending(struct vcpu *v, int *r);	/* true: *r is the run loop's result */
+bool debug_at_breakpoint(struct vcpu *v, enum cpu_result *r);
+void debug_left(struct vcpu *v, enum cpu_result why, bool moved, bool tf, u64 held);
+bool debug_pending(struct vcpu *v, enum cpu_result *r);	/* true: *r is the run loop's result */
 /* An instruction has retired under single step. */
-int debug_stepped(struct vcpu *v, bool tf);
+enum cpu_result debug_stepped(struct vcpu *v, bool tf);
 bool debug_wants_step(const struct vcpu *v);
 
 /* -- mp_state.c -- */
@@ -336,9 +339,9 @@ void cpuid_hook(struct cpu *c, u32 leaf, u32 subleaf, u32 out[4]);
 const struct kvm_cpuid_entry2 *cpuid_find(const struct vcpu *v, u32 leaf, u32 subleaf);
 
 /* -- msr.c -- */
-int msr_hook_read(struct cpu *c, u32 msr, u64 *val);
-int msr_hook_write(struct cpu *c, u32 msr, u64 val);
-int msr_complete(struct vcpu *v);
+enum cpu_result msr_hook_read(struct cpu *c, u32 msr, u64 *val);
+enum cpu_result msr_hook_write(struct cpu *c, u32 msr, u64 val);
+enum cpu_result msr_complete(struct vcpu *v);
 void msr_reset(struct vcpu *v);
 void pv_eoi_set(struct vcpu *v, u64 val);	/* the MSR's value, checked */
 
@@ -353,7 +356,7 @@ void steal_away(struct vcpu *v);
 void steal_back(struct vcpu *v);
 
 /* -- hypercall.c -- */
-int hypercall_hook(struct cpu *c, const struct insn *in);
+enum cpu_result hypercall_hook(struct cpu *c, const struct insn *in);
 /* VMCALL at RIP: true when the quirk lets it be, after making a VMMCALL of it. */
 bool hypercall_fix(struct cpu *c);
 
@@ -368,13 +371,12 @@ static inline bool nested_gif(const struct vcpu *v)
 {
 	return svm_gif(v->c) && !(v->c->in_l2 && v->c->svm->run_pending);
 }
-/* insn: an instruction left the guest. */
-void nested_stopped(struct vcpu *v, bool insn);
+void nested_stopped(struct vcpu *v, enum cpu_result why);
 /* The event of VMRUN has been delivered. */
 void nested_injected(struct vcpu *v);
 /* Part of VREQ_NESTED_STATE. -EINVAL: an exit is prepared, the request stays. */
 int vcpu_finish_nested_state(struct vcpu *v);
-int nested_task_switch(struct cpu *c, const struct cpu_task *t);
+enum cpu_result nested_task_switch(struct cpu *c, const struct cpu_task *t);
 
 /* -- tsc.c -- */
 u64 tsc_guest(const struct vcpu *v);

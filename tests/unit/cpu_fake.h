@@ -35,7 +35,7 @@ static u64 fake_absent = ~0ull;
 static enum mmu_idx fake_last_idx;
 static unsigned fake_window, fake_iret;
 
-static int fake_check(struct cpu *c, u64 a, u32 n, bool w)
+static enum cpu_result fake_check(struct cpu *c, u64 a, u32 n, bool w)
 {
 	if (a + n <= FAKE_SIZE && (fake_absent >> 12 != a >> 12) &&
 	    fake_absent >> 12 != (a + n - 1) >> 12)
@@ -44,7 +44,7 @@ static int fake_check(struct cpu *c, u64 a, u32 n, bool w)
 	c->fault.payload = a;
 	return CPU_FAULT;
 }
-static int fake_read(struct cpu *c, u64 a, void *b, u32 n, enum mmu_idx idx)
+static enum cpu_result fake_read(struct cpu *c, u64 a, void *b, u32 n, enum mmu_idx idx)
 {
 	if (fake_check(c, a, n, false))
 		return CPU_FAULT;
@@ -52,7 +52,7 @@ static int fake_read(struct cpu *c, u64 a, void *b, u32 n, enum mmu_idx idx)
 	memcpy(b, fake_mem + a, n);
 	return CPU_OK;
 }
-static int fake_write(struct cpu *c, u64 a, const void *b, u32 n, enum mmu_idx idx)
+static enum cpu_result fake_write(struct cpu *c, u64 a, const void *b, u32 n, enum mmu_idx idx)
 {
 	if (fake_check(c, a, n, true))
 		return CPU_FAULT;
@@ -60,7 +60,7 @@ static int fake_write(struct cpu *c, u64 a, const void *b, u32 n, enum mmu_idx i
 	memcpy(fake_mem + a, b, n);
 	return CPU_OK;
 }
-static int fake_probe(struct cpu *c, u64 a, u32 n, enum mmu_idx idx)
+static enum cpu_result fake_probe(struct cpu *c, u64 a, u32 n, enum mmu_idx idx)
 {
 	return fake_check(c, a, n, true);
 }

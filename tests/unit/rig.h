@@ -57,7 +57,7 @@ void engine_code_written(struct cpu *c, u64 gpa, u32 len)
 	rig.code_gpa = gpa;
 }
 void engine_fpu_save(struct cpu *c) { c->fpu_live = 0; }
-int cpu_set_xcr0(struct cpu *c, u64 v)
+enum cpu_result cpu_set_xcr0(struct cpu *c, u64 v)
 {
 	c->xcr0 = v;
 	return CPU_OK;
@@ -70,7 +70,7 @@ static const struct phys_ops rig_phys_ops = {
 	.dirty = rig_dirty, .code_written = rig_code_written,
 };
 
-static int rig_mmio_read(struct cpu *c, u64 gpa, void *buf, u32 len)
+static enum cpu_result rig_mmio_read(struct cpu *c, u64 gpa, void *buf, u32 len)
 {
 	u32 i = rig.mmio_reads++ % 16;
 
@@ -80,7 +80,7 @@ static int rig_mmio_read(struct cpu *c, u64 gpa, void *buf, u32 len)
 		((u8 *)buf)[k] = (u8)(gpa + k);
 	return rig.mmio_result;
 }
-static int rig_mmio_write(struct cpu *c, u64 gpa, const void *buf, u32 len)
+static enum cpu_result rig_mmio_write(struct cpu *c, u64 gpa, const void *buf, u32 len)
 {
 	u32 i = rig.mmio_writes++ % 16;
 

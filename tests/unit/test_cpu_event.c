@@ -2,7 +2,7 @@
 /* tests/unit/test_cpu_event.c - delivery of exceptions and interrupts, and IRET from them. */
 #include "cpu_fake.h"
 
-static int run(struct cpu *c, u16 mnemonic, u8 opcode, u8 rex_w)
+static enum cpu_result run(struct cpu *c, u16 mnemonic, u8 opcode, u8 rex_w)
 {
 	struct insn in = mkinsn(c, mnemonic, opcode);
 

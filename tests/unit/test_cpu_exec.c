@@ -133,7 +133,7 @@ static void interrupt_flag(void **state)
 	fake_free(c);
 }
 
-static int mov_cr(struct cpu *c, u32 cr, u64 v)
+static enum cpu_result mov_cr(struct cpu *c, u32 cr, u64 v)
 {
 	struct insn in = mkinsn(c, M(MOV), 0x22);
 
@@ -252,7 +252,7 @@ static void debug_registers(void **state)
 	fake_free(c);
 }
 
-static int mov_to_sreg(struct cpu *c, u32 s, u16 sel)
+static enum cpu_result mov_to_sreg(struct cpu *c, u32 s, u16 sel)
 {
 	struct insn in = mkinsn(c, M(MOV), 0x8e);
 

@@ -2,7 +2,7 @@
 /* tests/unit/test_cpu_far.c - far CALL, JMP, RET, task switches, SYSCALL and SYSENTER. */
 #include "cpu_fake.h"
 
-static int far_direct(struct cpu *c, bool call, u16 sel, u32 off)
+static enum cpu_result far_direct(struct cpu *c, bool call, u16 sel, u32 off)
 {
 	struct insn in = mkinsn(c, call ? M(CALL) : M(JMP), call ? 0x9a : 0xea);
 
@@ -12,7 +12,7 @@ static int far_direct(struct cpu *c, bool call, u16 sel, u32 off)
 	return cpu_exec(c, &in);
 }
 
-static int far_ret(struct cpu *c, u16 extra)
+static enum cpu_result far_ret(struct cpu *c, u16 extra)
 {
 	struct insn in = mkinsn(c, M(RET), extra ? 0xca : 0xcb);
 

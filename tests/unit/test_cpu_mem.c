@@ -227,20 +227,21 @@ static void test_string_mmio(void **state)
 	map_pages(GVA, 0x10000, 1);
 	rig_map4k(GVA + 0x1000, MMIO_GPA, P | W | A | D);
 	/* stores: each is queued and leaves, committed */
-	rig.mmio_result = CPU_EXIT;
+	rig.mmio_result = CPU_DONE;
 	c->gpr[R_RAX] = 0x1122334455667788;
 	regs(0, GVA + 0x1000, 3);
 	for (u32 i = 0; i < 3; i++) {
 		assert_int_equal(c->rip, 0x1000);
-		assert_int_equal(cpu_exec_string(c, I(8, "\xf3\xab")), CPU_EXIT);
+		assert_int_equal(cpu_exec_string(c, I(8, "\xf3\xab")), CPU_DONE);
 		assert_int_equal(c->gpr[R_RCX], 2 - i);
 		assert_int_equal(rig.mmio_gpa[i], MMIO_GPA + i * 4);
 		assert_int_equal(rig.mmio_val[i], 0x55667788);
 	}
 	assert_int_equal(c->rip, 0x1002);
 	/* loads: nothing moves until the data is there */
+	rig.mmio_result = CPU_USER;
 	regs(GVA + 0x1010, GVA, 2);
-	assert_int_equal(cpu_exec_string(c, I(8, "\xf3\xa5")), CPU_EXIT);
+	assert_int_equal(cpu_exec_string(c, I(8, "\xf3\xa5")), CPU_USER);
 	assert_int_equal(c->gpr[R_RCX], 2);
 	rig.mmio_result = CPU_OK;
 	assert_int_equal(cpu_exec_string(c, &decoded), CPU_OK);
@@ -351,7 +352,8 @@ static int pio_result;
 static u8 pio_data[4096];
 static u32 pio_len;
 
-static int pio_in(struct cpu *c, const struct insn *in, u16 port, u32 size, void *buf, u32 *count)
+static enum cpu_result pio_in(struct cpu *c, const struct insn *in, u16 port, u32 size, void *buf,
+			      u32 *count)
 {
 	if (pio_result)
 		return pio_result;
@@ -363,8 +365,8 @@ static int pio_in(struct cpu *c, const struct insn *in, u16 port, u32 size, void
 	pio_port = port;
 	return CPU_OK;
 }
-static int pio_out(struct cpu *c, const struct insn *in, u16 port, u32 size, const void *buf,
-		   u32 *count)
+static enum cpu_result pio_out(struct cpu *c, const struct insn *in, u16 port, u32 size,
+			       const void *buf, u32 *count)
 {
 	if (pio_limit && *count > pio_limit)
 		*count = pio_limit;
@@ -403,9 +405,9 @@ static void test_pio_scalar(void **state)
 	assert_int_equal(cpu_exec_io(c, I(8, "\xed")), CPU_OK);
 	assert_int_equal(c->gpr[R_RAX], 0x08070605);
 	c->rip = 0x1000;
-	pio_result = CPU_EXIT;
-	assert_int_equal(cpu_exec_io(c, I(8, "\xed")), CPU_EXIT);
-	assert_int_equal(cpu_exec_io(c, I(8, "\xee")), CPU_EXIT);
+	pio_result = CPU_USER;
+	assert_int_equal(cpu_exec_io(c, I(8, "\xed")), CPU_USER);
+	assert_int_equal(cpu_exec_io(c, I(8, "\xee")), CPU_USER);
 	assert_int_equal(c->rip, 0x1000);
 }
 
@@ -437,16 +439,16 @@ static void test_pio_string(void **state)
 	assert_int_equal(pio_calls, 3);
 	assert_memory_equal(pio_data, rig.ram + 0x10000, 100);
 	/* OUTS that leaves is done; INS that leaves has not begun */
-	pio_result = CPU_EXIT;
+	pio_result = CPU_USER;
 	pio_len = 0;
 	regs(GVA, 0, 15);
-	assert_int_equal(cpu_exec_io(c, I(8, "\xf3\x6f")), CPU_EXIT);
+	assert_int_equal(cpu_exec_io(c, I(8, "\xf3\x6f")), CPU_USER);
 	assert_int_equal(c->gpr[R_RCX], 5);
 	assert_int_equal(c->rip, 0x1000);
-	assert_int_equal(cpu_exec_io(c, I(8, "\xf3\x6f")), CPU_EXIT);
+	assert_int_equal(cpu_exec_io(c, I(8, "\xf3\x6f")), CPU_USER);
 	assert_int_equal(c->rip, 0x1002);
 	regs(0, GVA, 15);
-	assert_int_equal(cpu_exec_io(c, I(8, "\xf3\x6c")), CPU_EXIT);
+	assert_int_equal(cpu_exec_io(c, I(8, "\xf3\x6c")), CPU_USER);
 	assert_int_equal(c->gpr[R_RCX], 15);
 	/* the destination is checked before the port is touched */
 	pio_reset();

@@ -21,7 +21,7 @@ static u8 code_pages[MEM_SIZE >> 12];
 static enum { FILL, FILL_LIE, FILL_KICK } fill_how;
 static u32 fills;
 
-static int t_fill(struct cpu *c, u64 gva, enum mem_access acc, enum mmu_idx idx)
+static enum cpu_result t_fill(struct cpu *c, u64 gva, enum mem_access acc, enum mmu_idx idx)
 {
 	u32 slot = (u32)(gva >> 12) & (TLB_SIZE - 1);
 
@@ -30,7 +30,7 @@ static int t_fill(struct cpu *c, u64 gva, enum mem_access acc, enum mmu_idx idx)
 		return CPU_FAULT;
 	}
 	if (acc == MEM_W && code_pages[gva >> 12])
-		return CPU_EXIT;
+		return CPU_SLOW;
 	fills++;
 	if (fill_how == FILL_LIE)
 		return CPU_OK;
@@ -42,7 +42,7 @@ static int t_fill(struct cpu *c, u64 gva, enum mem_access acc, enum mmu_idx idx)
 	e->host = (u64)mem + e->tag;
 	return CPU_OK;
 }
-static int t_fetch(struct cpu *c, u64 gva, struct fetch_page *fp)
+static enum cpu_result t_fetch(struct cpu *c, u64 gva, struct fetch_page *fp)
 {
 	if (gva >= MEM_SIZE) {
 		c->fault = (struct cpu_fault){ .vector = EXC_PF, .has_error = true, .error = PF_I, .payload = gva };
@@ -52,7 +52,7 @@ static int t_fetch(struct cpu *c, u64 gva, struct fetch_page *fp)
 	fp->host = mem + fp->gpa;
 	return CPU_OK;
 }
-static int t_read(struct cpu *c, u64 gva, void *b, u32 n, enum mmu_idx i)
+static enum cpu_result t_read(struct cpu *c, u64 gva, void *b, u32 n, enum mmu_idx i)
 {
 	if (gva + n > MEM_SIZE) {
 		c->fault = (struct cpu_fault){ .vector = EXC_PF, .has_error = true, .payload = gva };
@@ -61,7 +61,7 @@ static int t_read(struct cpu *c, u64 gva, void *b, u32 n, enum mmu_idx i)
 	memcpy(b, mem + gva, n);
 	return CPU_OK;
 }
-static int t_write(struct cpu *c, u64 gva, const void *b, u32 n, enum mmu_idx i)
+static enum cpu_result t_write(struct cpu *c, u64 gva, const void *b, u32 n, enum mmu_idx i)
 {
 	if (gva + n > MEM_SIZE) {
 		c->fault = (struct cpu_fault){ .vector = EXC_PF, .has_error = true, .payload = gva };
@@ -71,20 +71,23 @@ static int t_write(struct cpu *c, u64 gva, const void *b, u32 n, enum mmu_idx i)
 	engine_code_written(c, gva, n);
 	return CPU_OK;
 }
-static int t_probe(struct cpu *c, u64 gva, u32 n, enum mmu_idx i) { return gva + n > MEM_SIZE ? CPU_FAULT : CPU_OK; }
+static enum cpu_result t_probe(struct cpu *c, u64 gva, u32 n,
+			       enum mmu_idx i) { return gva + n > MEM_SIZE ? CPU_FAULT : CPU_OK; }
 /* Nowhere in one piece: always on the bounce buffer. */
-static int t_open(struct cpu *c, u64 gva, u32 n, enum mem_access acc, enum mmu_idx i, struct mem_ref *m)
+static enum cpu_result t_open(struct cpu *c, u64 gva, u32 n, enum mem_access acc, enum mmu_idx i,
+			      struct mem_ref *m)
 {
 	*m = (struct mem_ref){ .gva = gva, .len = n, .n = 1 };
 	return acc == MEM_W ? t_probe(c, gva, n, i) : CPU_OK;
 }
-static int t_load(struct cpu *c, const struct mem_ref *m, void *b) { return t_read(c, m->gva, b, m->len, MMU_KERNEL); }
-static int t_store(struct cpu *c, const struct mem_ref *m, const void *b)
+static enum cpu_result t_load(struct cpu *c, const struct mem_ref *m,
+			      void *b) { return t_read(c, m->gva, b, m->len, MMU_KERNEL); }
+static enum cpu_result t_store(struct cpu *c, const struct mem_ref *m, const void *b)
 {
 	return t_write(c, m->gva, b, m->len, MMU_KERNEL);
 }
 static void t_used(struct cpu *c, const struct mem_ref *m, bool write) { }
-static int t_linear(struct cpu *c, enum cpu_sreg s, u64 ea, u32 n, bool w, u64 *lin)
+static enum cpu_result t_linear(struct cpu *c, enum cpu_sreg s, u64 ea, u32 n, bool w, u64 *lin)
 {
 	*lin = ea + (s == S_FS || s == S_GS || !cpu_in_64(c) ? c->seg[s].base : 0);
 	return CPU_OK;
@@ -98,11 +101,11 @@ static u32 t_code(struct cpu *c, u64 gpa, u32 put)
 				c->tlb[i].w[s].tag = tlb_empty_tag(s);
 	return 1;
 }
-static int t_exec(struct cpu *c, const struct insn *in)
+static enum cpu_result t_exec(struct cpu *c, const struct insn *in)
 {
 	if (in->mnemonic == ZYDIS_MNEMONIC_HLT) {
 		insn_retire(c, in);
-		return CPU_EXIT;
+		return CPU_WORK;
 	}
 	return cpu_raise(c, EXC_UD);
 }
@@ -179,7 +182,7 @@ CODE(c_ind, "lea 1f(%rip),%rax; mov $1000,%ebp; 2: lea 3f(%rip),%rax; call *%rax
 CODE(c_retflags, "mov $50,%ebp; 1: mov $5,%eax; call 2f; jne 9f; inc %ebx; dec %ebp; jnz 1b; hlt; 9: mov $77,%ecx; hlt;"
 		 "2: xor %ecx,%ecx; cmp $5,%eax; mov %rax,0x3000; jmp 3f; .balign 4096; .skip 0x400; 3: ret");
 
-static void go(struct cpu *c) { assert_int_equal(engine_run(c), ENGINE_EXIT); }
+static void go(struct cpu *c) { assert_int_equal(engine_run(c), CPU_WORK); }
 
 static void test_loop_and_flags(void **s)
 {
@@ -268,7 +271,7 @@ static void test_divide_error_is_precise(void **s)
 	struct cpu *c = cpu64();
 
 	load(c_div, (size_t)(c_div_end - c_div));
-	assert_int_equal(engine_run(c), ENGINE_FAULT);
+	assert_int_equal(engine_run(c), CPU_FAULT);
 	assert_int_equal(c->fault.vector, EXC_DE);
 	assert_int_equal(c->rip, 0x1000 + (u64)(c_div_end - c_div) - 3);
 	assert_int_equal(c->gpr[R_RAX], 7);
@@ -321,7 +324,7 @@ static void test_poll_leaves_a_loop(void **s)
 
 	load("\xeb\xfe", 2);
 	c->poll = 1;
-	assert_int_equal(engine_run(c), ENGINE_POLL);
+	assert_int_equal(engine_run(c), CPU_POLL);
 	assert_int_equal(c->rip, 0x1000);
 	engine_cpu_destroy(c);
 }
@@ -333,7 +336,7 @@ static void test_single_step(void **s)
 	c->single_step = 1;
 	int n = 0;
 
-	while (engine_run(c) == ENGINE_STEP)
+	while (engine_run(c) == CPU_STEP)
 		n++;
 	assert_int_equal(c->gpr[R_RAX], 55);
 	assert_true(n > 50);
@@ -365,7 +368,7 @@ static void test_poll_at_a_fill(void **s)
 	load(c_fill, (size_t)(c_fill_end - c_fill));
 	fill_how = FILL_KICK;
 	fills = 0;
-	while (engine_run(c) == ENGINE_POLL) {
+	while (engine_run(c) == CPU_POLL) {
 		polls++;
 		assert_true(c->rip > 0x1000 && c->rip < 0x1000 + (u64)(c_fill_end - c_fill));
 	}

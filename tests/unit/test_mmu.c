@@ -308,15 +308,15 @@ static void test_fill_tentative(void **state)
 	rig_paging(PG_LONG);
 	rig_map4k(GVA, PAGE, P | W | U);
 	c->tentative = 1;
-	assert_int_equal(mmu_tlb_fill(c, GVA, MEM_R, MMU_KERNEL), CPU_EXIT);
-	assert_int_equal(mmu_tlb_fill(c, GVA, MEM_W, MMU_KERNEL), CPU_EXIT);
+	assert_int_equal(mmu_tlb_fill(c, GVA, MEM_R, MMU_KERNEL), CPU_SLOW);
+	assert_int_equal(mmu_tlb_fill(c, GVA, MEM_W, MMU_KERNEL), CPU_SLOW);
 	assert_false(*(u64 *)rig_entry(PG_LONG, GVA, 0, 0) & (A | D));
 	assert_false(cached(GVA, MMU_KERNEL, false));
 	c->tentative = 0;
 	assert_int_equal(mmu_tlb_fill(c, GVA, MEM_R, MMU_KERNEL), CPU_OK);
 	c->tentative = 1;
 	assert_int_equal(mmu_tlb_fill(c, GVA, MEM_R, MMU_KERNEL), CPU_OK);
-	assert_int_equal(mmu_tlb_fill(c, GVA, MEM_W, MMU_KERNEL), CPU_EXIT);
+	assert_int_equal(mmu_tlb_fill(c, GVA, MEM_W, MMU_KERNEL), CPU_SLOW);
 	assert_false(*(u64 *)rig_entry(PG_LONG, GVA, 0, 0) & D);
 	c->tentative = 0;
 	assert_int_equal(mmu_tlb_fill(c, GVA, MEM_W, MMU_KERNEL), CPU_OK);
@@ -349,16 +349,16 @@ static void test_fill_indirect(void **state)
 	rig_map4k(GVA, MMIO_GPA, P | W | D);
 	rig_map4k(GVA + 0x1000, ROM_GPA, P | W | D);
 	rig_map4k(GVA + 0x2000, PAGE, P | W | D);
-	assert_int_equal(mmu_tlb_fill(c, GVA, MEM_R, MMU_KERNEL), CPU_EXIT);
+	assert_int_equal(mmu_tlb_fill(c, GVA, MEM_R, MMU_KERNEL), CPU_SLOW);
 	assert_int_equal(mmu_tlb_fill(c, GVA + 0x1000, MEM_R, MMU_KERNEL), CPU_OK);
 	assert_false(cached(GVA + 0x1000, MMU_KERNEL, true));
-	assert_int_equal(mmu_tlb_fill(c, GVA + 0x1000, MEM_W, MMU_KERNEL), CPU_EXIT);
+	assert_int_equal(mmu_tlb_fill(c, GVA + 0x1000, MEM_W, MMU_KERNEL), CPU_SLOW);
 	/* code: readable, not writable; what was cached goes away */
 	assert_int_equal(mmu_tlb_fill(c, GVA + 0x2000, MEM_W, MMU_KERNEL), CPU_OK);
 	mmu_code_page(c, PAGE, 0);
 	assert_false(cached(GVA + 0x2000, MMU_KERNEL, true));
 	assert_true(cached(GVA + 0x2000, MMU_KERNEL, false));
-	assert_int_equal(mmu_tlb_fill(c, GVA + 0x2000, MEM_W, MMU_KERNEL), CPU_EXIT);
+	assert_int_equal(mmu_tlb_fill(c, GVA + 0x2000, MEM_W, MMU_KERNEL), CPU_SLOW);
 	mmu_code_page(c, PAGE, RIG_SERIAL);
 	assert_int_equal(mmu_tlb_fill(c, GVA + 0x2000, MEM_W, MMU_KERNEL), CPU_OK);
 }
@@ -513,12 +513,13 @@ static void test_mmio(void **state)
 	assert_int_equal(rig.mmio_gpa[1], MMIO_GPA + 8);
 	assert_int_equal(b[2], 0);
 	assert_int_equal(b[15], 13);
-	rig.mmio_result = CPU_EXIT;
+	rig.mmio_result = CPU_USER;
 	rig.mmio_reads = 0;
-	assert_int_equal(mmu_mem_read(c, GVA + 4096, b, 16, MMU_KERNEL), CPU_EXIT);
+	assert_int_equal(mmu_mem_read(c, GVA + 4096, b, 16, MMU_KERNEL), CPU_USER);
 	assert_int_equal(rig.mmio_reads, 1);
 	/* a write queues every piece */
-	assert_int_equal(mmu_mem_write(c, GVA + 4096, b, 16, MMU_KERNEL), CPU_EXIT);
+	rig.mmio_result = CPU_DONE;
+	assert_int_equal(mmu_mem_write(c, GVA + 4096, b, 16, MMU_KERNEL), CPU_DONE);
 	assert_int_equal(rig.mmio_writes, 2);
 	/* a probe and a refused access do nothing to the device */
 	assert_int_equal(mmu_mem_probe_w(c, GVA + 4096, 8, MMU_KERNEL), CPU_OK);
@@ -527,7 +528,7 @@ static void test_mmio(void **state)
 	/* read-only slot */
 	rig_map4k(GVA + 8192, ROM_GPA, P | W);
 	rig.rom[3] = 0x77;
-	assert_int_equal(mmu_mem_write(c, GVA + 8192 + 3, b, 1, MMU_KERNEL), CPU_EXIT);
+	assert_int_equal(mmu_mem_write(c, GVA + 8192 + 3, b, 1, MMU_KERNEL), CPU_DONE);
 	assert_int_equal(rig.mmio_gpa[2], ROM_GPA + 3);
 	assert_int_equal(mmu_mem_read(c, GVA + 8192 + 3, b, 1, MMU_KERNEL), CPU_OK);
 	assert_int_equal(b[0], 0x77);
@@ -590,7 +591,7 @@ static void test_code_write(void **state)
 	/* counts: two holders, a page is free when both are gone; 255 stays */
 	mmu_code_page(c, PAGE, 0);
 	mmu_code_page(c, PAGE, RIG_SERIAL);
-	assert_int_equal(mmu_tlb_fill(c, GVA, MEM_W, MMU_KERNEL), CPU_EXIT);
+	assert_int_equal(mmu_tlb_fill(c, GVA, MEM_W, MMU_KERNEL), CPU_SLOW);
 	for (int i = 0; i < 300; i++)
 		phys_code_get(&rig.phys, PAGE, 0);
 	for (int i = 0; i < 300; i++)
@@ -614,7 +615,7 @@ static void test_watch(void **state)
 	mmu_tlb_fill(c, GVA, MEM_W, MMU_KERNEL);
 	/* 0: 8 bytes, write; 1: 1 byte, read or write */
 	mmu_set_watch(c, addr, 0x2 | 0x8 | 9u << 16 | 3u << 20);
-	assert_int_equal(mmu_tlb_fill(c, GVA, MEM_R, MMU_KERNEL), CPU_EXIT);
+	assert_int_equal(mmu_tlb_fill(c, GVA, MEM_R, MMU_KERNEL), CPU_SLOW);
 	assert_int_equal(mmu_tlb_fill(c, GVA + 4096, MEM_R, MMU_KERNEL), CPU_OK);
 	mmu_mem_read(c, GVA + 8, &v, 8, MMU_KERNEL);
 	mmu_mem_write(c, GVA, &v, 8, MMU_KERNEL);

@@ -176,7 +176,7 @@ static void filter(void **state)
 	R.deny_msrs = true;
 	assert_int_equal(msr_hook_read(R.v->c, 0x10, &val), CPU_FAULT);
 	R.cfg.user_space_msr_mask = KVM_MSR_EXIT_REASON_FILTER;
-	assert_int_equal(msr_hook_write(R.v->c, 0x10, 7), CPU_EXIT);
+	assert_int_equal(msr_hook_write(R.v->c, 0x10, 7), CPU_USER);
 	assert_int_equal(R.v->run->exit_reason, KVM_EXIT_X86_WRMSR);
 	assert_int_equal(R.v->run->msr.reason, KVM_MSR_EXIT_REASON_FILTER);
 	assert_int_equal(R.v->run->msr.data, 7);
