@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* abi/enable.c - KVM_ENABLE_CAP on a VM (facts 5.4). */
+/* abi/enable.c - KVM_ENABLE_CAP on a VM (docs/kvm-abi.md 5.4). */
 #include <errno.h>
 
 #include "abi/abi.h"

@@ -78,7 +78,7 @@ int abi_mapped(struct handle *h, void *p, size_t len, int prot, int flags, off_t
 	 * not here. */
 	if (h->kind == HANDLE_VCPU && handle_foreign_mm(h))
 		return 0;
-	/* Pages of a dirty ring are shared, or not mapped at all (facts 5.6). */
+	/* Pages of a dirty ring are shared, or not mapped at all (docs/kvm-abi.md 5.6). */
 	if (h->kind == HANDLE_VCPU &&
 	    !vm_dirty_ring_map_ok(h->vm, (u64)off, len, prot & PROT_EXEC,
 				  (flags & MAP_TYPE) != MAP_PRIVATE))

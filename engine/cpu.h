@@ -4,7 +4,7 @@
  * translated code needs beside it.
  *
  * One `struct cpu` lives below 2 GiB so that translated code reaches every
- * field by an absolute 32-bit address (facts: 3-8 % against a prefix or base).
+ * field by an absolute 32-bit address (3-8 % faster than a prefix or base).
  * It belongs to the thread that is inside KVM_RUN on it, or to whoever holds
  * the vCPU lock; the exceptions say so at the field.
  *

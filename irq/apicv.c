@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * irq/apicv.c - the reasons against APIC acceleration, and which set of lapic_ops is live on a vCPU
- * (facts 3.1-3.4). inhibit_lock orders changes of the mask against vCPUs that follow it: a
- * vCPU that has been told of a change waits here until the new mask is visible.
+ * (docs/kvm-apic.md 3.1-3.4). inhibit_lock orders changes of the mask against vCPUs that follow it:
+ * a vCPU that has been told of a change waits here until the new mask is visible.
  */
 #include "irq/irq_priv.h"
 
@@ -54,9 +54,9 @@ s64 apicv_inhibit_by(struct irqchip *chip, enum apicv_inhibit reason)
 }
 
 /*
- * IRQWIN follows the count of waiting vCPUs only while it alone decides (facts 3.2): a window that is
- * asked for because of another reason must not change the mask. A count that changes while
- * we look is seen here, or its changer sees the mask without other reasons.
+ * IRQWIN follows the count of waiting vCPUs only while it alone decides (docs/kvm-apic.md 3.2): a
+ * window that is asked for because of another reason must not change the mask. A count that changes
+ * while we look is seen here, or its changer sees the mask without other reasons.
  */
 static u32 with_irqwin(struct irqchip *chip, u32 mask)
 {
@@ -88,7 +88,7 @@ static void change(struct irqchip *chip, u32 set, u32 clear, s64 by)
 
 	do {
 		now = with_irqwin(chip, (old | set) & ~clear);
-		/* A moved APIC page stays a reason for ever (facts 3.1). */
+		/* A moved APIC page stays a reason for ever (docs/kvm-apic.md 3.1). */
 		now |= old & BIT(APICV_INHIBIT_APIC_BASE_MODIFIED);
 		if (!old != !now)
 			apic_wake_all(chip, IRQ_WAKE_APICV);
@@ -170,7 +170,7 @@ static const struct lapic_ops *wanted(struct lapic *l, u32 inhibits)
 	return &lapic_avic_ops;
 }
 
-/* The VMCB fields that follow the APIC's mode (facts 3.5): xAPIC ids end at 254. */
+/* The VMCB fields that follow the APIC's mode (docs/kvm-apic.md 3.5): xAPIC ids end at 254. */
 static void load_hw(struct lapic *l)
 {
 	struct avic_tables *t = &l->chip->avic;

@@ -43,8 +43,8 @@ s64 apicv_inhibit_by(struct irqchip *chip, enum apicv_inhibit reason);
 
 /* BLOCKIRQ and HYPERV are set while at least one vCPU has them. [any] */
 void apicv_vcpu_reason(struct lapic *l, enum apicv_inhibit reason, bool on);
-/* IRQWIN: the vCPU waits for an interrupt window, or no longer (facts 3.2). [owner] count is
- * [lock-free]; if it returns true, eval must follow. */
+/* IRQWIN: the vCPU waits for an interrupt window, or no longer (docs/kvm-apic.md 3.2). [owner]
+ * count is [lock-free]; if it returns true, eval must follow. */
 bool apicv_irq_window(struct lapic *l);
 bool apicv_count_irq_window(struct lapic *l, bool on);
 void apicv_eval_irq_window(struct lapic *l);

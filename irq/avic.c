@@ -118,7 +118,7 @@ static void post(struct ipi *i, u32 id, u32 index)
 		fail(i, AVIC_IPI_NOT_RUNNING, index);
 }
 
-/* Entries that are not valid do not count (facts 3.9). */
+/* Entries that are not valid do not count (docs/kvm-apic.md 3.9). */
 static void broadcast(struct ipi *i, bool self)
 {
 	for (u32 id = 0; id <= i->hw->max_index; id++) {

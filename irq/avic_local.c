@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * irq/avic_local.c - AVIC as the accelerator of our own vCPUs: the tables, and what KVM's exit handlers
- * do with accesses and IPIs that the hardware leaves to software (facts 3.6-3.9).
+ * do with accesses and IPIs that the hardware leaves to software (docs/kvm-apic.md 3.6-3.9).
  *
  * The tables are made from the APIC map, whole, whenever that is published. They are stricter
  * than KVM's: an entry is valid only while software would deliver to that APIC by its id, and
@@ -190,7 +190,7 @@ static bool table_knows(struct lapic *l, struct apic_map *m, u32 icr, u32 dest)
 	return m->logical == LOGICAL_CLUSTER && lapic_get(l, APIC_DFR) == DFR_CLUSTER;
 }
 
-/* IRR bits are set: wake those that no doorbell reaches (facts 3.7, id 1). */
+/* IRR bits are set: wake those that no doorbell reaches (docs/kvm-apic.md 3.7, id 1). */
 static void kick_sleepers(struct lapic *l, struct apic_map *m, u32 icr, u32 dest, u32 index)
 {
 	lapic_trace(kvm_avic_kick_vcpu_slowpath, l, dest, icr, index);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * irq/eoi.c - end of interrupt: from the local APIC's register to the I/O APIC, which is ours
- * (full mode) or user space's (split mode, KVM_EXIT_IOAPIC_EOI). Facts 1.2-1.5 and 2.4.
+ * (full mode) or user space's (split mode, KVM_EXIT_IOAPIC_EOI). docs/kvm-apic.md 1.2-1.5 and 2.4.
  *
  * A vector is a u8 from here to the exit: an out-of-range one cannot be expressed.
  */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * irq/ioapic.c - the I/O APIC (82093AA; version 0x20 of later chipsets when directed EOI is
- * enabled). Facts 1.6. All functions: chip->lock held.
+ * enabled). docs/kvm-apic.md 1.6. All functions: chip->lock held.
  */
 #include "irq/irq_priv.h"
 
@@ -138,7 +138,7 @@ void ioapic_local_eoi(struct irqchip *chip, struct lapic *l, u8 vector, bool lev
 	bool suppressed = level && eoi_suppressed(l);
 
 	rtc_eoi(chip, l, vector);
-	/* With an EOI register the guest says later when it is done (facts 2.5a). */
+	/* With an EOI register the guest says later when it is done (docs/kvm-apic.md 2.5a). */
 	if (suppressed && has_eoir(chip))
 		return;
 	for (u32 pin = 0; pin < KVM_IOAPIC_NUM_PINS; pin++) {

@@ -37,7 +37,8 @@ struct lapic_ops {
 };
 extern const struct lapic_ops lapic_soft_ops;
 extern const struct lapic_ops lapic_avic_ops;	/* register accesses accelerated */
-extern const struct lapic_ops lapic_hybrid_ops;	/* only delivery: x2APIC mode on AVIC (facts 3.5) */
+/* Only delivery: x2APIC mode on AVIC (docs/kvm-apic.md 3.5). */
+extern const struct lapic_ops lapic_hybrid_ops;
 
 struct lapic {
 	/* First: lapic_fast(). The page is 4 KiB aligned, KVM_GET_LAPIC layout. */

@@ -236,7 +236,7 @@ void irqchip_notify_mask(struct irqchip *chip, s32 gsi, bool masked)
 		pit_unmasked(chip);
 }
 
-/* -- ports (facts 5.8) -- */
+/* -- ports (docs/kvm-abi.md 5.8) -- */
 
 /* Device regions: an access belongs to one if it lies within. */
 static const struct pio_region {

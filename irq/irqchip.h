@@ -15,7 +15,7 @@
 
 enum irqchip_mode { IRQCHIP_FULL = 1, IRQCHIP_SPLIT = 2 };	/* vcpu_vm_config.irqchip */
 
-/* KVM_CAP_X2APIC_API bits 2 and 3 (facts 2). */
+/* KVM_CAP_X2APIC_API bits 2 and 3 (docs/kvm-apic.md 2). */
 enum eoi_mode { EOI_QUIRKED, EOI_SUPPRESS_ENABLED, EOI_SUPPRESS_DISABLED };
 
 /* A line is high while any source holds it high. */
@@ -70,7 +70,7 @@ void irqchip_ack_unregister(struct irqchip *chip, u32 gsi);
 void irqchip_ack(struct irqchip *chip, u32 gsi);	/* an EOI of a GSI that no controller serves */
 
 /* -- guest access -- */
-/* 0 handled; -ENOENT: not a port of ours (any size; partial sizes as KVM, facts 5.8). */
+/* 0 handled; -ENOENT: not a port of ours (any size; partial sizes as KVM, docs/kvm-abi.md 5.8). */
 int irqchip_pio_read(struct irqchip *chip, u16 port, void *buf, u32 size);
 int irqchip_pio_write(struct irqchip *chip, u16 port, const void *buf, u32 size);
 int irqchip_mmio_read(struct irqchip *chip, u64 gpa, void *buf, u32 len);

@@ -77,7 +77,7 @@ int lapic_set_base(struct lapic *l, u64 v, bool host)
 	return 0;
 }
 
-/* Bit 24 offers directed EOI to the guest; facts 2.4 has the table of who sees it. */
+/* Bit 24 offers directed EOI to the guest; docs/kvm-apic.md 2.4 has the table of who sees it. */
 void lapic_update_version(struct lapic *l)
 {
 	u32 mode = atomic_load_explicit(&l->chip->eoi_mode, memory_order_relaxed);
@@ -368,7 +368,7 @@ void lapic_post_events(struct lapic *l, u32 events)
 
 	do {
 		v = old | events;
-		/* INIT starts the sequence anew: an earlier SIPI is void (facts 5). */
+		/* INIT starts the sequence anew: an earlier SIPI is void (docs/kvm-abi.md 5). */
 		if (events & LAPIC_EV_INIT)
 			v = (v & ~LAPIC_EV_SIPI) | (events & LAPIC_EV_SIPI);
 		if (events & old & LAPIC_EV_NMI)

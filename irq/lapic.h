@@ -78,9 +78,10 @@ int lapic_pending_vector(struct lapic *l);
 int lapic_ack(struct lapic *l);
 /* [owner] EOI: what a write of register 0xB0 does (also for PV EOI). */
 void lapic_eoi(struct lapic *l);
-/* [owner] The same, which the guest did by clearing its PV EOI bit (facts 6.5). */
+/* [owner] The same, which the guest did by clearing its PV EOI bit (docs/kvm-abi.md 6.5). */
 void lapic_pv_eoi(struct lapic *l);
-/* [owner] [lock-free] PV EOI may be offered for the vector just acknowledged (facts 6.5). */
+/* [owner] [lock-free] PV EOI may be offered for the vector just acknowledged (docs/kvm-abi.md
+ * 6.5). */
 bool lapic_pv_eoi_ok(struct lapic *l);
 /* [any] [lock-free] the PIC's ExtINT reaches this vCPU (virtual wire or APIC disabled). */
 bool lapic_accepts_extint(struct lapic *l);
@@ -110,7 +111,7 @@ u32 lapic_take_events(struct lapic *l, u32 mask, u8 *sipi_vector);	/* [owner] [l
 void lapic_post_events(struct lapic *l, u32 events);	/* [any] no wake; e.g. SET_MP_STATE */
 void lapic_set_sipi_vector(struct lapic *l, u8 vector);	/* KVM_SET_VCPU_EVENTS */
 
-/* -- EOI reporting (facts 1) [owner] -- */
+/* -- EOI reporting (docs/kvm-apic.md 1) [owner] -- */
 void lapic_scan(struct lapic *l);		/* service of IRQ_WAKE_SCAN */
 bool lapic_pending_eoi_valid(struct lapic *l);	/* take would succeed */
 /* Service of IRQ_WAKE_IOAPIC_EOI: true = KVM_EXIT_IOAPIC_EOI with *vec; false = dropped,
@@ -125,7 +126,7 @@ void lapic_poll_timer(struct lapic *l);
 
 /* -- acceleration (irq/apicv.h, irq/avic.h) -- */
 /* [owner] [lock-free] The vCPU is about to run the guest; has stopped doing so, or is about to
- * sleep: then look at lapic_pending_vector() once more before sleeping (facts 3.8). */
+ * sleep: then look at lapic_pending_vector() once more before sleeping (docs/kvm-apic.md 3.8). */
 void lapic_load(struct lapic *l);
 void lapic_put_away(struct lapic *l);
 

@@ -28,7 +28,7 @@ int lapic_get_state(struct lapic *l, u8 page[LAPIC_STATE_SIZE], bool x2apic_32bi
 	state_put(page, APIC_TMCCT, lapic_timer_count(l));
 	if (!lapic_x2apic(l))
 		return 0;
-	/* Facts 3.9: the old format has the id where xAPIC has it. */
+	/* docs/kvm-apic.md 3.9: the old format has the id where xAPIC has it. */
 	if (x2apic_32bit_ids)
 		return lapic_get(l, APIC_ID) == l->id ? 0 : -EINVAL;
 	state_put(page, APIC_ID, l->id << 24);

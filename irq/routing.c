@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * irq/routing.c - the GSI routing table (KVM_SET_GSI_ROUTING, facts 5.2) and line changes.
- * The table is immutable; readers are counted (base/grace.h) and never block.
+ * irq/routing.c - the GSI routing table (KVM_SET_GSI_ROUTING, docs/kvm-abi.md 5.2) and line
+ * changes. The table is immutable; readers are counted (base/grace.h) and never block.
  */
 #include "irq/irq_priv.h"
 
@@ -141,7 +141,7 @@ int irqchip_set_routing(struct irqchip *chip, const struct kvm_irq_routing_entry
 		if (e[i].type == KVM_IRQ_ROUTING_HV_SINT)
 			chip->ops->hv_sint_route(chip->vm, e[i].u.hv_sint.vcpu, e[i].u.hv_sint.sint,
 						 e[i].gsi);
-	/* Which EOIs matter has changed (facts 1.5). */
+	/* Which EOIs matter has changed (docs/kvm-apic.md 1.5). */
 	apic_wake_all(chip, IRQ_WAKE_SCAN);
 	return 0;
 }

@@ -140,7 +140,7 @@ struct svm_refusal {
 	const char *text, *section;
 };
 
-/* The part of *from that VMRUN takes over, features the CPU lacks removed (facts 4.3). */
+/* The part of *from that VMRUN takes over, features the CPU lacks removed (docs/kvm-svm.md 4.3). */
 void svm_sanitize(const struct svm_caps *k, struct vmcb_control *to,
 		  const struct vmcb_control *from);
 

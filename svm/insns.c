@@ -141,7 +141,7 @@ static u32 intercept_of(const struct insn *in)
 
 enum cpu_result svm_exec(struct cpu *c, const struct insn *in)
 {
-	/* APM2 15.4, facts 4.2: SVME and protected mode with paging, then CPL 0. */
+	/* APM2 15.4, docs/kvm-svm.md 4.2: SVME and protected mode with paging, then CPL 0. */
 	if (!(c->efer & EFER_SVME) || !(c->cr0 & CR0_PG) || cpu_v86(c) ||
 	    in->mnemonic == ZYDIS_MNEMONIC_SKINIT)
 		return cpu_raise(c, EXC_UD);

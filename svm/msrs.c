@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* svm/msrs.c - the MSRs of SVM and EFER.SVME (APM2 15.4, 15.30; facts 4.12). */
+/* svm/msrs.c - the MSRs of SVM and EFER.SVME (APM2 15.4, 15.30; docs/kvm-svm.md 4.12). */
 #include "svm/svm_priv.h"
 
 enum {

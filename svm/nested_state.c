@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* svm/nested_state.c - see nested_state.h; the order of the checks is KVM's (facts 4.13). */
+/* svm/nested_state.c - see nested_state.h; the order of the checks is KVM's (docs/kvm-svm.md
+ * 4.13). */
 #include "svm/nested_state.h"
 
 #include "base/mem.h"

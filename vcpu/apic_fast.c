@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * vcpu/apic_fast.c - the local APIC straight from translated code, while acceleration is
- * active (facts 3.6-3.10): TPR, the EOI of an edge, fixed IPIs, and plain reads. What these
- * functions refuse runs in full, through mmio.c, msr.c and hooks.c, with the same result.
+ * active (docs/kvm-apic.md 3.6-3.10): TPR, the EOI of an edge, fixed IPIs, and plain reads. What
+ * these functions refuse runs in full, through mmio.c, msr.c and hooks.c, with the same result.
  *
  * An inhibit that becomes true while the guest runs ends this when its request is serviced,
  * which is at the next poll point: a hardware CPU would not learn of it earlier.
@@ -60,7 +60,7 @@ static inline u64 write_eoi(struct cpu *c, struct apic_fast *f)
 	return lapic_fast_eoi(f) ? recheck(c, f) : slow();
 }
 
-/* Facts 3.7: other delivery modes, level triggers and vectors below 16 are software's. */
+/* docs/kvm-apic.md 3.7: other delivery modes, level triggers and vectors below 16 are software's. */
 static inline bool fixed_edge(u32 icr)
 {
 	return !(icr & (7u << 8 | ICR_LEVEL)) && (icr & 0xff) >= 16;

@@ -252,7 +252,7 @@ enum cpu_result vcpu_block(struct vcpu *v)
 	engine_fpu_save(v->c);
 	/* Asleep, we use no guest memory: nobody has to wait for us. */
 	atomic_store(&v->in_guest, 0);
-	/* From here on senders wake us; what came before is seen below (facts 3.8). */
+	/* From here on senders wake us; what came before is seen below (docs/kvm-apic.md 3.8). */
 	if (v->lapic)
 		lapic_put_away(v->lapic);
 	halt_begin(v, &p);

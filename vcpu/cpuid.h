@@ -116,7 +116,7 @@ enum cpuid_host { CPUID_N, CPUID_H, CPUID_V, CPUID_O, CPUID_S, CPUID_U };
 	X(SSB_NO,	0x80000008, 0, EBX, 26, N) \
 	X(AMD_PSFD,	0x80000008, 0, EBX, 28, N) \
 	X(BTC_NO,	0x80000008, 0, EBX, 29, N) \
-	/* What of SVM a nested hypervisor gets (facts 4.1). */ \
+	/* What of SVM a nested hypervisor gets (docs/kvm-svm.md 4.1). */ \
 	X(SVM_NPT,	0x8000000a, 0, EDX, 0, N) \
 	X(SVM_LBRV,	0x8000000a, 0, EDX, 1, N) \
 	X(SVM_NRIPS,	0x8000000a, 0, EDX, 3, N) \

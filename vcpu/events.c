@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* vcpu/events.c - KVM_GET/SET_VCPU_EVENTS (rules: facts 5.2). */
+/* vcpu/events.c - KVM_GET/SET_VCPU_EVENTS (rules: docs/kvm-abi.md 5.2). */
 #include "irq/lapic.h"
 #include "vcpu/vcpu_priv.h"
 

@@ -32,7 +32,7 @@ enum cpu_result exit_debug(struct vcpu *v, u32 exception, u64 pc, u64 dr6, u64 d
 	return CPU_USER;
 }
 
-/* Facts 5.5: flags = 1 announces the instruction's bytes, which are part of the ABI. */
+/* docs/kvm-abi.md 5.5: flags = 1 announces the instruction's bytes, which are part of the ABI. */
 enum cpu_result exit_internal_error(struct vcpu *v, u32 suberror)
 {
 	struct kvm_run *run = v->run;
@@ -59,7 +59,7 @@ enum cpu_result exit_internal_error(struct vcpu *v, u32 suberror)
 }
 
 /* An event cannot be delivered, because what it needs is not memory: as if the nested page fault had
- * met EXITINTINFO (facts 5.5). The read that failed is the last one noted. */
+ * met EXITINTINFO (docs/kvm-abi.md 5.5). The read that failed is the last one noted. */
 enum cpu_result exit_delivery(struct vcpu *v, const struct cpu_event *e)
 {
 	const struct vcpu_mmio *m = &v->p->mmio;

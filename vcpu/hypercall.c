@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* vcpu/hypercall.c - KVM's hypercalls (facts 6.6). */
+/* vcpu/hypercall.c - KVM's hypercalls (docs/kvm-abi.md 6.6). */
 #include <linux/kvm_para.h>
 #include <sched.h>
 #include <time.h>

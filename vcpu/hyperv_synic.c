@@ -43,7 +43,8 @@ static void sources_changed(struct vcpu *v)
 	if (!v->lapic)
 		return;
 	lapic_set_synic(v->lapic, ours, auto_eoi);
-	/* Such an interrupt is over when it is taken, which hardware cannot do (facts 3.1). */
+	/* Such an interrupt is over when it is taken, which hardware cannot do (docs/kvm-apic.md
+	 * 3.1). */
 	apicv_vcpu_reason(v->lapic, APICV_INHIBIT_HYPERV, any);
 	vcpu_irq_wake(v, IRQ_WAKE_SCAN);
 }

@@ -257,7 +257,7 @@ void vcpu_undeliver(struct vcpu *v)
 	}
 }
 
-/* -- paravirtual EOI (facts 6.5) -- */
+/* -- paravirtual EOI (docs/kvm-abi.md 6.5) -- */
 
 static void pv_eoi_offer(struct vcpu *v)
 {
@@ -376,7 +376,7 @@ static enum cpu_result deliver_pending_exception(struct vcpu *v)
 }
 
 /* AVIC needs no window for the vectors of the APIC, only for the PIC's, and in L2 none is
- * opened for L1 (facts 3.2, 3.8). */
+ * opened for L1 (docs/kvm-apic.md 3.2, 3.8). */
 static void irq_window(struct vcpu *v, bool on)
 {
 	if (apicv_irq_window(v->lapic) == on ||

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* vcpu/kvmclock.c - the paravirtual clock, wall clock and steal time (facts 6.3, 6.4). */
+/* vcpu/kvmclock.c - the paravirtual clock, wall clock and steal time (docs/kvm-abi.md 6.3, 6.4). */
 #include <time.h>
 
 #include "base/sys.h"
@@ -214,7 +214,7 @@ void steal_away(struct vcpu *v)
 	v->p->clock.away = true;
 }
 
-/* Whoever wanted our TLB flushed meanwhile has left it to us (facts 6.4). */
+/* Whoever wanted our TLB flushed meanwhile has left it to us (docs/kvm-abi.md 6.4). */
 void steal_back(struct vcpu *v)
 {
 	u8 *p;

@@ -6,7 +6,7 @@
  * start when it arrives. So that device reads happen once, every read of the
  * instruction is kept in order and handed out again; only past the end of the list does
  * a read reach a device. Writes happen when the instruction retires: those for user
- * space are queued and shown one exit at a time (facts 5.8).
+ * space are queued and shown one exit at a time (docs/kvm-abi.md 5.8).
  */
 #include "irq/lapic.h"
 #include "mmu/nested.h"

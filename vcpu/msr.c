@@ -133,7 +133,7 @@ WR(constant)
 
 RD(tsc)
 {
-	/* L2 reads its own (facts 4.11). */
+	/* L2 reads its own (docs/kvm-svm.md 4.11). */
 	*val = host ? tsc_guest(v) : cpu_rdtsc(v->c);
 	return 0;
 }
@@ -558,7 +558,7 @@ RD(hwcr)
 	return 0;
 }
 
-/* Bits 3, 6, 8 are accepted and dropped; McStatusWrEn and TscFreqSel stay (facts 6.9). */
+/* Bits 3, 6, 8 are accepted and dropped; McStatusWrEn and TscFreqSel stay (docs/kvm-abi.md 6.9). */
 WR(hwcr)
 {
 	val &= ~(BIT64(3) | BIT64(6) | BIT64(8));
@@ -693,7 +693,7 @@ WR(mc_ctl2)
 	return 0;
 }
 
-/* -- KVM's own (facts 6.2); row->arg is the feature bit -- */
+/* -- KVM's own (docs/kvm-abi.md 6.2); row->arg is the feature bit -- */
 
 static bool pv_has(const struct vcpu *v, u64 feature)
 {
@@ -790,7 +790,7 @@ WR(poll)
 #define APF_ENABLED (BIT64(0) | BIT64(3))	/* "page ready" comes as an interrupt, or not at all */
 
 /* A page of the host that is away is waited for, so nothing is ever reported (docs/abi-rules.md);
- * who enables it gets all of KVM's checks (facts 6.7). */
+ * who enables it gets all of KVM's checks (docs/kvm-abi.md 6.7). */
 WR(apf_en)
 {
 	u8 byte;

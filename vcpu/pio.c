@@ -2,7 +2,7 @@
 /*
  * vcpu/pio.c - IN, OUT, INS, OUTS.
  *
- * What user space sees at the exit (facts 5.8): scalar forms and INS with RIP still at
+ * What user space sees at the exit (docs/kvm-abi.md 5.8): scalar forms and INS with RIP still at
  * the instruction, OUTS already done. The scalar forms are finished at re-entry
  * unless user space has moved RIP meanwhile.
  */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * vcpu/run.c - KVM_RUN: requests, injection, the engine, and the order in which
- * KVM does these things (facts 1.4, 5.7).
+ * KVM does these things (docs/kvm-apic.md 1.4, docs/kvm-abi.md 5.7).
  *
  * Nothing on the path of an ordinary exit makes a system call or touches the
  * guest's vector state when it is not loaded.
@@ -46,7 +46,7 @@ static void rearm_timer(struct vcpu *v)
 		v->vm_ops->arm_timer(v->vm, v, ns);
 }
 
-/* CPU_OK or CPU_USER. Order: facts 1.4. */
+/* CPU_OK or CPU_USER. Order: docs/kvm-apic.md 1.4. */
 static enum cpu_result service(struct vcpu *v)
 {
 	struct kvm_run *run = v->run;
@@ -338,7 +338,7 @@ static int errno_of(enum cpu_result r)
 	return r == CPU_EINTR ? -EINTR : r == CPU_EFAULT ? -EFAULT : 0;
 }
 
-/* An AP before its INIT: wait for it, let user space call again (facts 5.7 step 2). */
+/* An AP before its INIT: wait for it, let user space call again (docs/kvm-abi.md 5.7 step 2). */
 static int wait_for_init(struct vcpu *v)
 {
 	enum cpu_result r;

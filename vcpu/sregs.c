@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* vcpu/sregs.c - KVM_GET/SET_SREGS and SREGS2 (validity: facts 5.2, APM2 3.1.7, 14.5). */
+/* vcpu/sregs.c - KVM_GET/SET_SREGS and SREGS2 (validity: docs/kvm-abi.md 5.2, APM2 3.1.7, 14.5). */
 #include "mmu/mmu.h"
 #include "vcpu/vcpu_priv.h"
 

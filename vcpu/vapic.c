@@ -17,7 +17,7 @@ void tpr_accessed(struct vcpu *v, u32 offset, bool write)
 	struct kvm_run *run = v->run;
 	const struct cpu *c = v->c;
 
-	/* Hardware that accelerates the APIC does not stop at its TPR (facts 3.6). */
+	/* Hardware that accelerates the APIC does not stop at its TPR (docs/kvm-apic.md 3.6). */
 	if (likely(!v->p->tpr_reporting) || offset != TPR || apicv_active(v->lapic))
 		return;
 	/* Where the instruction begins; a write comes when it has retired. */

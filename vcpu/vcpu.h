@@ -18,7 +18,8 @@
 
 struct vcpu;
 
-/* Requests, serviced by the owner before it enters the guest (order of service: facts 1.4). */
+/* Requests, serviced by the owner before it enters the guest (order of service: docs/kvm-apic.md
+ * 1.4). */
 #define VCPU_REQUESTS(X) \
 	X(TLB_FLUSH)	/* memory map changed: drop everything, leave old map */ \
 	X(WRITES_FLUSH)	/* dirty log cleared: drop all write TLB entries */ \
@@ -73,7 +74,7 @@ struct vcpu_vm_ops {
 };
 
 /*
- * What keeps the TSCs of a VM's vCPUs together (facts 5.2, KVM_SET_MSRS of the
+ * What keeps the TSCs of a VM's vCPUs together (docs/kvm-abi.md 5.2, KVM_SET_MSRS of the
  * TSC): one per VM, zero-filled, `lock` is a spin lock over the rest.
  */
 struct vcpu_tsc_sync {
@@ -82,7 +83,7 @@ struct vcpu_tsc_sync {
 	u64 tsc;	/* what it wrote */
 	u64 offset;	/* the offset it gave */
 	u64 ratio;
-	bool user_set;	/* user space has set a TSC (facts 5.2) */
+	bool user_set;	/* user space has set a TSC (docs/kvm-abi.md 5.2) */
 };
 
 /* VM-wide settings a vCPU reads; owned by vm/, which changes the atomic ones at any time and the

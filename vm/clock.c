@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * vm/clock.c - the VM-wide clock of kvmclock guests (KVM_GET_CLOCK, KVM_SET_CLOCK; facts 6.3).
+ * vm/clock.c - the VM-wide clock of kvmclock guests (KVM_GET_CLOCK, KVM_SET_CLOCK; docs/kvm-abi.md
+ * 6.3).
  *
  * It is a straight line over the host's TSC: the same pair (TSC, ns) that every vCPU writes
  * into its time page, so that what user space reads and what guests compute are one clock.

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * vm/coalesced.c - coalesced MMIO and PIO: writes inside a zone are queued in the ring page
- * and user space drains it at its leisure (facts 5.6). The ring is the VM's: page 2 of vCPU
- * 0's memfd; the shim maps that page over page 2 of every other vCPU's mapping.
+ * and user space drains it at its leisure (docs/kvm-abi.md 5.6). The ring is the VM's: page 2 of
+ * vCPU 0's memfd; the shim maps that page over page 2 of every other vCPU's mapping.
  */
 #include <stdlib.h>
 #include <string.h>

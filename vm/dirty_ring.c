@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * vm/dirty_ring.c - KVM_CAP_DIRTY_LOG_RING: a ring of dirtied pages per vCPU, mapped by user
- * space behind the vCPU's other pages (facts 5.6).
+ * space behind the vCPU's other pages (docs/kvm-abi.md 5.6).
  *
  * The slot's bitmap stays and says which pages are in a ring or have been harvested but not
  * reset; it is what keeps write entries out of the TLBs. A reset takes the bits out again.

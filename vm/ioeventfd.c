@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * vm/ioeventfd.c - guest writes that become an eventfd signal (KVM_IOEVENTFD). A sorted
- * array under bus_lock; several entries may share an address (facts 5.2).
+ * array under bus_lock; several entries may share an address (docs/kvm-abi.md 5.2).
  */
 #include <errno.h>
 #include <stdlib.h>

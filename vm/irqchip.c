@@ -94,7 +94,7 @@ void vm_apicv_changed(struct vm *vm, u32 mask)
 				 apicv_inhibit_why(i));
 }
 
-/* Facts 3.1: what a VM has against acceleration before it has an irqchip. */
+/* docs/kvm-apic.md 3.1: what a VM has against acceleration before it has an irqchip. */
 void vm_apicv_init(struct vm *vm)
 {
 	enum avic_kind kind = vm_avic_kind();
@@ -155,7 +155,7 @@ int vm_enable_split(struct vm *vm, u64 pins)
 	return chip_make(vm, IRQCHIP_SPLIT, (u32)pins);
 }
 
-/* KVM_CAP_X2APIC_API; vm.lock held. facts 2.3 and 2.5a. Bits only ever set things. */
+/* KVM_CAP_X2APIC_API; vm.lock held. docs/kvm-apic.md 2.3 and 2.5a. Bits only ever set things. */
 int vm_x2apic_api(struct vm *vm, u64 flags)
 {
 	const u64 enable = KVM_UAPI_X2APIC_ENABLE_SEOIB, disable = KVM_UAPI_X2APIC_DISABLE_SEOIB;

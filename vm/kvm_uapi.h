@@ -39,7 +39,7 @@ struct kvm_pre_fault_memory {
 #define KVM_UAPI_X2APIC_ENABLE_SEOIB BIT64(2)
 #define KVM_UAPI_X2APIC_DISABLE_SEOIB BIT64(3)
 
-/* Limits (facts 5.2, 5.3). */
+/* Limits (docs/kvm-abi.md 5.2, 5.3). */
 #define VM_MAX_VCPUS 1024
 #define VM_MAX_VCPU_ID 4096
 #define VM_USER_SLOTS 32764

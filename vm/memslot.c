@@ -202,7 +202,7 @@ nomem:
 	return -ENOMEM;
 }
 
-/* Order of the checks: facts 5.2. */
+/* Order of the checks: docs/kvm-abi.md 5.2. */
 int vm_set_memory(struct vm *vm, const struct kvm_userspace_memory_region2 *m)
 {
 	struct vm_slot *s;

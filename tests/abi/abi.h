@@ -2,9 +2,9 @@
 /*
  * tests/abi/abi.h - rules of the KVM ABI as tests that speak only that ABI.
  *
- * A RULE holds the expectations of one rule of the facts (docs: section number and
+ * A RULE holds the expectations of one rule of docs/kvm-*.md (section number and
  * sentence). Every rule runs in a child of its own with a time limit. An expectation that
- * is not met is a difference: where, the call, what the facts say, what came. The same
+ * is not met is a difference: where, the call, what the rule says, what came. The same
  * program runs on standin and on a real /dev/kvm; --report is for the latter.
  */
 #ifndef TESTS_ABI_ABI_H
@@ -26,7 +26,7 @@ struct rule {
 };
 void rule_add(struct rule *r);
 
-/* RULE(name, "5.2", "what the facts say") { ... } */
+/* RULE(name, "5.2", "what the rule says") { ... } */
 #define RULE(id, sect, what) \
 	static void id##_fn(void); \
 	struct rule rule_##id = { .name = #id, .section = sect, .text = what, .fn = id##_fn }; \
@@ -40,7 +40,7 @@ long done(long r);	/* -1 and errno: -errno */
 
 /* A call: what it returns, -errno for a failure. */
 #define IS(call, want) check(__FILE__, __LINE__, #call, want, done(call), false, false, 0, NULL)
-/* The facts name another kernel's different answer. */
+/* The rule names another kernel's different answer. */
 #define IS_OR(call, want, alt, why) \
 	check(__FILE__, __LINE__, #call, want, done(call), false, true, alt, why)
 /* A value. */

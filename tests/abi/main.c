@@ -5,7 +5,7 @@
  *   abi_rules [--report] [--list] [--ioctls] [NAME...]
  *
  * The node is $KVM_NODE, else $STANDIN_NODE; /dev/kvm by itself only under the preload object.
- * With --report a difference does not fail: each is named, with what the facts say about it.
+ * With --report a difference does not fail: each is named, with what the rule says about it.
  */
 #include <fcntl.h>
 #include <signal.h>
@@ -79,10 +79,10 @@ void check(const char *file, int line, const char *what, long want, long got, bo
 	else
 		shared->differences++;
 	if (report)
-		printf("%s: %s\n    expected %s, this kernel: %s\n    facts %s: %s\n    %s%s\n",
+		printf("%s: %s\n    expected %s, this kernel: %s\n    rule %s: %s\n    %s%s\n",
 		       current->name, what, errname(want, a, number), errname(got, b, number),
 		       current->section, current->text,
-		       explained ? "the facts know both answers: " : "the facts support standin",
+		       explained ? "the rule knows both answers: " : "the rule supports standin",
 		       explained ? why : "");
 	else
 		printf("# %s:%d: %s: expected %s, got %s\n", strrchr(file, '/') + 1, line, what,
@@ -178,7 +178,7 @@ int main(int argc, char **argv)
 	if (shared == MAP_FAILED)
 		return 2;
 	if (report && !uname(&u))
-		printf("KVM ABI of %s %s against the facts\n\n", u.sysname, u.release);
+		printf("KVM ABI of %s %s against the rules\n\n", u.sysname, u.release);
 	for (struct rule *r = rules; r; r = r->next)
 		total += chosen(r, argv + i, argc - i);
 	if (!report)
@@ -187,7 +187,7 @@ int main(int argc, char **argv)
 		if (chosen(r, argv + i, argc - i))
 			failed += !one(r, ++n);
 	if (report) {
-		printf("\n%u rules, %u expectations: %u differences, %u more that the facts explain\n",
+		printf("\n%u rules, %u expectations: %u differences, %u more that the rules explain\n",
 		       total, shared->checks, shared->differences, shared->explained);
 		return 0;
 	}

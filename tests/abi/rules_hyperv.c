@@ -28,7 +28,7 @@ static const struct kvm_cpuid_entry2 *leaf(const struct kvm_cpuid2 *c, u32 funct
 	return NULL;
 }
 
-RULE(hyperv_cpuid, "5.1", "GET_SUPPORTED_HV_CPUID: system and vCPU; too few entries E2BIG, nent as is")
+RULE(hyperv_cpuid, "6.8", "GET_SUPPORTED_HV_CPUID: system and vCPU; too few entries E2BIG, nent as is")
 {
 	struct kvm_cpuid2 *c, *d;
 
@@ -103,7 +103,7 @@ RULE(hyperv_enable, "5.4", "vCPU ENABLE_CAP: SYNIC needs an irqchip; SYNIC2 take
 	IS(enable(m.cpu, KVM_CAP_HYPERV_SYNIC, 0), 0);
 }
 
-RULE(hyperv_eventfd, "5.1", "HYPERV_EVENTFD: unknown flags, ids above 24 bits EINVAL; twice EEXIST")
+RULE(hyperv_eventfd, "6.8", "HYPERV_EVENTFD: unknown flags, ids above 24 bits EINVAL; twice EEXIST")
 {
 	int fd = eventfd(0, EFD_NONBLOCK);
 	struct kvm_hyperv_eventfd e = { .conn_id = 5, .fd = fd };

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/abi/rules_irq.c - interrupt controllers, routing, eventfds (facts 5.2). */
+/* tests/abi/rules_irq.c - interrupt controllers, routing, eventfds (docs/kvm-abi.md 5.2). */
 #include <sys/eventfd.h>
 
 #include "tests/abi/abi.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/abi/rules_run.c - KVM_RUN and struct kvm_run to the letter (facts 5.5 - 5.8). */
+/* tests/abi/rules_run.c - KVM_RUN and struct kvm_run to the letter (docs/kvm-abi.md 5.5-5.8). */
 #include <pthread.h>
 #include <signal.h>
 #include <stddef.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/abi/rules_sys.c - dispatch, the system fd, capabilities (facts 5.2, 5.3). */
+/* tests/abi/rules_sys.c - dispatch, the system fd, capabilities (docs/kvm-abi.md 5.2, 5.3). */
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/wait.h>
@@ -290,7 +290,7 @@ RULE(cap_values, "5.3", "KVM_CHECK_EXTENSION: the value of every number; unknown
 	machine(M_NO_CPU);
 	for (u32 nr = 0; nr < 260; nr++) {
 		long got = cap(m.sys, nr), vm = cap(m.vm, nr), want = 0, alt = 0;
-		const char *why = "newer than the facts";
+		const char *why = "newer than the rules";
 		char name[40];
 
 		if (elsewhere(nr))

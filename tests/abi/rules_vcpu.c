@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/abi/rules_vcpu.c - the state of a vCPU (facts 5.2). */
+/* tests/abi/rules_vcpu.c - the state of a vCPU (docs/kvm-abi.md 5.2). */
 #include <stdlib.h>
 
 #include "tests/abi/abi.h"

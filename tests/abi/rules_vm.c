@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/abi/rules_vm.c - the VM fd: vCPUs, memory, logs, clock (facts 5.2). */
+/* tests/abi/rules_vm.c - the VM fd: vCPUs, memory, logs, clock (docs/kvm-abi.md 5.2). */
 #include <linux/capability.h>
 #include <stdlib.h>
 #include <sys/syscall.h>

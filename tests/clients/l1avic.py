@@ -61,7 +61,7 @@ def avic(machines, smp):
         raise m.Trouble(f'kvm_amd.avic is {r.get("param.avic")} in L1')
     if r.get('l2.done') != 'ok' or r.all('l2.error'):
         raise m.Trouble(f'L2: {r.all("l2.error") or "no end"}')
-    # This kernel refuses ids that its AVIC cannot address (later ones do not, facts 3.4).
+    # This kernel refuses ids that its AVIC cannot address (later ones do not, docs/kvm-apic.md 3.4).
     if r.get('vcpu.511') != '511 0 2' or r.get('vcpu.600') != '600 22 -':
         raise m.Trouble(f'vCPUs: {r.get("vcpu.511")}, {r.get("vcpu.600")}')
     if not int(r.get('trace.avic_unaccelerated_access', '0')):

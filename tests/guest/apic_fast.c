@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * tests/guest/apic_fast.c - accesses to the local APIC that may be served without leaving
- * translated code (facts 3.6-3.10): each rule in xAPIC and x2APIC mode, with acceleration active and
- * inhibited (by a PIT that re-injects). Loops make sure that the short cut is really taken.
+ * translated code (docs/kvm-apic.md 3.6-3.10): each rule in xAPIC and x2APIC mode, with
+ * acceleration active and inhibited (by a PIT that re-injects). Loops make sure that the short cut
+ * is really taken.
  */
 #include <pthread.h>
 #include <stdatomic.h>

@@ -4,8 +4,8 @@
  *
  * A small interpreter in the guest carries out a random stream of APIC operations and logs every
  * register it reads and every interrupt it takes. The same stream runs with acceleration active
- * and with each reason against it (facts 3.1); logs and final APIC states must be the same.
- * vCPU 0 runs, vCPU 1 is a target of IPIs, vCPUs 2 and 3 are there to cause the inhibits.
+ * and with each reason against it (docs/kvm-apic.md 3.1); logs and final APIC states must be the
+ * same. vCPU 0 runs, vCPU 1 is a target of IPIs, vCPUs 2 and 3 are there to cause the inhibits.
  */
 #include <stdlib.h>
 #include <sys/ioctl.h>

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * tests/guest/directed_eoi.c - a hypervisor that ends level interrupts early, as Windows does
- * with Credential Guard (facts 2.6): it EOIs its local APIC at once with SPIV.12 set, lets the
- * guest that owns the device serve it later, and only then writes the I/O APIC's EOI register.
+ * with Credential Guard (docs/kvm-apic.md 2.6): it EOIs its local APIC at once with SPIV.12 set,
+ * lets the guest that owns the device serve it later, and only then writes the I/O APIC's EOI
+ * register.
  *
  * Where suppression works that is one interrupt. Where it does not, the line is still high at
  * the local EOI and the interrupt comes again and again; the in-kernel I/O APIC brakes after
@@ -158,7 +159,7 @@ static void credential_guard(bool split, u32 api, bool x2, bool expect_offer, bo
 			break;
 		if (s.port == 1) {
 			CHECK_EQ(s.r.r10 >> 24 & 1, expect_offer);
-			/* The bit can be set only where it is offered (facts 2.4). */
+			/* The bit can be set only where it is offered (docs/kvm-apic.md 2.4). */
 			CHECK_EQ(s.r.r11 >> 12 & 1, expect_offer);
 			set_line(g, &p, split, true);
 		} else {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * tests/guest/ioapic.c - a guest that programs the I/O APIC by itself while its device lines move:
- * edge, level, mask, Remote IRR, new destinations in mid-service (82093AA; facts 1.6).
+ * edge, level, mask, Remote IRR, new destinations in mid-service (82093AA; docs/kvm-apic.md 1.6).
  *
  * OUT to LINE_PORT asks the test for a line: bit 0 the level, bits 7:1 the pin. Interrupts have to
  * be there at the next instruction.

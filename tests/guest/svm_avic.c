@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tests/guest/svm_avic.c - AVIC and x2AVIC as L1's hardware (APM2 15.29; facts 3.5-3.7): what L2's APIC
- * accesses do in the backing page, and the #VMEXITs of those that software must finish.
+ * tests/guest/svm_avic.c - AVIC and x2AVIC as L1's hardware (APM2 15.29; docs/kvm-apic.md 3.5-3.7):
+ * what L2's APIC accesses do in the backing page, and the #VMEXITs of those that software must
+ * finish.
  */
 #include <pthread.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * tests/guest/svm_entry.c - VMRUN and #VMEXIT: permissions, what is loaded, what is written back
- * (APM2 15.5, 15.6; facts 4.2, 4.6, 4.7).
+ * (APM2 15.5, 15.6; docs/kvm-svm.md 4.2, 4.6, 4.7).
  */
 #include <sys/mman.h>
 

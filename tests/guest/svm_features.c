@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * tests/guest/svm_features.c - TSC offset and ratio, PAUSE filter, LBR and VMLOAD/VMSAVE
- * virtualization, nRIP without the feature, decode assists, write traps, L1 in other modes (APM2 15; facts 4.11).
+ * virtualization, nRIP without the feature, decode assists, write traps, L1 in other modes (APM2
+ * 15; docs/kvm-svm.md 4.11).
  */
 #include <stdlib.h>
 
@@ -460,7 +461,7 @@ TEST(real, "in real mode the instructions are #UD")
 	CHECK_EXC(st, 6, -1);
 }
 
-/* -- EFER.SVME (facts 4.12) -- */
+/* -- EFER.SVME (docs/kvm-svm.md 4.12) -- */
 CODE64(svme_off, "mov $0xc0000080, %ecx\n rdmsr\n and $~0x1000, %eax\n wrmsr\n out %al, $0x55");
 TEST(svme_off, "clearing EFER.SVME in L2 is a shutdown, which L1 may intercept")
 {

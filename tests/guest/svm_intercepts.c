@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * tests/guest/svm_intercepts.c - instruction, control register and exception intercepts: exit
- * codes, RIP, nRIP, and what comes first (APM2 15.7 to 15.14; facts 4.9).
+ * codes, RIP, nRIP, and what comes first (APM2 15.7 to 15.14; docs/kvm-svm.md 4.9).
  */
 #include "tests/guest/harness/svm.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * tests/guest/svm_io_msr.c - port and MSR intercepts and their permission maps (APM2 15.10, 15.11;
- * facts 4.9).
+ * docs/kvm-svm.md 4.9).
  */
 #include "tests/guest/harness/svm.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * tests/guest/svm_irq.c - interrupts and L2: GIF, INTR, NMI and INIT exits, virtual interrupts,
- * EVENTINJ, virtual NMIs (APM2 15.13, 15.17, 15.20, 15.21; facts 4.8).
+ * EVENTINJ, virtual NMIs (APM2 15.13, 15.17, 15.20, 15.21; docs/kvm-svm.md 4.8).
  */
 #include "tests/guest/harness/svm.h"
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/guest/svm_msrs.c - EFER.SVME and the MSRs of SVM (APM2 15.4, 15.30; facts 4.12). */
+/* tests/guest/svm_msrs.c - EFER.SVME and the MSRs of SVM (APM2 15.4, 15.30; docs/kvm-svm.md 4.12). */
 #include <sys/ioctl.h>
 
 #include "tests/guest/harness/svm.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tests/guest/svm_nested_state.c - KVM_GET/SET_NESTED_STATE (facts 4.13): sizes, every error, and a
- * guest that is moved to another VM in the middle of L2.
+ * tests/guest/svm_nested_state.c - KVM_GET/SET_NESTED_STATE (docs/kvm-svm.md 4.13): sizes, every
+ * error, and a guest that is moved to another VM in the middle of L2.
  */
 #include <stdlib.h>
 #include <sys/ioctl.h>
@@ -347,7 +347,7 @@ TEST(guest_mode_stat, "the counter guest_mode follows L2 that an ioctl enters or
 	cpu_set_sregs(s.c, &sr);
 	CHECK_EQ(set(s.c, &n), 0);
 	CHECK_EQ(cpu_counter(s.c, "guest_mode"), 1);
-	/* Without EFER.SVME there is no guest mode (facts 4.12). */
+	/* Without EFER.SVME there is no guest mode (docs/kvm-svm.md 4.12). */
 	off.efer &= ~SVME;
 	cpu_set_sregs(s.c, &off);
 	CHECK_EQ(cpu_counter(s.c, "guest_mode"), 0);

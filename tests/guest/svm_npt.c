@@ -2,7 +2,7 @@
 /*
  * tests/guest/svm_npt.c - nested paging as a hypervisor sees it: nested page faults, their
  * exit information, when translations change, and what L0 does below (APM2 15.25, 15.16;
- * facts 4.9, 4.11). Walks in all modes: tests/unit/test_npt.c.
+ * docs/kvm-svm.md 4.9, 4.11). Walks in all modes: tests/unit/test_npt.c.
  */
 #include <linux/kvm.h>
 #include <sys/ioctl.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * tests/guest/svm_pat.c - whose PAT L2 has: L1's, or with nested paging and the quirk
- * NESTED_SVM_SHARED_PAT off one of its own in G_PAT (APM2 15.25.4; facts 4.11).
+ * NESTED_SVM_SHARED_PAT off one of its own in G_PAT (APM2 15.25.4; docs/kvm-svm.md 4.11).
  */
 #include <stdlib.h>
 #include <sys/ioctl.h>

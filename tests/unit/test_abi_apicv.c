@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Inhibits of APIC acceleration through the KVM ABI (facts 3.1, seed 003), as the VM's counter
- * apicv_inhibits shows them. Runs under `standin run --avic=KIND`; argument: KIND.
+ * Inhibits of APIC acceleration through the KVM ABI (docs/kvm-apic.md 3.1, seed 003), as the VM's
+ * counter apicv_inhibits shows them. Runs under `standin run --avic=KIND`; argument: KIND.
  */
 #include <fcntl.h>
 #include <linux/kvm.h>

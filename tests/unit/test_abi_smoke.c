@@ -190,7 +190,7 @@ static void vcpu_ids(void **state)
 
 	assert_errno(ioctl(g->vm, KVM_CREATE_VCPU, 4096), EINVAL);
 	assert_errno(ioctl(g->vm, KVM_ENABLE_CAP, &cap), EINVAL);
-	/* the BSP's id may equal the limit, not exceed it (facts 5.4) */
+	/* the BSP's id may equal the limit, not exceed it (docs/kvm-abi.md 5.4) */
 	assert_int_equal(ioctl(g->vm, KVM_SET_BOOT_CPU_ID, 8), 0);
 	cap.args[0] = 7;
 	assert_errno(ioctl(g->vm, KVM_ENABLE_CAP, &cap), EINVAL);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The inhibit reasons and which vCPUs are accelerated: facts 3.1-3.4, one test a rule. */
+/* The inhibit reasons and which vCPUs are accelerated: docs/kvm-apic.md 3.1-3.4, one test a rule. */
 #include "irq_rig.h"
 
 #include <errno.h>

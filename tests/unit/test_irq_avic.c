@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The AVIC model as the hardware of a guest hypervisor: tables and pages in "guest memory" at
- * addresses that are not pointers. APM2 15.29 and facts 3.5-3.9, one test a rule.
+ * addresses that are not pointers. APM2 15.29 and docs/kvm-apic.md 3.5-3.9, one test a rule.
  */
 #include "irq_rig.h"
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* EOI reporting to user space and suppress-EOI-broadcast (facts 1.2-1.5, 1.9 and 2.4). */
+/* EOI reporting to user space and suppress-EOI-broadcast (docs/kvm-apic.md 1.2-1.5 and 2.4). */
 #include "irq_rig.h"
 
 #include <errno.h>
@@ -141,7 +141,7 @@ static void all_vectors_are_reportable(void **state)
 	rig_free(r);
 }
 
-/* -- the table of facts 2.4, with our extension for the full irqchip (2.5a) -- */
+/* -- the table of docs/kvm-apic.md 2.4, with our extension for the full irqchip (2.5a) -- */
 
 enum { BIT_LEFT, BIT_BY_GUEST, BIT_FORCED };
 
@@ -232,7 +232,7 @@ static void no_offer_without_x2apic(void **state)
 	rig_free(r);
 }
 
-/* Facts 2.6: local EOI while the line is high, service, EOIR. No storm. */
+/* docs/kvm-apic.md 2.6: local EOI while the line is high, service, EOIR. No storm. */
 static void credential_guard_full(void **state)
 {
 	struct rig *r = rig_new(IRQCHIP_FULL, 1);

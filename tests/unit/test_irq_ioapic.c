@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The I/O APIC (facts 1.6 and 1.8). */
+/* The I/O APIC (docs/kvm-apic.md 1.6 and 1.8). */
 #include "irq_rig.h"
 
 #include <errno.h>

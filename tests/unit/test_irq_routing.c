@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* GSI routing and MSI (facts 5.2). */
+/* GSI routing and MSI (docs/kvm-abi.md 5.2). */
 #include "irq_rig.h"
 
 #include <errno.h>

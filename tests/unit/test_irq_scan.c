@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Which EOIs are reported and when the set is made anew (facts 1.3, 1.5), trigger modes (1.7), and
- * what KVM_SET_LAPIC and mode changes do to directed EOI (2.4): one test a rule.
+ * Which EOIs are reported and when the set is made anew (docs/kvm-apic.md 1.3, 1.5), trigger modes
+ * (1.7), and what KVM_SET_LAPIC and mode changes do to directed EOI (2.4): one test a rule.
  */
 #include "irq_rig.h"
 

@@ -352,7 +352,8 @@ static u64 apply(struct rig *r, const struct op *o)
 	return 0;
 }
 
-/* What a vCPU does before it enters the guest (facts 1.4). Exits are part of what is compared. */
+/* What a vCPU does before it enters the guest (docs/kvm-apic.md 1.4). Exits are part of what is
+ * compared. */
 static u64 serve(struct rig *r, u32 cpu)
 {
 	struct rig_cpu *c = &r->cpu[cpu];

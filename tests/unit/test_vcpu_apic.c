@@ -187,7 +187,7 @@ static void interrupt_wakes_halted(void **state)
 	pthread_join(t, NULL);
 }
 
-/* Facts 5.7 step 2: -EAGAIN after INIT, then SIPI starts it. */
+/* docs/kvm-abi.md 5.7 step 2: -EAGAIN after INIT, then SIPI starts it. */
 static void ap_start(void **state)
 {
 	static const u8 code[] = { 0xe6, 0x55 };
@@ -335,7 +335,7 @@ static void each_cpuid_is_told_to_the_apic(void **state)
 	assert_int_equal(vcpu_set_cpuid2(R.v, e, n), 0);
 	assert_int_equal(lapic_set_base(lapic, BIT64(40) | APIC_BASE_EN | APIC_BASE_BSP, true),
 			 -EINVAL);
-	/* Facts 2.4: an update of the CPUID makes the version register anew. */
+	/* docs/kvm-apic.md 2.4: an update of the CPUID makes the version register anew. */
 	lapic_mmio_read(lapic, 0x30, &lvr, 4);
 	assert_true(lvr & BIT(24));
 }

@@ -46,7 +46,7 @@ static void supported_is_consistent(void **state)
 	assert_int_equal(out[2] & (BIT(3) | BIT(5)), 0);
 	ask(0x80000001, 0, out);
 	assert_int_equal(out[2] & (BIT(2) | BIT(12)), BIT(2));
-	/* SVM as KVM offers it (facts 4.1): no SVM lock, decode assists, AVIC, x2AVIC. */
+	/* SVM as KVM offers it (docs/kvm-svm.md 4.1): no SVM lock, decode assists, AVIC, x2AVIC. */
 	ask(0x8000000a, 0, out);
 	assert_int_equal(out[0], 1);
 	assert_int_equal(out[1], 8);

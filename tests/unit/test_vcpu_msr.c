@@ -97,7 +97,7 @@ static void validity(void **state)
 		{ 0xc0000080, EFER_SCE | EFER_NX, true, true },
 		{ 0xc0000080, BIT64(40), false, false },
 		{ 0xc0000080, EFER_SVME, true, true },
-		/* SVM (facts 4.12): with SVME on, SVMDIS is refused */
+		/* SVM (docs/kvm-svm.md 4.12): with SVME on, SVMDIS is refused */
 		{ 0xc0010114, 0x10, false, false },
 		{ 0xc0010114, 0x20, false, false },
 		{ 0xc0010114, 0x8, true, true },
