@@ -228,6 +228,7 @@ void emit_apic(struct translator *t, const struct di *d)
 
 	if (!slow || !poll)
 		return;
+	t->u->served |= d == t->d;
 	slow->insn = keep_insn(t, d);
 	if (!slow->insn)
 		return;

@@ -73,6 +73,7 @@ void cache_flush(struct engine *e)
 	if (e->n_units)
 		cpu_zero(e->hash, sizeof(*e->hash) << UNIT_HASH_BITS);
 	e->n_units = 0;
+	cpu_zero(e->rf_units, sizeof(e->rf_units));
 	e->next_token = 1;
 	engine_itlb_flush(e->c, false, true);
 	engine_itlb_flush(e->c, true, true);

@@ -79,6 +79,7 @@ static inline u32 itlb_class(enum mmu_idx idx)
 #define UNIT_HASH_BITS 17
 #define NARROW_BITS 12
 #define CPAGE_HASH_BITS 12
+#define RF_UNITS 64
 #define CODE_LINE_SHIFT 6	/* validation granule: 64 bytes */
 
 struct unit;
@@ -174,6 +175,7 @@ struct unit {
 	u16 len;	/* guest bytes */
 	u8 n_insns;
 	bool dead : 1;
+	bool served : 1;	/* C may carry out its first instruction in line, or may not (apic.c) */
 	bool fixed : 1;	/* cannot go to another address (move.c) */
 	/* entries, in code memory; e_ind and e_cross are 0 until somebody wants them */
 	u32 e_ind, e_cross, e_poll, e_body;
@@ -325,6 +327,13 @@ struct engine {
 	u32 next_token;
 	u32 suspect_gen;
 	u64 suspected;		/* TSC of the last engine_code_suspect() */
+	/* Events that come often (engine_serialise()): since when, how many have looked at the clock, and
+	 * how many more need not. */
+	u64 burst_began;
+	u32 burst_seen, burst_left;
+	/* Units that were entered with RF set, by RIP: a page that is not there yet is met by the same
+	 * instruction again and again. */
+	struct unit *rf_units[RF_UNITS];
 	u32 rechecks;		/* in a row */
 	u32 move_gen;		/* move.c */
 	bool may_move;

@@ -386,13 +386,62 @@ static void note_transfer(struct cpu *c, bool transfer, u64 from, bool l2)
 }
 
 /*
- * RF is for one instruction (APM2 3.1.6). While it is set every instruction is a unit of its own:
- * an instruction that completes clears it, wherever it is executed. What C executes sees to that
- * itself (cpu_exec()).
+ * RF is for one instruction (APM2 3.1.6): when it completes, RF is clear. What C executes sees to that
+ * itself (cpu_exec()). Translated code is entered with RF set, behind the entry's poll, and clears
+ * nothing: nobody looks at RF before the next exit, which says whether the instruction has completed.
+ * At an exit at the instruction's own address it has if the registers of its operand differ: the way
+ * has led round to it again. If they do not this is the first time; an access at the same address
+ * would have succeeded again, since only C takes anything out of the TLB. Where C may refuse at will
+ * what it did before (unit.served), and in units of two pages, whose body begins with their
+ * entry, the instruction is a unit of its own.
  */
 static void clear_rf(struct cpu *c)
 {
 	c->rflags &= ~(u64)FL_RF;
+}
+
+/* The unit for c->rip, if it was entered with RF set before and its page is known to be as it was. */
+static struct unit **rf_unit(struct engine *e, u64 rip) { return &e->rf_units[(rip ^ rip >> 6) % RF_UNITS]; }
+static struct unit *known_rf_unit(struct engine *e)
+{
+	struct unit *u = *rf_unit(e, e->c->rip);
+
+	if (!u || u->rip != e->c->rip || u->mode != e->mode || u->dead ||
+	    e->itlb_token[itlb_class(mode_idx(u->mode))][itlb_index(u->lin)] != u->cp->token)
+		return NULL;
+	return u;
+}
+
+static void keep_gprs(u64 *to, const u64 *gpr)
+{
+#pragma GCC unroll 16
+	for (u32 g = 0; g < 16; g++) {
+		to[g] = gpr[g];
+		__asm__ volatile("" ::: "memory");	/* no call of memcpy() */
+	}
+}
+
+/* Translated code that was entered at `at`, with these registers and RF set, has been left through r. */
+static bool rf_is_over(struct cpu *c, struct record *r, u64 at, const u64 *gpr)
+{
+	const struct rec_tlb *t;
+
+	switch (r->kind) {
+	case REC_TLB:
+		t = tlb_of(r);
+		return record_rip(r) != at || (t->base < 16 && c->gpr[t->base] != gpr[t->base]) ||
+		       (t->index < 16 && c->gpr[t->index] != gpr[t->index]) ||
+		       (t->bitreg < 16 && c->gpr[t->bitreg] != gpr[t->bitreg]);
+	case REC_EXEC:	/* in line: REP MOVS and STOS */
+		return record_rip(r) != at || c->gpr[R_RCX] != gpr[R_RCX] ||
+		       c->gpr[R_RSI] != gpr[R_RSI] || c->gpr[R_RDI] != gpr[R_RDI];
+	case REC_FPU: case REC_UD: case REC_NM: case REC_SLOW: case REC_TOO_LONG:
+		return record_rip(r) != at;
+	case REC_FAULT:
+		return c->rip != at;
+	default:
+		return true;
+	}
 }
 
 /*
@@ -514,10 +563,10 @@ static enum cpu_result run(struct engine *e)
 		}
 		bool shadow = c->shadow_sti | c->shadow_ss;
 		/* Branches are recorded by looking at each instruction (APM2 13.1.6.1). */
-		bool rf = c->rflags & FL_RF;
-		bool step = c->single_step | shadow | rf | (c->debugctl & DEBUGCTL_LBR);
+		bool rf = c->rflags & FL_RF, rf_pending = false;
+		bool step = c->single_step | shadow | (c->debugctl & DEBUGCTL_LBR);
 		bool l2 = c->in_l2, transfer;
-		u64 from;
+		u64 from, rf_at = c->rip, rf_gpr[ARRAY_SIZE(c->gpr)];
 
 		/* Inside a shadow one instruction must retire before anything else. */
 		if (!shadow && atomic_load_explicit(&c->poll, memory_order_acquire)) {
@@ -541,15 +590,28 @@ static enum cpu_result run(struct engine *e)
 			mode |= MODE_NOGROUP;
 		nogroup = false;
 		/* The jump cache knows most targets; its entries check themselves. */
-		if (!find && mode == e->mode && !(mode & MODE_CSBASE)) {
+		if (!find && !rf && mode == e->mode && !(mode & MODE_CSBASE)) {
 			at = *engine_jc_slot(e, mode, c->rip);
 			if (likely(at != e->stub_ind_miss))
 				goto resume;
 		}
 		find = false;
-		res = engine_find_unit(e, mode, WAY_IND, &u);
+		rf_pending = rf && !step;
+		if (rf_pending && mode == e->mode && (u = known_rf_unit(e)))
+			goto found;
+		res = engine_find_unit(e, mode, rf ? WAY_BODY : WAY_IND, &u);
+		if (unlikely(rf_pending && !res && (u->cp2 || u->served))) {
+			step = true;
+			rf_pending = false;
+			res = engine_find_unit(e, e->mode | MODE_STEP | MODE_NOGROUP, WAY_BODY, &u);
+		}
 		if (unlikely(res))
 			return res;
+		if (rf_pending && (e->mode & MODE_SIZE) == MODE_SIZE64 && mode == e->mode)
+			*rf_unit(e, c->rip) = u;
+found:
+		if (rf_pending)
+			keep_gprs(rf_gpr, c->gpr);
 		if (shadow) {
 			c->shadow_sti = c->shadow_ss = 0;
 			c->shadow_left = 1;
@@ -560,6 +622,10 @@ resume:
 		from = c->rip;
 		r = engine_enter(e, at);
 		e->stat_exits[r->kind]++;
+		if (unlikely(rf_pending) && rf_is_over(c, r, rf_at, rf_gpr)) {
+			rf_pending = false;
+			clear_rf(c);
+		}
 		/* Whoever looks into a record may put it away, in the middle of a unit too. */
 		fpu_live = c->fpu_live;
 		transfer = unlikely(step) && r->kind != REC_TLB && is_transfer(e, r);
@@ -635,6 +701,8 @@ resume:
 				transfer = unlikely(step) && is_transfer(e, r);
 				/* It may have stood behind an STI of its unit. */
 				c->shadow_sti = 0;
+				if (rf_pending)
+					clear_rf(c);
 				break;
 			default:
 				/* Likely a device read: the same instruction comes again. */

@@ -3,7 +3,9 @@
  * tests/guest/flags.c - arithmetic flags that live across instructions that have nothing to do with
  * them: loads, stores, PUSH, POP, CALL and RET, whatever those run into.
  */
+#include <signal.h>
 #include <sys/mman.h>
+#include <sys/time.h>
 
 #include "tests/guest/harness/harness.h"
 
@@ -334,4 +336,83 @@ TEST(rf_frames, "RF in the frame of a fault is set, in that of an interrupt behi
 	s = run(g);
 	CHECK_EXC(s, 0x40, -1);
 	CHECK(!(s.rflags & 0x10000));
+}
+
+/*
+ * What comes round to the instruction again is not the instruction any more. The first read of the
+ * page behind the window's is at the very address that IRETQ led to.
+ */
+WITH_RF(again, "2: mov (%rdi), %rax\n add $4096, %rdi\n jmp 2b");
+WITH_RF(again_far, "2: mov (%rdi), %rax\n add $4096, %rdi\n lea 2b(%rip), %rax\n jmp *%rax");
+WITH_RF(again_call, "2: mov (%rdi), %rax\n add $4096, %rdi\n call 3f\n 3: pop %rax\n nop\n nop\n dec %ecx\n jnz 2b");
+TEST(rf_again, "RF is set at the exit of the very instruction, not when a loop has come round to it")
+{
+	static const struct {
+		const u8 *p, *e;
+	} loops[] = {
+		{ rf_again_b, rf_again_e }, { rf_again_far_b, rf_again_far_e },
+		{ rf_again_call_b, rf_again_call_e },
+	};
+
+	for (u32 i = 0; i < ARRAY_SIZE(loops); i++)
+		for (u64 before = 0; before < 4; before++) {
+			struct guest *g = guest_with_code(M_LONG, loops[i].p, (u32)(loops[i].e - loops[i].p));
+			struct stop s;
+
+			WITH_REGS(cpu0(g), r) {
+				r.rdi = G_WINDOW;
+				r.rcx = 1000;
+			}
+			for (u64 k = before; k < before + 2; k++)
+				*guest_pte(g, G_WINDOW + 4096 * k) = G_MMIO | PTE_P | PTE_W;
+			s = run(g);
+			CHECK_STOP(s, ST_MMIO);
+			CHECK_EQ(!!(s.r.rflags & 0x10000), !before);
+			cpu_answer(cpu0(g), 0);
+			/* It is the next page's turn: something has completed. */
+			s = run(g);
+			CHECK_STOP(s, ST_MMIO);
+			CHECK(!(s.r.rflags & 0x10000));
+			guest_free(g);
+		}
+}
+
+static void on_alarm(int sig) { (void)sig; }
+
+/* IRETQ sets IF as well; an interrupt waits already, or comes while the instruction goes round. */
+#define RF_IF(name, text) CODE64(name, "mov %ss, %eax\n push %rax\n lea 8(%rsp), %rax\n push %rax\n" \
+	"pushfq\n orl $0x10200, (%rsp)\n mov %cs, %eax\n push %rax\n lea 1f(%rip), %rax\n push %rax\n" \
+	"out %al, $0x10\n iretq\n 1: " text)
+RF_IF(rf_self, "jmp 1b");
+RF_IF(rf_rep, "mov $1, %eax\n jmp 1b");
+TEST(rf_interrupt, "an interrupt before the instruction saves RF, one that comes when it has completed does not")
+{
+	const struct itimerval soon = { .it_value.tv_usec = 10000 };
+	const struct sigaction alarm = { .sa_handler = on_alarm };
+
+	sigaction(SIGALRM, &alarm, NULL);
+	for (u32 i = 0; i < 2; i++)
+		for (u32 late = 0; late < 2; late++) {
+			struct guest *g = i ? guest_with(M_LONG, rf_rep) : guest_with(M_LONG, rf_self);
+			struct stop s = run(g);
+
+			CHECK_STOP(s, ST_OUT);
+			/* The window opens before the instruction. */
+			cpu0(g)->run->request_interrupt_window = 1;
+			s = run(g);
+			CHECK_STOP(s, ST_WINDOW);
+			CHECK(s.r.rflags & 0x10000);
+			cpu0(g)->run->request_interrupt_window = 0;
+			if (late) {
+				setitimer(ITIMER_REAL, &soon, NULL);
+				s = run(g);
+				CHECK_STOP(s, ST_INTR);
+				CHECK(!(s.r.rflags & 0x10000));
+			}
+			cpu_interrupt(cpu0(g), 0x40);
+			s = run(g);
+			CHECK_EXC(s, 0x40, -1);
+			CHECK_EQ(!!(s.rflags & 0x10000), !late);
+			guest_free(g);
+		}
 }
