@@ -84,33 +84,31 @@ void cache_flush(struct engine *e)
 }
 
 /*
- * Programs have their code at the same addresses as other programs, so the linear address alone
- * makes long chains; the page's token tells address spaces apart.
+ * By the page's token and the place in the page: programs have their code at the same addresses as
+ * other programs, and one page is mapped at many addresses.
  */
 static u32 unit_hash(const struct cpage *cp, u64 lin, u32 mode)
 {
-	return (u32)((lin ^ cp->token ^ (u64)mode << 7) * 0x9e3779b97f4a7c15ull >>
+	u64 number = cp->token >> TOKEN_SHIFT;
+
+	return (u32)((number << 20 ^ (lin & ~PAGE_MASK) ^ (u64)mode << 40) * 0x9e3779b97f4a7c15ull >>
 		     (64 - UNIT_HASH_BITS));
 }
 
 /* The caller has made sure that the page of lin maps to cp (itlb_get). */
 struct unit *cache_lookup(struct engine *e, struct cpage *cp, u64 lin, u64 cs_base, u32 mode)
 {
-	for (struct unit *u = e->hash[unit_hash(cp, lin, mode)]; u; u = u->hash_next)
-		if (u->lin == lin && u->mode == mode && u->cs_base == cs_base && u->cp == cp)
-			return u;
+	for (struct unit *u = e->hash[unit_hash(cp, lin, mode)]; u; u = u->hash_next) {
+		if (((u->lin ^ lin) & ~PAGE_MASK) || u->mode != mode || u->cs_base != cs_base || u->cp != cp)
+			continue;
+		if (unlikely(unit_left(u)) && !unit_follow_page(e, u))
+			return NULL;
+		return u;
+	}
 	return NULL;
 }
 
-void cache_rehash(struct engine *e, struct unit *u)
-{
-	struct unit **b = &e->hash[unit_hash(u->cp, u->lin, u->mode)];
-
-	u->hash_next = *b;
-	*b = u;
-}
-
-void cache_unhash(struct engine *e, struct unit *u)
+static void unit_unhash(struct engine *e, struct unit *u)
 {
 	for (struct unit **pp = &e->hash[unit_hash(u->cp, u->lin, u->mode)]; *pp; pp = &(*pp)->hash_next)
 		if (*pp == u) {
@@ -121,7 +119,10 @@ void cache_unhash(struct engine *e, struct unit *u)
 
 void cache_insert(struct engine *e, struct unit *u)
 {
-	cache_rehash(e, u);
+	struct unit **b = &e->hash[unit_hash(u->cp, u->lin, u->mode)];
+
+	u->hash_next = *b;
+	*b = u;
 	u->page_next = u->cp->units;
 	u->cp->units = u;
 	if (u->cp2) {
@@ -178,7 +179,7 @@ void cache_kill_unit(struct engine *e, struct unit *u)
 	for (struct rec_link *r = u->links; r; r = r->next)
 		if (r->r.linked)
 			cache_unlink(e, r);
-	cache_unhash(e, u);
+	unit_unhash(e, u);
 	for (struct unit **pp = &u->cp->units; *pp; pp = &(*pp)->page_next)
 		if (*pp == u) {
 			*pp = u->page_next;

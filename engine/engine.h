@@ -42,7 +42,7 @@ u64 engine_fault_address(const struct cpu *c);
 
 /* What the engine has done since the vCPU was made; its own thread reads it. */
 struct engine_counts {
-	u64 units, moved, flushes;
+	u64 units, moved, units_moved, flushes;
 };
 const struct engine_counts *engine_counts(const struct cpu *c);
 /* engine_run() or a callback was left by a jump over its head: be ready to run again. */

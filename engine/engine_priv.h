@@ -183,7 +183,10 @@ struct unit {
 	u64 rip;	/* offset within CS */
 	u32 code, code_end;
 	struct unit *page_next;	/* units of cp */
-	struct unit *page2_next;
+	union {
+		struct unit *page2_next;	/* units that end in cp2 */
+		struct unit *move_next;		/* without cp2: while units move */
+	};
 	struct rec_link *links_in;
 	struct rec_link *links;
 	struct unit_insn *insns;
@@ -218,6 +221,7 @@ struct ppage {
 	u8 *copy;	/* the bytes as translated, valid in `lines` */
 };
 
+#define CPAGE_PAST 14
 struct cpage {
 	u64 lin;
 	u64 used;	/* when it was last put into an execute-TLB slot: the host's TSC */
@@ -229,6 +233,9 @@ struct cpage {
 	struct unit *units2;	/* units that end in this page */
 	struct unit_dep *deps;
 	u32 held;	/* the last engine.move_gen in which it was resolved */
+	/* Execute-TLB slots of where it was since all of its units have moved for the last time. */
+	u16 past[CPAGE_PAST];
+	u32 n_past;
 };
 
 /* A unit that has followed a jump into this page: bytes [lo, hi) of it are in the unit. */
@@ -408,8 +415,6 @@ struct unit *cache_lookup(struct engine *e, struct cpage *cp, u64 lin, u64 cs_ba
 void cache_insert(struct engine *e, struct unit *u);
 void cache_kill_unit(struct engine *e, struct unit *u);
 /* Out of the hash table, and back. */
-void cache_unhash(struct engine *e, struct unit *u);
-void cache_rehash(struct engine *e, struct unit *u);
 void cache_cpage_unhash(struct engine *e, struct cpage *cp);
 void cache_cpage_rehash(struct engine *e, struct cpage *cp);
 void cache_unlink(struct engine *e, struct rec_link *r);
@@ -447,6 +452,13 @@ bool move_worth(u32 mode, u64 rip);
 /* move.c: a code page of pp that nobody has run for a while, mapped at lin from now on, with its units;
  * NULL: there is none, or this is not the time. */
 struct cpage *cpage_move(struct engine *e, struct ppage *pp, u64 lin);
+/* Its page has moved since it was last wanted. */
+static inline bool unit_left(const struct unit *u)
+{
+	return ((u->lin ^ u->cp->lin) & PAGE_MASK) != 0;
+}
+/* move.c: u, which was left, goes to where its page is now. False: it cannot, and is no more. */
+bool unit_follow_page(struct engine *e, struct unit *u);
 /* Between the two pages may be moved (if `may`), but none that itlb_get() has given in between. */
 static inline void moving_begin(struct engine *e, bool may)
 {

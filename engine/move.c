@@ -73,16 +73,53 @@ static void break_links(struct engine *e, struct unit *u)
 	}
 }
 
-static void unit_move(struct engine *e, struct unit *u, u64 delta)
+static void relocate(struct engine *e, struct unit *u)
 {
-	cache_unhash(e, u);
+	u64 delta = (u->cp->lin ^ u->lin) & PAGE_MASK;
+
+	delta = (u->lin ^ delta) - u->lin;
 	cache_move_jumps(e, u, u->rip + delta);
 	break_links(e, u);
 	u->lin += delta;
 	u->rip += delta;
 	move_code(e, u, delta);
 	unit_entries_move(e, u, delta);
-	cache_rehash(e, u);
+	e->counts.units_moved++;
+}
+
+static bool may_go(const struct unit *u)
+{
+	return !u->fixed && !u->cp2;
+}
+
+/* With all that it leads to inside its page, without anybody's looking them up. */
+bool unit_follow_page(struct engine *e, struct unit *u)
+{
+	if (!may_go(u)) {
+		cache_kill_unit(e, u);
+		return false;
+	}
+	relocate(e, u);
+	u->move_next = NULL;
+	for (struct unit *list = u; list;) {
+		struct rec_link *r = list->links;
+
+		list = list->move_next;
+		for (; r; r = r->next) {
+			struct unit *to = r->r.linked;
+
+			if (!to || r->r.cross || !unit_left(to))
+				continue;
+			if (!may_go(to)) {
+				cache_kill_unit(e, to);
+				continue;
+			}
+			relocate(e, to);
+			to->move_next = list;
+			list = to;
+		}
+	}
+	return true;
 }
 
 static struct cpage *oldest(const struct engine *e, struct ppage *pp)
@@ -100,11 +137,27 @@ static struct cpage *oldest(const struct engine *e, struct ppage *pp)
 	return n > PAGES_KEPT || e->move_eager ? old : NULL;
 }
 
+/*
+ * Units that are left behind are safe from being run as long as their page is in none of the
+ * execute-TLB slots that they look at.
+ */
+static bool must_take_all(const struct cpage *cp, u64 lin)
+{
+	u32 i = itlb_index(lin);
+
+	if (cp->n_past == CPAGE_PAST - 1 || i == itlb_index(cp->lin))
+		return true;
+	for (u32 k = 0; k < cp->n_past; k++)
+		if (cp->past[k] == i)
+			return true;
+	return false;
+}
+
 struct cpage *cpage_move(struct engine *e, struct ppage *pp, u64 lin)
 {
 	struct cpage *cp;
 	struct unit *next;
-	u64 delta;
+	bool all;
 
 	if (!e->may_move || !move_worth(MODE_SIZE64, lin))
 		return NULL;
@@ -112,7 +165,6 @@ struct cpage *cpage_move(struct engine *e, struct ppage *pp, u64 lin)
 	if (!cp || (__builtin_ia32_rdtsc() - cp->used < LEFT_AFTER && !e->move_eager))
 		return NULL;
 	e->counts.moved++;
-	delta = lin - cp->lin;
 	/* Units that begin elsewhere and have bytes of this page know it by its address. */
 	for (struct unit_dep *d = cp->deps; d; d = d->next)
 		cache_kill_unit(e, d->u);
@@ -121,16 +173,21 @@ struct cpage *cpage_move(struct engine *e, struct ppage *pp, u64 lin)
 		next = u->page2_next;
 		cache_kill_unit(e, u);
 	}
-	for (struct unit *u = cp->units; u; u = next) {
-		next = u->page_next;
-		if (u->fixed || u->cp2)
-			cache_kill_unit(e, u);
-	}
 	itlb_forget(e, cp);
 	cache_cpage_unhash(e, cp);
+	all = must_take_all(cp, lin);
+	cp->past[cp->n_past++] = (u16)itlb_index(cp->lin);
 	cp->lin = lin;
 	cache_cpage_rehash(e, cp);
-	for (struct unit *u = cp->units; u; u = u->page_next)
-		unit_move(e, u, delta);
+	if (!all)
+		return cp;
+	for (struct unit *u = cp->units; u; u = next) {
+		next = u->page_next;
+		if (may_go(u))
+			relocate(e, u);
+		else
+			cache_kill_unit(e, u);
+	}
+	cp->n_past = 0;
 	return cp;
 }

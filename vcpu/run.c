@@ -501,6 +501,7 @@ static int __attribute__((noinline)) run_here(struct vcpu *v)
 
 	vcpu_stat_set(v, units_made, n->units);
 	vcpu_stat_set(v, pages_moved, n->moved);
+	vcpu_stat_set(v, units_moved, n->units_moved);
 	vcpu_stat_set(v, code_flushes, n->flushes);
 	post_run(v);
 	vcpu_trace(kvm_userspace_exit, v, v->run->exit_reason, (u64)(s64)r);

@@ -66,6 +66,7 @@
 	X(notify_window_exits, COUNT, 1, "exits of VMX notification") \
 	X(units_made, COUNT, 1, "units of guest code translated") \
 	X(pages_moved, COUNT, 1, "code pages that took their units to another address") \
+	X(units_moved, COUNT, 1, "units that were wanted there and went along") \
 	X(code_flushes, COUNT, 1, "times all translations were thrown away")
 
 struct vcpu_stats {

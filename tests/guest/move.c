@@ -339,3 +339,122 @@ TEST(changed, "the code changes while it is on its way")
 		wait_until_left();
 	}
 }
+
+/* Two ways in, of which a round takes one: what belongs to the other stays behind for some rounds. */
+CODE64(ways, LOOP(200) "call 3f\n dec %ecx\n jnz 1b" DONE3
+	"3: test $1, %ecx\n jz 4f\n lea ways_odd(%rip), %rsi\n ways_odd: inc %rdx\n ret\n"
+	"4: lea ways_even(%rip), %rdi\n ways_even: inc %rdx\n ret\n"
+	".org ways_b + 0x100\n" LOOP(200) "call 4b\n dec %ecx\n jnz 1b" DONE3
+	".org ways_b + 0x180\n" LOOP(200) "call 5f\n dec %ecx\n jnz 1b" DONE3
+	"5: lea ways_own(%rip), %rbx\n ways_own: inc %rdx\n dec %eax\n jnz 5b\n mov $2, %eax\n jmp 3b\n");
+LABEL(ways_odd);
+LABEL(ways_even);
+LABEL(ways_own);
+
+TEST(ways, "units that were left behind come after when they are wanted, with all that they lead to")
+{
+	static const u16 entries[] = { 0, 0x100, 0x180, 0x100, 0x100, 0x180, 0 };
+	struct space s = space_with(ways_b, ways_e);
+	struct guest_cpu *c = cpu0(s.g);
+	u64 before = 0;
+
+	for (u32 k = 0; k < 40; k++) {
+		u64 lin = places[k % ARRAY_SIZE(places)] + ((u64)k << 12);
+		u16 off = entries[k % ARRAY_SIZE(entries)];
+		struct stop stop;
+
+		WITH_REGS(c, r) r.rax = r.rdx = r.rsi = r.rdi = r.rbx = 0;
+		WITH_REGS(c, r) r.rax = off == 0x180 ? 2 : 0;
+		stop = run_at(&s, lin, off);
+		CHECK_EXC(stop, VEC_DONE3, -1);
+		CHECK_EQ(stop.r.rsi, off == 0x100 ? 0 : lin + (u64)(ways_odd - ways_b));
+		CHECK_EQ(stop.r.rdi, lin + (u64)(ways_even - ways_b));
+		CHECK_EQ(stop.r.rbx, off == 0x180 ? lin + (u64)(ways_own - ways_b) : 0);
+		CHECK_EQ(stop.r.rdx, off == 0x180 ? 600 : 200);
+		if (k == 20)
+			before = cpu_counter(c, "units_made");
+		wait_until_left();
+	}
+	if (before != ~0ull)
+		CHECK_EQ(cpu_counter(c, "units_made"), before);
+}
+
+/* What stands at another address of the same execute-TLB slot, when code there is wanted that a page has
+ * left behind. */
+CODE64(same_slot, "call *%rbx\n dec %ecx\n jnz same_slot_b" DONE3
+	".org same_slot_b + 0x100\n inc %rdx\n ret\n"
+	".org same_slot_b + 0x180\n add $2, %rdx\n ret\n");
+#define SLOT_TWIN 0x1001000ull
+
+/* The page is at home first, then at `between` other places, where it calls its other function. */
+static void expect_other(u32 between)
+{
+	struct space s = space_with(same_slot_b, same_slot_e);
+	static const u8 other[] = { 0x48, 0x83, 0xc2, 100, 0xc3 };	/* add $100, %rdx; ret */
+	const u64 copy = G_FREE + 0x8000, home = places[0];
+	struct guest_cpu *c = cpu0(s.g);
+
+	guest_write(s.g, copy + 0x100, other, sizeof(other));
+	for (u32 k = 0; k < 4 + between; k++) {
+		bool last = k == 3 + between;
+		u64 lin = last ? home ^ SLOT_TWIN : places[k];
+		struct stop stop;
+
+		map_all(&s, lin, true);
+		if (last)
+			map(&s, home, copy);
+		WITH_SREGS(c, r) r.cr3 ^= 8;
+		WITH_REGS(c, r) {
+			r.rcx = 300;
+			r.rdx = 0;
+			r.rbx = last ? home + 0x100 : lin + (k < 3 ? 0x100 : 0x180);
+		}
+		cpu_ring3(c, lin);
+		stop = cpu_run(c);
+		CHECK_EXC(stop, VEC_DONE3, -1);
+		CHECK_EQ(stop.r.rdx, last ? 30000 : k < 3 ? 300 : 600);
+		map_all(&s, lin, false);
+		wait_until_left();
+	}
+}
+
+TEST(same_slot, "units that were left behind are not run in the name of what is there now")
+{
+	expect_other(0);
+	expect_other(3);
+}
+
+/* A driver that stays where it is calls the same page at one address after the other, and waits between
+ * two until that one counts as left. */
+CODE64(turn, "lea turn_b + 0x1000(%rip), %rsi\n"
+	"1: mov (%rsi,%rdi,8), %rbx\n call *%rbx\n cmp %rbx, %rax\n jne 3f\n"
+	"rdtsc\n shl $32, %rdx\n or %rdx, %rax\n mov %rax, %r9\n"
+	"2: rdtsc\n shl $32, %rdx\n or %rdx, %rax\n sub %r9, %rax\n cmp $9000000, %rax\n jb 2b\n"
+	"inc %edi\n cmp %ecx, %edi\n jb 1b\n 3:" DONE3);
+CODE64(turn_text, "lea turn_text_b(%rip), %rax\n ret\n");
+
+TEST(in_turn, "mapped at all addresses, which take turns while the guest runs on")
+{
+	struct space s = space_with(turn_text_b, turn_text_e);
+	const u64 driver = G_FREE + 0x8000, at = 0x40000000;
+	struct guest_cpu *c = cpu0(s.g);
+	u32 turns = 3 * ARRAY_SIZE(places);
+	struct stop stop;
+
+	guest_write(s.g, driver, turn_b, (u32)(turn_e - turn_b));
+	for (u32 k = 0; k < turns; k++)
+		*g64(s.g, driver + 0x1000 + 8 * k) = places[k % ARRAY_SIZE(places)];
+	for (u32 k = 0; k < ARRAY_SIZE(places); k++)
+		map_all(&s, places[k], true);
+	map(&s, at, driver);
+	map(&s, at + 0x1000, driver + 0x1000);
+	WITH_REGS(c, r) {
+		r.rcx = turns;
+		r.rdi = 0;
+	}
+	cpu_ring3(c, at);
+	stop = cpu_run(c);
+	CHECK_EXC(stop, VEC_DONE3, -1);
+	CHECK_EQ(stop.r.rax >= 9000000, 1);
+	CHECK_EQ(stop.r.rdi, turns);
+}
