@@ -153,7 +153,11 @@ void apic_patch(struct engine *e, struct rec_tlb *r, u64 gva)
 	struct record *poll;
 	u8 *stub;
 
+	t->rip_operand = false;
 	if (e->mem.cold_end - e->mem.cold < APIC_STUB_MAX || u->dead || !in)
+		return;
+	/* Its address would have to be made with a segment's base again. */
+	if (r->flagless && !r->r.site_const && (r->seg == S_FS || r->seg == S_GS))
 		return;
 	t->u = u;
 	t->mode = u->mode;
@@ -168,6 +172,13 @@ void apic_patch(struct engine *e, struct rec_tlb *r, u64 gva)
 		emit_flags_restore(t);
 	if (r->r.site_const) {
 		mov_ri(t, H_RCX, gva);
+	} else if (r->flagless) {
+		const struct access a = {
+			.base = r->base, .index = r->index, .scale = r->scale, .seg = r->seg,
+			.addrsize = r->addrsize, .bitreg = INSN_NOREG, .disp = r->disp,
+		};
+
+		emit_ea_plain(t, &a);
 	} else {
 		struct tlb *tlb = &e->c->tlb[mode_idx(t->mode)];
 

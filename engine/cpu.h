@@ -151,8 +151,9 @@ enum mmu_idx {
 /*
  * tag: linear page address. host: host address of that page. A lookup of
  * address A in slot (A >> 12) % TLB_SIZE hits when A - tag <= 4096 - size.
- * An empty slot's tag is 0, which no address outside the first page can hit, so a zeroed TLB
- * is empty and costs no memory; the first page's own slot 0 has the tag of another page.
+ * The check without flags looks at the last byte instead: A + size - 1 - tag < 4096. So an empty slot's
+ * tag must be no page that belongs into the slot, and none behind such a page. It is 0 almost
+ * everywhere, and a zeroed TLB is empty and costs no memory.
  */
 struct tlb_entry {
 	u64 tag;
@@ -165,13 +166,20 @@ _Static_assert(TLB_SIZE / 64 <= 64, "tlb_used_words has one bit a word");
 #define TLB_ARRAYS (MMU_IDX_COUNT * 2)
 static inline u64 tlb_empty_tag(u32 slot)
 {
-	return slot ? 0 : PAGE_SIZE;
+	return slot == 0 ? 2 * PAGE_SIZE : slot == TLB_SIZE - 1 ? PAGE_SIZE : 0;
 }
 
 struct tlb {
 	struct tlb_entry r[TLB_SIZE];	/* reads; maintained by mmu/tlb.c */
 	struct tlb_entry w[TLB_SIZE];	/* writes: dirty-logged, no code */
 };
+
+/* Of a zeroed array. */
+static inline void tlb_array_init(struct tlb_entry *e)
+{
+	e[0].tag = tlb_empty_tag(0);
+	e[TLB_SIZE - 1].tag = tlb_empty_tag(TLB_SIZE - 1);
+}
 
 /* Page-walk cache: the last-level table that maps a 2 MiB (PAE, long mode)
  * region, with the rights collected on the way (APM2 5.5.3). mmu/ only. */
@@ -434,6 +442,9 @@ struct cpu {
 	u8 xsave[CPU_XSAVE_SIZE] __attribute__((aligned(64)));
 	struct tlb tlb[MMU_IDX_COUNT] __attribute__((aligned(64)));
 };
+
+/* The last slot of an array and the first one of the next are in one page. */
+_Static_assert(offsetof(struct cpu, tlb) % 4096 != 0, "tlb_array_init() touches a page, not two");
 
 static inline bool cpu_in_lm(const struct cpu *c) { return c->efer & EFER_LMA; }
 static inline bool cpu_in_64(const struct cpu *c)

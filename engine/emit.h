@@ -153,6 +153,31 @@ static inline void lea(struct translator *t, bool w, u32 dst, int base, int inde
 		d4(t, (u32)disp);
 }
 
+/* Without flags (BMI2): dst = src rotated right; the bits of src that [abs] selects, moved together; the lowest
+ * bits of src, moved to where [abs] has ones. */
+static inline void rorx32(struct translator *t, u32 dst, u32 src, u32 n)
+{
+	b3(t, 0xc4, 0xe3, 0x7b);
+	b3(t, 0xf0, 0xc0 | dst << 3 | src, n);
+}
+static inline void pext_abs(struct translator *t, u32 dst, u32 src, const void *abs)
+{
+	b3(t, 0xc4, 0xe2, 0x82 | (~src & 15) << 3);
+	b3(t, 0xf5, 0x04 | dst << 3, 0x25);
+	d4(t, lo32(abs));
+}
+static inline void pdep32_abs(struct translator *t, u32 dst, u32 src, const void *abs)
+{
+	b3(t, 0xc4, 0xe2, 0x03 | (~src & 15) << 3);
+	b3(t, 0xf5, 0x04 | dst << 3, 0x25);
+	d4(t, lo32(abs));
+}
+static inline void not_r(struct translator *t, u32 reg)
+{
+	rex(t, true, 0, 0, reg);
+	b2(t, 0xf7, 0xc0 | 2 << 3 | (reg & 7));
+}
+
 /* jcc rel32 with the displacement left open; returns its (rw) place */
 static inline u8 *jcc32(struct translator *t, u32 cc)
 {

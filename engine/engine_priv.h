@@ -146,7 +146,8 @@ struct rec_tlb {	/* REC_TLB */
 	s64 disp;
 	u8 base, index, scale, seg, addrsize;
 	u8 bitreg, bitsize;
-	u8 crossed;	/* the group lay in two pages so often */
+	u8 crossed : 7;	/* the group lay in two pages so often */
+	bool flagless : 1;	/* the check has spared the flags, and left nothing of the address */
 };
 _Static_assert(sizeof(struct rec_link) <= 56 && sizeof(struct rec_tlb) <= 56, "a cache line");
 
@@ -302,6 +303,9 @@ struct engine {
 	u32 jc_mask[JC_BANKS];	/* the bits of RIP that choose a slot */
 	u8 cli_table[256];	/* second byte of RFLAGS with IF cleared */
 	u64 bit_mask[3];	/* 15, 31, 63: flag-free AND through PEXT */
+	u64 page_bits;		/* of a linear address, for PEXT */
+	u64 slot_bits;		/* of an offset in a TLB array, for PDEP */
+	u64 ea;			/* of a check without flags, where it cannot be computed twice */
 	u32 exit_flags;	/* LAHF in bits 8-15, OF in bit 0 */
 	u64 apic_rax, apic_flags, apic_saved[6];	/* during a call of apic_fn */
 	struct cpu_apic_ops apic_fn;

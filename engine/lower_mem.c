@@ -72,7 +72,7 @@ static bool seg_is_flat(const struct translator *t, const struct access *a)
 	return (t->mode & MODE_FLAT) && a->seg != S_FS && a->seg != S_GS && a->seg != S_CS;
 }
 
-static void emit_ea_plain(struct translator *t, const struct access *a)
+void emit_ea_plain(struct translator *t, const struct access *a)
 {
 	int base = -1, index = -1;
 	s64 disp = a->disp;
@@ -265,6 +265,97 @@ u8 *emit_tlb_check(struct translator *t, const struct tlb_entry *te, u32 len)
 	return jcc32(t, CC_A);
 }
 
+/* -- the same where flags are live, with instructions that spare them -- */
+
+static bool flagless(const struct translator *t, const struct access *a)
+{
+	if (a->bitreg != INSN_NOREG || t->mode & MODE_ALIGN)
+		return false;
+	return t64(t) || seg_is_flat(t, a);
+}
+
+/* Go on behind this if RCX is zero. The branch that is not taken leaves, as a rule. */
+static void unless_zero(struct translator *t, struct rec_tlb *r, const struct insn *in, bool is_const)
+{
+	b2(t, 0xe3, 5);	/* jrcxz */
+	add_check(t, jmp32(t), r, in, FLAGS_HOST, is_const);
+}
+
+static s32 check_const_flagless(struct translator *t, const struct access *a, u32 len, bool write,
+				struct rec_tlb *r, const struct insn *in)
+{
+	u64 addr = a->addrsize == 2 ? (u16)a->disp : a->addrsize == 4 || !t64(t) ? (u32)a->disp : (u64)a->disp;
+	struct tlb *tlb = &t->e->c->tlb[mode_idx(t->mode)];
+	u32 slot = (u32)(addr >> PAGE_SHIFT) & (TLB_SIZE - 1);
+	struct tlb_entry *te = write ? &tlb->w[slot] : &tlb->r[slot];
+	u64 page = addr & PAGE_MASK;
+	u32 off = (u32)(addr & ~PAGE_MASK);
+
+	if (off + len > PAGE_SIZE) {
+		add_cold(t, jmp32(t), &r->r, FLAGS_HOST);
+		return 0;
+	}
+	ld_abs(t, SCR_PTR, &te->tag);
+	if (t->rip_operand)
+		note_fixup(t, t->p - 4, FIX_TLB);
+	if (!t->rip_operand && is_simm32(-page)) {
+		lea(t, true, SCR_PTR, SCR_PTR, -1, 1, (s32)-page);
+	} else {
+		if (t->rip_operand)
+			mov_rip(t, SCR_TMP, page);
+		else
+			mov_ri(t, SCR_TMP, page);
+		not_r(t, SCR_TMP);
+		lea(t, true, SCR_PTR, SCR_PTR, SCR_TMP, 1, 1);
+	}
+	unless_zero(t, r, in, true);
+	ld_abs(t, SCR_PTR, &te->host);
+	if (t->rip_operand)
+		note_fixup(t, t->p - 4, FIX_TLB);
+	return (s32)off;
+}
+
+/* The address into SCR_PTR. `again`: SCR_TMP is to stay. */
+static void emit_ea_flagless(struct translator *t, const struct access *a, bool again)
+{
+	bool twice = seg_is_flat(t, a) && (a->index == INSN_NOREG || hreg(a->index) >= 0);
+
+	if (again && !twice) {
+		ld_abs(t, SCR_PTR, &t->e->ea);
+		return;
+	}
+	emit_ea_plain(t, a);
+	if (!seg_is_flat(t, a)) {
+		ld_abs(t, SCR_TMP, &t->e->c->seg[a->seg].base);
+		lea(t, true, SCR_PTR, SCR_PTR, SCR_TMP, 1, 0);
+	}
+	if (!twice)
+		st_abs(t, SCR_PTR, &t->e->ea);
+}
+
+static void emit_slot(struct translator *t, u32 dst)
+{
+	rorx32(t, dst, SCR_PTR, PAGE_SHIFT);
+	pdep32_abs(t, dst, dst, &t->e->slot_bits);
+}
+
+/* The last byte must be in the page that the slot of the first is for. */
+static void check_flagless(struct translator *t, const struct access *a, u32 len, const struct tlb_entry *te,
+			   struct rec_tlb *r, const struct insn *in)
+{
+	emit_ea_flagless(t, a, false);
+	emit_slot(t, SCR_TMP);
+	op_mem(t, true, 0x8b, SCR_TMP, SCR_TMP, (s32)lo32(&te->tag));
+	not_r(t, SCR_TMP);
+	lea(t, true, SCR_TMP, SCR_TMP, SCR_PTR, 1, (s32)len);	/* ~tag + 1 + len - 1 */
+	pext_abs(t, SCR_PTR, SCR_TMP, &t->e->page_bits);
+	unless_zero(t, r, in, false);
+	emit_ea_flagless(t, a, true);
+	emit_slot(t, SCR_PTR);
+	op_mem(t, true, 0x8b, SCR_PTR, SCR_PTR, (s32)lo32(&te->host));
+	lea(t, true, SCR_PTR, SCR_PTR, SCR_TMP, 1, 1 - (s32)len);
+}
+
 s32 emit_check(struct translator *t, const struct access *a0, u32 len, bool write, u64 rip,
 	       const struct di *d, bool grouped, bool save_flags)
 {
@@ -292,6 +383,15 @@ s32 emit_check(struct translator *t, const struct access *a0, u32 len, bool writ
 
 	enum flags_at flags = save_flags ? FLAGS_SAVED : FLAGS_HOST;
 
+	if (save_flags && !t->aside && !t->may_aside && flagless(t, a)) {
+		struct tlb *tlb = &t->e->c->tlb[mode_idx(t->mode)];
+
+		r->flagless = true;
+		if (access_const(t, a))
+			return check_const_flagless(t, a, len, write, r, in);
+		check_flagless(t, a, len, write ? tlb->w : tlb->r, r, in);
+		return 0;
+	}
 	if (t->aside || (save_flags && t->may_aside)) {
 		flags = FLAGS_ASIDE;
 		r->r.aside = t->aside;
@@ -353,12 +453,16 @@ void emit_fpu_check(struct translator *t, u64 rip, bool save_flags)
 	if (!r)
 		return;
 	r->resume = code_off(t, t->p);
-	if (save_flags)
-		emit_flags_save(t, false);
+	if (save_flags) {
+		b3(t, 0x0f, 0xb6, 0x0c);	/* movzx ecx, byte [fpu_live] */
+		b1(t, 0x25);
+		d4(t, lo32(&t->e->c->fpu_live));
+		lea(t, false, H_RCX, H_RCX, -1, 1, -1);
+		need_rcx_zero(t, r);
+		return;
+	}
 	b3(t, 0x80, 0x04 | 7 << 3, 0x25);	/* cmp byte [fpu_live], 0 */
 	d4(t, lo32(&t->e->c->fpu_live));
 	b1(t, 0);
-	add_cold(t, jcc32(t, CC_E), r, save_flags ? FLAGS_SAVED : FLAGS_HOST);
-	if (save_flags)
-		emit_flags_restore(t);
+	add_cold(t, jcc32(t, CC_E), r, FLAGS_HOST);
 }

@@ -87,7 +87,7 @@ struct cpu *engine_cpu_create(void *near)
 		return NULL;
 	}
 	for (u32 i = 0; i < MMU_IDX_COUNT; i++)
-		c->tlb[i].r[0].tag = c->tlb[i].w[0].tag = tlb_empty_tag(0);
+		tlb_array_init(c->tlb[i].r), tlb_array_init(c->tlb[i].w);
 	cache_flush(e);
 	return c;
 }

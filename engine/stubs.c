@@ -101,5 +101,7 @@ int stubs_emit(struct engine *e)
 	e->bit_mask[0] = 15;
 	e->bit_mask[1] = 31;
 	e->bit_mask[2] = 63;
+	e->page_bits = PAGE_MASK;
+	e->slot_bits = (TLB_SIZE - 1) << 4;
 	return 0;
 }

@@ -205,6 +205,7 @@ static inline void note_fixup(struct translator *t, const u8 *at, u32 kind)
 s32 emit_check(struct translator *t, const struct access *a, u32 len, bool write, u64 rip,
 	       const struct di *d, bool grouped, bool save_flags);
 void emit_access(struct translator *t, struct di *d, u32 n, int *ptr, s32 *off);
+void emit_ea_plain(struct translator *t, const struct access *a);	/* the offset into SCR_PTR; SCR_TMP is lost */
 u8 *emit_tlb_check(struct translator *t, const struct tlb_entry *te, u32 len);
 void emit_flags_save(struct translator *t, bool keep_rax);
 void emit_flags_restore(struct translator *t);

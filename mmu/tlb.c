@@ -283,5 +283,5 @@ void mmu_tlb_init(struct cpu *c)
 	}
 	npt_forget(c);
 	for (u32 a = 0; a < TLB_ARRAYS; a++)
-		array(c, a)[0].tag = tlb_empty_tag(0);
+		tlb_array_init(array(c, a));
 }

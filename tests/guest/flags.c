@@ -235,6 +235,47 @@ TEST(apic, "... and the local APIC in between, which has a way of its own")
 	guest_free(g);
 }
 
+CODE64(apic_live, "mov $0xfee00000, %ebp\n movl $0x1ff, 0xf0(%rbp)\n mov $3000, %ecx\n xor %ebx, %ebx\n mov $0x30, %edx\n"
+	" xor %r8d, %r8d\n 1: add $0x60000000, %ebx\n mov %edx, 0x80(%rbp)\n mov 0x80(%rbp), %eax\n adc $0, %r8\n"
+	" add $0x60000000, %ebx\n mov %eax, 0xfee00080\n mov 0x80(%rbp,%r9,4), %r13d\n adc $0, %r8\n"
+	" dec %ecx\n jnz 1b" DONE);
+TEST(apic_flags, "the local APIC is accessed with flags live")
+{
+	struct guest *g = guest_new_flags(M_LONG, GUEST_IRQCHIP);
+	struct stop s;
+
+	guest_load(g, G_CODE, apic_live);
+	guest_map_apic(g);
+	WITH_REGS(cpu0(g), r) r.r9 = 0;
+	s = run(g);
+	CHECK_STOP(s, ST_DONE);
+	CHECK_EQ(s.r.rax, 0x30);
+	CHECK_EQ(s.r.r13, 0x30);
+	/* Carries of 6,000 additions. */
+	CHECK_EQ(s.r.r8, 6000ull * 0x60000000 >> 32);
+	guest_free(g);
+}
+
+CODE64(edge, "cmp %rcx, %rcx\n mov (%rsi), %rax\n sete %dl\n cmp %rcx, %rcx\n mov (%rdi), %rbx\n sete %dh" DONE);
+TEST(edge, "an operand in two pages is found so where flags are live, with nothing in the TLB")
+{
+	/* The slots of the first page, of the one before 16 MiB and of the last one of all. */
+	struct guest *g = guest_with(M_LONG, edge);
+	struct stop s;
+
+	*g64(g, 0xffc) = 0x1122334455667788;
+	WITH_REGS(cpu0(g), r) {
+		r.rsi = 0xffc;
+		r.rdi = ~3ull;
+	}
+	s = run(g);
+	CHECK_EXC(s, 14, 0);
+	CHECK_EQ(s.cr2, ~3ull);
+	CHECK_EQ(s.r.rax, 0x1122334455667788);
+	CHECK_EQ(s.r.rdx & 0xff, 1);
+	guest_free(g);
+}
+
 /*
  * RF is for one instruction (APM2 3.1.6): one that has completed has cleared it, whoever executed it. An
  * IRETQ sets it and leads to the instruction in question; INT3 behind that shows it.

@@ -290,8 +290,11 @@ static void test_fill_rights(void **state)
 	assert_int_equal(mmu_tlb_fill(c, GVA, MEM_R, MMU_KERNEL), CPU_OK);
 	assert_true(cached(GVA, MMU_KERNEL, true));
 	/* an empty slot is hit by nothing */
-	for (u32 s = 0; s < TLB_SIZE; s++)
+	for (u32 s = 0; s < TLB_SIZE; s++) {
 		assert_int_not_equal(tlb_empty_tag(s) >> 12 & (TLB_SIZE - 1), s);
+		/* Nor behind: the last byte of what begins there. */
+		assert_int_not_equal(tlb_empty_tag(s) >> 12 & (TLB_SIZE - 1), (s + 1) % TLB_SIZE);
+	}
 	/* a fault drops the page */
 	rig_map4k(GVA, PAGE, W | U);
 	mmu_drop_all_writes(c);
