@@ -2,7 +2,7 @@
 /*
  * tests/abi/abi.h - rules of the KVM ABI as tests that speak only that ABI.
  *
- * A RULE holds the expectations of one rule of docs/kvm-*.md (section number and
+ * A T() holds the expectations of one rule of docs/kvm-*.md (section number and
  * sentence). Every rule runs in a child of its own with a time limit. An expectation that
  * is not met is a difference: where, the call, what the rule says, what came. The same
  * program runs on standin and on a real /dev/kvm; --report is for the latter.
@@ -17,21 +17,10 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "tests/t.h"
 #include "vm/kvm_uapi.h"
 
-struct rule {
-	const char *name, *section, *text;
-	void (*fn)(void);
-	struct rule *next;
-};
-void rule_add(struct rule *r);
-
-/* RULE(name, "5.2", "what the rule says") { ... } */
-#define RULE(id, sect, what) \
-	static void id##_fn(void); \
-	struct rule rule_##id = { .name = #id, .section = sect, .text = what, .fn = id##_fn }; \
-	static __attribute__((constructor)) void id##_add(void) { rule_add(&rule_##id); } \
-	static void id##_fn(void)
+/* T(name, "5.2: what the rule says") { ... }: tests/t.h */
 
 /* -- expectations -- */
 void check(const char *file, int line, const char *what, long want, long got, bool number,

@@ -130,11 +130,11 @@ VM_IOCTLS(X)
 VCPU_IOCTLS(X)
 #undef X
 
-#define Y(kind, name, a, b, c) extern struct rule rule_##a, rule_##b, rule_##c;
+#define Y(kind, name, a, b, c) extern struct t test_##a, test_##b, test_##c;
 COVERED(Y)
 #undef Y
 
-#define Y(kind, name, a, b, c) { #kind, #name, &rule_##a, &rule_##b, &rule_##c },
+#define Y(kind, name, a, b, c) { #kind, #name, &test_##a, &test_##b, &test_##c },
 const struct coverage coverage[] = { COVERED(Y) };
 #undef Y
 const u32 coverage_rows = ARRAY_SIZE(coverage);

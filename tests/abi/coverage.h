@@ -7,7 +7,7 @@
 
 struct coverage {
 	const char *fd, *name;
-	const struct rule *success, *refusal, *round_trip;
+	const struct t *success, *refusal, *round_trip;
 };
 extern const struct coverage coverage[];
 extern const u32 coverage_rows;

@@ -7,6 +7,7 @@
  * The node is $KVM_NODE, else $STANDIN_NODE; /dev/kvm by itself only under the preload object.
  * With --report a difference does not fail: each is named, with what the rule says about it.
  */
+/* Run: build/standin run -- build/tests/abi/abi_rules [NAME...] */
 #include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -17,25 +18,14 @@
 
 enum { SECONDS = 20, SKIP_CODE = 77, BROKEN_CODE = 78 };
 
-static struct rule *rules;	/* by name */
 static bool report;
-static const struct rule *current;
+static const struct t *current;
 
 /* Written by the children of this process. */
 static struct shared {
 	u32 checks, differences, explained;
 	char note[200];
 } *shared;
-
-void rule_add(struct rule *r)
-{
-	struct rule **p = &rules;
-
-	while (*p && strcmp((*p)->name, r->name) < 0)
-		p = &(*p)->next;
-	r->next = *p;
-	*p = r;
-}
 
 static const char *errname(long v, char buf[40], bool number)
 {
@@ -79,9 +69,9 @@ void check(const char *file, int line, const char *what, long want, long got, bo
 	else
 		shared->differences++;
 	if (report)
-		printf("%s: %s\n    expected %s, this kernel: %s\n    rule %s: %s\n    %s%s\n",
+		printf("%s: %s\n    expected %s, this kernel: %s\n    rule %s\n    %s%s\n",
 		       current->name, what, errname(want, a, number), errname(got, b, number),
-		       current->section, current->text,
+		       current->rule,
 		       explained ? "the rule knows both answers: " : "the rule supports standin",
 		       explained ? why : "");
 	else
@@ -103,17 +93,17 @@ void broken(const char *file, int line, const char *what)
 	_exit(BROKEN_CODE);
 }
 
-static void child(struct rule *r)
+static void child(struct t *r)
 {
 	signal(SIGALRM, SIG_DFL);
 	alarm(SECONDS);
-	r->fn();
+	r->fn(NULL);
 	fflush(stdout);
 	_exit(0);
 }
 
 /* True: the rule holds. */
-static bool one(struct rule *r, u32 n)
+static bool one(struct t *r, u32 n)
 {
 	u32 before = shared->differences;
 	int status = 0;
@@ -137,17 +127,11 @@ static bool one(struct rule *r, u32 n)
 	if (status)
 		shared->differences++;
 	if (!report)
-		printf("%s %u - %s (%s: %s)\n", shared->differences == before ? "ok" : "not ok", n,
-		       r->name, r->section, r->text);
+		printf("%s %u - %s (%s)\n", shared->differences == before ? "ok" : "not ok", n,
+		       r->name, r->rule);
+	if (!report && shared->differences != before)
+		t_again(r);
 	return shared->differences == before;
-}
-
-static bool chosen(const struct rule *r, char **names, int n)
-{
-	for (int i = 0; i < n; i++)
-		if (!strcmp(names[i], r->name))
-			return true;
-	return !n;
 }
 
 int main(int argc, char **argv)
@@ -160,8 +144,7 @@ int main(int argc, char **argv)
 		if (!strcmp(argv[i], "--report") || !strcmp(argv[i], "--compare")) {
 			report = true;
 		} else if (!strcmp(argv[i], "--list")) {
-			for (struct rule *r = rules; r; r = r->next)
-				printf("%-28s %-4s %s\n", r->name, r->section, r->text);
+			t_list();
 			return 0;
 		} else if (!strcmp(argv[i], "--ioctls")) {
 			for (u32 j = 0; j < coverage_rows; j++)
@@ -179,12 +162,14 @@ int main(int argc, char **argv)
 		return 2;
 	if (report && !uname(&u))
 		printf("KVM ABI of %s %s against the rules\n\n", u.sysname, u.release);
-	for (struct rule *r = rules; r; r = r->next)
-		total += chosen(r, argv + i, argc - i);
+	for (; i < argc; i++)
+		t_choose(argv[i]);
+	for (struct t *r = t_tests; r; r = r->next)
+		total += t_chosen(r);
 	if (!report)
 		printf("1..%u\n", total);
-	for (struct rule *r = rules; r; r = r->next)
-		if (chosen(r, argv + i, argc - i))
+	for (struct t *r = t_tests; r; r = r->next)
+		if (t_chosen(r))
 			failed += !one(r, ++n);
 	if (report) {
 		printf("\n%u rules, %u expectations: %u differences, %u more that the rules explain\n",

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* tests/abi/rules_hyperv.c - Hyper-V's interface as user space sees it. What the guest sees of it:
  * tests/guest/hyperv.c. */
+/* Run: build/standin run -- build/tests/abi/abi_rules [NAME...] */
 #include <poll.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
@@ -28,7 +29,7 @@ static const struct kvm_cpuid_entry2 *leaf(const struct kvm_cpuid2 *c, u32 funct
 	return NULL;
 }
 
-RULE(hyperv_cpuid, "6.8", "GET_SUPPORTED_HV_CPUID: system and vCPU; too few entries E2BIG, nent as is")
+T(hyperv_cpuid, "6.8: GET_SUPPORTED_HV_CPUID: system and vCPU; too few entries E2BIG, nent as is")
 {
 	struct kvm_cpuid2 *c, *d;
 
@@ -55,7 +56,7 @@ RULE(hyperv_cpuid, "6.8", "GET_SUPPORTED_HV_CPUID: system and vCPU; too few entr
 	IS(ioctl(m.cpu, KVM_GET_SUPPORTED_HV_CPUID, BAD), -EFAULT);
 }
 
-RULE(hyperv_msrs_of_user, "6.8", "user space reads and writes all of Hyper-V's MSRs, whatever CPUID says")
+T(hyperv_msrs_of_user, "6.8: user space reads and writes all of Hyper-V's MSRs, whatever CPUID says")
 {
 	static const u32 kept[] = { 0x40000000, 0x40000073, 0x40000100, 0x40000104, 0x40000106,
 				    0x40000107, 0x40000108, 0x400000f2 };
@@ -90,7 +91,7 @@ RULE(hyperv_msrs_of_user, "6.8", "user space reads and writes all of Hyper-V's M
 	EQ(set_msr(m.cpu, 0x40000090, 0x20), 1);
 }
 
-RULE(hyperv_enable, "5.4", "vCPU ENABLE_CAP: SYNIC needs an irqchip; SYNIC2 takes 0 only; ENFORCE")
+T(hyperv_enable, "5.4: vCPU ENABLE_CAP: SYNIC needs an irqchip; SYNIC2 takes 0 only; ENFORCE")
 {
 	machine(0);
 	NEED(cap(m.sys, KVM_CAP_HYPERV) == 1, "no Hyper-V");
@@ -103,7 +104,7 @@ RULE(hyperv_enable, "5.4", "vCPU ENABLE_CAP: SYNIC needs an irqchip; SYNIC2 take
 	IS(enable(m.cpu, KVM_CAP_HYPERV_SYNIC, 0), 0);
 }
 
-RULE(hyperv_eventfd, "6.8", "HYPERV_EVENTFD: unknown flags, ids above 24 bits EINVAL; twice EEXIST")
+T(hyperv_eventfd, "6.8: HYPERV_EVENTFD: unknown flags, ids above 24 bits EINVAL; twice EEXIST")
 {
 	int fd = eventfd(0, EFD_NONBLOCK);
 	struct kvm_hyperv_eventfd e = { .conn_id = 5, .fd = fd };
@@ -131,7 +132,7 @@ RULE(hyperv_eventfd, "6.8", "HYPERV_EVENTFD: unknown flags, ids above 24 bits EI
 	IS(ioctl(m.vm, KVM_HYPERV_EVENTFD, BAD), -EFAULT);
 }
 
-RULE(hyperv_sint_route, "5.2", "routing HV_SINT: alone on its GSI; raising it without SynIC goes nowhere")
+T(hyperv_sint_route, "5.2: routing HV_SINT: alone on its GSI; raising it without SynIC goes nowhere")
 {
 	struct {
 		struct kvm_irq_routing h;

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* tests/abi/rules_irq.c - interrupt controllers, routing, eventfds (docs/kvm-abi.md 5.2). */
+/* Run: build/standin run -- build/tests/abi/abi_rules [NAME...] */
 #include <sys/eventfd.h>
 
 #include "tests/abi/abi.h"
 
-RULE(irqchip_create, "5.2", "CREATE_IRQCHIP: exists EEXIST, a vCPU exists EINVAL")
+T(irqchip_create, "5.2: CREATE_IRQCHIP: exists EEXIST, a vCPU exists EINVAL")
 {
 	machine(M_NO_CPU | M_NO_RAM);
 	IS(ioctl(m.vm, KVM_CREATE_IRQCHIP, 0), 0);
@@ -13,7 +14,7 @@ RULE(irqchip_create, "5.2", "CREATE_IRQCHIP: exists EEXIST, a vCPU exists EINVAL
 	IS(ioctl(m.vm, KVM_CREATE_IRQCHIP, 0), -EINVAL);
 }
 
-RULE(irqchip_split, "5.4", "SPLIT_IRQCHIP: pins 1..24, once, before vCPUs and a full irqchip")
+T(irqchip_split, "5.4: SPLIT_IRQCHIP: pins 1..24, once, before vCPUs and a full irqchip")
 {
 	machine(M_NO_CPU | M_NO_RAM);
 	IS(enable(m.vm, KVM_CAP_SPLIT_IRQCHIP, 4097), -EINVAL);
@@ -26,8 +27,8 @@ RULE(irqchip_split, "5.4", "SPLIT_IRQCHIP: pins 1..24, once, before vCPUs and a 
 	IS(enable(m.vm, KVM_CAP_SPLIT_IRQCHIP, 24), -EEXIST);
 }
 
-RULE(irqchip_state, "5.2",
-     "GET/SET_IRQCHIP: not full in-kernel ENXIO; bad chip id EINVAL; round trip")
+T(irqchip_state,
+     "5.2: GET/SET_IRQCHIP: not full in-kernel ENXIO; bad chip id EINVAL; round trip")
 {
 	struct kvm_irqchip c = { 0 }, d;
 
@@ -61,7 +62,7 @@ RULE(irqchip_state, "5.2",
 	}
 }
 
-RULE(pit_create, "5.2", "CREATE_PIT(2): exists EEXIST, no in-kernel PIC ENOENT")
+T(pit_create, "5.2: CREATE_PIT(2): exists EEXIST, no in-kernel PIC ENOENT")
 {
 	struct kvm_pit_config c = { 0 };
 
@@ -77,7 +78,7 @@ RULE(pit_create, "5.2", "CREATE_PIT(2): exists EEXIST, no in-kernel PIC ENOENT")
 	IS(ioctl(m.vm, KVM_CREATE_PIT2, &c), -ENOENT);
 }
 
-RULE(pit_state, "5.2", "GET/SET_PIT(2), REINJECT_CONTROL: no PIT ENXIO; round trip")
+T(pit_state, "5.2: GET/SET_PIT(2), REINJECT_CONTROL: no PIT ENXIO; round trip")
 {
 	struct kvm_pit_state2 s = { 0 }, t = { 0 };
 	struct kvm_pit_state o = { 0 };
@@ -111,8 +112,8 @@ RULE(pit_state, "5.2", "GET/SET_PIT(2), REINJECT_CONTROL: no PIT ENXIO; round tr
 	IS(ioctl(m.vm, KVM_GET_PIT2, BAD), -EFAULT);
 }
 
-RULE(irq_line, "5.2",
-     "IRQ_LINE(_STATUS): no irqchip ENXIO; status: CPUs reached, 0 coalesced, <0 ignored")
+T(irq_line,
+     "5.2: IRQ_LINE(_STATUS): no irqchip ENXIO; status: CPUs reached, 0 coalesced, <0 ignored")
 {
 	struct kvm_irq_level l = { .irq = 4, .level = 1 };
 	struct kvm_irqchip c = { .chip_id = 0 };
@@ -140,7 +141,7 @@ RULE(irq_line, "5.2",
 	IS(ioctl(m.vm, KVM_IRQ_LINE, &l), 0);
 }
 
-RULE(signal_msi, "5.2", "SIGNAL_MSI: no irqchip EINVAL, flags EINVAL; the number of vCPUs reached")
+T(signal_msi, "5.2: SIGNAL_MSI: no irqchip EINVAL, flags EINVAL; the number of vCPUs reached")
 {
 	struct kvm_msi msi = { .address_lo = 0xfee00000, .data = 0x41 };
 	struct kvm_lapic_state l;
@@ -167,7 +168,7 @@ struct routes {
 	struct kvm_irq_routing_entry e[3];
 };
 
-RULE(gsi_routing, "5.2", "SET_GSI_ROUTING: every refusal is EINVAL; replaces the whole table")
+T(gsi_routing, "5.2: SET_GSI_ROUTING: every refusal is EINVAL; replaces the whole table")
 {
 	struct routes r = { .h.nr = 1, .e[0] = { .gsi = 3, .type = KVM_IRQ_ROUTING_IRQCHIP,
 			    .u.irqchip = { .irqchip = 2, .pin = 3 } } };
@@ -219,8 +220,8 @@ RULE(gsi_routing, "5.2", "SET_GSI_ROUTING: every refusal is EINVAL; replaces the
 	IS(ioctl(m.vm, KVM_SET_GSI_ROUTING, &r), 0);
 }
 
-RULE(gsi_routing_split, "5.2",
-     "split mode: an IRQCHIP entry is refused; 32-bit ids: MSI address_hi low byte 0")
+T(gsi_routing_split,
+     "5.2: split mode: an IRQCHIP entry is refused; 32-bit ids: MSI address_hi low byte 0")
 {
 	struct routes r = { .h.nr = 1, .e[0] = { .gsi = 3, .type = KVM_IRQ_ROUTING_IRQCHIP,
 			    .u.irqchip = { .irqchip = 2, .pin = 3 } } };
@@ -236,7 +237,7 @@ RULE(gsi_routing_split, "5.2",
 	IS(ioctl(m.vm, KVM_SET_GSI_ROUTING, &r), 0);
 }
 
-RULE(irqfd, "5.2", "IRQFD: no irqchip EINVAL, bad fd EBADF/EINVAL, twice EBUSY, flags EINVAL")
+T(irqfd, "5.2: IRQFD: no irqchip EINVAL, bad fd EBADF/EINVAL, twice EBUSY, flags EINVAL")
 {
 	int fd = eventfd(0, EFD_NONBLOCK);
 	struct kvm_irqfd f = { .fd = (u32)fd, .gsi = 5 };
@@ -260,7 +261,7 @@ RULE(irqfd, "5.2", "IRQFD: no irqchip EINVAL, bad fd EBADF/EINVAL, twice EBUSY, 
 	IS(ioctl(m.vm, KVM_IRQFD, &f), 0);	/* nothing there: no error */
 }
 
-RULE(irqfd_two_vms, "1.8", "IRQFD: one GSI of one VM for each eventfd; deassignment succeeds")
+T(irqfd_two_vms, "1.8: IRQFD: one GSI of one VM for each eventfd; deassignment succeeds")
 {
 	int fd = eventfd(0, EFD_NONBLOCK), copy = dup(fd), vm2;
 	struct kvm_irqfd f = { .fd = (u32)fd, .gsi = 10 };
@@ -286,7 +287,7 @@ RULE(irqfd_two_vms, "1.8", "IRQFD: one GSI of one VM for each eventfd; deassignm
 	IS(ioctl(m.vm, KVM_IRQFD, &f), 0);
 }
 
-RULE(irqfd_any_gsi, "1.8", "IRQFD: a GSI that no route can have is accepted, and leads nowhere")
+T(irqfd_any_gsi, "1.8: IRQFD: a GSI that no route can have is accepted, and leads nowhere")
 {
 	int fd = eventfd(0, EFD_NONBLOCK), fd2 = eventfd(0, EFD_NONBLOCK);
 	struct kvm_irqfd f = { .fd = (u32)fd, .gsi = 1u << 20 };
@@ -303,7 +304,7 @@ RULE(irqfd_any_gsi, "1.8", "IRQFD: a GSI that no route can have is accepted, and
 	IS(ioctl(m.vm, KVM_IRQFD, &f), 0);
 }
 
-RULE(ioeventfd, "5.2", "IOEVENTFD: len, overflow, EEXIST, ENOENT; signals without an exit")
+T(ioeventfd, "5.2: IOEVENTFD: len, overflow, EEXIST, ENOENT; signals without an exit")
 {
 	int fd = eventfd(0, EFD_NONBLOCK), fd2 = eventfd(0, EFD_NONBLOCK);
 	struct kvm_ioeventfd e = { .addr = NOWHERE, .len = 1, .fd = fd };
@@ -349,7 +350,7 @@ RULE(ioeventfd, "5.2", "IOEVENTFD: len, overflow, EEXIST, ENOENT; signals withou
 	IS(ioctl(m.vm, KVM_IOEVENTFD, &e), -ENOENT);
 }
 
-RULE(ioeventfd_match, "5.2", "ioeventfd: exact address, length and masked data; else it exits")
+T(ioeventfd_match, "5.2: ioeventfd: exact address, length and masked data; else it exits")
 {
 	int fd = eventfd(0, EFD_NONBLOCK);
 	struct kvm_ioeventfd e = { .addr = 0x77, .len = 1, .fd = fd, .datamatch = 0x102,
@@ -373,7 +374,7 @@ RULE(ioeventfd_match, "5.2", "ioeventfd: exact address, length and masked data; 
 
 /* -- vCPU side -- */
 
-RULE(lapic_needs_irqchip, "5.2", "GET/SET_LAPIC, SET_VAPIC_ADDR without in-kernel LAPIC: EINVAL")
+T(lapic_needs_irqchip, "5.2: GET/SET_LAPIC, SET_VAPIC_ADDR without in-kernel LAPIC: EINVAL")
 {
 	struct kvm_lapic_state l = { { 0 } }, k;
 	struct kvm_vapic_addr a = { .vapic_addr = DATA };
@@ -405,7 +406,7 @@ static int interrupt(u32 irq)
 	return ioctl(m.cpu, KVM_INTERRUPT, &i);
 }
 
-RULE(interrupt, "5.2", "INTERRUPT: >= 256 EINVAL; user-space irqchip queues and overwrites")
+T(interrupt, "5.2: INTERRUPT: >= 256 EINVAL; user-space irqchip queues and overwrites")
 {
 	struct kvm_vcpu_events e;
 
@@ -419,7 +420,7 @@ RULE(interrupt, "5.2", "INTERRUPT: >= 256 EINVAL; user-space irqchip queues and 
 	IS(ioctl(m.cpu, KVM_INTERRUPT, BAD), -EFAULT);
 }
 
-RULE(interrupt_irqchip, "5.2", "INTERRUPT: full in-kernel ENXIO; split: one slot, occupied EEXIST")
+T(interrupt_irqchip, "5.2: INTERRUPT: full in-kernel ENXIO; split: one slot, occupied EEXIST")
 {
 	machine(M_IRQCHIP);
 	IS(interrupt(256), -EINVAL);
@@ -429,7 +430,7 @@ RULE(interrupt_irqchip, "5.2", "INTERRUPT: full in-kernel ENXIO; split: one slot
 	IS(interrupt(0x30), -EEXIST);
 }
 
-RULE(nmi, "5.2", "NMI queues an NMI")
+T(nmi, "5.2: NMI queues an NMI")
 {
 	struct kvm_vcpu_events e;
 
@@ -439,7 +440,7 @@ RULE(nmi, "5.2", "NMI queues an NMI")
 	TRUE(e.nmi.pending || e.nmi.injected);
 }
 
-RULE(smi, "5.2", "SMI needs SMM support")
+T(smi, "5.2: SMI needs SMM support")
 {
 	struct kvm_vcpu_events e;
 
@@ -453,7 +454,7 @@ RULE(smi, "5.2", "SMI needs SMM support")
 	}
 }
 
-RULE(mp_states, "5.2", "SET_MP_STATE: 0 always; 1 2 3 4 9 with a LAPIC only; 4 is 2 with a SIPI")
+T(mp_states, "5.2: SET_MP_STATE: 0 always; 1 2 3 4 9 with a LAPIC only; 4 is 2 with a SIPI")
 {
 	static const u32 lapic_only[] = { 1, 2, 3, 4, 9 };
 	struct kvm_mp_state s;

@@ -5,6 +5,7 @@
  *
  *   build/tests/abi/abi_rules NAME        one rule, under scripts/hide-kvm and standin run
  */
+/* Run: build/standin run -- build/tests/abi/abi_rules [NAME...] */
 #include <stdlib.h>
 #include <time.h>
 
@@ -56,7 +57,7 @@ static const struct {
 	{ 0xc0011021, 0, false },	/* F15H_IC_CFG */
 };
 
-RULE(msrs_of_every_model, "6.9", "MSRs that KVM answers on every AMD model, host and guest; writes")
+T(msrs_of_every_model, "6.9: MSRs that KVM answers on every AMD model, host and guest; writes")
 {
 	machine(M_CPUID);
 	faults_exit();
@@ -80,7 +81,7 @@ RULE(msrs_of_every_model, "6.9", "MSRs that KVM answers on every AMD model, host
 	}
 }
 
-RULE(msr_virt_spec_ctrl, "6.9", "VIRT_SPEC_CTRL: user space always, the guest by VIRT_SSBD; bit 2 only")
+T(msr_virt_spec_ctrl, "6.9: VIRT_SPEC_CTRL: user space always, the guest by VIRT_SSBD; bit 2 only")
 {
 	u64 v = 1;
 
@@ -95,7 +96,7 @@ RULE(msr_virt_spec_ctrl, "6.9", "VIRT_SPEC_CTRL: user space always, the guest by
 	EQ(guest_msr(0xc001011f, false, 0, &v), KVM_EXIT_X86_RDMSR);
 }
 
-RULE(msr_osvw, "6.9", "the OSVW MSRs are there by their CPUID bit, for user space too")
+T(msr_osvw, "6.9: the OSVW MSRs are there by their CPUID bit, for user space too")
 {
 	u64 v;
 
@@ -107,7 +108,7 @@ RULE(msr_osvw, "6.9", "the OSVW MSRs are there by their CPUID bit, for user spac
 	EQ(set_msr(m.cpu, 0xc0010141, 1), 1);
 }
 
-RULE(msr_speculation, "6.9", "SPEC_CTRL keeps IBRS, STIBP, SSBD and PSFD; PRED_CMD takes IBPB and is write-only")
+T(msr_speculation, "6.9: SPEC_CTRL keeps IBRS, STIBP, SSBD and PSFD; PRED_CMD takes IBPB and is write-only")
 {
 	u64 v;
 
@@ -129,7 +130,7 @@ RULE(msr_speculation, "6.9", "SPEC_CTRL keeps IBRS, STIBP, SSBD and PSFD; PRED_C
 	EQ(guest_msr(0x49, true, 1, &v), KVM_EXIT_X86_WRMSR);
 }
 
-RULE(msr_async_pf, "6.7", "ASYNC_PF_EN: reserved bits; features asked for; memory where it is enabled")
+T(msr_async_pf, "6.7: ASYNC_PF_EN: reserved bits; features asked for; memory where it is enabled")
 {
 	u64 v;
 
@@ -147,7 +148,7 @@ RULE(msr_async_pf, "6.7", "ASYNC_PF_EN: reserved bits; features asked for; memor
 	EQ(set_msr(m.cpu, 0x4b564d02, 0), 1);
 }
 
-RULE(mcg_cap_new, "5.1", "MCG_CAP of a new vCPU: 32 banks, none of the optional features")
+T(mcg_cap_new, "5.1: MCG_CAP of a new vCPU: 32 banks, none of the optional features")
 {
 	u64 v = 0;
 
@@ -158,7 +159,7 @@ RULE(mcg_cap_new, "5.1", "MCG_CAP of a new vCPU: 32 banks, none of the optional 
 	EQ(get_msr(m.cpu, 0x480, &v), 0);
 }
 
-RULE(msr_ignored, "6.9", "with ignore_msrs MSRs that are not there read as 0 and take writes")
+T(msr_ignored, "6.9: with ignore_msrs MSRs that are not there read as 0 and take writes")
 {
 	u64 v = 1;
 
@@ -214,7 +215,7 @@ static void is_frozen(bool frozen)
 	EQ(v, 0x1234567);
 }
 
-RULE(model_frozen, "5.2", "after KVM_RUN CPUID and the feature MSRs may only be set to what they are")
+T(model_frozen, "5.2: after KVM_RUN CPUID and the feature MSRs may only be set to what they are")
 {
 	machine(M_CPUID);
 	is_frozen(false);
@@ -224,7 +225,7 @@ RULE(model_frozen, "5.2", "after KVM_RUN CPUID and the feature MSRs may only be 
 	is_frozen(true);
 }
 
-RULE(model_frozen_nested, "5.2", "a vCPU in guest mode is frozen too, although it never ran")
+T(model_frozen_nested, "5.2: a vCPU in guest mode is frozen too, although it never ran")
 {
 	struct {
 		struct kvm_nested_state h;
@@ -253,8 +254,8 @@ RULE(model_frozen_nested, "5.2", "a vCPU in guest mode is frozen too, although i
 	is_frozen(true);
 }
 
-RULE(model_counts_from_creation, "5.2",
-     "CPUID counts from creation: SET_SREGS before SET_CPUID2 refuses what an empty CPUID lacks")
+T(model_counts_from_creation,
+     "5.2: CPUID counts from creation: SET_SREGS before SET_CPUID2 refuses what an empty CPUID lacks")
 {
 	static const u64 cr4[] = { 1 << 20 /* SMEP */, 1 << 21 /* SMAP */, 1 << 11 /* UMIP */,
 				   1 << 16 /* FSGSBASE */, 1 << 17 /* PCIDE */, 1 << 18 /* OSXSAVE */ };
@@ -272,8 +273,8 @@ RULE(model_counts_from_creation, "5.2",
 	IS(ioctl(m.cpu, KVM_SET_SREGS, &s), 0);
 }
 
-RULE(settings_before_vcpus, "5.4",
-     "DISABLE_EXITS and the VM's SET_TSC_KHZ: EINVAL once there is a vCPU, mask 0 included")
+T(settings_before_vcpus,
+     "5.4: DISABLE_EXITS and the VM's SET_TSC_KHZ: EINVAL once there is a vCPU, mask 0 included")
 {
 	machine(M_NO_CPU);
 	IS(enable(m.vm, KVM_CAP_X86_DISABLE_EXITS, 0), 0);
@@ -296,8 +297,8 @@ static u64 tsc_of(int cpu)
 	return v;
 }
 
-RULE(tsc_first_write, "5.2",
-     "the first TSC that user space sets is taken; later ones within a second are the same")
+T(tsc_first_write,
+     "5.2: the first TSC that user space sets is taken; later ones within a second are the same")
 {
 	u64 want, khz;
 	int other;
@@ -316,7 +317,7 @@ RULE(tsc_first_write, "5.2",
 	TRUE(tsc_of(other) >= want);
 }
 
-RULE(tsc_first_offset, "5.2", "the TSC offset attribute counts as a first write")
+T(tsc_first_offset, "5.2: the TSC offset attribute counts as a first write")
 {
 	u64 off, khz, want;
 	struct kvm_device_attr a = { .addr = (uintptr_t)&off };
@@ -354,7 +355,7 @@ static void set_leaves(u32 base, const char *signature, u32 features)
 	MUST(!enable(m.cpu, KVM_CAP_ENFORCE_PV_FEATURE_CPUID, 1));
 }
 
-RULE(pv_leaves_base, "6.1", "the PV leaves stand where KVM's signature is, at 0x40000000 + n x 0x100")
+T(pv_leaves_base, "6.1: the PV leaves stand where KVM's signature is, at 0x40000000 + n x 0x100")
 {
 	static const char kvm[12] = "KVMKVMKVM";
 	u64 v;
@@ -381,7 +382,7 @@ RULE(pv_leaves_base, "6.1", "the PV leaves stand where KVM's signature is, at 0x
 
 /* -- INIT -- */
 
-RULE(events_latched_init, "5.2", "a pending INIT is smi.latched_init, and SET with the SMM flag sets it")
+T(events_latched_init, "5.2: a pending INIT is smi.latched_init, and SET with the SMM flag sets it")
 {
 	struct kvm_msi init = { .address_lo = 0xfee00000, .data = 0x4500 };
 	struct kvm_vcpu_events e;
@@ -414,7 +415,7 @@ RULE(events_latched_init, "5.2", "a pending INIT is smi.latched_init, and SET wi
 	EQ(regs().rip, 0xfff0);
 }
 
-RULE(mp_state_init_blocked, "5.2", "INIT_RECEIVED while INIT is blocked: accepted, KVM_RUN is EINVAL")
+T(mp_state_init_blocked, "5.2: INIT_RECEIVED while INIT is blocked: accepted, KVM_RUN is EINVAL")
 {
 	struct kvm_mp_state mp = { .mp_state = KVM_MP_STATE_INIT_RECEIVED };
 	struct kvm_nested_state *n = calloc(1, 8192);
@@ -444,7 +445,7 @@ RULE(mp_state_init_blocked, "5.2", "INIT_RECEIVED while INIT is blocked: accepte
 
 /* -- the rest of corrections -- */
 
-RULE(clear_log_order, "5.2", "CLEAR_DIRTY_LOG: a first page that is no multiple of 64 before ENOENT")
+T(clear_log_order, "5.2: CLEAR_DIRTY_LOG: a first page that is no multiple of 64 before ENOENT")
 {
 	u64 bits = 0;
 	struct kvm_clear_dirty_log l = { .slot = 7, .first_page = 1, .num_pages = 64,
@@ -462,7 +463,7 @@ RULE(clear_log_order, "5.2", "CLEAR_DIRTY_LOG: a first page that is no multiple 
 	IS(ioctl(m.vm, KVM_CLEAR_DIRTY_LOG, &l), -EINVAL);
 }
 
-RULE(translate_without_paging, "5.2", "TRANSLATE without paging: beyond the physical range: invalid")
+T(translate_without_paging, "5.2: TRANSLATE without paging: beyond the physical range: invalid")
 {
 	struct kvm_translation t = { .linear_address = 1ull << 32 | 0x5123 };
 
@@ -475,8 +476,8 @@ RULE(translate_without_paging, "5.2", "TRANSLATE without paging: beyond the phys
 	EQ(t.valid, 0);
 }
 
-RULE(delivery_error_data, "5.5",
-     "DELIVERY_EV: 5 words: EXITINTINFO, exit code, exit info 1, the GPA, the last CPU")
+T(delivery_error_data,
+     "5.5: DELIVERY_EV: 5 words: EXITINTINFO, exit code, exit info 1, the GPA, the last CPU")
 {
 	struct kvm_sregs s;
 

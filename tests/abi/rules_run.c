@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* tests/abi/rules_run.c - KVM_RUN and struct kvm_run to the letter (docs/kvm-abi.md 5.5-5.8). */
+/* Run: build/standin run -- build/tests/abi/abi_rules [NAME...] */
 #include <pthread.h>
 #include <signal.h>
 #include <stddef.h>
@@ -29,7 +30,7 @@ static u64 ms(void)
 	return (u64)t.tv_sec * 1000 + (u64)t.tv_nsec / 1000000;
 }
 
-RULE(run_layout, "5.6", "where the fields of kvm_run are; beyond the three pages: SIGBUS")
+T(run_layout, "5.6: where the fields of kvm_run are; beyond the three pages: SIGBUS")
 {
 	int status = 0;
 	pid_t p;
@@ -52,8 +53,8 @@ RULE(run_layout, "5.6", "where the fields of kvm_run are; beyond the three pages
 	EQ(WIFSIGNALED(status) ? WTERMSIG(status) : 0, SIGBUS);
 }
 
-RULE(run_immediate_exit, "5.7",
-     "immediate_exit: EINTR before the guest runs, exit_reason as it was")
+T(run_immediate_exit,
+     "5.7: immediate_exit: EINTR before the guest runs, exit_reason as it was")
 {
 	machine(0);
 	LOAD(0xe6, 0x10, 0xf4);
@@ -68,7 +69,7 @@ RULE(run_immediate_exit, "5.7",
 	EQ(run(), KVM_EXIT_HLT);
 }
 
-RULE(run_completion_first, "5.7", "the pending completion runs before the immediate_exit test")
+T(run_completion_first, "5.7: the pending completion runs before the immediate_exit test")
 {
 	machine(0);
 	LOAD(0xe4, 0x10, 0xf4);		/* in al,0x10 */
@@ -81,8 +82,8 @@ RULE(run_completion_first, "5.7", "the pending completion runs before the immedi
 	EQ(regs().rax & 0xff, 0x5a);
 }
 
-RULE(run_completion_new_exit, "5.7",
-     "a completion may be another exit: multi-fragment MMIO, whatever immediate_exit says")
+T(run_completion_new_exit,
+     "5.7: a completion may be another exit: multi-fragment MMIO, whatever immediate_exit says")
 {
 	machine(0);
 	/* mov ax,0x8000; mov ds,ax; mov eax,[0xffe]: crosses a page */
@@ -102,7 +103,7 @@ RULE(run_completion_new_exit, "5.7",
 	EQ(regs().rax, 0x44332211);
 }
 
-RULE(run_valid_regs, "5.7", "kvm_valid_regs, kvm_dirty_regs outside the mask: EINVAL")
+T(run_valid_regs, "5.7: kvm_valid_regs, kvm_dirty_regs outside the mask: EINVAL")
 {
 	machine(0);
 	LOAD(0xf4);
@@ -115,8 +116,8 @@ RULE(run_valid_regs, "5.7", "kvm_valid_regs, kvm_dirty_regs outside the mask: EI
 	EQ(run(), KVM_EXIT_HLT);
 }
 
-RULE(run_sync_regs, "5.6",
-     "dirty registers are loaded and the mask cleared; valid ones stored on return")
+T(run_sync_regs,
+     "5.6: dirty registers are loaded and the mask cleared; valid ones stored on return")
 {
 	machine(0);
 	LOAD(0x40, 0xf4);	/* inc ax */
@@ -134,7 +135,7 @@ RULE(run_sync_regs, "5.6",
 	EQ(run(), -EINVAL);
 }
 
-RULE(run_cr8, "5.7", "without an in-kernel LAPIC kvm_run.cr8 is loaded; invalid: EINVAL")
+T(run_cr8, "5.7: without an in-kernel LAPIC kvm_run.cr8 is loaded; invalid: EINVAL")
 {
 	machine(0);
 	LOAD(0xf4);
@@ -155,7 +156,7 @@ static void timer(int milli)
 	MUST(!setitimer(ITIMER_REAL, &t, NULL));
 }
 
-RULE(run_signal, "5.7", "a signal: EINTR and exit_reason INTR")
+T(run_signal, "5.7: a signal: EINTR and exit_reason INTR")
 {
 	machine(0);
 	catch(SIGALRM);
@@ -166,7 +167,7 @@ RULE(run_signal, "5.7", "a signal: EINTR and exit_reason INTR")
 	EQ(regs().rip, CODE);
 }
 
-RULE(run_signal_hlt, "5.7", "HLT with an in-kernel LAPIC blocks in KVM_RUN; a signal ends it")
+T(run_signal_hlt, "5.7: HLT with an in-kernel LAPIC blocks in KVM_RUN; a signal ends it")
 {
 	u64 t0;
 
@@ -190,7 +191,7 @@ static void *send_usr2(void *arg)
 	return NULL;
 }
 
-RULE(run_signal_mask, "5.7", "KVM_SET_SIGNAL_MASK is in force for the call only")
+T(run_signal_mask, "5.7: KVM_SET_SIGNAL_MASK is in force for the call only")
 {
 	struct {
 		u32 len;
@@ -229,7 +230,7 @@ RULE(run_signal_mask, "5.7", "KVM_SET_SIGNAL_MASK is in force for the call only"
 }
 
 /* Sums 0..n by string instructions and ports, so that every kind of path is interrupted. */
-RULE(run_signal_anywhere, "5.7", "KVM_RUN interrupted by a signal at any instruction loses nothing")
+T(run_signal_anywhere, "5.7: KVM_RUN interrupted by a signal at any instruction loses nothing")
 {
 	/* mov cx,20000; xor eax,eax; xor edx,edx; 1: movzx edx,cx; add eax,edx; push eax; pop ebx;
 	 * mov si,0x4000; mov di,0x4100; movsb; test cx,0xff; jnz 2f; out 0x10,al; 2: loop 1b; hlt */
@@ -281,8 +282,8 @@ static int msi(u32 dest, u32 data)
 	return ioctl(m.vm, KVM_SIGNAL_MSI, &q);
 }
 
-RULE(run_parked, "5.7",
-     "UNINITIALIZED: immediate_exit EINTR; waits for INIT, then EAGAIN; SIPI starts it")
+T(run_parked,
+     "5.7: UNINITIALIZED: immediate_exit EINTR; waits for INIT, then EAGAIN; SIPI starts it")
 {
 	struct kvm_mp_state s;
 	pthread_t t;
@@ -328,7 +329,7 @@ static void *get_thread(void *arg)
 	return NULL;
 }
 
-RULE(run_other_thread, "5.2", "a state ioctl from another thread waits while KVM_RUN executes")
+T(run_other_thread, "5.2: a state ioctl from another thread waits while KVM_RUN executes")
 {
 	pthread_t t;
 	u64 got = 0, t0 = ms();
@@ -366,7 +367,7 @@ static void *late_get(void *arg)
 	return get_thread(arg);
 }
 
-RULE(run_holds_vcpu, "5.2", "GET_REGS of another thread returns after KVM_RUN, not before")
+T(run_holds_vcpu, "5.2: GET_REGS of another thread returns after KVM_RUN, not before")
 {
 	pthread_t t;
 	u64 got = 0, t0 = ms();
@@ -383,7 +384,7 @@ RULE(run_holds_vcpu, "5.2", "GET_REGS of another thread returns after KVM_RUN, n
 
 /* -- interrupt windows -- */
 
-RULE(run_irq_window, "5.7", "request_interrupt_window: exit 7 once IF is set and no shadow")
+T(run_irq_window, "5.7: request_interrupt_window: exit 7 once IF is set and no shadow")
 {
 	machine(0);
 	/* 0:30 vector -> 0x5000 */
@@ -407,7 +408,7 @@ RULE(run_irq_window, "5.7", "request_interrupt_window: exit 7 once IF is set and
 	EQ(m.run->ready_for_interrupt_injection, 0);
 }
 
-RULE(run_ready_with_pic, "5.7", "ready_for_interrupt_injection is 1 always with an in-kernel PIC")
+T(run_ready_with_pic, "5.7: ready_for_interrupt_injection is 1 always with an in-kernel PIC")
 {
 	machine(M_IRQCHIP);
 	LOAD(0xfa, 0xe6, 0x10);
@@ -419,7 +420,7 @@ RULE(run_ready_with_pic, "5.7", "ready_for_interrupt_injection is 1 always with 
 
 /* -- ports -- */
 
-RULE(pio_rip, "5.8", "IN, OUT, INS: RIP at the instruction; OUTS: after it")
+T(pio_rip, "5.8: IN, OUT, INS: RIP at the instruction; OUTS: after it")
 {
 	machine(0);
 	LOAD(0xe6, 0x10, 0xf4);
@@ -446,7 +447,7 @@ RULE(pio_rip, "5.8", "IN, OUT, INS: RIP at the instruction; OUTS: after it")
 	EQ(run(), KVM_EXIT_HLT);
 }
 
-RULE(pio_sizes, "5.8", "IN merges by size: AL, AX; EAX zero-extends")
+T(pio_sizes, "5.8: IN merges by size: AL, AX; EAX zero-extends")
 {
 	static const u8 ops[3][3] = { { 0xe4, 0x10, 0xf4 }, { 0xe5, 0x10, 0xf4 }, { 0x66, 0xe5, 0x10 } };
 	static const u64 want[3] = { 0x1122334455667788, 0x112233445566bb88 + 0, 0xddccbb88 };
@@ -468,7 +469,7 @@ RULE(pio_sizes, "5.8", "IN merges by size: AL, AX; EAX zero-extends")
 	}
 }
 
-RULE(pio_string, "5.8", "REP OUTS and REP INS: count up to a page, resumed with the rest")
+T(pio_string, "5.8: REP OUTS and REP INS: count up to a page, resumed with the rest")
 {
 	u32 total = 0;
 
@@ -507,7 +508,7 @@ RULE(pio_string, "5.8", "REP OUTS and REP INS: count up to a page, resumed with 
 	EQ(regs().rip, CODE + 13);
 }
 
-RULE(pio_cancel, "5.8", "user space that moves RIP cancels the completion")
+T(pio_cancel, "5.8: user space that moves RIP cancels the completion")
 {
 	struct kvm_regs r;
 
@@ -524,7 +525,7 @@ RULE(pio_cancel, "5.8", "user space that moves RIP cancels the completion")
 	EQ(regs().rip, CODE + 5);
 }
 
-RULE(pio_7e, "5.8", "OUT to 0x7E advances RIP before the exit while the quirk is on")
+T(pio_7e, "5.8: OUT to 0x7E advances RIP before the exit while the quirk is on")
 {
 	machine(0);
 	LOAD(0xe6, 0x7e, 0xf4);
@@ -539,7 +540,7 @@ RULE(pio_7e, "5.8", "OUT to 0x7E advances RIP before the exit while the quirk is
 
 /* -- MMIO -- */
 
-RULE(mmio_rip, "5.8", "MMIO read: RIP at the instruction; write: after it")
+T(mmio_rip, "5.8: MMIO read: RIP at the instruction; write: after it")
 {
 	machine(0);
 	LOAD(0xb8, 0x00, 0x80, 0x8e, 0xd8, 0xa0, 0x10, 0, 0xa2, 0x20, 0, 0xf4);
@@ -556,7 +557,7 @@ RULE(mmio_rip, "5.8", "MMIO read: RIP at the instruction; write: after it")
 	EQ(run(), KVM_EXIT_HLT);
 }
 
-RULE(mmio_fragments, "5.8", "larger than 8 bytes or across a page: fragments, each its own exit")
+T(mmio_fragments, "5.8: larger than 8 bytes or across a page: fragments, each its own exit")
 {
 	machine(0);
 	/* mov ax,0x8000; mov ds,ax; mov dword [0xffd],0x44332211 */
@@ -573,7 +574,7 @@ RULE(mmio_fragments, "5.8", "larger than 8 bytes or across a page: fragments, ea
 	EQ(run(), KVM_EXIT_HLT);
 }
 
-RULE(mmio_fragments_16, "5.8", "a 16-byte access is two fragments of 8")
+T(mmio_fragments_16, "5.8: a 16-byte access is two fragments of 8")
 {
 	machine(M_CPUID);
 	MUST(!enter64());
@@ -599,7 +600,7 @@ RULE(mmio_fragments_16, "5.8", "a 16-byte access is two fragments of 8")
 	EQ(run(), KVM_EXIT_HLT);
 }
 
-RULE(mmio_cancel, "5.8", "an MMIO read whose RIP is moved is forgotten")
+T(mmio_cancel, "5.8: an MMIO read whose RIP is moved is forgotten")
 {
 	struct kvm_regs r;
 
@@ -614,7 +615,7 @@ RULE(mmio_cancel, "5.8", "an MMIO read whose RIP is moved is forgotten")
 	EQ(regs().rip, CODE + 11);
 }
 
-RULE(lapic_hole, "5.8", "LAPIC disabled: quirk on: reads ones, writes dropped; off: MMIO exits")
+T(lapic_hole, "5.8: LAPIC disabled: quirk on: reads ones, writes dropped; off: MMIO exits")
 {
 	struct kvm_sregs s;
 
@@ -641,7 +642,7 @@ RULE(lapic_hole, "5.8", "LAPIC disabled: quirk on: reads ones, writes dropped; o
 	}
 }
 
-RULE(tpr_access_exit, "5.5", "TPR access reporting: exit 12 with RIP and direction")
+T(tpr_access_exit, "5.5: TPR access reporting: exit 12 with RIP and direction")
 {
 	struct kvm_tpr_access_ctl c = { .enabled = 1 };
 	struct kvm_pit_config pit = { 0 };
@@ -669,7 +670,7 @@ RULE(tpr_access_exit, "5.5", "TPR access reporting: exit 12 with RIP and directi
 
 /* -- other exits -- */
 
-RULE(hlt_exit, "5.8", "HLT without a LAPIC: exit 5, RIP after it")
+T(hlt_exit, "5.8: HLT without a LAPIC: exit 5, RIP after it")
 {
 	machine(0);
 	LOAD(0x90, 0xf4);
@@ -677,7 +678,7 @@ RULE(hlt_exit, "5.8", "HLT without a LAPIC: exit 5, RIP after it")
 	EQ(regs().rip, CODE + 2);
 }
 
-RULE(shutdown_exit, "5.5", "a triple fault: exit 8")
+T(shutdown_exit, "5.5: a triple fault: exit 8")
 {
 	struct kvm_sregs s;
 
@@ -690,7 +691,7 @@ RULE(shutdown_exit, "5.5", "a triple fault: exit 8")
 	EQ(run(), KVM_EXIT_SHUTDOWN);
 }
 
-RULE(hypercall_exit, "5.8", "MAP_GPA_RANGE: exit 3; ret lands in RAX and RIP moves on re-entry")
+T(hypercall_exit, "5.8: MAP_GPA_RANGE: exit 3; ret lands in RAX and RIP moves on re-entry")
 {
 	machine(M_CPUID);
 	IS(enable(m.vm, KVM_CAP_EXIT_HYPERCALL, 0x1000), 0);
@@ -713,7 +714,7 @@ RULE(hypercall_exit, "5.8", "MAP_GPA_RANGE: exit 3; ret lands in RAX and RIP mov
 	EQ(regs().rax, -22);
 }
 
-RULE(msr_exits, "5.8", "MSR exits: data used, or error for #GP; RIP moves on re-entry")
+T(msr_exits, "5.8: MSR exits: data used, or error for #GP; RIP moves on re-entry")
 {
 	machine(M_CPUID);
 	IS(enable(m.vm, KVM_CAP_X86_USER_SPACE_MSR, KVM_MSR_EXIT_REASON_UNKNOWN), 0);
@@ -738,7 +739,7 @@ RULE(msr_exits, "5.8", "MSR exits: data used, or error for #GP; RIP moves on re-
 	EQ(run(), KVM_EXIT_SHUTDOWN);
 }
 
-RULE(emulation_failure, "5.5", "FLDS from MMIO: the emulator cannot: internal error with the bytes")
+T(emulation_failure, "5.5: FLDS from MMIO: the emulator cannot: internal error with the bytes")
 {
 	machine(M_CPUID);
 	IS(enable(m.vm, KVM_CAP_EXIT_ON_EMULATION_FAILURE, 1), 0);
@@ -754,7 +755,7 @@ RULE(emulation_failure, "5.5", "FLDS from MMIO: the emulator cannot: internal er
 	EQ(regs().rip, CODE);
 }
 
-RULE(memory_gone, "5.5", "memory of a slot that is unmapped: KVM_RUN EFAULT, exit 39")
+T(memory_gone, "5.5: memory of a slot that is unmapped: KVM_RUN EFAULT, exit 39")
 {
 	u8 *h;
 
@@ -769,8 +770,8 @@ RULE(memory_gone, "5.5", "memory of a slot that is unmapped: KVM_RUN EFAULT, exi
 	EQ(regs().rip, CODE + 5);
 }
 
-RULE(emulation_failure_default, "5.5",
-     "without the capability: the exit at CPL 0, and #UD is queued")
+T(emulation_failure_default,
+     "5.5: without the capability: the exit at CPL 0, and #UD is queued")
 {
 	struct kvm_vcpu_events e;
 
@@ -793,8 +794,8 @@ RULE(emulation_failure_default, "5.5",
 	EQ(run(), KVM_EXIT_HLT);
 }
 
-RULE(vapic_page, "5.1",
-     "SET_VAPIC_ADDR: the page shows the TPR before entry and sets it after exit")
+T(vapic_page,
+     "5.1: SET_VAPIC_ADDR: the page shows the TPR before entry and sets it after exit")
 {
 	struct kvm_vapic_addr a = { .vapic_addr = DATA };
 	struct kvm_lapic_state l;
@@ -813,8 +814,8 @@ RULE(vapic_page, "5.1",
 	EQ((u8)l.regs[0x80], 0x50);
 }
 
-RULE(vapic_page_with_code, "5.1",
-     "SET_VAPIC_ADDR: the page may hold code, which runs, MMIO included")
+T(vapic_page_with_code,
+     "5.1: SET_VAPIC_ADDR: the page may hold code, which runs, MMIO included")
 {
 	struct kvm_vapic_addr a = { .vapic_addr = CODE + 0x800 };
 
@@ -844,7 +845,7 @@ static void load_patcher(u64 ds)
 	MUST(!ioctl(m.cpu, KVM_SET_SREGS, &s));
 }
 
-RULE(code_slot_recreated, "5.2", "a slot deleted and made again: stores into code are still seen")
+T(code_slot_recreated, "5.2: a slot deleted and made again: stores into code are still seen")
 {
 	machine(0);
 	for (int i = 0; i < 3; i++) {
@@ -862,8 +863,8 @@ RULE(code_slot_recreated, "5.2", "a slot deleted and made again: stores into cod
 	EQ(regs().rbx, 0x201);
 }
 
-RULE(code_two_slots, "5.2",
-     "two slots over one piece of host memory: a store through either changes the code")
+T(code_two_slots,
+     "5.2: two slots over one piece of host memory: a store through either changes the code")
 {
 	machine(0);
 	MUST(!slot(m.vm, 1, 0, RAM, 0x10000, m.ram));
@@ -883,7 +884,7 @@ RULE(code_two_slots, "5.2",
 	EQ(regs().rbx, 0x201);
 }
 
-RULE(mwait_quirk, "5.4", "MONITOR and MWAIT are no-ops; #UD without the quirk and the CPUID bit")
+T(mwait_quirk, "5.4: MONITOR and MWAIT are no-ops; #UD without the quirk and the CPUID bit")
 {
 	machine(0);
 	LOAD(0x0f, 0x01, 0xc8, 0x0f, 0x01, 0xc9, 0xf4);
@@ -897,7 +898,7 @@ RULE(mwait_quirk, "5.4", "MONITOR and MWAIT are no-ops; #UD without the quirk an
 	EQ(regs().rip, 0x5001);
 }
 
-RULE(quirks_stay, "5.4", "a quirk once disabled stays so; MISC_ENABLE.MWAIT then is the CPUID bit")
+T(quirks_stay, "5.4: a quirk once disabled stays so; MISC_ENABLE.MWAIT then is the CPUID bit")
 {
 	const u32 misc_enable = 0x1a0;
 
@@ -927,8 +928,8 @@ static void *patch_later(void *arg)
 	return NULL;
 }
 
-RULE(code_from_outside, "5.8",
-     "code that a thread of the VMM writes is seen once its page is mapped anew")
+T(code_from_outside,
+     "5.8: code that a thread of the VMM writes is seen once its page is mapped anew")
 {
 	pthread_t t;
 

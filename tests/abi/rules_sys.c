@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* tests/abi/rules_sys.c - dispatch, the system fd, capabilities (docs/kvm-abi.md 5.2, 5.3). */
+/* Run: build/standin run -- build/tests/abi/abi_rules [NAME...] */
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/wait.h>
@@ -8,7 +9,7 @@
 
 #define UNKNOWN _IO(KVMIO, 0xfe)
 
-RULE(dispatch_unknown, "5.2", "unknown ioctl: EINVAL on /dev/kvm and a vCPU, ENOTTY on a VM")
+T(dispatch_unknown, "5.2: unknown ioctl: EINVAL on /dev/kvm and a vCPU, ENOTTY on a VM")
 {
 	machine(0);
 	IS(ioctl(m.sys, UNKNOWN, 0), -EINVAL);
@@ -23,13 +24,13 @@ RULE(dispatch_unknown, "5.2", "unknown ioctl: EINVAL on /dev/kvm and a vCPU, ENO
 	IS(ioctl(m.cpu, KVM_CHECK_EXTENSION, 0), -EINVAL);
 }
 
-RULE(dispatch_type, "5.2", "wrong ioctl type byte on a vCPU: EINVAL")
+T(dispatch_type, "5.2: wrong ioctl type byte on a vCPU: EINVAL")
 {
 	machine(0);
 	IS(ioctl(m.cpu, _IO('x', 0x80), 0), -EINVAL);
 }
 
-RULE(dispatch_code, "5.2", "the full 32-bit code selects: a number with another size is unknown")
+T(dispatch_code, "5.2: the full 32-bit code selects: a number with another size is unknown")
 {
 	struct kvm_regs r;
 
@@ -40,7 +41,7 @@ RULE(dispatch_code, "5.2", "the full 32-bit code selects: a number with another 
 	IS(ioctl(m.cpu, KVM_GET_REGS, &r), 0);
 }
 
-RULE(dispatch_fork, "5.2", "another mm: EIO for every VM and vCPU ioctl")
+T(dispatch_fork, "5.2: another mm: EIO for every VM and vCPU ioctl")
 {
 	int status = 0;
 	pid_t p;
@@ -65,7 +66,7 @@ RULE(dispatch_fork, "5.2", "another mm: EIO for every VM and vCPU ioctl")
 	IS(ioctl(m.vm, KVM_CREATE_VCPU, 1) < 0, 0);
 }
 
-RULE(sys_zero_argument, "5.2", "GET_API_VERSION, GET_VCPU_MMAP_SIZE, RUN: argument not 0: EINVAL")
+T(sys_zero_argument, "5.2: GET_API_VERSION, GET_VCPU_MMAP_SIZE, RUN: argument not 0: EINVAL")
 {
 	machine(0);
 	IS(ioctl(m.sys, KVM_GET_API_VERSION, 0), 12);
@@ -75,7 +76,7 @@ RULE(sys_zero_argument, "5.2", "GET_API_VERSION, GET_VCPU_MMAP_SIZE, RUN: argume
 	IS(ioctl(m.cpu, KVM_RUN, 1), -EINVAL);
 }
 
-RULE(sys_create_vm, "5.2", "CREATE_VM: the types of VM_TYPES only")
+T(sys_create_vm, "5.2: CREATE_VM: the types of VM_TYPES only")
 {
 	long types;
 	int vm;
@@ -118,14 +119,14 @@ static void list_rule(unsigned long req, bool may_be_empty)
 				EQ(l->indices[i], 0);
 }
 
-RULE(sys_msr_lists, "5.2", "GET_MSR_INDEX_LIST: nmsrs too small: writes the needed n, E2BIG")
+T(sys_msr_lists, "5.2: GET_MSR_INDEX_LIST: nmsrs too small: writes the needed n, E2BIG")
 {
 	machine(M_NO_CPU);
 	list_rule(KVM_GET_MSR_INDEX_LIST, false);
 	list_rule(KVM_GET_MSR_FEATURE_INDEX_LIST, true);
 }
 
-RULE(sys_msr_list_works, "5.2", "every MSR of the list can be read, and written back by user space")
+T(sys_msr_list_works, "5.2: every MSR of the list can be read, and written back by user space")
 {
 	struct kvm_msr_list *l = calloc(1, sizeof(*l) + 1024 * 4);
 	u64 v;
@@ -146,7 +147,7 @@ RULE(sys_msr_list_works, "5.2", "every MSR of the list can be read, and written 
 	}
 }
 
-RULE(sys_feature_msrs, "6.9", "feature MSRs are read on /dev/kvm; others end the count")
+T(sys_feature_msrs, "6.9: feature MSRs are read on /dev/kvm; others end the count")
 {
 	struct {
 		struct kvm_msrs h;
@@ -163,7 +164,7 @@ RULE(sys_feature_msrs, "6.9", "feature MSRs are read on /dev/kvm; others end the
 	IS(ioctl(m.sys, KVM_SET_MSRS, &q), -EINVAL);
 }
 
-RULE(sys_supported_cpuid, "5.2", "GET_SUPPORTED_CPUID: nent 0 or too small: E2BIG; clipped to 256")
+T(sys_supported_cpuid, "5.2: GET_SUPPORTED_CPUID: nent 0 or too small: E2BIG; clipped to 256")
 {
 	struct kvm_cpuid2 *c = calloc(1, sizeof(*c) + 512 * sizeof(c->entries[0]));
 	u32 n;
@@ -188,7 +189,7 @@ RULE(sys_supported_cpuid, "5.2", "GET_SUPPORTED_CPUID: nent 0 or too small: E2BI
 	IS(ioctl(m.sys, KVM_GET_SUPPORTED_CPUID, c), -E2BIG);
 }
 
-RULE(sys_emulated_cpuid, "5.2", "GET_EMULATED_CPUID: padding not zero: EINVAL")
+T(sys_emulated_cpuid, "5.2: GET_EMULATED_CPUID: padding not zero: EINVAL")
 {
 	struct kvm_cpuid2 *c = calloc(1, sizeof(*c) + 256 * sizeof(c->entries[0]));
 
@@ -204,7 +205,7 @@ RULE(sys_emulated_cpuid, "5.2", "GET_EMULATED_CPUID: padding not zero: EINVAL")
 	IS(ioctl(m.sys, KVM_GET_EMULATED_CPUID, BAD), -EFAULT);
 }
 
-RULE(sys_mce_cap, "5.2", "X86_GET_MCE_CAP_SUPPORTED: CTL_P at least")
+T(sys_mce_cap, "5.2: X86_GET_MCE_CAP_SUPPORTED: CTL_P at least")
 {
 	u64 v = 0;
 
@@ -214,7 +215,7 @@ RULE(sys_mce_cap, "5.2", "X86_GET_MCE_CAP_SUPPORTED: CTL_P at least")
 	IS(ioctl(m.sys, KVM_X86_GET_MCE_CAP_SUPPORTED, BAD), -EFAULT);
 }
 
-RULE(sys_attributes, "5.1", "/dev/kvm: group 0 attribute 0 = XCOMP_GUEST_SUPP, unknown: ENXIO")
+T(sys_attributes, "5.1: /dev/kvm: group 0 attribute 0 = XCOMP_GUEST_SUPP, unknown: ENXIO")
 {
 	u64 v = 0;
 	struct kvm_device_attr a = { .addr = (uintptr_t)&v }, b = { .attr = 9 }, c = { .group = 7 };
@@ -283,7 +284,7 @@ static bool elsewhere(u32 nr)
 	return false;
 }
 
-RULE(cap_values, "5.3", "KVM_CHECK_EXTENSION: the value of every number; unknown: 0")
+T(cap_values, "5.3: KVM_CHECK_EXTENSION: the value of every number; unknown: 0")
 {
 	u32 i = 0;
 
@@ -312,7 +313,7 @@ RULE(cap_values, "5.3", "KVM_CHECK_EXTENSION: the value of every number; unknown
 	EQ(cap(m.sys, ~0ul), 0);
 }
 
-RULE(cap_dependent, "5.3", "capabilities whose value depends on host and build")
+T(cap_dependent, "5.3: capabilities whose value depends on host and build")
 {
 	long n = sysconf(_SC_NPROCESSORS_ONLN), v;
 
@@ -329,7 +330,7 @@ RULE(cap_dependent, "5.3", "capabilities whose value depends on host and build")
 	EQ(v & 0x7f, 0x7f);
 }
 
-RULE(no_hyperv, "5.3", "Hyper-V, Xen, SEV, guest_memfd: as a kernel built without them")
+T(no_hyperv, "5.3: Hyper-V, Xen, SEV, guest_memfd: as a kernel built without them")
 {
 	u8 arg[256] = { 0 };
 
@@ -354,7 +355,7 @@ RULE(no_hyperv, "5.3", "Hyper-V, Xen, SEV, guest_memfd: as a kernel built withou
 	IS(ioctl(m.vm, 0xc040aed4, arg), -ENOTTY);	/* CREATE_GUEST_MEMFD */
 }
 
-RULE(one_reg, "5.1", "GET/SET_ONE_REG: 64-bit MSRs by id, else EINVAL; GET_REG_LIST: no others")
+T(one_reg, "5.1: GET/SET_ONE_REG: 64-bit MSRs by id, else EINVAL; GET_REG_LIST: no others")
 {
 	const u64 id = 0x2030000200000000;	/* x86, 64 bits, MSR */
 	u64 val = 0x1234, list[2] = { 1 };

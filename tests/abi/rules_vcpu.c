@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* tests/abi/rules_vcpu.c - the state of a vCPU (docs/kvm-abi.md 5.2). */
+/* Run: build/standin run -- build/tests/abi/abi_rules [NAME...] */
 #include <stdlib.h>
 
 #include "tests/abi/abi.h"
 
-RULE(regs_round_trip, "5.2", "GET/SET_REGS: round trip; reserved flags fixed")
+T(regs_round_trip, "5.2: GET/SET_REGS: round trip; reserved flags fixed")
 {
 	struct kvm_regs r = { .rax = 1, .rbx = 2, .rcx = 3, .rdx = 4, .rsi = 5, .rdi = 6, .rsp = 7,
 			      .rbp = 8, .r8 = 9, .r9 = 10, .r10 = 11, .r11 = 12, .r12 = 13, .r13 = 14,
@@ -26,7 +27,7 @@ static int set(const struct kvm_sregs *s)
 	return ioctl(m.cpu, KVM_SET_SREGS, s);
 }
 
-RULE(sregs_rules, "5.2", "SET_SREGS: LME+PG needs PAE, LMA, a legal CR3; else LMA and CS.L are 0")
+T(sregs_rules, "5.2: SET_SREGS: LME+PG needs PAE, LMA, a legal CR3; else LMA and CS.L are 0")
 {
 	struct kvm_sregs good, s;
 
@@ -68,7 +69,7 @@ RULE(sregs_rules, "5.2", "SET_SREGS: LME+PG needs PAE, LMA, a legal CR3; else LM
 	EQ(memcmp(&s, &good, sizeof(s)), 0);
 }
 
-RULE(sregs_bitmap, "5.2", "interrupt_bitmap: its lowest bit is queued as injected; GET shows it")
+T(sregs_bitmap, "5.2: interrupt_bitmap: its lowest bit is queued as injected; GET shows it")
 {
 	struct kvm_vcpu_events e;
 	struct kvm_sregs s;
@@ -83,7 +84,7 @@ RULE(sregs_bitmap, "5.2", "interrupt_bitmap: its lowest bit is queued as injecte
 	EQ(sregs().interrupt_bitmap[1], 2);
 }
 
-RULE(sregs2, "5.2", "SREGS2: flags 1 = PDPTRs, refused when not PAE; other flags EINVAL")
+T(sregs2, "5.2: SREGS2: flags 1 = PDPTRs, refused when not PAE; other flags EINVAL")
 {
 	struct kvm_sregs2 s, t;
 
@@ -119,7 +120,7 @@ static struct kvm_cpuid2 *cpuid_buf(u32 n)
 	return c;
 }
 
-RULE(cpuid_set, "5.2", "SET_CPUID2: nent > 256 E2BIG; after KVM_RUN a change EINVAL, the same 0")
+T(cpuid_set, "5.2: SET_CPUID2: nent > 256 E2BIG; after KVM_RUN a change EINVAL, the same 0")
 {
 	struct kvm_cpuid2 *c = cpuid_buf(256), *d = cpuid_buf(257);
 
@@ -138,7 +139,7 @@ RULE(cpuid_set, "5.2", "SET_CPUID2: nent > 256 E2BIG; after KVM_RUN a change EIN
 	IS(ioctl(m.cpu, KVM_SET_CPUID2, c), -EINVAL);
 }
 
-RULE(cpuid_get, "5.2", "GET_CPUID2: nent too small: E2BIG, nent is not updated")
+T(cpuid_get, "5.2: GET_CPUID2: nent too small: E2BIG, nent is not updated")
 {
 	struct kvm_cpuid2 *c = cpuid_buf(256), *d = cpuid_buf(256);
 
@@ -153,7 +154,7 @@ RULE(cpuid_get, "5.2", "GET_CPUID2: nent too small: E2BIG, nent is not updated")
 	IS(ioctl(m.cpu, KVM_GET_CPUID2, BAD), -EFAULT);
 }
 
-RULE(cpuid_old, "5.1", "SET_CPUID, the old form: entries without sub-leaves")
+T(cpuid_old, "5.1: SET_CPUID, the old form: entries without sub-leaves")
 {
 	struct {
 		struct kvm_cpuid h;
@@ -173,7 +174,7 @@ RULE(cpuid_old, "5.1", "SET_CPUID, the old form: entries without sub-leaves")
 
 /* -- MSRs -- */
 
-RULE(msrs_count, "5.2", "GET/SET_MSRS: the number processed; stop at the first failure; 256: E2BIG")
+T(msrs_count, "5.2: GET/SET_MSRS: the number processed; stop at the first failure; 256: E2BIG")
 {
 	struct {
 		struct kvm_msrs h;
@@ -199,7 +200,7 @@ RULE(msrs_count, "5.2", "GET/SET_MSRS: the number processed; stop at the first f
 	IS(ioctl(m.cpu, KVM_SET_MSRS, BAD), -EFAULT);
 }
 
-RULE(msrs_pv, "6.2", "KVM's MSRs: reserved bits refused, values kept")
+T(msrs_pv, "6.2: KVM's MSRs: reserved bits refused, values kept")
 {
 	static const struct {
 		u32 msr;
@@ -228,7 +229,7 @@ RULE(msrs_pv, "6.2", "KVM's MSRs: reserved bits refused, values kept")
 	EQ(v, 0);
 }
 
-RULE(pv_memory_gone, "6.2", "enabling the clock on unmapped host memory is quiet")
+T(pv_memory_gone, "6.2: enabling the clock on unmapped host memory is quiet")
 {
 	u8 *h;
 
@@ -254,7 +255,7 @@ static int set_events(struct kvm_vcpu_events e)
 	return ioctl(m.cpu, KVM_SET_VCPU_EVENTS, &e);
 }
 
-RULE(events_rules, "5.2", "SET_VCPU_EVENTS: flags, exception numbers, capabilities")
+T(events_rules, "5.2: SET_VCPU_EVENTS: flags, exception numbers, capabilities")
 {
 	struct kvm_vcpu_events e, z = { 0 };
 
@@ -290,7 +291,7 @@ RULE(events_rules, "5.2", "SET_VCPU_EVENTS: flags, exception numbers, capabiliti
 	EQ(e.flags & ~0xful, 0);
 }
 
-RULE(events_payload, "5.2", "with the capability: pending wins over injected; payload is kept")
+T(events_payload, "5.2: with the capability: pending wins over injected; payload is kept")
 {
 	struct kvm_vcpu_events e = { .flags = KVM_VCPUEVENT_VALID_PAYLOAD, .exception_has_payload = 1,
 		.exception_payload = 0x4000, .exception = { .injected = 1, .pending = 1, .nr = 1 } };
@@ -306,7 +307,7 @@ RULE(events_payload, "5.2", "with the capability: pending wins over injected; pa
 	TRUE(e.flags & KVM_VCPUEVENT_VALID_PAYLOAD);
 }
 
-RULE(events_triple_fault, "5.2", "a pending triple fault is reported, set, and ends the next run")
+T(events_triple_fault, "5.2: a pending triple fault is reported, set, and ends the next run")
 {
 	struct kvm_vcpu_events e = { .flags = KVM_VCPUEVENT_VALID_TRIPLE_FAULT,
 				     .triple_fault.pending = 1 };
@@ -323,7 +324,7 @@ RULE(events_triple_fault, "5.2", "a pending triple fault is reported, set, and e
 	EQ(run(), KVM_EXIT_HLT);
 }
 
-RULE(debugregs, "5.2", "SET_DEBUGREGS: flags not 0, DR6 or DR7 high half: EINVAL; round trip")
+T(debugregs, "5.2: SET_DEBUGREGS: flags not 0, DR6 or DR7 high half: EINVAL; round trip")
 {
 	struct kvm_debugregs d = { .db = { 1, 2, 3, 4 }, .dr6 = 0xffff0ff0, .dr7 = 0x400 }, e;
 
@@ -350,7 +351,7 @@ static int guest_debug(u32 control)
 	return ioctl(m.cpu, KVM_SET_GUEST_DEBUG, &d);
 }
 
-RULE(guest_debug, "5.2", "SET_GUEST_DEBUG: INJECT with an exception pending: EBUSY")
+T(guest_debug, "5.2: SET_GUEST_DEBUG: INJECT with an exception pending: EBUSY")
 {
 	struct kvm_vcpu_events e = { .exception = { .injected = 1, .nr = 13 } };
 
@@ -371,8 +372,8 @@ RULE(guest_debug, "5.2", "SET_GUEST_DEBUG: INJECT with an exception pending: EBU
 	IS(ioctl(m.cpu, KVM_SET_GUEST_DEBUG, BAD), -EFAULT);
 }
 
-RULE(guest_debug_breaks, "5.2",
-     "software and hardware breakpoints, watchpoints end in KVM_EXIT_DEBUG")
+T(guest_debug_breaks,
+     "5.2: software and hardware breakpoints, watchpoints end in KVM_EXIT_DEBUG")
 {
 	struct kvm_guest_debug d = { .control = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_SW_BP };
 
@@ -398,7 +399,7 @@ RULE(guest_debug_breaks, "5.2",
 
 /* -- vector state -- */
 
-RULE(xsave_state, "5.1", "GET/SET_XSAVE, GET_XSAVE2, XCRS, FPU: round trip and refusals")
+T(xsave_state, "5.1: GET/SET_XSAVE, GET_XSAVE2, XCRS, FPU: round trip and refusals")
 {
 	struct kvm_xsave *x = aligned_alloc(4096, 16384), *y = aligned_alloc(4096, 16384);
 	struct kvm_xcrs c;
@@ -450,7 +451,7 @@ RULE(xsave_state, "5.1", "GET/SET_XSAVE, GET_XSAVE2, XCRS, FPU: round trip and r
 
 /* -- the rest -- */
 
-RULE(translate, "5.2", "TRANSLATE: valid 0 if unmapped; writeable 1, usermode 0; always 0")
+T(translate, "5.2: TRANSLATE: valid 0 if unmapped; writeable 1, usermode 0; always 0")
 {
 	struct kvm_translation t = { .linear_address = 0x5123 };
 
@@ -468,7 +469,7 @@ RULE(translate, "5.2", "TRANSLATE: valid 0 if unmapped; writeable 1, usermode 0;
 	IS(ioctl(m.cpu, KVM_TRANSLATE, BAD), -EFAULT);
 }
 
-RULE(signal_mask, "5.7", "SET_SIGNAL_MASK: len must be 8; NULL removes it")
+T(signal_mask, "5.7: SET_SIGNAL_MASK: len must be 8; NULL removes it")
 {
 	struct {
 		u32 len;
@@ -483,7 +484,7 @@ RULE(signal_mask, "5.7", "SET_SIGNAL_MASK: len must be 8; NULL removes it")
 	IS(ioctl(m.cpu, KVM_SET_SIGNAL_MASK, BAD), -EFAULT);
 }
 
-RULE(tpr_reporting, "5.1", "TPR_ACCESS_REPORTING: flags not 0 EINVAL")
+T(tpr_reporting, "5.1: TPR_ACCESS_REPORTING: flags not 0 EINVAL")
 {
 	struct kvm_tpr_access_ctl c = { .enabled = 1, .flags = 1 };
 
@@ -496,8 +497,8 @@ RULE(tpr_reporting, "5.1", "TPR_ACCESS_REPORTING: flags not 0 EINVAL")
 	IS(ioctl(m.cpu, KVM_TPR_ACCESS_REPORTING, BAD), -EFAULT);
 }
 
-RULE(kvmclock_ctrl, "5.2",
-     "KVMCLOCK_CTRL: EINVAL unless the guest enabled kvmclock; flag 2 is shown")
+T(kvmclock_ctrl,
+     "5.2: KVMCLOCK_CTRL: EINVAL unless the guest enabled kvmclock; flag 2 is shown")
 {
 	machine(M_CPUID);
 	IS(ioctl(m.cpu, KVM_KVMCLOCK_CTRL, 0), -EINVAL);
@@ -509,7 +510,7 @@ RULE(kvmclock_ctrl, "5.2",
 	EQ(m.ram[DATA] & 1, 0);
 }
 
-RULE(tsc_offset_attr, "5.1", "vCPU attribute 0/0: TSC offset; others ENXIO")
+T(tsc_offset_attr, "5.1: vCPU attribute 0/0: TSC offset; others ENXIO")
 {
 	u64 off = 0x123456789abcull, got = 0;
 	struct kvm_device_attr a = { .addr = (uintptr_t)&off }, bad = { .attr = 5 };
@@ -531,8 +532,8 @@ RULE(tsc_offset_attr, "5.1", "vCPU attribute 0/0: TSC offset; others ENXIO")
 	IS(ioctl(m.cpu, KVM_HAS_DEVICE_ATTR, BAD), -EFAULT);
 }
 
-RULE(mce, "5.1",
-     "X86_SETUP_MCE, X86_SET_MCE: banks and bits; a UC error without CR4.MCE shuts down")
+T(mce,
+     "5.1: X86_SETUP_MCE, X86_SET_MCE: banks and bits; a UC error without CR4.MCE shuts down")
 {
 	u64 cap_ = 0, v;
 	struct kvm_x86_mce e = { .bank = 1, .status = 1ull << 63 | 5, .addr = 0x1000, .misc = 7 };
@@ -572,7 +573,7 @@ RULE(mce, "5.1",
 	EQ(run(), KVM_EXIT_SHUTDOWN);
 }
 
-RULE(pre_fault, "5.1", "PRE_FAULT_MEMORY: flags, alignment EINVAL; no slot ENOENT; advances")
+T(pre_fault, "5.1: PRE_FAULT_MEMORY: flags, alignment EINVAL; no slot ENOENT; advances")
 {
 	struct kvm_pre_fault_memory p = { .gpa = 0x2000, .size = 0x3000 };
 
@@ -598,7 +599,7 @@ RULE(pre_fault, "5.1", "PRE_FAULT_MEMORY: flags, alignment EINVAL; no slot ENOEN
 	IS(ioctl(m.cpu, KVM_PRE_FAULT_MEMORY, BAD), -EFAULT);
 }
 
-RULE(x2apic_api, "2.3", "X2APIC_API: bits outside EINVAL; enable and disable together EINVAL")
+T(x2apic_api, "2.3: X2APIC_API: bits outside EINVAL; enable and disable together EINVAL")
 {
 	machine(M_NO_CPU | M_IRQCHIP);
 	IS(enable(m.vm, KVM_CAP_X2APIC_API, 0x10), -EINVAL);
@@ -608,8 +609,8 @@ RULE(x2apic_api, "2.3", "X2APIC_API: bits outside EINVAL; enable and disable tog
 	IS(enable(m.vm, KVM_CAP_X2APIC_API, 0xc), -EINVAL);
 }
 
-RULE(nested_state, "4.13",
-     "GET/SET_NESTED_STATE: size too small, unknown flags or format refused; round trip")
+T(nested_state,
+     "4.13: GET/SET_NESTED_STATE: size too small, unknown flags or format refused; round trip")
 {
 	struct kvm_nested_state *s = calloc(1, 8192);
 	u64 v;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* tests/abi/rules_vm.c - the VM fd: vCPUs, memory, logs, clock (docs/kvm-abi.md 5.2). */
+/* Run: build/standin run -- build/tests/abi/abi_rules [NAME...] */
 #include <linux/capability.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
@@ -7,7 +8,7 @@
 
 #include "tests/abi/abi.h"
 
-RULE(vm_create_vcpu, "5.2", "CREATE_VCPU: id out of range EINVAL, taken EEXIST; an fd")
+T(vm_create_vcpu, "5.2: CREATE_VCPU: id out of range EINVAL, taken EEXIST; an fd")
 {
 	int a;
 
@@ -22,7 +23,7 @@ RULE(vm_create_vcpu, "5.2", "CREATE_VCPU: id out of range EINVAL, taken EEXIST; 
 	IS(ioctl(m.vm, KVM_CREATE_VCPU, 4095), -EEXIST);
 }
 
-RULE(vm_max_vcpu_id, "5.4", "MAX_VCPU_ID: > 4096, below the BSP's id, or changed: EINVAL")
+T(vm_max_vcpu_id, "5.4: MAX_VCPU_ID: > 4096, below the BSP's id, or changed: EINVAL")
 {
 	machine(M_NO_CPU);
 	IS(enable(m.vm, KVM_CAP_MAX_VCPU_ID, 4097), -EINVAL);
@@ -35,7 +36,7 @@ RULE(vm_max_vcpu_id, "5.4", "MAX_VCPU_ID: > 4096, below the BSP's id, or changed
 	TRUE(ioctl(m.vm, KVM_CREATE_VCPU, 9) >= 0);
 }
 
-RULE(vm_boot_cpu, "5.2", "SET_BOOT_CPU_ID: a vCPU exists EBUSY, above the limit EINVAL")
+T(vm_boot_cpu, "5.2: SET_BOOT_CPU_ID: a vCPU exists EBUSY, above the limit EINVAL")
 {
 	machine(M_NO_CPU);
 	IS(ioctl(m.vm, KVM_SET_BOOT_CPU_ID, 4096), -EINVAL);
@@ -44,7 +45,7 @@ RULE(vm_boot_cpu, "5.2", "SET_BOOT_CPU_ID: a vCPU exists EBUSY, above the limit 
 	IS(ioctl(m.vm, KVM_SET_BOOT_CPU_ID, 3), -EBUSY);
 }
 
-RULE(vm_boot_cpu_is_bsp, "5.2", "the BSP runs, the others wait; its APIC base says so")
+T(vm_boot_cpu_is_bsp, "5.2: the BSP runs, the others wait; its APIC base says so")
 {
 	struct kvm_mp_state s;
 	struct kvm_sregs r;
@@ -64,8 +65,8 @@ RULE(vm_boot_cpu_is_bsp, "5.2", "the BSP runs, the others wait; its APIC base sa
 	EQ(r.apic_base, 0xfee00900);
 }
 
-RULE(vm_addresses, "5.2",
-     "SET_TSS_ADDR above 4 GiB - 3 pages, SET_IDENTITY_MAP_ADDR after a vCPU: EINVAL")
+T(vm_addresses,
+     "5.2: SET_TSS_ADDR above 4 GiB - 3 pages, SET_IDENTITY_MAP_ADDR after a vCPU: EINVAL")
 {
 	u64 addr = 0xfffbc000;
 
@@ -79,7 +80,7 @@ RULE(vm_addresses, "5.2",
 	IS(ioctl(m.vm, KVM_SET_IDENTITY_MAP_ADDR, &addr), -EINVAL);
 }
 
-RULE(vm_mmu_pages, "5.2", "SET_NR_MMU_PAGES below 64: EINVAL")
+T(vm_mmu_pages, "5.2: SET_NR_MMU_PAGES below 64: EINVAL")
 {
 	machine(M_NO_CPU);
 	IS(ioctl(m.vm, KVM_SET_NR_MMU_PAGES, 63), -EINVAL);
@@ -89,7 +90,7 @@ RULE(vm_mmu_pages, "5.2", "SET_NR_MMU_PAGES below 64: EINVAL")
 
 /* -- memory slots -- */
 
-RULE(slot_arguments, "5.2", "SET_USER_MEMORY_REGION: bad id, alignment, wrap, flags: EINVAL")
+T(slot_arguments, "5.2: SET_USER_MEMORY_REGION: bad id, alignment, wrap, flags: EINVAL")
 {
 	u8 *h;
 
@@ -110,7 +111,7 @@ RULE(slot_arguments, "5.2", "SET_USER_MEMORY_REGION: bad id, alignment, wrap, fl
 	IS(slot(m.vm, 0, 0, 0, 0, h), -EINVAL);		/* nothing to delete */
 }
 
-RULE(slot_address_spaces, "5.2", "slot high 16 bits: the address space; overlaps within one only")
+T(slot_address_spaces, "5.2: slot high 16 bits: the address space; overlaps within one only")
 {
 	u8 *h;
 
@@ -127,8 +128,8 @@ RULE(slot_address_spaces, "5.2", "slot high 16 bits: the address space; overlaps
 	IS(slot(m.vm, 1 << 16, 0, 0, 0, h), -EINVAL);
 }
 
-RULE(slot_changes, "5.2",
-     "overlap EEXIST; new size, hva or READONLY on a slot EINVAL; move; delete")
+T(slot_changes,
+     "5.2: overlap EEXIST; new size, hva or READONLY on a slot EINVAL; move; delete")
 {
 	u8 *h;
 
@@ -149,7 +150,7 @@ RULE(slot_changes, "5.2",
 	IS(slot(m.vm, 0, 0, 0x8000, 0, NULL), -EINVAL);
 }
 
-RULE(slot_region2, "5.2", "SET_USER_MEMORY_REGION2: the same rules; guest_memfd refused")
+T(slot_region2, "5.2: SET_USER_MEMORY_REGION2: the same rules; guest_memfd refused")
 {
 	struct kvm_userspace_memory_region2 r = { .memory_size = 0x1000 };
 
@@ -164,7 +165,7 @@ RULE(slot_region2, "5.2", "SET_USER_MEMORY_REGION2: the same rules; guest_memfd 
 	IS(ioctl(m.vm, KVM_SET_USER_MEMORY_REGION2, &r), 0);
 }
 
-RULE(slot_readonly, "5.2", "READONLY: reads work, a write is an MMIO exit")
+T(slot_readonly, "5.2: READONLY: reads work, a write is an MMIO exit")
 {
 	u8 *h;
 
@@ -201,7 +202,7 @@ static int clear_log(u64 first, u32 n, u64 *map)
 	return ioctl(m.vm, KVM_CLEAR_DIRTY_LOG, &d);
 }
 
-RULE(log_get, "5.2", "GET_DIRTY_LOG: bad slot EINVAL; absent or not logged ENOENT; clears")
+T(log_get, "5.2: GET_DIRTY_LOG: bad slot EINVAL; absent or not logged ENOENT; clears")
 {
 	u64 map[2] = { 0, ~0ull };
 
@@ -229,7 +230,7 @@ RULE(log_get, "5.2", "GET_DIRTY_LOG: bad slot EINVAL; absent or not logged ENOEN
 	IS(get_log(0, map), -ENOENT);
 }
 
-RULE(log_manual, "5.2", "CLEAR_DIRTY_LOG: first multiple of 64, count too unless it ends the slot")
+T(log_manual, "5.2: CLEAR_DIRTY_LOG: first multiple of 64, count too unless it ends the slot")
 {
 	u64 map[4] = { 0 }, ones[4] = { ~0ull, ~0ull, ~0ull, ~0ull };
 	u8 *h;
@@ -272,7 +273,7 @@ RULE(log_manual, "5.2", "CLEAR_DIRTY_LOG: first multiple of 64, count too unless
 	}
 }
 
-RULE(log_clear_needs_manual, "5.2", "CLEAR_DIRTY_LOG only with MANUAL_DIRTY_LOG_PROTECT2")
+T(log_clear_needs_manual, "5.2: CLEAR_DIRTY_LOG only with MANUAL_DIRTY_LOG_PROTECT2")
 {
 	u64 ones = ~0ull, map = 0;
 
@@ -286,7 +287,7 @@ RULE(log_clear_needs_manual, "5.2", "CLEAR_DIRTY_LOG only with MANUAL_DIRTY_LOG_
 	EQ(map, 0);
 }
 
-RULE(log_initially_set, "5.4", "MANUAL_DIRTY_LOG_PROTECT2 = 3: a new log is all ones")
+T(log_initially_set, "5.4: MANUAL_DIRTY_LOG_PROTECT2 = 3: a new log is all ones")
 {
 	u64 map = 0, ones = ~0ull;
 
@@ -304,7 +305,7 @@ RULE(log_initially_set, "5.4", "MANUAL_DIRTY_LOG_PROTECT2 = 3: a new log is all 
 
 /* -- coalesced MMIO -- */
 
-RULE(coalesced_zones, "5.2", "COALESCED_MMIO: pio must be 0 or 1; unregister whole zones")
+T(coalesced_zones, "5.2: COALESCED_MMIO: pio must be 0 or 1; unregister whole zones")
 {
 	struct kvm_coalesced_mmio_zone z = { .addr = NOWHERE, .size = 16, .pio = 2 };
 
@@ -323,7 +324,7 @@ RULE(coalesced_zones, "5.2", "COALESCED_MMIO: pio must be 0 or 1; unregister who
 	IS(ioctl(m.vm, KVM_UNREGISTER_COALESCED_MMIO, BAD), -EFAULT);
 }
 
-RULE(coalesced_ring, "5.6", "the ring: a write inside a zone queues; 169 usable, then it exits")
+T(coalesced_ring, "5.6: the ring: a write inside a zone queues; 169 usable, then it exits")
 {
 	struct kvm_coalesced_mmio_zone z = { .addr = NOWHERE, .size = 16 };
 	struct kvm_coalesced_mmio_ring *ring;
@@ -357,8 +358,8 @@ RULE(coalesced_ring, "5.6", "the ring: a write inside a zone queues; 169 usable,
 
 /* -- clock, TSC -- */
 
-RULE(vm_clock, "5.2",
-     "GET/SET_CLOCK: flags outside 0xE: EINVAL; the clock goes on from what is set")
+T(vm_clock,
+     "5.2: GET/SET_CLOCK: flags outside 0xE: EINVAL; the clock goes on from what is set")
 {
 	struct kvm_clock_data c = { 0 };
 
@@ -377,7 +378,7 @@ RULE(vm_clock, "5.2",
 	IS(ioctl(m.vm, KVM_SET_CLOCK, BAD), -EFAULT);
 }
 
-RULE(vm_tsc_khz, "5.2", "SET_TSC_KHZ: too much EINVAL, 0 = host; vCPUs made later follow the VM")
+T(vm_tsc_khz, "5.2: SET_TSC_KHZ: too much EINVAL, 0 = host; vCPUs made later follow the VM")
 {
 	int host, cpu;
 
@@ -406,7 +407,7 @@ static double seconds(void)
 	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
 }
 
-RULE(slots_many, "5.2", "the cost of a slot does not grow with their number: 16,000 of them")
+T(slots_many, "5.2: the cost of a slot does not grow with their number: 16,000 of them")
 {
 	enum { LOT = 1000, MANY = 16000 };
 	u8 *h = mmap(NULL, (MANY + 1) * 4096ul, PROT_READ | PROT_WRITE,
@@ -438,7 +439,7 @@ static bool is_memory(u64 gpa)
 	return !ioctl(m.cpu, KVM_PRE_FAULT_MEMORY, &p);
 }
 
-RULE(slots_random, "5.2", "slots made, moved, logged and deleted at random, two of them over one memory")
+T(slots_random, "5.2: slots made, moved, logged and deleted at random, two of them over one memory")
 {
 	enum { SLOTS = 300, CELLS = 1024, STEPS = 20000 };
 	static u16 at[SLOTS + 1], who[CELLS];	/* 0: nowhere, nobody */
@@ -492,7 +493,7 @@ RULE(slots_random, "5.2", "slots made, moved, logged and deleted at random, two 
 
 /* -- capabilities that are enabled -- */
 
-RULE(enable_generic, "5.4", "ENABLE_CAP: flags not 0, unknown: EINVAL")
+T(enable_generic, "5.4: ENABLE_CAP: flags not 0, unknown: EINVAL")
 {
 	machine(0);
 	IS(enable4(m.vm, KVM_CAP_DISABLE_QUIRKS2, 1, 0), -EINVAL);
@@ -506,7 +507,7 @@ RULE(enable_generic, "5.4", "ENABLE_CAP: flags not 0, unknown: EINVAL")
 	IS(ioctl(m.cpu, KVM_ENABLE_CAP, BAD), -EFAULT);
 }
 
-RULE(enable_quirks, "5.4", "DISABLE_QUIRKS drops extra bits, DISABLE_QUIRKS2: EINVAL")
+T(enable_quirks, "5.4: DISABLE_QUIRKS drops extra bits, DISABLE_QUIRKS2: EINVAL")
 {
 	machine(M_NO_CPU);
 	IS(enable(m.vm, KVM_CAP_DISABLE_QUIRKS, ~0ull), 0);
@@ -514,7 +515,7 @@ RULE(enable_quirks, "5.4", "DISABLE_QUIRKS drops extra bits, DISABLE_QUIRKS2: EI
 	IS(enable(m.vm, KVM_CAP_DISABLE_QUIRKS2, (u64)cap(m.vm, KVM_CAP_DISABLE_QUIRKS2)), 0);
 }
 
-RULE(enable_masks, "5.4", "masks and booleans: bits outside EINVAL")
+T(enable_masks, "5.4: masks and booleans: bits outside EINVAL")
 {
 	machine(M_NO_CPU);
 	IS(enable(m.vm, KVM_CAP_X86_DISABLE_EXITS, 1ull << 20), -EINVAL);
@@ -532,7 +533,7 @@ RULE(enable_masks, "5.4", "masks and booleans: bits outside EINVAL")
 	IS(enable(m.vm, KVM_CAP_HALT_POLL, 1ull << 32), -EINVAL);
 }
 
-RULE(enable_no_nx_pages, "5.4", "VM_DISABLE_NX_HUGE_PAGES: EPERM without CAP_SYS_BOOT; argument 0, no vCPU")
+T(enable_no_nx_pages, "5.4: VM_DISABLE_NX_HUGE_PAGES: EPERM without CAP_SYS_BOOT; argument 0, no vCPU")
 {
 	struct __user_cap_header_struct h = { .version = _LINUX_CAPABILITY_VERSION_3 };
 	struct __user_cap_data_struct d[2];
@@ -550,7 +551,7 @@ RULE(enable_no_nx_pages, "5.4", "VM_DISABLE_NX_HUGE_PAGES: EPERM without CAP_SYS
 	IS(enable(m.vm, 220, 0), -EPERM);
 }
 
-RULE(enable_aperfmperf, "5.4", "X86_DISABLE_EXITS, bit 4: the guest reads APERF and MPERF, which is #GP else")
+T(enable_aperfmperf, "5.4: X86_DISABLE_EXITS, bit 4: the guest reads APERF and MPERF, which is #GP else")
 {
 	machine(M_CPUID);
 	MUST(!enable(m.vm, KVM_CAP_X86_USER_SPACE_MSR, 3));
@@ -567,8 +568,8 @@ RULE(enable_aperfmperf, "5.4", "X86_DISABLE_EXITS, bit 4: the guest reads APERF 
 	TRUE(regs().rax || regs().rdx);
 }
 
-RULE(enable_apic_bus, "5.4",
-     "X86_APIC_BUS_CYCLES_NS: 0 or overflow EINVAL, no irqchip ENXIO, vCPU EINVAL")
+T(enable_apic_bus,
+     "5.4: X86_APIC_BUS_CYCLES_NS: 0 or overflow EINVAL, no irqchip ENXIO, vCPU EINVAL")
 {
 	machine(M_NO_CPU);
 	IS(enable(m.vm, 237, 0), -EINVAL);
@@ -582,7 +583,7 @@ RULE(enable_apic_bus, "5.4",
 	IS(enable(m.vm, 237, 10), -EINVAL);
 }
 
-RULE(msr_filter, "5.2", "X86_SET_MSR_FILTER: flags, ranges, sizes")
+T(msr_filter, "5.2: X86_SET_MSR_FILTER: flags, ranges, sizes")
 {
 	static u8 bits[0x601];
 	struct kvm_msr_filter f = { 0 };
@@ -614,7 +615,7 @@ RULE(msr_filter, "5.2", "X86_SET_MSR_FILTER: flags, ranges, sizes")
 
 /* -- the rest -- */
 
-RULE(vm_create_device, "5.1", "CREATE_DEVICE: unknown type ENODEV; flags")
+T(vm_create_device, "5.1: CREATE_DEVICE: unknown type ENODEV; flags")
 {
 	struct kvm_create_device d = { .type = 77 };
 
@@ -662,7 +663,7 @@ static void stats_rule(int obj, const char *const *names)
 	close(fd);
 }
 
-RULE(stats_fds, "5.1", "GET_STATS_FD: header, id, descriptors, data; read-only; KVM's names")
+T(stats_fds, "5.1: GET_STATS_FD: header, id, descriptors, data; read-only; KVM's names")
 {
 	static const char *const vm[] = { "remote_tlb_flush", "remote_tlb_flush_requests", "pages_4k",
 					  "pages_2m", "pages_1g", "mmu_unsync", NULL };
@@ -682,7 +683,7 @@ RULE(stats_fds, "5.1", "GET_STATS_FD: header, id, descriptors, data; read-only; 
 
 /* -- dirty rings -- */
 
-RULE(ring_enable, "5.4", "DIRTY_LOG_RING: power of two, >= 4096; > 1 MiB E2BIG; once, before vCPUs")
+T(ring_enable, "5.4: DIRTY_LOG_RING: power of two, >= 4096; > 1 MiB E2BIG; once, before vCPUs")
 {
 	machine(M_NO_CPU);
 	NEED(cap(m.vm, 223), "no dirty ring");
@@ -698,7 +699,7 @@ RULE(ring_enable, "5.4", "DIRTY_LOG_RING: power of two, >= 4096; > 1 MiB E2BIG; 
 	IS(enable(m.vm, 223, 4096), -EINVAL);
 }
 
-RULE(ring_map, "5.6", "ring pages: mapped read-write shared; private or PROT_EXEC EINVAL")
+T(ring_map, "5.6: ring pages: mapped read-write shared; private or PROT_EXEC EINVAL")
 {
 	const off_t at = 64 * 4096;
 
@@ -712,8 +713,8 @@ RULE(ring_map, "5.6", "ring pages: mapped read-write shared; private or PROT_EXE
 	TRUE(mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, m.cpu, 0) != MAP_FAILED);
 }
 
-RULE(ring_entries, "5.6",
-     "a dirtied page is an entry once; RESET_DIRTY_RINGS counts harvested ones")
+T(ring_entries,
+     "5.6: a dirtied page is an entry once; RESET_DIRTY_RINGS counts harvested ones")
 {
 	struct kvm_dirty_gfn *g;
 	u64 map;
@@ -750,7 +751,7 @@ RULE(ring_entries, "5.6",
 	}
 }
 
-RULE(ring_full, "5.6", "soft-full, 64 in reserve: exit 31 at every entry until it is harvested")
+T(ring_full, "5.6: soft-full, 64 in reserve: exit 31 at every entry until it is harvested")
 {
 	struct kvm_dirty_gfn *g;
 	u8 *h, seen[400] = { 0 };
@@ -794,8 +795,8 @@ RULE(ring_full, "5.6", "soft-full, 64 in reserve: exit 31 at every entry until i
 	EQ(n, 400);
 }
 
-RULE(msr_filter_works, "5.2",
-     "a denied MSR: #GP, or exit with reason FILTER; 0x800-0x8ff never; replaced whole")
+T(msr_filter_works,
+     "5.2: a denied MSR: #GP, or exit with reason FILTER; 0x800-0x8ff never; replaced whole")
 {
 	static u8 bits[1];	/* 0: denied */
 	struct kvm_msr_filter f = { .ranges[0] = { .flags = 3, .nmsrs = 1, .base = 0x174,
@@ -819,7 +820,7 @@ RULE(msr_filter_works, "5.2",
 	EQ(regs().rax, 0);
 }
 
-RULE(pmu_filter, "5.1", "SET_PMU_EVENT_FILTER: action, flags EINVAL; more than 300 events E2BIG")
+T(pmu_filter, "5.1: SET_PMU_EVENT_FILTER: action, flags EINVAL; more than 300 events E2BIG")
 {
 	static struct {
 		struct kvm_pmu_event_filter f;

@@ -60,7 +60,7 @@ def guest_program(name):
     """One of tests/guest, linked static so that it runs in L1."""
     folder = os.path.join(vm.TOP, 'tests/guest')
     path = os.path.join(vm.WORK, 'guest_' + name)
-    sources = [os.path.join(folder, name + '.c')] + [
+    sources = [os.path.join(folder, name + '.c'), os.path.join(vm.TOP, 'tests/t.c')] + [
         os.path.join(folder, 'harness', f)
         for f in ('who.c', 'area.c', 'vm.c', 'tables.c', 'run.c', 'tap.c')]
     os.makedirs(vm.WORK, exist_ok=True)

@@ -3,6 +3,7 @@
  * tests/door/cpuid.c - a program that asks CPUID for VT-x or AMD-V before it opens the node, as kvmtool
  * does. What only looks like the instruction stays as it is.
  */
+/* Run: tests/door/run build/standin-door tests/door quick */
 #include <cpuid.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* tests/door/exec.c - start the program that is named, in all the ways there are. */
+/* Run: tests/door/run build/standin-door tests/door quick */
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>

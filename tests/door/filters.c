@@ -7,6 +7,7 @@
  * seccomp(2) or prctl(2), before the node is opened or after the first KVM_RUN, for the thread
  * or (TSYNC) for all. Without a node (argument "native") the guest is left out.
  */
+/* Run: tests/door/run build/standin-door tests/door quick */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/audit.h>

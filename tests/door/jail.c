@@ -6,6 +6,7 @@
  *
  *	jail chroot|pivot FOLDER PROGRAM
  */
+/* Run: tests/door/run build/standin-door tests/door quick */
 #include <errno.h>
 #include <sched.h>
 #include <stdio.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* tests/door/kick.c - signals that end KVM_RUN: handlers run when it has returned. */
+/* Run: tests/door/run build/standin-door tests/door quick */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/kvm.h>

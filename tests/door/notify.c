@@ -4,6 +4,7 @@
  * standin traps as well and of one that it does not: its answer is weaker than a trap and must not
  * be hidden by one.
  */
+/* Run: tests/door/run build/standin-door tests/door quick */
 #include <errno.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>

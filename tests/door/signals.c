@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* tests/door/signals.c - a program's own signals under the second door are as without it. */
+/* Run: tests/door/run build/standin-door tests/door quick */
 #include <errno.h>
 #include <pthread.h>
 #include <setjmp.h>

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* tests/door/threads.c - threads by libc and by raw clone, each a vCPU of its own; fork and vfork
  * meanwhile. */
+/* Run: tests/door/run build/standin-door tests/door quick */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/kvm.h>

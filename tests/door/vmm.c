@@ -4,6 +4,7 @@
  *
  *	vmm [RUNS]	a guest in real mode counts to RUNS, with one exit for each
  */
+/* Run: tests/door/run build/standin-door tests/door quick */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/kvm.h>

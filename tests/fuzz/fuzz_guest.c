@@ -5,6 +5,7 @@
  * Right is: KVM_RUN always ends in a documented way, in time, the process lives, and
  * memory around the guest's slot is untouched.
  */
+/* Run: build/standin run -- build/tests/fuzz/fuzz_guest --seconds 20 */
 #include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>

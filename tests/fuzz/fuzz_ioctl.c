@@ -7,6 +7,7 @@
  * and when all is closed no descriptor, thread or mapping is left. Everything a case
  * does follows from its seed; cases of one thread repeat exactly but for the moment of signals.
  */
+/* Run: build/standin run -- build/tests/fuzz/fuzz_ioctl --seconds 20 */
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>

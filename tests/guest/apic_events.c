@@ -3,6 +3,7 @@
  * tests/guest/apic_events.c - what the local APIC does by itself: its timer in all three modes,
  * NMIs sent by ICR, and a disabled APIC (SDM3 11.4, 11.5.4, 11.6.1).
  */
+/* Run: build/standin run -- build/tests/guest/guest_apic_events [NAME...] */
 #include <sys/ioctl.h>
 
 #include "tests/guest/harness/harness.h"
@@ -33,7 +34,7 @@ CODE64(deadline, BEGIN "movl $0x400ee, 0x320(%rbp)\n sti\n mov $3000, %edi\n"
 	"deadline_h: inc %r8d\n" EOI "iretq\n");
 LABEL(deadline_h);
 
-TEST(deadline, "a TSC deadline that is reached already fires at once, and is disarmed")
+T(deadline, "a TSC deadline that is reached already fires at once, and is disarmed")
 {
 	struct guest *g = MAKE(deadline, VEC);
 	struct stop s = run(g);
@@ -58,7 +59,7 @@ CODE64(modes, BEGIN "movl $0xb, 0x3e0(%rbp)\n movl $0x100ee, 0x320(%rbp)\n"
 	"movl $0x500ee, 0x320(%rbp)\n rdmsr" DONE "modes_h: iretq\n");
 LABEL(modes_h);
 
-TEST(modes, "one-shot and periodic share the count; TSC-deadline mode begins and ends disarmed")
+T(modes, "one-shot and periodic share the count; TSC-deadline mode begins and ends disarmed")
 {
 	struct guest *g = MAKE(modes, VEC);
 	struct stop s = run(g);
@@ -92,7 +93,7 @@ CODE64(change, BEGIN "movl $0xb, 0x3e0(%rbp)\n"
 	"change_h: iretq\n");
 LABEL(change_h);
 
-TEST(change, "a change between one-shot and periodic lets the count run on")
+T(change, "a change between one-shot and periodic lets the count run on")
 {
 	struct guest *g = MAKE(change, VEC);
 	struct stop s = run(g);
@@ -118,7 +119,7 @@ CODE64(nmis, BEGIN "movl $0, 0x310(%rbp)\n xor %r10d, %r10d\n xor %r11d, %r11d\n
 	"inc %r11d\n 4: iretq\n");
 LABEL(nmis_h);
 
-TEST(nmis, "of many NMIs sent to oneself in an NMI handler one is left, taken after IRET")
+T(nmis, "of many NMIs sent to oneself in an NMI handler one is left, taken after IRET")
 {
 	struct guest *g = MAKE(nmis, 2);
 	struct stop s = run(g);
@@ -134,7 +135,7 @@ CODE64(lint1, BEGIN "movl $0x400, 0x360(%rbp)\n movl $0x10400, 0x360(%rbp)\n nop
 	"lint1_h: inc %r8d\n iretq\n");
 LABEL(lint1_h);
 
-TEST(lint1, "opening LINT1 for NMI raises none by itself")
+T(lint1, "opening LINT1 for NMI raises none by itself")
 {
 	struct guest *g = MAKE(lint1, 2);
 	struct stop s = run(g);
@@ -145,7 +146,7 @@ TEST(lint1, "opening LINT1 for NMI raises none by itself")
 }
 
 /* In the shadow of STI or MOV SS an NMI waits for one instruction. */
-TEST(nmi_shadow, "an NMI waits for the instruction after STI or MOV SS")
+T(nmi_shadow, "an NMI waits for the instruction after STI or MOV SS")
 {
 	for (u8 shadow = KVM_X86_SHADOW_INT_MOV_SS; shadow <= KVM_X86_SHADOW_INT_STI; shadow++) {
 		struct guest *g = guest_with_code(M_LONG, "\x90\x90\x90\xf4", 4);
@@ -178,7 +179,7 @@ CODE64(disabled, BEGIN "mov $5, %eax\n mov %rax, %cr8\n mov 0x80(%rbp), %r10d\n"
 	"disabled_h: iretq\n");
 LABEL(disabled_h);
 
-TEST(disabled, "a disabled APIC has no page and no CPUID bit, but CR8; x2APIC mode has no page")
+T(disabled, "a disabled APIC has no page and no CPUID bit, but CR8; x2APIC mode has no page")
 {
 	struct guest *g = MAKE(disabled, VEC);
 	struct stop s = run(g);
@@ -199,7 +200,7 @@ TEST(disabled, "a disabled APIC has no page and no CPUID bit, but CR8; x2APIC mo
 /* Each row: the base register's mode bits before and after, and whether WRMSR takes it. */
 CODE64(base, "wrmsr" DONE);
 
-TEST(transitions, "which changes of mode IA32_APIC_BASE takes from the guest")
+T(transitions, "which changes of mode IA32_APIC_BASE takes from the guest")
 {
 	static const struct { u32 from, to; bool ok; } rows[] = {
 		{ 0x800, 0x800, true }, { 0x800, 0xc00, true }, { 0x800, 0, true },

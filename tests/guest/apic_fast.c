@@ -5,6 +5,7 @@
  * acceleration active and inhibited (by a PIT that re-injects). Loops make sure that the short cut
  * is really taken.
  */
+/* Run: build/standin run -- build/tests/guest/guest_apic_fast [NAME...] */
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/ioctl.h>
@@ -122,7 +123,7 @@ static void all_came(struct guest *g, struct stop *s)
 	check_idle(g);
 }
 
-TEST(self_ipi, "each IPI to oneself is taken and ended")
+T(self_ipi, "each IPI to oneself is taken and ended")
 {
 	each(self_ipi, all_came);
 }
@@ -136,7 +137,7 @@ static void never_late(struct guest *g, struct stop *s)
 	CHECK_EQ(s->r.r11, 0);
 }
 
-TEST(at_once, "it is taken before the next instruction but the return")
+T(at_once, "it is taken before the next instruction but the return")
 {
 	each(at_once, never_late);
 }
@@ -150,7 +151,7 @@ static void both_came(struct guest *g, struct stop *s)
 	check_idle(g);
 }
 
-TEST(nested, "what the end of a higher one uncovers is taken")
+T(nested, "what the end of a higher one uncovers is taken")
 {
 	each(nested, both_came);
 }
@@ -168,7 +169,7 @@ static void held(struct guest *g, struct stop *s)
 	CHECK_EQ(s->r.r8, ROUNDS);
 }
 
-TEST(tpr_holds, "TPR holds an interrupt back, and lowering it lets it in at once")
+T(tpr_holds, "TPR holds an interrupt back, and lowering it lets it in at once")
 {
 	each(tpr_holds, held);
 }
@@ -179,7 +180,7 @@ GUESTS(cr8_holds, "sti\n xor %r10d, %r10d\n mov $6, %esi\n xor %r13d, %r13d\n"
 		       "inc %r10\n mov %r13, %cr8\n cmp %r10, %r8\n jne 8f\n")
 		  "mov $1, %r12d\n 8:\n");
 
-TEST(cr8_holds, "so does CR8, which is TPR")
+T(cr8_holds, "so does CR8, which is TPR")
 {
 	each(cr8_holds, held);
 }
@@ -187,7 +188,7 @@ TEST(cr8_holds, "so does CR8, which is TPR")
 GUESTS(cr8_bad, "mov $3, %eax\n" LOOP("mov %rax, %cr8\n") "mov $16, %eax\n"
 		"mov %rax, %cr8\n");
 
-TEST(cr8_bad, "a reserved bit in CR8 is #GP, and TPR stays")
+T(cr8_bad, "a reserved bit in CR8 is #GP, and TPR stays")
 {
 	for (int i = 0; i < 4; i++) {
 		struct guest *g = make(&cr8_bad[i & 1], i & 2);
@@ -233,7 +234,7 @@ static void line(struct guest *g, u32 level)
 		test_die("KVM_IRQ_LINE: %s", strerror(errno));
 }
 
-TEST(level, "the same EOI that ended edges ends a level interrupt at the I/O APIC")
+T(level, "the same EOI that ended edges ends a level interrupt at the I/O APIC")
 {
 	for (int i = 0; i < 4; i++) {
 		struct guest *g = make(&level[i & 1], i & 2);
@@ -274,7 +275,7 @@ CODE64(flags_load, "mov $0xfee00000, %ebp\n movl $0x1ff, 0xf0(%rbp)\n"
 CODE64(flags_cr8, "xor %esi, %esi\n" FLAGS_STAY("mov %rsi, %cr8\n mov %cr8, %r14\n")
 		  "mov $1, %r15d\n 8:" DONE);
 
-TEST(flags, "arithmetic flags survive loads and stores of the APIC, and CR8")
+T(flags, "arithmetic flags survive loads and stores of the APIC, and CR8")
 {
 	static const struct {
 		const u8 *b, *e;
@@ -309,7 +310,7 @@ TEST(flags, "arithmetic flags survive loads and stores of the APIC, and CR8")
 CODE64(registers, "mov $0xfee00080, %eax\n" LOOP(EACH_REG(BOTH)) "mov $1, %edi\n jmp 7f\n"
 		  "8: mov $2, %edi\n 7:" DONE);
 
-TEST(registers, "every register can be stored to the APIC and loaded from it")
+T(registers, "every register can be stored to the APIC and loaded from it")
 {
 	struct guest *g = guest_new_flags(M_LONG, GUEST_IRQCHIP);
 	struct stop s;
@@ -329,7 +330,7 @@ CODE64(kept, "mov $0xfee00000, %edi\n mov $500, %ebx\n mov $0x1111, %eax\n mov $
 	     "mov $0xbbbb, %r13d\n mov $0xcccc, %r14d\n mov $0xdddd, %r15d\n"
 	     "1: movl $0, 0xb0(%rdi)\n dec %ebx\n jnz 1b" DONE);
 
-TEST(kept, "an EOI changes no register")
+T(kept, "an EOI changes no register")
 {
 	struct guest *g = guest_new_flags(M_LONG, GUEST_IRQCHIP);
 	struct stop s;
@@ -362,7 +363,7 @@ CODE64(remap, "mov $0x200000, %ebp\n" LOOP("movl $0x30, 0x80(%rbp)\n")
 	      STOP(1) "invlpg (%rbp)\n" LOOP("movl $0x40, 0x80(%rbp)\n") STOP(2)
 	      "invlpg (%rbp)\n movl $0x50, 0x80(%rbp)" DONE);
 
-TEST(remap, "an access goes where its page is mapped now")
+T(remap, "an access goes where its page is mapped now")
 {
 	struct guest *g = guest_new_flags(M_LONG, GUEST_IRQCHIP);
 	struct kvm_lapic_state l;
@@ -394,7 +395,7 @@ CODE64(other_device, "mov $0xfee00080, %ebp\n mov $0x30, %ecx\n"
 		     LOOP("1: mov %ecx, (%rbp)\n cmp $1, %edi\n jne 2f\n mov $0x10000000, %ebp\n 2:")
 		     "mov $7, %ecx\n inc %edi\n test %r15, %r15\n jnz 3f\n inc %r15\n jmp 1b\n 3:" DONE);
 
-TEST(other_device, "the same instruction reaches other devices")
+T(other_device, "the same instruction reaches other devices")
 {
 	struct guest *g = guest_new_flags(M_LONG, GUEST_IRQCHIP);
 	struct stop s;
@@ -415,7 +416,7 @@ CODE64(moved, "mov $0xfee00000, %ebp\n mov $0x1b, %ecx\n rdmsr\n mov %eax, %esi\
 		   "test %r15, %r15\n jnz 1f\n inc %r15\n mov $10, %edi\n"
 		   "mov %esi, %eax\n add $0x10000, %eax\n wrmsr\n 1:") DONE);
 
-TEST(moved, "after IA32_APIC_BASE has moved the APIC, its old page is not there")
+T(moved, "after IA32_APIC_BASE has moved the APIC, its old page is not there")
 {
 	struct guest *g = guest_new_flags(M_LONG, GUEST_IRQCHIP);
 	struct stop s;
@@ -440,7 +441,7 @@ MSR_FAULT(bad_tpr, "0x808", "0", "1");
 MSR_FAULT(bad_icr, "0x830", "0x2000", "0");
 MSR_FAULT(bad_self, "0x83f", "0x100", "0");
 
-TEST(msr_faults, "what x2APIC MSRs do not take is #GP also after many good writes")
+T(msr_faults, "what x2APIC MSRs do not take is #GP also after many good writes")
 {
 	static const struct {
 		const u8 *b, *e;
@@ -484,7 +485,7 @@ static void *toggle(void *arg)
 	return NULL;
 }
 
-TEST(comes_and_goes, "no interrupt is lost while acceleration is inhibited and allowed by turns")
+T(comes_and_goes, "no interrupt is lost while acceleration is inhibited and allowed by turns")
 {
 	for (int i = 0; i < 2; i++) {
 		struct guest *g = make(&comes_and_goes[i], true);
@@ -572,12 +573,12 @@ static void wake_other(u64 halt_poll_ns)
 	guest_free(g);
 }
 
-TEST(vectors, "vector registers survive accesses to the APIC, and IPIs that wake a vCPU")
+T(vectors, "vector registers survive accesses to the APIC, and IPIs that wake a vCPU")
 {
 	wake_other(0);
 }
 
-TEST(halt_poll, "a vCPU that spins before it sleeps is woken too")
+T(halt_poll, "a vCPU that spins before it sleeps is woken too")
 {
 	wake_other(200000);
 	wake_other(5000);
@@ -587,7 +588,7 @@ TEST(halt_poll, "a vCPU that spins before it sleeps is woken too")
 
 GUESTS(tpr_writes, LOOP(TPR(0x20)));
 
-TEST(tpr_reporting, "TPR accesses are reported if asked for, unless they are accelerated")
+T(tpr_reporting, "TPR accesses are reported if asked for, unless they are accelerated")
 {
 	for (int i = 0; i < 2; i++) {
 		struct guest *g = make(&tpr_writes[0], i);

@@ -7,6 +7,7 @@
  * and with each reason against it (docs/kvm-apic.md 3.1); logs and final APIC states must be the
  * same. vCPU 0 runs, vCPU 1 is a target of IPIs, vCPUs 2 and 3 are there to cause the inhibits.
  */
+/* Run: build/standin run -- build/tests/guest/guest_apic_inhibits [NAME...] */
 #include <stdlib.h>
 #include <sys/ioctl.h>
 
@@ -340,11 +341,11 @@ static void compare(bool x2, u32 streams)
 	}
 }
 
-TEST(xapic, "xAPIC: same log and state with AVIC active and with every inhibit")
+T(xapic, "xAPIC: same log and state with AVIC active and with every inhibit")
 {
 	compare(false, 12);
 }
-TEST(x2apic, "x2APIC: same log and state with AVIC active and with every inhibit")
+T(x2apic, "x2APIC: same log and state with AVIC active and with every inhibit")
 {
 	compare(true, 12);
 }

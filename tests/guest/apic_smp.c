@@ -3,6 +3,7 @@
  * tests/guest/apic_smp.c - two CPUs that send each other what is not a vector: NMIs, INIT, SIPI
  * (SDM3 8.4, 11.6.1).
  */
+/* Run: build/standin run -- build/tests/guest/guest_apic_smp [NAME...] */
 #include <pthread.h>
 
 #include "tests/guest/harness/harness.h"
@@ -74,7 +75,7 @@ LABEL(both_1);
 LABEL(both_nmi);
 LABEL(both_flush);
 
-TEST(both, "an NMI of one's own and one from another CPU are two, before a later interrupt")
+T(both, "an NMI of one's own and one from another CPU are two, before a later interrupt")
 {
 	struct guest *g = make(both_b, (u32)LEN(both), AT(both, both_1));
 	struct stop s, other;
@@ -100,7 +101,7 @@ CODE64(sti, APIC "xor %r10d, %r10d\n"
 LABEL(sti_1);
 LABEL(sti_nmi);
 
-TEST(sti, "NMIs from another CPU are not taken in the shadow of STI")
+T(sti, "NMIs from another CPU are not taken in the shadow of STI")
 {
 	struct guest *g = make(sti_b, (u32)LEN(sti), AT(sti, sti_1));
 	struct stop s, other;
@@ -127,7 +128,7 @@ CODE64(start, APIC "mov $0x7f00, %edx\n"
 	"inc %r11d\n 3: pause\n cmp %r11w, (%rdx)\n jb 3b\n cmp $200, %r11d\n jne 2b\n"
 	"movzwl (%rdx), %r12d" DONE);
 
-TEST(start, "INIT and SIPI start a CPU, as often as they are sent; SIPIs alone do nothing")
+T(start, "INIT and SIPI start a CPU, as often as they are sent; SIPIs alone do nothing")
 {
 	struct guest *g = make(start_b, (u32)LEN(start), 0);
 	pthread_t t;

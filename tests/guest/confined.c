@@ -3,6 +3,7 @@
  * tests/guest/confined.c - a VMM that confines its vCPU thread before KVM_RUN: the thread is killed
  * at any system call that docs/run-path.md does not list.
  */
+/* Run: build/standin run -- build/tests/guest/guest_confined [NAME...] */
 #include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -119,7 +120,7 @@ static void whole_life(struct guest *g)
 	CHECK_STOP(s, ST_DONE);
 }
 
-TEST(filter, "a vCPU thread under a filter for what KVM_RUN needs, and no more")
+T(filter, "a vCPU thread under a filter for what KVM_RUN needs, and no more")
 {
 	struct guest *g = ready();
 
@@ -128,7 +129,7 @@ TEST(filter, "a vCPU thread under a filter for what KVM_RUN needs, and no more")
 }
 
 /* The threads of the VM are confined too. */
-TEST(tsync, "the same filter on all threads")
+T(tsync, "the same filter on all threads")
 {
 	struct guest *g = ready();
 
@@ -140,7 +141,7 @@ CODE64(steals, "mov $0x4b564d03, %ecx\n mov $0x18001, %eax\n xor %edx, %edx\n wr
 	       "mov $0x4b564d01, %ecx\n mov $0x19001, %eax\n wrmsr\n"
 	       "1: mov $50000000, %ecx\n 2: dec %ecx\n jnz 2b\n" STOP(7) "jmp 1b\n");
 
-TEST(clocks, "kvmclock and steal time under the filter")
+T(clocks, "kvmclock and steal time under the filter")
 {
 	struct guest *g = guest_with(M_LONG, steals);
 
@@ -171,7 +172,7 @@ static void *kicks(void *arg)
 	return NULL;
 }
 
-TEST(kicked, "signals, irqfd and ioeventfd under the filter")
+T(kicked, "signals, irqfd and ioeventfd under the filter")
 {
 	struct guest *g = guest_new_flags(M_LONG, GUEST_IRQCHIP);
 	int irq = eventfd(0, EFD_CLOEXEC), io = eventfd(0, EFD_CLOEXEC);
@@ -197,7 +198,7 @@ TEST(kicked, "signals, irqfd and ioeventfd under the filter")
 }
 
 /* A filter of the other kind: what it does not refuse is still used, the rest is not. */
-TEST(by_prctl, "a filter by prctl(2) with errors instead of a kill")
+T(by_prctl, "a filter by prctl(2) with errors instead of a kill")
 {
 	struct guest *g = ready();
 	struct sock_filter code[] = {

@@ -4,6 +4,7 @@
  * (APM2 13.1, 3.1.6; SDM3 17.3 where it says more). Each case is a snippet with marks, in the order
  * in which the #DBs come.
  */
+/* Run: build/standin run -- build/tests/guest/guest_debug_insns [NAME...] */
 #include "tests/guest/harness/svm.h"
 
 #define BS 0x4000
@@ -134,7 +135,7 @@ CASE(64, t_plain, "nop" DB(t_plain, 0x4000) "jmp 1f\n 1:" DB(t_plain, 0x4000) "c
 	"cpuid" DB(t_plain, 0x4000) "rdtsc" DB(t_plain, 0x4000) "mov %cr0, %rax" DB(t_plain, 0x4000)
 	"mov %rax, %cr0" DB(t_plain, 0x4000) "push %rsp" DB(t_plain, 0x4000) "pop %rax"
 	DB(t_plain, 0x4000) DONE);
-TEST(t_plain, "TF: every instruction, also those that C executes")
+T(t_plain, "TF: every instruction, also those that C executes")
 {
 	TF(t_plain);
 }
@@ -142,7 +143,7 @@ TEST(t_plain, "TF: every instruction, also those that C executes")
 CASE(64, t_shadow, "mov %ss, %eax" DB(t_shadow, 0x4000) "mov %eax, %ss\n nop" DB(t_shadow, 0x4000)
 	"push %rax" DB(t_shadow, 0x4000) "pop %rcx" DB(t_shadow, 0x4000) "mov %eax, %ss\n mov %eax, %ss\n nop"
 	DB(t_shadow, 0x4000) "sti" DB(t_shadow, 0x4000) "cli" DB(t_shadow, 0x4000) DONE);
-TEST(t_shadow, "TF: MOV SS holds it back behind the next instruction, STI does not")
+T(t_shadow, "TF: MOV SS holds it back behind the next instruction, STI does not")
 {
 	TF(t_shadow);
 }
@@ -151,7 +152,7 @@ CASE(64, t_flags, "pushf" DB(t_flags, 0x4000) "pop %rax" DB(t_flags, 0x4000) "pu
 	DB(t_flags, 0x4000) "popf" DB(t_flags, 0x4000) "push $2" DB(t_flags, 0x4000)
 	/* begun with TF */
 	"popf" DB(t_flags, 0x4000) "nop\n push $0x102\n popf\n nop" DB(t_flags, 0x4000) DONE);
-TEST(t_flags, "TF: POPF that clears it traps, POPF that sets it does not")
+T(t_flags, "TF: POPF that clears it traps, POPF that sets it does not")
 {
 	TF(t_flags);
 }
@@ -163,7 +164,7 @@ CASE(64, t_iret, "mov %rsp, %rbx" DB(t_iret, 0x4000) "mov %ss, %eax" DB(t_iret, 
 	"iretq\n nop\n 1:" DB(t_iret, 0x4000)
 	"nop\n lea 2f(%rip), %rdx\n push %rax\n push %rbx\n push $0x102\n push %rcx\n push %rdx\n"
 	"iretq\n nop\n 2: nop" DB(t_iret, 0x4000) DONE);
-TEST(t_iret, "TF: IRET that clears it traps at its target, IRET that sets it behind the target")
+T(t_iret, "TF: IRET that clears it traps at its target, IRET that sets it behind the target")
 {
 	TF(t_iret);
 }
@@ -171,7 +172,7 @@ TEST(t_iret, "TF: IRET that clears it traps at its target, IRET that sets it beh
 CASE(64, t_far, "mov %cs, %eax" DB(t_far, 0x4000) "push %rax" DB(t_far, 0x4000)
 	"lea 1f(%rip), %rcx" DB(t_far, 0x4000) "push %rcx" DB(t_far, 0x4000) "lretq\n nop\n 1:"
 	DB(t_far, 0x4000) DONE);
-TEST(t_far, "TF: a far RET")
+T(t_far, "TF: a far RET")
 {
 	TF(t_far);
 }
@@ -180,7 +181,7 @@ CASE(64, t_rep, "mov $3, %ecx" DB(t_rep, 0x4000) "1: rep movsb"
 	DB_AT(t_rep, 1b, 0x4000) DB_AT(t_rep, 1b, 0x4000) DB(t_rep, 0x4000)
 	"rep stosb" DB(t_rep, 0x4000) "mov $2, %ecx" DB(t_rep, 0x4000) "xor %eax, %eax" DB(t_rep, 0x4000)
 	"cld" DB(t_rep, 0x4000) "2: repe scasb" DB_AT(t_rep, 2b, 0x4000) DB(t_rep, 0x4000) DONE);
-TEST(t_rep, "TF: behind every round of REP, and once with a count of 0")
+T(t_rep, "TF: behind every round of REP, and once with a count of 0")
 {
 	TF(t_rep);
 }
@@ -189,7 +190,7 @@ CASE(64, t_io, "in $0x71, %al" DB(t_io, 0x4000) "out %al, $0x72" DB(t_io, 0x4000
 	"mov $0x72, %edx" DB(t_io, 0x4000) "insb" DB(t_io, 0x4000) "outsb" DB(t_io, 0x4000)
 	"mov $2, %ecx" DB(t_io, 0x4000) "1: rep insb" DB_AT(t_io, 1b, 0x4000) DB(t_io, 0x4000)
 	"mov $2, %ecx" DB(t_io, 0x4000) "2: rep outsb" DB_AT(t_io, 2b, 0x4000) DB(t_io, 0x4000) DONE);
-TEST(t_io, "TF: ports, also strings that leave KVM_RUN")
+T(t_io, "TF: ports, also strings that leave KVM_RUN")
 {
 	TF(t_io);
 }
@@ -198,7 +199,7 @@ CASE(64, t_mmio, "mov (%rbp), %eax" DB(t_mmio, 0x4000) "mov %eax, (%rbp)" DB(t_m
 	"add %eax, (%rbp)" DB(t_mmio, 0x4000) "movsb" DB(t_mmio, 0x4000)
 	"mov %rbp, %rdi" DB(t_mmio, 0x4000) "mov $2, %ecx" DB(t_mmio, 0x4000)
 	"1: rep stosb" DB_AT(t_mmio, 1b, 0x4000) DB(t_mmio, 0x4000) DONE);
-TEST(t_mmio, "TF: devices; the trap of a write comes when user space has seen it")
+T(t_mmio, "TF: devices; the trap of a write comes when user space has seen it")
 {
 	TF(t_mmio);
 }
@@ -206,7 +207,7 @@ TEST(t_mmio, "TF: devices; the trap of a write comes when user space has seen it
 CASE(64, t_int, "nop" DB(t_int, 0x4000) "int $0x81" DB(t_int, 0x4000) "nop" DB(t_int, 0x4000) DONE
 	"\n t_int_h: nop\n iretq\n");
 LABEL(t_int_h);
-TEST(t_int, "TF: INT n clears it, and the IRET of the handler steps the instruction behind")
+T(t_int, "TF: INT n clears it, and the IRET of the handler steps the instruction behind")
 {
 	struct guest *g = with_tf(t_int_b, LEN(t_int));
 	struct stop s;
@@ -257,7 +258,7 @@ static void db_at(struct guest *g, u64 rip, u32 bits)
 	cpu_resume(cpu0(g), &s, s.rip);
 }
 
-TEST(sys_masked, "TF: SFMASK takes it away, SYSCALL does not trap at the kernel's entry")
+T(sys_masked, "TF: SFMASK takes it away, SYSCALL does not trap at the kernel's entry")
 {
 	struct guest *g = sys_guest(0x100, 0x100, 0, 0);
 	struct stop s;
@@ -271,7 +272,7 @@ TEST(sys_masked, "TF: SFMASK takes it away, SYSCALL does not trap at the kernel'
 	guest_free(g);
 }
 
-TEST(sys_unmasked, "TF: without SFMASK the trap is at the kernel's entry")
+T(sys_unmasked, "TF: without SFMASK the trap is at the kernel's entry")
 {
 	struct guest *g = sys_guest(0, 0x100, 0, 0x100);
 	struct stop s;
@@ -286,7 +287,7 @@ TEST(sys_unmasked, "TF: without SFMASK the trap is at the kernel's entry")
 	guest_free(g);
 }
 
-TEST(sys_sets, "TF: SYSRET that sets it traps in front of the first instruction of the user")
+T(sys_sets, "TF: SYSRET that sets it traps in front of the first instruction of the user")
 {
 	struct guest *g = sys_guest(0, 0, 0x100, 0);
 
@@ -295,7 +296,7 @@ TEST(sys_sets, "TF: SYSRET that sets it traps in front of the first instruction 
 	guest_free(g);
 }
 
-TEST(sys_break, "an instruction breakpoint at the kernel's entry")
+T(sys_break, "an instruction breakpoint at the kernel's entry")
 {
 	struct guest *g = sys_guest(0x100, 0x100, 0, 0x100);
 	struct stop s;
@@ -307,7 +308,7 @@ TEST(sys_break, "an instruction breakpoint at the kernel's entry")
 	guest_free(g);
 }
 
-TEST(sys_debugger, "a debugger outside steps into SYSCALL and out of SYSRET")
+T(sys_debugger, "a debugger outside steps into SYSCALL and out of SYSRET")
 {
 	static const u8 *const at[] = { sys_k, sys_k1 };
 	struct guest *g = sys_guest(0x100, 0x100, 0, 0x100);
@@ -327,7 +328,7 @@ TEST(sys_debugger, "a debugger outside steps into SYSCALL and out of SYSRET")
 
 CODE64(dbg_int, "int $0x81\n dbg_int_n: nop" DONE "dbg_int_h: nop\n dbg_int_h1: nop\n iretq");
 LABEL(dbg_int_h); LABEL(dbg_int_h1);
-TEST(int_debugger, "a debugger outside steps into INT n, also under the guest's own TF")
+T(int_debugger, "a debugger outside steps into INT n, also under the guest's own TF")
 {
 	for (u32 tf = 0; tf < 2; tf++) {
 		struct guest *g = guest_with(M_LONG, dbg_int);
@@ -381,7 +382,7 @@ CASE(64, w_plain, "mov (%rdi), %eax" DB(w_plain, 1) "mov %eax, (%rdi)" DB(w_plai
 	"mov $0x10, %eax\n movups (%rdi), %xmm0" DB(w_plain, 1) "movups %xmm0, -8(%rdi)" DB(w_plain, 1)
 	"xor %eax, %eax\n cmpxchg %ecx, 0x40(%rdi)\n lock cmpxchg %ecx, (%rdi)" DB(w_plain, 1)
 	"prefetcht0 (%rdi)\n nopl (%rdi)" DONE);
-TEST(w_plain, "data breakpoint: loads, stores, stack, LOCK, vectors; not prefetches")
+T(w_plain, "data breakpoint: loads, stores, stack, LOCK, vectors; not prefetches")
 {
 	WATCH(w_plain);
 }
@@ -389,7 +390,7 @@ TEST(w_plain, "data breakpoint: loads, stores, stack, LOCK, vectors; not prefetc
 CASE(64, w_shadow, "mov (%rdi), %ss\n nop" DB(w_shadow, 1) "mov (%rdi), %ss\n mov %eax, (%rdi)" DB(w_shadow, 1)
 	"movl $0x10, (%rdi)" DB(w_shadow, 1) "mov (%rdi), %ss\n 1: jmp 2f\n nop\n 2:" DB(w_shadow, 1)
 	"mov (%rdi), %ss\n mov %ss, %eax" DB(w_shadow, 1) DONE);
-TEST(w_shadow, "data breakpoint: one that MOV SS has hit comes behind the next instruction")
+T(w_shadow, "data breakpoint: one that MOV SS has hit comes behind the next instruction")
 {
 	WATCH(w_shadow);
 }
@@ -397,7 +398,7 @@ TEST(w_shadow, "data breakpoint: one that MOV SS has hit comes behind the next i
 CASE(64, w_shadow_io, "mov (%rdi), %ss\n in $0x71, %al" DB(w_shadow_io, 1)
 	"mov (%rdi), %ss\n out %al, $0x72" DB(w_shadow_io, 1) "mov (%rdi), %ss\n mov (%rbp), %eax"
 	DB(w_shadow_io, 1) "mov (%rdi), %ss\n mov %eax, (%rbp)" DB(w_shadow_io, 1) DONE);
-TEST(w_shadow_io, "data breakpoint: MOV SS, then an instruction that leaves KVM_RUN")
+T(w_shadow_io, "data breakpoint: MOV SS, then an instruction that leaves KVM_RUN")
 {
 	WATCH(w_shadow_io);
 }
@@ -405,7 +406,7 @@ TEST(w_shadow_io, "data breakpoint: MOV SS, then an instruction that leaves KVM_
 CASE(64, w_rep, "lea -1(%rdi), %rdi\n mov $3, %ecx\n cld\n 1: rep stosb"
 	DB_AT(w_rep, 1b, 1) DB(w_rep, 1) "mov $0x72, %edx\n lea -1(%rdi), %rdi\n insb" DB(w_rep, 1)
 	"lea -1(%rdi), %rsi\n outsb" DB(w_rep, 1) DONE);
-TEST(w_rep, "data breakpoint: behind the round of REP that has hit, INS and OUTS")
+T(w_rep, "data breakpoint: behind the round of REP that has hit, INS and OUTS")
 {
 	WATCH(w_rep);
 }
@@ -415,14 +416,14 @@ CASE(64, w_iret, "mov %ss, %eax\n mov %cs, %ecx\n mov %rsp, %rbx\n lea 1f(%rip),
 	DB(w_iret, 1) "mov %rsp, %rbx\n lea 8(%rdi), %rsp\n push %rdx" DB(w_iret, 1)
 	"movq $0, 8(%rdi)\n mov %cs, %ecx\n mov %rcx, 8(%rdi)\n lea 2f(%rip), %rdx\n mov %rdx, (%rdi)"
 	DB(w_iret, 1) "lretq\n nop\n 2:" DB(w_iret, 1) DONE);
-TEST(w_iret, "data breakpoint: IRET and a far RET that pop from there, at their target")
+T(w_iret, "data breakpoint: IRET and a far RET that pop from there, at their target")
 {
 	WATCH(w_iret);
 }
 
 CASE(64, w_int, "lea 0x28(%rdi), %rsp\n int $0x81\n nop" DONE "\n w_int_h: nop\n mov %rsp, %rax\n iretq\n");
 LABEL(w_int_h);
-TEST(w_int, "data breakpoint: the frame of INT n, in front of the handler's first instruction")
+T(w_int, "data breakpoint: the frame of INT n, in front of the handler's first instruction")
 {
 	struct guest *g = guest_with(M_LONG, w_int);
 	struct stop s;
@@ -440,7 +441,7 @@ TEST(w_int, "data breakpoint: the frame of INT n, in front of the handler's firs
 }
 
 CODE64(w_fault, "w_fault_1: movsq\n nop" DONE);
-TEST(w_fault, "data breakpoint: an instruction that faults has hit nothing")
+T(w_fault, "data breakpoint: an instruction that faults has hit nothing")
 {
 	struct guest *g = guest_with(M_LONG, w_fault);
 	struct stop s;
@@ -464,7 +465,7 @@ TEST(w_fault, "data breakpoint: an instruction that faults has hit nothing")
 }
 
 CODE64(w_ss_fault, "mov (%rdi), %ss\n ud2" DONE);
-TEST(w_ss_fault, "data breakpoint: MOV SS, then a fault: #DB in front of the fault's handler")
+T(w_ss_fault, "data breakpoint: MOV SS, then a fault: #DB in front of the fault's handler")
 {
 	struct guest *g = guest_with(M_LONG, w_ss_fault);
 	struct stop s;
@@ -486,7 +487,7 @@ TEST(w_ss_fault, "data breakpoint: MOV SS, then a fault: #DB in front of the fau
 }
 
 CODE64(w_hlt, "mov (%rdi), %ss\n hlt\n nop" DONE);
-TEST(w_hlt, "data breakpoint: MOV SS, then HLT: the trap ends the halt")
+T(w_hlt, "data breakpoint: MOV SS, then HLT: the trap ends the halt")
 {
 	struct guest *g = guest_new_flags(M_LONG, GUEST_IRQCHIP);
 	struct stop s;
@@ -522,42 +523,42 @@ TEST(w_hlt, "data breakpoint: MOV SS, then HLT: the trap ends the halt")
 
 CASE(64, x_ss, "mov (%rdi), %ss" DB(x_ss, 3) "x_ss_x: nop\n nop" DONE);
 LABEL(x_ss_x);
-TEST(x_ss, "MOV SS with a data breakpoint, instruction breakpoint behind it: one #DB with both")
+T(x_ss, "MOV SS with a data breakpoint, instruction breakpoint behind it: one #DB with both")
 {
 	BREAK(x_ss);
 }
 
 CASE(64, x_data, "mov (%rdi), %eax" DB(x_data, 1) DB(x_data, 2) "x_data_x: mov (%rdi), %eax" DB(x_data, 1) DONE);
 LABEL(x_data_x);
-TEST(x_data, "a data breakpoint's trap, then the next instruction's breakpoint, then its trap")
+T(x_data, "a data breakpoint's trap, then the next instruction's breakpoint, then its trap")
 {
 	BREAK(x_data);
 }
 
 CASE(64, x_rep, "mov $3, %ecx" DB(x_rep, 2) "x_rep_x: rep lodsb\n mov $2, %ecx\n lea -1(%rdi), %rdi\n nop\n nop" DONE);
 LABEL(x_rep_x);
-TEST(x_rep, "RF shields REP until it is through: one #DB, not one a round")
+T(x_rep, "RF shields REP until it is through: one #DB, not one a round")
 {
 	BREAK(x_rep);
 }
 
 CASE(64, x_jmp, "mov $2, %ecx" DB(x_jmp, 2) DB_AT(x_jmp, x_jmp_x, 2) "x_jmp_x: dec %ecx\n jnz x_jmp_x\n nop" DONE);
 LABEL(x_jmp_x);
-TEST(x_jmp, "RF shields one instruction: the breakpoint in a loop comes every time")
+T(x_jmp, "RF shields one instruction: the breakpoint in a loop comes every time")
 {
 	BREAK(x_jmp);
 }
 
 CASE(64, x_self, "mov $1, %ecx" DB(x_self, 2) "x_self_x: loop x_self_x" DONE);
 LABEL(x_self_x);
-TEST(x_self, "a LOOP to itself that ends")
+T(x_self, "a LOOP to itself that ends")
 {
 	BREAK(x_self);
 }
 
 CASE(64, x_io, "nop" DB(x_io, 2) "x_io_x: in $0x71, %al\n pushf\n pop %rax\n nop" DONE);
 LABEL(x_io_x);
-TEST(x_io, "at an instruction that leaves KVM_RUN")
+T(x_io, "at an instruction that leaves KVM_RUN")
 {
 	BREAK(x_io);
 }
@@ -565,7 +566,7 @@ TEST(x_io, "at an instruction that leaves KVM_RUN")
 CASE(64, x_mmio, "mov $2, %ecx" DB(x_mmio, 2) DB_AT(x_mmio, x_mmio_x, 2)
 	"x_mmio_x: mov %eax, (%rbp)\n dec %ecx\n jnz x_mmio_x\n nop" DONE);
 LABEL(x_mmio_x);
-TEST(x_mmio, "at a write to a device, twice: RF is gone when it has retired")
+T(x_mmio, "at a write to a device, twice: RF is gone when it has retired")
 {
 	BREAK(x_mmio);
 }
@@ -581,7 +582,7 @@ LABEL(x_iret0_x);
 CASE(64, x_iret2, IRET_TO(x_iret2, 0x10002, 1f) "1:" IRET_TO(x_iret2, 0x10002, x_iret2_x)
 	"x_iret2_x: nop\n nop" DONE);
 LABEL(x_iret2_x);
-TEST(x_iret, "IRET loads RF: with it the target's breakpoint does not count, without it does")
+T(x_iret, "IRET loads RF: with it the target's breakpoint does not count, without it does")
 {
 	BREAK(x_iret);
 	BREAK(x_iret0);
@@ -590,7 +591,7 @@ TEST(x_iret, "IRET loads RF: with it the target's breakpoint does not count, wit
 
 CASE(64, x_popf, "push $0x10002\n popf" DB(x_popf, 2) "x_popf_x: nop" DONE);
 LABEL(x_popf_x);
-TEST(x_popf, "POPF does not load RF")
+T(x_popf, "POPF does not load RF")
 {
 	BREAK(x_popf);
 }
@@ -599,7 +600,7 @@ CASE(64, x_fault, "nop" DB(x_fault, 2) "x_fault_x: nop\n nop" DONE);
 LABEL(x_fault_x);
 CODE64(x_pf, "nop\n x_pf_x: mov (%rsi), %eax\n nop" DONE);
 LABEL(x_pf_x);
-TEST(x_pf, "the breakpoint comes before the instruction's fault; the fault's frame has RF")
+T(x_pf, "the breakpoint comes before the instruction's fault; the fault's frame has RF")
 {
 	struct guest *g = guest_with(M_LONG, x_pf);
 	struct stop s;
@@ -627,7 +628,7 @@ TEST(x_pf, "the breakpoint comes before the instruction's fault; the fault's fra
 
 CODE64(x_int, "nop\n x_int_x: int $0x81\n nop" DONE "x_int_h: nop\n iretq");
 LABEL(x_int_x); LABEL(x_int_h);
-TEST(x_int, "at INT n, and at its handler's first instruction")
+T(x_int, "at INT n, and at its handler's first instruction")
 {
 	struct guest *g = guest_with(M_LONG, x_int);
 	struct stop s;
@@ -646,7 +647,7 @@ TEST(x_int, "at INT n, and at its handler's first instruction")
 
 CODE64(l2, "l2_0: nop\n l2_1: nop\n l2_2: vmmcall");
 LABEL(l2_0); LABEL(l2_1); LABEL(l2_2);
-TEST(vmrun_tf, "TF of L1: VMRUN is stepped behind #VMEXIT; TF of L2: behind its first instruction")
+T(vmrun_tf, "TF of L1: VMRUN is stepped behind #VMEXIT; TF of L2: behind its first instruction")
 {
 	struct svm_guest s = svm_with(l2);
 	struct stop st;
@@ -670,7 +671,7 @@ TEST(vmrun_tf, "TF of L1: VMRUN is stepped behind #VMEXIT; TF of L2: behind its 
 	guest_free(s.g);
 }
 
-TEST(vmrun_break, "an instruction breakpoint of L2 at its first instruction, and RF in the VMCB")
+T(vmrun_break, "an instruction breakpoint of L2 at its first instruction, and RF in the VMCB")
 {
 	for (u32 rf = 0; rf < 2; rf++) {
 		struct svm_guest s = svm_with(l2);
@@ -697,7 +698,7 @@ TEST(vmrun_break, "an instruction breakpoint of L2 at its first instruction, and
 
 CODE64(l2_ss, "mov (%rdi), %ss\n l2_ss_1: vmmcall\n l2_ss_2: nop\n vmmcall");
 LABEL(l2_ss_1); LABEL(l2_ss_2);
-TEST(vmexit_held, "what MOV SS of L2 has hit is not told to L1 when the next instruction exits")
+T(vmexit_held, "what MOV SS of L2 has hit is not told to L1 when the next instruction exits")
 {
 	struct svm_guest s = svm_with(l2_ss);
 	struct kvm_debugregs d = { .dr6 = DR6_INIT, .dr7 = 0x400 };
@@ -728,7 +729,7 @@ CASE(32, p_flags, "pushf" DB(p_flags, 0x4000) "pop %eax" DB(p_flags, 0x4000) "pu
 	"popf" DB(p_flags, 0x4000) "pushf" DB(p_flags, 0x4000) "push %cs" DB(p_flags, 0x4000)
 	"push $" LOC(p_flags, p_flags_1) DB(p_flags, 0x4000) "iret\n nop\n p_flags_1:" DB(p_flags, 0x4000)
 	"push $2" DB(p_flags, 0x4000) "popf" DB(p_flags, 0x4000) "nop\n nop" DONE);
-TEST(p_flags, "32-bit: POPF and IRET with TF, and POPF that clears it")
+T(p_flags, "32-bit: POPF and IRET with TF, and POPF that clears it")
 {
 	struct guest *g = guest_with(M_PM32, p_flags);
 
@@ -741,7 +742,7 @@ TEST(p_flags, "32-bit: POPF and IRET with TF, and POPF that clears it")
 CASE(32, p_ss, "mov %ss, %eax" DB(p_ss, 0x4000) "mov %eax, %ss\n nop" DB(p_ss, 0x4000) "push %ss"
 	DB(p_ss, 0x4000) "pop %ss\n nop" DB(p_ss, 0x4000) "push $0x102" DB(p_ss, 0x4000)
 	"mov %eax, %ss\n popf" DB(p_ss, 0x4000) "lss (%edi), %esp" DB(p_ss, 0x4000) DONE);
-TEST(p_ss, "32-bit: MOV SS and POP SS hold TF's trap back, LSS does not")
+T(p_ss, "32-bit: MOV SS and POP SS hold TF's trap back, LSS does not")
 {
 	struct guest *g = guest_with(M_PM32, p_ss);
 
@@ -757,7 +758,7 @@ TEST(p_ss, "32-bit: MOV SS and POP SS hold TF's trap back, LSS does not")
 
 CASE(32, p_watch, "mov (%edi), %ss" DB(p_watch, 3) "p_watch_x: nop\n mov %eax, (%edi)" DB(p_watch, 1) DONE);
 LABEL(p_watch_x);
-TEST(p_watch, "32-bit: MOV SS with a data breakpoint, an instruction breakpoint behind it")
+T(p_watch, "32-bit: MOV SS with a data breakpoint, an instruction breakpoint behind it")
 {
 	struct guest *g = guest_with(M_PM32, p_watch);
 

@@ -3,12 +3,13 @@
  * tests/guest/exits.c - what leaves to user space: ports, MMIO, HLT, shutdown, and
  * fetching from where there is no memory (facts of the KVM API, Documentation/virt/kvm/api.rst).
  */
+/* Run: build/standin run -- build/tests/guest/guest_exits [NAME...] */
 #include "tests/guest/harness/harness.h"
 
 /* -- ports -- */
 CODE64(pio_out, "mov $0x11223344, %eax\n out %al, $0x20\n out %ax, $0x21\n out %eax, $0x22\n"
 	" mov $0x1234, %edx\n out %eax, %dx" DONE);
-TEST(out, "OUT of each size, immediate and DX")
+T(out, "OUT of each size, immediate and DX")
 {
 	static const struct { u16 port; u8 size; u64 val; } want[] = {
 		{ 0x20, 1, 0x44 }, { 0x21, 2, 0x3344 }, { 0x22, 4, 0x11223344 }, { 0x1234, 4, 0x11223344 },
@@ -29,7 +30,7 @@ TEST(out, "OUT of each size, immediate and DX")
 }
 CODE64(pio_in, "mov $0x1122334455667788, %rax\n in $0x20, %al\n mov %rax, %rbx\n mov $0x1122334455667788, %rax\n"
 	" in $0x21, %ax\n mov %rax, %rcx\n mov $0x1122334455667788, %rax\n mov $0x55aa, %edx\n in %dx, %eax" DONE);
-TEST(in, "IN merges by size")
+T(in, "IN merges by size")
 {
 	struct guest *g = guest_with(M_LONG, pio_in);
 	struct stop s = run(g);
@@ -50,7 +51,7 @@ TEST(in, "IN merges by size")
 	CHECK_EQ(s.r.rcx, 0x112233445566ccdd);
 	CHECK_EQ(s.r.rax, 0xaabbccdd);
 }
-TEST(in_complete, "immediate_exit finishes a pending IN")
+T(in_complete, "immediate_exit finishes a pending IN")
 {
 	struct guest *g = guest_with(M_LONG, pio_in);
 	struct stop s = run(g);
@@ -65,7 +66,7 @@ TEST(in_complete, "immediate_exit finishes a pending IN")
 	CHECK_EQ(s.size, 2);
 }
 CODE64(pio_loop, "mov $1000, %ecx\n 1: out %eax, $0x30\n inc %eax\n dec %ecx\n jnz 1b" DONE);
-TEST(out_loop, "a thousand OUTs in order")
+T(out_loop, "a thousand OUTs in order")
 {
 	struct guest *g = guest_with(M_LONG, pio_loop);
 	struct stop s;
@@ -83,7 +84,7 @@ TEST(out_loop, "a thousand OUTs in order")
 }
 CODE64(iobm, "in $0x40, %al\n iobm_at: in $0x48, %al" DONE3);
 LABEL(iobm_at);
-TEST(iobm, "ring 3 ports through the I/O permission bitmap")
+T(iobm, "ring 3 ports through the I/O permission bitmap")
 {
 	struct guest *g = guest_with(M_LONG, iobm);
 	struct stop s;
@@ -101,7 +102,7 @@ TEST(iobm, "ring 3 ports through the I/O permission bitmap")
 
 /* -- MMIO -- */
 CODE64(mmio_w, "mov %al, (%rdi)\n mov %ax, 2(%rdi)\n mov %eax, 4(%rdi)\n mov %rax, 8(%rdi)\n movb $0x5a, 16(%rdi)" DONE);
-TEST(mmio_write, "MMIO writes of each size, RIP is after the instruction")
+T(mmio_write, "MMIO writes of each size, RIP is after the instruction")
 {
 	static const struct { u64 off; u8 size; u64 val; } want[] = {
 		{ 0, 1, 0x88 }, { 2, 2, 0x7788 }, { 4, 4, 0x55667788 }, { 8, 8, 0x1122334455667788 },
@@ -129,7 +130,7 @@ TEST(mmio_write, "MMIO writes of each size, RIP is after the instruction")
 }
 CODE64(mmio_r, "mov $-1, %rax\n mov (%rdi), %al\n mov $-1, %rbx\n mov 2(%rdi), %bx\n mov $-1, %rcx\n mov 4(%rdi), %ecx\n"
 	" mov 8(%rdi), %rdx\n movzbl 16(%rdi), %esi\n movsbq 16(%rdi), %r8" DONE);
-TEST(mmio_read, "MMIO reads of each size, with extension")
+T(mmio_read, "MMIO reads of each size, with extension")
 {
 	struct guest *g = guest_with(M_LONG, mmio_r);
 	struct stop s;
@@ -152,7 +153,7 @@ TEST(mmio_read, "MMIO reads of each size, with extension")
 }
 CODE64(mmio_rmw, "addl $5, (%rdi)\n xchg %eax, (%rdi)\n lock incl (%rdi)\n xor %ebx, %ebx\n cmp $7, %ebx\n notl (%rdi)\n setb %bl\n"
 	" add (%rdi), %ecx" DONE);
-TEST(mmio_rmw, "read-modify-write on MMIO reads once and writes once")
+T(mmio_rmw, "read-modify-write on MMIO reads once and writes once")
 {
 	struct guest *g = guest_with(M_LONG, mmio_rmw);
 	u32 dev = 10, reads = 0, writes = 0;
@@ -185,7 +186,7 @@ TEST(mmio_rmw, "read-modify-write on MMIO reads once and writes once")
 	CHECK_EQ(s.r.rbx, 1);
 }
 CODE64(mmio_stack, "mov %rsp, %rbx\n lea 0x20(%rdi), %rsp\n push %rax\n pop %rcx\n pushq (%rdi)\n popq 8(%rdi)\n mov %rbx, %rsp" DONE);
-TEST(mmio_stack, "PUSH and POP with a stack or operand in MMIO")
+T(mmio_stack, "PUSH and POP with a stack or operand in MMIO")
 {
 	struct guest *g = guest_with(M_LONG, mmio_stack);
 	u64 dev[8] = { 0x1111, 0, 0, 0, 0, 0, 0, 0 };
@@ -209,7 +210,7 @@ TEST(mmio_stack, "PUSH and POP with a stack or operand in MMIO")
 	CHECK_EQ(dev[1], 0x1111);
 }
 CODE64(mmio_sse, "movdqu (%rdi), %xmm0\n movdqu %xmm0, 0x20(%rdi)\n movd (%rdi), %xmm1\n movq %xmm1, 0x40(%rdi)" DONE);
-TEST(mmio_sse, "16-byte SSE accesses come as pieces of 8")
+T(mmio_sse, "16-byte SSE accesses come as pieces of 8")
 {
 	struct guest *g = guest_with(M_LONG, mmio_sse);
 	u64 dev[16] = { 0x1111, 0x2222 };
@@ -235,7 +236,7 @@ TEST(mmio_sse, "16-byte SSE accesses come as pieces of 8")
 	CHECK_EQ(dev[8], 0x1111);
 }
 CODE64(mmio_str, "rep movsb" DONE);
-TEST(mmio_string, "REP MOVSB from memory to MMIO and back")
+T(mmio_string, "REP MOVSB from memory to MMIO and back")
 {
 	struct guest *g = guest_with(M_LONG, mmio_str);
 	u8 dev[32] = { 0 };
@@ -276,7 +277,7 @@ TEST(mmio_string, "REP MOVSB from memory to MMIO and back")
 	CHECK(!memcmp(g->ram + G_DATA, "0123456789abcdef", 16));
 }
 CODE64(mmio_cross, "mov (%rdi), %rax\n mov %rax, (%rdi)" DONE);
-TEST(mmio_cross, "an access half in memory, half in MMIO")
+T(mmio_cross, "an access half in memory, half in MMIO")
 {
 	struct guest *g = guest_with(M_LONG, mmio_cross);
 	u32 dev = 0xddccbbaa;
@@ -302,7 +303,7 @@ TEST(mmio_cross, "an access half in memory, half in MMIO")
 /* The same load first reaches memory, thousands of times, then MMIO. */
 CODE64(mmio_warm, "mov $3000, %ecx\n 1: mov (%rdi), %eax\n dec %ecx\n jnz 1b\n mov %rsi, %rdi\n inc %ecx\n cmp $2, %ebp\n"
 	" je 2f\n inc %ebp\n jmp 1b\n 2: mov %eax, %ebx" DONE);
-TEST(mmio_warm, "warm code meets MMIO")
+T(mmio_warm, "warm code meets MMIO")
 {
 	struct guest *g = guest_with(M_LONG, mmio_warm);
 	struct stop s;
@@ -325,7 +326,7 @@ TEST(mmio_warm, "warm code meets MMIO")
 
 /* -- HLT, shutdown, no memory -- */
 CODE64(hlt, "mov $5, %eax\n hlt\n mov $6, %eax" DONE);
-TEST(hlt, "HLT exits with RIP after it")
+T(hlt, "HLT exits with RIP after it")
 {
 	struct guest *g = guest_with(M_LONG, hlt);
 	struct stop s = run(g);
@@ -338,7 +339,7 @@ TEST(hlt, "HLT exits with RIP after it")
 	CHECK_EQ(s.r.rax, 6);
 }
 CODE64(triple, "lidt 0x6000\n ud2");
-TEST(triple, "a fault without an IDT is a shutdown")
+T(triple, "a fault without an IDT is a shutdown")
 {
 	struct guest *g = guest_with(M_LONG, triple);
 	struct stop s;
@@ -353,7 +354,7 @@ TEST(triple, "a fault without an IDT is a shutdown")
 	CHECK_STOP(s, ST_SHUTDOWN);
 }
 CODE64(dfault, "mov $0x8000000000000000, %rsp\n push %rax\n");
-TEST(double_fault, "#SS that cannot be delivered is #DF(0)")
+T(double_fault, "#SS that cannot be delivered is #DF(0)")
 {
 	struct guest *g = guest_with(M_LONG, dfault);
 	struct stop s;
@@ -369,7 +370,7 @@ TEST(double_fault, "#SS that cannot be delivered is #DF(0)")
 	CHECK_STOP(s, ST_SHUTDOWN);	/* the IDT itself is gone: #PF, #DF, out */
 }
 CODE64(nowhere, "jmp *%rdi");
-TEST(unbacked, "fetching from MMIO ends KVM_RUN in a documented way")
+T(unbacked, "fetching from MMIO ends KVM_RUN in a documented way")
 {
 	struct guest *g = guest_with(M_LONG, nowhere);
 	struct stop s;

@@ -3,6 +3,7 @@
  * tests/guest/far.c - far transfers: call gates, IRET in its forms, conforming code,
  * task switches (APM2 4.11, 8.7-8.9, 12.4; SDM3 5.8, 6.14, 7).
  */
+/* Run: build/standin run -- build/tests/guest/guest_far [NAME...] */
 #include "tests/guest/harness/harness.h"
 
 enum { SEL_GATE = SEL_FREE, SEL_CONF = SEL_FREE + 16, SEL_TGATE = SEL_FREE + 24 };
@@ -17,7 +18,7 @@ static u64 gate(u16 sel, u32 off, u8 type, u8 dpl, u8 params)
 CODE32(far32, "lcall $0x08, $" LOC(far32, far32_in) "\n mov %esp, %esi" DONE "far32_in: mov %esp, %edi\n mov %cs, %eax\n lret");
 CODE32(far32g, "lcall $0x80, $0x12345678\n mov %esp, %esi" DONE "far32g_in: mov %esp, %edi\n mov %cs, %eax\n lret");
 LABEL(far32g_in);
-TEST(far32, "far CALL and RET in 32-bit code, direct and through a call gate")
+T(far32, "far CALL and RET in 32-bit code, direct and through a call gate")
 {
 	struct guest *g = guest_with(M_PM32, far32);
 	struct stop s = run(g);
@@ -35,7 +36,7 @@ TEST(far32, "far CALL and RET in 32-bit code, direct and through a call gate")
 }
 CODE64(far64m, "lcall *(%rdi)\n mov %rsp, %rsi" DONE "far64m_in: mov %rsp, %rbx\n mov %cs, %eax\n lretq");
 LABEL(far64m_in);
-TEST(far64, "64-bit far CALL through memory and a 64-bit call gate")
+T(far64, "64-bit far CALL through memory and a 64-bit call gate")
 {
 	struct guest *g = guest_with(M_LONG, far64m);
 	struct stop s;
@@ -55,7 +56,7 @@ TEST(far64, "64-bit far CALL through memory and a 64-bit call gate")
 CODE64(compat, "push $0x08\n push $" LOC(compat, compat_in) "\n lretq\n .code32\n compat_in: mov $-1, %eax\n inc %eax\n"
 	" mov $0x10000, %edi\n mov %cs, %ebx\n .byte 0x40\n push %eax\n pop %ecx\n ljmp $0x18, $" LOC(compat, compat_out) "\n"
 	" .code64\n compat_out: mov %rcx, %rdx" DONE);
-TEST(compat, "64-bit to compatibility mode and back")
+T(compat, "64-bit to compatibility mode and back")
 {
 	struct stop s = run(guest_with(M_LONG, compat));
 
@@ -73,7 +74,7 @@ CODE32(outer, "push $0x3b\n push $0x2f000\n pushf\n push $0x33\n push $" LOC(out
 	" outer0: mov %cs, %edx\n mov %esp, %ebp\n mov 8(%esp), %edi\n lret $8");
 LABEL(outer0);
 LABEL(outer_back);
-TEST(gate_inner, "call gate to ring 0 with parameters, RET n back")
+T(gate_inner, "call gate to ring 0 with parameters, RET n back")
 {
 	struct guest *g = guest_with(M_PM32, outer);
 	struct stop s;
@@ -92,7 +93,7 @@ TEST(gate_inner, "call gate to ring 0 with parameters, RET n back")
 	CHECK(s.outer);
 	CHECK_EQ(s.ss, SEL_UDATA);
 }
-TEST(gate_dpl, "a call gate of DPL 0 from ring 3 is #GP(selector)")
+T(gate_dpl, "a call gate of DPL 0 from ring 3 is #GP(selector)")
 {
 	struct guest *g = guest_with(M_PM32, outer);
 	struct stop s;
@@ -104,7 +105,7 @@ TEST(gate_dpl, "a call gate of DPL 0 from ring 3 is #GP(selector)")
 }
 CODE64(outer64, "push $0x3b\n push $0x2f000\n pushf\n push $0x43\n push $" LOC(outer64, outer64_3) "\n iretq\n"
 	" outer64_3: mov %cs, %eax\n mov %rsp, %rsi" DONE3);
-TEST(iret64, "IRETQ to ring 3, INT back on RSP0")
+T(iret64, "IRETQ to ring 3, INT back on RSP0")
 {
 	struct stop s = run(guest_with(M_LONG, outer64));
 
@@ -117,7 +118,7 @@ TEST(iret64, "IRETQ to ring 3, INT back on RSP0")
 }
 CODE64(iret_same, "mov %rsp, %rbx\n push $0x10\n push %rbx\n push $0x202\n push $0x18\n push $" LOC(iret_same, is_to)
 	"\n iretq\n hlt\n is_to: mov %rsp, %rcx" DONE);
-TEST(iret_same, "IRETQ to the same ring pops SS and RSP")
+T(iret_same, "IRETQ to the same ring pops SS and RSP")
 {
 	struct stop s = run(guest_with(M_LONG, iret_same));
 
@@ -125,7 +126,7 @@ TEST(iret_same, "IRETQ to the same ring pops SS and RSP")
 	CHECK_EQ(s.r.rcx, G_STACK);
 	CHECK_EQ(s.r.rflags & 0x200, 0x200);
 }
-TEST(ist, "an IST gate switches the stack in ring 0 too, aligned to 16")
+T(ist, "an IST gate switches the stack in ring 0 too, aligned to 16")
 {
 	struct guest *g = guest_with_code(M_LONG, "\x50\xcd\x81", 3);
 	struct stop s;
@@ -142,7 +143,7 @@ TEST(ist, "an IST gate switches the stack in ring 0 too, aligned to 16")
 	CHECK_EQ(s.r.rsp, G_STACK - 16 - 40);
 }
 CODE32(conf, "lcall $0x90, $" LOC(conf, conf_in) "\n" DONE3 "conf_in: mov %cs, %eax\n lret");
-TEST(conforming, "conforming code keeps the caller's ring")
+T(conforming, "conforming code keeps the caller's ring")
 {
 	struct guest *g = guest_with(M_PM32, conf);
 	struct stop s;
@@ -154,7 +155,7 @@ TEST(conforming, "conforming code keeps the caller's ring")
 	CHECK_EQ(s.r.rax & 0xffff, SEL_CONF | 3);
 }
 CODE32(popf3, "pushf\n orl $0x3200, (%esp)\n popf\n pushf\n pop %eax\n mov $0x10000, %ebx" DONE3);
-TEST(popf, "POPF in ring 3 cannot change IOPL, nor IF when IOPL is 0")
+T(popf, "POPF in ring 3 cannot change IOPL, nor IF when IOPL is 0")
 {
 	struct guest *g = guest_with(M_PM32, popf3);
 	struct stop s;
@@ -174,7 +175,7 @@ TEST(popf, "POPF in ring 3 cannot change IOPL, nor IF when IOPL is 0")
 /* -- virtual 8086 -- */
 CODE32(v86, "push $0\n push $0\n push $0x1000\n push $0\n push $0x2000\n push $0xfff0\n push $0x23202\n push $0x700\n push $0x1000 + v86_in - v86_b\n"
 	" iret\n .code16\n v86_in: mov $0x55, %al\n mov %al, 0x10\n mov $0x2345, %bx\n mov %bx, %es\n mov %cs, %cx\n int3");
-TEST(v86, "IRET to virtual-8086 mode and INT3 out of it")
+T(v86, "IRET to virtual-8086 mode and INT3 out of it")
 {
 	struct guest *g = guest_with(M_PM32, v86);
 	struct stop s;
@@ -216,7 +217,7 @@ static void make_task(struct guest *g, u32 eip)
 	t[20] = t[21] = t[22] = t[23] = SEL_DATA;
 	t[25] = 0x680000;
 }
-TEST(task_jmp, "JMP to a task and back: registers, busy bits, TS")
+T(task_jmp, "JMP to a task and back: registers, busy bits, TS")
 {
 	struct guest *g = guest_with(M_PM32, task);
 	struct stop s;
@@ -236,7 +237,7 @@ TEST(task_jmp, "JMP to a task and back: registers, busy bits, TS")
 CODE32(task_call, "mov $0x11, %ebx\n lcall $0x70, $0\n mov %ebx, %esi" DONE
 	"task2c: pushf\n pop %eax\n mov $0x99, %ebx\n iret");
 LABEL(task2c);
-TEST(task_call, "CALL to a task nests: NT, back link, IRET returns")
+T(task_call, "CALL to a task nests: NT, back link, IRET returns")
 {
 	struct guest *g = guest_with(M_PM32, task_call);
 	struct stop s;
@@ -252,7 +253,7 @@ TEST(task_call, "CALL to a task nests: NT, back link, IRET returns")
 }
 CODE32(task_int, "mov $0x11, %ebx\n int $0x82\n mov %ebx, %esi" DONE "task2i: mov $0x99, %ebx\n iret");
 LABEL(task2i);
-TEST(task_gate, "INT through a task gate")
+T(task_gate, "INT through a task gate")
 {
 	struct guest *g = guest_with(M_PM32, task_int);
 	struct stop s;
@@ -270,7 +271,7 @@ LABEL(task_ud_x);
 LABEL(task_udh);
 CODE32(task_intn, "int $0x82\n nop" DONE "task_intnh: mov $0x99, %ebx" DONE);
 LABEL(task_intnh);
-TEST(task_rf, "a fault through a task gate leaves RF in the outgoing TSS, INT n does not (APM2 3.1.6)")
+T(task_rf, "a fault through a task gate leaves RF in the outgoing TSS, INT n does not (APM2 3.1.6)")
 {
 	struct guest *g = guest_with(M_PM32, task_ud);
 	struct stop s;

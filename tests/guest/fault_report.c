@@ -5,6 +5,7 @@
  *
  *	meson test -C build fault_report
  */
+/* Run: meson test -C build fault_report */
 #include <stdlib.h>
 
 #include "tests/guest/harness/harness.h"
@@ -42,7 +43,7 @@ static const char *logged(void)
 
 CODE64(no_idt, "lidt 0x6000\n nop\n at_ud: ud2\n .byte 0x11, 0x22\n");
 LABEL(at_ud);
-TEST(no_gates, "an IDT without gates: each exception, each gate, where it began")
+T(no_gates, "an IDT without gates: each exception, each gate, where it began")
 {
 	struct guest *g = guest_with(M_LONG, no_idt);
 	const char *text;
@@ -68,7 +69,7 @@ TEST(no_gates, "an IDT without gates: each exception, each gate, where it began"
 	SAYS(text, "idt 0/0 gdt 0x1000/");
 }
 
-TEST(idt_gone, "an IDT on a page that is not mapped: the address of the page fault")
+T(idt_gone, "an IDT on a page that is not mapped: the address of the page fault")
 {
 	struct guest *g = guest_with_code(M_LONG, "\xcd\x81", 2);
 	const char *text;
@@ -85,7 +86,7 @@ TEST(idt_gone, "an IDT on a page that is not mapped: the address of the page fau
 	SAYS(text, "#PF (page fault), error code 0, address 0x2080: shutdown\n");
 }
 
-TEST(absent_gate, "a gate that is there and of no use is shown")
+T(absent_gate, "a gate that is there and of no use is shown")
 {
 	struct guest *g = guest_with_code(M_PM32, "\x0f\x0b", 2);
 	struct stop s;
@@ -99,7 +100,7 @@ TEST(absent_gate, "a gate that is there and of no use is shown")
 	SAYS(logged(), "1. #UD (invalid opcode): cannot be delivered\n   its gate at 0x2030: ");
 }
 
-TEST(silent, "an exception that is delivered is not reported")
+T(silent, "an exception that is delivered is not reported")
 {
 	struct stop s;
 

@@ -3,13 +3,14 @@
  * tests/guest/faults.c - exceptions an instruction raises: vector, error code, the
  * address that is pushed, and registers that must not have changed (APM2 8.2).
  */
+/* Run: build/standin run -- build/tests/guest/guest_faults [NAME...] */
 #include "tests/guest/harness/harness.h"
 
 /* -- #DE -- */
 CODE64(de_div, "mov $3000, %ecx\n mov $5, %ebx\n 1: mov $100, %eax\n xor %edx, %edx\n"
 	" de_at: div %ebx\n dec %ecx\n jnz 2f\n xor %ebx, %ebx\n 2: jmp 1b\n");
 LABEL(de_at);
-TEST(div_zero, "#DE by zero in warm code leaves RAX and RDX")
+T(div_zero, "#DE by zero in warm code leaves RAX and RDX")
 {
 	struct guest *g = guest_with(M_LONG, de_div);
 	struct stop s = run(g);
@@ -23,7 +24,7 @@ TEST(div_zero, "#DE by zero in warm code leaves RAX and RDX")
 CODE64(de_over, "mov $1, %edx\n xor %eax, %eax\n mov $1, %ebx\n div %ebx" DONE);
 CODE64(de_idiv8, "mov $0x8000, %eax\n mov $0xff, %bl\n idiv %bl" DONE);
 CODE32(de_mem, "movl $0, 0x10000\n mov $7, %eax\n cltd\n idivl 0x10000" DONE);
-TEST(div_forms, "#DE by overflow, 8-bit, memory operand")
+T(div_forms, "#DE by overflow, 8-bit, memory operand")
 {
 	struct stop s = run(guest_with(M_LONG, de_over));
 
@@ -34,7 +35,7 @@ TEST(div_forms, "#DE by overflow, 8-bit, memory operand")
 	CHECK_EXC(s, 0, -1);
 }
 CODE32(aam0, "mov $0x1234, %eax\n .byte 0xd4, 0" DONE);
-TEST(aam, "AAM 0 is #DE") { struct stop s = run(guest_with(M_PM32, aam0)); CHECK_EXC(s, 0, -1); }
+T(aam, "AAM 0 is #DE") { struct stop s = run(guest_with(M_PM32, aam0)); CHECK_EXC(s, 0, -1); }
 
 /* -- #UD -- */
 CODE64(ud2, "nop\n ud2\n nop" DONE);
@@ -48,7 +49,7 @@ CODE64(ud_cr1, ".byte 0x0f, 0x20, 0xc8" DONE);			/* mov rax, cr1 */
 CODE64(ud_ff7, ".byte 0xff, 0xf8" DONE);			/* ff /7 */
 CODE64(ud_rsm, "rsm" DONE);
 CODE64(ud_ud0, ".byte 0x0f, 0xff, 0xc0" DONE);
-TEST(ud, "#UD of invalid encodings")
+T(ud, "#UD of invalid encodings")
 {
 	static const struct { const u8 *p; u64 n; u32 off; const char *name; } rows[] = {
 		{ ud2_b, 0, 1, "ud2" }, { ud_lock_b, 0, 0, "lock mov" },
@@ -67,7 +68,7 @@ TEST(ud, "#UD of invalid encodings")
 		guest_free(g);
 	}
 }
-TEST(too_long, "more than 15 bytes are #GP(0)")
+T(too_long, "more than 15 bytes are #GP(0)")
 {
 	u8 code[20];
 	struct guest *g;
@@ -88,7 +89,7 @@ CODE32(into, "mov $0x7fffffff, %eax\n add $1, %eax\n into\n nop" DONE);
 CODE32(into_not, "xor %eax, %eax\n into" DONE);
 CODE32(bound, "movl $5, 0x10000\n movl $9, 0x10004\n mov $3, %eax\n bound_at: bound %eax, 0x10000" DONE);
 LABEL(bound_at);
-TEST(soft, "INT3, INT n and INTO push the next address; BOUND its own")
+T(soft, "INT3, INT n and INTO push the next address; BOUND its own")
 {
 	struct stop s = run(guest_with(M_LONG, int3));
 
@@ -121,15 +122,15 @@ static void int_dpl(enum mode m)
 	CHECK_EQ(s.sp, G_STACK3);
 	CHECK_EQ(s.ss, SEL_UDATA);
 }
-TEST(int_dpl64, "INT n through a DPL 0 gate from ring 3 is #GP(n*8+2)") { int_dpl(M_LONG); }
-TEST(int_dpl32, "the same in 32-bit mode") { int_dpl(M_PG32); }
+T(int_dpl64, "INT n through a DPL 0 gate from ring 3 is #GP(n*8+2)") { int_dpl(M_LONG); }
+T(int_dpl32, "the same in 32-bit mode") { int_dpl(M_PG32); }
 
 /* -- #GP and #SS of addresses -- */
 CODE64(nc_read, "mov (%rdi), %eax" DONE);
 CODE64(nc_stack, "mov %rdi, %rsp\n nc_push: push %rax" DONE);
 CODE64(nc_bp, "mov %rdi, %rbp\n mov 8(%rbp), %eax" DONE);
 CODE64(nc_jmp, "jmp *%rdi" DONE);
-TEST(noncanonical, "non-canonical data is #GP(0), through RSP or RBP #SS(0)")
+T(noncanonical, "non-canonical data is #GP(0), through RSP or RBP #SS(0)")
 {
 	static const struct { const u8 *p; u64 n; int vec; } rows[] = {
 		{ nc_read_b, 16, 13 }, { nc_stack_b, 16, 12 }, { nc_bp_b, 16, 12 }, { nc_jmp_b, 16, 13 },
@@ -151,7 +152,7 @@ TEST(noncanonical, "non-canonical data is #GP(0), through RSP or RBP #SS(0)")
 }
 CODE64(sse_mis, "mov $3000, %ecx\n mov $0x10000, %edi\n 1: movaps (%rdi), %xmm0\n dec %ecx\n jnz 1b\n"
 	" inc %edi\n inc %ecx\n jmp 1b\n");
-TEST(sse_align, "a misaligned SSE operand is #GP(0), MOVUPS is not")
+T(sse_align, "a misaligned SSE operand is #GP(0), MOVUPS is not")
 {
 	struct stop s = run(guest_with(M_LONG, sse_mis));
 
@@ -159,7 +160,7 @@ TEST(sse_align, "a misaligned SSE operand is #GP(0), MOVUPS is not")
 	CHECK_EQ(s.r.rdi, 0x10001);
 }
 CODE64(cx16_mis, "mov $0x10008, %edi\n cmpxchg16b (%rdi)" DONE);
-TEST(cx16, "misaligned CMPXCHG16B is #GP(0)")
+T(cx16, "misaligned CMPXCHG16B is #GP(0)")
 {
 	struct stop s = run(guest_with(M_LONG, cx16_mis));
 
@@ -177,7 +178,7 @@ CODE64(priv_invlpg, "invlpg (%rdi)" DONE);
 CODE64(priv_ltr, "ltr %ax" DONE);
 CODE64(priv_wbinvd, "wbinvd" DONE);
 CODE64(priv_dr, "mov %dr7, %rax" DONE);
-TEST(privileged, "privileged instructions in ring 3 are #GP(0)")
+T(privileged, "privileged instructions in ring 3 are #GP(0)")
 {
 	static const u8 *const rows[] = {
 		priv_hlt_b, priv_cli_b, priv_out_b, priv_cr_b, priv_wrmsr_b, priv_lgdt_b,
@@ -196,7 +197,7 @@ TEST(privileged, "privileged instructions in ring 3 are #GP(0)")
 	}
 }
 CODE64(cpuid_fault, "xor %eax, %eax\n cpuid" DONE3);
-TEST(cpuid_faulting, "MISC_FEATURES_ENABLES.CPUID_FAULT: CPUID in ring 3 is #GP(0), not in ring 0")
+T(cpuid_faulting, "MISC_FEATURES_ENABLES.CPUID_FAULT: CPUID in ring 3 is #GP(0), not in ring 0")
 {
 	struct guest *g = guest_with(M_LONG, cpuid_fault);
 	struct stop s;
@@ -219,7 +220,7 @@ TEST(cpuid_faulting, "MISC_FEATURES_ENABLES.CPUID_FAULT: CPUID in ring 3 is #GP(
 	guest_free(g);
 }
 CODE64(umip_sgdt, "sgdt (%rdi)" DONE3);
-TEST(umip, "SGDT in ring 3: allowed, with CR4.UMIP #GP(0)")
+T(umip, "SGDT in ring 3: allowed, with CR4.UMIP #GP(0)")
 {
 	struct guest *g = guest_with(M_LONG, umip_sgdt);
 	struct stop s;
@@ -255,7 +256,7 @@ static struct stop with_cr0(const u8 *p, u64 bits, u64 cr4_off)
 	}
 	return run(g);
 }
-TEST(nm, "CR0.TS, EM and MP against x87, SSE and WAIT")
+T(nm, "CR0.TS, EM and MP against x87, SSE and WAIT")
 {
 	struct stop s = with_cr0(nm_x87_b, 8, 0);
 
@@ -278,7 +279,7 @@ TEST(nm, "CR0.TS, EM and MP against x87, SSE and WAIT")
 }
 CODE64(nm_warm, "mov $3000, %ecx\n 1: addps %xmm1, %xmm0\n fldz\n fstp %st(0)\n dec %ecx\n jnz 1b\n"
 	" mov %cr0, %rax\n or $8, %al\n mov %rax, %cr0\n inc %ecx\n jmp 1b");
-TEST(nm_warm, "CR0.TS set under warm vector code")
+T(nm_warm, "CR0.TS set under warm vector code")
 {
 	struct stop s = run(guest_with(M_LONG, nm_warm));
 
@@ -288,7 +289,7 @@ TEST(nm_warm, "CR0.TS set under warm vector code")
 CODE64(mf, "fninit\n movw $0x37b, (%rdi)\n fldcw (%rdi)\n fld1\n fldz\n .byte 0xde, 0xf9\n"
 	" mov $1, %eax\n mf_next: fld1" DONE);
 LABEL(mf_next);
-TEST(mf, "#MF comes with the next waiting x87 instruction")
+T(mf, "#MF comes with the next waiting x87 instruction")
 {
 	struct guest *g = guest_with(M_LONG, mf);
 	struct stop s;
@@ -306,7 +307,7 @@ CODE64(mf_mem, MF_PENDING "mf_at: fldl (%rsi)" DONE);
 CODE64(mf_not, MF_PENDING "mf_at2: fnstcw (%rsi)" DONE);
 LABEL(mf_at);
 LABEL(mf_at2);
-TEST(mf_mem, "and before that instruction's page fault, unless it does not wait")
+T(mf_mem, "and before that instruction's page fault, unless it does not wait")
 {
 	struct guest *g = guest_with(M_LONG, mf_mem);
 	struct stop s;
@@ -339,7 +340,7 @@ static struct stop xf_run(u64 cr4_off)
 CODE64(xf_one, "movl $0x1d80, (%rdi)\n ldmxcsr (%rdi)\n movl $0x3f800000, (%rdi)\n movss (%rdi), %xmm0\n"
 	" xorps %xmm1, %xmm1\n xf1_at: divss %xmm1, %xmm0" DONE);
 LABEL(xf1_at);
-TEST(xf, "an unmasked SSE exception is #XF, without OSXMMEXCPT #UD")
+T(xf, "an unmasked SSE exception is #XF, without OSXMMEXCPT #UD")
 {
 	struct guest *g = guest_with(M_LONG, xf_one);
 	struct stop s;
@@ -373,7 +374,7 @@ static struct guest *ac_guest(enum mode m, const u8 *p, u32 n, bool am, bool ac)
 	return g;
 }
 #define AC_GUEST(m, snip, am, ac) ac_guest(m, snip##_b, (u32)LEN(snip), am, ac)
-TEST(ac, "misaligned data with AM and AC in ring 3 is #AC(0)")
+T(ac, "misaligned data with AM and AC in ring 3 is #AC(0)")
 {
 	struct guest *g = AC_GUEST(M_LONG, ac, true, true);
 	struct stop s = run(g);
@@ -390,7 +391,7 @@ TEST(ac, "misaligned data with AM and AC in ring 3 is #AC(0)")
 	CHECK_EXC(s, VEC_DONE3, -1);
 }
 CODE64(ac_ring0, "mov 1(%rdi), %eax" DONE);
-TEST(ac_ring0, "and in ring 0 nothing")
+T(ac_ring0, "and in ring 0 nothing")
 {
 	struct guest *g = guest_with(M_LONG, ac_ring0);
 	struct stop s;
@@ -425,7 +426,7 @@ LABEL(acf_iretq);
 LABEL(acf_lcall);
 LABEL(acf_fxsave);
 LABEL(acf_fxrstor);
-TEST(ac_frames, "#AC in the frames of far calls, far returns and IRET in ring 3, and of FXSAVE and FXRSTOR")
+T(ac_frames, "#AC in the frames of far calls, far returns and IRET in ring 3, and of FXSAVE and FXRSTOR")
 {
 #define F(n, ac, gp) { ac_##n##_b, ac_##n##_e, acf_##n, ac, gp }
 	static const struct {
@@ -493,7 +494,7 @@ CODE64(ac_m_call, "lea 0x204(%rdi), %rsp\n call 1f\n 1:" DONE3);
 CODE64(ac_m_enter, "lea 0x204(%rdi), %rsp\n enter $0, $0" DONE3);
 CODE64(ac_nc, "bts $63, %rdi\n mov 1(%rdi), %eax" DONE3);
 CODE64(ac_aps, "movaps 8(%rdi), %xmm0" DONE3);
-TEST(ac_kinds, "which types are checked, and what comes first")
+T(ac_kinds, "which types are checked, and what comes first")
 {
 #define ROW(name, vec, e) { #name, name##_b, name##_e, vec, e }
 	static const struct {
@@ -529,7 +530,7 @@ CODE64(ac_warm, "mov $3000, %ecx\n xor %ebx, %ebx\n 1: mov (%rdi), %eax\n add 4(
 	" movq $7, 8(%rdi)\n stc\n adc $0, %ebx\n ac_w: mov (%rdi), %edx\n dec %ecx\n jnz 1b\n"
 	" pushf\n orl $0x40000, (%rsp)\n popf\n inc %ecx\n test $1, %dil\n jnz 1b\n"
 	" stc\n ac_pre: mov %ebx, 12(%rdi)\n adc $0, %ebx\n inc %rdi\n jmp 1b\n");
-TEST(ac_popf, "POPF switches it on under warm code, flags survive the checks")
+T(ac_popf, "POPF switches it on under warm code, flags survive the checks")
 {
 	struct guest *g = AC_GUEST(M_LONG, ac_warm, true, false);
 	struct stop s = run(g);
@@ -542,7 +543,7 @@ TEST(ac_popf, "POPF switches it on under warm code, flags survive the checks")
 }
 CODE32(ac32, "mov (%edi), %eax\n mov %ds, %ecx\n push %ecx\n pop %es\n ac32_at: mov %es:2(%edi), %eax" DONE3);
 LABEL(ac32_at);
-TEST(ac32, "the same in 32-bit code")
+T(ac32, "the same in 32-bit code")
 {
 	struct guest *g = AC_GUEST(M_PG32, ac32, true, true);
 	struct stop s = run(g);
@@ -553,7 +554,7 @@ TEST(ac32, "the same in 32-bit code")
 
 /* No table of jump targets may take a number for an address because of what it adds to it. */
 CODE64(far_off, "1: jmp *%rax");
-TEST(jump_nowhere, "an indirect jump to any multiple of 2^48, or that far from code, is #GP")
+T(jump_nowhere, "an indirect jump to any multiple of 2^48, or that far from code, is #GP")
 {
 	static const u64 places[] = { 0, G_CODE, 0x300000 };
 	struct guest *g = guest_with(M_LONG, far_off);

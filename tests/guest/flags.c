@@ -3,6 +3,7 @@
  * tests/guest/flags.c - arithmetic flags that live across instructions that have nothing to do with
  * them: loads, stores, PUSH, POP, CALL and RET, whatever those run into.
  */
+/* Run: build/standin run -- build/tests/guest/guest_flags [NAME...] */
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/time.h>
@@ -65,7 +66,7 @@ static void flush_tlb(struct guest *g)
 	WITH_SREGS(cpu0(g), s) s.cr3 ^= 8;	/* PWT: another value, the same tables */
 }
 
-TEST(kept, "flags live across accesses, with and without translations at hand")
+T(kept, "flags live across accesses, with and without translations at hand")
 {
 	struct guest *g = guest_with(M_LONG, chain);
 
@@ -82,7 +83,7 @@ TEST(kept, "flags live across accesses, with and without translations at hand")
 	guest_free(g);
 }
 
-TEST(faults, "flags in the frame of a page fault in between")
+T(faults, "flags in the frame of a page fault in between")
 {
 	struct guest *g = guest_with(M_LONG, chain);
 
@@ -107,7 +108,7 @@ TEST(faults, "flags in the frame of a page fault in between")
 	guest_free(g);
 }
 
-TEST(gone, "flags where KVM_RUN ends with EFAULT in between")
+T(gone, "flags where KVM_RUN ends with EFAULT in between")
 {
 	struct guest *g = guest_with(M_LONG, chain);
 
@@ -139,7 +140,7 @@ TEST(gone, "flags where KVM_RUN ends with EFAULT in between")
 	guest_free(g);
 }
 
-TEST(device, "flags where user space answers a load in between")
+T(device, "flags where user space answers a load in between")
 {
 	struct guest *g = guest_with(M_LONG, chain);
 
@@ -188,7 +189,7 @@ static void homes_here(const struct kvm_regs *in, u64 *r13, u64 *r14, u64 *r15)
 	*r15 = c;
 }
 
-TEST(homes, "registers without a host register, used one after the other")
+T(homes, "registers without a host register, used one after the other")
 {
 	struct guest *g = guest_with(M_LONG, homes);
 	u64 seed = 0x9e3779b97f4a7c15ull;
@@ -219,7 +220,7 @@ TEST(homes, "registers without a host register, used one after the other")
 CODE64(apic, "mov $0xfee00000, %ebp\n movl $0x1ff, 0xf0(%rbp)\n mov $3000, %ecx\n xor %ebx, %ebx\n"
 	" 1: mov %r13d, 0x80(%rbp)\n add %r13, %rbx\n mov 0x80(%rbp), %r14d\n add %r14, %rbx\n"
 	" dec %ecx\n jnz 1b" DONE);
-TEST(apic, "... and the local APIC in between, which has a way of its own")
+T(apic, "... and the local APIC in between, which has a way of its own")
 {
 	struct guest *g = guest_new_flags(M_LONG, GUEST_IRQCHIP);
 	struct stop s;
@@ -326,7 +327,7 @@ static const struct {
 	X(in) X(mmio) X(mmio_read) X(mmio_rmw) X(cr) X(msr) X(int3) X(syscall)
 #undef X
 };
-TEST(rf_cleared, "RF is gone when the instruction after the IRET has completed, whatever it was")
+T(rf_cleared, "RF is gone when the instruction after the IRET has completed, whatever it was")
 {
 	for (u32 i = 0; i < ARRAY_SIZE(with_rf); i++) {
 		struct guest *g = guest_with_code(M_LONG, with_rf[i].p, (u32)(with_rf[i].e - with_rf[i].p));
@@ -357,7 +358,7 @@ TEST(rf_cleared, "RF is gone when the instruction after the IRET has completed, 
 }
 WITH_RF(div, "xor %ecx, %ecx\n div %ecx");
 WITH_RF(loop, "nop\n mov $100000, %ecx\n 2: dec %ecx\n jnz 2b\n out %al, $0x10\n sti\n 3: jmp 3b");
-TEST(rf_frames, "RF in the frame of a fault is set, in that of an interrupt behind a loop it is not")
+T(rf_frames, "RF in the frame of a fault is set, in that of an interrupt behind a loop it is not")
 {
 	struct guest *g = guest_with(M_LONG, rf_div);
 	struct stop s = run(g);
@@ -386,7 +387,7 @@ TEST(rf_frames, "RF in the frame of a fault is set, in that of an interrupt behi
 WITH_RF(again, "2: mov (%rdi), %rax\n add $4096, %rdi\n jmp 2b");
 WITH_RF(again_far, "2: mov (%rdi), %rax\n add $4096, %rdi\n lea 2b(%rip), %rax\n jmp *%rax");
 WITH_RF(again_call, "2: mov (%rdi), %rax\n add $4096, %rdi\n call 3f\n 3: pop %rax\n nop\n nop\n dec %ecx\n jnz 2b");
-TEST(rf_again, "RF is set at the exit of the very instruction, not when a loop has come round to it")
+T(rf_again, "RF is set at the exit of the very instruction, not when a loop has come round to it")
 {
 	static const struct {
 		const u8 *p, *e;
@@ -426,7 +427,7 @@ static void on_alarm(int sig) { (void)sig; }
 	"out %al, $0x10\n iretq\n 1: " text)
 RF_IF(rf_self, "jmp 1b");
 RF_IF(rf_rep, "mov $1, %eax\n jmp 1b");
-TEST(rf_interrupt, "an interrupt before the instruction saves RF, one that comes when it has completed does not")
+T(rf_interrupt, "an interrupt before the instruction saves RF, one that comes when it has completed does not")
 {
 	const struct itimerval soon = { .it_value.tv_usec = 10000 };
 	const struct sigaction alarm = { .sa_handler = on_alarm };

@@ -3,6 +3,7 @@
  * tests/guest/follow.c - short code behind a direct jump or call, in another page, that the translator
  * makes part of what goes there (engine/follow.c): it changes, moves and faults like any other code.
  */
+/* Run: build/standin run -- build/tests/guest/guest_follow [NAME...] */
 #include "tests/guest/harness/harness.h"
 
 /* A call of 0x200000, from wherever it stands in a snippet at G_CODE. */
@@ -22,7 +23,7 @@ static struct guest *prepare(const u8 *b, const u8 *e)
 	return g;
 }
 
-TEST(plain, "a short function in another page")
+T(plain, "a short function in another page")
 {
 	struct guest *g = prepare(loop_b, loop_e);
 	struct stop s = run(g);
@@ -46,7 +47,7 @@ static struct guest *prepare_thunk(const u8 *b, const u8 *e)
 	return g;
 }
 
-TEST(chain, "a return by way of two more pages, and what it leaves below the stack pointer")
+T(chain, "a return by way of two more pages, and what it leaves below the stack pointer")
 {
 	struct guest *g = prepare_thunk(chain_b, chain_e);
 	struct stop s = run(g);
@@ -59,7 +60,7 @@ TEST(chain, "a return by way of two more pages, and what it leaves below the sta
 
 CODE64(patch, "mov $200, %ecx\n xor %eax, %eax\n 1: " CALL_TO("patch", "0x200000")
 	"cmp $100, %ecx\n jne 2f\n movb $2, 0x200002\n 2: dec %ecx\n jnz 1b" DONE);
-TEST(patch, "the guest changes it")
+T(patch, "the guest changes it")
 {
 	struct guest *g = prepare(patch_b, patch_e);
 	struct stop s = run(g);
@@ -81,7 +82,7 @@ static struct stop run_to_map(struct guest *g, u64 va)
 	return run(g);
 }
 
-TEST(remap, "another page is mapped there")
+T(remap, "another page is mapped there")
 {
 	struct guest *g = prepare(remap_b, remap_e);
 	struct stop s;
@@ -94,7 +95,7 @@ TEST(remap, "another page is mapped there")
 
 CODE64(exits, "mov $200, %ecx\n xor %eax, %eax\n 1: " CALL_TO("exits", "0x200000")
 	"cmp $100, %ecx\n jne 2f\n mov %eax, %edi\n" STOP(1) "mov %edi, %eax\n 2: dec %ecx\n jnz 1b" DONE);
-TEST(vmm, "user space changes it between two runs")
+T(vmm, "user space changes it between two runs")
 {
 	struct guest *g = prepare(exits_b, exits_e);
 	struct stop s = run(g);
@@ -108,7 +109,7 @@ TEST(vmm, "user space changes it between two runs")
 
 CODE64(unmap, "mov $200, %ecx\n xor %eax, %eax\n 1: " CALL_TO("unmap", "0x200000")
 	"cmp $100, %ecx\n jne 2f\n movq $0, (%rsi)\n invlpg 0x200000\n 2: dec %ecx\n jnz 1b" DONE);
-TEST(unmap, "it is not mapped any more: the fetch faults with the return address pushed")
+T(unmap, "it is not mapped any more: the fetch faults with the return address pushed")
 {
 	struct guest *g = prepare(unmap_b, unmap_e);
 	struct stop s;
@@ -125,7 +126,7 @@ TEST(unmap, "it is not mapped any more: the fetch faults with the return address
 static const u8 divide[] = { 0xf7, 0xf6, 0xc3 };	/* div esi; ret */
 static const u8 load[] = { 0x48, 0x8b, 0x06, 0xc3 };	/* mov rax, [rsi]; ret */
 CODE64(once, "mov $1, %eax\n xor %edx, %edx\n " CALL_TO("once", "0x200000") "nop" DONE);
-TEST(faults, "a fault inside it has its own RIP")
+T(faults, "a fault inside it has its own RIP")
 {
 	struct guest *g = prepare(once_b, once_e);
 	struct stop s;
@@ -151,7 +152,7 @@ TEST(faults, "a fault inside it has its own RIP")
 /* PLT: call; jmp *(table) */
 CODE64(plt, "mov $200, %ecx\n xor %eax, %eax\n 1: " CALL_TO("plt", "0x201000") "dec %ecx\n jnz 1b" DONE);
 static const u8 jump_table[] = { 0xff, 0x25, 0xfa, 0x0f, 0x00, 0x00 };	/* jmp [rip + 0xffa]: 0x202000 */
-TEST(plt, "a call through a table")
+T(plt, "a call through a table")
 {
 	struct guest *g = prepare(plt_b, plt_e);
 	u64 to = 0x200000;
@@ -181,7 +182,7 @@ static u64 flags_of_ends(void)
 	return sum;
 }
 
-TEST(ends, "flags and registers at the end of a function, wherever its stack is")
+T(ends, "flags and registers at the end of a function, wherever its stack is")
 {
 	/* Without and with the second page doubted before each call. */
 	for (u32 doubt = 0; doubt < 2; doubt++)
@@ -211,7 +212,7 @@ CODE64(other, "mov $200, %ecx\n xor %eax, %eax\n 1: call 2f\n cmp $100, %ecx\n j
 	"2: push %rbx\n cmp $50, %cl\n pop %rbx\n" JMP_TO("other", "0x201ff0"));
 /* adc eax, 0; lea rsp, [rsp + 8]; ret */
 static const u8 counting_ret[] = { 0x83, 0xd0, 0x00, 0x48, 0x8d, 0x64, 0x24, 0x08, 0xc3 };
-TEST(other, "another page is mapped there, which wants the flags")
+T(other, "another page is mapped there, which wants the flags")
 {
 	struct guest *g = prepare_thunk(other_b, other_e);
 	struct stop s;

@@ -3,6 +3,7 @@
  * tests/guest/fpu.c - XSAVE family, and vector state through the API: what the guest
  * leaves in registers is what KVM_GET_FPU and KVM_GET_XSAVE show (APM2 11.5; SDM1 13).
  */
+/* Run: build/standin run -- build/tests/guest/guest_fpu [NAME...] */
 #include "tests/guest/harness/harness.h"
 
 static struct guest *with_avx(const u8 *p, u64 n)
@@ -19,7 +20,7 @@ static struct guest *with_avx(const u8 *p, u64 n)
 
 CODE64(get, "mov $0x1122334455667788, %rax\n movq %rax, %xmm3\n movq %rax, %xmm15\n fld1\n fldpi" STOP(1)
 	"movq %xmm3, %rbx\n movq %xmm4, %rcx" DONE);
-TEST(get_fpu, "KVM_GET_FPU and KVM_SET_FPU see the guest's registers")
+T(get_fpu, "KVM_GET_FPU and KVM_SET_FPU see the guest's registers")
 {
 	struct guest *g = guest_with(M_LONG, get);
 	struct kvm_fpu f;
@@ -46,7 +47,7 @@ TEST(get_fpu, "KVM_GET_FPU and KVM_SET_FPU see the guest's registers")
 }
 CODE64(avx, SET_XCR0 "mov $0x77, %eax\n movd %eax, %xmm5\n vpbroadcastb %xmm5, %ymm5" STOP(1) "vmovdqu %ymm5, (%rdi)\n"
 	" vzeroupper\n xgetbv\n mov %eax, %ebx\n vmovdqu %ymm5, 0x40(%rdi)" DONE);
-TEST(avx, "AVX state survives an exit; XGETBV")
+T(avx, "AVX state survives an exit; XGETBV")
 {
 	struct guest *g = WITH_AVX(avx);
 	static u8 x[4096];
@@ -71,7 +72,7 @@ TEST(avx, "AVX state survives an exit; XGETBV")
 CODE64(xsave, SET_XCR0 "mov $-1, %eax\n movq %rax, %xmm1\n fld1\n mov $7, %eax\n xor %edx, %edx\n xsave (%rdi)\n"
 	" pxor %xmm1, %xmm1\n fninit\n mov $2, %eax\n xrstor (%rdi)\n movq %xmm1, %rbx\n fnstsw %ax\n mov %eax, %esi\n"
 	" mov $5, %eax\n xrstor (%rdi)\n fnstsw %ax" DONE);
-TEST(xsave, "XSAVE and partial XRSTOR")
+T(xsave, "XSAVE and partial XRSTOR")
 {
 	struct guest *g = WITH_AVX(xsave);
 	struct stop s;
@@ -88,7 +89,7 @@ TEST(xsave, "XSAVE and partial XRSTOR")
 CODE64(xsave_gp, SET_XCR0 "mov $7, %eax\n xsave_gp_at: xsave 8(%rdi)" DONE);
 CODE64(xrstor_gp, SET_XCR0 "mov $7, %eax\n xrstor (%rdi)" DONE);
 CODE64(xsetbv_gp, "xor %ecx, %ecx\n xor %edx, %edx\n mov %esi, %eax\n xsetbv" DONE);
-TEST(xsave_faults, "misaligned XSAVE, reserved header bits, invalid XCR0 are #GP; no OSXSAVE #UD")
+T(xsave_faults, "misaligned XSAVE, reserved header bits, invalid XCR0 are #GP; no OSXSAVE #UD")
 {
 	struct guest *g = WITH_AVX(xsave_gp);
 	static const u32 bad[] = { 0, 2, 5, 0x80000001 };
@@ -116,7 +117,7 @@ TEST(xsave_faults, "misaligned XSAVE, reserved header bits, invalid XCR0 are #GP
 	CHECK_EXC(s, 6, -1);
 }
 CODE64(avx_off, "vaddps %ymm0, %ymm1, %ymm2" DONE);
-TEST(avx_off, "AVX without XCR0.AVX is #UD")
+T(avx_off, "AVX without XCR0.AVX is #UD")
 {
 	struct guest *g = WITH_AVX(avx_off);
 	struct stop s = run(g);
@@ -125,7 +126,7 @@ TEST(avx_off, "AVX without XCR0.AVX is #UD")
 }
 CODE64(xsaveopt, SET_XCR0 "mov $7, %eax\n xor %edx, %edx\n fninit\n xsavec (%rdi)\n mov 512(%rdi), %rbx\n mov 520(%rdi), %rcx\n"
 	" movl $0x1f80, %esi\n xrstor (%rdi)" DONE);
-TEST(xsavec, "XSAVEC writes the compacted form, XRSTOR reads it")
+T(xsavec, "XSAVEC writes the compacted form, XRSTOR reads it")
 {
 	struct guest *g = WITH_AVX(xsaveopt);
 	struct stop s;
@@ -141,7 +142,7 @@ TEST(xsavec, "XSAVEC writes the compacted form, XRSTOR reads it")
 }
 CODE64(fxsave, "mov $0x99, %eax\n movd %eax, %xmm2\n fld1\n fxsave64 (%rdi)\n pxor %xmm2, %xmm2\n fninit\n fxrstor64 (%rdi)\n"
 	" movd %xmm2, %ebx\n fstpl 0x300(%rdi)" DONE);
-TEST(fxsave, "FXSAVE and FXRSTOR")
+T(fxsave, "FXSAVE and FXRSTOR")
 {
 	struct guest *g = guest_with(M_LONG, fxsave);
 	struct stop s;
@@ -155,7 +156,7 @@ TEST(fxsave, "FXSAVE and FXRSTOR")
 }
 CODE64(keep, "mov $1000, %ecx\n mov $1, %eax\n movd %eax, %xmm7\n movd %eax, %xmm6\n 1: paddd %xmm6, %xmm7\n out %al, $0x80\n"
 	" dec %ecx\n jnz 1b\n movd %xmm7, %ebx" DONE);
-TEST(keep, "vector registers over a thousand exits")
+T(keep, "vector registers over a thousand exits")
 {
 	struct guest *g = guest_with(M_LONG, keep);
 	struct stop s;
@@ -173,7 +174,7 @@ CODE64(ffxsr, SET_FFXSR "rdmsr\n mov %eax, %r8d\n mov $0x99, %eax\n movd %eax, %
 	" mov $0x55, %eax\n movd %eax, %xmm2\n fninit\n fxrstor64 (%rdi)\n movd %xmm2, %ebx\n fstpl 0x300(%rdi)" DONE);
 CODE64(ffxsr3, "mov $0x99, %eax\n movd %eax, %xmm2\n fxsave64 (%rdi)\n mov $0x55, %eax\n movd %eax, %xmm2\n"
 	" fxrstor64 (%rdi)\n movd %xmm2, %ebx" DONE3);
-TEST(ffxsr, "EFER.FFXSR: FXSAVE and FXRSTOR leave XMM registers out, at CPL 0 in 64-bit mode only")
+T(ffxsr, "EFER.FFXSR: FXSAVE and FXRSTOR leave XMM registers out, at CPL 0 in 64-bit mode only")
 {
 	struct guest *g = guest_with(M_LONG, ffxsr);
 	struct stop s;
@@ -200,7 +201,7 @@ TEST(ffxsr, "EFER.FFXSR: FXSAVE and FXRSTOR leave XMM registers out, at CPL 0 in
 CODE64(xgetbv1, SET_XCR0 "vzeroall\n fninit\n mov $1, %ecx\n xgetbv\n mov %eax, %esi\n fld1\n xgetbv\n mov %eax, %ebx\n"
 	" vpcmpeqd %xmm0, %xmm0, %xmm0\n vinsertf128 $1, %xmm0, %ymm0, %ymm0\n xgetbv\n mov %edx, %edi" DONE);
 CODE64(xgetbv2, SET_XCR0 "mov $2, %ecx\n xgetbv" DONE);
-TEST(xgetbv1, "XGETBV with ECX = 1: the components in use; ECX = 2 is #GP")
+T(xgetbv1, "XGETBV with ECX = 1: the components in use; ECX = 2 is #GP")
 {
 	struct guest *g = WITH_AVX(xgetbv1);
 	struct stop s;
@@ -229,7 +230,7 @@ CODE64(xsaves, SET_XCR0 "mov $0xda0, %ecx\n rdmsr\n mov %eax, %r8d\n mov $-1, %e
 CODE64(xrstors_gp, SET_XCR0 "mov $7, %eax\n xrstors (%rdi)" DONE);
 CODE64(xsaves3, "xsaves (%rdi)" DONE3);
 CODE64(xss_gp, "mov $0xda0, %ecx\n mov $0x100, %eax\n xor %edx, %edx\n wrmsr" DONE);
-TEST(xsaves, "XSAVES writes the compacted form, XRSTORS takes nothing else; CPL 0 only; IA32_XSS is 0")
+T(xsaves, "XSAVES writes the compacted form, XRSTORS takes nothing else; CPL 0 only; IA32_XSS is 0")
 {
 	struct guest *g = WITH_AVX(xsaves);
 	struct stop s;
@@ -275,7 +276,7 @@ TEST(xsaves, "XSAVES writes the compacted form, XRSTORS takes nothing else; CPL 
 CODE64(clzero, "mov $0x10045, %eax\n .byte 0x0f, 0x01, 0xfc\n clzero_next: .byte 0xf3, 0x0f, 0x09" DONE);
 CODE64(clzero_pf, "clzero_at: .byte 0x0f, 0x01, 0xfc" DONE);
 LABEL(clzero_at);
-TEST(clzero, "CLZERO clears the line that RAX points into, and faults like a store; WBNOINVD")
+T(clzero, "CLZERO clears the line that RAX points into, and faults like a store; WBNOINVD")
 {
 	struct guest *g = guest_with(M_LONG, clzero);
 	struct stop s;
@@ -312,7 +313,7 @@ TEST(clzero, "CLZERO clears the line that RAX points into, and faults like a sto
 CODE64(crypto, SET_XCR0 CRYPTO DONE);
 __asm__(".text\n crypto_native:\n" CRYPTO "vzeroupper\n ret\n");
 void crypto_native(u8 *m);
-TEST(crypto, "VAES, VPCLMULQDQ and GFNI give what the host gives")
+T(crypto, "VAES, VPCLMULQDQ and GFNI give what the host gives")
 {
 	static u8 m[0x200] __attribute__((aligned(64)));
 	struct guest *g = WITH_AVX(crypto);

@@ -3,6 +3,7 @@
  * tests/guest/groups.c - accesses off the same base that share a check (engine/translate.c): what stands between
  * them, and displacements at the ends of their range.
  */
+/* Run: build/standin run -- build/tests/guest/guest_groups [NAME...] */
 #include <sys/ioctl.h>
 
 #include "tests/guest/harness/harness.h"
@@ -10,7 +11,7 @@
 /* Two operands whose home is memory, while the scratch register for the second holds the group's pointer. */
 CODE64(lea16, "mov $0x1122334455667788, %rax\n mov $0x99aabbccddeeff00, %rdi\n mov $0x100, %r13d\n mov $0x23, %r14d\n"
 	"push %rbx\n lea (%r13,%r14), %ax\n lea (%r13,%r14,2), %di\n pop %rbx" DONE);
-TEST(lea16, "LEA with a 16-bit destination leaves the rest of the register alone")
+T(lea16, "LEA with a 16-bit destination leaves the rest of the register alone")
 {
 	struct stop s = run(guest_with(M_LONG, lea16));
 
@@ -31,7 +32,7 @@ static void check_fault(struct guest *g, u64 rbx, u64 cr2)
 }
 
 CODE64(lea32, "mov (%rbx), %rax\n lea 0x7fffffff(%rbx), %rbx\n lea 0x7fffffff(%rbx), %rbx\n mov 2(%rbx), %rcx" DONE);
-TEST(lea32, "a base that LEA moves by 4 GiB is another base")
+T(lea32, "a base that LEA moves by 4 GiB is another base")
 {
 	check_fault(guest_with(M_LONG, lea32), 0x300000, 0x100300000);
 }
@@ -39,7 +40,7 @@ TEST(lea32, "a base that LEA moves by 4 GiB is another base")
 /* The lower of the two is 0x300000 if the displacement wraps. */
 CODE64(disp32, "mov 0x300000, %rdx\n mov -0x80000000(%rbx), %rax\n sub $8, %rbx\n"
 	"mov -0x80000000(%rbx), %rcx" DONE);
-TEST(disp32, "a displacement of -2 GiB, and a base that goes down")
+T(disp32, "a displacement of -2 GiB, and a base that goes down")
 {
 	check_fault(guest_with(M_LONG, disp32), 0xffffffff80300008, 0xffffffff00300008);
 }
@@ -53,7 +54,7 @@ CODE64(div_load, "xor %edx, %edx\n mov $1, %eax\n div %ecx\n mov 8(%rsi), %rbx\n
 CODE64(ud_store, "mov (%rsi), %rdi\n test %rdi, %rdi\n movaps 8(%rsi), %xmm0\n mov %rax, 16(%rsi)" DONE);
 CODE64(fpu_store, "fninit\n fldcw 8(%rsi)\n fld1\n fldz\n fdivrp\n fldcw 8(%rsi)\n mov %rax, 16(%rsi)" DONE);
 CODE64(push_store, "pop %rax\n xor %edx, %edx\n div %ecx\n push %rax\n push %rax" DONE);
-TEST(marks, "what does not come about leaves no A bit, no D bit and no mark in the dirty log")
+T(marks, "what does not come about leaves no A bit, no D bit and no mark in the dirty log")
 {
 	static const struct {
 		const u8 *p, *e;

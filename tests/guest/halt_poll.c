@@ -4,6 +4,7 @@
  * KVM's counters say what was done. Whether a poll has success depends on the machine; the
  * tests hold wherever it is tried.
  */
+/* Run: build/standin run -- build/tests/guest/guest_halt_poll [NAME...] */
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -67,7 +68,7 @@ static u64 attempts(struct guest *g)
 	return tried;
 }
 
-TEST(short_halts, "after halts that were short a vCPU polls")
+T(short_halts, "after halts that were short a vCPU polls")
 {
 	struct guest *g = ready(halts_b, halts_e, halts_handler);
 
@@ -77,7 +78,7 @@ TEST(short_halts, "after halts that were short a vCPU polls")
 	guest_free(g);
 }
 
-TEST(never, "KVM_CAP_HALT_POLL with 0 turns it off")
+T(never, "KVM_CAP_HALT_POLL with 0 turns it off")
 {
 	struct guest *g = ready(halts_b, halts_e, halts_handler);
 
@@ -87,7 +88,7 @@ TEST(never, "KVM_CAP_HALT_POLL with 0 turns it off")
 	guest_free(g);
 }
 
-TEST(guest_says_no, "MSR_KVM_POLL_CONTROL turns it off")
+T(guest_says_no, "MSR_KVM_POLL_CONTROL turns it off")
 {
 	struct guest *g = ready(polite_b, polite_e, polite_handler);
 

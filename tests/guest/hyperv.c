@@ -5,6 +5,7 @@
  *
  *   build/tests/guest/guest_hyperv NAME...    under scripts/hide-kvm build/standin run --
  */
+/* Run: build/standin run -- build/tests/guest/guest_hyperv [NAME...] */
 #include <poll.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
@@ -72,7 +73,7 @@ static void synic(struct guest_cpu *c)
 
 CODE64(calls, ENABLE "mov $0x1234, %ecx\n" CALL "mov %rax, %r12\n mov $8, %ecx\n" CALL "mov %rax, %r13\n"
 	" mov $0x80000008, %ecx\n" CALL "mov %rax, %r14\n mov $0x20008, %ecx\n" CALL "mov %rax, %r15" DONE);
-TEST(calls, "the hypercall page calls; unknown code, a spin, reserved bits, an unwanted header")
+T(calls, "the hypercall page calls; unknown code, a spin, reserved bits, an unwanted header")
 {
 	static const u8 code[] = { 0x0f, 0x01, 0xd9, 0xc3 };
 	struct guest *g = HYPERV(0, calls);
@@ -89,7 +90,7 @@ TEST(calls, "the hypercall page calls; unknown code, a spin, reserved bits, an u
 
 CODE64(calls3, "mov $8, %ecx\n calls3_at: vmmcall" DONE3);
 LABEL(calls3_at);
-TEST(calls3, "a hypercall outside ring 0 is #UD")
+T(calls3, "a hypercall outside ring 0 is #UD")
 {
 	struct guest *g = HYPERV(0, calls3);
 	struct stop s;
@@ -104,7 +105,7 @@ TEST(calls3, "a hypercall outside ring 0 is #UD")
 
 CODE64(no_os, WRMSR(0x40000001, 0x20001) RDMSR(0x40000001) "mov %rax, %r12\n" ENABLE WRMSR(0x40000000, 0)
 	RDMSR(0x40000001) "mov %rax, %r13" DONE);
-TEST(no_os, "without a guest OS id there is no hypercall page, and zeroing it takes it away")
+T(no_os, "without a guest OS id there is no hypercall page, and zeroing it takes it away")
 {
 	struct guest *g = HYPERV(0, no_os);
 	struct stop s = run(g);
@@ -116,7 +117,7 @@ TEST(no_os, "without a guest OS id there is no hypercall page, and zeroing it ta
 }
 
 CODE64(hidden, RDMSR(0x40000002) DONE);
-TEST(hidden, "without the interface in CPUID, or with it enforced and the bit missing, MSRs are #GP")
+T(hidden, "without the interface in CPUID, or with it enforced and the bit missing, MSRs are #GP")
 {
 	struct kvm_enable_cap cap = { .cap = KVM_CAP_HYPERV_ENFORCE_CPUID, .args = { 1 } };
 	struct guest *g = guest_with(M_LONG, hidden);
@@ -147,7 +148,7 @@ CODE64(ref_time, WRMSR(0x40000021, 0x21001) "mov $0x21000, %rsi\n" RDMSR(0x40000
 	" rdtsc\n shl $32, %rdx\n or %rdx, %rax\n mulq 8(%rsi)\n add 16(%rsi), %rdx\n mov %rdx, %r13\n"
 	RDMSR(0x40000020) "mov %rax, %r14\n mov (%rsi), %r15d\n"
 	RDMSR(0x40000022) "mov %rax, %rdi\n" RDMSR(0x40000023) "mov %rax, %rbp\n" DONE);
-TEST(ref_time, "reference counter and TSC page are one clock; frequencies")
+T(ref_time, "reference counter and TSC page are one clock; frequencies")
 {
 	struct guest *g = HYPERV(0, ref_time);
 	struct kvm_clock_data cd = { .clock = 5000000000ull };
@@ -177,7 +178,7 @@ TEST(ref_time, "reference counter and TSC page are one clock; frequencies")
 
 CODE64(invariant, "mov $0x80000007, %eax\n cpuid\n mov %edx, %r12d\n" WRMSR(0x40000118, 1)
 	"mov $0x80000007, %eax\n cpuid\n mov %edx, %r13d" DONE);
-TEST(invariant, "CPUID shows the invariant TSC when the guest has asked Hyper-V for it")
+T(invariant, "CPUID shows the invariant TSC when the guest has asked Hyper-V for it")
 {
 	struct guest *g = HYPERV(0, invariant);
 	struct stop s = run(g);
@@ -194,7 +195,7 @@ CODE64(apic, WRMSR(0x40000073, 0x22001) WRMSR(0x40000072, 0x35) RDMSR(0x40000072
 	" mov %cr8, %r13\n" WRMSR(0x40000072, 0) "mov $0xfee00000, %ebp\n movl $0x1ff, 0xf0(%rbp)\n"
 	/* to itself, vector 0x61 */
 	WRMSR(0x40000071, 0x44061) "sti\n nop\n" DONE);
-TEST(apic, "TPR, ICR and EOI by MSR; the VP assist page begins as zero")
+T(apic, "TPR, ICR and EOI by MSR; the VP assist page begins as zero")
 {
 	struct guest *g = HYPERV(GUEST_IRQCHIP, apic);
 	struct stop s;
@@ -215,7 +216,7 @@ CODE64(eoi, "mov $0xfee00000, %ebp\n movl $0x1ff, 0xf0(%rbp)\n" WRMSR(0x40000071
 	"eoi_h: push %rax\n push %rcx\n push %rdx\n inc %r10d\n" WRMSR(0x40000070, 0)
 	"pop %rdx\n pop %rcx\n pop %rax\n iretq\n");
 LABEL(eoi_h);
-TEST(eoi, "the EOI MSR ends an interrupt: the next one comes")
+T(eoi, "the EOI MSR ends an interrupt: the next one comes")
 {
 	struct guest *g = HYPERV(GUEST_IRQCHIP, eoi);
 	struct stop s;
@@ -234,7 +235,7 @@ TEST(eoi, "the EOI MSR ends an interrupt: the next one comes")
 
 CODE64(crash, WRMSR(0x40000100, 0x11) WRMSR(0x40000104, 0x55) "mov $0x40000105, %ecx\n xor %eax, %eax\n"
 	" mov $0x80000000, %edx\n wrmsr\n crash_next: nop\n" WRMSR(0x40000003, 1) "nop" DONE);
-TEST(crash, "a crash and a reset are system events; user space reads the parameters")
+T(crash, "a crash and a reset are system events; user space reads the parameters")
 {
 	struct guest *g = HYPERV(0, crash);
 	struct guest_cpu *c = cpu0(g);
@@ -257,7 +258,7 @@ TEST(crash, "a crash and a reset are system events; user space reads the paramet
 CODE64(event, ENABLE "mov $0x1005d, %ecx\n mov $5, %edx\n" CALL "mov %rax, %r12\n"
 	" mov $0x1005d, %ecx\n mov $6, %edx\n" CALL "mov %rax, %r13\n"
 	" mov $0x5c, %ecx\n mov $0x25000, %edx\n" CALL "mov %rax, %r14" DONE);
-TEST(event, "HvSignalEvent: an eventfd, else user space, whose result the guest gets; HvPostMessage")
+T(event, "HvSignalEvent: an eventfd, else user space, whose result the guest gets; HvPostMessage")
 {
 	struct guest *g = HYPERV(GUEST_IRQCHIP, event);
 	struct guest_cpu *c = cpu0(g);
@@ -300,7 +301,7 @@ CODE64(sint, SYNIC_ON WRMSR(0x40000092, 0x50) "xor %r10d, %r10d\n sti\n" STOP(1)
 	"1: pause\n test %r10d, %r10d\n jz 1b\n cli" DONE
 	"sint_h: inc %r10d\n movl $0, 0xb0(%rbp)\n iretq\n");
 LABEL(sint_h);
-TEST(sint, "the message page's set-up is told to user space; a routed source interrupts; irqfd resamples")
+T(sint, "the message page's set-up is told to user space; a routed source interrupts; irqfd resamples")
 {
 	struct guest *g = HYPERV(GUEST_IRQCHIP, sint);
 	struct guest_cpu *c = cpu0(g);
@@ -355,7 +356,7 @@ CODE64(direct, "mov $0xfee00000, %ebp\n movl $0x1ff, 0xf0(%rbp)\n xor %r10d, %r1
 	RDMSR(0x40000020) "mov %rax, %r13\n" RDMSR(0x400000b0) "mov %rax, %r14" DONE
 	"direct_h: inc %r10d\n movl $0, 0xb0(%rbp)\n iretq\n");
 LABEL(direct_h);
-TEST(direct, "a synthetic timer in direct mode wakes a halted CPU, not before its time, and is off then")
+T(direct, "a synthetic timer in direct mode wakes a halted CPU, not before its time, and is off then")
 {
 	struct guest *g = HYPERV(GUEST_IRQCHIP, direct);
 	struct stop s;
@@ -379,7 +380,7 @@ CODE64(periodic, SYNIC_ON WRMSR(0x40000092, 0x50) "xor %r10d, %r10d\n"
 	"periodic_h: inc %r10d\n mov 0x23200, %r11d\n mov 0x23210, %r12d\n mov 0x23218, %r13\n mov 0x23220, %r14\n"
 	" movl $0, 0x23200\n movl $0, 0xb0(%rbp)\n iretq\n");
 LABEL(periodic_h);
-TEST(periodic, "a periodic timer posts messages to its source's slot")
+T(periodic, "a periodic timer posts messages to its source's slot")
 {
 	struct guest *g = HYPERV(GUEST_IRQCHIP, periodic);
 	struct stop s;
@@ -398,7 +399,7 @@ TEST(periodic, "a periodic timer posts messages to its source's slot")
 	guest_free(g);
 }
 
-TEST(auto_eoi, "AutoEOI: a source's interrupt is over when it is taken")
+T(auto_eoi, "AutoEOI: a source's interrupt is over when it is taken")
 {
 	struct guest *g = HYPERV(GUEST_IRQCHIP, auto_eoi);
 	struct guest_cpu *c = cpu0(g);
@@ -445,7 +446,7 @@ CODE64(ipi, ENABLE "mov $0xfee00000, %ebp\n movl $0x1ff, 0xf0(%rbp)\n xor %r10d,
 	" mov $0x25000, %edx\n" CALL "mov %rax, %rsi\n cli" DONE
 	"ipi_h: inc %r10d\n movl $0, 0xb0(%rbp)\n iretq\n");
 LABEL(ipi_h);
-TEST(ipi, "IPI and flush calls: fast, with XMM, from memory; a vector below 16 is refused")
+T(ipi, "IPI and flush calls: fast, with XMM, from memory; a vector below 16 is refused")
 {
 	struct guest *g = HYPERV(GUEST_IRQCHIP, ipi);
 	struct stop s;
@@ -505,7 +506,7 @@ static u64 operand(void)
 
 CODE64(any, "vmmcall\n any_next:" DONE);
 LABEL(any_next);
-TEST(any_call, "20,000 random hypercalls: a status, #UD or user space's exit, and the guest goes on")
+T(any_call, "20,000 random hypercalls: a status, #UD or user space's exit, and the guest goes on")
 {
 	struct guest *g = HYPERV(GUEST_IRQCHIP, any);
 	struct guest_cpu *c = cpu0(g);
@@ -544,7 +545,7 @@ TEST(any_call, "20,000 random hypercalls: a status, #UD or user space's exit, an
 }
 
 CODE64(any_msr, "wrmsr\n rdmsr\n any_msr_next:" DONE);
-TEST(any_msr, "20,000 random writes to Hyper-V's MSRs: taken, #GP or an exit, and the guest goes on")
+T(any_msr, "20,000 random writes to Hyper-V's MSRs: taken, #GP or an exit, and the guest goes on")
 {
 	struct guest *g = HYPERV(GUEST_IRQCHIP, any_msr);
 	struct guest_cpu *c = cpu0(g);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* tests/guest/instructions.c - which instructions exist, and in which of their forms. */
+/* Run: build/standin run -- build/tests/guest/guest_instructions [NAME...] */
 #include "tests/guest/harness/harness.h"
 
 /* CPUID bits: leaf, register (0 eax .. 3 edx), bit. */
@@ -64,7 +65,7 @@ static const struct {
 	{ "RDRAND", ECX1, 30, "\x0f\xc7\xf0", 3 },
 };
 
-TEST(no_bit, "an instruction is #UD without its CPUID bit, and executed with it")
+T(no_bit, "an instruction is #UD without its CPUID bit, and executed with it")
 {
 	for (u32 i = 0; i < ARRAY_SIZE(insns); i++) {
 		struct guest *g = guest_new(M_LONG);
@@ -87,7 +88,7 @@ TEST(no_bit, "an instruction is #UD without its CPUID bit, and executed with it"
 	}
 }
 
-TEST(rdtscp_by_rdpid, "RDPID in CPUID does not let RDTSCP through, nor RDTSCP RDPID")
+T(rdtscp_by_rdpid, "RDPID in CPUID does not let RDTSCP through, nor RDTSCP RDPID")
 {
 	struct guest *g = guest_new(M_LONG);
 	struct stop s;
@@ -103,7 +104,7 @@ TEST(rdtscp_by_rdpid, "RDPID in CPUID does not let RDTSCP through, nor RDTSCP RD
 	guest_free(g);
 }
 
-TEST(older, "without LZCNT and BMI1, LZCNT is BSR and TZCNT is BSF")
+T(older, "without LZCNT and BMI1, LZCNT is BSR and TZCNT is BSF")
 {
 	struct guest *g = guest_new(M_LONG);
 	struct stop s;
@@ -124,7 +125,7 @@ TEST(older, "without LZCNT and BMI1, LZCNT is BSR and TZCNT is BSF")
 	guest_free(g);
 }
 
-TEST(undescribed, "a CPUID that describes no CPU hides only what KVM intercepts")
+T(undescribed, "a CPUID that describes no CPU hides only what KVM intercepts")
 {
 	static const struct { const char *bytes; u32 n; bool there; } with_none[] = {
 		{ "\xf3\x0f\xb8\xc1", 4, true }, { "\x0f\x44\xc0", 3, true },
@@ -148,7 +149,7 @@ TEST(undescribed, "a CPUID that describes no CPU hides only what KVM intercepts"
 	}
 }
 
-TEST(alt_mov_cr8, "LOCK MOV CR0 is MOV CR8, in 32-bit code too; without AltMovCr8 it is #UD")
+T(alt_mov_cr8, "LOCK MOV CR0 is MOV CR8, in 32-bit code too; without AltMovCr8 it is #UD")
 {
 	/* mov $5, %ecx; lock mov %ecx, %cr0; lock mov %cr0, %edx */
 	static const char bytes[] = "\xb9\x05\x00\x00\x00\xf0\x0f\x22\xc1\xf0\x0f\x20\xc2";
@@ -184,7 +185,7 @@ TEST(alt_mov_cr8, "LOCK MOV CR0 is MOV CR8, in 32-bit code too; without AltMovCr
 	guest_free(g);
 }
 
-TEST(far_pointers, "REX.W does not make far pointers longer: LGS, far JMP and CALL take m16:32")
+T(far_pointers, "REX.W does not make far pointers longer: LGS, far JMP and CALL take m16:32")
 {
 	struct guest *g = guest_new(M_LONG);
 	struct stop s;
@@ -223,7 +224,7 @@ TEST(far_pointers, "REX.W does not make far pointers longer: LGS, far JMP and CA
 	guest_free(g);
 }
 
-TEST(enter_stack16, "ENTER with a 32-bit operand on a 16-bit stack keeps the upper half of ESP")
+T(enter_stack16, "ENTER with a 32-bit operand on a 16-bit stack keeps the upper half of ESP")
 {
 	struct guest *g = guest_new(M_PM32);
 	struct stop s;
@@ -246,7 +247,7 @@ TEST(enter_stack16, "ENTER with a 32-bit operand on a 16-bit stack keeps the upp
 	guest_free(g);
 }
 
-TEST(end_of_4g, "an operand that lies behind the last address of a 4 GiB segment is #GP or #SS")
+T(end_of_4g, "an operand that lies behind the last address of a 4 GiB segment is #GP or #SS")
 {
 	static const enum mode modes[] = { M_PM32, M_PG32, M_COMPAT };
 
@@ -263,7 +264,7 @@ TEST(end_of_4g, "an operand that lies behind the last address of a 4 GiB segment
 	}
 }
 
-TEST(vex_w, "outside 64-bit mode VEX.W widens nothing: VPEXTRQ is #UD, VCVTSI2SD reads 32 bits")
+T(vex_w, "outside 64-bit mode VEX.W widens nothing: VPEXTRQ is #UD, VCVTSI2SD reads 32 bits")
 {
 	struct guest *g = guest_new(M_COMPAT);
 	struct stop s;
@@ -365,7 +366,7 @@ static const struct {
 	{ "XGETBV", K_XGETBV, ECX1, 26, "\x0f\x01\xd0", 3 },
 };
 
-TEST(switched_off, "CR0.EM, MP, TS and CR4.OSFXSR, OSXSAVE: each class of instructions in each of 32 ways")
+T(switched_off, "CR0.EM, MP, TS and CR4.OSFXSR, OSXSAVE: each class of instructions in each of 32 ways")
 {
 	static const enum mode modes[] = { M_LONG, M_COMPAT, M_PG32, M_PM16, M_REAL };
 

@@ -6,6 +6,7 @@
  * OUT to LINE_PORT asks the test for a line: bit 0 the level, bits 7:1 the pin. Interrupts have to
  * be there at the next instruction.
  */
+/* Run: build/standin run -- build/tests/guest/guest_ioapic [NAME...] */
 #include <sys/ioctl.h>
 
 #include "tests/guest/harness/harness.h"
@@ -73,7 +74,7 @@ CODE64(edge, BEGIN PUT(14, 0, "0x84") "sti\n"
 	LINE(14, 1) "nop" DONE "edge_h: inc %r8d\n" EOI "iretq\n");
 LABEL(edge_h);
 
-TEST(edge, "edges: one interrupt each, merged while requested, lost while masked")
+T(edge, "edges: one interrupt each, merged while requested, lost while masked")
 {
 	struct guest *g = MAKE(edge);
 	struct stop s = run_lines(g);
@@ -99,7 +100,7 @@ CODE64(level, BEGIN PUT(14, 0, "0x84 + " LEVEL) "sti\n"
 	"level_h: inc %r8d\n push %rax\n" LINE(14, 0) "pop %rax\n" EOI "iretq\n");
 LABEL(level_h);
 
-TEST(level, "levels wait behind the mask, and are there at the instruction after it is cleared")
+T(level, "levels wait behind the mask, and are there at the instruction after it is cleared")
 {
 	struct guest *g = MAKE(level);
 	struct stop s = run_lines(g);
@@ -125,7 +126,7 @@ CODE64(again, BEGIN PUT(14, 0, "0x84 + " LEVEL) "sti\n"
 	"3: " PUT(14, 0, "0x84 + " LEVEL " + " MASKED) "pop %rax\n" EOI "iretq\n");
 LABEL(again_h);
 
-TEST(again, "a line that is high at the EOI interrupts again, masked only when it is unmasked")
+T(again, "a line that is high at the EOI interrupts again, masked only when it is unmasked")
 {
 	struct guest *g = MAKE(again);
 	struct stop s = run_lines(g);
@@ -147,7 +148,7 @@ CODE64(tmr, BEGIN "sti\n"
 	"tmr_h: inc %r8d\n push %rax\n" LINE(14, 0) "pop %rax\n" EOI "iretq\n");
 LABEL(tmr_h);
 
-TEST(tmr, "TMR follows the trigger mode of the last interrupt, not of the entry")
+T(tmr, "TMR follows the trigger mode of the last interrupt, not of the entry")
 {
 	struct guest *g = MAKE(tmr);
 	struct stop s = run_lines(g);
@@ -175,7 +176,7 @@ CODE64(moved, BEGIN PUT(13, 0, "0x64 + " LEVEL) PUT(14, 0, "0x84 + " LEVEL) "sti
 LABEL(moved_h);
 LABEL(moved_low);
 
-TEST(moved, "an entry that is moved while its interrupt is on the way is still ended")
+T(moved, "an entry that is moved while its interrupt is on the way is still ended")
 {
 	struct guest *g = make(moved_b, (u32)LEN(moved), AT(moved, moved_h), AT(moved, moved_low));
 	struct stop s = run_lines(g);
@@ -201,7 +202,7 @@ CODE64(by_hand, BEGIN PUT(14, 0, "0x84 + " LEVEL) LINE(14, 1)
 	SELECT(2) "mov 0x10(%rbx), %r8d" DONE "by_hand_h: iretq\n");
 LABEL(by_hand_h);
 
-TEST(by_hand, "Remote IRR and status are read-only; edge and back clears Remote IRR; id, version")
+T(by_hand, "Remote IRR and status are read-only; edge and back clears Remote IRR; id, version")
 {
 	struct guest *g = MAKE(by_hand);
 	struct stop s = run_lines(g);

@@ -3,6 +3,7 @@
  * tests/guest/irqfd.c - who may write to an irqfd, and how: the program through libc, the kernel,
  * a child; and what becomes of the eventfd's count and number.
  */
+/* Run: build/standin run -- build/tests/guest/guest_irqfd [NAME...] */
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
@@ -119,7 +120,7 @@ static bool readable(int fd)
 	return poll(&p, 1, 0) == 1;
 }
 
-TEST(at_once, "a write by the program raises the interrupt before it returns")
+T(at_once, "a write by the program raises the interrupt before it returns")
 {
 	struct guest *g = ready();
 	int fd = eventfd(0, EFD_NONBLOCK);
@@ -136,7 +137,7 @@ TEST(at_once, "a write by the program raises the interrupt before it returns")
 	guest_free(g);
 }
 
-TEST(handler, "the guest's handler runs")
+T(handler, "the guest's handler runs")
 {
 	struct guest *g = ready();
 	int fd = eventfd(0, EFD_NONBLOCK);
@@ -150,7 +151,7 @@ TEST(handler, "the guest's handler runs")
 	guest_free(g);
 }
 
-TEST(count, "an irqfd's count does not become visible")
+T(count, "an irqfd's count does not become visible")
 {
 	struct guest *g = ready();
 	int fd = eventfd(0, EFD_NONBLOCK);
@@ -164,7 +165,7 @@ TEST(count, "an irqfd's count does not become visible")
 	guest_free(g);
 }
 
-TEST(other_values, "values other than 1 raise it too")
+T(other_values, "values other than 1 raise it too")
 {
 	struct guest *g = ready();
 	int fd = eventfd(0, EFD_NONBLOCK);
@@ -179,7 +180,7 @@ TEST(other_values, "values other than 1 raise it too")
 	guest_free(g);
 }
 
-TEST(bare, "a write that does not come through libc raises it")
+T(bare, "a write that does not come through libc raises it")
 {
 	struct guest *g = ready();
 	int fd = eventfd(0, EFD_NONBLOCK);
@@ -190,7 +191,7 @@ TEST(bare, "a write that does not come through libc raises it")
 	guest_free(g);
 }
 
-TEST(by_dup, "so does a write to a copy of the descriptor, also when the first is closed")
+T(by_dup, "so does a write to a copy of the descriptor, also when the first is closed")
 {
 	struct guest *g = ready();
 	int fd = eventfd(0, EFD_NONBLOCK), copy = dup(fd);
@@ -205,7 +206,7 @@ TEST(by_dup, "so does a write to a copy of the descriptor, also when the first i
 	guest_free(g);
 }
 
-TEST(reused, "a number that means another file now is not an irqfd")
+T(reused, "a number that means another file now is not an irqfd")
 {
 	struct guest *g = ready();
 	int fd = eventfd(0, EFD_NONBLOCK), p[2], keep = dup(fd);
@@ -228,7 +229,7 @@ TEST(reused, "a number that means another file now is not an irqfd")
 	guest_free(g);
 }
 
-TEST(deassigned, "after deassignment it is an eventfd like any other")
+T(deassigned, "after deassignment it is an eventfd like any other")
 {
 	struct guest *g = ready();
 	int fd = eventfd(0, EFD_NONBLOCK);
@@ -243,7 +244,7 @@ TEST(deassigned, "after deassignment it is an eventfd like any other")
 	guest_free(g);
 }
 
-TEST(vm_gone, "nor is it one when the VM is gone")
+T(vm_gone, "nor is it one when the VM is gone")
 {
 	struct guest *g = ready();
 	int fd = eventfd(0, EFD_NONBLOCK);
@@ -254,7 +255,7 @@ TEST(vm_gone, "nor is it one when the VM is gone")
 	CHECK(readable(fd));
 }
 
-TEST(before, "what was written before the assignment raises the interrupt")
+T(before, "what was written before the assignment raises the interrupt")
 {
 	struct guest *g = ready();
 	int fd = eventfd(3, EFD_NONBLOCK);
@@ -264,7 +265,7 @@ TEST(before, "what was written before the assignment raises the interrupt")
 	guest_free(g);
 }
 
-TEST(child, "a child's write raises the parent's interrupt")
+T(child, "a child's write raises the parent's interrupt")
 {
 	struct guest *g = ready();
 	int fd = eventfd(0, EFD_NONBLOCK), status = -1;
@@ -292,7 +293,7 @@ static void on_alarm(int sig)
 		_exit(3);
 }
 
-TEST(from_handler, "a signal handler that has interrupted the guest may write")
+T(from_handler, "a signal handler that has interrupted the guest may write")
 {
 	struct guest *g = ready();
 	struct itimerspec when = { .it_value.tv_nsec = 20000000 };
@@ -340,7 +341,7 @@ static void *juggle(void *arg)
 	return NULL;
 }
 
-TEST(juggled, "a number that another thread closes is a bad one or a new eventfd, nothing between")
+T(juggled, "a number that another thread closes is a bad one or a new eventfd, nothing between")
 {
 	struct guest *g[2] = { ready(), ready() };
 	pthread_t t;
@@ -384,7 +385,7 @@ static void *device(void *arg)
 	return NULL;
 }
 
-TEST(written_asleep, "code that a device has written while the vCPU slept runs as written")
+T(written_asleep, "code that a device has written while the vCPU slept runs as written")
 {
 	static const u8 fn[] = { 0xb8, 1, 0, 0, 0, 0xc3 };	/* mov eax, 1; ret */
 	struct guest *g = ready();

@@ -3,6 +3,7 @@
  * tests/guest/la57.c - 5-level paging (APM2 5.3): canonical addresses, walks, and control flow
  * between pages whose addresses differ only above bit 47.
  */
+/* Run: build/standin run -- build/tests/guest/guest_la57 [NAME...] */
 #include <sys/ioctl.h>
 
 #include "tests/guest/harness/harness.h"
@@ -45,7 +46,7 @@ static struct guest *la57(const u8 *b, u64 n)
 
 CODE64(load, "mov (%rdi), %rax\n" DONE);
 
-TEST(canonical, "57-bit addresses: mapped, not mapped, not canonical")
+T(canonical, "57-bit addresses: mapped, not mapped, not canonical")
 {
 	struct guest *g = LA57(load);
 	struct stop st;
@@ -87,7 +88,7 @@ CODE64(nothing, "ret");
 CODE64(add1, "add $1, %rbx\n ret");
 CODE64(add64k, "add $0x10000, %rbx\n ret");
 
-TEST(indirect, "indirect calls tell targets apart that differ by 2^48 only")
+T(indirect, "indirect calls tell targets apart that differ by 2^48 only")
 {
 	for (int k = 0; k < 2; k++) {	/* either page first */
 		struct guest *g = LA57(turns);
@@ -113,7 +114,7 @@ TEST(indirect, "indirect calls tell targets apart that differ by 2^48 only")
 }
 
 CODE64(toggle, "mov %cr4, %rax\n xor $0x1000, %rax\n mov %rax, %cr4\n" DONE);
-TEST(fixed, "CR4.LA57 cannot change in long mode")
+T(fixed, "CR4.LA57 cannot change in long mode")
 {
 	struct guest *g = LA57(toggle);
 	struct stop st = run(g);
@@ -125,7 +126,7 @@ TEST(fixed, "CR4.LA57 cannot change in long mode")
 CODE64(msr, "mov $0xc0000102, %ecx\n mov $0x00800000, %edx\n xor %eax, %eax\n wrmsr\n rdmsr\n"
 	    STOP(1)
 	    "mov $0x01000000, %edx\n wrmsr\n" DONE);
-TEST(bases, "bases in MSRs are checked against 57 bits")
+T(bases, "bases in MSRs are checked against 57 bits")
 {
 	struct guest *g = LA57(msr);
 	struct stop st = run(g);

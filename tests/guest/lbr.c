@@ -2,6 +2,7 @@
 /*
  * tests/guest/lbr.c - recording of control transfers, and single-stepping by them (APM2 13.1.6).
  */
+/* Run: build/standin run -- build/tests/guest/guest_lbr [NAME...] */
 #include "tests/guest/harness/harness.h"
 
 #define DEBUGCTL 0x1d9
@@ -47,7 +48,7 @@ CODE64(ways, HOP(1, "jmp l1t", "")
 WAYS(X)
 #undef X
 
-TEST(branches, "LBR: every taken branch is recorded, near, far, direct or not")
+T(branches, "LBR: every taken branch is recorded, near, far, direct or not")
 {
 	static const struct {
 		u8 port;
@@ -79,7 +80,7 @@ CODE64(untaken, "un_f: jmp un_t\n un_t: or $1, %eax\n jz un_f\n mov $1, %ecx\n l
 	"inc %ecx\n jrcxz un_f\n out %al, $0x10");
 LABEL(un_f);
 LABEL(un_t);
-TEST(untaken, "LBR: a conditional branch that is not taken leaves the record")
+T(untaken, "LBR: a conditional branch that is not taken leaves the record")
 {
 	struct guest *g = guest_with(M_LONG, untaken);
 	struct guest_cpu *c = cpu0(g);
@@ -97,7 +98,7 @@ CODE64(gates, "mov $0x1d9, %ecx\n xor %edx, %edx\n ga_0: jmp ga_1\n nop\n"
 	"ga_3: xor %eax, %eax\n wrmsr\n ga_4: jmp ga_5\n nop\n ga_5: out %al, $0x10");
 LABEL(ga_2);
 LABEL(ga_3);
-TEST(gates, "LBR: only branches while DEBUGCTL.LBR is set are recorded, at once")
+T(gates, "LBR: only branches while DEBUGCTL.LBR is set are recorded, at once")
 {
 	struct guest *g = guest_with(M_LONG, gates);
 	struct guest_cpu *c = cpu0(g);
@@ -114,7 +115,7 @@ LABEL(h16_f);
 LABEL(h16_t);
 LABEL(h32_f);
 LABEL(h32_t);
-TEST(offsets, "LBR: the records are offsets in the code segment")
+T(offsets, "LBR: the records are offsets in the code segment")
 {
 	for (u32 i = 0; i < 2; i++) {
 		struct guest *g = i ? guest_with(M_PM32, hop32) : guest_with(M_REAL, hop16);
@@ -146,7 +147,7 @@ EVENT(0, "ud2");
 EVENT(1, "int $0x40");
 EVENT(2, "int3");
 EVENT(3, "int $1");
-TEST(events, "LBR: exceptions and INT n are recorded, the branch before them is put aside")
+T(events, "LBR: exceptions and INT n are recorded, the branch before them is put aside")
 {
 	static const struct {
 		const u8 *b, *e, *f, *t, *at;
@@ -176,7 +177,7 @@ CODE64(intr, "in_f: jmp in_t\n nop\n in_t: out %al, $0x10\n in_1: nop\n hlt");
 LABEL(in_f);
 LABEL(in_t);
 LABEL(in_1);
-TEST(interrupt, "LBR: an interrupt is recorded with the instruction that it came before")
+T(interrupt, "LBR: an interrupt is recorded with the instruction that it came before")
 {
 	struct guest *g = guest_with(M_LONG, intr);
 	struct guest_cpu *c = cpu0(g);
@@ -198,7 +199,7 @@ EVENT(4, ".byte 0xf1");
 CODE64(step, "st_f: jmp st_t\n nop\n st_t: pushf\n orl $0x100, (%rsp)\n popf\n nop\n nop");
 LABEL(st_f);
 LABEL(st_t);
-TEST(debug, "LBR: a #DB clears DEBUGCTL.LBR and BTF and leaves the records")
+T(debug, "LBR: a #DB clears DEBUGCTL.LBR and BTF and leaves the records")
 {
 	struct guest *g = guest_with(M_LONG, step);
 	struct guest_cpu *c = cpu0(g);
@@ -224,7 +225,7 @@ TEST(debug, "LBR: a #DB clears DEBUGCTL.LBR and BTF and leaves the records")
 CODE64(btf, "pushf\n orl $0x100, (%rsp)\n popf\n nop\n or $1, %eax\n jz bt_1\n jmp bt_1\n nop\n"
 	"bt_1: nop\n nop");
 LABEL(bt_1);
-TEST(btf, "BTF: with TF the #DB comes behind a branch that is taken, not behind each instruction")
+T(btf, "BTF: with TF the #DB comes behind a branch that is taken, not behind each instruction")
 {
 	struct guest *g = guest_with(M_LONG, btf);
 	struct guest_cpu *c = cpu0(g);
@@ -239,7 +240,7 @@ TEST(btf, "BTF: with TF the #DB comes behind a branch that is taken, not behind 
 
 CODE64(write, "mov $0x1db, %ecx\n wr_1: wrmsr");
 LABEL(wr_1);
-TEST(read_only, "the records are the CPU's: a guest's WRMSR is #GP, user space may set them")
+T(read_only, "the records are the CPU's: a guest's WRMSR is #GP, user space may set them")
 {
 	struct guest *g = guest_with(M_LONG, write);
 	struct guest_cpu *c = cpu0(g);

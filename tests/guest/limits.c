@@ -4,6 +4,7 @@
  * fails with an errno. Nothing is left to fail, or to appear in the address space, while the guest
  * runs.
  */
+/* Run: build/standin run -- build/tests/guest/guest_limits [NAME...] */
 #include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -59,7 +60,7 @@ static u64 status(const char *field)
 }
 
 /* In a hole that the VMM has made inside a slot, a new mapping would be guest memory. */
-TEST(no_mappings, "while the guest runs nothing is mapped, however much is translated")
+T(no_mappings, "while the guest runs nothing is mapped, however much is translated")
 {
 	struct guest *g = guest_with(M_LONG, large);
 	struct stop s;
@@ -96,7 +97,7 @@ static int executable_within(const u8 *at, u64 bytes)
 	return n;
 }
 
-TEST(hole, "a vCPU that is made while a slot has a hole does not have its memory in there")
+T(hole, "a vCPU that is made while a slot has a hole does not have its memory in there")
 {
 	const u64 size = 4ull << 30, hole = 3ull << 30;
 	struct guest *g = guest_new(M_LONG);
@@ -120,7 +121,7 @@ TEST(hole, "a vCPU that is made while a slot has a hole does not have its memory
 	guest_free(g);
 }
 
-TEST(locked, "mlockall(MCL_FUTURE) does not make each vCPU lock all its address space")
+T(locked, "mlockall(MCL_FUTURE) does not make each vCPU lock all its address space")
 {
 	struct guest *g = guest_with(M_LONG, large);
 	u64 locked, resident;
@@ -157,7 +158,7 @@ static void file_limit(u64 bytes)
 	setrlimit(RLIMIT_FSIZE, &old);
 }
 
-TEST(file_size, "RLIMIT_FSIZE: a guest runs whatever the size of a file may be")
+T(file_size, "RLIMIT_FSIZE: a guest runs whatever the size of a file may be")
 {
 	file_limit(100 << 20);
 	file_limit(1 << 20);
@@ -197,14 +198,14 @@ static void space_limit(u64 more)
 	guest_free(g);
 }
 
-TEST(space, "RLIMIT_AS: a vCPU is made with less, or not at all; what was made runs")
+T(space, "RLIMIT_AS: a vCPU is made with less, or not at all; what was made runs")
 {
 	space_limit(2048ull << 20);
 	space_limit(256 << 20);
 	space_limit(4 << 20);
 }
 
-TEST(space_growth, "RLIMIT_AS reached after creation: the guest runs on")
+T(space_growth, "RLIMIT_AS reached after creation: the guest runs on")
 {
 	struct guest *g = guest_with(M_LONG, large);
 	struct rlimit now;
@@ -244,7 +245,7 @@ CODE64(timed, "mov $0xfee00000, %ebp\n xor %r8d, %r8d\n movl $0x1ff, 0xf0(%rbp)\
 	      "timed_handler: inc %r8\n movl $0, 0xb0(%rbp)\n iretq\n");
 LABEL(timed_handler);
 
-TEST(timer_thread, "no thread can be made any more: a spinning guest gets its timer")
+T(timer_thread, "no thread can be made any more: a spinning guest gets its timer")
 {
 	struct guest *g = guest_new_flags(M_LONG, GUEST_IRQCHIP);
 	struct stop s;
@@ -257,7 +258,7 @@ TEST(timer_thread, "no thread can be made any more: a spinning guest gets its ti
 	CHECK_STOP(s, ST_DONE);
 }
 
-TEST(no_thread, "no thread can be made: KVM_CREATE_IRQCHIP says so")
+T(no_thread, "no thread can be made: KVM_CREATE_IRQCHIP says so")
 {
 	struct kvm_enable_cap split = { .cap = KVM_CAP_SPLIT_IRQCHIP, .args = { 24 } };
 	struct guest *g = guest_new(M_LONG);

@@ -4,6 +4,7 @@
  * immediate_exit, interrupts from other threads and other vCPUs; locked operations
  * between vCPUs.
  */
+/* Run: build/standin run -- build/tests/guest/guest_loops [NAME...] */
 #include <pthread.h>
 #include <signal.h>
 #include <sys/ioctl.h>
@@ -82,17 +83,17 @@ static void kick_out(const u8 *p, u32 n, const char *name, void (*fn)(int))
 			  (unsigned long long)s.rip);
 	guest_free(g);
 }
-TEST(kick_immediate, "a signal whose handler sets immediate_exit ends KVM_RUN with EINTR")
+T(kick_immediate, "a signal whose handler sets immediate_exit ends KVM_RUN with EINTR")
 {
 	for (u32 i = 0; i < ARRAY_SIZE(shapes); i++)
 		kick_out(shapes[i].b, (u32)(shapes[i].e - shapes[i].b), shapes[i].name, on_kick);
 }
-TEST(kick_plain, "a signal with a plain handler ends KVM_RUN with EINTR")
+T(kick_plain, "a signal with a plain handler ends KVM_RUN with EINTR")
 {
 	for (u32 i = 0; i < ARRAY_SIZE(shapes); i++)
 		kick_out(shapes[i].b, (u32)(shapes[i].e - shapes[i].b), shapes[i].name, plain_handler);
 }
-TEST(sigmask, "a blocked signal that KVM_SET_SIGNAL_MASK opens ends KVM_RUN")
+T(sigmask, "a blocked signal that KVM_SET_SIGNAL_MASK opens ends KVM_RUN")
 {
 	/* struct kvm_signal_mask with its set: none is blocked while the guest runs. */
 	struct { u32 len; u8 set[8]; } arg = { .len = 8 };
@@ -115,7 +116,7 @@ TEST(sigmask, "a blocked signal that KVM_SET_SIGNAL_MASK opens ends KVM_RUN")
 	s = run(g);
 	CHECK_STOP(s, ST_INTR);
 }
-TEST(immediate, "immediate_exit returns EINTR without running the guest")
+T(immediate, "immediate_exit returns EINTR without running the guest")
 {
 	struct guest *g = guest_with(M_LONG, chain);
 
@@ -136,7 +137,7 @@ static void *run_sender(void *p)
 	CHECK_STOP(s, ST_DONE);
 	return NULL;
 }
-TEST(ipi_self, "a self-IPI in a loop without exits")
+T(ipi_self, "a self-IPI in a loop without exits")
 {
 	struct guest *g = guest_new_flags(M_LONG, GUEST_IRQCHIP);
 	struct stop s;
@@ -146,7 +147,7 @@ TEST(ipi_self, "a self-IPI in a loop without exits")
 	s = run(g);
 	CHECK_EXC(s, VEC, -1);
 }
-TEST(ipi, "an IPI from another vCPU interrupts a loop without exits")
+T(ipi, "an IPI from another vCPU interrupts a loop without exits")
 {
 	struct guest *g = guest_new_flags(M_LONG, GUEST_IRQCHIP);
 	struct guest_cpu *c = guest_add_cpu(g);
@@ -173,7 +174,7 @@ TEST(ipi, "an IPI from another vCPU interrupts a loop without exits")
 /* -- locked operations between two vCPUs -- */
 CODE64(locked, "mov $200000, %ecx\n 1: lock incl (%rsi)\n lock xaddl %edx, 4(%rsi)\n mov $1, %edx\n 2: mov 8(%rsi), %eax\n lea 1(%rax), %ebx\n"
 	" lock cmpxchg %ebx, 8(%rsi)\n jne 2b\n dec %ecx\n jnz 1b" DONE);
-TEST(locked, "LOCKed operations of two vCPUs add up")
+T(locked, "LOCKed operations of two vCPUs add up")
 {
 	struct guest *g = guest_with(M_LONG, locked);
 	struct guest_cpu *c = guest_add_cpu(g);

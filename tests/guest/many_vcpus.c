@@ -5,6 +5,7 @@
  *
  * Each vCPU has a thread of its own; the test's thread runs vCPU 0.
  */
+/* Run: build/standin run -- build/tests/guest/guest_many_vcpus [NAME...] */
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -187,13 +188,13 @@ static void enough(int n)
 	}
 }
 
-TEST(many_288, "288 vCPUs all run and are all reached")
+T(many_288, "288 vCPUs all run and are all reached")
 {
 	enough(288);
 	reach_all(288);
 }
 
-TEST(many_1024, "1024 vCPUs all run and are all reached")
+T(many_1024, "1024 vCPUs all run and are all reached")
 {
 	enough(1024);
 	reach_all(1024);
@@ -201,7 +202,7 @@ TEST(many_1024, "1024 vCPUs all run and are all reached")
 
 /* Translated code wants each vCPU's state in the first 2 GiB, where the heap of a program
  * that is not position-independent lies too. */
-TEST(heap, "KVM_CREATE_VCPU 1024 times beside a heap in the first 2 GiB")
+T(heap, "KVM_CREATE_VCPU 1024 times beside a heap in the first 2 GiB")
 {
 	const size_t heap = 160u << 20;
 	struct guest *g = guest_new(M_LONG);

@@ -3,6 +3,7 @@
  * tests/guest/memory_gone.c - the program takes memory away from under a slot: KVM_RUN
  * fails with EFAULT whoever touches it, and goes on when the memory is back.
  */
+/* Run: build/standin run -- build/tests/guest/guest_memory_gone [NAME...] */
 #include <fcntl.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -55,7 +56,7 @@ CODE64(g_jump, P "jmp *%rdi");
 CODE64(g_xsave, P "fxsave (%rdi)" DONE);
 CODE64(g_live, P "pcmpeqd %xmm5, %xmm5\n movq (%rdi), %xmm6\n fxsave 0x100(%rdi)\n"
 	" paddq %xmm5, %xmm6\n movq %xmm6, %rbx" DONE);
-TEST(gone, "EFAULT for every kind of access, and on again")
+T(gone, "EFAULT for every kind of access, and on again")
 {
 #define ROW(name) { #name, name##_b, name##_e }
 	static const struct {
@@ -84,7 +85,7 @@ TEST(gone, "EFAULT for every kind of access, and on again")
 CODE64(g_warm, "mov $3000, %ecx\n mov $0x405000, %edi\n xor %eax, %eax\n 1: add (%rdi), %rax\n"
 	" dec %ecx\n jnz 1b\n in $0x40, %al\n w_at: mov 8(%rdi), %rbx" DONE);
 LABEL(w_at);
-TEST(warm, "a page that translated code has used before")
+T(warm, "a page that translated code has used before")
 {
 	struct guest *g = guest_with(M_LONG, g_warm);
 	struct stop s = run(g);
@@ -101,7 +102,7 @@ TEST(warm, "a page that translated code has used before")
 	CHECK_STOP(s, ST_DONE);
 	CHECK_EQ(s.r.rbx, 0x1234);
 }
-TEST(readonly, "the program's mapping is read-only, the slot is not")
+T(readonly, "the program's mapping is read-only, the slot is not")
 {
 	struct guest *g = guest_with(M_LONG, g_store);
 	struct stop s;
@@ -111,7 +112,7 @@ TEST(readonly, "the program's mapping is read-only, the slot is not")
 	s = run(g);
 	check_gone("read-only", g, s, HOLE);
 }
-TEST(tables, "the page tables are gone")
+T(tables, "the page tables are gone")
 {
 	struct guest *g = guest_with(M_LONG, g_load);
 	u64 cr3 = cpu_sregs(cpu0(g)).cr3;
@@ -120,7 +121,7 @@ TEST(tables, "the page tables are gone")
 	check_gone("CR3", g, run(g), cr3);
 }
 CODE64(g_int, P "mov %rdi, %rsp\n add $0x200, %rsp\n ud2");
-TEST(frame, "the stack of an exception, and the IDT, are gone")
+T(frame, "the stack of an exception, and the IDT, are gone")
 {
 	struct guest *g = guest_with(M_LONG, g_int);
 	struct stop s;
@@ -137,7 +138,7 @@ TEST(frame, "the stack of an exception, and the IDT, are gone")
 	check_gone("IDT", g, s, G_IDT);
 }
 CODE64(g_wait, "mov $0x405200, %esp\n sti\n nop\n 1: jmp 1b");
-TEST(interrupt, "an interrupt that could not be delivered is not lost")
+T(interrupt, "an interrupt that could not be delivered is not lost")
 {
 	struct guest *g = guest_with(M_LONG, g_wait);
 	struct stop s;
@@ -155,7 +156,7 @@ TEST(interrupt, "an interrupt that could not be delivered is not lost")
 	CHECK_EXC(s, 0x45, -1);
 	CHECK_EQ(s.rip, G_CODE);
 }
-TEST(shrunk, "a file behind the memory has become shorter (SIGBUS)")
+T(shrunk, "a file behind the memory has become shorter (SIGBUS)")
 {
 	struct guest *g = guest_with(M_LONG, g_movs);
 	int fd = memfd_create("ram", 0);

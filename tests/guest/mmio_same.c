@@ -6,6 +6,7 @@
  * test plays, one exit for each access. Registers, flags and the bytes must be the same afterwards.
  * The list is what KVM's emulator can do, as kvm-unit-tests' emulator has it.
  */
+/* Run: build/standin run -- build/tests/guest/guest_mmio_same [NAME...] */
 #include "tests/guest/harness/harness.h"
 
 #define BYTES 256
@@ -159,7 +160,7 @@ static bool run_one(const struct snippet *n, u8 *bytes, bool device, struct kvm_
 	return s.kind == ST_DONE;
 }
 
-TEST(same, "registers, flags and bytes are the same on a device as in memory")
+T(same, "registers, flags and bytes are the same on a device as in memory")
 {
 	static u8 mem[SPAN], dev[SPAN];
 

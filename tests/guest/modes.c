@@ -3,6 +3,7 @@
  * tests/guest/modes.c - a guest that changes its mode all the time: indirect jumps lead to what the code
  * means in the mode as it is now (engine/jump_cache.c).
  */
+/* Run: build/standin run -- build/tests/guest/guest_modes [NAME...] */
 #include "tests/guest/harness/harness.h"
 
 /* fp: an x87 instruction; nofp: none. RBX and RSI lead to them, CR0 with TS set is in RDI, without in RBP. */
@@ -13,7 +14,7 @@ CODE64(ts, TS_LOOP("400") "call *%rbx" DONE ".org ts_b + 0x80\n ts_fp: fld1\n fs
 LABEL(ts_fp);
 LABEL(ts_nofp);
 
-TEST(ts, "CR0.TS back and forth: #NM where it is set, and nowhere else")
+T(ts, "CR0.TS back and forth: #NM where it is set, and nowhere else")
 {
 	struct guest *g = guest_with(M_LONG, ts);
 	u64 cr0 = cpu_sregs(cpu0(g)).cr0 & ~0xcull;	/* neither EM nor TS */
@@ -44,7 +45,7 @@ LABEL(both_back);
 LABEL(both_user);
 LABEL(both_fn);
 
-TEST(both, "the same address in 64- and in 32-bit code of ring 3, in turn")
+T(both, "the same address in 64- and in 32-bit code of ring 3, in turn")
 {
 	struct guest *g = guest_with(M_LONG, both);
 	struct stop s;

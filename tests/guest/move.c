@@ -3,6 +3,7 @@
  * tests/guest/move.c - the same code at one address after the other, as address randomisation has it:
  * translations that go along (engine/move.c) know everything by its new address.
  */
+/* Run: build/standin run -- build/tests/guest/guest_move [NAME...] */
 #include <unistd.h>
 
 #include "tests/guest/harness/harness.h"
@@ -125,7 +126,7 @@ static void expect_pic(struct space *s, u64 lin)
 	expect_pic_with(s, lin, 0);
 }
 
-TEST(pic, "operands, return addresses and targets relative to RIP")
+T(pic, "operands, return addresses and targets relative to RIP")
 {
 	struct space s = space_with(pic_b, pic_e);
 
@@ -153,18 +154,18 @@ static void moves(u64 rflags)
 	CHECK_EQ(cpu_counter(c, "units_made"), units);
 }
 
-TEST(moves, "the translations go along: nothing is made anew, and far less than one unit each")
+T(moves, "the translations go along: nothing is made anew, and far less than one unit each")
 {
 	moves(0);
 }
 
 /* So does code begin whose page a handler has just mapped. */
-TEST(moves_rf, "they do where the first instruction runs alone: RF is set")
+T(moves_rf, "they do where the first instruction runs alone: RF is set")
 {
 	moves(0x10000);
 }
 
-TEST(side_by_side, "at two addresses at once, in turn")
+T(side_by_side, "at two addresses at once, in turn")
 {
 	struct space s = space_with(pic_b, pic_e);
 
@@ -187,7 +188,7 @@ CODE64(two, LOOP(300) "call two_b + 0x1100\n two_back:\n jmp two_b + 0xffb\n"
 	".org two_b + 0x1200\n");
 LABEL(two_back);
 
-TEST(two, "jumps between pages, and an instruction in both")
+T(two, "jumps between pages, and an instruction in both")
 {
 	struct space s = space_with(two_b, two_e);
 	/* At +80: the way back is all that it does. */
@@ -217,7 +218,7 @@ CODE64(far_loop, LOOP(300) "call far_loop_b + 0x1100\n mov %rax, %rdi\n dec %ecx
 	".org far_loop_b + 0x1180\n mov $1, %eax\n 5: dec %eax\n jnz 5b\n lea 5b(%rip), %rax\n ret\n"
 	".org far_loop_b + 0x1200\n");
 
-TEST(linked, "loops in two pages that jump to each other")
+T(linked, "loops in two pages that jump to each other")
 {
 	struct space s = space_with(far_loop_b, far_loop_e);
 
@@ -234,7 +235,7 @@ TEST(linked, "loops in two pages that jump to each other")
 	}
 }
 
-TEST(at_once, "mapped at all addresses all the time, with nothing flushed")
+T(at_once, "mapped at all addresses all the time, with nothing flushed")
 {
 	struct space s = space_with(pic_b, pic_e);
 
@@ -255,7 +256,7 @@ TEST(at_once, "mapped at all addresses all the time, with nothing flushed")
 	}
 }
 
-TEST(pages_apart, "its second page is another one at the next address")
+T(pages_apart, "its second page is another one at the next address")
 {
 	struct space s = space_with(two_b, two_e);
 	static const u8 ret[] = { 0x48, 0x8b, 0x3c, 0x24, 0xc3 };
@@ -295,7 +296,7 @@ LABEL(fault_ud);
 LABEL(fault_de);
 LABEL(fault_pf);
 
-TEST(faults, "RIP and CR2 of exceptions")
+T(faults, "RIP and CR2 of exceptions")
 {
 	struct space s = space_with(faults_b, faults_e);
 
@@ -320,7 +321,7 @@ TEST(faults, "RIP and CR2 of exceptions")
 	}
 }
 
-TEST(changed, "the code changes while it is on its way")
+T(changed, "the code changes while it is on its way")
 {
 	struct space s = space_with(pic_b, pic_e);
 

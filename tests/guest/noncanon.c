@@ -4,6 +4,7 @@
  * has neither pushed nor popped (APM3 CALL, JMP, RET). Of indirect ones that translated code makes by
  * itself the fault comes at the target (docs/engine.md); these are the others.
  */
+/* Run: build/standin run -- build/tests/guest/guest_noncanon [NAME...] */
 #include "tests/guest/harness/harness.h"
 
 #define BAD 0x0000900000000000ull
@@ -54,20 +55,20 @@ static void branch(const struct row *r, u64 target, bool tf, u64 rdi)
 	guest_free(g);
 }
 
-TEST(stepped, "under single step")
+T(stepped, "under single step")
 {
 	for (u32 i = 0; i < ARRAY_SIZE(rows); i++)
 		branch(&rows[i], BAD, true, G_DATA);
 }
 
-TEST(split, "with an operand in two pages")
+T(split, "with an operand in two pages")
 {
 	for (u32 i = 0; i < ARRAY_SIZE(rows); i++)
 		if (rows[i].by_rdi)
 			branch(&rows[i], BAD, false, 0x20ffc);
 }
 
-TEST(borders, "the first and the last address that is not canonical, and bit 63 alone")
+T(borders, "the first and the last address that is not canonical, and bit 63 alone")
 {
 	static const u64 bad[] = {
 		0x0000800000000000, 0xffff7fffffffffff, 0x8000000000000000, 0x7fffffffffffffff,
@@ -80,7 +81,7 @@ TEST(borders, "the first and the last address that is not canonical, and bit 63 
 }
 
 CODE64(run_on, "nop\n nop");
-TEST(run_on, "running on into them is the next instruction's #GP")
+T(run_on, "running on into them is the next instruction's #GP")
 {
 	struct guest *g = guest_with(M_LONG, run_on);
 	u64 *pml4 = (u64 *)(void *)(g->ram + cpu_sregs(cpu0(g)).cr3);

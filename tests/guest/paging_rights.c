@@ -6,6 +6,7 @@
  * Every row runs a loop over pointers whose last one is the page in question,
  * so that the access that faults was translated and taken many times before.
  */
+/* Run: build/standin run -- build/tests/guest/guest_paging_rights [NAME...] */
 #include <stdlib.h>
 
 #include "tests/guest/harness/harness.h"
@@ -187,6 +188,6 @@ static void all(enum mode m)
 	}
 }
 
-TEST(rights64, "page rights in long mode") { all(M_LONG); }
-TEST(rightspae, "page rights under PAE") { all(M_PAE); }
-TEST(rights32, "page rights under 32-bit paging") { all(M_PG32); }
+T(rights64, "page rights in long mode") { all(M_LONG); }
+T(rightspae, "page rights under PAE") { all(M_PAE); }
+T(rights32, "page rights under 32-bit paging") { all(M_PG32); }

@@ -3,6 +3,7 @@
  * tests/guest/paging_tlb.c - accessed and dirty bits, what flushes a translation, and
  * accesses over a page boundary (APM2 5.4.2, 5.5; SDM3 4.8, 4.10).
  */
+/* Run: build/standin run -- build/tests/guest/guest_paging_tlb [NAME...] */
 #include "tests/guest/harness/harness.h"
 
 #define VA 0x300000ull
@@ -12,7 +13,7 @@
 /* -- accessed and dirty -- */
 CODE64(ad, "mov (%rdi), %eax" STOP(1) "mov %eax, (%rdi)" STOP(2) "mov (%rdi), %eax" DONE);
 
-TEST(ad64, "A is set by a read, D by a write")
+T(ad64, "A is set by a read, D by a write")
 {
 	struct guest *g = guest_with(M_LONG, ad);
 	u64 *pte = guest_pte(g, VA);
@@ -43,11 +44,11 @@ static void ad_large(enum mode m)
 	s = run(g);
 	CHECK_EQ(*pde & (PTE_A | PTE_D), PTE_A | PTE_D);
 }
-TEST(ad_2m, "A and D of a 2 MiB page") { ad_large(M_LONG); }
-TEST(ad_4m, "A and D of a 4 MiB page") { ad_large(M_PG32); }
+T(ad_2m, "A and D of a 2 MiB page") { ad_large(M_LONG); }
+T(ad_4m, "A and D of a 4 MiB page") { ad_large(M_PG32); }
 
 CODE64(ad_clear, "mov %eax, (%rdi)\n andl $~0x60, (%rsi)\n invlpg (%rdi)\n mov (%rdi), %eax" DONE);
-TEST(ad_again, "cleared A and D are set again after INVLPG, by need")
+T(ad_again, "cleared A and D are set again after INVLPG, by need")
 {
 	struct guest *g = guest_with(M_LONG, ad_clear);
 	struct stop s;
@@ -62,7 +63,7 @@ TEST(ad_again, "cleared A and D are set again after INVLPG, by need")
 }
 
 CODE64(rmw_fault, "lock addl $1, (%rdi)" DONE);
-TEST(no_dirty_on_fault, "a write that faults sets no D")
+T(no_dirty_on_fault, "a write that faults sets no D")
 {
 	struct guest *g = guest_with(M_LONG, rmw_fault);
 	struct stop s;
@@ -105,20 +106,20 @@ static void remap(const void *code, u32 n, u64 bits, u64 cr4, u64 want)
 	guest_free(g);
 }
 #define REMAP(snip, bits, cr4, want) remap(snip##_b, LEN(snip), bits, cr4, want)
-TEST(remap_invlpg, "INVLPG drops a translation") { REMAP(remap_invlpg, 0, 0, 0x22); }
-TEST(remap_invlpg_g, "INVLPG drops a global translation") { REMAP(remap_invlpg, PTE_G, 0x80, 0x22); }
-TEST(remap_cr3, "MOV CR3 drops a translation") { REMAP(remap_cr3, 0, 0, 0x22); }
-TEST(remap_cr3_nog, "MOV CR3 drops a G page without CR4.PGE") { REMAP(remap_cr3, PTE_G, 0, 0x22); }
+T(remap_invlpg, "INVLPG drops a translation") { REMAP(remap_invlpg, 0, 0, 0x22); }
+T(remap_invlpg_g, "INVLPG drops a global translation") { REMAP(remap_invlpg, PTE_G, 0x80, 0x22); }
+T(remap_cr3, "MOV CR3 drops a translation") { REMAP(remap_cr3, 0, 0, 0x22); }
+T(remap_cr3_nog, "MOV CR3 drops a G page without CR4.PGE") { REMAP(remap_cr3, PTE_G, 0, 0x22); }
 /* Keeping it is allowed, not required. */
-TEST(remap_cr3_g, "MOV CR3 with a global page") { REMAP(remap_cr3, PTE_G, 0x80, 0); }
-TEST(remap_pge, "a change of CR4.PGE drops global pages") { REMAP(remap_pge, PTE_G, 0x80, 0x22); }
+T(remap_cr3_g, "MOV CR3 with a global page") { REMAP(remap_cr3, PTE_G, 0x80, 0); }
+T(remap_pge, "a change of CR4.PGE drops global pages") { REMAP(remap_pge, PTE_G, 0x80, 0x22); }
 
 /* The same for code: a function page is exchanged under a warm loop. */
 CODE64(remap_code,
 	"mov $3000, %ecx\n xor %eax, %eax\n 1: call *%rdi\n dec %ecx\n jnz 1b\n"
 	" mov %rdx, (%rsi)\n invlpg (%rdi)\n"
 	" mov $3000, %ecx\n xor %ebx, %ebx\n xchg %eax, %ebx\n 2: call *%rdi\n dec %ecx\n jnz 2b" DONE);
-TEST(remap_code, "INVLPG also drops execute translations of warm code")
+T(remap_code, "INVLPG also drops execute translations of warm code")
 {
 	static const u8 one[] = { 0xff, 0xc0, 0xc3 }, two[] = { 0x83, 0xc0, 0x02, 0xc3 };
 	struct guest *g = guest_with(M_LONG, remap_code);
@@ -141,7 +142,7 @@ TEST(remap_code, "INVLPG also drops execute translations of warm code")
 CODE64(pcid,
 	"mov %rsi, %cr3\n mov (%rdi), %eax\n mov %rdx, %cr3\n mov (%rdi), %ebx\n"
 	" bts $63, %rsi\n mov %rsi, %cr3\n mov (%rdi), %ecx" DONE);
-TEST(pcid, "PCIDs keep address spaces apart, also without a flush")
+T(pcid, "PCIDs keep address spaces apart, also without a flush")
 {
 	struct guest *g = guest_with(M_LONG, pcid);
 	const u64 pd = G_PT + 0x2000, copy = 0x500000;
@@ -177,7 +178,7 @@ CODE64(cross_write, "mov %rax, (%rdi)" DONE);
 CODE64(cross_rmw, "add %rax, (%rdi)" DONE);
 CODE64(cross_sse, "movdqu (%rdi), %xmm0\n movdqu %xmm0, (%rsi)" DONE);
 
-TEST(cross_ok, "accesses over a page boundary reach both pages")
+T(cross_ok, "accesses over a page boundary reach both pages")
 {
 	struct guest *g = guest_with(M_LONG, cross_rmw);
 	struct stop s;
@@ -232,7 +233,7 @@ static void cross_fault(const void *code, u32 n, bool missing_first, u32 err)
 	CHECK_EQ(*g64(g, VA2), 0x5a5a5a5a5a5a5a5a);
 	guest_free(g);
 }
-TEST(cross_fault, "a fault on either page of a crossing access, nothing done")
+T(cross_fault, "a fault on either page of a crossing access, nothing done")
 {
 	for (int first = 0; first < 2; first++) {
 		cross_fault(cross_read_b, LEN(cross_read), first, 0);
@@ -243,7 +244,7 @@ TEST(cross_fault, "a fault on either page of a crossing access, nothing done")
 }
 
 CODE64(jump_to, "jmp *%rdi" DONE);
-TEST(cross_code, "an instruction over a page boundary, second page absent, then present")
+T(cross_code, "an instruction over a page boundary, second page absent, then present")
 {
 	static const u8 mov[] = { 0xb8, 0x78, 0x56, 0x34, 0x12, 0xe6, PORT_DONE };
 	struct guest *g = guest_with(M_LONG, jump_to);
@@ -266,7 +267,7 @@ TEST(cross_code, "an instruction over a page boundary, second page absent, then 
 
 /* -- reserved bits above the tables' leaves, missing upper levels -- */
 CODE64(read_di, "mov (%rdi), %eax" DONE);
-TEST(levels, "a missing entry at any level; non-canonical addresses")
+T(levels, "a missing entry at any level; non-canonical addresses")
 {
 	struct guest *g = guest_with(M_LONG, read_di);
 	struct stop s;

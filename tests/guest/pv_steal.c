@@ -3,6 +3,7 @@
  * tests/guest/pv_steal.c - steal time's `preempted` byte: a vCPU that sleeps in HLT says so, and flushes
  * its TLB when it wakes if somebody has asked for that there (KVM's paravirtual TLB flush).
  */
+/* Run: build/standin run -- build/tests/guest/guest_pv_steal [NAME...] */
 #include <pthread.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -68,7 +69,7 @@ static struct guest *make(void)
 	return g;
 }
 
-TEST(flush, "a flush that was asked for while the vCPU slept is made before it goes on")
+T(flush, "a flush that was asked for while the vCPU slept is made before it goes on")
 {
 	struct guest *g = make();
 	struct stop s = halted(g, 2);
@@ -79,7 +80,7 @@ TEST(flush, "a flush that was asked for while the vCPU slept is made before it g
 	guest_free(g);
 }
 
-TEST(preempted, "sleeping is said and taken back, again and again")
+T(preempted, "sleeping is said and taken back, again and again")
 {
 	struct guest *g = make();
 	struct stop s = halted(g, 0);

@@ -3,11 +3,12 @@
  * tests/guest/realmode.c - real mode: segment arithmetic, 64 KiB limits, the IVT,
  * far transfers, unreal segments and the way up to long mode (APM2 1.2.1, 14.4-14.6).
  */
+/* Run: build/standin run -- build/tests/guest/guest_realmode [NAME...] */
 #include "tests/guest/harness/harness.h"
 
 CODE16(segs, "mov $0x2000, %ax\n mov %ax, %ds\n mov $0x1234, %bx\n movw $0xbeef, (%bx)\n"
 	" mov $0x2100, %ax\n mov %ax, %es\n mov %es:0x234, %cx\n mov %ss, %dx" DONE);
-TEST(segments, "base is selector times 16")
+T(segments, "base is selector times 16")
 {
 	struct guest *g = guest_with(M_REAL, segs);
 	struct stop s = run(g);
@@ -23,7 +24,7 @@ CODE16(limit_w, "mov $0xffff, %bx\n limit_at: mov (%bx), %ax" DONE);
 CODE16(limit_s, "mov $0xffff, %bp\n mov (%bp), %ax" DONE);
 CODE16(push_wrap, "xor %sp, %sp\n push $0x1234\n mov %sp, %ax" DONE);
 LABEL(limit_at);
-TEST(limit, "addresses wrap at 64 KiB; a word at 0xffff is #GP or #SS")
+T(limit, "addresses wrap at 64 KiB; a word at 0xffff is #GP or #SS")
 {
 	struct guest *g = guest_with(M_REAL, wrap_ea);
 	struct stop s = run(g);
@@ -44,7 +45,7 @@ TEST(limit, "addresses wrap at 64 KiB; a word at 0xffff is #GP or #SS")
 
 CODE16(ivt, "sti\n stc\n int $0x42\n ivt_next: nop" DONE);
 LABEL(ivt_next);
-TEST(ivt, "INT n pushes FLAGS, CS, IP and clears IF")
+T(ivt, "INT n pushes FLAGS, CS, IP and clears IF")
 {
 	struct guest *g = guest_with(M_REAL, ivt);
 	struct stop s = run(g);
@@ -62,7 +63,7 @@ TEST(ivt, "INT n pushes FLAGS, CS, IP and clears IF")
 }
 CODE16(iret16, "pushw $0x246\n pushw $0x100\n pushw $(0x7000 + iret_to - iret16_b)\n iret\n"
 	" hlt\n iret_to: mov %cs, %ax" DONE);
-TEST(iret, "IRET to another segment")
+T(iret, "IRET to another segment")
 {
 	struct stop s = run(guest_with(M_REAL, iret16));	/* 0x100:0x7000 is 0x8000 */
 
@@ -75,7 +76,7 @@ CODE16(far16, "lcall $0x800, $far_in - far16_b\n mov %cs, %bx" DONE
 	"far_in: mov %cs, %ax\n mov %sp, %cx\n lret");
 CODE16(far16m, "movw $far_m_in - far16m_b, 0x6000\n movw $0x800, 0x6002\n lcall *0x6000\n mov %cs, %bx" DONE
 	"far_m_in: mov %cs, %ax\n mov %sp, %cx\n lret $0");
-TEST(far, "far CALL and RET, immediate and through memory")
+T(far, "far CALL and RET, immediate and through memory")
 {
 	struct stop s = run(guest_with(M_REAL, far16));
 
@@ -92,7 +93,7 @@ TEST(far, "far CALL and RET, immediate and through memory")
 
 CODE16(op32, "mov $0x12345678, %eax\n push %eax\n pop %bx\n pop %dx\n mov $0x20000, %edi\n"
 	" mov $0x10, %ecx\n lea 4(%edi,%ecx,4), %esi\n loop1: dec %cx\n jnz loop1" DONE);
-TEST(op32, "operand and address size prefixes in 16-bit code")
+T(op32, "operand and address size prefixes in 16-bit code")
 {
 	struct stop s = run(guest_with(M_REAL, op32));
 
@@ -108,7 +109,7 @@ CODE16(unreal, "lgdtl 0x6100\n mov %cr0, %eax\n or $1, %al\n mov %eax, %cr0\n jm
 	" 1: mov $0x10, %bx\n mov %bx, %ds\n and $0xfe, %al\n mov %eax, %cr0\n jmp 2f\n"
 	" 2: xor %bx, %bx\n mov %bx, %ds\n mov $0x500000, %edi\n movl $0xcafe, (%edi)\n"
 	" mov $3000, %cx\n 3: incl (%edi)\n dec %cx\n jnz 3b" DONE);
-TEST(unreal, "unreal mode reaches memory above 1 MiB")
+T(unreal, "unreal mode reaches memory above 1 MiB")
 {
 	struct guest *g = guest_with(M_REAL, unreal);
 	struct stop s;
@@ -135,7 +136,7 @@ CODE16(up, "cli\n lgdtl 0x6100\n mov %cr0, %eax\n or $1, %al\n mov %eax, %cr0\n"
 	" mov %ax, %ds\n mov %ax, %ss\n mov %cr0, %eax\n and $0xfe, %al\n mov %eax, %cr0\n"
 	" ljmp $0, $" LOC(up, upr) "\n upr: xor %ax, %ax\n mov %ax, %ds\n mov %ax, %ss\n"
 	" mov %cs, %dx\n mov $0x77, %al" STOP(2));
-TEST(up, "real to protected to long mode and back, by the guest itself")
+T(up, "real to protected to long mode and back, by the guest itself")
 {
 	struct guest *g = guest_new(M_LONG);	/* for its page tables */
 	struct stop s;

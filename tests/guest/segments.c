@@ -3,6 +3,7 @@
  * tests/guest/segments.c - protected-mode segmentation: limits, rights, loads
  * (APM2 4.7-4.12).
  */
+/* Run: build/standin run -- build/tests/guest/guest_segments [NAME...] */
 #include "tests/guest/harness/area.h"
 #include "tests/guest/harness/harness.h"
 
@@ -31,7 +32,7 @@ static struct stop with_desc(const u8 *p, u64 desc, u64 esi)
 	return run(g);
 }
 
-TEST(limit, "limit checks of expand-up data, byte and page granular")
+T(limit, "limit checks of expand-up data, byte and page granular")
 {
 	struct stop s = with_desc(seg_read_b, gdt_desc(0x400000, 0xfff, 0x93, 4), 0xffc);
 
@@ -48,7 +49,7 @@ TEST(limit, "limit checks of expand-up data, byte and page granular")
 	s = with_desc(seg_write_b, gdt_desc(0x400000, 0xfff, 0x93, 4), 0xffe);
 	CHECK_EXC(s, 13, 0);
 }
-TEST(base, "the base is added and wraps at 4 GiB")
+T(base, "the base is added and wraps at 4 GiB")
 {
 	struct stop s = with_desc(seg_read_b, gdt_desc(0xfff00000, 0xffffffff, 0x93, 0xc), 0x500000);
 
@@ -60,7 +61,7 @@ TEST(base, "the base is added and wraps at 4 GiB")
 /* ADDR16 MOV to 0xc5c5 and from it, in bytes: clang's assembler gives the address 32 bits. */
 CODE32(abs16, "mov $0x5a, %al\n .byte 0x67, 0xa2, 0xc5, 0xc5\n"
 	".byte 0x67, 0x8a, 0x1e, 0xc5, 0xc5" DONE);
-TEST(abs16, "a 16-bit absolute address above 0x7fff in 32-bit code")
+T(abs16, "a 16-bit absolute address above 0x7fff in 32-bit code")
 {
 	struct guest *g = guest_with(M_PM32, abs16);
 	struct stop s = run(g);
@@ -70,14 +71,14 @@ TEST(abs16, "a 16-bit absolute address above 0x7fff in 32-bit code")
 	CHECK_EQ(s.r.rbx & 0xff, 0x5a);
 }
 CODE32(seg_wrap, "mov %eax, %fs\n mov $3000, %ecx\n 1: mov %fs:(%esi), %eax\n dec %ecx\n jnz 1b" DONE);
-TEST(base_wrap, "base plus offset wraps at 4 GiB")
+T(base_wrap, "base plus offset wraps at 4 GiB")
 {
 	struct stop s = with_desc(seg_wrap_b, gdt_desc(0xfff00000, 0xffffffff, 0x93, 0xc), 0x500000);
 
 	CHECK_STOP(s, ST_DONE);
 	CHECK_EQ(s.r.rax, 0x44332211);
 }
-TEST(rights, "writes to read-only, reads of execute-only code")
+T(rights, "writes to read-only, reads of execute-only code")
 {
 	struct stop s = with_desc(seg_write_b, gdt_desc(0, 0xffffffff, 0x91, 0xc), 0x400000);
 
@@ -90,7 +91,7 @@ TEST(rights, "writes to read-only, reads of execute-only code")
 	s = with_desc(seg_read_b, gdt_desc(0, 0xffffffff, 0x9b, 0xc), 0x400000);
 	CHECK_STOP(s, ST_DONE);
 }
-TEST(expand_down, "expand-down: valid above the limit, up to 64 KiB or 4 GiB")
+T(expand_down, "expand-down: valid above the limit, up to 64 KiB or 4 GiB")
 {
 	struct stop s = with_desc(seg_write_b, gdt_desc(0x400000, 0xfff, 0x97, 0), 0x1000);
 
@@ -102,7 +103,7 @@ TEST(expand_down, "expand-down: valid above the limit, up to 64 KiB or 4 GiB")
 	s = with_desc(seg_write_b, gdt_desc(0x400000, 0xfff, 0x97, 4), 0xfffd);
 	CHECK_STOP(s, ST_DONE);
 }
-TEST(stack, "stack faults are #SS(0)")
+T(stack, "stack faults are #SS(0)")
 {
 	struct stop s = with_desc(seg_stack_b, gdt_desc(0, 0xfffff, 0x93, 4), 0xffffe);
 
@@ -115,7 +116,7 @@ TEST(stack, "stack faults are #SS(0)")
 CODE32(load_ds, "mov %eax, %ds" DONE);
 CODE32(load_ss, "mov %eax, %ss" DONE);
 CODE32(load_cs_far, "movl $0x8000, 0x6000\n mov %ax, 0x6004\n ljmp *0x6000" DONE);
-TEST(loads, "loading selectors: null, not present, wrong type, beyond the table")
+T(loads, "loading selectors: null, not present, wrong type, beyond the table")
 {
 	static const struct { const u8 *p; u16 sel; u64 d; int vec; u32 err; } rows[] = {
 		{ load_ds_b, 0, 0, -1, 0 },
@@ -150,7 +151,7 @@ TEST(loads, "loading selectors: null, not present, wrong type, beyond the table"
 }
 CODE32(null_use, "xor %eax, %eax\n mov %eax, %es\n null_at: mov %es:(%edi), %eax" DONE);
 LABEL(null_at);
-TEST(null_use, "a null segment faults when used")
+T(null_use, "a null segment faults when used")
 {
 	struct stop s = run(guest_with(M_PM32, null_use));
 
@@ -158,7 +159,7 @@ TEST(null_use, "a null segment faults when used")
 	CHECK_EQ(s.rip, AT(null_use, null_at));
 }
 CODE32(accessed, "mov %eax, %fs" DONE);
-TEST(accessed, "loading sets the accessed bit")
+T(accessed, "loading sets the accessed bit")
 {
 	struct guest *g = guest_with(M_PM32, accessed);
 	struct stop s;
@@ -170,7 +171,7 @@ TEST(accessed, "loading sets the accessed bit")
 	CHECK_EQ(g->ram[G_GDT + SEL_A + 5], 0x93);
 }
 CODE32(cs_end, "jmp *%esi");
-TEST(cs_limit, "running over the code segment's limit is #GP(0)")
+T(cs_limit, "running over the code segment's limit is #GP(0)")
 {
 	struct guest *g = guest_with(M_PM32, cs_end);
 	struct stop s;
@@ -189,7 +190,7 @@ CODE16(pm16, "mov $0x58, %ax\n mov %ax, %es\n mov $3000, %cx\n xor %bx, %bx\n 1:
 	" and $0xff, %bx\n dec %cx\n jnz 1b\n lcall $0x28, $" LOC(pm16, pm16_in) "\n mov $0xffff, %bx\n"
 	" pm16_at: mov %es:(%bx), %ax" DONE "pm16_in: mov %sp, %dx\n lret");
 LABEL(pm16_at);
-TEST(pm16, "16-bit protected mode: loops, far call, limit")
+T(pm16, "16-bit protected mode: loops, far call, limit")
 {
 	struct guest *g = guest_with(M_PM16, pm16);
 	struct stop s;
@@ -204,7 +205,7 @@ TEST(pm16, "16-bit protected mode: loops, far call, limit")
 CODE64(long_null, "xor %eax, %eax\n mov %eax, %ds\n mov %eax, %es\n mov %eax, %ss\n mov 0x10000, %eax\n"
 	" push %rax\n mov %eax, %fs\n mov $0xc0000100, %ecx\n mov $0x400000, %eax\n xor %edx, %edx\n wrmsr\n"
 	" mov %fs:0, %ebx\n rdmsr" DONE);
-TEST(long_null, "64-bit mode ignores null segments; FS base by MSR")
+T(long_null, "64-bit mode ignores null segments; FS base by MSR")
 {
 	struct guest *g = guest_with(M_LONG, long_null);
 	struct stop s;
@@ -218,7 +219,7 @@ TEST(long_null, "64-bit mode ignores null segments; FS base by MSR")
 }
 CODE64(swapgs, "swapgs\n mov %gs:0, %eax\n swapgs\n mov %gs:0, %ebx\n rdgsbase %rdx\n wrfsbase %rsi\n"
 	" mov %fs:4, %ecx" DONE);
-TEST(swapgs, "SWAPGS, RDGSBASE and WRFSBASE")
+T(swapgs, "SWAPGS, RDGSBASE and WRFSBASE")
 {
 	struct guest *g = guest_with(M_LONG, swapgs);
 	struct stop s;
@@ -245,7 +246,7 @@ CODE64(read_sreg, "mov $-1, %rax\n mov $-1, %rbx\n mov $-1, %rcx\n mov $-1, %r13
 	" mov %cs, %ecx\n mov %ss, %r13d\n"
 	" .byte 0x66, 0x41, 0x8c, 0xd7\n"	/* mov r15w, ss */
 	" cmp $-1, %r15\n mov %ds, %edx\n jne 1f\n ud2\n 1:" DONE);
-TEST(read_sreg, "a segment register is read with each operand size, and no flag changes")
+T(read_sreg, "a segment register is read with each operand size, and no flag changes")
 {
 	struct guest *g = guest_with(M_LONG, read_sreg);
 	struct kvm_sregs sr = cpu_sregs(cpu0(g));
@@ -297,7 +298,7 @@ CODE64(null_iret, "push $0x3b\n push $0x2f000\n pushf\n push $0x43\n push $" LOC
 	"\n iretq\n null_iret3: mov %gs:0, %ebx\n mov %gs, %ecx" DONE3);
 CODE64(null_lret, "push $0x3b\n push $0x2f000\n push $0x43\n push $" LOC(null_lret, null_lret3)
 	"\n lretq\n null_lret3: mov %gs:0, %ebx\n mov %gs, %ecx" DONE3);
-TEST(null_hidden, "a null selector by MOV, IRET or far RET leaves base and limit, if CPUID lets it")
+T(null_hidden, "a null selector by MOV, IRET or far RET leaves base and limit, if CPUID lets it")
 {
 	static const struct {
 		const u8 *b, *e;
@@ -331,7 +332,7 @@ TEST(null_hidden, "a null selector by MOV, IRET or far RET leaves base and limit
 
 CODE32(null_ret32, "push $0x3b\n push $0x2f000\n push $0x33\n push $" LOC(null_ret32, null_ret32_3)
 	"\n lret\n null_ret32_3: mov %gs:0, %ebx" DONE3);
-TEST(null_hidden32, "and 32-bit code cannot use the segment whatever is left of it")
+T(null_hidden32, "and 32-bit code cannot use the segment whatever is left of it")
 {
 	struct guest *g = guest_with(M_PM32, null_ret32);
 	struct stop s;
@@ -344,7 +345,7 @@ TEST(null_hidden32, "and 32-bit code cannot use the segment whatever is left of 
 	CHECK_EQ(cpu_sregs(cpu0(g)).gs.base, G_DATA + 0x100);
 }
 
-TEST(null_offered, "NullSelectorClearsBase is offered, and true")
+T(null_offered, "NullSelectorClearsBase is offered, and true")
 {
 	struct guest *g = guest_with(M_LONG, null_mov);
 	struct stop s;

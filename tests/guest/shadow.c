@@ -3,6 +3,7 @@
  * tests/guest/shadow.c - when an interrupt may be taken: IF, the instruction after STI and
  * MOV SS, the interrupt window; and single steps by TF (APM2 8.1.4, 8.2.2, 13.1.4).
  */
+/* Run: build/standin run -- build/tests/guest/guest_shadow [NAME...] */
 #include "tests/guest/harness/harness.h"
 
 #define VEC 0x55
@@ -20,7 +21,7 @@ static struct stop with_apic(const u8 *p, u64 n)
 	guest_map_apic(g);
 	return run(g);
 }
-TEST(sti, "a pending interrupt is taken after the instruction behind STI")
+T(sti, "a pending interrupt is taken after the instruction behind STI")
 {
 	struct stop s = with_apic(closed_b, LEN(closed));
 
@@ -28,7 +29,7 @@ TEST(sti, "a pending interrupt is taken after the instruction behind STI")
 	CHECK_EQ(s.rip, AT(closed, closed_2));
 	CHECK_EQ(s.rflags & 0x200, 0x200);
 }
-TEST(popf, "POPF that sets IF has no shadow")
+T(popf, "POPF that sets IF has no shadow")
 {
 	struct stop s = with_apic(popf_b, LEN(popf));
 
@@ -37,7 +38,7 @@ TEST(popf, "POPF that sets IF has no shadow")
 }
 CODE64(window, "mov $5, %eax\n nop" STOP(1) "sti\n window_1: nop\n window_2: nop\n hlt");
 LABEL(window_2);
-TEST(window, "request_interrupt_window exits once interrupts are possible")
+T(window, "request_interrupt_window exits once interrupts are possible")
 {
 	struct guest *g = guest_with(M_LONG, window);
 	struct guest_cpu *c = cpu0(g);
@@ -61,7 +62,7 @@ TEST(window, "request_interrupt_window exits once interrupts are possible")
 }
 CODE64(sti_hlt, "sti\n hlt\n sti_hlt_next: nop" DONE);
 LABEL(sti_hlt_next);
-TEST(sti_hlt, "STI; HLT halts first, then takes the interrupt")
+T(sti_hlt, "STI; HLT halts first, then takes the interrupt")
 {
 	struct guest *g = guest_with(M_LONG, sti_hlt);
 	struct stop s = run(g);
@@ -76,7 +77,7 @@ CODE32(movss, "mov %ss, %eax\n pushf\n" STOP(1) "orl $0x200, (%esp)\n popf\n hlt
 CODE32(movss_tf, "pushf\n orl $0x100, (%esp)\n mov %ss, %eax\n popf\n movss_a: mov %eax, %ss\n movss_b2: mov %esp, %ebx\n movss_c: nop" DONE);
 LABEL(movss_a);
 LABEL(movss_c);
-TEST(movss_tf, "MOV SS holds the single step until after the next instruction")
+T(movss_tf, "MOV SS holds the single step until after the next instruction")
 {
 	struct guest *g = guest_with(M_PM32, movss_tf);
 	struct stop s = run(g);
@@ -98,7 +99,7 @@ LABEL(tf_4);
 LABEL(tf_5);
 LABEL(tf_6);
 LABEL(tf_7);
-TEST(tf, "TF traps after each instruction with DR6.BS")
+T(tf, "TF traps after each instruction with DR6.BS")
 {
 	struct guest *g = guest_with(M_LONG, tf);
 	struct guest_cpu *c = cpu0(g);
@@ -130,7 +131,7 @@ TEST(tf, "TF traps after each instruction with DR6.BS")
 CODE64(tf_rep, "pushfq\n orl $0x100, (%rsp)\n popfq\n tf_rep_at: rep stosb\n tf_rep_next: nop" DONE);
 LABEL(tf_rep_at);
 LABEL(tf_rep_next);
-TEST(tf_rep, "TF traps after each round of a repeated instruction")
+T(tf_rep, "TF traps after each round of a repeated instruction")
 {
 	struct guest *g = guest_with(M_LONG, tf_rep);
 	struct stop s;
@@ -149,7 +150,7 @@ TEST(tf_rep, "TF traps after each round of a repeated instruction")
 }
 CODE64(tf_int, "pushfq\n orl $0x100, (%rsp)\n popfq\n int $0x81\n tf_int_next: nop" DONE);
 LABEL(tf_int_next);
-TEST(tf_int, "INT n clears TF: the handler is not stepped")
+T(tf_int, "INT n clears TF: the handler is not stepped")
 {
 	struct guest *g = guest_with(M_LONG, tf_int);
 	struct stop s = run(g);
@@ -159,7 +160,7 @@ TEST(tf_int, "INT n clears TF: the handler is not stepped")
 	CHECK_EQ(s.rip, AT(tf_int, tf_int_next));
 }
 CODE64(icebp, "nop\n .byte 0xf1\n nop" DONE);
-TEST(icebp, "INT1 is a trap #DB without DR6.BS")
+T(icebp, "INT1 is a trap #DB without DR6.BS")
 {
 	struct guest *g = guest_with(M_LONG, icebp);
 	struct stop s = run(g);
@@ -169,7 +170,7 @@ TEST(icebp, "INT1 is a trap #DB without DR6.BS")
 }
 /* -- NMI -- */
 CODE64(nmi, "1: pause\n jmp 1b");
-TEST(nmi, "an NMI ignores IF and is blocked until IRET")
+T(nmi, "an NMI ignores IF and is blocked until IRET")
 {
 	struct guest *g = guest_with_code(M_LONG, "\x90\xe6\x01\x90\x90\xe6\x02\xf4", 8);
 	struct guest_cpu *c = cpu0(g);

@@ -5,6 +5,7 @@
  * Whatever comes, the guest notices nothing, KVM_RUN returns -EINTR, and the program's
  * handler gets what was sent.
  */
+/* Run: build/standin run -- build/tests/guest/guest_signals [NAME...] */
 #include <linux/perf_event.h>
 #include <pthread.h>
 #include <semaphore.h>
@@ -113,7 +114,7 @@ static void ends_the_run(struct guest *g, int sig, int code, void *p)
 }
 
 /* sigaction(2): an si_code of 0 or less was sent by somebody. */
-TEST(sent_faults, "a sent SIGSEGV, SIGBUS, SIGFPE, SIGILL or SIGTRAP is no exception of the guest")
+T(sent_faults, "a sent SIGSEGV, SIGBUS, SIGFPE, SIGILL or SIGTRAP is no exception of the guest")
 {
 	static const int sigs[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGUSR1 };
 	static const int codes[] = { SI_QUEUE, SI_TKILL, SI_TIMER, SI_ASYNCIO };
@@ -144,7 +145,7 @@ TEST(sent_faults, "a sent SIGSEGV, SIGBUS, SIGFPE, SIGILL or SIGTRAP is no excep
 }
 
 /* The kernel's own news about the program's performance events has a code above 0 too. */
-TEST(perf_trap, "a SIGTRAP of a performance event is the program's")
+T(perf_trap, "a SIGTRAP of a performance event is the program's")
 {
 	struct perf_event_attr attr = {
 		.type = PERF_TYPE_SOFTWARE, .size = sizeof(attr),
@@ -231,7 +232,7 @@ static void asks_in(struct guest *g)
 	guest_free(g);
 }
 
-TEST(handler_ioctl, "a handler may use the vCPU whose KVM_RUN it has ended")
+T(handler_ioctl, "a handler may use the vCPU whose KVM_RUN it has ended")
 {
 	asks_in(spinning());
 	asks_in(sleeping());
@@ -244,7 +245,7 @@ static void jumps(int sig)
 	siglongjmp(out, sig);
 }
 
-TEST(handler_jumps, "a handler that jumps away leaves a vCPU that can be used")
+T(handler_jumps, "a handler that jumps away leaves a vCPU that can be used")
 {
 	struct guest *both[2] = { spinning(), sleeping() };
 	struct sigaction a = { .sa_handler = jumps };
@@ -307,7 +308,7 @@ static void waits_in(struct guest *g)
 	guest_free(g);
 }
 
-TEST(handler_waits, "a handler may wait for another thread that changes a slot")
+T(handler_waits, "a handler may wait for another thread that changes a slot")
 {
 	waits_in(spinning());
 	waits_in(sleeping());
@@ -325,7 +326,7 @@ static void raises_a_line(int sig)
 }
 
 /* Every request is a system call in KVM: a handler never meets a lock that its own thread holds. */
-TEST(other_ioctls, "handlers do not run in the middle of other ioctls either")
+T(other_ioctls, "handlers do not run in the middle of other ioctls either")
 {
 	struct sigaction a = { .sa_handler = raises_a_line };
 
@@ -358,7 +359,7 @@ static int threads(void)
 }
 
 /* The VM has a thread for its timers: it is there for as long as anybody holds the VM. */
-TEST(jump_storm, "handlers that jump away at any moment leave nothing behind")
+T(jump_storm, "handlers that jump away at any moment leave nothing behind")
 {
 	struct sigaction a = { .sa_handler = jumps };
 	struct guest *g = guest_new_flags(M_LONG, GUEST_IRQCHIP);
@@ -398,7 +399,7 @@ static void in_order(int sig, siginfo_t *info, void *uc)
 }
 
 /* signal(7): real-time signals are delivered in the order in which they were sent. */
-TEST(queue_order, "queued real-time signals keep their order and their values")
+T(queue_order, "queued real-time signals keep their order and their values")
 {
 	struct sigaction a = { .sa_sigaction = in_order, .sa_flags = SA_SIGINFO };
 	struct guest *both[2] = { spinning(), sleeping() };
@@ -467,7 +468,7 @@ static void mask_case(struct guest *g, int flags, bool leave)
 	pthread_sigmask(SIG_UNBLOCK, &hup, NULL);
 }
 
-TEST(handler_mask, "a handler runs with sa_mask, and returns to the mask in its context")
+T(handler_mask, "a handler runs with sa_mask, and returns to the mask in its context")
 {
 	struct guest *g = spinning();
 
@@ -489,7 +490,7 @@ static void nests(int sig)
 	depth--;
 }
 
-TEST(two_signals, "two signals at once: both handlers run, once each")
+T(two_signals, "two signals at once: both handlers run, once each")
 {
 	struct sigaction a = { .sa_handler = nests };
 	struct guest *g = spinning();
@@ -549,7 +550,7 @@ static void stack_case(struct guest *g, int flags, int ss_flags, int alt_then)
 	CHECK(after.ss_sp == alt_stack);
 }
 
-TEST(alternate_stack, "SA_ONSTACK: the handler runs on the alternate stack, others do not")
+T(alternate_stack, "SA_ONSTACK: the handler runs on the alternate stack, others do not")
 {
 	struct guest *g = spinning();
 	int autodisarm = (int)(1u << 31);
@@ -600,7 +601,7 @@ static void redirected(void)
 	run(g);
 }
 
-TEST(context, "a handler that changes RIP in its context returns to there")
+T(context, "a handler that changes RIP in its context returns to there")
 {
 	int s = child(redirected);
 
@@ -620,7 +621,7 @@ static void reset_once(void)
 	run(g);
 }
 
-TEST(reset, "SA_RESETHAND: once, and then the default action")
+T(reset, "SA_RESETHAND: once, and then the default action")
 {
 	int s = child(reset_once);
 
@@ -637,7 +638,7 @@ static void runs_for_ever(void)
 	run(g);
 }
 
-TEST(default_actions, "SIGTERM ends the program, SIGSTOP stops it, SIGCONT lets it go on")
+T(default_actions, "SIGTERM ends the program, SIGSTOP stops it, SIGCONT lets it go on")
 {
 	struct guest *g = spinning();
 	pid_t pid = fork();
@@ -700,7 +701,7 @@ static void *collects(void *arg)
 }
 
 /* KVM: kvm_run's mask opens it, the thread's own leaves it pending. */
-TEST(mask_pending, "signals that only KVM_RUN's mask opens stay pending, in their order")
+T(mask_pending, "signals that only KVM_RUN's mask opens stay pending, in their order")
 {
 	struct guest *both[2] = { spinning(), sleeping() };
 
@@ -726,7 +727,7 @@ TEST(mask_pending, "signals that only KVM_RUN's mask opens stay pending, in thei
 	guest_free(both[1]);
 }
 
-TEST(mask_handler, "a signal that both masks leave open: its handler sees the thread's own mask")
+T(mask_handler, "a signal that both masks leave open: its handler sees the thread's own mask")
 {
 	struct guest *g = spinning();
 
@@ -799,7 +800,7 @@ static void storm(struct guest *g, u32 n)
 	guest_free(g);
 }
 
-TEST(no_lost_signals, "a signal at any moment ends KVM_RUN, spinning or halted")
+T(no_lost_signals, "a signal at any moment ends KVM_RUN, spinning or halted")
 {
 	storm(spinning(), 4000);
 	storm(sleeping(), 4000);
@@ -807,7 +808,7 @@ TEST(no_lost_signals, "a signal at any moment ends KVM_RUN, spinning or halted")
 
 CODE64(counts, "1: dec %rcx\n jnz 1b\n" DONE);
 
-TEST(alarm_storm, "a guest gets on under a storm of alarms")
+T(alarm_storm, "a guest gets on under a storm of alarms")
 {
 	struct guest *g = guest_with(M_LONG, counts);
 	struct stop s;

@@ -3,6 +3,7 @@
  * tests/guest/slow.c - memory operands that are carried out by themselves (engine/slow.c): what they
  * leave in memory when the instruction stores less than its operand, or nothing.
  */
+/* Run: build/standin run -- build/tests/guest/guest_slow [NAME...] */
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/ioctl.h>
@@ -59,7 +60,7 @@ static struct stop x87_run(struct guest *g, u16 cw, const u8 value[10], bool emp
 	}
 	return run(g);
 }
-TEST(x87_skipped, "x87 stores that an exception keeps from memory, in one page and in two")
+T(x87_skipped, "x87 stores that an exception keeps from memory, in one page and in two")
 {
 	static const u8 values[][10] = {
 		{ 0, 0, 0, 0, 0, 0, 0, 0x80, 0xff, 0x3f },			/* 1 */
@@ -181,7 +182,7 @@ static u32 both_apart(struct guest *g, u64 code2, u64 rsi, u64 rdi)
 	} while (n < ROUNDS && b.tv_sec - a.tv_sec < 2);
 	return n;
 }
-TEST(locked, "two vCPUs count with LOCK in one page, over two that are neighbours, and over two that are not")
+T(locked, "two vCPUs count with LOCK in one page, over two that are neighbours, and over two that are not")
 {
 	static const u64 at[] = { G_WINDOW + 64, G_WINDOW + 60, G_WINDOW + 4092, SPLIT_HI - 4, SPLIT_HI - 1 };
 	struct guest *g = TWO_CPUS(lock_inc);
@@ -203,7 +204,7 @@ TEST(locked, "two vCPUs count with LOCK in one page, over two that are neighbour
 	guest_free(h);
 }
 #define TWO_SLOTS 0x20000000ull
-TEST(locked_slots, "... over two memory slots, and with the dirty log on: both pages are dirty and have D")
+T(locked_slots, "... over two memory slots, and with the dirty log on: both pages are dirty and have D")
 {
 	static u8 other[0x2000] __attribute__((aligned(4096)));
 	static u64 log[G_RAM_SIZE / 4096 / 64], log1[1];
@@ -253,7 +254,7 @@ static void *slot_changer(void *p)
 	}
 	return NULL;
 }
-TEST(locked_changes, "... while the VMM changes slots and reads the log, for which it waits for the vCPUs")
+T(locked_changes, "... while the VMM changes slots and reads the log, for which it waits for the vCPUs")
 {
 	struct guest *g = TWO_CPUS(lock_inc);
 	pthread_t t;
@@ -268,7 +269,7 @@ TEST(locked_changes, "... while the VMM changes slots and reads the log, for whi
 }
 /* The function's immediate operand is counted up, half of it in each page. */
 CODE64(lock_code, "1: lock incl 1(%rsi)\n call *%rsi\n dec %ecx\n jnz 1b" DONE);
-TEST(locked_code, "... and on code, which is the new one at once")
+T(locked_code, "... and on code, which is the new one at once")
 {
 	static const u8 fn[] = { 0xb8, 0, 0, 0, 0, 0xc3 };	/* mov $0, %eax; ret */
 	static const u64 at[] = { G_WINDOW + 0x100, G_WINDOW + 0x1ffd, SPLIT_HI - 3 };
@@ -289,7 +290,7 @@ TEST(locked_code, "... and on code, which is the new one at once")
 		guest_free(g);
 	}
 }
-TEST(locked_watched, "a LOCK is one also while a data breakpoint is on its page")
+T(locked_watched, "a LOCK is one also while a data breakpoint is on its page")
 {
 	struct guest *g = TWO_CPUS(lock_inc);
 
@@ -304,7 +305,7 @@ TEST(locked_watched, "a LOCK is one also while a data breakpoint is on its page"
 	both(g, G_CODE, G_WINDOW + 64, 0, 10 * ROUNDS);
 	CHECK_EQ(*g64(g, G_WINDOW + 64), 20 * ROUNDS);
 }
-TEST(xchg, "XCHG is a lock over two pages without a prefix")
+T(xchg, "XCHG is a lock over two pages without a prefix")
 {
 	struct guest *g = TWO_CPUS(lock_xchg);
 
@@ -312,7 +313,7 @@ TEST(xchg, "XCHG is a lock over two pages without a prefix")
 
 	CHECK_EQ(*g64(g, G_DATA), 2 * rounds);
 }
-TEST(locked_plain, "a LOCK over two pages does not undo another vCPU's plain stores beside what it changes")
+T(locked_plain, "a LOCK over two pages does not undo another vCPU's plain stores beside what it changes")
 {
 	struct guest *g = TWO_CPUS(lock_inc);
 
@@ -323,7 +324,7 @@ TEST(locked_plain, "a LOCK over two pages does not undo another vCPU's plain sto
 	CHECK_EQ((u32)split64(g, SPLIT_HI - 4), rounds);
 }
 CODE64(stay, "1: pause\n cmpl $0, (%rdi)\n je 1b" DONE);
-TEST(locked_spin, "a LOCK over two pages while the other vCPU is not in the guest, and while it runs a loop")
+T(locked_spin, "a LOCK over two pages while the other vCPU is not in the guest, and while it runs a loop")
 {
 	struct guest *g = TWO_CPUS(lock_inc);
 	struct guest_cpu *b = &g->cpu[1];
@@ -358,7 +359,7 @@ TEST(locked_spin, "a LOCK over two pages while the other vCPU is not in the gues
 CODE64(store, "mov %rax, (%rsi)" DONE);
 CODE64(inc, "lock incq (%rsi)" DONE);
 CODE64(pushq, "push %rax" DONE);
-TEST(second_faults, "a fault in the second page leaves no trace in the first, D included")
+T(second_faults, "a fault in the second page leaves no trace in the first, D included")
 {
 	static const struct {
 		const u8 *p, *e;
@@ -397,7 +398,7 @@ TEST(second_faults, "a fault in the second page leaves no trace in the first, D 
 	}
 }
 CODE64(cx16, "lock cmpxchg16b (%rsi)" DONE);
-TEST(cx16, "CMPXCHG16B that is not aligned is #GP, in one page and over two")
+T(cx16, "CMPXCHG16B that is not aligned is #GP, in one page and over two")
 {
 	struct guest *g = guest_with(M_LONG, cx16);
 	static const u64 at[] = { G_WINDOW + 8, SPLIT_HI - 8, G_WINDOW + 0xff8 };
@@ -415,7 +416,7 @@ TEST(cx16, "CMPXCHG16B that is not aligned is #GP, in one page and over two")
 	}
 }
 CODE64(mmio_lock, "lock incl (%rsi)\n xchg %eax, (%rsi)\n mov %eax, %ebx" DONE);
-TEST(mmio, "LOCK and XCHG on a device: one read and one write each")
+T(mmio, "LOCK and XCHG on a device: one read and one write each")
 {
 	struct guest *g = guest_with(M_LONG, mmio_lock);
 	struct stop s;
@@ -447,7 +448,7 @@ static const struct {
 	u8 prefix, modrm;
 	s8 bit;		/* of CPUID 7 EBX; -1: 1 EDX 19 */
 } flushes[] = { { 0x3e, 0x3e, -1 }, { 0x66, 0x3e, 23 }, { 0x66, 0x36, 24 } };
-TEST(flush, "CLFLUSH, CLFLUSHOPT and CLWB: not present, not canonical, supervisor, a device, A and D")
+T(flush, "CLFLUSH, CLFLUSHOPT and CLWB: not present, not canonical, supervisor, a device, A and D")
 {
 	for (u32 i = 0; i < ARRAY_SIZE(flushes); i++) {
 		struct guest *g = guest_with(M_LONG, flush64);
@@ -496,7 +497,7 @@ CODE64(flush_ss, "clflush (%rbp)" DONE);
 CODE32(flush_seg, "clflush %fs:(%esi)\n clflush %cs:(%esi)" DONE);
 CODE64(flush_loop, "mov $3000, %ecx\n 1: clflush (%rsi)\n mov 8(%rsi), %eax\n mov %eax, 16(%rsi)\n dec %ecx\n jnz 1b" DONE);
 CODE64(hints, "prefetcht0 (%rsi)\n prefetchw (%rsi)\n prefetchnta (%rsi)\n .byte 0x0f, 0x1c, 0x06\n nopl (%rsi)" DONE);
-TEST(flush_segments, "CLFLUSH: segments and limits, code that may not be read; hints fault never")
+T(flush_segments, "CLFLUSH: segments and limits, code that may not be read; hints fault never")
 {
 	struct guest *g = guest_with(M_LONG, flush_ss);
 	struct stop s;
@@ -539,7 +540,7 @@ TEST(flush_segments, "CLFLUSH: segments and limits, code that may not be read; h
 
 CODE64(mf, "fninit\n fldcw (%rbx)\n fld1\n fldz\n fdivrp\n mf_op: .fill 6, 1, 0x90" DONE);
 LABEL(mf_op);
-TEST(mf_first, "a pending #MF comes before the page fault, #GP, #SS or device of the next MMX instruction")
+T(mf_first, "a pending #MF comes before the page fault, #GP, #SS or device of the next MMX instruction")
 {
 	static const struct {
 		u8 op[6], len;

@@ -3,6 +3,7 @@
  * tests/guest/smc.c - code that changes: by its own stores, by another vCPU, by the VMM
  * behind the guest's back (APM2 7.6.1; SDM3 8.1.3). Always with warm code too.
  */
+/* Run: build/standin run -- build/tests/guest/guest_smc [NAME...] */
 #include <pthread.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -11,7 +12,7 @@
 
 /* -- the guest's own stores -- */
 CODE64(next, "mov $0x10000, %edi\n movb $2, smc_imm+1(%rip)\n smc_imm: mov $1, %eax" DONE);
-TEST(next, "a store to the very next instruction")
+T(next, "a store to the very next instruction")
 {
 	struct stop s = run(guest_with(M_LONG, next));
 
@@ -22,7 +23,7 @@ TEST(next, "a store to the very next instruction")
 CODE64(same_block, "mov $3000, %ecx\n xor %eax, %eax\n 1: mov %ecx, sb_imm+1(%rip)\n sb_imm: .byte 0x05\n .long 0\n dec %ecx\n jnz 1b" DONE);
 CODE64(behind, "mov $3000, %ecx\n xor %eax, %eax\n 1: bh_imm: add $0x3000, %eax\n dec %ecx\n mov %ecx, bh_imm+1(%rip)\n test %ecx, %ecx\n jnz 1b" DONE);
 CODE64(called, "mov $3000, %ecx\n xor %eax, %eax\n 1: mov %ecx, 1(%rdi)\n call *%rdi\n dec %ecx\n jnz 1b" DONE);
-TEST(loops, "an immediate changed in every round: ahead, behind, in a called page")
+T(loops, "an immediate changed in every round: ahead, behind, in a called page")
 {
 	static const u8 fn[] = { 0x05, 0, 0, 0, 0, 0xc3 };	/* add eax, imm32; ret */
 	struct guest *g = guest_with(M_LONG, same_block);
@@ -41,7 +42,7 @@ TEST(loops, "an immediate changed in every round: ahead, behind, in a called pag
 	CHECK_EQ(s.r.rax, 3000 * 3001 / 2);
 }
 CODE64(data_in_code, "mov $30000, %ecx\n 1: incl dic_word(%rip)\n dec %ecx\n jnz 1b\n mov dic_word(%rip), %eax" DONE "dic_word: .long 0");
-TEST(data_in_code, "data that shares a page with the code that writes it")
+T(data_in_code, "data that shares a page with the code that writes it")
 {
 	struct stop s = run(guest_with(M_LONG, data_in_code));
 
@@ -49,7 +50,7 @@ TEST(data_in_code, "data that shares a page with the code that writes it")
 	CHECK_EQ(s.r.rax, 30000);
 }
 CODE64(alias, "mov $3000, %ecx\n 1: call *%rdi\n dec %ecx\n jnz 1b\n movl $2, 1(%rsi)\n call *%rdi" DONE);
-TEST(alias, "a store through another linear address of the page")
+T(alias, "a store through another linear address of the page")
 {
 	static const u8 fn[] = { 0xb8, 1, 0, 0, 0, 0xc3 };
 	struct guest *g = guest_with(M_LONG, alias);
@@ -68,7 +69,7 @@ TEST(alias, "a store through another linear address of the page")
 CODE64(strcode, "mov $3000, %ebp\n 1: call *%rdi\n dec %ebp\n jnz 1b\n mov $0x300000, %edi\n mov $0x310000, %esi\n mov $6, %ecx\n"
 	" rep movsb\n mov $0x300000, %edi\n call *%rdi\n mov %eax, %ebx\n mov $0x310008, %esi\n movdqu (%rsi), %xmm0\n"
 	" movdqu %xmm0, (%rdi)\n call *%rdi" DONE);
-TEST(other_stores, "REP MOVSB and SSE stores over warm code")
+T(other_stores, "REP MOVSB and SSE stores over warm code")
 {
 	static const u8 one[] = { 0xb8, 1, 0, 0, 0, 0xc3 }, two[] = { 0xb8, 2, 0, 0, 0, 0xc3 },
 			three[] = { 0xb8, 3, 0, 0, 0, 0xc3 };
@@ -87,7 +88,7 @@ TEST(other_stores, "REP MOVSB and SSE stores over warm code")
 /* Each of these is carried out alone, because the operand lies in two pages, and each is another
  * instruction: code memory may fill up in the middle of one (STANDIN_CODE_MEM). */
 CODE64(writers, "jmp *%rdx\n wr_done: mov (%rdi), %eax" DONE);
-TEST(writers, "thousands of instructions that are carried out one by one")
+T(writers, "thousands of instructions that are carried out one by one")
 {
 	enum { WRITERS = 12000 };
 	static const u8 inc[] = { 0xff, 0x07 }, jmp[] = { 0xff, 0xe3 };	/* inc dword [rdi]; jmp rbx */
@@ -123,7 +124,7 @@ static struct guest *warm_guest(void)
 	CHECK_EQ(s.r.rax, 1);
 	return g;
 }
-TEST(vmm_store, "the VMM stores into warm code between two KVM_RUNs")
+T(vmm_store, "the VMM stores into warm code between two KVM_RUNs")
 {
 	struct guest *g = warm_guest();
 	struct stop s;
@@ -135,7 +136,7 @@ TEST(vmm_store, "the VMM stores into warm code between two KVM_RUNs")
 		CHECK_EQ(s.r.rax, i + 2);
 	}
 }
-TEST(vmm_pread, "pread() straight into warm code, without EFAULT")
+T(vmm_pread, "pread() straight into warm code, without EFAULT")
 {
 	struct guest *g = warm_guest();
 	int fd = memfd_create("code", MFD_CLOEXEC);
@@ -151,7 +152,7 @@ TEST(vmm_pread, "pread() straight into warm code, without EFAULT")
 }
 /* The guest polls a flag by port exits; the VMM changes code during the exit. */
 CODE64(poll_exit, "1: out %al, $0x10\n call *%rdi\n cmp $1, %eax\n je 1b" DONE);
-TEST(vmm_exit, "the VMM stores into code while the guest is in an exit")
+T(vmm_exit, "the VMM stores into code while the guest is in an exit")
 {
 	struct guest *g = guest_with(M_LONG, poll_exit);
 	struct stop s;
@@ -177,7 +178,7 @@ static void *late_writer(void *p)
 	__atomic_store_n((u32 *)g32(g, G_DATA), 1, __ATOMIC_RELEASE);
 	return NULL;
 }
-TEST(vmm_thread, "a thread of the VMM writes code, then a flag the guest polls")
+T(vmm_thread, "a thread of the VMM writes code, then a flag the guest polls")
 {
 	struct guest *g = guest_with(M_LONG, poll_mem);
 	pthread_t t;
@@ -202,7 +203,7 @@ TEST(vmm_thread, "a thread of the VMM writes code, then a flag the guest polls")
 
 CODE64(poll_warm, "call *%rdi\n 1: mov (%rsi), %eax\n pause\n test %eax, %eax\n jz 1b\n cpuid\n"
        "call *%rdi" DONE);
-TEST(vmm_thread_warm, "a thread of the VMM writes code that ran in the same KVM_RUN, then a flag")
+T(vmm_thread_warm, "a thread of the VMM writes code that ran in the same KVM_RUN, then a flag")
 {
 	struct guest *g = guest_with(M_LONG, poll_warm);
 	pthread_t t;
@@ -231,7 +232,7 @@ static void *second_cpu(void *p)
 	CHECK_STOP(s, ST_DONE);
 	return NULL;
 }
-TEST(cross, "another vCPU changes warm code and says so")
+T(cross, "another vCPU changes warm code and says so")
 {
 	struct guest *g = guest_with(M_LONG, cross_wait);
 	struct guest_cpu *c = guest_add_cpu(g);
@@ -254,7 +255,7 @@ TEST(cross, "another vCPU changes warm code and says so")
 }
 /* Without a handshake: the new code must be seen some time, and always whole. */
 CODE64(cross_spin, "1: call *%rdi\n cmp $2, %eax\n jne 1b" DONE);
-TEST(cross_spin, "a changed function is seen by a vCPU that spins in it")
+T(cross_spin, "a changed function is seen by a vCPU that spins in it")
 {
 	struct guest *g = guest_with(M_LONG, cross_spin);
 	struct guest_cpu *c = guest_add_cpu(g);

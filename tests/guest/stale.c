@@ -4,6 +4,7 @@
  * memory or by an interrupt, while the vCPU stays in KVM_RUN. The new code is executed after the
  * next event that serialises (APM2 7.6.4; SDM3 9.3), however it was written.
  */
+/* Run: build/standin run -- build/tests/guest/guest_stale [NAME...] */
 #include <pthread.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -170,13 +171,13 @@ static const struct event {
 	X(lgdt, "LGDT") X(lidt, "LIDT") X(lldt, "LLDT") X(wrmsr, "WRMSR")
 #undef X
 };
-TEST(instructions, "code written by somebody outside is new after each instruction that serialises")
+T(instructions, "code written by somebody outside is new after each instruction that serialises")
 {
 	for (u32 i = 0; i < ARRAY_SIZE(events); i++)
 		for (u32 way = 0; way < WAYS; way++)
 			check(guest_new(M_LONG), events[i].p, (u64)(events[i].e - events[i].p), way, BY_FLAG, events[i].name);
 }
-TEST(interrupts, "... and after an interrupt or NMI, without any other event")
+T(interrupts, "... and after an interrupt or NMI, without any other event")
 {
 	for (u32 i = 0; i < 2; i++)
 		for (u32 way = 0; way < WAYS; way++) {
@@ -189,7 +190,7 @@ TEST(interrupts, "... and after an interrupt or NMI, without any other event")
 			check(g, ev_intr_b, LEN(ev_intr), way, i ? BY_NMI : BY_MSI, i ? "an NMI" : "an interrupt");
 		}
 }
-TEST(vmrun, "... and after VMRUN and #VMEXIT")
+T(vmrun, "... and after VMRUN and #VMEXIT")
 {
 	for (u32 way = 0; way < WAYS; way++) {
 		struct svm_guest s = svm_with(l2);

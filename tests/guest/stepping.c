@@ -4,6 +4,7 @@
  * general detect, HLT, instructions that leave the CPU (SDM3 17.3; kvm-unit-tests' debug has the
  * same cases).
  */
+/* Run: build/standin run -- build/tests/guest/guest_stepping [NAME...] */
 #include "tests/guest/harness/harness.h"
 
 #define DR6_INIT 0xffff0ff0u
@@ -69,7 +70,7 @@ LABEL(icebp_4);
 LABEL(icebp_5);
 LABEL(icebp_6);
 
-TEST(icebp, "ICEBP under TF reports itself only, also in the shadow of MOV SS")
+T(icebp, "ICEBP under TF reports itself only, also in the shadow of MOV SS")
 {
 	struct guest *g = guest_with(M_LONG, icebp);
 	const struct trap t[] = {
@@ -91,7 +92,7 @@ LABEL(detect_4);
 LABEL(detect_5);
 LABEL(detect_6);
 
-TEST(detect, "general detect is a fault also in the shadow of MOV SS, and clears DR7.GD")
+T(detect, "general detect is a fault also in the shadow of MOV SS, and clears DR7.GD")
 {
 	struct guest *g = guest_with(M_LONG, detect);
 	const struct trap t[] = {
@@ -116,7 +117,7 @@ LABEL(leaving_6);
 LABEL(leaving_7);
 LABEL(leaving_8);
 
-TEST(leaving, "CPUID and RDMSR are stepped like any other instruction")
+T(leaving, "CPUID and RDMSR are stepped like any other instruction")
 {
 	struct guest *g = guest_with(M_LONG, leaving);
 	const u8 *const at[] = { leaving_1, leaving_2, leaving_3, leaving_4, leaving_5, leaving_6,
@@ -135,7 +136,7 @@ CODE64(port, TF_ON "port_0: in $0x71, %al\n port_1: out %al, $0x72\n port_2: pus
 LABEL(port_1);
 LABEL(port_2);
 
-TEST(port, "IN and OUT that leave KVM_RUN are stepped when they are complete")
+T(port, "IN and OUT that leave KVM_RUN are stepped when they are complete")
 {
 	struct guest *g = guest_with(M_LONG, port);
 	struct stop s = run(g);
@@ -171,7 +172,7 @@ LABEL(halt_5);
 LABEL(halt_6);
 LABEL(halt_h);
 
-TEST(halt, "HLT under TF is a step like any other")
+T(halt, "HLT under TF is a step like any other")
 {
 	struct guest *g = guest_new_flags(M_LONG, GUEST_IRQCHIP);
 	const struct trap t[] = {
@@ -186,7 +187,7 @@ TEST(halt, "HLT under TF is a step like any other")
 	guest_free(g);
 }
 
-TEST(debugger, "a debugger that steps over HLT gets control behind it; the CPU stays halted")
+T(debugger, "a debugger that steps over HLT gets control behind it; the CPU stays halted")
 {
 	struct guest *g = guest_new_flags(M_LONG, GUEST_IRQCHIP);
 	struct kvm_guest_debug d = {
@@ -240,7 +241,7 @@ static void watched(const void *code, u64 len, u64 db, u64 bp, u32 dbs, u32 bps)
 }
 #define WATCH_CASE(n, dbs, bps) watched(n##_b, LEN(n), AT(n, n##_db), AT(n, n##_bp), dbs, bps)
 
-TEST(watched_ss, "a data breakpoint hit by MOV SS and the next instruction's own exception")
+T(watched_ss, "a data breakpoint hit by MOV SS and the next instruction's own exception")
 {
 	WATCH_CASE(watch_nop, 1, 0);
 	WATCH_CASE(watch_icebp, 1, 0);
@@ -251,7 +252,7 @@ TEST(watched_ss, "a data breakpoint hit by MOV SS and the next instruction's own
 /* The operands lie in pages that no access has been made to: both are looked up in the middle. */
 CODE64(step_vector, "movq %rbx, %xmm0\n" TF_ON "movups %xmm0, 0x1ff8(%rdi)\n movups (%rdi), %xmm0\n"
 	" fldl 0x3000(%rdi)\n" TF_OFF "movq %xmm0, %rax\n fistpll 0x10000\n mov 0x10000, %rcx\n mov 0x1ff8(%rdi), %rdx" DONE);
-TEST(step_vector, "vector and x87 state is kept when a step meets a page for the first time")
+T(step_vector, "vector and x87 state is kept when a step meets a page for the first time")
 {
 	static const u64 in = 0x1122334455667788, five = 0x4014000000000000;	/* 5.0 */
 	struct guest *g = guest_with(M_LONG, step_vector);
@@ -283,7 +284,7 @@ CODE64(nested_bp, "xor %r8d, %r8d\n mov $0x10000, %edi\n mov %rsp, %rax\n and $~
 	"nested_bp_db: inc %r8d\n cmp $5, %r8d\n jb 1f\n xor %eax, %eax\n mov %rax, %dr7\n 1: iretq\n");
 LABEL(nested_bp_db);
 
-TEST(nested_breakpoints, "data breakpoints that the delivery of a #DB hits are ignored, as CPUID says")
+T(nested_breakpoints, "data breakpoints that the delivery of a #DB hits are ignored, as CPUID says")
 {
 	struct guest *g = guest_with(M_LONG, nested_bp);
 	struct stop s;

@@ -3,6 +3,7 @@
  * tests/guest/sti.c - the interrupt shadow of STI (APM2 8.1.4): an interrupt that waits is taken
  * behind the next instruction, whatever that one needs, and never in front of it.
  */
+/* Run: build/standin run -- build/tests/guest/guest_sti [NAME...] */
 #include "tests/guest/harness/harness.h"
 
 #define VEC 0x55
@@ -57,7 +58,7 @@ static void taken(struct guest *g, const char *name, const char *where)
 			  (unsigned long long)cpu_regs(cpu0(g)).rdi);
 }
 
-TEST(shadow, "an interrupt is taken behind the instruction that follows STI")
+T(shadow, "an interrupt is taken behind the instruction that follows STI")
 {
 	/* The first page touched here, a page that code has been fetched from, two pages at once. */
 	static const struct { u64 at; const char *name; } places[] = {
@@ -75,7 +76,7 @@ TEST(shadow, "an interrupt is taken behind the instruction that follows STI")
 		}
 }
 
-TEST(mmio, "the instruction behind STI may leave for user space")
+T(mmio, "the instruction behind STI may leave for user space")
 {
 	struct guest *g = prepare(load_b, load_e, G_MMIO);
 	struct stop s = run(g);
@@ -93,7 +94,7 @@ TEST(mmio, "the instruction behind STI may leave for user space")
 }
 
 CODE64(fault, WAITING("mov %rax, (%rsi)", "9f"));
-TEST(fault, "a fault behind STI comes before the interrupt")
+T(fault, "a fault behind STI comes before the interrupt")
 {
 	struct guest *g = prepare(fault_b, fault_e, 0x8000000000000000);
 	struct stop s = run(g);
@@ -103,7 +104,7 @@ TEST(fault, "a fault behind STI comes before the interrupt")
 
 CODE64(closed, APIC_SETUP "cli\n movl $0x44055, 0x300(%rbp)\n mov $1000, %ecx\n"
 	"1: sti\n cli\n dec %ecx\n jnz 1b" DONE);
-TEST(closed, "STI and CLI in a row let nothing in")
+T(closed, "STI and CLI in a row let nothing in")
 {
 	struct guest *g = prepare(closed_b, closed_e, 0);
 
@@ -113,7 +114,7 @@ TEST(closed, "STI and CLI in a row let nothing in")
 }
 
 CODE64(open, APIC_SETUP "lea 9f(%rip), %rdi\n sti\n movl $0x44055, 0x300(%rbp)\n 9: nop\n sti\n nop" DONE);
-TEST(open, "STI with IF set already holds nothing back")
+T(open, "STI with IF set already holds nothing back")
 {
 	struct guest *g = prepare(open_b, open_e, 0);
 

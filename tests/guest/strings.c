@@ -3,6 +3,7 @@
  * tests/guest/strings.c - repeated string instructions: a fault in the middle leaves
  * RCX, RSI and RDI at the element that faulted (APM3 "Repeat Prefixes", SDM1 7.3.9.1).
  */
+/* Run: build/standin run -- build/tests/guest/guest_strings [NAME...] */
 #include "tests/guest/harness/harness.h"
 
 #define VA 0x300000ull
@@ -59,7 +60,7 @@ static void fault_half(const u8 *p, u64 n, u32 size, u64 rsi, u64 rdi, u32 eleme
 	guest_free(g);
 }
 
-TEST(fault_half, "a page fault half-way, then resumed")
+T(fault_half, "a page fault half-way, then resumed")
 {
 	fault_half(movsb_b, LEN(movsb), 1, SRC, VA2 - 100, 300, 100, 2, "movsb to");
 	fault_half(movsb_b, LEN(movsb), 1, VA2 - 77, SRC, 300, 77, 0, "movsb from");
@@ -70,7 +71,7 @@ TEST(fault_half, "a page fault half-way, then resumed")
 	fault_half(lodsb_b, LEN(lodsb), 1, VA2 - 80, 0, 100, 80, 0, "lodsb");
 }
 
-TEST(straddle, "an element over the boundary faults as a whole")
+T(straddle, "an element over the boundary faults as a whole")
 {
 	struct guest *g = PREPARE(stosq, 0, VA2 - 84, 30, false);
 	struct stop s;
@@ -84,7 +85,7 @@ TEST(straddle, "an element over the boundary faults as a whole")
 	CHECK_EQ(*g32(g, VA2 - 4), 0);
 }
 
-TEST(backwards, "DF counts down, also across a page boundary")
+T(backwards, "DF counts down, also across a page boundary")
 {
 	struct guest *g = PREPARE(movsl, SRC + 0x1ffc, VA + 0x1ffc, 0x800, true);
 	struct stop s;
@@ -104,7 +105,7 @@ TEST(backwards, "DF counts down, also across a page boundary")
 	CHECK_EQ(s.r.rcx, 0x400);
 }
 
-TEST(overlap, "a forward MOVSB onto itself repeats the byte")
+T(overlap, "a forward MOVSB onto itself repeats the byte")
 {
 	struct guest *g = PREPARE(movsb, VA, VA + 1, 5000, false);
 	struct stop s;
@@ -119,7 +120,7 @@ TEST(overlap, "a forward MOVSB onto itself repeats the byte")
 		}
 }
 
-TEST(scan, "REPNE SCASB and REPE CMPS stop where they should, with flags")
+T(scan, "REPNE SCASB and REPE CMPS stop where they should, with flags")
 {
 	struct guest *g = PREPARE(scasb, 0, VA, 1000, false);
 	struct stop s;
@@ -148,7 +149,7 @@ TEST(scan, "REPNE SCASB and REPE CMPS stop where they should, with flags")
 }
 
 CODE64(addr32, "mov $0xffffffff00000005, %rcx\n addr32 rep stosb" DONE);
-TEST(addr32, "a 32-bit address size counts in ECX and wraps EDI")
+T(addr32, "a 32-bit address size counts in ECX and wraps EDI")
 {
 	struct guest *g = guest_with(M_LONG, addr32);
 	struct stop s;
@@ -166,7 +167,7 @@ TEST(addr32, "a 32-bit address size counts in ECX and wraps EDI")
 
 CODE16(di_wrap, "cld\n mov $0xfffe, %di\n mov $4, %cx\n mov $0x2000, %bx\n mov %bx, %es\n"
 	" mov $0x55, %al\n rep stosb" DONE);
-TEST(di_wrap, "a 16-bit address size wraps DI")
+T(di_wrap, "a 16-bit address size wraps DI")
 {
 	struct guest *g = guest_with(M_REAL, di_wrap);
 	struct stop s = run(g);
@@ -184,7 +185,7 @@ TEST(di_wrap, "a 16-bit address size wraps DI")
 /* -- INS and OUTS -- */
 CODE64(insb, "mov $0x77, %edx\n rep insb" DONE);
 CODE64(outsw, "mov $0x78, %edx\n rep outsw" DONE);
-TEST(ins, "REP INSB fills memory from port reads")
+T(ins, "REP INSB fills memory from port reads")
 {
 	struct guest *g = PREPARE(insb, 0, VA2 - 3, 8, false);
 	struct guest_cpu *c = cpu0(g);
@@ -206,7 +207,7 @@ TEST(ins, "REP INSB fills memory from port reads")
 	CHECK_EQ(s.r.rdi, VA2 + 5);
 	CHECK(!memcmp(g->ram + VA2 - 3, "abcdefgh", 8));
 }
-TEST(outs, "REP OUTSW writes all elements in order")
+T(outs, "REP OUTSW writes all elements in order")
 {
 	struct guest *g = PREPARE(outsw, VA2 - 7, 0, 9, false);
 	struct guest_cpu *c = cpu0(g);
@@ -230,7 +231,7 @@ TEST(outs, "REP OUTSW writes all elements in order")
 	CHECK(!memcmp(want, got, sizeof(want)));
 	CHECK_EQ(s.r.rsi, VA2 - 7 + 18);
 }
-TEST(ins_fault, "INS to an absent page faults before any port read is lost")
+T(ins_fault, "INS to an absent page faults before any port read is lost")
 {
 	struct guest *g = PREPARE(insb, 0, VA2, 4, false);
 	struct stop s;

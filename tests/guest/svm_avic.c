@@ -4,6 +4,7 @@
  * what L2's APIC accesses do in the backing page, and the #VMEXITs of those that software must
  * finish.
  */
+/* Run: build/standin run -- build/tests/guest/guest_svm_avic [NAME...] */
 #include <pthread.h>
 #include <stdlib.h>
 
@@ -74,7 +75,7 @@ static struct svm_guest avic(const u8 *code, u64 len, const char *options, bool 
 CODE64(accelerated, BASE "mov 0x20(%rbp), %ebx\n movl $0x40, 0x80(%rbp)\n mov 0x80(%rbp), %ecx\n"
 	"mov %cr8, %rdx\n mov $3, %esi\n mov %rsi, %cr8\n mov 0xa0(%rbp), %esi\n movl $0, 0xb0(%rbp)\n"
 	"movl $0x55667788, 0x310(%rbp)\n mov 0xf0(%rbp), %edi\n vmmcall");
-TEST(accelerated, "reads, TPR, CR8, EOI of an edge vector and ICR high never leave L2")
+T(accelerated, "reads, TPR, CR8, EOI of an edge vector and ICR high never leave L2")
 {
 	struct svm_guest s = avic_with(accelerated);
 	struct stop st;
@@ -99,7 +100,7 @@ TEST(accelerated, "reads, TPR, CR8, EOI of an edge vector and ICR high never lea
 /* -- trapped and faulting accesses -- */
 CODE64(eoi_level, BASE "movl $0, 0xb0(%rbp)\n eoi_level_1: vmmcall");
 LABEL(eoi_level_1);
-TEST(eoi_level, "EOI of a level vector traps with the vector, ISR is software's")
+T(eoi_level, "EOI of a level vector traps with the vector, ISR is software's")
 {
 	struct svm_guest s = avic_with(eoi_level);
 	struct stop st;
@@ -120,7 +121,7 @@ CODE64(read_reg, BASE "read_reg_0: mov (%rbp, %rbx), %eax\n vmmcall");
 LABEL(write_reg_0);
 LABEL(write_reg_1);
 LABEL(read_reg_0);
-TEST(traps, "every trapped write: the value is in the page, RIP behind the instruction")
+T(traps, "every trapped write: the value is in the page, RIP behind the instruction")
 {
 	static const u16 trapped[] = { 0x20, 0xc0, 0xd0, 0xe0, 0xf0, 0x280, 0x320, 0x330, 0x340, 0x350,
 				       0x360, 0x370, 0x380, 0x3e0 };
@@ -140,7 +141,7 @@ TEST(traps, "every trapped write: the value is in the page, RIP behind the instr
 		guest_free(s.g);
 	}
 }
-TEST(faults_write, "writes that are neither accelerated nor trapped: RIP at the instruction")
+T(faults_write, "writes that are neither accelerated nor trapped: RIP at the instruction")
 {
 	static const u16 refused[] = { 0x30, 0x90, 0xa0, 0x100, 0x180, 0x200, 0x390, 0x3f0, 0x10, 0x700 };
 
@@ -159,7 +160,7 @@ TEST(faults_write, "writes that are neither accelerated nor trapped: RIP at the 
 		guest_free(s.g);
 	}
 }
-TEST(faults_read, "reads of APR and the current count fault")
+T(faults_read, "reads of APR and the current count fault")
 {
 	static const u16 refused[] = { 0x90, 0x390 };
 
@@ -175,7 +176,7 @@ TEST(faults_read, "reads of APR and the current count fault")
 		guest_free(s.g);
 	}
 }
-TEST(npf_first, "what nested paging refuses is a nested page fault, not an APIC access")
+T(npf_first, "what nested paging refuses is a nested page fault, not an APIC access")
 {
 	struct svm_guest s = avic_with(read_reg);
 	struct stop st;
@@ -191,7 +192,7 @@ TEST(npf_first, "what nested paging refuses is a nested page fault, not an APIC 
 /* -- interrupts -- */
 CODE64(open, "sti\n nop\n open_1: vmmcall");
 LABEL(open_1);
-TEST(irr, "a vector in IRR is taken when IF opens, by priority, into ISR")
+T(irr, "a vector in IRR is taken when IF opens, by priority, into ISR")
 {
 	struct svm_guest s = avic_with(open);
 	struct stop st;
@@ -207,7 +208,7 @@ TEST(irr, "a vector in IRR is taken when IF opens, by priority, into ISR")
 	CHECK_EQ(*page_reg(&s, G_PAGE, 0xa0), 0x50);
 	guest_free(s.g);
 }
-TEST(irr_at_entry, "with IF set it is taken before L2's first instruction; VINTR is not intercepted")
+T(irr_at_entry, "with IF set it is taken before L2's first instruction; VINTR is not intercepted")
 {
 	struct svm_guest s = avic_with(open);
 	struct stop st;
@@ -220,7 +221,7 @@ TEST(irr_at_entry, "with IF set it is taken before L2's first instruction; VINTR
 	CHECK_EQ(st.rip, G_L2);
 	guest_free(s.g);
 }
-TEST(tpr_holds, "TPR holds a vector back; V_IRQ means nothing")
+T(tpr_holds, "TPR holds a vector back; V_IRQ means nothing")
 {
 	struct svm_guest s = avic_with(open);
 	struct stop st;
@@ -236,7 +237,7 @@ TEST(tpr_holds, "TPR holds a vector back; V_IRQ means nothing")
 }
 CODE64(lower, BASE "sti\n movl $0x20, 0x80(%rbp)\n lower_1: nop\n nop\n vmmcall");
 LABEL(lower_1);
-TEST(tpr_lowered, "lowering TPR lets it through at once")
+T(tpr_lowered, "lowering TPR lets it through at once")
 {
 	struct svm_guest s = avic_with(lower);
 	struct stop st;
@@ -259,7 +260,7 @@ static struct stop send(struct svm_guest *s, u32 icr, u32 dest)
 	return svm_run(s);
 }
 
-TEST(self_ipi, "an IPI to itself is taken without an exit")
+T(self_ipi, "an IPI to itself is taken without an exit")
 {
 	struct svm_guest s = avic_with(ipi);
 	struct stop st;
@@ -270,7 +271,7 @@ TEST(self_ipi, "an IPI to itself is taken without an exit")
 	CHECK_EQ(st.rip, AT_L2(ipi, ipi_1));
 	guest_free(s.g);
 }
-TEST(not_running, "a target that does not run: its IRR is set, exit 0x401 with id 1")
+T(not_running, "a target that does not run: its IRR is set, exit 0x401 with id 1")
 {
 	struct svm_guest s = avic_with(ipi);
 	struct stop st = send(&s, 0x4000 | VEC, 1u << 24);
@@ -282,7 +283,7 @@ TEST(not_running, "a target that does not run: its IRR is set, exit 0x401 with i
 	CHECK_EQ(s.save->rip, AT_L2(ipi, ipi_1));
 	guest_free(s.g);
 }
-TEST(incomplete, "invalid type, target and vector")
+T(incomplete, "invalid type, target and vector")
 {
 	static const struct { u32 icr, dest, id; } x[] = {
 		{ 0x4400 | VEC, 1u << 24, 0 },		/* NMI */
@@ -305,7 +306,7 @@ TEST(incomplete, "invalid type, target and vector")
 		guest_free(s.g);
 	}
 }
-TEST(logical, "flat logical destination through the logical table")
+T(logical, "flat logical destination through the logical table")
 {
 	struct svm_guest s = avic_with(ipi);
 	struct stop st;
@@ -317,7 +318,7 @@ TEST(logical, "flat logical destination through the logical table")
 	CHECK_EQ(has_vector(&s, G_PAGE1, 0x200, VEC), true);
 	guest_free(s.g);
 }
-TEST(backing_page, "a target whose backing page is not memory")
+T(backing_page, "a target whose backing page is not memory")
 {
 	struct svm_guest s = avic_with(ipi);
 	struct stop st;
@@ -328,7 +329,7 @@ TEST(backing_page, "a target whose backing page is not memory")
 	CHECK_EQ(s.ctl->exit_info_2 >> 32, 3);
 	guest_free(s.g);
 }
-TEST(table_gone, "tables that are not memory: invalid target, nothing worse")
+T(table_gone, "tables that are not memory: invalid target, nothing worse")
 {
 	struct svm_guest s = avic_with(ipi);
 	struct stop st;
@@ -340,7 +341,7 @@ TEST(table_gone, "tables that are not memory: invalid target, nothing worse")
 	CHECK_EQ(s.ctl->exit_info_2 >> 32, 2);
 	guest_free(s.g);
 }
-TEST(page_gone, "VMRUN with a backing page that is not memory: VMEXIT_INVALID")
+T(page_gone, "VMRUN with a backing page that is not memory: VMEXIT_INVALID")
 {
 	struct svm_guest s = avic_with(ipi);
 	struct stop st;
@@ -354,7 +355,7 @@ TEST(page_gone, "VMRUN with a backing page that is not memory: VMEXIT_INVALID")
 /* -- x2AVIC -- */
 CODE64(x2, "mov $0x808, %ecx\n mov $0x40, %eax\n xor %edx, %edx\n wrmsr\n rdmsr\n mov %eax, %ebx\n"
 	"mov $0x80b, %ecx\n xor %eax, %eax\n wrmsr\n mov $0x80a, %ecx\n rdmsr\n mov %eax, %esi\n vmmcall");
-TEST(x2_accelerated, "x2AVIC: TPR, EOI and PPR by MSR")
+T(x2_accelerated, "x2AVIC: TPR, EOI and PPR by MSR")
 {
 	struct svm_guest s = x2avic_with(x2);
 	struct stop st;
@@ -395,7 +396,7 @@ static void x2_ipis(const char *options, const struct x2_case *x, u32 n)
 		guest_free(s.g);
 	}
 }
-TEST(x2_incomplete, "x2AVIC: ICR with a 32-bit destination, ids up to 511")
+T(x2_incomplete, "x2AVIC: ICR with a 32-bit destination, ids up to 511")
 {
 	static const struct x2_case x[] = {
 		{ 0x1ff, 1, 1 },	/* not running */
@@ -406,7 +407,7 @@ TEST(x2_incomplete, "x2AVIC: ICR with a 32-bit destination, ids up to 511")
 
 	x2_ipis("avic,x2avic", x, ARRAY_SIZE(x));
 }
-TEST(x2_extended, "x2AVIC with its extension: ids up to 4095")
+T(x2_extended, "x2AVIC with its extension: ids up to 4095")
 {
 	static const struct x2_case x[] = {
 		{ 0xfff, 600, 1 }, { 0xfff, 4095, 1 }, { 0xfff, 4096, 2 }, { 0x1ff, 600, 2 },
@@ -416,7 +417,7 @@ TEST(x2_extended, "x2AVIC with its extension: ids up to 4095")
 }
 CODE64(x2_self, "mov $0x83f, %ecx\n mov $0x55, %eax\n xor %edx, %edx\n wrmsr\n x2_self_1: nop\n vmmcall");
 LABEL(x2_self_1);
-TEST(x2_self, "x2AVIC: SELF_IPI")
+T(x2_self, "x2AVIC: SELF_IPI")
 {
 	struct svm_guest s = x2avic_with(x2_self);
 	struct stop st;
@@ -429,7 +430,7 @@ TEST(x2_self, "x2AVIC: SELF_IPI")
 }
 CODE64(x2_write, "mov %r8d, %ecx\n mov %r9d, %eax\n mov %r10d, %edx\n x2_write_0: wrmsr\n vmmcall");
 LABEL(x2_write_0);
-TEST(x2_gp, "x2AVIC: reserved bits are #GP in L2")
+T(x2_gp, "x2AVIC: reserved bits are #GP in L2")
 {
 	static const struct { u32 msr, lo, hi; } x[] = {
 		{ 0x808, 0x100, 0 }, { 0x80b, 1, 0 }, { 0x83f, 0x155, 0 }, { 0x830, 1u << 16, 0 },
@@ -461,7 +462,7 @@ static void *run_l2(void *arg)
 	st = svm_run(arg);
 	return &st;
 }
-TEST(doorbell, "a doorbell makes a running L2 take what was put into its IRR")
+T(doorbell, "a doorbell makes a running L2 take what was put into its IRR")
 {
 	struct svm_guest s = avic_with(spin);
 	struct guest_cpu *other = guest_add_cpu(s.g);
@@ -494,7 +495,7 @@ TEST(doorbell, "a doorbell makes a running L2 take what was put into its IRR")
 	CHECK_EXC(*l2, VEC, -1);
 	guest_free(s.g);
 }
-TEST(doorbell_gp, "without AVIC the doorbell register does not exist")
+T(doorbell_gp, "without AVIC the doorbell register does not exist")
 {
 	struct guest *g;
 	struct stop s;

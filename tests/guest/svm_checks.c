@@ -3,6 +3,7 @@
  * tests/guest/svm_checks.c - the consistency checks of VMRUN through a real VMRUN (APM2 15.5.1, 15.20,
  * 15.25.4; docs/kvm-svm.md 4.2-4.5): verdict, exit code -1, and L1 as it was.
  */
+/* Run: build/standin run -- build/tests/guest/guest_svm_checks [NAME...] */
 #include <stdlib.h>
 #include <sys/ioctl.h>
 
@@ -74,7 +75,7 @@ static void runs(struct svm_guest *s, const char *what)
 #define REFUSED(s, change) do { svm_rewind(s); change; refused(s, #change); } while (0)
 #define RUNS(s, change) do { svm_rewind(s); change; runs(s, #change); } while (0)
 
-TEST(save, "save area: every rule refuses, the value beside it runs")
+T(save, "save area: every rule refuses, the value beside it runs")
 {
 	struct svm_guest s = svm_with(call);
 	struct vmcb_save *v = s.save;
@@ -105,7 +106,7 @@ TEST(save, "save area: every rule refuses, the value beside it runs")
 	RUNS(&s, v->efer &= ~BIT64(10));
 }
 
-TEST(unchecked, "not checked: descriptor table and segment bases, CPL, TLB control, G_PAT")
+T(unchecked, "not checked: descriptor table and segment bases, CPL, TLB control, G_PAT")
 {
 	struct svm_guest s = svm_with(call);
 	struct vmcb_save *v = s.save;
@@ -121,7 +122,7 @@ TEST(unchecked, "not checked: descriptor table and segment bases, CPL, TLB contr
 	RUNS(&s, s.ctl->clean = ~0u);
 }
 
-TEST(control, "control area: intercept of VMRUN, ASID, nCR3, V_NMI")
+T(control, "control area: intercept of VMRUN, ASID, nCR3, V_NMI")
 {
 	struct svm_guest s = svm_with(call);
 	u64 top = top_of_physical(&s);
@@ -136,7 +137,7 @@ TEST(control, "control area: intercept of VMRUN, ASID, nCR3, V_NMI")
 	RUNS(&s, (s.ctl->int_ctl = SVM_V_NMI_ENABLE, svm_want(&s, SVM_I_NMI)));
 }
 
-TEST(bitmaps, "permission maps: the last byte counts, the low 12 bits do not")
+T(bitmaps, "permission maps: the last byte counts, the low 12 bits do not")
 {
 	struct svm_guest s = svm_with(call);
 	u64 top = top_of_physical(&s);
@@ -235,27 +236,27 @@ static void all_events(bool shstk, bool sev_es)
 	CHECK_EQ(valid, 3 * 256 + 19 + shstk + sev_es);
 }
 
-TEST(events, "EVENTINJ: 8 types x 256 vectors, a CPU without #CP and #VC")
+T(events, "EVENTINJ: 8 types x 256 vectors, a CPU without #CP and #VC")
 {
 	all_events(false, false);
 }
 
-TEST(events_shstk, "... with SHSTK: #CP")
+T(events_shstk, "... with SHSTK: #CP")
 {
 	all_events(true, false);
 }
 
-TEST(events_sev_es, "... with SEV-ES: #VC")
+T(events_sev_es, "... with SEV-ES: #VC")
 {
 	all_events(false, true);
 }
 
-TEST(events_both, "... with both")
+T(events_both, "... with both")
 {
 	all_events(true, true);
 }
 
-TEST(event_reserved, "EVENTINJ: reserved bits and the error-code bit take no part; not valid, not looked at")
+T(event_reserved, "EVENTINJ: reserved bits and the error-code bit take no part; not valid, not looked at")
 {
 	struct svm_guest s = svm_with(call);
 
@@ -299,7 +300,7 @@ static void pae_late(struct svm_guest *s, const char *what)
 	CHECK(!(nested_flags(s->c) & KVM_STATE_NESTED_GIF_SET));
 }
 
-TEST(pae, "PAE without nested paging: CR3 and reserved bits of any PDPTE")
+T(pae, "PAE without nested paging: CR3 and reserved bits of any PDPTE")
 {
 	struct svm_guest s = svm_with(call);
 	u64 top = top_of_physical(&s);
@@ -332,7 +333,7 @@ TEST(pae, "PAE without nested paging: CR3 and reserved bits of any PDPTE")
 	pae_late(&s, "CR3 in real mode");
 }
 
-TEST(pae_npt, "PAE with nested paging: PDPTEs are read when they are walked")
+T(pae_npt, "PAE with nested paging: PDPTEs are read when they are walked")
 {
 	struct svm_guest s = svm_with(call);
 	struct stop st;
@@ -378,7 +379,7 @@ static struct oracle_cpu this_cpu(const struct svm_guest *s)
 	};
 }
 
-TEST(border, "60000 VMCBs near the border: refused exactly when the independent rules say so")
+T(border, "60000 VMCBs near the border: refused exactly when the independent rules say so")
 {
 	struct svm_guest s = svm_with(call);
 	struct oracle_cpu cpu = this_cpu(&s);

@@ -3,6 +3,7 @@
  * tests/guest/svm_doors.c - what L2 gets from L0 when L1 does not intercept it (vcpu/doors.h,
  * docs/svm.md): never L0's hypercalls; the CPU's own resources as L1 has passed them on.
  */
+/* Run: build/standin run -- build/tests/guest/guest_svm_doors [NAME...] */
 #include <linux/kvm_para.h>
 #include <sys/ioctl.h>
 
@@ -103,28 +104,28 @@ static void no_hypercall(const u8 *b, u64 len, bool ring3, bool intercept_ud)
 	}
 }
 
-TEST(hypercall, "VMMCALL that L1 does not intercept is #UD in L2, whatever it asks for")
+T(hypercall, "VMMCALL that L1 does not intercept is #UD in L2, whatever it asks for")
 {
 	no_hypercall(vmmcall_b, LEN(vmmcall), false, false);
 }
 
-TEST(hypercall3, "the same at CPL 3")
+T(hypercall3, "the same at CPL 3")
 {
 	no_hypercall(vmmcall_b, LEN(vmmcall), true, false);
 }
 
-TEST(hypercall_ud, "and L1 may intercept that #UD")
+T(hypercall_ud, "and L1 may intercept that #UD")
 {
 	no_hypercall(vmmcall_b, LEN(vmmcall), false, true);
 }
 
-TEST(foreign, "VMCALL becomes VMMCALL and is #UD too")
+T(foreign, "VMCALL becomes VMMCALL and is #UD too")
 {
 	no_hypercall(vmcall_b, LEN(vmcall), false, false);
 }
 
 CODE64(vmcall3, "vmcall" DONE3);
-TEST(foreign3, "VMCALL at CPL 3 is #GP(0) and stays as it is, in L1 and in L2; VMMCALL says EPERM")
+T(foreign3, "VMCALL at CPL 3 is #GP(0) and stays as it is, in L1 and in L2; VMMCALL says EPERM")
 {
 	static const u8 insn[] = { 0x0f, 0x01, 0xc1 };
 	struct guest *g = guest_with(M_LONG, vmcall3);
@@ -156,7 +157,7 @@ TEST(foreign3, "VMCALL at CPL 3 is #GP(0) and stays as it is, in L1 and in L2; V
 	guest_free(s.g);
 }
 
-TEST(hypercall_modes, "in 32-bit modes too")
+T(hypercall_modes, "in 32-bit modes too")
 {
 	static const u8 modes[] = { M_PG32, M_PAE, M_COMPAT };
 
@@ -174,7 +175,7 @@ TEST(hypercall_modes, "in 32-bit modes too")
 }
 
 CODE64(l1_vmmcall, "mov $1, %eax\n vmmcall" DONE);
-TEST(hypercall_l1, "L1's own hypercalls work, before and behind L2")
+T(hypercall_l1, "L1's own hypercalls work, before and behind L2")
 {
 	struct svm_guest s = svm_with(vmmcall);
 	struct stop st;
@@ -212,7 +213,7 @@ CODE64(d_kvmclock, "mov $0x4b564d01, %ecx\n rdmsr\n mov $0x4b564d01, %ecx\n mov 
 		   "xor %edx, %edx\n wrmsr\n rdmsr\n vmmcall");
 CODE64(d_port, "mov $0x42, %al\n out %al, $0x99");
 
-TEST(others, "ports, CPUID, MSRs, CR8 are the vCPU's; SKINIT and RSM are #UD, RDPMC is #GP")
+T(others, "ports, CPUID, MSRs, CR8 are the vCPU's; SKINIT and RSM are #UD, RDPMC is #GP")
 {
 	static const struct {
 		const char *name;
@@ -242,7 +243,7 @@ TEST(others, "ports, CPUID, MSRs, CR8 are the vCPU's; SKINIT and RSM are #UD, RD
 	}
 }
 
-TEST(pv_msr, "KVM's own MSRs are outside the permission map: any MSR intercept keeps L2 from them")
+T(pv_msr, "KVM's own MSRs are outside the permission map: any MSR intercept keeps L2 from them")
 {
 	struct svm_guest s = svm_with(d_kvmclock);
 	struct stop st;
@@ -253,7 +254,7 @@ TEST(pv_msr, "KVM's own MSRs are outside the permission map: any MSR intercept k
 	CHECK_EQ(cpu_msr(s.c, 0x4b564d01), 0);
 }
 
-TEST(vtpr, "CR8 is V_TPR with V_INTR_MASKING and L1's TPR stays")
+T(vtpr, "CR8 is V_TPR with V_INTR_MASKING and L1's TPR stays")
 {
 	struct svm_guest s = svm_with_apic(d_cr8);
 	struct stop st;

@@ -3,6 +3,7 @@
  * tests/guest/svm_entry.c - VMRUN and #VMEXIT: permissions, what is loaded, what is written back
  * (APM2 15.5, 15.6; docs/kvm-svm.md 4.2, 4.6, 4.7).
  */
+/* Run: build/standin run -- build/tests/guest/guest_svm_entry [NAME...] */
 #include <sys/mman.h>
 
 #include "tests/guest/harness/svm.h"
@@ -13,7 +14,7 @@
 CODE64(call, "vmmcall\n call_1: vmmcall");
 LABEL(call_1);
 
-TEST(round_trip, "VMRUN, VMMCALL, #VMEXIT: L2 stops at the instruction, L1 goes on behind VMRUN")
+T(round_trip, "VMRUN, VMMCALL, #VMEXIT: L2 stops at the instruction, L1 goes on behind VMRUN")
 {
 	struct svm_guest s = svm_with(call);
 	struct stop st = svm_run(&s);
@@ -33,7 +34,7 @@ TEST(round_trip, "VMRUN, VMMCALL, #VMEXIT: L2 stops at the instruction, L1 goes 
 }
 
 CODE64(regs, "mov $0x1122334455667788, %rax\n mov $0x123, %rsp\n mov $7, %ebx\n stc\n vmmcall");
-TEST(state, "RAX, RSP, RFLAGS, CR2, DR6, DR7 and segments are switched, the rest is shared")
+T(state, "RAX, RSP, RFLAGS, CR2, DR6, DR7 and segments are switched, the rest is shared")
 {
 	struct svm_guest s = svm_with(regs);
 	struct stop st;
@@ -61,7 +62,7 @@ TEST(state, "RAX, RSP, RFLAGS, CR2, DR6, DR7 and segments are switched, the rest
 	CHECK_EQ(cpu_sregs(s.c).cr2, 0xdeadbeef000);
 }
 
-TEST(lazy, "FS, GS, TR, LDTR, KernelGsBase, STAR.. and SYSENTER are not touched by VMRUN")
+T(lazy, "FS, GS, TR, LDTR, KernelGsBase, STAR.. and SYSENTER are not touched by VMRUN")
 {
 	struct svm_guest s = svm_with(call);
 	struct kvm_sregs a = cpu_sregs(s.c), b;
@@ -83,7 +84,7 @@ TEST(lazy, "FS, GS, TR, LDTR, KernelGsBase, STAR.. and SYSENTER are not touched 
 	CHECK_EQ(s.save->kernel_gs_base, 0x7777);
 }
 
-TEST(invalid, "a refused VMRUN retires: exit code -1, no exit information, GIF clear, L1 as it was")
+T(invalid, "a refused VMRUN retires: exit code -1, no exit information, GIF clear, L1 as it was")
 {
 	struct svm_guest s = svm_with(call);
 	struct stop st;
@@ -108,7 +109,7 @@ TEST(invalid, "a refused VMRUN retires: exit code -1, no exit information, GIF c
 	CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
 }
 
-TEST(bad_state, "save-area values that VMRUN refuses")
+T(bad_state, "save-area values that VMRUN refuses")
 {
 	struct svm_guest s = svm_with(call);
 	struct stop st;
@@ -147,7 +148,7 @@ SNIP(vmsave)
 SNIP(stgi)
 SNIP(clgi)
 SNIP(invlpga)
-TEST(svme, "without EFER.SVME the instructions are #UD, at CPL 3 #GP(0)")
+T(svme, "without EFER.SVME the instructions are #UD, at CPL 3 #GP(0)")
 {
 #define X(i) \
 	do { \
@@ -167,7 +168,7 @@ TEST(svme, "without EFER.SVME the instructions are #UD, at CPL 3 #GP(0)")
 }
 
 CODE64(skinit, "skinit %eax" DONE);
-TEST(skinit, "SKINIT is #UD")
+T(skinit, "SKINIT is #UD")
 {
 	struct guest *g = guest_with(M_LONG, skinit);
 	struct stop st;
@@ -177,7 +178,7 @@ TEST(skinit, "SKINIT is #UD")
 	CHECK_EXC(st, 6, -1);
 }
 
-TEST(operand, "RAX must be a page below MAXPHYADDR; VM_HSAVE_PA must be set")
+T(operand, "RAX must be a page below MAXPHYADDR; VM_HSAVE_PA must be set")
 {
 	static const u64 bad[] = { ~0ull, 0x400008, BIT64(51), BIT64(48) };
 
@@ -206,7 +207,7 @@ TEST(operand, "RAX must be a page below MAXPHYADDR; VM_HSAVE_PA must be set")
 	CHECK_EQ(st.rip, G_CODE);
 }
 
-TEST(unbacked, "a VMCB without memory behind it is an internal error")
+T(unbacked, "a VMCB without memory behind it is an internal error")
 {
 	struct svm_guest s = svm_with(call);
 	struct stop st;
@@ -220,7 +221,7 @@ TEST(unbacked, "a VMCB without memory behind it is an internal error")
 }
 
 CODE64(load, "vmload %rax\n mov %rbx, %rax\n vmsave %rax" DONE);
-TEST(vmload, "VMLOAD and VMSAVE move the rest; bases come back canonical")
+T(vmload, "VMLOAD and VMSAVE move the rest; bases come back canonical")
 {
 	struct guest *g = guest_with(M_LONG, load);
 	struct vmcb *a = (void *)(g->ram + G_VMCB), *b = (void *)(g->ram + G_HSAVE);
@@ -260,7 +261,7 @@ TEST(vmload, "VMLOAD and VMSAVE move the rest; bases come back canonical")
 
 CODE64(single, "nop\n single_1: nop\n single_2: vmmcall");
 LABEL(single_1);
-TEST(tf_l2, "TF in L2 traps behind its first instruction")
+T(tf_l2, "TF in L2 traps behind its first instruction")
 {
 	struct svm_guest s = svm_with(single);
 	struct stop st;
@@ -273,7 +274,7 @@ TEST(tf_l2, "TF in L2 traps behind its first instruction")
 	CHECK_EQ(s.save->dr6 & 0x4000, 0x4000);
 }
 
-TEST(tf_l1, "TF in L1 traps behind VMRUN, after #VMEXIT")
+T(tf_l1, "TF in L1 traps behind VMRUN, after #VMEXIT")
 {
 	struct svm_guest s = svm_with(single);
 	struct stop st;
@@ -286,7 +287,7 @@ TEST(tf_l1, "TF in L1 traps behind VMRUN, after #VMEXIT")
 	CHECK_EQ(s.ctl->exit_code, SVM_EXIT_VMMCALL);
 }
 
-TEST(hidden, "L1 gets CR0.PE, DR7 = 0x400, CPL 0 back; L2's DR7 is saved")
+T(hidden, "L1 gets CR0.PE, DR7 = 0x400, CPL 0 back; L2's DR7 is saved")
 {
 	struct svm_guest s = svm_with(call);
 	struct kvm_debugregs d;
@@ -301,7 +302,7 @@ TEST(hidden, "L1 gets CR0.PE, DR7 = 0x400, CPL 0 back; L2's DR7 is saved")
 }
 
 CODE64(user, "user_0: vmmcall");
-TEST(cpl3, "L2 may start at CPL 3; VMMCALL is legal there")
+T(cpl3, "L2 may start at CPL 3; VMMCALL is legal there")
 {
 	struct svm_guest s = svm_with(user);
 	struct stop st;
@@ -317,7 +318,7 @@ TEST(cpl3, "L2 may start at CPL 3; VMMCALL is legal there")
 }
 
 CODE16(real, "mov $0x1234, %ax\n mov %ds, %bx\n .byte 0x0f, 0x01, 0xd9");
-TEST(real_mode, "L2 in real mode")
+T(real_mode, "L2 in real mode")
 {
 	struct svm_guest s = svm_with(real);
 	struct stop st;
@@ -356,7 +357,7 @@ __asm__(".pushsection .rodata\n switch_b:\n .code64\n"
 	"ljmp $0x18, $(switch_6 - switch_b + 0x9000)\n"
 	".code64\n switch_6: vmmcall\n switch_e:\n .popsection");
 extern const u8 switch_b[], switch_e[], switch_3[], switch_6[];
-TEST(mode_switch, "L2 that goes from long mode to real mode and back is entered in either")
+T(mode_switch, "L2 that goes from long mode to real mode and back is entered in either")
 {
 	for (int np = 0; np < 2; np++) {
 		struct svm_guest s = svm_with(call);
@@ -387,7 +388,7 @@ TEST(mode_switch, "L2 that goes from long mode to real mode and back is entered 
 CODE64(osx_l1, "vmrun %rax\n mov $1, %eax\n cpuid\n out %al, $0xf1");
 CODE64(osx_l2, "mov %cr4, %rax\n and $~0x40000, %eax\n mov %rax, %cr4\n mov $1, %eax\n cpuid\n"
 	"mov %ecx, %esi\n vmmcall");
-TEST(osxsave, "CPUID's OSXSAVE is that of whoever runs")
+T(osxsave, "CPUID's OSXSAVE is that of whoever runs")
 {
 	struct svm_guest s = svm_with(osx_l2);
 	struct stop st;
@@ -405,7 +406,7 @@ TEST(osxsave, "CPUID's OSXSAVE is that of whoever runs")
 	CHECK_EQ(s.save->cr4 & BIT64(18), 0);
 }
 
-TEST(pcid, "CR3's low bits are a PCID with CR4.PCIDE, and ignored without")
+T(pcid, "CR3's low bits are a PCID with CR4.PCIDE, and ignored without")
 {
 	struct svm_guest s = svm_with(call);
 
@@ -429,7 +430,7 @@ TEST(pcid, "CR3's low bits are a PCID with CR4.PCIDE, and ignored without")
 CODE64(bp_l1, "clgi\n nop\n bp_vmrun: vmrun %rax\n bp_after: pushf\n pop %rbx\n out %al, $0xf1");
 LABEL(bp_vmrun);
 LABEL(bp_after);
-TEST(vmrun_breakpoint, "a breakpoint at VMRUN: #DB before it, RF takes VMRUN past it, once")
+T(vmrun_breakpoint, "a breakpoint at VMRUN: #DB before it, RF takes VMRUN past it, once")
 {
 	struct svm_guest s = svm_with(call);
 	struct kvm_debugregs d = { .dr6 = 0xffff0ff0, .dr7 = 0x402, .db = { AT(bp_l1, bp_vmrun) } };
@@ -447,7 +448,7 @@ TEST(vmrun_breakpoint, "a breakpoint at VMRUN: #DB before it, RF takes VMRUN pas
 	CHECK_EQ(st.r.rbx & 0x10000, 0);
 }
 
-TEST(lost_vmcb, "a VMCB that is gone at #VMEXIT is a shutdown")
+T(lost_vmcb, "a VMCB that is gone at #VMEXIT is a shutdown")
 {
 	static const u8 code[] = { 0xe6, 0x77, 0x0f, 0x01, 0xd9 };	/* out 0x77; vmmcall */
 	struct svm_guest s = svm_new(M_LONG, 0, code, sizeof(code));
@@ -499,7 +500,7 @@ static void efault(struct svm_guest *s, u64 gpa, const char *what)
 }
 
 CODE64(gone, "out %al, $0x77\n mov $0x174, %ecx\n rdmsr\n out %al, $0x40\n vmmcall");
-TEST(gone, "memory that the program has unmapped is EFAULT, and nothing is lost when it is back")
+T(gone, "memory that the program has unmapped is EFAULT, and nothing is lost when it is back")
 {
 	struct svm_guest s = svm_with(gone);
 	struct stop st;
@@ -527,7 +528,7 @@ TEST(gone, "memory that the program has unmapped is EFAULT, and nothing is lost 
 /* -- what #VMEXIT writes of the control area (APM2 15.6, 15.7.2) -- */
 CODE64(wb, "wb_0: out %al, $0x10\n wb_1: cpuid\n wb_2: vmmcall\n hlt");
 LABEL(wb_1); LABEL(wb_2);
-TEST(write_back, "#VMEXIT leaves TLB_CONTROL, V_INTR_VECTOR and reserved bits; EVENTINJ's error is 0")
+T(write_back, "#VMEXIT leaves TLB_CONTROL, V_INTR_VECTOR and reserved bits; EVENTINJ's error is 0")
 {
 	static const struct nop { u8 b[4]; } code = { { 0x0f, 0x01, 0xd9, 0xf4 } };
 	struct svm_guest s = svm_new(M_LONG, 0, code.b, sizeof(code));
@@ -547,7 +548,7 @@ TEST(write_back, "#VMEXIT leaves TLB_CONTROL, V_INTR_VECTOR and reserved bits; E
 	CHECK_EQ(s.ctl->exit_int_info, 0);
 }
 
-TEST(late, "a refusal found late leaves EXITINTINFO, and takes EVENTINJ back")
+T(late, "a refusal found late leaves EXITINTINFO, and takes EVENTINJ back")
 {
 	static const u32 inject[] = { 0, 0x80000030, 0x80000b0d };
 

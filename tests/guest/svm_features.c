@@ -4,6 +4,7 @@
  * virtualization, nRIP without the feature, decode assists, write traps, L1 in other modes (APM2
  * 15; docs/kvm-svm.md 4.11).
  */
+/* Run: build/standin run -- build/tests/guest/guest_svm_features [NAME...] */
 #include <stdlib.h>
 
 #include "tests/guest/harness/svm.h"
@@ -25,7 +26,7 @@ static void near(const char *file, int line, u64 got, u64 want)
 }
 #define NEAR(got, want) near(__FILE__, __LINE__, got, want)
 
-TEST(tsc, "L2's TSC is L1's times the ratio plus the offset, by RDTSC and RDMSR")
+T(tsc, "L2's TSC is L1's times the ratio plus the offset, by RDTSC and RDMSR")
 {
 	static const u64 ratios[] = { BIT64(32), BIT64(33), 3ull << 31, BIT64(31), BIT64(39) };
 	u64 offset = 0x123456789abcdefull;
@@ -52,7 +53,7 @@ TEST(tsc, "L2's TSC is L1's times the ratio plus the offset, by RDTSC and RDMSR"
 	}
 }
 
-TEST(tsc_host, "user space reads and writes L1's TSC while L2 runs")
+T(tsc_host, "user space reads and writes L1's TSC while L2 runs")
 {
 	/* out; rdtsc; vmmcall */
 	static const u8 code[] = { 0xe6, 0x77, 0x0f, 0x31, 0x0f, 0x01, 0xd9 };
@@ -76,7 +77,7 @@ TEST(tsc_host, "user space reads and writes L1's TSC while L2 runs")
 CODE64(tsc_set, "mov $0x3b, %ecx\n rdmsr\n mov %edx, %edi\n mov $0x10, %ecx\n xor %eax, %eax\n"
 	"mov $0x100, %edx\n wrmsr\n mov $0x3b, %ecx\n rdmsr\n mov %edx, %ebx\n rdtsc\n"
 	"mov %edx, %esi\n vmmcall");
-TEST(tsc_write, "a WRMSR to the TSC in L2 sets L1's, and moves L1's TSC_ADJUST by as much")
+T(tsc_write, "a WRMSR to the TSC in L2 sets L1's, and moves L1's TSC_ADJUST by as much")
 {
 	struct svm_guest s = svm_with(tsc_set);
 	struct stop st;
@@ -95,7 +96,7 @@ TEST(tsc_write, "a WRMSR to the TSC in L2 sets L1's, and moves L1's TSC_ADJUST b
 
 /* -- PAUSE (APM2 15.14.4) -- */
 CODE64(pause5, "mov $5, %ebx\n pause_1: pause\n dec %ebx\n jnz pause_1\n vmmcall");
-TEST(pause_filter, "the PAUSE filter counts down; a PAUSE too far from the last starts over")
+T(pause_filter, "the PAUSE filter counts down; a PAUSE too far from the last starts over")
 {
 	struct svm_guest s = svm_with(pause5);
 	struct stop st;
@@ -122,7 +123,7 @@ TEST(pause_filter, "the PAUSE filter counts down; a PAUSE too far from the last 
 /* -- LBR virtualisation (APM2 15.23) -- */
 CODE64(lbr, "mov $0x1db, %ecx\n rdmsr\n mov %eax, %ebx\n mov $0x1d9, %ecx\n xor %edx, %edx\n"
 	"mov $2, %eax\n wrmsr\n vmmcall");
-TEST(lbrv, "LBRV: DEBUGCTL and the four LBR MSRs are switched; without it shared")
+T(lbrv, "LBRV: DEBUGCTL and the four LBR MSRs are switched; without it shared")
 {
 	struct svm_guest s = svm_with(lbr);
 	struct stop st;
@@ -157,7 +158,7 @@ LABEL(lo_1);
 #define LBR_FROM 0x1db
 #define LBR_TO 0x1dc
 
-TEST(lbr_records, "L2's branches are recorded in the VMCB with LBRV, among L1's without; VMRUN, "
+T(lbr_records, "L2's branches are recorded in the VMCB with LBRV, among L1's without; VMRUN, "
 		  "#VMEXIT and what L1 intercepts are no branches")
 {
 	for (u32 lbrv = 0; lbrv < 2; lbrv++) {
@@ -197,7 +198,7 @@ TEST(lbr_records, "L2's branches are recorded in the VMCB with LBRV, among L1's 
 CODE64(lbr_iret, "li_f: call li_t\n nop\n li_t: iretq");
 LABEL(li_f);
 LABEL(li_t);
-TEST(lbr_iret, "an intercepted IRET is no branch, nor is an exception that L1 takes; a #DB ends it")
+T(lbr_iret, "an intercepted IRET is no branch, nor is an exception that L1 takes; a #DB ends it")
 {
 	struct svm_guest s = svm_with(lbr_iret);
 	struct stop st;
@@ -243,7 +244,7 @@ TEST(lbr_iret, "an intercepted IRET is no branch, nor is an exception that L1 ta
 	}
 }
 
-TEST(lbr_inject, "an event that L1 injects is recorded among L2's")
+T(lbr_inject, "an event that L1 injects is recorded among L2's")
 {
 	struct svm_guest s = svm_with(lbr_on);
 	struct stop st;
@@ -263,7 +264,7 @@ TEST(lbr_inject, "an event that L1 injects is recorded among L2's")
 
 /* -- VMLOAD and VMSAVE in L2 (APM2 15.33.1) -- */
 CODE64(vls, "mov $0x440000, %eax\n vmload %rax\n movl $0x441000, %eax\n vmsave %rax\n vmmcall");
-TEST(vls, "VLS: the operand is an address of L2; without it one of L1; intercepts come first")
+T(vls, "VLS: the operand is an address of L2; without it one of L1; intercepts come first")
 {
 	struct svm_guest s = svm_with(vls);
 	struct vmcb *own = (void *)(s.g->ram + 0x440000), *other = (void *)(s.g->ram + 0x640000);
@@ -309,7 +310,7 @@ static void cpuid_clear(struct svm_guest *s, u32 leaf, u32 clear)
 	vcpu_ioctl(s->c, KVM_SET_CPUID2, s->g->cpuid, "KVM_SET_CPUID2");
 }
 
-TEST(no_nrips, "without NRIPS nRIP is neither written nor used")
+T(no_nrips, "without NRIPS nRIP is neither written nor used")
 {
 	struct svm_guest s = svm_with(nop);
 	struct stop st;
@@ -326,7 +327,7 @@ TEST(no_nrips, "without NRIPS nRIP is neither written nor used")
 	CHECK_EQ(st.rip, G_L2);
 }
 
-TEST(no_npt, "without NPT in CPUID the bit is ignored")
+T(no_npt, "without NPT in CPUID the bit is ignored")
 {
 	struct svm_guest s = svm_with(nop);
 	struct stop st;
@@ -339,7 +340,7 @@ TEST(no_npt, "without NPT in CPUID the bit is ignored")
 }
 
 CODE64(stgi, "stgi\n vmmcall");
-TEST(no_vgif, "without VGIF and vNMI in CPUID their enable bits do nothing")
+T(no_vgif, "without VGIF and vNMI in CPUID their enable bits do nothing")
 {
 	struct svm_guest s = svm_with(stgi);
 	struct stop st;
@@ -359,7 +360,7 @@ CODE64(intn, "int $0x77");
 CODE64(invlpg, "mov $0x1000, %ebx\n invlpg 8(%rbx)");
 CODE64(pf, "mov $0x7fff0000, %ebx\n pf_1: mov %ecx, 4(%rbx)\n nop");
 LABEL(pf_1);
-TEST(assists, "decode assists: GPR, vector, address and instruction bytes")
+T(assists, "decode assists: GPR, vector, address and instruction bytes")
 {
 	static const struct {
 		const u8 *b, *e;
@@ -404,7 +405,7 @@ CODE64(traps, "mov %cr4, %rbx\n or $4, %ebx\n mov %rbx, %cr4\n"
 	"traps_1: mov $0xc0000080, %ecx\n rdmsr\n or $1, %eax\n wrmsr\n traps_2: vmmcall");
 LABEL(traps_1);
 LABEL(traps_2);
-TEST(write_traps, "CR and EFER write traps: after the instruction, with the new value")
+T(write_traps, "CR and EFER write traps: after the instruction, with the new value")
 {
 	struct svm_guest s = svm_with(traps);
 	struct stop st;
@@ -426,7 +427,7 @@ TEST(write_traps, "CR and EFER write traps: after the instruction, with the new 
 /* -- L1 in other modes -- */
 CODE32(l1_32, "mov $0x400000, %eax\n vmrun\n out %al, $0xf1");
 CODE32(l2_32, "mov $0x1234, %ebx\n vmmcall");
-TEST(modes, "VMRUN in every mode: #UD without paging, otherwise L2 runs")
+T(modes, "VMRUN in every mode: #UD without paging, otherwise L2 runs")
 {
 	for (int m = M_PM32; m < M_COUNT; m++) {
 		struct svm_guest s;
@@ -451,7 +452,7 @@ TEST(modes, "VMRUN in every mode: #UD without paging, otherwise L2 runs")
 }
 
 CODE16(rm, "vmrun");
-TEST(real, "in real mode the instructions are #UD")
+T(real, "in real mode the instructions are #UD")
 {
 	struct guest *g = guest_with(M_REAL, rm);
 	struct stop st;
@@ -463,7 +464,7 @@ TEST(real, "in real mode the instructions are #UD")
 
 /* -- EFER.SVME (docs/kvm-svm.md 4.12) -- */
 CODE64(svme_off, "mov $0xc0000080, %ecx\n rdmsr\n and $~0x1000, %eax\n wrmsr\n out %al, $0x55");
-TEST(svme_off, "clearing EFER.SVME in L2 is a shutdown, which L1 may intercept")
+T(svme_off, "clearing EFER.SVME in L2 is a shutdown, which L1 may intercept")
 {
 	struct svm_guest s = svm_with(svme_off);
 	struct stop st = svm_run(&s);
@@ -476,7 +477,7 @@ TEST(svme_off, "clearing EFER.SVME in L2 is a shutdown, which L1 may intercept")
 	CHECK_EXIT(&s, st, SVM_EXIT_SHUTDOWN);
 }
 
-TEST(svme_user, "user space that clears EFER.SVME puts the vCPU back into L1")
+T(svme_user, "user space that clears EFER.SVME puts the vCPU back into L1")
 {
 	static const u8 code[] = { 0xe6, 0x77, 0x0f, 0x01, 0xd9 };	/* out 0x77; vmmcall */
 	struct svm_guest s = svm_new(M_LONG, 0, code, sizeof(code));
@@ -495,7 +496,7 @@ TEST(svme_user, "user space that clears EFER.SVME puts the vCPU back into L1")
 CODE64(wait, "wait_1: out %al, $0x77\n jmp wait_1");
 CODE64(ext_l1, "nop\n nop\n stgi\n nop\n sti\n nop\n ext_l1_1: nop\n nop" DONE);
 LABEL(ext_l1_1);
-TEST(ext_intr, "KVM_INTERRUPT in L2 exits if INTR is intercepted; L1 takes it behind STGI, STI")
+T(ext_intr, "KVM_INTERRUPT in L2 exits if INTR is intercepted; L1 takes it behind STGI, STI")
 {
 	struct svm_guest s = svm_with(wait);
 	struct stop st;
@@ -518,7 +519,7 @@ TEST(ext_intr, "KVM_INTERRUPT in L2 exits if INTR is intercepted; L1 takes it be
 
 /* -- VM_CR (APM2 15.30.1) -- */
 CODE64(efer_on, "mov $0xc0000080, %ecx\n rdmsr\n or $0x1000, %eax\n wrmsr" DONE);
-TEST(svmdis, "VM_CR.SVMDIS: EFER.SVME cannot be set")
+T(svmdis, "VM_CR.SVMDIS: EFER.SVME cannot be set")
 {
 	struct guest *g = guest_with(M_LONG, efer_on);
 	struct stop st = run(g);

@@ -5,6 +5,7 @@
  *
  * SEED and ROUNDS in the environment make another or a longer run.
  */
+/* Run: build/standin run -- build/tests/guest/guest_svm_fuzz [NAME...] */
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -104,7 +105,7 @@ static void mutate(struct svm_guest *s)
 		svm_want(s, SVM_I_VMRUN);
 }
 
-TEST(any, "random VMCBs end in a documented way")
+T(any, "random VMCBs end in a documented way")
 {
 	u32 n = rounds(10000), exits[3] = { 0 };
 	struct svm_guest s = svm_with(l2);
@@ -181,7 +182,7 @@ static void *scribble(void *arg)
 }
 
 CODE64(quick, "quick_1: vmmcall\n jmp quick_1");
-TEST(race, "a VMCB that changes while VMRUN reads it: refused or run, never half of each")
+T(race, "a VMCB that changes while VMRUN reads it: refused or run, never half of each")
 {
 	struct svm_guest s = svm_with(quick);
 	struct writer w = { .s = &s, .seed = 0x1234567 };

@@ -3,6 +3,7 @@
  * tests/guest/svm_intercepts.c - instruction, control register and exception intercepts: exit
  * codes, RIP, nRIP, and what comes first (APM2 15.7 to 15.14; docs/kvm-svm.md 4.9).
  */
+/* Run: build/standin run -- build/tests/guest/guest_svm_intercepts [NAME...] */
 #include "tests/guest/harness/svm.h"
 
 /*
@@ -106,7 +107,7 @@ static struct svm_guest start(const struct row *r)
 	return svm_new(M_LONG, 0, r->b, (u64)(r->e - r->b));
 }
 
-TEST(instructions, "every instruction intercept: exit code, RIP at the instruction, nRIP behind it")
+T(instructions, "every instruction intercept: exit code, RIP at the instruction, nRIP behind it")
 {
 	for (u32 i = 0; i < ARRAY_SIZE(rows); i++) {
 		const struct row *r = &rows[i];
@@ -127,7 +128,7 @@ TEST(instructions, "every instruction intercept: exit code, RIP at the instructi
 	}
 }
 
-TEST(without, "without its intercept the instruction is L2's own")
+T(without, "without its intercept the instruction is L2's own")
 {
 	for (u32 i = 0; i < ARRAY_SIZE(rows); i++) {
 		const struct row *r = &rows[i];
@@ -185,7 +186,7 @@ CODE64(u_wbinvd, "wbinvd");
 CODE64(u_vmload, "vmload %rax");
 CODE64(u_stgi, "stgi");
 CODE64(u_clts, "clts");
-TEST(cpl, "#GP(0) of a privileged instruction comes before its intercept")
+T(cpl, "#GP(0) of a privileged instruction comes before its intercept")
 {
 	static const struct {
 		const u8 *b, *e;
@@ -213,7 +214,7 @@ TEST(cpl, "#GP(0) of a privileged instruction comes before its intercept")
 
 CODE64(mem_lgdt, "mov $0x900000000000, %rax\n mem_lgdt_a: lgdt (%rax)");
 LABEL(mem_lgdt_a);
-TEST(memory, "a fault of the memory operand comes after the intercept")
+T(memory, "a fault of the memory operand comes after the intercept")
 {
 	struct svm_guest s = svm_with(mem_lgdt);
 	struct stop st;
@@ -233,7 +234,7 @@ CODE64(sel_lmsw_mem, "mov $0x900000000000, %rax\n sel_c: lmsw (%rax)\n hlt");
 LABEL(sel_c);
 LABEL(sel_a);
 LABEL(sel_b2);
-TEST(selective, "CR0 selective write: all but changes of TS and MP by MOV; LMSW always, CLTS never")
+T(selective, "CR0 selective write: all but changes of TS and MP by MOV; LMSW always, CLTS never")
 {
 	struct svm_guest s = svm_with(sel);
 	struct stop st;
@@ -283,7 +284,7 @@ CODE64(x_np, "mov $0x10, %eax\n movl $0, 0x1080\n movl $0x00401300, 0x1084\n mov
 	"x_np_a: mov %eax, %fs");
 LABEL(x_de_a); LABEL(x_bp_a); LABEL(x_ud_a); LABEL(x_gp_a); LABEL(x_pf_a); LABEL(x_nm_a);
 LABEL(x_db_n); LABEL(x_ss_a); LABEL(x_np_a);
-TEST(exceptions, "exception intercepts: code, error code, CR2 in EXITINFO2 only, RIP")
+T(exceptions, "exception intercepts: code, error code, CR2 in EXITINFO2 only, RIP")
 {
 	static const struct {
 		const u8 *b, *e, *at;
@@ -323,7 +324,7 @@ TEST(exceptions, "exception intercepts: code, error code, CR2 in EXITINFO2 only,
 
 CODE32(into, "mov $0x7fffffff, %eax\n inc %eax\n into_a: into\n nop");
 LABEL(into_a);
-TEST(into, "#OF: RIP at INTO, nRIP behind")
+T(into, "#OF: RIP at INTO, nRIP behind")
 {
 	struct svm_guest s = svm_new(M_PAE, 0, into_b, LEN(into));
 	struct stop st;
@@ -336,7 +337,7 @@ TEST(into, "#OF: RIP at INTO, nRIP behind")
 }
 
 /* -- an exit while something is being delivered: EXITINTINFO (APM2 15.7.2) -- */
-TEST(vectoring, "an intercepted fault in delivery leaves the first event in EXITINTINFO")
+T(vectoring, "an intercepted fault in delivery leaves the first event in EXITINTINFO")
 {
 	static const struct {
 		const u8 *b, *e;
@@ -362,7 +363,7 @@ TEST(vectoring, "an intercepted fault in delivery leaves the first event in EXIT
 	}
 }
 
-TEST(double_fault, "unintercepted faults merge to #DF, which can be intercepted; then shutdown")
+T(double_fault, "unintercepted faults merge to #DF, which can be intercepted; then shutdown")
 {
 	struct svm_guest s = svm_with(x_gp);
 	struct stop st;
@@ -390,7 +391,7 @@ TEST(double_fault, "unintercepted faults merge to #DF, which can be intercepted;
 /* -- task switches (APM2 15.14.1) -- */
 CODE32(task, "task_a: ljmp $0x70, $0\n nop");
 CODE32(task_int, "int $0x40");
-TEST(task_switch, "task switch: selector in EXITINFO1, why in EXITINFO2")
+T(task_switch, "task switch: selector in EXITINFO1, why in EXITINFO2")
 {
 	struct svm_guest s = svm_new(M_PG32, 0, task_b, LEN(task));
 	struct stop st;
@@ -420,7 +421,7 @@ CODE32(task_ud, "ud2\n hlt");
 CODE32(task_gp, "mov $0x1ff8, %eax\n mov %eax, %ds\n hlt");
 CODE32(task_icebp, ".byte 0xf1\n hlt");
 CODE32(task_loop, "sti\n 1: jmp 1b");
-TEST(task_events, "a task gate in L2's IDT: exceptions, injected events and INT n exit, L1 goes on")
+T(task_events, "a task gate in L2's IDT: exceptions, injected events and INT n exit, L1 goes on")
 {
 	static const struct {
 		const u8 *b, *e;
@@ -467,7 +468,7 @@ TEST(task_events, "a task gate in L2's IDT: exceptions, injected events and INT 
 	}
 }
 
-TEST(task_irq, "a task gate in L2's IDT: an interrupt, and a virtual one")
+T(task_irq, "a task gate in L2's IDT: an interrupt, and a virtual one")
 {
 	struct svm_guest s = svm_new(M_PG32, 0, task_loop_b, LEN(task_loop));
 	struct stop st;
@@ -494,7 +495,7 @@ TEST(task_irq, "a task gate in L2's IDT: an interrupt, and a virtual one")
 }
 
 CODE64(vmcall, "vmcall\n nop");
-TEST(vmcall, "VMCALL is taken for VMMCALL, unless #UD is intercepted")
+T(vmcall, "VMCALL is taken for VMMCALL, unless #UD is intercepted")
 {
 	struct svm_guest s = svm_with(vmcall);
 	struct stop st;
@@ -515,7 +516,7 @@ CODE64(mf, "mov %cr0, %rax\n and $~0x2c, %eax\n mov %rax, %cr0\n fninit\n"
 	"movw $0x37b, 0x10000\n fldcw 0x10000\n"
 	   "fld1\n fldz\n fdivrp\n mf_1: fwait\n vmmcall");
 LABEL(mf_1);
-TEST(ferr, "#MF without CR0.NE is FERR_FREEZE, with it exception 16")
+T(ferr, "#MF without CR0.NE is FERR_FREEZE, with it exception 16")
 {
 	struct svm_guest s = svm_with(mf);
 	struct stop st;

@@ -3,6 +3,7 @@
  * tests/guest/svm_io_msr.c - port and MSR intercepts and their permission maps (APM2 15.10, 15.11;
  * docs/kvm-svm.md 4.9).
  */
+/* Run: build/standin run -- build/tests/guest/guest_svm_io_msr [NAME...] */
 #include "tests/guest/harness/svm.h"
 
 static void set_bit(struct svm_guest *s, u64 map, u32 bit)
@@ -22,7 +23,7 @@ CODE64(ins, "mov $0x123, %edx\n mov $0x10000, %edi\n ins_a: addr32 insl\n vmmcal
 LABEL(o8_a); LABEL(o16_a); LABEL(o32_a); LABEL(i8_a); LABEL(i16_a); LABEL(imm_a); LABEL(outs_a);
 LABEL(outs_fs_a); LABEL(ins_a);
 
-TEST(io_info, "IOIO: port, size, direction, string, REP, address size, segment; next RIP")
+T(io_info, "IOIO: port, size, direction, string, REP, address size, segment; next RIP")
 {
 	static const struct {
 		const u8 *b, *e, *a;
@@ -56,7 +57,7 @@ TEST(io_info, "IOIO: port, size, direction, string, REP, address size, segment; 
 	}
 }
 
-TEST(iopm, "IOPM: one bit a port, any of an access's ports; no bit or no intercept: L2's own")
+T(iopm, "IOPM: one bit a port, any of an access's ports; no bit or no intercept: L2's own")
 {
 	static const struct {
 		const u8 *b, *e;
@@ -98,7 +99,7 @@ TEST(iopm, "IOPM: one bit a port, any of an access's ports; no bit or no interce
 
 CODE64(top, "mov $0xffff, %edx\n top_a: out %ax, %dx\n vmmcall");
 CODE64(top4, "mov $0xfffd, %edx\n out %eax, %dx\n vmmcall");
-TEST(iopm_end, "IOPM: an access that ends beyond port 0xffff looks at the third page")
+T(iopm_end, "IOPM: an access that ends beyond port 0xffff looks at the third page")
 {
 	struct svm_guest s = svm_with(top);
 	struct stop st;
@@ -120,7 +121,7 @@ TEST(iopm_end, "IOPM: an access that ends beyond port 0xffff looks at the third 
 	CHECK_STOP(st, ST_OUT);
 }
 
-TEST(iopm_unbacked, "an IOPM without memory behind it lets VMRUN pass and every port exit")
+T(iopm_unbacked, "an IOPM without memory behind it lets VMRUN pass and every port exit")
 {
 	struct svm_guest s = svm_with(o8);
 	struct stop st;
@@ -131,7 +132,7 @@ TEST(iopm_unbacked, "an IOPM without memory behind it lets VMRUN pass and every 
 	CHECK_EXIT(&s, st, SVM_EXIT_IOIO);
 }
 
-TEST(io_rights, "#GP of IOPL and TSS comes before the intercept")
+T(io_rights, "#GP of IOPL and TSS comes before the intercept")
 {
 	struct svm_guest s = svm_with(o8);
 	struct stop st;
@@ -151,7 +152,7 @@ TEST(io_rights, "#GP of IOPL and TSS comes before the intercept")
 	CHECK_EXIT(&s, st, SVM_EXIT_IOIO);
 }
 
-TEST(io_read, "an IN that is not intercepted ends in L2")
+T(io_read, "an IN that is not intercepted ends in L2")
 {
 	struct svm_guest s = svm_with(i8);
 	struct stop st = svm_run(&s);
@@ -181,7 +182,7 @@ static struct stop msr(struct svm_guest *s, const u8 *b, u64 len, u32 n, int bit
 
 CODE64(insb, "mov $0x410800, %edi\n mov $0x77, %edx\n insb\n insb_1: nop\n vmmcall");
 LABEL(insb_1);
-TEST(ins_then_exit, "an INS that user space has answered is done before an interrupt exits")
+T(ins_then_exit, "an INS that user space has answered is done before an interrupt exits")
 {
 	struct svm_guest s = svm_with(insb);
 	struct stop st;
@@ -200,7 +201,7 @@ TEST(ins_then_exit, "an INS that user space has answered is done before an inter
 	CHECK_EQ(s.g->ram[0x410800], 0x5a);
 }
 
-TEST(msrpm, "MSRPM: two bits an MSR in three ranges, read and write apart; others always exit")
+T(msrpm, "MSRPM: two bits an MSR in three ranges, read and write apart; others always exit")
 {
 	static const struct {
 		u32 msr;
@@ -242,7 +243,7 @@ TEST(msrpm, "MSRPM: two bits an MSR in three ranges, read and write apart; other
 	}
 }
 
-TEST(msr_gp, "the intercept comes before the #GP of a bad MSR number")
+T(msr_gp, "the intercept comes before the #GP of a bad MSR number")
 {
 	struct svm_guest s;
 	struct stop st = msr(&s, rd_b, LEN(rd), 0x1fff, 0x1fff * 2, true);
@@ -252,7 +253,7 @@ TEST(msr_gp, "the intercept comes before the #GP of a bad MSR number")
 	CHECK_EXC(st, 13, 0);
 }
 
-TEST(msr_shared, "an MSR that L2 may write is L1's as well")
+T(msr_shared, "an MSR that L2 may write is L1's as well")
 {
 	struct svm_guest s = svm_with(wr);
 	struct stop st;
@@ -271,7 +272,7 @@ TEST(msr_shared, "an MSR that L2 may write is L1's as well")
 WALK(walk_l1, "out %al, $0xf1");
 WALK(walk_l2, "vmmcall");
 CODE64(skip, "add $8, %rsp\n addq $2, (%rsp)\n xor %eax, %eax\n xor %edx, %edx\n iretq");
-TEST(every_msr, "every MSR that L1 lets alone is the same in L2, which may write it back")
+T(every_msr, "every MSR that L1 lets alone is the same in L2, which may write it back")
 {
 	static const u32 first[] = { 0, 0xc0000000, 0xc0010000 };
 

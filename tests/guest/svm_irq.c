@@ -3,6 +3,7 @@
  * tests/guest/svm_irq.c - interrupts and L2: GIF, INTR, NMI and INIT exits, virtual interrupts,
  * EVENTINJ, virtual NMIs (APM2 15.13, 15.17, 15.20, 15.21; docs/kvm-svm.md 4.8).
  */
+/* Run: build/standin run -- build/tests/guest/guest_svm_irq [NAME...] */
 #include "tests/guest/harness/svm.h"
 
 #define VEC 0x55
@@ -22,7 +23,7 @@ static struct stop inject(struct svm_guest *s, u32 ev, u32 err)
 	return svm_run(s);
 }
 
-TEST(event_inj, "EVENTINJ: interrupt, NMI, exception with and without code, software interrupt")
+T(event_inj, "EVENTINJ: interrupt, NMI, exception with and without code, software interrupt")
 {
 	static const struct {
 		u32 ev, err;
@@ -64,7 +65,7 @@ TEST(event_inj, "EVENTINJ: interrupt, NMI, exception with and without code, soft
 	}
 }
 
-TEST(event_inj_fault, "a fault in its delivery may be intercepted; EXITINTINFO has the event")
+T(event_inj_fault, "a fault in its delivery may be intercepted; EXITINTINFO has the event")
 {
 	struct svm_guest s = svm_with(nop);
 	struct stop st;
@@ -91,7 +92,7 @@ TEST(event_inj_fault, "a fault in its delivery may be intercepted; EXITINTINFO h
 	CHECK_EQ(s.ctl->exit_int_info, 0x80000202);
 }
 
-TEST(event_inj_df, "an injected exception and a contributory fault make #DF")
+T(event_inj_df, "an injected exception and a contributory fault make #DF")
 {
 	struct svm_guest s = svm_with(nop);
 	struct stop st;
@@ -102,7 +103,7 @@ TEST(event_inj_df, "an injected exception and a contributory fault make #DF")
 	CHECK_EXIT(&s, st, SVM_EXIT_EXCP + 8);
 }
 
-TEST(soft_dpl, "an injected software interrupt obeys the gate's DPL, #BP does not")
+T(soft_dpl, "an injected software interrupt obeys the gate's DPL, #BP does not")
 {
 	struct svm_guest s = svm_with(nop);
 	struct stop st;
@@ -129,7 +130,7 @@ CODE64(l1_gif, APIC "clgi\n sti\n" SELF_IPI "nop\n nop\n l1_gif_1: stgi\n l1_gif
 CODE64(l1_nmi, APIC "clgi\n" SELF_NMI "nop\n nop\n l1_nmi_1: stgi\n l1_nmi_2: nop\n nop" DONE);
 LABEL(l1_gif_2);
 LABEL(l1_nmi_2);
-TEST(gif, "GIF = 0 holds interrupts and NMIs, STGI lets them in at once")
+T(gif, "GIF = 0 holds interrupts and NMIs, STGI lets them in at once")
 {
 	struct guest *g = guest_new_flags(M_LONG, GUEST_IRQCHIP);
 	struct stop st;
@@ -154,7 +155,7 @@ TEST(gif, "GIF = 0 holds interrupts and NMIs, STGI lets them in at once")
 CODE64(ipi, APIC "ipi_0: " SELF_IPI "ipi_1: nop\n nop\n vmmcall");
 CODE64(ipi_sti, APIC SELF_IPI "sti\n ipi_sti_1: nop\n ipi_sti_2: nop\n vmmcall");
 LABEL(ipi_sti_2);
-TEST(intr, "INTR exit by L2's IF without V_INTR_MASKING; not acknowledged; VMRUN into a shadow")
+T(intr, "INTR exit by L2's IF without V_INTR_MASKING; not acknowledged; VMRUN into a shadow")
 {
 	struct svm_guest s = svm_with_apic(ipi_sti);
 	struct stop st;
@@ -174,7 +175,7 @@ TEST(intr, "INTR exit by L2's IF without V_INTR_MASKING; not acknowledged; VMRUN
 	CHECK_EQ(s.ctl->int_state & 1, 1);
 }
 
-TEST(intr_own, "without the intercept the interrupt is delivered through L2's IDT")
+T(intr_own, "without the intercept the interrupt is delivered through L2's IDT")
 {
 	struct svm_guest s = svm_with_apic(ipi_sti);
 	struct stop st = svm_run(&s);
@@ -183,7 +184,7 @@ TEST(intr_own, "without the intercept the interrupt is delivered through L2's ID
 	CHECK_EQ(st.rip, AT_L2(ipi_sti, ipi_sti_2));
 }
 
-TEST(intr_masking, "V_INTR_MASKING: L1's IF decides, not L2's")
+T(intr_masking, "V_INTR_MASKING: L1's IF decides, not L2's")
 {
 	struct svm_guest s = svm_with_apic(ipi);
 	struct stop st;
@@ -211,7 +212,7 @@ TEST(intr_masking, "V_INTR_MASKING: L1's IF decides, not L2's")
 }
 
 CODE64(nmi, APIC SELF_NMI "nmi_1: nop\n nop\n vmmcall");
-TEST(nmi_exit, "NMI exit; the NMI waits for L1's GIF")
+T(nmi_exit, "NMI exit; the NMI waits for L1's GIF")
 {
 	struct svm_guest s = svm_with_apic(nmi);
 	struct stop st;
@@ -237,7 +238,7 @@ static void v_irq(struct svm_guest *s, u32 prio)
 	s->ctl->int_vector = VVEC;
 }
 
-TEST(virq, "V_IRQ is taken when L2's IF allows it, and clears")
+T(virq, "V_IRQ is taken when L2's IF allows it, and clears")
 {
 	struct svm_guest s = svm_with(virq);
 	struct stop st;
@@ -255,7 +256,7 @@ TEST(virq, "V_IRQ is taken when L2's IF allows it, and clears")
 	CHECK_EQ(st.rip, G_L2);
 }
 
-TEST(vintr, "VINTR exit at the window; V_IRQ stays")
+T(vintr, "VINTR exit at the window; V_IRQ stays")
 {
 	struct svm_guest s = svm_with(virq);
 	struct stop st;
@@ -269,7 +270,7 @@ TEST(vintr, "VINTR exit at the window; V_IRQ stays")
 	CHECK_EQ(s.ctl->int_vector, VVEC);
 }
 
-TEST(virq_done, "a V_IRQ that was taken is clear in the VMCB")
+T(virq_done, "a V_IRQ that was taken is clear in the VMCB")
 {
 	struct svm_guest s = svm_with(virq);
 	struct stop st;
@@ -285,7 +286,7 @@ TEST(virq_done, "a V_IRQ that was taken is clear in the VMCB")
 CODE64(tpr, "sti\n nop\n xor %eax, %eax\n mov %rax, %cr8\n tpr_1: nop\n vmmcall");
 CODE64(tpr_up, "mov %cr8, %rbx\n mov $9, %eax\n mov %rax, %cr8\n vmmcall");
 LABEL(tpr_1);
-TEST(vtpr, "V_INTR_PRIO must exceed V_TPR, unless V_IGN_TPR; CR8 is V_TPR under V_INTR_MASKING")
+T(vtpr, "V_INTR_PRIO must exceed V_TPR, unless V_IGN_TPR; CR8 is V_TPR under V_INTR_MASKING")
 {
 	struct svm_guest s = svm_with(tpr);
 	struct stop st;
@@ -322,7 +323,7 @@ TEST(vtpr, "V_INTR_PRIO must exceed V_TPR, unless V_IGN_TPR; CR8 is V_TPR under 
 	CHECK_EQ(cpu_sregs(s.c).cr8, 9);
 }
 
-TEST(shadow_in, "INTERRUPT_SHADOW holds a virtual interrupt for one instruction")
+T(shadow_in, "INTERRUPT_SHADOW holds a virtual interrupt for one instruction")
 {
 	struct svm_guest s = svm_with(nop);
 	struct stop st;
@@ -339,7 +340,7 @@ CODE64(sti_hlt, "sti\n sti_hlt_1: hlt");
 CODE64(sti_pf, "mov $0x7fff0000, %eax\n sti\n sti_pf_1: mov (%rax), %al");
 LABEL(sti_hlt_1);
 LABEL(sti_pf_1);
-TEST(shadow_out, "INTERRUPT_SHADOW is set when the exit is of the instruction behind STI")
+T(shadow_out, "INTERRUPT_SHADOW is set when the exit is of the instruction behind STI")
 {
 	struct svm_guest s = svm_with(sti_hlt);
 	struct stop st;
@@ -365,7 +366,7 @@ TEST(shadow_out, "INTERRUPT_SHADOW is set when the exit is of the instruction be
 /* -- virtual GIF (APM2 15.33.2) -- */
 CODE64(vgif, "sti\n nop\n clgi\n nop\n stgi\n vgif_1: nop\n vmmcall");
 LABEL(vgif_1);
-TEST(vgif, "VGIF: STGI and CLGI in L2 act on V_GIF, which holds virtual interrupts")
+T(vgif, "VGIF: STGI and CLGI in L2 act on V_GIF, which holds virtual interrupts")
 {
 	struct svm_guest s = svm_with(vgif);
 	struct stop st;
@@ -393,7 +394,7 @@ TEST(vgif, "VGIF: STGI and CLGI in L2 act on V_GIF, which holds virtual interrup
 /* -- virtual NMI (APM2 15.21.10) -- */
 CODE64(vnmi, "nop\n nop\n vmmcall");
 CODE64(vnmi_handler, "add $1, %rbx\n iretq");
-TEST(vnmi, "V_NMI_PENDING is delivered once, blocks until IRET")
+T(vnmi, "V_NMI_PENDING is delivered once, blocks until IRET")
 {
 	struct svm_guest s = svm_with(vnmi);
 	struct stop st;
@@ -434,7 +435,7 @@ TEST(vnmi, "V_NMI_PENDING is delivered once, blocks until IRET")
 }
 
 /* -- order: EVENTINJ before an INTR exit before a virtual interrupt -- */
-TEST(order, "EVENTINJ is delivered, then a pending interrupt exits, before L2's first instruction")
+T(order, "EVENTINJ is delivered, then a pending interrupt exits, before L2's first instruction")
 {
 	struct svm_guest s = svm_with_apic(ipi);
 	struct stop st;
@@ -457,7 +458,7 @@ TEST(order, "EVENTINJ is delivered, then a pending interrupt exits, before L2's 
 }
 
 CODE64(halt, "sti\n hlt\n halt_1: nop\n vmmcall");
-TEST(hlt_virq, "a HLT that is not intercepted ends by a virtual interrupt")
+T(hlt_virq, "a HLT that is not intercepted ends by a virtual interrupt")
 {
 	struct svm_guest s = svm_new(M_LONG, GUEST_IRQCHIP, halt_b, LEN(halt));
 	struct stop st;
@@ -468,7 +469,7 @@ TEST(hlt_virq, "a HLT that is not intercepted ends by a virtual interrupt")
 }
 
 CODE64(init, APIC "movl $0x44500, 0x300(%rbp)\n nop\n nop\n vmmcall");
-TEST(init_exit, "INIT exit; INIT is held until GIF is set")
+T(init_exit, "INIT exit; INIT is held until GIF is set")
 {
 	struct svm_guest s = svm_with_apic(init);
 	struct stop st;
@@ -479,7 +480,7 @@ TEST(init_exit, "INIT exit; INIT is held until GIF is set")
 }
 
 CODE64(stgi, "stgi\n nop\n nop" DONE);
-TEST(init_held, "an INIT that L1 intercepted resets the CPU when GIF is set")
+T(init_held, "an INIT that L1 intercepted resets the CPU when GIF is set")
 {
 	struct svm_guest s = svm_with_apic(init);
 	struct kvm_sregs sr;
@@ -498,7 +499,7 @@ TEST(init_held, "an INIT that L1 intercepted resets the CPU when GIF is set")
 	CHECK_EQ(sr.efer, 0);
 }
 
-TEST(init_plain, "an INIT that L1 does not intercept resets the CPU, L2 is gone")
+T(init_plain, "an INIT that L1 does not intercept resets the CPU, L2 is gone")
 {
 	struct svm_guest s = svm_with_apic(init);
 	struct kvm_sregs sr;
@@ -511,7 +512,7 @@ TEST(init_plain, "an INIT that L1 does not intercept resets the CPU, L2 is gone"
 }
 
 CODE64(smi, APIC "movl $0x44200, 0x300(%rbp)\n nop\n nop\n vmmcall");
-TEST(smi_exit, "SMI exit; without the intercept nothing happens")
+T(smi_exit, "SMI exit; without the intercept nothing happens")
 {
 	struct svm_guest s = svm_with_apic(smi);
 	struct stop st;
@@ -530,7 +531,7 @@ TEST(smi_exit, "SMI exit; without the intercept nothing happens")
 	"sti\n nop\n nop\n stgi\n " #name "_1: nop\n vmmcall"); LABEL(name##_1)
 MIX(mix_intr, "cli\n", 0x44055);
 MIX(mix_nmi, "cli\n", 0x44400);
-TEST(gif_in_l2, "without VGIF L2's CLGI and STGI are L1's GIF: an intercepted event waits for STGI")
+T(gif_in_l2, "without VGIF L2's CLGI and STGI are L1's GIF: an intercepted event waits for STGI")
 {
 	static const struct {
 		const u8 *b, *e, *at;
@@ -557,7 +558,7 @@ TEST(gif_in_l2, "without VGIF L2's CLGI and STGI are L1's GIF: an intercepted ev
 CODE64(hlt_intr, APIC "movl $0x55, 0x320(%rbp)\n movl $11, 0x3e0(%rbp)\n"
 	"movl $10000000, 0x380(%rbp)\n hlt\n hi_1: vmmcall");
 LABEL(hi_1);
-TEST(hlt_intr, "an intercepted interrupt ends L2's HLT, whatever its IF under V_INTR_MASKING")
+T(hlt_intr, "an intercepted interrupt ends L2's HLT, whatever its IF under V_INTR_MASKING")
 {
 	struct svm_guest s = svm_with_apic(hlt_intr);
 	struct stop st;
@@ -577,7 +578,7 @@ CODE64(base_l1, "mov $0x1b, %ecx\n rdmsr\n or $0xc00, %eax\n wrmsr\n mov $0x80f,
 	"mov $0x1ff, %eax\n xor %edx, %edx\n wrmsr\n mov $0x400000, %eax\n vmrun %rax\n stgi\n sti\n"
 	"mov $0x83f, %ecx\n xor %edx, %edx\n mov $0x55, %eax\n wrmsr\n bl_1: nop\n hlt");
 LABEL(bl_1);
-TEST(apic_base_l2, "in x2APIC mode L2 may move L1's APIC page; its interrupts go on")
+T(apic_base_l2, "in x2APIC mode L2 may move L1's APIC page; its interrupts go on")
 {
 	struct svm_guest s = svm_with_apic(base_l2);
 	struct stop st;
@@ -598,7 +599,7 @@ HELD(smi_l1, 0x44200);
 HELD(init_l1, 0x44500);
 CODE64(smi_gif, APIC "clgi\n movl $0x44200, 0x300(%rbp)\n nop\n sg_1: stgi\n sg_2: nop\n vmmcall");
 LABEL(sg_2);
-TEST(smi_held, "an SMI waits for GIF: of STGI in L2, of VMRUN, behind the event that VMRUN injects")
+T(smi_held, "an SMI waits for GIF: of STGI in L2, of VMRUN, behind the event that VMRUN injects")
 {
 	struct svm_guest s = svm_with_apic(smi_gif);
 	struct stop st;
@@ -624,7 +625,7 @@ TEST(smi_held, "an SMI waits for GIF: of STGI in L2, of VMRUN, behind the event 
 	}
 }
 
-TEST(init_held_event, "an INIT that waited exits behind the event that VMRUN injects")
+T(init_held_event, "an INIT that waited exits behind the event that VMRUN injects")
 {
 	struct svm_guest s = svm_with_apic(nop);
 	struct stop st;
@@ -643,7 +644,7 @@ TEST(init_held_event, "an INIT that waited exits behind the event that VMRUN inj
 /* -- breakpoints and GIF (KVM's errata document; APM2 15.17 discards them) -- */
 CODE64(bp_gif, "clgi\n nop\n bp_1: nop\n nop\n stgi\n nop" DONE);
 LABEL(bp_1);
-TEST(gif_breakpoint, "a breakpoint register that matches is reported with GIF and without")
+T(gif_breakpoint, "a breakpoint register that matches is reported with GIF and without")
 {
 	for (int gif = 0; gif < 2; gif++) {
 		struct guest *g = guest_with(M_LONG, bp_gif);
@@ -663,7 +664,7 @@ TEST(gif_breakpoint, "a breakpoint register that matches is reported with GIF an
 }
 
 /* -- window for user space's interrupts -- */
-TEST(no_window, "with GIF clear there is no interrupt window for user space")
+T(no_window, "with GIF clear there is no interrupt window for user space")
 {
 	struct svm_guest s = svm_with(nop);
 	struct stop st;

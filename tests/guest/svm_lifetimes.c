@@ -3,6 +3,7 @@
  * tests/guest/svm_lifetimes.c - a machine goes away, or its memory does, while it is in L2. Nothing
  * stays behind: descriptors, threads and mappings are counted.
  */
+/* Run: build/standin run -- build/tests/guest/guest_svm_lifetimes [NAME...] */
 #include <pthread.h>
 #include <signal.h>
 #include <sys/ioctl.h>
@@ -86,7 +87,7 @@ static void nothing_left(const struct leaks *before)
 	leaks_print_fds();
 }
 
-TEST(closed, "all descriptors closed while the vCPU is in L2: it runs on until it is stopped")
+T(closed, "all descriptors closed while the vCPU is in L2: it runs on until it is stopped")
 {
 	struct leaks before;
 	struct runner r;
@@ -113,7 +114,7 @@ TEST(closed, "all descriptors closed while the vCPU is in L2: it runs on until i
 	nothing_left(&before);
 }
 
-TEST(slot, "the slot that holds L1, L2 and their tables is deleted under L2")
+T(slot, "the slot that holds L1, L2 and their tables is deleted under L2")
 {
 	struct svm_guest s = svm_with(count);
 	struct kvm_userspace_memory_region none = { 0 };
@@ -129,7 +130,7 @@ TEST(slot, "the slot that holds L1, L2 and their tables is deleted under L2")
 	guest_free(s.g);
 }
 
-TEST(moves, "a slot is made, moved and deleted beside a running L2")
+T(moves, "a slot is made, moved and deleted beside a running L2")
 {
 	struct svm_guest s = svm_with(count);
 	void *page = mmap(NULL, 0x2000, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -154,7 +155,7 @@ TEST(moves, "a slot is made, moved and deleted beside a running L2")
 	guest_free(s.g);
 }
 
-TEST(fork, "a fork while the vCPU is in L2: the child gets EIO, the parent goes on")
+T(fork, "a fork while the vCPU is in L2: the child gets EIO, the parent goes on")
 {
 	struct svm_guest s = svm_with(count);
 	struct runner r;

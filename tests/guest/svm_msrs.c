@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* tests/guest/svm_msrs.c - EFER.SVME and the MSRs of SVM (APM2 15.4, 15.30; docs/kvm-svm.md 4.12). */
+/* Run: build/standin run -- build/tests/guest/guest_svm_msrs [NAME...] */
 #include <sys/ioctl.h>
 
 #include "tests/guest/harness/svm.h"
@@ -89,7 +90,7 @@ static u64 efer(struct guest *g)
 	return cpu_msr(cpu0(g), EFER);
 }
 
-TEST(svme, "EFER.SVME needs SVM in CPUID, and VM_CR.SVMDIS clear")
+T(svme, "EFER.SVME needs SVM in CPUID, and VM_CR.SVMDIS clear")
 {
 	struct guest *g = guest_svm();
 
@@ -103,7 +104,7 @@ TEST(svme, "EFER.SVME needs SVM in CPUID, and VM_CR.SVMDIS clear")
 	CHECK_EQ(guest_wrmsr(g, EFER, efer(g) | SVME), GP);
 }
 
-TEST(vm_cr, "VM_CR: bits 4:0; SVMDIS sticks together with LOCK; not while SVME is set")
+T(vm_cr, "VM_CR: bits 4:0; SVMDIS sticks together with LOCK; not while SVME is set")
 {
 	struct guest *g = guest_svm();
 	int vec;
@@ -126,7 +127,7 @@ TEST(vm_cr, "VM_CR: bits 4:0; SVMDIS sticks together with LOCK; not while SVME i
 	CHECK_EQ(guest_rdmsr(g, VM_CR, &vec), SVMDIS);
 }
 
-TEST(ignne, "VM_IGNNE: writes are ignored")
+T(ignne, "VM_IGNNE: writes are ignored")
 {
 	struct guest *g = guest_svm();
 	int vec;
@@ -136,7 +137,7 @@ TEST(ignne, "VM_IGNNE: writes are ignored")
 	CHECK_EQ(vec, 0);
 }
 
-TEST(hsave, "VM_HSAVE_PA: the guest writes a page below MAXPHYADDR, user space anything")
+T(hsave, "VM_HSAVE_PA: the guest writes a page below MAXPHYADDR, user space anything")
 {
 	struct guest *g = guest_svm();
 	int vec;
@@ -150,7 +151,7 @@ TEST(hsave, "VM_HSAVE_PA: the guest writes a page below MAXPHYADDR, user space a
 	CHECK_EQ(cpu_msr(cpu0(g), VM_HSAVE_PA), BIT64(52) | 0x6000);
 }
 
-TEST(ratio, "TSC_RATIO: bits 39:0, 1.0 at reset, only with the feature")
+T(ratio, "TSC_RATIO: bits 39:0, 1.0 at reset, only with the feature")
 {
 	struct guest *g = guest_svm();
 	int vec;
@@ -182,7 +183,7 @@ static u64 l2_tsc(struct svm_guest *s)
 	return (u32)st.r.rbx | st.r.rcx << 32;
 }
 
-TEST(ratio_l2, "L2's TSC is L1's times the ratio plus TSC_OFFSET; L1's is not scaled")
+T(ratio_l2, "L2's TSC is L1's times the ratio plus TSC_OFFSET; L1's is not scaled")
 {
 	struct svm_guest s = svm_with(tsc2);
 	struct stop st;
@@ -206,7 +207,7 @@ TEST(ratio_l2, "L2's TSC is L1's times the ratio plus TSC_OFFSET; L1's is not sc
 
 CODE64(ratio2, "mov $0xc0000104, %ecx\n xor %eax, %eax\n mov $4, %edx\n wrmsr\n"
 	" rdtsc\n mov %eax, %ebx\n mov %edx, %ecx\n vmmcall");
-TEST(ratio_in_l2, "a ratio that L2 writes by itself takes effect at once")
+T(ratio_in_l2, "a ratio that L2 writes by itself takes effect at once")
 {
 	struct svm_guest s = svm_with(ratio2);
 	struct stop st;
@@ -221,7 +222,7 @@ TEST(ratio_in_l2, "a ratio that L2 writes by itself takes effect at once")
 }
 
 CODE64(clear_svme, "mov $0xc0000080, %ecx\n rdmsr\n btr $12, %eax\n wrmsr\n vmmcall");
-TEST(svme_l2, "L2 that clears EFER.SVME is a shutdown")
+T(svme_l2, "L2 that clears EFER.SVME is a shutdown")
 {
 	struct svm_guest s = svm_with(clear_svme);
 	struct stop st = svm_run(&s);
@@ -230,7 +231,7 @@ TEST(svme_l2, "L2 that clears EFER.SVME is a shutdown")
 }
 
 CODE64(cl, "clgi\n out %al, $0x20\n mov $0xc0000080, %ecx\n rdmsr\n btr $12, %eax\n wrmsr" DONE);
-TEST(svme_gif, "clearing EFER.SVME leaves GIF alone")
+T(svme_gif, "clearing EFER.SVME leaves GIF alone")
 {
 	struct guest *g = guest_with(M_LONG, cl);
 	struct stop st;
@@ -246,7 +247,7 @@ TEST(svme_gif, "clearing EFER.SVME leaves GIF alone")
 }
 
 CODE64(stop2, "out %al, $0x10\n vmmcall");
-TEST(svme_user, "user space that clears EFER.SVME in the middle of L2 takes L2 away")
+T(svme_user, "user space that clears EFER.SVME in the middle of L2 takes L2 away")
 {
 	for (u32 how = 0; how < 2; how++) {
 		struct svm_guest s = svm_with(stop2);
@@ -264,7 +265,7 @@ TEST(svme_user, "user space that clears EFER.SVME in the middle of L2 takes L2 a
 	}
 }
 
-TEST(reset, "the MSRs survive as user space reads and writes them")
+T(reset, "the MSRs survive as user space reads and writes them")
 {
 	struct guest *g = guest_svm(), *h = guest_svm();
 	static const struct { u32 msr; u64 val; } rows[] = {

@@ -3,6 +3,7 @@
  * tests/guest/svm_nested_state.c - KVM_GET/SET_NESTED_STATE (docs/kvm-svm.md 4.13): sizes, every
  * error, and a guest that is moved to another VM in the middle of L2.
  */
+/* Run: build/standin run -- build/tests/guest/guest_svm_nested_state [NAME...] */
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -81,7 +82,7 @@ static void finish(struct svm_guest *s, u32 next)
 	CHECK(cpu_msr(s->c, EFER) & SVME);
 }
 
-TEST(capability, "KVM_CAP_NESTED_STATE is the size of header and page")
+T(capability, "KVM_CAP_NESTED_STATE is the size of header and page")
 {
 	struct guest *g = guest_new(M_LONG);
 
@@ -89,7 +90,7 @@ TEST(capability, "KVM_CAP_NESTED_STATE is the size of header and page")
 	CHECK_EQ(ioctl(g->vm, KVM_CHECK_EXTENSION, KVM_CAP_NESTED_STATE), 0x1080);
 }
 
-TEST(get_outside, "get outside L2: 128 bytes are enough, less is E2BIG with the size needed")
+T(get_outside, "get outside L2: 128 bytes are enough, less is E2BIG with the size needed")
 {
 	struct svm_guest s = svm_with(steps);
 	static const u8 zero[120];
@@ -114,7 +115,7 @@ TEST(get_outside, "get outside L2: 128 bytes are enough, less is E2BIG with the 
 	CHECK_EQ(errno, EFAULT);
 }
 
-TEST(get_inside, "get inside L2: flags, VMCB address, L1's control area and L1's registers")
+T(get_inside, "get inside L2: flags, VMCB address, L1's control area and L1's registers")
 {
 	struct svm_guest s = svm_with(steps);
 	struct kvm_regs l1 = cpu_regs(s.c);
@@ -157,7 +158,7 @@ TEST(get_inside, "get inside L2: flags, VMCB address, L1's control area and L1's
 	CHECK_EQ(cpu_sregs(s.c).cr4, l1s.cr4 | BIT64(2));
 }
 
-TEST(next_rip, "nRIP in the state is that of L2's last exit, while no event of VMRUN's waits")
+T(next_rip, "nRIP in the state is that of L2's last exit, while no event of VMRUN's waits")
 {
 	struct svm_guest s = svm_with(steps);
 	struct stop st;
@@ -174,7 +175,7 @@ TEST(next_rip, "nRIP in the state is that of L2's last exit, while no event of V
 	CHECK_EQ(state_of(s.c).image.control.next_rip, st.r.rip + 2);
 }
 
-TEST(gif, "GIF is kept on its own, with and without EFER.SVME")
+T(gif, "GIF is kept on its own, with and without EFER.SVME")
 {
 	struct svm_guest s = svm_with(steps);
 	struct nested n = state_of(s.c);
@@ -189,7 +190,7 @@ TEST(gif, "GIF is kept on its own, with and without EFER.SVME")
 }
 
 /* Every error leaves the vCPU inside L2, where it was. */
-TEST(errors, "set: each row of the table of errors")
+T(errors, "set: each row of the table of errors")
 {
 	struct svm_guest s = in_l2();
 	const struct nested good = state_of(s.c);
@@ -263,7 +264,7 @@ TEST(errors, "set: each row of the table of errors")
 	finish(&s, 0x11);
 }
 
-TEST(without_svme, "set without EFER.SVME: nothing but GIF")
+T(without_svme, "set without EFER.SVME: nothing but GIF")
 {
 	struct svm_guest s = in_l2();
 	struct nested n = state_of(s.c), now;
@@ -279,7 +280,7 @@ TEST(without_svme, "set without EFER.SVME: nothing but GIF")
 	}
 }
 
-TEST(l2_cr0, "set: L2's own CR0 must be one that VMRUN accepts")
+T(l2_cr0, "set: L2's own CR0 must be one that VMRUN accepts")
 {
 	/* KVM_SET_SREGS refuses NW without CD, so the registers cannot become so: what is
 	 * tested is that CD with NW, which is legal, goes through. */
@@ -292,7 +293,7 @@ TEST(l2_cr0, "set: L2's own CR0 must be one that VMRUN accepts")
 	finish(&s, 0x11);
 }
 
-TEST(again, "set what was got, in the same vCPU: L2 goes on")
+T(again, "set what was got, in the same vCPU: L2 goes on")
 {
 	struct svm_guest s = in_l2();
 	struct nested n = state_of(s.c), now;
@@ -305,7 +306,7 @@ TEST(again, "set what was got, in the same vCPU: L2 goes on")
 	finish(&s, 0x11);
 }
 
-TEST(leave, "set without guest mode: L1 goes on behind VMRUN, the VMCB is not written")
+T(leave, "set without guest mode: L1 goes on behind VMRUN, the VMCB is not written")
 {
 	struct svm_guest s = in_l2();
 	struct nested n = state_of(s.c);
@@ -323,7 +324,7 @@ TEST(leave, "set without guest mode: L1 goes on behind VMRUN, the VMCB is not wr
 	CHECK_EQ(s.ctl->exit_code, 0x1234);
 }
 
-TEST(run_flags, "kvm_run.flags say which of the two has exited")
+T(run_flags, "kvm_run.flags say which of the two has exited")
 {
 	struct svm_guest s = in_l2();
 
@@ -333,7 +334,7 @@ TEST(run_flags, "kvm_run.flags say which of the two has exited")
 	CHECK_EQ(s.c->run->flags, 0);
 }
 
-TEST(guest_mode_stat, "the counter guest_mode follows L2 that an ioctl enters or leaves")
+T(guest_mode_stat, "the counter guest_mode follows L2 that an ioctl enters or leaves")
 {
 	struct svm_guest s = in_l2();
 	struct kvm_sregs sr = cpu_sregs(s.c), off = sr;
@@ -381,7 +382,7 @@ static struct svm_guest move(struct svm_guest *from, const struct nested *n)
 	return to;
 }
 
-TEST(migrate, "moved to another VM in the middle of L2")
+T(migrate, "moved to another VM in the middle of L2")
 {
 	struct svm_guest a = in_l2(), b;
 	struct nested n = state_of(a.c), now;
@@ -402,7 +403,7 @@ TEST(migrate, "moved to another VM in the middle of L2")
 	CHECK_EQ(st.port, 0x10);
 }
 
-TEST(migrate_npt, "... with nested paging")
+T(migrate_npt, "... with nested paging")
 {
 	struct svm_guest a = svm_with(steps), b;
 	struct nested n;
@@ -421,7 +422,7 @@ TEST(migrate_npt, "... with nested paging")
 /* -- what only KVM_RUN can see -- */
 
 #define DEBUGCTL 0x1d9
-TEST(lbr, "with LBRV the image holds L1's records, the MSRs are L2's")
+T(lbr, "with LBRV the image holds L1's records, the MSRs are L2's")
 {
 	struct svm_guest a = svm_with(steps), b;
 	struct nested n;
@@ -449,7 +450,7 @@ TEST(lbr, "with LBRV the image holds L1's records, the MSRs are L2's")
 		CHECK_EQ(cpu_msr(b.c, DEBUGCTL + i + !!i), i ? 0x1000 + i : 2);
 }
 
-TEST(vmcb_elsewhere, "a state whose VMCB is not memory can be set; its #VMEXIT is a shutdown")
+T(vmcb_elsewhere, "a state whose VMCB is not memory can be set; its #VMEXIT is a shutdown")
 {
 	struct svm_guest s = in_l2();
 	struct nested n = state_of(s.c);
@@ -466,7 +467,7 @@ TEST(vmcb_elsewhere, "a state whose VMCB is not memory can be set; its #VMEXIT i
 	CHECK_STOP(st, ST_SHUTDOWN);
 }
 
-TEST(msrpm_gone, "an MSR map without memory is an internal error of KVM_RUN, until it is there")
+T(msrpm_gone, "an MSR map without memory is an internal error of KVM_RUN, until it is there")
 {
 	struct svm_guest s = in_l2();
 	struct nested n = state_of(s.c);
@@ -486,7 +487,7 @@ TEST(msrpm_gone, "an MSR map without memory is an internal error of KVM_RUN, unt
 	finish(&s, 0x11);
 }
 
-TEST(msrpm_left, "... and forgotten when L2 is left")
+T(msrpm_left, "... and forgotten when L2 is left")
 {
 	struct svm_guest s = in_l2();
 	struct nested n = state_of(s.c);
@@ -525,7 +526,7 @@ static struct svm_guest in_pae(void)
 	return s;
 }
 
-TEST(pdptes, "bad PAE page-directory-pointer entries too, unless KVM_SET_SREGS2 brought good ones")
+T(pdptes, "bad PAE page-directory-pointer entries too, unless KVM_SET_SREGS2 brought good ones")
 {
 	struct svm_guest s = in_pae();
 	struct nested n = state_of(s.c);
@@ -550,7 +551,7 @@ TEST(pdptes, "bad PAE page-directory-pointer entries too, unless KVM_SET_SREGS2 
 
 /* -- events -- */
 
-TEST(run_pending, "an image with RUN_PENDING and EVENTINJ: the event is delivered first")
+T(run_pending, "an image with RUN_PENDING and EVENTINJ: the event is delivered first")
 {
 	struct svm_guest s = in_l2();
 	struct nested n = state_of(s.c), now;
@@ -569,7 +570,7 @@ TEST(run_pending, "an image with RUN_PENDING and EVENTINJ: the event is delivere
 	CHECK_EQ(now.image.control.event_inj, 0);
 }
 
-TEST(not_twice, "an event that was delivered before the state was taken is not delivered again")
+T(not_twice, "an event that was delivered before the state was taken is not delivered again")
 {
 	struct svm_guest a = svm_with(steps), b;
 	struct nested n;
@@ -589,7 +590,7 @@ TEST(not_twice, "an event that was delivered before the state was taken is not d
 	CHECK_EQ(st.port, 0x10);
 }
 
-TEST(virtual_irq, "a virtual interrupt that waits moves along")
+T(virtual_irq, "a virtual interrupt that waits moves along")
 {
 	struct svm_guest a = svm_with(steps), b;
 	struct nested n;
@@ -611,7 +612,7 @@ TEST(virtual_irq, "a virtual interrupt that waits moves along")
 	CHECK(!(n.image.control.int_ctl & SVM_V_IRQ));
 }
 
-TEST(tsc, "L1's TSC offset is L1's again after a move out of L2")
+T(tsc, "L1's TSC offset is L1's again after a move out of L2")
 {
 	struct svm_guest a = svm_with(steps), b;
 	struct nested n;

@@ -4,6 +4,7 @@
  * exit information, when translations change, and what L0 does below (APM2 15.25, 15.16;
  * docs/kvm-svm.md 4.9, 4.11). Walks in all modes: tests/unit/test_npt.c.
  */
+/* Run: build/standin run -- build/tests/guest/guest_svm_npt [NAME...] */
 #include <linux/kvm.h>
 #include <sys/ioctl.h>
 
@@ -70,7 +71,7 @@ CODE64(load, "mov (%rdi), %rax\n vmmcall");
 CODE64(store, "movl $0x5a5a5a5a, (%rdi)\n vmmcall");
 CODE64(go, "jmp *%rdi");
 
-TEST(not_present, "not present: EXITINFO1 of a read, a write and a fetch; then L2 goes on")
+T(not_present, "not present: EXITINFO1 of a read, a write and a fetch; then L2 goes on")
 {
 	struct svm_guest s = NESTED(load);
 	struct stop st;
@@ -101,7 +102,7 @@ TEST(not_present, "not present: EXITINFO1 of a read, a write and a fetch; then L
 	CHECK_EQ(s.save->rip, VA + 8);
 }
 
-TEST(rights, "read-only, supervisor and reserved entries")
+T(rights, "read-only, supervisor and reserved entries")
 {
 	struct svm_guest s = NESTED(store);
 	struct stop st;
@@ -125,7 +126,7 @@ TEST(rights, "read-only, supervisor and reserved entries")
 	CHECK_EQ(*g32(s.g, VA), 0x5a5a5a5a);
 }
 
-TEST(reserved, "reserved bits of any level; bit 4 of a fetch needs L1's NX or SMEP, not L2's")
+T(reserved, "reserved bits of any level; bit 4 of a fetch needs L1's NX or SMEP, not L2's")
 {
 	struct svm_guest s = NESTED(load);
 	u64 *pml4 = (void *)(s.g->ram + G_NPT), *pdpt = pml4 + 512, *pd = pdpt + 512;
@@ -165,7 +166,7 @@ TEST(reserved, "reserved bits of any level; bit 4 of a fetch needs L1's NX or SM
 	}
 }
 
-TEST(no_execute, "NX of a nested entry stops L2's fetch, not its reads")
+T(no_execute, "NX of a nested entry stops L2's fetch, not its reads")
 {
 	struct svm_guest s = NESTED(go);
 	struct stop st;
@@ -190,7 +191,7 @@ TEST(no_execute, "NX of a nested entry stops L2's fetch, not its reads")
 	CHECK_EQ(s.save->rip, VA);
 }
 
-TEST(tables, "L2's page tables: bit 33, and every access to them is a write")
+T(tables, "L2's page tables: bit 33, and every access to them is a write")
 {
 	struct svm_guest s = NESTED(load);
 	u64 entry = (u64)((u8 *)guest_pte(s.g, VA) - s.g->ram), page = entry & ~0xfffull;
@@ -215,7 +216,7 @@ TEST(tables, "L2's page tables: bit 33, and every access to them is a write")
 	CHECK_EQ(*npte(&s, page) & (PTE_A | PTE_D), PTE_A | PTE_D);
 }
 
-TEST(accessed_dirty, "A and D of nested entries: A by a read, D by a write only")
+T(accessed_dirty, "A and D of nested entries: A by a read, D by a write only")
 {
 	struct svm_guest s = NESTED(load);
 	struct stop st;
@@ -233,7 +234,7 @@ TEST(accessed_dirty, "A and D of nested entries: A by a read, D by a write only"
 }
 
 CODE64(cross, "movq $-1, (%rdi)\n vmmcall");
-TEST(two_pages, "an access over a page boundary: the second page faults, the first is untouched")
+T(two_pages, "an access over a page boundary: the second page faults, the first is untouched")
 {
 	struct svm_guest s = NESTED(cross);
 	struct stop st;
@@ -252,7 +253,7 @@ TEST(two_pages, "an access over a page boundary: the second page faults, the fir
 }
 
 CODE64(copy, "mov $0x3000, %ecx\n cld\n rep movsb\n vmmcall");
-TEST(strings, "REP MOVSB stops at a nested fault with its registers, and goes on")
+T(strings, "REP MOVSB stops at a nested fault with its registers, and goes on")
 {
 	struct svm_guest s = NESTED(copy);
 	u8 *from = s.g->ram + VA, *to = s.g->ram + VA + 0x10000;
@@ -275,7 +276,7 @@ TEST(strings, "REP MOVSB stops at a nested fault with its registers, and goes on
 
 CODE64(outs, "mov $0x80, %edx\n outsb");
 CODE64(ins, "mov $0x80, %edx\n insb");
-TEST(string_io, "OUTS and INS that no one intercepts: the fault of their memory, or of its tables")
+T(string_io, "OUTS and INS that no one intercepts: the fault of their memory, or of its tables")
 {
 	for (u32 i = 0; i < 4; i++) {
 		bool in = i & 1, table = i & 2;
@@ -298,7 +299,7 @@ TEST(string_io, "OUTS and INS that no one intercepts: the fault of their memory,
 }
 
 CODE64(over, "jmp *%rdi");
-TEST(fetch_over_boundary, "an instruction over a page boundary: the fault names the second page")
+T(fetch_over_boundary, "an instruction over a page boundary: the fault names the second page")
 {
 	struct svm_guest s = NESTED(over);
 	struct stop st;
@@ -315,7 +316,7 @@ TEST(fetch_over_boundary, "an instruction over a page boundary: the fault names 
 	CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
 }
 
-TEST(during_delivery, "a nested fault while an event is delivered: EXITINTINFO holds the event")
+T(during_delivery, "a nested fault while an event is delivered: EXITINTINFO holds the event")
 {
 	struct svm_guest s = NESTED(load);
 	u32 event = 0x80000000 | 0x55;	/* external interrupt */
@@ -340,7 +341,7 @@ TEST(during_delivery, "a nested fault while an event is delivered: EXITINTINFO h
 	CHECK_EQ(st.rip, G_L2);
 }
 
-TEST(idt, "a nested fault while an exception of L2 finds its gate")
+T(idt, "a nested fault while an exception of L2 finds its gate")
 {
 	struct svm_guest s = NESTED(load);
 	struct stop st;
@@ -355,7 +356,7 @@ TEST(idt, "a nested fault while an exception of L2 finds its gate")
 
 /* -- what is remembered -- */
 
-TEST(moved, "a page that moves: TLB_CONTROL, another ASID and INVLPGA make it seen")
+T(moved, "a page that moves: TLB_CONTROL, another ASID and INVLPGA make it seen")
 {
 	struct svm_guest s = NESTED(load);
 	struct stop st;
@@ -388,7 +389,7 @@ TEST(moved, "a page that moves: TLB_CONTROL, another ASID and INVLPGA make it se
 /* RBX: invalidates RDI for ASID ECX in L1, then enters L2. */
 CODE64(l1_invlpga, "mov %rax, %rbx\n mov %rdi, %rax\n mov $1, %ecx\n invlpga %rax, %ecx\n"
 		   "mov %rbx, %rax\n vmrun %rax\n out %al, $0xf1");
-TEST(invlpga, "INVLPGA drops one address of one ASID")
+T(invlpga, "INVLPGA drops one address of one ASID")
 {
 	struct svm_guest s = NESTED(load);
 	struct stop st;
@@ -413,7 +414,7 @@ TEST(invlpga, "INVLPGA drops one address of one ASID")
 CODE64(own, "mov (%rdi), %rbx\n mov (%rsi), %r8\n mov %r9, (%rsi)\n invlpg (%rdi)\n"
 	    "mov (%rdi), %rcx\n mov %r8, (%rsi)\n mov %cr3, %rax\n mov %rax, %cr3\n"
 	    "mov (%rdi), %rdx\n vmmcall");
-TEST(own_tables, "L2's INVLPG and MOV CR3 act on L2 and leave L1 alone")
+T(own_tables, "L2's INVLPG and MOV CR3 act on L2 and leave L1 alone")
 {
 	struct svm_guest s = NESTED(own);
 	u64 *pte = guest_pte(s.g, VA), at = (u64)((u8 *)pte - s.g->ram);
@@ -440,7 +441,7 @@ TEST(own_tables, "L2's INVLPG and MOV CR3 act on L2 and leave L1 alone")
 CODE64(l1_both, "mov %rax, %rbp\n 1: mov %rbp, %rax\n vmrun %rax\n mov (%rdi), %r10\n inc %r11\n"
 		"addq $3, 0x578(%rbp)\n cmp $1000, %r11\n jb 1b\n out %al, $0xf1");
 CODE64(l2_both, "1: incq (%rdi)\n vmmcall\n jmp 1b");
-TEST(both, "one linear address in L1 and in L2, a thousand switches without a flush")
+T(both, "one linear address in L1 and in L2, a thousand switches without a flush")
 {
 	struct svm_guest s = NESTED(l2_both);
 	struct stop st;
@@ -461,7 +462,7 @@ TEST(both, "one linear address in L1 and in L2, a thousand switches without a fl
 CODE64(self, "xor %eax, %eax\n xor %ebx, %ebx\n mov $50, %ecx\n"
 	     "1: call 2f\n mov %cl, 3f(%rip)\n dec %ecx\n jnz 1b\n vmmcall\n"
 	     "2: .byte 0xb0\n 3: .byte 0\n add %eax, %ebx\n ret");
-TEST(self_modifying, "L2 changes its code, in a page that nested tables have elsewhere")
+T(self_modifying, "L2 changes its code, in a page that nested tables have elsewhere")
 {
 	struct svm_guest s = NESTED(self);
 	struct stop st;
@@ -477,7 +478,7 @@ TEST(self_modifying, "L2 changes its code, in a page that nested tables have els
 	}
 }
 
-TEST(dirty_log, "the dirty log has L1-physical pages: L2's writes and nested A/D bits")
+T(dirty_log, "the dirty log has L1-physical pages: L2's writes and nested A/D bits")
 {
 	struct svm_guest s = NESTED(store);
 	static u64 bits[G_RAM_SIZE / 4096 / 64];
@@ -507,7 +508,7 @@ TEST(dirty_log, "the dirty log has L1-physical pages: L2's writes and nested A/D
 	}
 }
 
-TEST(mmio, "L2 reaches a device of the VMM through nested tables")
+T(mmio, "L2 reaches a device of the VMM through nested tables")
 {
 	struct svm_guest s = NESTED(load);
 	struct stop st;
@@ -536,7 +537,7 @@ TEST(mmio, "L2 reaches a device of the VMM through nested tables")
 	CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
 }
 
-TEST(slot_removed, "a memory slot goes: L2's translations of it go too")
+T(slot_removed, "a memory slot goes: L2's translations of it go too")
 {
 	struct svm_guest s = NESTED(load);
 	struct kvm_userspace_memory_region m = {
@@ -560,7 +561,7 @@ TEST(slot_removed, "a memory slot goes: L2's translations of it go too")
 	CHECK_EQ(st.gpa, 0x20000000);
 }
 
-TEST(watchpoint, "a data breakpoint of L2 is found through nested tables, L1 has none")
+T(watchpoint, "a data breakpoint of L2 is found through nested tables, L1 has none")
 {
 	struct svm_guest s = NESTED(store);
 	struct stop st;
@@ -588,7 +589,7 @@ TEST(watchpoint, "a data breakpoint of L2 is found through nested tables, L1 has
 /* -- modes of L2 -- */
 
 CODE16(real, "mov $0x55, %ax\n mov %ax, (%si)\n vmmcall");
-TEST(paging_off, "L2 in real mode: every address is L2-physical")
+T(paging_off, "L2 in real mode: every address is L2-physical")
 {
 	struct svm_guest s = svm_new(M_LONG, 0, real_b, LEN(real));
 	struct stop st;
@@ -652,10 +653,10 @@ static void legacy_l2(bool pae)
 	st = svm_run(&s);
 	CHECK_NPF(&s, st, NPF_FINAL | NP | NU | NW, VA);
 }
-TEST(pg32, "L2 with 32-bit paging and 4 MiB pages") { legacy_l2(false); }
-TEST(pae, "L2 with PAE paging") { legacy_l2(true); }
+T(pg32, "L2 with 32-bit paging and 4 MiB pages") { legacy_l2(false); }
+T(pae, "L2 with PAE paging") { legacy_l2(true); }
 
-TEST(no_npt, "without nested paging L2's tables are in L1's space, its TLB is its own")
+T(no_npt, "without nested paging L2's tables are in L1's space, its TLB is its own")
 {
 	struct svm_guest s = svm_with(l2_both);
 	struct stop st;

@@ -3,6 +3,7 @@
  * tests/guest/svm_pat.c - whose PAT L2 has: L1's, or with nested paging and the quirk
  * NESTED_SVM_SHARED_PAT off one of its own in G_PAT (APM2 15.25.4; docs/kvm-svm.md 4.11).
  */
+/* Run: build/standin run -- build/tests/guest/guest_svm_pat [NAME...] */
 #include <stdlib.h>
 #include <sys/ioctl.h>
 
@@ -40,7 +41,7 @@ static u64 found(const struct stop *st)
 	return st->r.rbx | st->r.rbp << 32;
 }
 
-TEST(shared, "with the quirk, or without nested paging, L2 reads and writes L1's")
+T(shared, "with the quirk, or without nested paging, L2 reads and writes L1's")
 {
 	for (u32 i = 0; i < 3; i++) {
 		struct svm_guest s = pat_guest(i == 1, i == 2);
@@ -57,7 +58,7 @@ TEST(shared, "with the quirk, or without nested paging, L2 reads and writes L1's
 	}
 }
 
-TEST(own, "without the quirk L2 has G_PAT; #VMEXIT writes it back; user space sees L1's")
+T(own, "without the quirk L2 has G_PAT; #VMEXIT writes it back; user space sees L1's")
 {
 	struct svm_guest s = pat_guest(true, true);
 	struct stop st = svm_run(&s);
@@ -75,7 +76,7 @@ TEST(own, "without the quirk L2 has G_PAT; #VMEXIT writes it back; user space se
 	CHECK_EQ(cpu_msr(s.c, PAT), PAT_RESET);
 }
 
-TEST(bad, "a reserved type in G_PAT is refused when it would be used")
+T(bad, "a reserved type in G_PAT is refused when it would be used")
 {
 	struct svm_guest s = pat_guest(true, true);
 	struct stop st;
@@ -96,7 +97,7 @@ TEST(bad, "a reserved type in G_PAT is refused when it would be used")
 		}
 }
 
-TEST(nested_state, "the nested state carries L2's; a bad one is EINVAL")
+T(nested_state, "the nested state carries L2's; a bad one is EINVAL")
 {
 	struct {
 		struct kvm_nested_state hdr;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* tests/guest/syscall.c - SYSCALL, SYSRET, SYSENTER, SYSEXIT (APM3; APM2 6.1). */
+/* Run: build/standin run -- build/tests/guest/guest_syscall [NAME...] */
 #include "tests/guest/harness/harness.h"
 
 enum { MSR_STAR = 0xc0000081, MSR_LSTAR, MSR_CSTAR, MSR_SFMASK };
@@ -22,7 +23,7 @@ static struct guest *prepare(void)
 	WITH_REGS(c, r) r.rflags = 0x602;
 	return g;
 }
-TEST(syscall, "SYSCALL and SYSRETQ, three thousand times")
+T(syscall, "SYSCALL and SYSRETQ, three thousand times")
 {
 	struct guest *g = prepare();
 	struct stop s = run(g);
@@ -37,7 +38,7 @@ TEST(syscall, "SYSCALL and SYSRETQ, three thousand times")
 	CHECK_EQ(s.r.rdx & 0xffff, SEL_UDATA);
 	CHECK_EQ(s.rflags & 0x600, 0x600);
 }
-TEST(sce, "SYSCALL without EFER.SCE is #UD")
+T(sce, "SYSCALL without EFER.SCE is #UD")
 {
 	struct guest *g = prepare();
 	struct stop s;
@@ -47,7 +48,7 @@ TEST(sce, "SYSCALL without EFER.SCE is #UD")
 	CHECK_EXC(s, 6, -1);
 }
 CODE64(sysret_nc, "mov $0x8000000000000000, %rcx\n sysretq" DONE);
-TEST(sysret_cpl, "SYSRET in ring 3 is #GP(0)")
+T(sysret_cpl, "SYSRET in ring 3 is #GP(0)")
 {
 	struct guest *g = guest_with(M_LONG, sysret_nc);
 	struct stop s;
@@ -59,7 +60,7 @@ TEST(sysret_cpl, "SYSRET in ring 3 is #GP(0)")
 }
 CODE32(sc_compat, "syscall\n nop" DONE3 "\n .code64\n scc_entry: mov %cs, %edi\n mov %ecx, %ebx\n sysretl");
 LABEL(scc_entry);
-TEST(syscall_compat, "SYSCALL from compatibility mode enters at CSTAR (AMD)")
+T(syscall_compat, "SYSCALL from compatibility mode enters at CSTAR (AMD)")
 {
 	struct guest *g = guest_with(M_COMPAT, sc_compat);
 	struct guest_cpu *c = cpu0(g);
@@ -81,7 +82,7 @@ TEST(syscall_compat, "SYSCALL from compatibility mode enters at CSTAR (AMD)")
 CODE32(se, "mov $0x2f000, %ecx\n mov $" LOC(se, se_back) ", %edx\n sysenter\n se_back: mov %cs, %edi\n mov %esp, %ebp" DONE3
 	"se_entry: mov %cs, %eax\n mov %ss, %ebx\n mov %esp, %esi\n sysexit");
 LABEL(se_entry);
-TEST(sysenter, "SYSENTER and SYSEXIT in 32-bit protected mode")
+T(sysenter, "SYSENTER and SYSEXIT in 32-bit protected mode")
 {
 	struct guest *g = guest_with(M_PM32, se);
 	struct guest_cpu *c = cpu0(g);
@@ -114,7 +115,7 @@ static bool on_standin(struct guest *g)
 			return !memcmp(&g->cpuid->entries[i].eax, "stan", 4);
 	return false;
 }
-TEST(sysenter64, "in long mode SYSENTER is #UD on AMD's CPUs, and works on others'")
+T(sysenter64, "in long mode SYSENTER is #UD on AMD's CPUs, and works on others'")
 {
 	static const char vendor[2][13] = { "AuthenticAMD", "GenuineIntel" };
 
@@ -154,7 +155,7 @@ TEST(sysenter64, "in long mode SYSENTER is #UD on AMD's CPUs, and works on other
 		guest_free(g);
 	}
 }
-TEST(sysenter_null, "SYSENTER with a null CS MSR is #GP(0)")
+T(sysenter_null, "SYSENTER with a null CS MSR is #GP(0)")
 {
 	struct guest *g = guest_with(M_PM32, se);
 	struct stop s;

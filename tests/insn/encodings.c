@@ -9,6 +9,7 @@
  *
  * Everything happens in one signal handler: each signal ends a case and its return begins the next.
  */
+/* Run: build/tests/insn/insn_encodings 50000 1 */
 #include <asm/ldt.h>
 #include <cpuid.h>
 #include <signal.h>

@@ -5,6 +5,7 @@
  *
  * A case depends on its own seed only, so `--case SEED` repeats one found earlier.
  */
+/* Run: build/standin run -- build/tests/insn/insn_random --ring 3 --count 100000 */
 #include <cpuid.h>
 #include <signal.h>
 #include <stdarg.h>

@@ -1,11 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* tests/lib/test_lib.c - what include/standin.h promises, function by function. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+/* Run: build/tests/lib/test_lib [NAME...] */
 
-#include <cmocka.h>
+#include "tests/unit/unit.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -13,8 +10,6 @@
 #include <signal.h>
 #include <standin.h>
 #include <stdbool.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -72,150 +67,7 @@ static void machine_free(struct machine *m)
 	assert_int_equal(standin_close(m->sys), 0);
 }
 
-/* -- errors -- */
-
-static void unknown_flags_are_refused(void **state)
-{
-	assert_int_equal(standin_open(2), -EINVAL);
-	assert_int_equal(standin_open(~0u), -EINVAL);
-}
-
-static void version_of_header_and_library_agree(void **state)
-{
-	assert_int_equal(standin_version(), STANDIN_VERSION_NUMBER);
-}
-
-static void what_is_no_handle_is_ebadf_and_stays_open(void **state)
-{
-	int fd = open("/dev/null", O_RDONLY), sys = standin_open(0);
-	void *p;
-
-	for (int i = 0; i < 3; i++) {
-		const int bad[] = { -1, fd, 1 << 20 };
-
-		assert_int_equal(standin_ioctl(bad[i], KVM_GET_API_VERSION, 0), -EBADF);
-		assert_int_equal(standin_mmap(bad[i], 4096, 0, &p), -EBADF);
-		assert_int_equal(standin_dup(bad[i]), -EBADF);
-		assert_int_equal(standin_close(bad[i]), -EBADF);
-	}
-	assert_int_equal(close(fd), 0);
-	assert_int_equal(standin_close(sys), 0);
-	assert_int_equal(standin_close(sys), -EBADF);
-	assert_int_equal(standin_ioctl(sys, KVM_GET_API_VERSION, 0), -EBADF);
-}
-
-static void on_segv(int sig, siginfo_t *info, void *uc)
-{
-	if (!standin_signal(sig, info, uc))
-		_exit(99);
-}
-
-/* cmocka has put its own handler of SIGSEGV in front by now: the case in which a
- * program calls standin_signal(). */
-static void requests_fail_as_in_kvm_and_leave_errno_alone(void **state)
-{
-	struct sigaction a = { .sa_sigaction = on_segv, .sa_flags = SA_SIGINFO };
-	struct machine m;
-
-	sigaction(SIGSEGV, &a, NULL);
-	machine_create(&m, out_al, sizeof(out_al));
-	errno = 77;
-	assert_int_equal(standin_ioctl(m.sys, KVM_GET_API_VERSION, 1), -EINVAL);
-	assert_int_equal(standin_ioctl(m.sys, KVM_RUN, 0), -EINVAL);
-	assert_int_equal(standin_ioctl(m.vm, KVM_RUN, 0), -ENOTTY);
-	assert_int_equal(standin_ioctl(m.cpu, KVM_CREATE_VM, 0), -EINVAL);
-	assert_int_equal(standin_ioctl(m.vm, KVM_CREATE_VCPU, 0), -EEXIST);
-	assert_int_equal(request(m.cpu, KVM_GET_REGS, (void *)8), -EFAULT);
-	assert_int_equal(request(m.cpu, KVM_SET_REGS, (void *)-4096l), -EFAULT);
-	assert_int_equal(errno, 77);
-	machine_free(&m);
-}
-
-static void only_a_vcpu_can_be_mapped(void **state)
-{
-	struct machine m;
-	void *p;
-
-	machine_create(&m, out_al, sizeof(out_al));
-	assert_int_equal(standin_mmap(m.sys, 4096, 0, &p), -EINVAL);
-	assert_int_equal(standin_mmap(m.vm, 4096, 0, &p), -EINVAL);
-	assert_int_equal(standin_mmap(m.cpu, 0, 0, &p), -EINVAL);
-	assert_int_equal(standin_mmap(m.cpu, 4096, 1, &p), -EINVAL);
-	assert_int_equal(standin_mmap(m.cpu, 4096, ~4095ull, &p), -EINVAL);
-	machine_free(&m);
-}
-
-/* -- objects -- */
-
-static void a_guest_runs_to_its_exits(void **state)
-{
-	struct machine m;
-
-	machine_create(&m, out_al, sizeof(out_al));
-	assert_int_equal(standin_ioctl(m.cpu, KVM_RUN, 0), 0);
-	assert_int_equal(m.run->exit_reason, KVM_EXIT_IO);
-	assert_int_equal(m.run->io.port, 0x10);
-	assert_int_equal(((unsigned char *)m.run)[m.run->io.data_offset], 0x5a);
-	assert_int_equal(standin_ioctl(m.cpu, KVM_RUN, 0), 0);
-	assert_int_equal(m.run->exit_reason, KVM_EXIT_HLT);
-	machine_free(&m);
-}
-
-static void a_vm_lives_while_a_vcpu_or_a_dup_does(void **state)
-{
-	struct machine m;
-	int dup;
-
-	machine_create(&m, out_al, sizeof(out_al));
-	dup = standin_dup(m.vm);
-	assert_true(dup >= 0 && dup != m.vm);
-	assert_int_equal(fcntl(dup, F_GETFD), FD_CLOEXEC);
-	assert_int_equal(standin_close(m.vm), 0);
-	assert_int_equal(standin_ioctl(dup, KVM_CHECK_EXTENSION, KVM_CAP_NR_MEMSLOTS), 32764);
-	m.vm = dup;
-	assert_int_equal(standin_close(m.vm), 0);
-	assert_int_equal(standin_ioctl(m.cpu, KVM_RUN, 0), 0);
-	assert_int_equal(m.run->exit_reason, KVM_EXIT_IO);
-	m.vm = standin_dup(m.cpu);
-	machine_free(&m);
-}
-
-static void a_mapping_outlives_its_handle(void **state)
-{
-	struct machine m;
-
-	machine_create(&m, out_al, sizeof(out_al));
-	assert_int_equal(standin_ioctl(m.cpu, KVM_RUN, 0), 0);
-	assert_int_equal(standin_close(m.cpu), 0);
-	assert_int_equal(standin_close(m.vm), 0);
-	assert_int_equal(m.run->io.port, 0x10);
-	munmap(m.run, 3 * 4096);
-	munmap(m.memory, MEMORY);
-	assert_int_equal(standin_close(m.sys), 0);
-}
-
-/* The ring is the VM's: a write seen on one vCPU's page is on the other's too. */
-static void the_coalesced_ring_is_one_for_all_vcpus(void **state)
-{
-	struct machine m;
-	uint32_t *a, *b;
-	void *p;
-	int other;
-
-	machine_create(&m, out_al, sizeof(out_al));
-	other = (int)standin_ioctl(m.vm, KVM_CREATE_VCPU, 1);
-	assert_true(other >= 0);
-	a = (uint32_t *)(void *)((char *)m.run + 2 * 4096);
-	assert_int_equal(standin_mmap(other, 3 * 4096, 0, &p), 0);
-	b = (uint32_t *)(void *)((char *)p + 2 * 4096);
-	a[5] = 0x12345;
-	assert_int_equal(b[5], 0x12345);
-	munmap(p, 3 * 4096);
-	assert_int_equal(standin_close(other), 0);
-	machine_free(&m);
-}
-
-/* -- fork -- */
+/* -- faults of the program -- */
 
 #define IN_CHILD(expression) \
 	do { \
@@ -227,56 +79,6 @@ static void the_coalesced_ring_is_one_for_all_vcpus(void **state)
 		assert_int_equal(waitpid(pid_, &status_, 0), pid_); \
 		assert_int_equal(status_, 0); \
 	} while (0)
-
-static void machines_are_not_inherited(void **state)
-{
-	struct kvm_regs regs;
-	struct machine m;
-
-	machine_create(&m, out_al, sizeof(out_al));
-	IN_CHILD(standin_ioctl(m.cpu, KVM_RUN, 0) == -EIO);
-	IN_CHILD(request(m.cpu, KVM_GET_REGS, &regs) == -EIO);
-	IN_CHILD(standin_ioctl(m.vm, KVM_CREATE_VCPU, 5) == -EIO);
-	IN_CHILD(!standin_close(m.cpu) && !standin_close(m.vm) && !standin_close(m.sys));
-	IN_CHILD(standin_open(0) >= 0);
-	assert_int_equal(standin_ioctl(m.cpu, KVM_RUN, 0), 0);
-	machine_free(&m);
-}
-
-/* -- signals -- */
-
-static struct kvm_run *volatile alarm_run;
-
-static void on_alarm(int sig)
-{
-	if (alarm_run)
-		alarm_run->immediate_exit = 1;
-	standin_interrupt();
-}
-
-/* TSan keeps a signal to itself until the thread calls something; guest code never does. */
-#ifdef __SANITIZE_THREAD__
-#define NEEDS_SIGNALS skip()
-#else
-#define NEEDS_SIGNALS ((void)0)
-#endif
-
-static void a_handler_ends_kvm_run(void **state)
-{
-	struct sigaction a = { .sa_handler = on_alarm };
-	struct machine m;
-
-	NEEDS_SIGNALS;
-	machine_create(&m, loop_forever, sizeof(loop_forever));
-	sigaction(SIGALRM, &a, NULL);
-	/* Outside KVM_RUN it does nothing. */
-	standin_interrupt();
-	alarm_run = m.run;
-	alarm(1);
-	assert_int_equal(standin_ioctl(m.cpu, KVM_RUN, 0), -EINTR);
-	alarm_run = NULL;
-	machine_free(&m);
-}
 
 static sigjmp_buf landing;
 
@@ -326,13 +128,13 @@ static bool fault_arrives(unsigned int flags)
 }
 
 /* Run first: each child is a process that has not opened anything yet. */
-static void faults_of_the_program_reach_its_own_handler(void **state)
+T(faults_of_the_program_reach_its_own_handler)
 {
 	IN_CHILD(fault_arrives(0));
 	IN_CHILD(fault_arrives(STANDIN_OWN_SIGNALS));
 }
 
-static void an_unhandled_fault_is_fatal_as_ever(void **state)
+T(an_unhandled_fault_is_fatal_as_ever)
 {
 	int status;
 	pid_t pid = fork();
@@ -345,6 +147,202 @@ static void an_unhandled_fault_is_fatal_as_ever(void **state)
 	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV);
+}
+
+/* -- errors -- */
+
+T(unknown_flags_are_refused)
+{
+	assert_int_equal(standin_open(2), -EINVAL);
+	assert_int_equal(standin_open(~0u), -EINVAL);
+}
+
+T(version_of_header_and_library_agree)
+{
+	assert_int_equal(standin_version(), STANDIN_VERSION_NUMBER);
+}
+
+T(what_is_no_handle_is_ebadf_and_stays_open)
+{
+	int fd = open("/dev/null", O_RDONLY), sys = standin_open(0);
+	void *p;
+
+	for (int i = 0; i < 3; i++) {
+		const int bad[] = { -1, fd, 1 << 20 };
+
+		assert_int_equal(standin_ioctl(bad[i], KVM_GET_API_VERSION, 0), -EBADF);
+		assert_int_equal(standin_mmap(bad[i], 4096, 0, &p), -EBADF);
+		assert_int_equal(standin_dup(bad[i]), -EBADF);
+		assert_int_equal(standin_close(bad[i]), -EBADF);
+	}
+	assert_int_equal(close(fd), 0);
+	assert_int_equal(standin_close(sys), 0);
+	assert_int_equal(standin_close(sys), -EBADF);
+	assert_int_equal(standin_ioctl(sys, KVM_GET_API_VERSION, 0), -EBADF);
+}
+
+static void on_segv(int sig, siginfo_t *info, void *uc)
+{
+	if (!standin_signal(sig, info, uc))
+		_exit(99);
+}
+
+/* cmocka has put its own handler of SIGSEGV in front by now: the case in which a
+ * program calls standin_signal(). */
+T(requests_fail_as_in_kvm_and_leave_errno_alone)
+{
+	struct sigaction a = { .sa_sigaction = on_segv, .sa_flags = SA_SIGINFO };
+	struct machine m;
+
+	sigaction(SIGSEGV, &a, NULL);
+	machine_create(&m, out_al, sizeof(out_al));
+	errno = 77;
+	assert_int_equal(standin_ioctl(m.sys, KVM_GET_API_VERSION, 1), -EINVAL);
+	assert_int_equal(standin_ioctl(m.sys, KVM_RUN, 0), -EINVAL);
+	assert_int_equal(standin_ioctl(m.vm, KVM_RUN, 0), -ENOTTY);
+	assert_int_equal(standin_ioctl(m.cpu, KVM_CREATE_VM, 0), -EINVAL);
+	assert_int_equal(standin_ioctl(m.vm, KVM_CREATE_VCPU, 0), -EEXIST);
+	assert_int_equal(request(m.cpu, KVM_GET_REGS, (void *)8), -EFAULT);
+	assert_int_equal(request(m.cpu, KVM_SET_REGS, (void *)-4096l), -EFAULT);
+	assert_int_equal(errno, 77);
+	machine_free(&m);
+}
+
+T(only_a_vcpu_can_be_mapped)
+{
+	struct machine m;
+	void *p;
+
+	machine_create(&m, out_al, sizeof(out_al));
+	assert_int_equal(standin_mmap(m.sys, 4096, 0, &p), -EINVAL);
+	assert_int_equal(standin_mmap(m.vm, 4096, 0, &p), -EINVAL);
+	assert_int_equal(standin_mmap(m.cpu, 0, 0, &p), -EINVAL);
+	assert_int_equal(standin_mmap(m.cpu, 4096, 1, &p), -EINVAL);
+	assert_int_equal(standin_mmap(m.cpu, 4096, ~4095ull, &p), -EINVAL);
+	machine_free(&m);
+}
+
+/* -- objects -- */
+
+T(a_guest_runs_to_its_exits)
+{
+	struct machine m;
+
+	machine_create(&m, out_al, sizeof(out_al));
+	assert_int_equal(standin_ioctl(m.cpu, KVM_RUN, 0), 0);
+	assert_int_equal(m.run->exit_reason, KVM_EXIT_IO);
+	assert_int_equal(m.run->io.port, 0x10);
+	assert_int_equal(((unsigned char *)m.run)[m.run->io.data_offset], 0x5a);
+	assert_int_equal(standin_ioctl(m.cpu, KVM_RUN, 0), 0);
+	assert_int_equal(m.run->exit_reason, KVM_EXIT_HLT);
+	machine_free(&m);
+}
+
+T(a_vm_lives_while_a_vcpu_or_a_dup_does)
+{
+	struct machine m;
+	int dup;
+
+	machine_create(&m, out_al, sizeof(out_al));
+	dup = standin_dup(m.vm);
+	assert_true(dup >= 0 && dup != m.vm);
+	assert_int_equal(fcntl(dup, F_GETFD), FD_CLOEXEC);
+	assert_int_equal(standin_close(m.vm), 0);
+	assert_int_equal(standin_ioctl(dup, KVM_CHECK_EXTENSION, KVM_CAP_NR_MEMSLOTS), 32764);
+	m.vm = dup;
+	assert_int_equal(standin_close(m.vm), 0);
+	assert_int_equal(standin_ioctl(m.cpu, KVM_RUN, 0), 0);
+	assert_int_equal(m.run->exit_reason, KVM_EXIT_IO);
+	m.vm = standin_dup(m.cpu);
+	machine_free(&m);
+}
+
+T(a_mapping_outlives_its_handle)
+{
+	struct machine m;
+
+	machine_create(&m, out_al, sizeof(out_al));
+	assert_int_equal(standin_ioctl(m.cpu, KVM_RUN, 0), 0);
+	assert_int_equal(standin_close(m.cpu), 0);
+	assert_int_equal(standin_close(m.vm), 0);
+	assert_int_equal(m.run->io.port, 0x10);
+	munmap(m.run, 3 * 4096);
+	munmap(m.memory, MEMORY);
+	assert_int_equal(standin_close(m.sys), 0);
+}
+
+/* The ring is the VM's: a write seen on one vCPU's page is on the other's too. */
+T(the_coalesced_ring_is_one_for_all_vcpus)
+{
+	struct machine m;
+	uint32_t *a, *b;
+	void *p;
+	int other;
+
+	machine_create(&m, out_al, sizeof(out_al));
+	other = (int)standin_ioctl(m.vm, KVM_CREATE_VCPU, 1);
+	assert_true(other >= 0);
+	a = (uint32_t *)(void *)((char *)m.run + 2 * 4096);
+	assert_int_equal(standin_mmap(other, 3 * 4096, 0, &p), 0);
+	b = (uint32_t *)(void *)((char *)p + 2 * 4096);
+	a[5] = 0x12345;
+	assert_int_equal(b[5], 0x12345);
+	munmap(p, 3 * 4096);
+	assert_int_equal(standin_close(other), 0);
+	machine_free(&m);
+}
+
+/* -- fork -- */
+
+
+T(machines_are_not_inherited)
+{
+	struct kvm_regs regs;
+	struct machine m;
+
+	machine_create(&m, out_al, sizeof(out_al));
+	IN_CHILD(standin_ioctl(m.cpu, KVM_RUN, 0) == -EIO);
+	IN_CHILD(request(m.cpu, KVM_GET_REGS, &regs) == -EIO);
+	IN_CHILD(standin_ioctl(m.vm, KVM_CREATE_VCPU, 5) == -EIO);
+	IN_CHILD(!standin_close(m.cpu) && !standin_close(m.vm) && !standin_close(m.sys));
+	IN_CHILD(standin_open(0) >= 0);
+	assert_int_equal(standin_ioctl(m.cpu, KVM_RUN, 0), 0);
+	machine_free(&m);
+}
+
+/* -- signals -- */
+
+static struct kvm_run *volatile alarm_run;
+
+static void on_alarm(int sig)
+{
+	if (alarm_run)
+		alarm_run->immediate_exit = 1;
+	standin_interrupt();
+}
+
+/* TSan keeps a signal to itself until the thread calls something; guest code never does. */
+#ifdef __SANITIZE_THREAD__
+#define NEEDS_SIGNALS skip()
+#else
+#define NEEDS_SIGNALS ((void)0)
+#endif
+
+T(a_handler_ends_kvm_run)
+{
+	struct sigaction a = { .sa_handler = on_alarm };
+	struct machine m;
+
+	NEEDS_SIGNALS;
+	machine_create(&m, loop_forever, sizeof(loop_forever));
+	sigaction(SIGALRM, &a, NULL);
+	/* Outside KVM_RUN it does nothing. */
+	standin_interrupt();
+	alarm_run = m.run;
+	alarm(1);
+	assert_int_equal(standin_ioctl(m.cpu, KVM_RUN, 0), -EINTR);
+	alarm_run = NULL;
+	machine_free(&m);
 }
 
 /* -- threads -- */
@@ -375,7 +373,7 @@ static void *run_it(void *arg)
 }
 
 /* Both handles closed while the vCPU runs: the machine goes when KVM_RUN is out. */
-static void closing_a_running_machine_is_safe(void **state)
+T(closing_a_running_machine_is_safe)
 {
 	struct sigaction a = { .sa_handler = on_alarm };
 	pthread_t run, closer;
@@ -397,7 +395,7 @@ static void closing_a_running_machine_is_safe(void **state)
 }
 
 /* A loop, and a processor asleep in HLT with interrupts off. */
-static void a_kick_ends_kvm_run_without_a_signal(void **state)
+T(a_kick_ends_kvm_run_without_a_signal)
 {
 	static const unsigned char halt[] = { 0xf4, 0xeb, 0xfd };
 	const unsigned char *const code[] = { loop_forever, halt };
@@ -442,27 +440,4 @@ static void a_kick_ends_kvm_run_without_a_signal(void **state)
 		IN_CHILD(standin_kick(m.cpu) == -EIO);
 		machine_free(&m);
 	}
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(faults_of_the_program_reach_its_own_handler),
-		cmocka_unit_test(an_unhandled_fault_is_fatal_as_ever),
-		cmocka_unit_test(unknown_flags_are_refused),
-		cmocka_unit_test(version_of_header_and_library_agree),
-		cmocka_unit_test(what_is_no_handle_is_ebadf_and_stays_open),
-		cmocka_unit_test(requests_fail_as_in_kvm_and_leave_errno_alone),
-		cmocka_unit_test(only_a_vcpu_can_be_mapped),
-		cmocka_unit_test(a_guest_runs_to_its_exits),
-		cmocka_unit_test(a_vm_lives_while_a_vcpu_or_a_dup_does),
-		cmocka_unit_test(a_mapping_outlives_its_handle),
-		cmocka_unit_test(the_coalesced_ring_is_one_for_all_vcpus),
-		cmocka_unit_test(machines_are_not_inherited),
-		cmocka_unit_test(a_handler_ends_kvm_run),
-		cmocka_unit_test(closing_a_running_machine_is_safe),
-		cmocka_unit_test(a_kick_ends_kvm_run_without_a_signal),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,6 +3,7 @@
  * tests/run/neighbours.c - what else is done with a file by its name: as if the node were there,
  * crw-rw-rw- root 10:232. Says what is wrong; silence and 0 are success.
  */
+/* Run: meson test -C build run-silent */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>

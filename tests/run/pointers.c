@@ -6,6 +6,7 @@
  * Each call runs in a child. What libc itself touches (fopen's mode, sigaction's action) is left out:
  * a program without us ends there too.
  */
+/* Run: meson test -C build run-silent */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/filter.h>

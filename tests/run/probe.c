@@ -8,6 +8,7 @@
  *	probe cpuid		what a program sees that looks for VT-x or AMD-V itself
  *	probe paths		every way of asking about the node; prints what is wrong
  */
+/* Run: meson test -C build run */
 #include <cpuid.h>
 #include <errno.h>
 #include <fcntl.h>

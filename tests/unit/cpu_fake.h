@@ -6,14 +6,9 @@
 #ifndef TESTS_CPU_FAKE_H
 #define TESTS_CPU_FAKE_H
 
-#include <errno.h>
-#include <stdarg.h>
-#include <setjmp.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
+#include "tests/unit/unit.h"
 
-#include <cmocka.h>
+#include <errno.h>
 
 #include <Zydis/Zydis.h>
 

@@ -6,14 +6,9 @@
 #ifndef RIG_H
 #define RIG_H
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
+#include "tests/unit/unit.h"
 
-#include <cmocka.h>
+#include <sys/mman.h>
 
 #include "cpu/access.h"
 #include "cpu/sys.h"

@@ -3,18 +3,13 @@
  * Inhibits of APIC acceleration through the KVM ABI (docs/kvm-apic.md 3.1, seed 003), as the VM's
  * counter apicv_inhibits shows them. Runs under `standin run --avic=KIND`; argument: KIND.
  */
+/* Run: build/standin run --avic=x2avic -- build/tests/unit/test_abi_apicv x2avic [NAME...] */
+#include "tests/unit/unit.h"
+
 #include <fcntl.h>
 #include <linux/kvm.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 #include "irq/apicv.h"
 
@@ -87,7 +82,7 @@ static u64 inhibits(int vm)
 
 #define HAS(n) (inhibits(vm) >> APICV_INHIBIT_##n & 1)
 
-static void absent_until_there_is_an_irqchip(void **state)
+T(absent_until_there_is_an_irqchip)
 {
 	int kvm, vm = new_vm(&kvm);
 
@@ -103,7 +98,7 @@ static void absent_until_there_is_an_irqchip(void **state)
 	close(kvm);
 }
 
-static void pit_reinject_until_it_is_switched_off(void **state)
+T(pit_reinject_until_it_is_switched_off)
 {
 	struct kvm_pit_config pit = { 0 };
 	struct kvm_reinject_control off = { .pit_reinject = 0 }, again = { .pit_reinject = 1 };
@@ -121,7 +116,7 @@ static void pit_reinject_until_it_is_switched_off(void **state)
 }
 
 /* Seed 003: the limit of KVM_CREATE_VCPU is that of the ABI, whatever the hardware addresses. */
-static void every_vcpu_id_can_be_created(void **state)
+T(every_vcpu_id_can_be_created)
 {
 	static const u32 ids[] = { 0, 254, 255, 511, 512, 600, 4095 };
 	int kvm, vm;
@@ -152,7 +147,7 @@ static void every_vcpu_id_can_be_created(void **state)
 	close(kvm);
 }
 
-static void blockirq_of_any_vcpu(void **state)
+T(blockirq_of_any_vcpu)
 {
 	struct kvm_guest_debug block = {
 		.control = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_BLOCKIRQ,
@@ -182,7 +177,7 @@ static u32 *reg(struct kvm_lapic_state *s, u32 offset)
 }
 
 /* Through KVM_SET_LAPIC as through the guest's own writes. */
-static void ids_and_logical_ids(void **state)
+T(ids_and_logical_ids)
 {
 	struct kvm_lapic_state s, good;
 	int kvm, vm = new_vm(&kvm), a, b;
@@ -214,7 +209,7 @@ static void ids_and_logical_ids(void **state)
 	close(kvm);
 }
 
-static void moved_base_for_ever(void **state)
+T(moved_base_for_ever)
 {
 	struct kvm_sregs s;
 	int kvm, vm = new_vm(&kvm), a;
@@ -235,7 +230,7 @@ static void moved_base_for_ever(void **state)
 	close(kvm);
 }
 
-static void module_parameter_tells_the_truth(void **state)
+T(module_parameter_tells_the_truth)
 {
 	char c = 0;
 	int fd = open("/sys/module/kvm_amd/parameters/avic", O_RDONLY);
@@ -247,7 +242,7 @@ static void module_parameter_tells_the_truth(void **state)
 }
 
 /* What nested SVM has, KVM's selftests look up there. */
-static void module_parameters_of_nested_svm(void **state)
+T(module_parameters_of_nested_svm)
 {
 	static const char *const name[] = { "lbrv", "npt", "nrips", "vgif", "vls", "vnmi" };
 
@@ -264,20 +259,9 @@ static void module_parameters_of_nested_svm(void **state)
 	}
 }
 
-int main(int argc, char **argv)
+T_START(argc, argv)
 {
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(absent_until_there_is_an_irqchip),
-		cmocka_unit_test(pit_reinject_until_it_is_switched_off),
-		cmocka_unit_test(every_vcpu_id_can_be_created),
-		cmocka_unit_test(blockirq_of_any_vcpu),
-		cmocka_unit_test(ids_and_logical_ids),
-		cmocka_unit_test(moved_base_for_ever),
-		cmocka_unit_test(module_parameter_tells_the_truth),
-		cmocka_unit_test(module_parameters_of_nested_svm),
-	};
-
 	if (argc > 1)
 		kind = argv[1];
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return argc > 1;
 }

@@ -4,12 +4,10 @@
  * a few real-mode instructions, all through the public ABI. It refuses to run without the
  * preload, so that it never reaches a real node.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+/* Run: build/standin run -- build/tests/unit/test_abi_smoke [NAME...] */
 
-#include <cmocka.h>
+#include "tests/unit/preload.h"
+#include "tests/unit/unit.h"
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -18,9 +16,6 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -101,7 +96,7 @@ static void add_vcpu(struct rig *g, const void *code, size_t n)
 	assert_int_equal(ioctl(g->vcpu, KVM_SET_REGS, &regs), 0);
 }
 
-static void system_fd(void **state)
+T(system_fd)
 {
 	struct rig *g = *state;
 	struct stat st;
@@ -122,7 +117,7 @@ static void system_fd(void **state)
 	assert_errno(openat(AT_FDCWD, "/dev/kvm", O_DIRECTORY), ENOTDIR);
 }
 
-static void descriptors(void **state)
+T(descriptors)
 {
 	struct rig *g = *state;
 	int dir = open("/dev", O_RDONLY | O_DIRECTORY), a, b;
@@ -166,7 +161,7 @@ static void descriptors(void **state)
 	assert_errno(ioctl(a, KVM_GET_API_VERSION, 0), EBADF);
 }
 
-static void fork_child_is_fenced(void **state)
+T(fork_child_is_fenced)
 {
 	struct rig *g = *state;
 	int status, r;
@@ -183,7 +178,7 @@ static void fork_child_is_fenced(void **state)
 	assert_true(ioctl(g->vm, KVM_CHECK_EXTENSION, KVM_CAP_IRQCHIP) == 1);
 }
 
-static void vcpu_ids(void **state)
+T(vcpu_ids)
 {
 	struct rig *g = *state;
 	struct kvm_enable_cap cap = { .cap = KVM_CAP_MAX_VCPU_ID, .args = { 5000 } };
@@ -214,7 +209,7 @@ static void vcpu_ids(void **state)
 	assert_errno(ioctl(g->vm, KVM_CREATE_VCPU, 7), EEXIST);
 }
 
-static void slots(void **state)
+T(slots)
 {
 	struct rig *g = *state;
 	int vm = g->vm;
@@ -243,7 +238,7 @@ static void slots(void **state)
 	assert_int_equal(set_slot(vm, 1, 0, 0x4000, 0, m), 0);
 }
 
-static void real_mode(void **state)
+T(real_mode)
 {
 	/* mov dx,0x3f8; add al,bl; add al,'0'; out dx,al; mov al,10; out dx,al; hlt */
 	static const uint8_t code[] = { 0xba, 0xf8, 0x03, 0x00, 0xd8, 0x04, '0', 0xee, 0xb0, '\n',
@@ -268,7 +263,7 @@ static void real_mode(void **state)
 	assert_errno(ioctl(g->vcpu, KVM_RUN, 1), EINVAL);
 }
 
-static void dirty_log(void **state)
+T(dirty_log)
 {
 	/* mov byte [0x3000],1; mov byte [0x5000],2; hlt */
 	static const uint8_t code[] = { 0xc6, 0x06, 0x00, 0x30, 1, 0xc6, 0x06, 0x00, 0x50, 2, 0xf4 };
@@ -295,7 +290,7 @@ static void dirty_log(void **state)
 	assert_int_equal(g->mem[0x5000], 2);
 }
 
-static void mmio_and_eventfds(void **state)
+T(mmio_and_eventfds)
 {
 	/* mov ax,0x2000; mov ds,ax; mov [0x0010],al; mov [0x0020],al; mov [0x0030],al; hlt:
 	 * all beyond memory, at 0x20010 (ioeventfd), 0x20020 (coalesced), 0x20030 (exit) */
@@ -341,7 +336,7 @@ static void mmio_and_eventfds(void **state)
 	close(fd);
 }
 
-static void ring_is_shared(void **state)
+T(ring_is_shared)
 {
 	struct rig *g = *state;
 	int a = ioctl(g->vm, KVM_CREATE_VCPU, 0), b = ioctl(g->vm, KVM_CREATE_VCPU, 1);
@@ -359,7 +354,7 @@ static void ring_is_shared(void **state)
 	close(b);
 }
 
-static void irqfds(void **state)
+T(irqfds)
 {
 	struct rig *g = *state;
 	int fd = eventfd(0, 0), again = dup(fd);
@@ -408,7 +403,7 @@ static void *kick_later(void *arg)
 	return NULL;
 }
 
-static void signal_ends_run(void **state)
+T(signal_ends_run)
 {
 	static const uint8_t code[] = { 0xeb, 0xfe };	/* jmp $ */
 	struct sigaction sa = { .sa_handler = on_signal, .sa_flags = SA_RESTART }, q;
@@ -439,7 +434,7 @@ static void on_fault(int sig, siginfo_t *info, void *uc)
 	siglongjmp(fault_jmp, 1);
 }
 
-static void faults_reach_the_program(void **state)
+T(faults_reach_the_program)
 {
 	struct sigaction sa = { .sa_sigaction = on_fault, .sa_flags = SA_SIGINFO }, old;
 
@@ -459,7 +454,7 @@ static void faults_reach_the_program(void **state)
 	assert_ptr_equal(sa.sa_handler, SIG_DFL);
 }
 
-static void stats(void **state)
+T(stats)
 {
 	struct rig *g = *state;
 	struct kvm_stats_header h;
@@ -490,7 +485,7 @@ static int count_lines(const char *path)
 }
 
 /* Closing the last descriptor of a VM and of its vCPUs, in any order, frees everything. */
-static void nothing_is_left(void **state)
+T(nothing_is_left)
 {
 	struct rig *g = *state;
 	int first = 0, maps = 0;
@@ -514,7 +509,7 @@ static void nothing_is_left(void **state)
 	assert_true(count_lines("/proc/self/maps") < maps + 20);
 }
 
-static void capabilities(void **state)
+T(capabilities)
 {
 	struct rig *g = *state;
 	struct kvm_enable_cap c = { .cap = KVM_CAP_X2APIC_API, .args = { 4 } };
@@ -556,7 +551,7 @@ static void capabilities(void **state)
 	assert_errno(ioctl(g->vm, KVM_X86_SET_MSR_FILTER, &f), EINVAL);
 }
 
-static void manual_dirty_log(void **state)
+T(manual_dirty_log)
 {
 	static const uint8_t code[] = { 0xc6, 0x06, 0x00, 0x30, 1, 0xf4 };
 	struct kvm_enable_cap c = { .cap = KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2, .args = { 1 } };
@@ -588,7 +583,7 @@ static void manual_dirty_log(void **state)
 	assert_errno(ioctl(g->vm, KVM_CLEAR_DIRTY_LOG, &clear), EINVAL);
 }
 
-static void read_only_slot(void **state)
+T(read_only_slot)
 {
 	/* mov al,[0x0000]; mov [0x0000],al with DS = 0x1000: slot 1 at 0x10000; hlt */
 	static const uint8_t code[] = { 0xb8, 0x00, 0x10, 0x8e, 0xd8, 0xa0, 0x00, 0x00, 0xa2, 0x01,
@@ -628,7 +623,7 @@ static void *run_until_told(void *arg)
 
 /* Two vCPUs store in turn to their own page, without ever leaving the guest, while the slots
  * around them change and the dirty log of the one they write is harvested. */
-static void slots_while_running(void **state)
+T(slots_while_running)
 {
 	/* inc word [bx]; jmp $-2 */
 	static const uint8_t code[] = { 0xff, 0x07, 0xeb, 0xfc };
@@ -673,20 +668,10 @@ static void slots_while_running(void **state)
 	signal(SIGUSR1, SIG_DFL);
 }
 
-int main(void)
-{
-#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
-	const struct CMUnitTest tests[] = {
-		T(system_fd), T(descriptors), T(fork_child_is_fenced), T(vcpu_ids), T(slots),
-		T(real_mode), T(dirty_log), T(mmio_and_eventfds), T(ring_is_shared), T(irqfds),
-		T(signal_ends_run), T(faults_reach_the_program), T(stats), T(nothing_is_left),
-		T(capabilities), T(manual_dirty_log), T(read_only_slot),
-		T(slots_while_running),
-	};
+T_EACH(setup, teardown);
 
-	if (!dlsym(RTLD_DEFAULT, "standin_preload_version")) {
-		fprintf(stderr, "not under the preload object: skipped\n");
-		return 77;
-	}
-	return cmocka_run_group_tests(tests, NULL, NULL);
+T_START(argc, argv)
+{
+	needs_preload();
+	return 0;
 }

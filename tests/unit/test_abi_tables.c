@@ -3,12 +3,9 @@
  * The ioctl tables against the numbers of the published ABI, written out by hand, and the
  * capability table against what VMMs refuse to start without.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+/* Run: build/tests/unit/test_abi_tables [NAME...] */
 
-#include <cmocka.h>
+#include "tests/unit/unit.h"
 
 #include "abi/abi.h"
 #include "abi/caps.h"
@@ -48,7 +45,7 @@ static void check_table(const struct code *t, size_t n)
 	}
 }
 
-static void tables_are_sound(void **state)
+T(tables_are_sound)
 {
 	check_table(system_codes, ARRAY_SIZE(system_codes));
 	check_table(vm_codes, ARRAY_SIZE(vm_codes));
@@ -64,7 +61,7 @@ static bool has(const struct code *t, size_t n, u32 code)
 }
 
 /* What QEMU, kvmtool, Firecracker, Cloud Hypervisor and crosvm all issue. */
-static void codes_of_the_abi(void **state)
+T(codes_of_the_abi)
 {
 	static const u32 sys[] = { 0xae00, 0xae01, 0xc004ae02, 0xae03, 0xae04, 0xc008ae05 };
 	static const u32 vm[] = { 0xae03, 0xae41, 0x4020ae46, 0xae47, 0x4008ae48, 0xae60, 0x4008ae61,
@@ -85,7 +82,7 @@ static void codes_of_the_abi(void **state)
 		assert_true(has(vcpu_codes, ARRAY_SIZE(vcpu_codes), vcpu[i]));
 }
 
-static void caps_vmms_insist_on(void **state)
+T(caps_vmms_insist_on)
 {
 	static const u16 qemu[] = { 3, 21, 30, 40, 36, 122, 4, 7, 14, 77, 25, 50, 55, 41, 51, 31, 39,
 				    37 };
@@ -102,7 +99,7 @@ static void caps_vmms_insist_on(void **state)
 	ALL(chv);
 }
 
-static void caps_not_claimed(void **state)
+T(caps_not_claimed)
 {
 	/* HYPERV_ENLIGHTENED_VMCS, SMM, XEN, an unknown number */
 	static const u16 none[] = { 163, 117, 38, 9999 };
@@ -115,16 +112,4 @@ static void caps_not_claimed(void **state)
 	assert_int_equal(cap_check(NULL, 157), 0x1080);
 	assert_string_equal(cap_name(129), "X2APIC_API");
 	assert_null(cap_name(9999));
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(tables_are_sound),
-		cmocka_unit_test(codes_of_the_abi),
-		cmocka_unit_test(caps_vmms_insist_on),
-		cmocka_unit_test(caps_not_claimed),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* tests/unit/test_cpu_event.c - delivery of exceptions and interrupts, and IRET from them. */
+/* Run: build/tests/unit/test_cpu_event [NAME...] */
 #include "cpu_fake.h"
 
 static enum cpu_result run(struct cpu *c, u16 mnemonic, u8 opcode, u8 rex_w)
@@ -19,7 +20,7 @@ static void idt_set(struct cpu *c, u8 vec, u16 sel, u64 off, u32 type, u32 dpl, 
 		poke(IDT + vec * size + 8, off >> 32, 8);
 }
 
-static void real_int_iret(void **state)
+T(real_int_iret)
 {
 	struct cpu *c = fake_cpu();
 	struct insn in;
@@ -53,7 +54,7 @@ static void real_int_iret(void **state)
 	fake_free(c);
 }
 
-static void long_page_fault(void **state)
+T(long_page_fault)
 {
 	struct cpu *c = fake_cpu();
 	struct cpu_event e = {
@@ -93,7 +94,7 @@ static void long_page_fault(void **state)
 	fake_free(c);
 }
 
-static void long_ist(void **state)
+T(long_ist)
 {
 	struct cpu *c = fake_cpu();
 	struct cpu_event e = { .vector = EXC_NMI, .kind = EV_NMI };
@@ -119,7 +120,7 @@ static void long_ist(void **state)
 }
 
 /* Errors on the way: which exception, with which code. */
-static void gate_errors(void **state)
+T(gate_errors)
 {
 	static const struct {
 		u16 sel;
@@ -168,7 +169,7 @@ static void gate_errors(void **state)
 	}
 }
 
-static void legacy_inner(void **state)
+T(legacy_inner)
 {
 	struct cpu *c = fake_cpu();
 	struct cpu_event e = {
@@ -209,7 +210,7 @@ static void legacy_inner(void **state)
 	fake_free(c);
 }
 
-static void v86_round_trip(void **state)
+T(v86_round_trip)
 {
 	struct cpu *c = fake_cpu();
 	struct cpu_event e = { .vector = 0x20, .kind = EV_INTR };
@@ -252,7 +253,7 @@ static void v86_round_trip(void **state)
 	fake_free(c);
 }
 
-static void debug_exception(void **state)
+T(debug_exception)
 {
 	struct cpu *c = fake_cpu();
 	struct cpu_event e = { .vector = EXC_DB, .kind = EV_EXCEPTION, .payload = BIT64(14) | 2 };
@@ -270,7 +271,7 @@ static void debug_exception(void **state)
 	fake_free(c);
 }
 
-static void nested_page_fault(void **state)
+T(nested_page_fault)
 {
 	struct cpu *c = fake_cpu();
 	struct cpu_event e = { .vector = EXC_UD, .kind = EV_EXCEPTION };
@@ -294,7 +295,7 @@ static void nested_page_fault(void **state)
 	fake_free(c);
 }
 
-static void merging(void **state)
+T(merging)
 {
 	assert_int_equal(cpu_merge_faults(EXC_GP, EXC_NP), EXC_DF);
 	assert_int_equal(cpu_merge_faults(EXC_GP, EXC_PF), 0);
@@ -305,7 +306,7 @@ static void merging(void **state)
 	assert_int_equal(cpu_merge_faults(EXC_DF, EXC_GP), -1);
 }
 
-static void task_gate_event(void **state)
+T(task_gate_event)
 {
 	struct cpu *c = fake_cpu();
 	struct cpu_event e = {
@@ -342,17 +343,4 @@ static void task_gate_event(void **state)
 	assert_int_equal(gdt_type(SEL_TSS2), 9);
 	assert_int_equal(peek(TSS2 + 0x24, 4) & FL_NT, 0);
 	fake_free(c);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(real_int_iret), cmocka_unit_test(long_page_fault),
-		cmocka_unit_test(long_ist), cmocka_unit_test(gate_errors),
-		cmocka_unit_test(legacy_inner), cmocka_unit_test(v86_round_trip),
-		cmocka_unit_test(debug_exception), cmocka_unit_test(nested_page_fault),
-		cmocka_unit_test(merging), cmocka_unit_test(task_gate_event),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* tests/unit/test_cpu_exec.c - dispatch, flags, control registers, segments, descriptor tables. */
+/* Run: build/tests/unit/test_cpu_exec [NAME...] */
 #include "cpu_fake.h"
 
-static void dispatch(void **state)
+T(dispatch)
 {
 	struct cpu *c = fake_cpu();
 	struct insn in;
@@ -38,7 +39,7 @@ static void dispatch(void **state)
 }
 
 /* What POPFD of all ones, and of zero, changes. */
-static void popf_rules(void **state)
+T(popf_rules)
 {
 	enum { BASE = 0x4dd5 | FL_AC | FL_ID };	/* arithmetic TF DF NT AC ID */
 	static const struct { u8 cpl, iopl; bool size16; u32 set; } row[] = {
@@ -72,7 +73,7 @@ static void popf_rules(void **state)
 	}
 }
 
-static void v86_flags(void **state)
+T(v86_flags)
 {
 	struct cpu *c = fake_cpu();
 	struct insn in;
@@ -109,7 +110,7 @@ static void v86_flags(void **state)
 	fake_free(c);
 }
 
-static void interrupt_flag(void **state)
+T(interrupt_flag)
 {
 	struct cpu *c = fake_cpu();
 	struct insn in;
@@ -144,7 +145,7 @@ static enum cpu_result mov_cr(struct cpu *c, u32 cr, u64 v)
 	return cpu_exec(c, &in);
 }
 
-static void cr_rules(void **state)
+T(cr_rules)
 {
 	enum { LM = 1, OK = 0xff };
 	static const u64 pg = CR0_PE | CR0_PG;
@@ -197,7 +198,7 @@ static void cr_rules(void **state)
 	}
 }
 
-static void long_mode_switch(void **state)
+T(long_mode_switch)
 {
 	struct cpu *c = fake_cpu();
 
@@ -226,7 +227,7 @@ static void long_mode_switch(void **state)
 	fake_free(c);
 }
 
-static void debug_registers(void **state)
+T(debug_registers)
 {
 	struct cpu *c = fake_cpu();
 	struct insn in;
@@ -262,7 +263,7 @@ static enum cpu_result mov_to_sreg(struct cpu *c, u32 s, u16 sel)
 	return cpu_exec(c, &in);
 }
 
-static void segment_loads(void **state)
+T(segment_loads)
 {
 	static const struct { u8 cpl, s; u16 sel; u8 vec; u32 err; } row[] = {
 		{ 0, S_DS, DATA0, 0xff, 0 },
@@ -305,7 +306,7 @@ static void segment_loads(void **state)
 	}
 }
 
-static void accessed_bit(void **state)
+T(accessed_bit)
 {
 	struct cpu *c = fake_cpu();
 
@@ -318,7 +319,7 @@ static void accessed_bit(void **state)
 	fake_free(c);
 }
 
-static void unreal_mode(void **state)
+T(unreal_mode)
 {
 	struct cpu *c = fake_cpu();
 
@@ -331,7 +332,7 @@ static void unreal_mode(void **state)
 	fake_free(c);
 }
 
-static void pop_sreg_restores_rsp(void **state)
+T(pop_sreg_restores_rsp)
 {
 	struct cpu *c = fake_cpu();
 	struct insn in;
@@ -353,7 +354,7 @@ static void pop_sreg_restores_rsp(void **state)
 	fake_free(c);
 }
 
-static void tables(void **state)
+T(tables)
 {
 	struct cpu *c = fake_cpu();
 	struct insn in;
@@ -393,7 +394,7 @@ static void tables(void **state)
 	fake_free(c);
 }
 
-static void lar_lsl(void **state)
+T(lar_lsl)
 {
 	static const struct { u8 cpl; u16 mnemonic, sel; bool ok; u32 v; } row[] = {
 		{ 0, M(LAR), CODE0, true, 0x00c09b00 },
@@ -431,7 +432,7 @@ static void lar_lsl(void **state)
 	}
 }
 
-static void bases(void **state)
+T(bases)
 {
 	struct cpu *c = fake_cpu();
 	struct insn in;
@@ -465,7 +466,7 @@ static void bases(void **state)
 	fake_free(c);
 }
 
-static void reset_state(void **state)
+T(reset_state)
 {
 	struct cpu *c = fake_cpu();
 
@@ -485,20 +486,4 @@ static void reset_state(void **state)
 	cpu_load_seg_real(c, S_CS, 0xf000);
 	assert_int_equal(c->seg[S_CS].base, 0xf0000);
 	fake_free(c);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(dispatch), cmocka_unit_test(popf_rules),
-		cmocka_unit_test(v86_flags), cmocka_unit_test(interrupt_flag),
-		cmocka_unit_test(cr_rules), cmocka_unit_test(long_mode_switch),
-		cmocka_unit_test(debug_registers), cmocka_unit_test(segment_loads),
-		cmocka_unit_test(accessed_bit), cmocka_unit_test(unreal_mode),
-		cmocka_unit_test(pop_sreg_restores_rsp), cmocka_unit_test(tables),
-		cmocka_unit_test(lar_lsl), cmocka_unit_test(bases),
-		cmocka_unit_test(reset_state),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

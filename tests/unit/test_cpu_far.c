@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* tests/unit/test_cpu_far.c - far CALL, JMP, RET, task switches, SYSCALL and SYSENTER. */
+/* Run: build/tests/unit/test_cpu_far [NAME...] */
 #include "cpu_fake.h"
 
 static enum cpu_result far_direct(struct cpu *c, bool call, u16 sel, u32 off)
@@ -20,7 +21,7 @@ static enum cpu_result far_ret(struct cpu *c, u16 extra)
 	return cpu_exec(c, &in);
 }
 
-static void real_far(void **state)
+T(real_far)
 {
 	struct cpu *c = fake_cpu();
 
@@ -39,7 +40,7 @@ static void real_far(void **state)
 }
 
 /* Entering protected mode: far JMP right after PE is set. */
-static void enter_protected(void **state)
+T(enter_protected)
 {
 	struct cpu *c = fake_cpu();
 	struct insn in;
@@ -59,7 +60,7 @@ static void enter_protected(void **state)
 	fake_free(c);
 }
 
-static void call_gate(void **state)
+T(call_gate)
 {
 	struct cpu *c = fake_cpu();
 
@@ -97,7 +98,7 @@ static void call_gate(void **state)
 	fake_free(c);
 }
 
-static void long_call_gate(void **state)
+T(long_call_gate)
 {
 	struct cpu *c = fake_cpu();
 	struct insn in;
@@ -137,7 +138,7 @@ static void long_call_gate(void **state)
 	fake_free(c);
 }
 
-static void far_code_rules(void **state)
+T(far_code_rules)
 {
 	static const struct { u8 cpl; u16 sel; u8 vec; u32 err; } row[] = {
 		{ 0, CODE0, 0xff, 0 },
@@ -174,7 +175,7 @@ static void far_code_rules(void **state)
 	}
 }
 
-static void syscall_long(void **state)
+T(syscall_long)
 {
 	struct cpu *c = fake_cpu();
 	struct insn in;
@@ -228,7 +229,7 @@ static void syscall_long(void **state)
 	fake_free(c);
 }
 
-static void sysenter_legacy(void **state)
+T(sysenter_legacy)
 {
 	struct cpu *c = fake_cpu();
 	struct insn in;
@@ -267,7 +268,7 @@ static void fill_tss2(void)
 	poke(TSS2 + 0x60, SEL_LDT, 4);
 }
 
-static void task_switch(void **state)
+T(task_switch)
 {
 	struct cpu *c = fake_cpu();
 	struct insn in;
@@ -301,7 +302,7 @@ static void task_switch(void **state)
 	fake_free(c);
 }
 
-static void task_switch_errors(void **state)
+T(task_switch_errors)
 {
 	struct cpu *c = fake_cpu();
 
@@ -331,7 +332,7 @@ static void task_switch_errors(void **state)
 	fake_free(c);
 }
 
-static void iretq_rules(void **state)
+T(iretq_rules)
 {
 	static const struct { u16 cs, ss; u64 rip; u8 vec; u32 err; } row[] = {
 		{ CODE64, 0, 0x7000, 0xff, 0 },
@@ -375,17 +376,4 @@ static void iretq_rules(void **state)
 		}
 		fake_free(c);
 	}
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(real_far), cmocka_unit_test(enter_protected),
-		cmocka_unit_test(call_gate), cmocka_unit_test(long_call_gate),
-		cmocka_unit_test(far_code_rules), cmocka_unit_test(syscall_long),
-		cmocka_unit_test(sysenter_legacy), cmocka_unit_test(task_switch),
-		cmocka_unit_test(task_switch_errors), cmocka_unit_test(iretq_rules),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,6 +3,7 @@
  * tests/unit/test_cpu_mem.c - instructions of cpu/ that are mostly memory: segment
  * checks, strings, port I/O, XSAVE, legacy stack instructions.
  */
+/* Run: build/tests/unit/test_cpu_mem [NAME...] */
 #include "rig.h"
 
 #define GVA 0x40403000ull
@@ -42,7 +43,7 @@ static void legacy(bool wide)
 
 /* -- segmentation -- */
 
-static void test_linear(void **state)
+T(linear)
 {
 	struct cpu *c = rig.c;
 	u64 lin;
@@ -88,7 +89,7 @@ static void test_linear(void **state)
 	assert_int_equal(cpu_linear(c, S_CS, 0, 4, true, &lin), CPU_OK);
 }
 
-static void test_stack(void **state)
+T(stack)
 {
 	struct cpu *c = rig.c;
 	u64 v;
@@ -119,7 +120,7 @@ static void regs(u64 si, u64 di, u64 cx)
 	rig.c->gpr[R_RCX] = cx;
 }
 
-static void test_movs(void **state)
+T(movs)
 {
 	struct cpu *c = rig.c;
 	u8 *src = rig.ram + 0x10000, *dst = rig.ram + 0x20000;
@@ -169,7 +170,7 @@ static void test_movs(void **state)
 	assert_int_equal(c->gpr[R_RCX], 77);
 }
 
-static void test_restart(void **state)
+T(restart)
 {
 	struct cpu *c = rig.c;
 
@@ -219,7 +220,7 @@ static void test_restart(void **state)
 	assert_int_equal(c->rip, 0x1002);
 }
 
-static void test_string_mmio(void **state)
+T(string_mmio)
 {
 	struct cpu *c = rig.c;
 
@@ -260,7 +261,7 @@ static void test_string_mmio(void **state)
 	assert_int_equal(rig.ram[0x1000e], 0x77);
 }
 
-static void test_compare(void **state)
+T(compare)
 {
 	struct cpu *c = rig.c;
 	u8 *m = rig.ram + 0x10000;
@@ -315,7 +316,7 @@ static void test_compare(void **state)
 	assert_int_equal(c->gpr[R_RAX], 0xffffffffffff4321);
 }
 
-static void test_string_legacy(void **state)
+T(string_legacy)
 {
 	struct cpu *c = rig.c;
 
@@ -385,7 +386,7 @@ static void pio_reset(void)
 	pio_result = CPU_OK;
 }
 
-static void test_pio_scalar(void **state)
+T(pio_scalar)
 {
 	struct cpu *c = rig.c;
 
@@ -411,7 +412,7 @@ static void test_pio_scalar(void **state)
 	assert_int_equal(c->rip, 0x1000);
 }
 
-static void test_pio_string(void **state)
+T(pio_string)
 {
 	struct cpu *c = rig.c;
 
@@ -468,7 +469,7 @@ static void test_pio_string(void **state)
 	assert_int_equal(c->rip, 0x1002);
 }
 
-static void test_pio_bitmap(void **state)
+T(pio_bitmap)
 {
 	struct cpu *c = rig.c;
 	u8 *tss = rig.ram + 0x9000;
@@ -527,7 +528,7 @@ static void xsave_setup(void)
 	c->rip = 0x1000;
 }
 
-static void test_fxsave(void **state)
+T(fxsave)
 {
 	struct cpu *c = rig.c;
 	u8 *m = rig.ram + 0x10000;
@@ -572,7 +573,7 @@ static void request(u64 mask)
 	rig.c->gpr[R_RDX] = mask >> 32;
 }
 
-static void test_xsave(void **state)
+T(xsave)
 {
 	struct cpu *c = rig.c;
 	u8 *m = rig.ram + 0x10000;
@@ -627,7 +628,7 @@ static void test_xsave(void **state)
 	assert_int_equal(c->xsave[576], 0);
 }
 
-static void test_xrstor_refusals(void **state)
+T(xrstor_refusals)
 {
 	struct cpu *c = rig.c;
 	u8 *m = rig.ram + 0x10000;
@@ -670,7 +671,7 @@ static void test_xrstor_refusals(void **state)
 	assert_fault(cpu_exec_xsave(c, I(8, XRSTOR64)), EXC_UD, 0);
 }
 
-static void test_xcr(void **state)
+T(xcr)
 {
 	struct cpu *c = rig.c;
 
@@ -698,7 +699,7 @@ static void test_xcr(void **state)
 
 /* -- legacy -- */
 
-static void test_pusha(void **state)
+T(pusha)
 {
 	struct cpu *c = rig.c;
 	u64 before[8];
@@ -721,7 +722,7 @@ static void test_pusha(void **state)
 	assert_int_equal(c->rip, 2);
 }
 
-static void test_enter(void **state)
+T(enter)
 {
 	struct cpu *c = rig.c;
 	u64 *stack = (u64 *)(rig.ram + 0x10000);
@@ -746,7 +747,7 @@ static void test_enter(void **state)
 	assert_int_equal(c->gpr[R_RBP], GVA + 0x7f8);
 }
 
-static void test_small(void **state)
+T(small)
 {
 	struct cpu *c = rig.c;
 
@@ -787,14 +788,4 @@ static void test_small(void **state)
 	assert_fault(cpu_exec_legacy(c, I(4, "\x63\x0b")), EXC_UD, 0);
 }
 
-int main(void)
-{
-#define T(n) cmocka_unit_test_setup_teardown(test_##n, rig_setup, rig_teardown)
-	const struct CMUnitTest tests[] = {
-		T(linear), T(stack), T(movs), T(restart), T(string_mmio), T(compare),
-		T(string_legacy), T(pio_scalar), T(pio_string), T(pio_bitmap), T(fxsave), T(xsave),
-		T(xrstor_refusals), T(xcr), T(pusha), T(enter), T(small),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
-}
+T_EACH(rig_setup, rig_teardown);

@@ -1,17 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* How many CPUs the process may keep busy. */
-#include <sched.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <unistd.h>
+/* Run: build/tests/unit/test_cpus [NAME...] */
+#include "tests/unit/unit.h"
 
-#include <cmocka.h>
+#include <sched.h>
+#include <unistd.h>
 
 #include "base/cpus.h"
 
-static void quotas_are_whole_cpus(void **state)
+T(quotas_are_whole_cpus)
 {
 	assert_int_equal(cpus_of_quota("max 100000\n"), ~0u);
 	assert_int_equal(cpus_of_quota(""), ~0u);
@@ -22,7 +19,7 @@ static void quotas_are_whole_cpus(void **state)
 	assert_int_equal(cpus_of_quota("5000 0\n"), ~0u);
 }
 
-static void affinity_is_the_upper_bound(void **state)
+T(affinity_is_the_upper_bound)
 {
 	cpu_set_t all, one;
 	int cpu = 0;
@@ -38,7 +35,7 @@ static void affinity_is_the_upper_bound(void **state)
 	assert_int_equal(sched_setaffinity(0, sizeof(all), &all), 0);
 }
 
-static void running_tasks_are_the_fourth_word(void **state)
+T(running_tasks_are_the_fourth_word)
 {
 	int fd = cpus_open_load();
 
@@ -52,15 +49,4 @@ static void running_tasks_are_the_fourth_word(void **state)
 	assert_in_range(cpus_running(fd), 1, 1000000);
 	close(fd);
 	assert_in_range(cpus_online(), 1, 1000000);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(quotas_are_whole_cpus),
-		cmocka_unit_test(affinity_is_the_upper_bound),
-		cmocka_unit_test(running_tasks_are_the_fourth_word),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

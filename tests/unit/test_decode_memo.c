@@ -3,15 +3,9 @@
  * tests/unit/test_decode_memo.c - what the memory of the decoder answers is what decoding afresh says,
  * for random instructions that come again with other displacements and immediates.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+/* Run: build/tests/unit/test_decode_memo [NAME...] */
 
-#include <cmocka.h>
+#include "tests/unit/unit.h"
 
 #include "engine/translate_priv.h"
 
@@ -127,7 +121,7 @@ static void check(struct translator *t, const u8 *p, u32 n)
 	fail_msg("%s: %x and %x", "remembered differently", x, y);
 }
 
-static void test_same_as_afresh(void **state)
+T(same_as_afresh)
 {
 	static const u32 modes[] = {
 		MODE_SIZE64 | MODE_CPL0 | MODE_X87 | MODE_SSE | MODE_AVX,
@@ -166,13 +160,4 @@ static void test_same_as_afresh(void **state)
 	}
 	c->engine->n_units = 0;
 	engine_cpu_destroy(c);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_same_as_afresh),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

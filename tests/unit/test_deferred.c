@@ -1,14 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* tests/unit/test_deferred.c - handlers that wait, and the mask of a request that has its own. */
-#include <setjmp.h>
-#include <signal.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
+/* Run: build/tests/unit/test_deferred [NAME...] */
+#include "tests/unit/unit.h"
 
-#include <cmocka.h>
+#include <signal.h>
 
 #include "base/deferred.h"
 
@@ -48,7 +43,7 @@ static int setup(void **state)
 	return sigaction(SIGUSR1, &sa, NULL);
 }
 
-static void blocked_until_its_handler_has_run(void **state)
+T(blocked_until_its_handler_has_run)
 {
 	u64 before = mask_now();
 
@@ -61,7 +56,7 @@ static void blocked_until_its_handler_has_run(void **state)
 }
 
 /* KVM_RUN with KVM_SET_SIGNAL_MASK saves the mask, and puts it back, after the signal was taken. */
-static void taken_before_the_request_changes_the_mask(void **state)
+T(taken_before_the_request_changes_the_mask)
 {
 	u64 before = mask_now();
 
@@ -73,7 +68,7 @@ static void taken_before_the_request_changes_the_mask(void **state)
 }
 
 /* Taken under the request's own mask: that is not what the program goes back to. */
-static void taken_while_the_mask_is_the_requests(void **state)
+T(taken_while_the_mask_is_the_requests)
 {
 	u64 before = mask_now(), after;
 	sigset_t own;
@@ -91,13 +86,4 @@ static void taken_while_the_mask_is_the_requests(void **state)
 	assert_true(after == before);
 }
 
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup(blocked_until_its_handler_has_run, setup),
-		cmocka_unit_test_setup(taken_before_the_request_changes_the_mask, setup),
-		cmocka_unit_test_setup(taken_while_the_mask_is_the_requests, setup),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
-}
+T_EACH(setup, NULL);

@@ -1,18 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* base/door.c: by which door a file comes to standin, on files made by hand. */
+/* Run: build/tests/unit/test_door [NAME...] */
+#include "tests/unit/unit.h"
+
 #include <elf.h>
 #include <fcntl.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 #include "base/door.h"
 
@@ -81,7 +75,7 @@ static const char *elf(const char *name, const char *interp, bool go, size_t byt
 	return file(name, &image, bytes ? bytes : sizeof(image));
 }
 
-static void elf_files(void **state)
+T(elf_files)
 {
 	char musl[128];
 
@@ -109,7 +103,7 @@ static void elf_files(void **state)
 	assert_int_equal(choose(file("arm64", &image, sizeof(image))).kind, PROGRAM_FOREIGN);
 }
 
-static void old_glibc(void **state)
+T(old_glibc)
 {
 	char old[128], page[8192] = { 0 };
 
@@ -132,7 +126,7 @@ static void old_glibc(void **state)
 	door_glibc_minor = 34;
 }
 
-static void not_elf(void **state)
+T(not_elf)
 {
 	struct door_choice c;
 
@@ -151,7 +145,7 @@ static void not_elf(void **state)
 	assert_int_equal(c.kind, PROGRAM_UNKNOWN);
 }
 
-static void descriptor(void **state)
+T(descriptor)
 {
 	struct door_choice c;
 	int fd = open("/bin/ls", O_RDONLY);
@@ -177,7 +171,7 @@ static void script(const char *line, size_t n, const char *interp, const char *a
 		assert_null(a);
 }
 
-static void script_lines(void **state)
+T(script_lines)
 {
 	char full[DOOR_HEAD_BYTES];
 
@@ -209,15 +203,4 @@ static int teardown(void **state)
 	return system(command);
 }
 
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(elf_files),
-		cmocka_unit_test(old_glibc),
-		cmocka_unit_test(not_elf),
-		cmocka_unit_test(descriptor),
-		cmocka_unit_test(script_lines),
-	};
-
-	return cmocka_run_group_tests(tests, setup, teardown);
-}
+T_ALL(setup, teardown);

@@ -1,14 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* tests/unit/test_engine.c - the translator alone, on flat memory. */
-#include <setjmp.h>
+/* Run: build/tests/unit/test_engine [NAME...] */
+#include "tests/unit/unit.h"
+
 #include <signal.h>
-#include <stdarg.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 
-#include <cmocka.h>
 #include <Zydis/Zydis.h>
 
 #include "engine/engine.h"
@@ -184,7 +181,7 @@ CODE(c_retflags, "mov $50,%ebp; 1: mov $5,%eax; call 2f; jne 9f; inc %ebx; dec %
 
 static void go(struct cpu *c) { assert_int_equal(engine_run(c), CPU_WORK); }
 
-static void test_loop_and_flags(void **s)
+T(loop_and_flags)
 {
 	struct cpu *c = cpu64();
 
@@ -195,7 +192,7 @@ static void test_loop_and_flags(void **s)
 	assert_true(c->rflags & FL_ZF);
 	engine_cpu_destroy(c);
 }
-static void test_memory_registers(void **s)
+T(memory_registers)
 {
 	struct cpu *c = cpu64();
 
@@ -209,7 +206,7 @@ static void test_memory_registers(void **s)
 	assert_int_equal(c->gpr[R_R13], 0);
 	engine_cpu_destroy(c);
 }
-static void test_calls(void **s)
+T(calls)
 {
 	struct cpu *c = cpu64();
 
@@ -219,7 +216,7 @@ static void test_calls(void **s)
 	assert_int_equal(c->gpr[R_RSP], 0x80000);
 	engine_cpu_destroy(c);
 }
-static void test_flags_across_accesses(void **s)
+T(flags_across_accesses)
 {
 	struct cpu *c = cpu64();
 
@@ -232,7 +229,7 @@ static void test_flags_across_accesses(void **s)
 	assert_true(c->rflags & FL_CF);
 	engine_cpu_destroy(c);
 }
-static void test_vector(void **s)
+T(vector)
 {
 	struct cpu *c = cpu64();
 
@@ -245,7 +242,7 @@ static void test_vector(void **s)
 	engine_fpu_save(c);
 	engine_cpu_destroy(c);
 }
-static void test_page_crossing(void **s)
+T(page_crossing)
 {
 	struct cpu *c = cpu64();
 
@@ -257,7 +254,7 @@ static void test_page_crossing(void **s)
 	assert_int_equal(c->gpr[R_RSP], 0x5003);
 	engine_cpu_destroy(c);
 }
-static void test_self_modifying(void **s)
+T(self_modifying)
 {
 	struct cpu *c = cpu64();
 
@@ -266,7 +263,7 @@ static void test_self_modifying(void **s)
 	assert_int_equal(c->gpr[R_RBX], 6);
 	engine_cpu_destroy(c);
 }
-static void test_divide_error_is_precise(void **s)
+T(divide_error_is_precise)
 {
 	struct cpu *c = cpu64();
 
@@ -277,7 +274,7 @@ static void test_divide_error_is_precise(void **s)
 	assert_int_equal(c->gpr[R_RAX], 7);
 	engine_cpu_destroy(c);
 }
-static void test_loop_insn_and_cl(void **s)
+T(loop_insn_and_cl)
 {
 	struct cpu *c = cpu64();
 
@@ -286,7 +283,7 @@ static void test_loop_insn_and_cl(void **s)
 	assert_int_equal(c->gpr[R_RAX], 5 << 3);
 	engine_cpu_destroy(c);
 }
-static void test_indirect(void **s)
+T(indirect)
 {
 	struct cpu *c = cpu64();
 
@@ -295,7 +292,7 @@ static void test_indirect(void **s)
 	assert_int_equal(c->gpr[R_RBX], 1000);
 	engine_cpu_destroy(c);
 }
-static void test_flags_survive_a_return(void **s)
+T(flags_survive_a_return)
 {
 	struct cpu *c = cpu64();
 
@@ -309,7 +306,7 @@ static void test_flags_survive_a_return(void **s)
 CODE(c_peek, "mov $3,%ebp; mov $0x9090c031,%ecx; xor %eax,%eax; 1: stc; mov 0x3000,%rdx; jmp 2f; .skip 8; 2: xor %eax,%eax; nop; nop;"
 	     "mov %ecx,2b-c_peek+0x1000; mov $0x9000d083,%ecx; dec %ebp; jnz 1b; hlt");
 
-static void test_dead_flags_come_alive_when_code_changes(void **s)
+T(dead_flags_come_alive_when_code_changes)
 {
 	struct cpu *c = cpu64();
 
@@ -318,7 +315,7 @@ static void test_dead_flags_come_alive_when_code_changes(void **s)
 	assert_int_equal(c->gpr[R_RAX], 1);
 	engine_cpu_destroy(c);
 }
-static void test_poll_leaves_a_loop(void **s)
+T(poll_leaves_a_loop)
 {
 	struct cpu *c = cpu64();
 
@@ -328,7 +325,7 @@ static void test_poll_leaves_a_loop(void **s)
 	assert_int_equal(c->rip, 0x1000);
 	engine_cpu_destroy(c);
 }
-static void test_single_step(void **s)
+T(single_step)
 {
 	struct cpu *c = cpu64();
 
@@ -346,7 +343,7 @@ static void test_single_step(void **s)
 CODE(c_fill, "mov $0x3000,%edi; mov $5,%eax; mov %rax,(%rdi); add 8(%rdi),%rax; add (%rdi),%rax; mov %rax,0x4000;"
 	     "push 0x4000; pop %rbx; hlt");
 /* Fill and check that disagree must not make a loop nobody can leave. */
-static void test_fill_that_does_not_help(void **s)
+T(fill_that_does_not_help)
 {
 	struct cpu *c = cpu64();
 
@@ -360,7 +357,7 @@ static void test_fill_that_does_not_help(void **s)
 	assert_true(fills < 64);
 	engine_cpu_destroy(c);
 }
-static void test_poll_at_a_fill(void **s)
+T(poll_at_a_fill)
 {
 	struct cpu *c = cpu64();
 	u32 polls = 0;
@@ -379,27 +376,8 @@ static void test_poll_at_a_fill(void **s)
 	engine_cpu_destroy(c);
 }
 
-int main(void)
+T_START(argc, argv)
 {
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_loop_and_flags),
-		cmocka_unit_test(test_memory_registers),
-		cmocka_unit_test(test_calls),
-		cmocka_unit_test(test_flags_across_accesses),
-		cmocka_unit_test(test_vector),
-		cmocka_unit_test(test_page_crossing),
-		cmocka_unit_test(test_self_modifying),
-		cmocka_unit_test(test_divide_error_is_precise),
-		cmocka_unit_test(test_loop_insn_and_cl),
-		cmocka_unit_test(test_indirect),
-		cmocka_unit_test(test_flags_survive_a_return),
-		cmocka_unit_test(test_dead_flags_come_alive_when_code_changes),
-		cmocka_unit_test(test_poll_leaves_a_loop),
-		cmocka_unit_test(test_single_step),
-		cmocka_unit_test(test_fill_that_does_not_help),
-		cmocka_unit_test(test_poll_at_a_fill),
-	};
-
 	mem = mmap(NULL, MEM_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return 0;
 }

@@ -1,11 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* abi/handle.c - which object a descriptor is, when numbers are reused at the same time. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+/* Run: build/tests/unit/test_handle [NAME...] */
 
-#include <cmocka.h>
+#include "tests/unit/unit.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -34,7 +31,7 @@ static void assert_is(int fd, const struct handle *h)
 }
 
 /* The steps of two threads in the order that the race needs. */
-static void a_number_that_became_another_object_is_no_copy(void **state)
+T(a_number_that_became_another_object_is_no_copy)
 {
 	int a = new_system(), b, to;
 	struct handle *h = handle_dup_begin(a);
@@ -50,7 +47,7 @@ static void a_number_that_became_another_object_is_no_copy(void **state)
 	handle_close_own(b);
 }
 
-static void a_number_that_became_a_stranger_is_no_copy(void **state)
+T(a_number_that_became_a_stranger_is_no_copy)
 {
 	int a = new_system(), to;
 	struct handle *h = handle_dup_begin(a);
@@ -64,7 +61,7 @@ static void a_number_that_became_a_stranger_is_no_copy(void **state)
 	close(a);
 }
 
-static void a_copy_is_the_object(void **state)
+T(a_copy_is_the_object)
 {
 	int a = new_system(), to;
 	struct handle *h = handle_dup_begin(a);
@@ -79,7 +76,7 @@ static void a_copy_is_the_object(void **state)
 }
 
 /* The kernel holds the file, another thread closes the number, and the copy gets it. */
-static void a_copy_may_get_the_number_that_was_copied(void **state)
+T(a_copy_may_get_the_number_that_was_copied)
 {
 	int a = new_system(), kept = fcntl(a, F_DUPFD_CLOEXEC, 0);
 	struct handle *h = handle_dup_begin(a);
@@ -117,7 +114,7 @@ static void *open_and_close(void *arg)
 }
 
 /* Whatever happens to the number: a handle of this process works, or there is none. */
-static void a_copy_works_or_is_none(void **state)
+T(a_copy_works_or_is_none)
 {
 	struct leaks before, after;
 	int sys = standin_open(0);
@@ -143,16 +140,8 @@ static void a_copy_works_or_is_none(void **state)
 	assert_int_equal(after.fds, before.fds);
 }
 
-int main(void)
+T_START(argc, argv)
 {
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_number_that_became_another_object_is_no_copy),
-		cmocka_unit_test(a_number_that_became_a_stranger_is_no_copy),
-		cmocka_unit_test(a_copy_is_the_object),
-		cmocka_unit_test(a_copy_may_get_the_number_that_was_copied),
-		cmocka_unit_test(a_copy_works_or_is_none),
-	};
-
 	handle_init();
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return 0;
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The inhibit reasons and which vCPUs are accelerated: docs/kvm-apic.md 3.1-3.4, one test a rule. */
+/* Run: build/tests/unit/test_irq_apicv [NAME...] */
 #include "irq_rig.h"
 
 #include <errno.h>
@@ -37,7 +38,7 @@ static bool all_active(struct rig *r)
 	return active;
 }
 
-static void numbers_are_kvms(void **state)
+T(numbers_are_kvms)
 {
 	assert_int_equal(APICV_INHIBIT_DISABLED, 0);
 	assert_int_equal(APICV_INHIBIT_HYPERV, 1);
@@ -58,7 +59,7 @@ static void numbers_are_kvms(void **state)
 }
 
 /* bit 0 */
-static void disabled_is_set_without_avic_and_stays(void **state)
+T(disabled_is_set_without_avic_and_stays)
 {
 	struct rig *r = rig_of(AVIC_KIND_NONE, 2);
 
@@ -73,7 +74,7 @@ static void disabled_is_set_without_avic_and_stays(void **state)
 }
 
 /* bit 1 */
-static void hyperv_follows_the_count_of_autoeoi_users(void **state)
+T(hyperv_follows_the_count_of_autoeoi_users)
 {
 	struct rig *r = rig_of(AVIC_KIND_X2AVIC, 3);
 
@@ -91,7 +92,7 @@ static void hyperv_follows_the_count_of_autoeoi_users(void **state)
 }
 
 /* bit 2; without a chip the VM has it (tests/unit/test_abi_apicv.c) */
-static void absent_is_cleared_by_a_chip(void **state)
+T(absent_is_cleared_by_a_chip)
 {
 	struct rig *r = rig_of(AVIC_KIND_X2AVIC, 0);
 
@@ -100,7 +101,7 @@ static void absent_is_cleared_by_a_chip(void **state)
 }
 
 /* bit 3 */
-static void blockirq_while_any_vcpu_has_it(void **state)
+T(blockirq_while_any_vcpu_has_it)
 {
 	struct rig *r = rig_of(AVIC_KIND_X2AVIC, 2);
 
@@ -118,7 +119,7 @@ static void blockirq_while_any_vcpu_has_it(void **state)
 }
 
 /* bits 4 and 5 */
-static void ids_modified_and_aliased_follow_the_map(void **state)
+T(ids_modified_and_aliased_follow_the_map)
 {
 	struct rig *r = rig_of(AVIC_KIND_X2AVIC, 3);
 
@@ -136,7 +137,7 @@ static void ids_modified_and_aliased_follow_the_map(void **state)
 }
 
 /* An id that wraps in 8 bits is not a modified id. */
-static void truncated_id_is_not_modified(void **state)
+T(truncated_id_is_not_modified)
 {
 	struct rig *r = rig_of(AVIC_KIND_X2AVIC, 1);
 	struct lapic *l = lapic_create(r->chip, NULL, 300, false);
@@ -149,7 +150,7 @@ static void truncated_id_is_not_modified(void **state)
 }
 
 /* bit 6 */
-static void moved_base_inhibits_for_ever(void **state)
+T(moved_base_inhibits_for_ever)
 {
 	struct rig *r = rig_of(AVIC_KIND_X2AVIC, 2);
 	struct lapic *l = r->cpu[1].l;
@@ -169,7 +170,7 @@ static void moved_base_inhibits_for_ever(void **state)
 }
 
 /* bit 7 */
-static void nested_is_one_vcpus_and_takes_effect_at_once(void **state)
+T(nested_is_one_vcpus_and_takes_effect_at_once)
 {
 	struct rig *r = rig_of(AVIC_KIND_X2AVIC, 2);
 
@@ -189,7 +190,7 @@ static void nested_is_one_vcpus_and_takes_effect_at_once(void **state)
 }
 
 /* bit 8 */
-static void irqwin_counts_each_vcpu_once(void **state)
+T(irqwin_counts_each_vcpu_once)
 {
 	struct rig *r = rig_of(AVIC_KIND_X2AVIC, 2);
 	struct lapic *a = r->cpu[0].l, *b = r->cpu[1].l;
@@ -209,7 +210,7 @@ static void irqwin_counts_each_vcpu_once(void **state)
 	rig_free(r);
 }
 
-static void irqwin_is_not_touched_while_another_reason_is_set(void **state)
+T(irqwin_is_not_touched_while_another_reason_is_set)
 {
 	struct rig *r = rig_of(AVIC_KIND_X2AVIC, 2);
 	struct lapic *a = r->cpu[0].l;
@@ -232,7 +233,7 @@ static void irqwin_is_not_touched_while_another_reason_is_set(void **state)
 }
 
 /* bit 9 */
-static void pit_reinject_is_the_default_and_inhibits(void **state)
+T(pit_reinject_is_the_default_and_inhibits)
 {
 	struct rig *r = rig_of(AVIC_KIND_X2AVIC, 1);
 
@@ -248,7 +249,7 @@ static void pit_reinject_is_the_default_and_inhibits(void **state)
 }
 
 /* bit 11 */
-static void logical_ids_aliased_or_of_two_models(void **state)
+T(logical_ids_aliased_or_of_two_models)
 {
 	struct rig *r = rig_of(AVIC_KIND_X2AVIC, 2);
 
@@ -268,7 +269,7 @@ static void logical_ids_aliased_or_of_two_models(void **state)
 }
 
 /* bit 12 and seed 003: the limit belongs to the hardware, the id to the VM */
-static void every_id_can_be_created_on_every_kind(void **state)
+T(every_id_can_be_created_on_every_kind)
 {
 	static const struct { enum avic_kind kind; u32 last; } t[] = {
 		{ AVIC_KIND_AVIC, 254 }, { AVIC_KIND_X2AVIC, 511 }, { AVIC_KIND_X2AVIC_EXT, 4095 },
@@ -317,7 +318,7 @@ static void watching_wake(void *vcpu, enum irq_wake why)
 	rig_wake(vcpu, why);
 }
 
-static void requests_come_before_the_mask(void **state)
+T(requests_come_before_the_mask)
 {
 	static struct irq_ops ops;
 	struct rig *r = calloc(1, sizeof(*r));
@@ -342,7 +343,7 @@ static void requests_come_before_the_mask(void **state)
 }
 
 /* A disabled APIC is never accelerated, and that does not inhibit the VM. */
-static void disabled_apic_is_inactive(void **state)
+T(disabled_apic_is_inactive)
 {
 	struct rig *r = rig_of(AVIC_KIND_X2AVIC, 2);
 	struct lapic *l = r->cpu[1].l;
@@ -357,7 +358,7 @@ static void disabled_apic_is_inactive(void **state)
 }
 
 /* 3.5, hybrid: x2APIC mode on AVIC is delivered to by doorbell, its MSRs are intercepted. */
-static void x2apic_on_plain_avic_is_hybrid(void **state)
+T(x2apic_on_plain_avic_is_hybrid)
 {
 	struct rig *r = rig_of(AVIC_KIND_AVIC, 2);
 	struct lapic *l = r->cpu[1].l;
@@ -374,7 +375,7 @@ static void x2apic_on_plain_avic_is_hybrid(void **state)
 }
 
 /* 3.3: what is pending is looked at anew when acceleration ends. */
-static void deactivation_asks_for_an_event(void **state)
+T(deactivation_asks_for_an_event)
 {
 	struct rig *r = rig_of(AVIC_KIND_X2AVIC, 1);
 	struct lapic *l = r->cpu[0].l;
@@ -391,7 +392,7 @@ static void deactivation_asks_for_an_event(void **state)
 }
 
 /* 3.8: running targets by doorbell, others are woken; no request is lost between the two. */
-static void doorbell_or_wake_by_isrunning(void **state)
+T(doorbell_or_wake_by_isrunning)
 {
 	struct rig *r = rig_of(AVIC_KIND_X2AVIC, 2);
 	struct lapic *a = r->cpu[0].l, *b = r->cpu[1].l;
@@ -415,7 +416,7 @@ static void doorbell_or_wake_by_isrunning(void **state)
 }
 
 /* 3.10 (1): no I/O APIC work for an edge EOI; (2) all of it for a level one. */
-static void level_eoi_takes_the_whole_path(void **state)
+T(level_eoi_takes_the_whole_path)
 {
 	struct rig *r = rig_of(AVIC_KIND_X2AVIC, 1);
 	struct lapic *l = r->cpu[0].l;
@@ -438,7 +439,7 @@ static void level_eoi_takes_the_whole_path(void **state)
 }
 
 /* 1.6, last line: an edge RTC interrupt is tracked although its EOI could be accelerated. */
-static void tracked_rtc_eoi_is_not_accelerated(void **state)
+T(tracked_rtc_eoi_is_not_accelerated)
 {
 	struct rig *r = rig_of(AVIC_KIND_X2AVIC, 1);
 	struct lapic *l = r->cpu[0].l;
@@ -495,7 +496,7 @@ static void *toggle(void *arg)
 	return NULL;
 }
 
-static void mask_changes_are_never_missed(void **state)
+T(mask_changes_are_never_missed)
 {
 	static struct irq_ops ops;
 	struct follower f[2] = { 0 };
@@ -630,7 +631,7 @@ static void *disturb(void *arg)
 	return NULL;
 }
 
-static void no_ipi_is_lost_between_running_and_sleeping(void **state)
+T(no_ipi_is_lost_between_running_and_sleeping)
 {
 	static struct irq_ops ops;
 	struct runner c[4];
@@ -677,35 +678,4 @@ static void no_ipi_is_lost_between_running_and_sleeping(void **state)
 	}
 	assert_true(sleeps > 0 && accelerated > 0);
 	irqchip_destroy(chip);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(numbers_are_kvms),
-		cmocka_unit_test(disabled_is_set_without_avic_and_stays),
-		cmocka_unit_test(hyperv_follows_the_count_of_autoeoi_users),
-		cmocka_unit_test(absent_is_cleared_by_a_chip),
-		cmocka_unit_test(blockirq_while_any_vcpu_has_it),
-		cmocka_unit_test(ids_modified_and_aliased_follow_the_map),
-		cmocka_unit_test(truncated_id_is_not_modified),
-		cmocka_unit_test(moved_base_inhibits_for_ever),
-		cmocka_unit_test(nested_is_one_vcpus_and_takes_effect_at_once),
-		cmocka_unit_test(irqwin_counts_each_vcpu_once),
-		cmocka_unit_test(irqwin_is_not_touched_while_another_reason_is_set),
-		cmocka_unit_test(pit_reinject_is_the_default_and_inhibits),
-		cmocka_unit_test(logical_ids_aliased_or_of_two_models),
-		cmocka_unit_test(every_id_can_be_created_on_every_kind),
-		cmocka_unit_test(requests_come_before_the_mask),
-		cmocka_unit_test(disabled_apic_is_inactive),
-		cmocka_unit_test(x2apic_on_plain_avic_is_hybrid),
-		cmocka_unit_test(deactivation_asks_for_an_event),
-		cmocka_unit_test(doorbell_or_wake_by_isrunning),
-		cmocka_unit_test(level_eoi_takes_the_whole_path),
-		cmocka_unit_test(tracked_rtc_eoi_is_not_accelerated),
-		cmocka_unit_test(mask_changes_are_never_missed),
-		cmocka_unit_test(no_ipi_is_lost_between_running_and_sleeping),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,6 +3,7 @@
  * The AVIC model as the hardware of a guest hypervisor: tables and pages in "guest memory" at
  * addresses that are not pointers. APM2 15.29 and docs/kvm-apic.md 3.5-3.9, one test a rule.
  */
+/* Run: build/tests/unit/test_irq_avic [NAME...] */
 #include "irq_rig.h"
 
 #include <errno.h>
@@ -106,7 +107,7 @@ static struct avic_exit ipi(struct avic_hw *hw, u32 dest, u32 icr)
 
 /* -- registers (3.6) -- */
 
-static void reads_of_all_but_apr_and_tmcct_are_accelerated(void **state)
+T(reads_of_all_but_apr_and_tmcct_are_accelerated)
 {
 	static const u32 fault[] = { 0x90, 0x390, 0xb0, 0x10, 0x2f0, 0x3f0, 0x400, 0xff0 };
 	static const u32 accel[] = {
@@ -130,7 +131,7 @@ static void reads_of_all_but_apr_and_tmcct_are_accelerated(void **state)
 	}
 }
 
-static void writes_that_trap_are_stored_first(void **state)
+T(writes_that_trap_are_stored_first)
 {
 	static const u32 trap[] = {
 		0x20, 0xc0, 0xd0, 0xe0, 0xf0, 0x280, 0x320, 0x330, 0x340, 0x350, 0x360, 0x370, 0x380,
@@ -147,7 +148,7 @@ static void writes_that_trap_are_stored_first(void **state)
 	}
 }
 
-static void other_writes_fault_and_store_nothing(void **state)
+T(other_writes_fault_and_store_nothing)
 {
 	static const u32 fault[] = {
 		0x30, 0x90, 0xa0, 0x100, 0x170, 0x180, 0x200, 0x270, 0x390, 0x10, 0x3f0, 0x2f0, 0x400,
@@ -162,7 +163,7 @@ static void other_writes_fault_and_store_nothing(void **state)
 	}
 }
 
-static void tpr_is_accelerated_and_moves_ppr(void **state)
+T(tpr_is_accelerated_and_moves_ppr)
 {
 	struct avic_hw hw = xavic();
 	struct avic_exit x;
@@ -179,7 +180,7 @@ static void tpr_is_accelerated_and_moves_ppr(void **state)
 	assert_false(apic_test(hw.page, APIC_IRR, 0x55));
 }
 
-static void eoi_of_an_edge_vector_is_accelerated(void **state)
+T(eoi_of_an_edge_vector_is_accelerated)
 {
 	struct avic_hw hw = xavic();
 	struct avic_exit x;
@@ -192,7 +193,7 @@ static void eoi_of_an_edge_vector_is_accelerated(void **state)
 	assert_int_equal(apic_get(hw.page, APIC_PPR), 0);
 }
 
-static void eoi_of_a_level_vector_traps_with_the_vector_and_isr_kept(void **state)
+T(eoi_of_a_level_vector_traps_with_the_vector_and_isr_kept)
 {
 	struct avic_hw hw = xavic();
 	struct avic_exit x;
@@ -208,7 +209,7 @@ static void eoi_of_a_level_vector_traps_with_the_vector_and_isr_kept(void **stat
 
 /* -- IPIs (3.7) -- */
 
-static void fixed_ipi_to_a_running_cpu_rings_its_doorbell(void **state)
+T(fixed_ipi_to_a_running_cpu_rings_its_doorbell)
 {
 	struct avic_hw hw = xavic();
 
@@ -219,7 +220,7 @@ static void fixed_ipi_to_a_running_cpu_rings_its_doorbell(void **state)
 	assert_int_equal(apic_get(hw.page, APIC_ICR2), 2u << 24);
 }
 
-static void not_running_sets_irr_then_exits_with_the_index(void **state)
+T(not_running_sets_irr_then_exits_with_the_index)
 {
 	struct avic_hw hw = xavic();
 	struct avic_exit x;
@@ -234,7 +235,7 @@ static void not_running_sets_irr_then_exits_with_the_index(void **state)
 	assert_int_equal(mem.doorbells[0x42], 0);
 }
 
-static void invalid_type_is_id_0_and_nothing_is_sent(void **state)
+T(invalid_type_is_id_0_and_nothing_is_sent)
 {
 	static const u32 icr[] = {
 		0x4161, 0x4261, 0x4461, 0x4561, 0x4661, 0x4761, 0xc061, 0x5061 /* busy */,
@@ -251,7 +252,7 @@ static void invalid_type_is_id_0_and_nothing_is_sent(void **state)
 	}
 }
 
-static void invalid_target_is_id_2(void **state)
+T(invalid_target_is_id_2)
 {
 	struct avic_hw hw = xavic();
 	struct avic_exit x;
@@ -264,7 +265,7 @@ static void invalid_target_is_id_2(void **state)
 	assert_int_equal(requested(0x61), 0);
 }
 
-static void invalid_backing_page_is_id_3(void **state)
+T(invalid_backing_page_is_id_3)
 {
 	struct avic_hw hw = xavic();
 	struct avic_exit x;
@@ -274,7 +275,7 @@ static void invalid_backing_page_is_id_3(void **state)
 	assert_int_equal(x.info2, 3ull << 32 | 2);
 }
 
-static void vector_below_16_is_id_4(void **state)
+T(vector_below_16_is_id_4)
 {
 	struct avic_hw hw = xavic();
 	struct avic_exit x = ipi(&hw, 1, 0x400f);
@@ -283,7 +284,7 @@ static void vector_below_16_is_id_4(void **state)
 	assert_int_equal(requested(15), 0);
 }
 
-static void shorthands_and_broadcast_skip_invalid_entries(void **state)
+T(shorthands_and_broadcast_skip_invalid_entries)
 {
 	struct avic_hw hw = xavic();
 
@@ -300,7 +301,7 @@ static void shorthands_and_broadcast_skip_invalid_entries(void **state)
 	assert_int_equal(requested(0x65), 7);
 }
 
-static void flat_index_is_the_bit_number(void **state)
+T(flat_index_is_the_bit_number)
 {
 	struct avic_hw hw = xavic();
 	struct avic_exit x;
@@ -313,7 +314,7 @@ static void flat_index_is_the_bit_number(void **state)
 	assert_int_equal(requested(0x62), 0);
 }
 
-static void cluster_index_is_four_times_the_cluster_plus_the_bit(void **state)
+T(cluster_index_is_four_times_the_cluster_plus_the_bit)
 {
 	struct avic_hw hw = xavic();
 
@@ -325,7 +326,7 @@ static void cluster_index_is_four_times_the_cluster_plus_the_bit(void **state)
 	assert_int_equal(ipi(&hw, 0xf1, 0x4861).info2 >> 32, 2);	/* no cluster 15 */
 }
 
-static void tables_may_span_pages(void **state)
+T(tables_may_span_pages)
 {
 	struct avic_hw hw = machine(0xfff, true);
 	struct avic_exit x;
@@ -343,7 +344,7 @@ static void tables_may_span_pages(void **state)
 
 /* -- x2AVIC (3.9) -- */
 
-static void x2avic_derives_logical_ids(void **state)
+T(x2avic_derives_logical_ids)
 {
 	struct avic_hw hw = machine(0x1ff, true);
 
@@ -358,7 +359,7 @@ static void x2avic_derives_logical_ids(void **state)
 	assert_int_equal(ipi(&hw, 0xff, 0x4064).info2 >> 32, 2);	/* just an id */
 }
 
-static void x2avic_checks_what_it_carries_out(void **state)
+T(x2avic_checks_what_it_carries_out)
 {
 	struct avic_hw hw = machine(0x1ff, true);
 	struct avic_exit x;
@@ -387,7 +388,7 @@ static void x2avic_checks_what_it_carries_out(void **state)
 	assert_int_equal(avic_msr_write(&hw, 0x831, 0, &x), AVIC_FAULT);
 }
 
-static void limits_of_the_kinds(void **state)
+T(limits_of_the_kinds)
 {
 	assert_int_equal(avic_kind_max_id(AVIC_KIND_NONE), 0);
 	assert_int_equal(avic_kind_max_id(AVIC_KIND_AVIC), 254);
@@ -398,7 +399,7 @@ static void limits_of_the_kinds(void **state)
 }
 
 /* Whatever is in the tables: bounded work, an exit or done, no access outside memory. */
-static void garbage_in_the_tables_is_harmless(void **state)
+T(garbage_in_the_tables_is_harmless)
 {
 	u64 seed = 88172645463325252ull;
 
@@ -421,32 +422,4 @@ static void garbage_in_the_tables_is_harmless(void **state)
 		avic_write(&hw, (u32)seed & 0xffff, (u32)(seed >> 16), &x);
 		avic_msr_write(&hw, 0x800 + (seed & 0xff), seed >> 24, &x);
 	}
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(reads_of_all_but_apr_and_tmcct_are_accelerated),
-		cmocka_unit_test(writes_that_trap_are_stored_first),
-		cmocka_unit_test(other_writes_fault_and_store_nothing),
-		cmocka_unit_test(tpr_is_accelerated_and_moves_ppr),
-		cmocka_unit_test(eoi_of_an_edge_vector_is_accelerated),
-		cmocka_unit_test(eoi_of_a_level_vector_traps_with_the_vector_and_isr_kept),
-		cmocka_unit_test(fixed_ipi_to_a_running_cpu_rings_its_doorbell),
-		cmocka_unit_test(not_running_sets_irr_then_exits_with_the_index),
-		cmocka_unit_test(invalid_type_is_id_0_and_nothing_is_sent),
-		cmocka_unit_test(invalid_target_is_id_2),
-		cmocka_unit_test(invalid_backing_page_is_id_3),
-		cmocka_unit_test(vector_below_16_is_id_4),
-		cmocka_unit_test(shorthands_and_broadcast_skip_invalid_entries),
-		cmocka_unit_test(flat_index_is_the_bit_number),
-		cmocka_unit_test(cluster_index_is_four_times_the_cluster_plus_the_bit),
-		cmocka_unit_test(tables_may_span_pages),
-		cmocka_unit_test(x2avic_derives_logical_ids),
-		cmocka_unit_test(x2avic_checks_what_it_carries_out),
-		cmocka_unit_test(limits_of_the_kinds),
-		cmocka_unit_test(garbage_in_the_tables_is_harmless),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,6 +3,7 @@
  * States and messages that no hardware produces, through every door of the VMM: KVM's errno, or a value
  * the fabric can live with. Afterwards everything must still work.
  */
+/* Run: build/tests/unit/test_irq_bad [NAME...] */
 #include "irq_rig.h"
 
 #include <errno.h>
@@ -39,7 +40,7 @@ static void lapic_with(struct lapic *l, u32 offset, u32 v)
 
 /* -- KVM_SET_LAPIC -- */
 
-static void isr_bits_out_of_order_are_served_highest_first(void **state)
+T(isr_bits_out_of_order_are_served_highest_first)
 {
 	struct rig *r = rig_new(IRQCHIP_FULL, 1);
 	struct lapic *l = r->cpu[0].l;
@@ -58,7 +59,7 @@ static void isr_bits_out_of_order_are_served_highest_first(void **state)
 	rig_free(r);
 }
 
-static void vectors_below_16_do_not_block_the_others(void **state)
+T(vectors_below_16_do_not_block_the_others)
 {
 	struct rig *r = rig_new(IRQCHIP_FULL, 1);
 	struct lapic *l = r->cpu[0].l;
@@ -76,7 +77,7 @@ static void vectors_below_16_do_not_block_the_others(void **state)
 	rig_free(r);
 }
 
-static void tmr_garbage_is_gone_with_the_next_message(void **state)
+T(tmr_garbage_is_gone_with_the_next_message)
 {
 	struct rig *r = rig_new(IRQCHIP_FULL, 1);
 	struct lapic *l = r->cpu[0].l;
@@ -95,7 +96,7 @@ static void tmr_garbage_is_gone_with_the_next_message(void **state)
 	rig_free(r);
 }
 
-static void ids_that_do_not_match(void **state)
+T(ids_that_do_not_match)
 {
 	struct rig *r = rig_new(IRQCHIP_FULL, 2);
 	struct lapic *l = r->cpu[1].l;
@@ -118,7 +119,7 @@ static void ids_that_do_not_match(void **state)
 	rig_free(r);
 }
 
-static void version_is_ours(void **state)
+T(version_is_ours)
 {
 	struct rig *r = rig_new(IRQCHIP_FULL, 1);
 	u32 v = rig_read(r->cpu[0].l, APIC_LVR);
@@ -130,7 +131,7 @@ static void version_is_ours(void **state)
 
 /* -- MSIs and routes -- */
 
-static void msi_reserved_bits_are_ignored(void **state)
+T(msi_reserved_bits_are_ignored)
 {
 	struct rig *r = rig_new(IRQCHIP_FULL, 2);
 
@@ -148,7 +149,7 @@ static void msi_reserved_bits_are_ignored(void **state)
 	rig_free(r);
 }
 
-static void delivery_modes_that_do_not_exist(void **state)
+T(delivery_modes_that_do_not_exist)
 {
 	struct rig *r = rig_new(IRQCHIP_FULL, 1);
 
@@ -161,7 +162,7 @@ static void delivery_modes_that_do_not_exist(void **state)
 	rig_free(r);
 }
 
-static void malformed_routes_change_nothing(void **state)
+T(malformed_routes_change_nothing)
 {
 	struct rig *r = rig_new(IRQCHIP_FULL, 1);
 	struct kvm_irq_routing_entry e[8];
@@ -242,7 +243,7 @@ static void use(struct rig *r)
 	lapic_eoi(l);
 }
 
-static void any_state_leaves_a_working_fabric(void **state)
+T(any_state_leaves_a_working_fabric)
 {
 	for (u32 round = 0; round < 40; round++) {
 		struct rig *r = rig_new(IRQCHIP_FULL, 3);
@@ -290,19 +291,4 @@ static void any_state_leaves_a_working_fabric(void **state)
 	}
 }
 
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(isr_bits_out_of_order_are_served_highest_first),
-		cmocka_unit_test(vectors_below_16_do_not_block_the_others),
-		cmocka_unit_test(tmr_garbage_is_gone_with_the_next_message),
-		cmocka_unit_test(ids_that_do_not_match),
-		cmocka_unit_test(version_is_ours),
-		cmocka_unit_test(msi_reserved_bits_are_ignored),
-		cmocka_unit_test(delivery_modes_that_do_not_exist),
-		cmocka_unit_test(malformed_routes_change_nothing),
-		cmocka_unit_test(any_state_leaves_a_working_fabric),
-	};
-
-	return rig_run(tests);
-}
+RIG_BOTH_KINDS

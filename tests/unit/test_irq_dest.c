@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Who receives a message: physical, logical, broadcast, shorthand, lowest priority. */
+/* Run: build/tests/unit/test_irq_dest [NAME...] */
 #include "irq_rig.h"
 
 #include <errno.h>
@@ -31,7 +32,7 @@ static void expect(struct rig *r, struct apic_msg m, struct lapic *src, u32 who,
 
 #define MSG(...) ((struct apic_msg){ __VA_ARGS__ })
 
-static void physical(void **state)
+T(physical)
 {
 	struct rig *r = rig_new(IRQCHIP_FULL, 4);
 
@@ -47,7 +48,7 @@ static void physical(void **state)
 	rig_free(r);
 }
 
-static void shorthands(void **state)
+T(shorthands)
 {
 	struct rig *r = rig_new(IRQCHIP_FULL, 4);
 	struct lapic *src = r->cpu[1].l;
@@ -58,7 +59,7 @@ static void shorthands(void **state)
 	rig_free(r);
 }
 
-static void logical_flat(void **state)
+T(logical_flat)
 {
 	struct rig *r = rig_new(IRQCHIP_FULL, 4);
 
@@ -71,7 +72,7 @@ static void logical_flat(void **state)
 	rig_free(r);
 }
 
-static void logical_flat_aliased(void **state)
+T(logical_flat_aliased)
 {
 	struct rig *r = rig_new(IRQCHIP_FULL, 4);
 
@@ -87,7 +88,7 @@ static void logical_flat_aliased(void **state)
 	rig_free(r);
 }
 
-static void logical_cluster(void **state)
+T(logical_cluster)
 {
 	struct rig *r = rig_new(IRQCHIP_FULL, 6);
 
@@ -103,7 +104,7 @@ static void logical_cluster(void **state)
 	rig_free(r);
 }
 
-static void mixed_models(void **state)
+T(mixed_models)
 {
 	struct rig *r = rig_new(IRQCHIP_FULL, 2);
 
@@ -116,7 +117,7 @@ static void mixed_models(void **state)
 	rig_free(r);
 }
 
-static void logical_x2apic(void **state)
+T(logical_x2apic)
 {
 	struct rig *r = rig_new(IRQCHIP_FULL, 4);
 	struct lapic *far;
@@ -149,7 +150,7 @@ static void logical_x2apic(void **state)
 	rig_free(r);
 }
 
-static void big_id_in_xapic_mode(void **state)
+T(big_id_in_xapic_mode)
 {
 	struct rig *r = rig_new(IRQCHIP_FULL, 2);
 	struct lapic *far;
@@ -174,7 +175,7 @@ static void big_id_in_xapic_mode(void **state)
 	rig_free(r);
 }
 
-static void changed_xapic_id(void **state)
+T(changed_xapic_id)
 {
 	struct rig *r = rig_new(IRQCHIP_FULL, 2);
 	u32 inhibit;
@@ -193,7 +194,7 @@ static void changed_xapic_id(void **state)
 	rig_free(r);
 }
 
-static void lowest_priority(void **state)
+T(lowest_priority)
 {
 	struct rig *r = rig_new(IRQCHIP_FULL, 4);
 	u32 all = 0;
@@ -226,7 +227,7 @@ static void lowest_priority(void **state)
 	rig_free(r);
 }
 
-static void level_deassert_is_nothing(void **state)
+T(level_deassert_is_nothing)
 {
 	struct rig *r = rig_new(IRQCHIP_FULL, 1);
 	struct apic_msg m = { .vector = 0x50, .trigger_level = 1, .level = 0 };
@@ -236,7 +237,7 @@ static void level_deassert_is_nothing(void **state)
 	rig_free(r);
 }
 
-static void xapic_icr(void **state)
+T(xapic_icr)
 {
 	struct rig *r = rig_new(IRQCHIP_FULL, 4);
 	struct lapic *l = r->cpu[0].l;
@@ -250,7 +251,7 @@ static void xapic_icr(void **state)
 	rig_free(r);
 }
 
-static void pv_ipi(void **state)
+T(pv_ipi)
 {
 	struct rig *r = rig_new(IRQCHIP_FULL, 6);
 
@@ -269,7 +270,7 @@ static void pv_ipi(void **state)
 	rig_free(r);
 }
 
-static void id_too_big_for_avic(void **state)
+T(id_too_big_for_avic)
 {
 	struct rig *r = rig_new(IRQCHIP_FULL, 0);
 	struct lapic *ok, *big;
@@ -288,24 +289,4 @@ static void id_too_big_for_avic(void **state)
 	rig_free(r);
 }
 
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(physical),
-		cmocka_unit_test(shorthands),
-		cmocka_unit_test(logical_flat),
-		cmocka_unit_test(logical_flat_aliased),
-		cmocka_unit_test(logical_cluster),
-		cmocka_unit_test(mixed_models),
-		cmocka_unit_test(logical_x2apic),
-		cmocka_unit_test(big_id_in_xapic_mode),
-		cmocka_unit_test(changed_xapic_id),
-		cmocka_unit_test(lowest_priority),
-		cmocka_unit_test(level_deassert_is_nothing),
-		cmocka_unit_test(xapic_icr),
-		cmocka_unit_test(pv_ipi),
-		cmocka_unit_test(id_too_big_for_avic),
-	};
-
-	return rig_run(tests);
-}
+RIG_BOTH_KINDS

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* EOI reporting to user space and suppress-EOI-broadcast (docs/kvm-apic.md 1.2-1.5 and 2.4). */
+/* Run: build/tests/unit/test_irq_eoi [NAME...] */
 #include "irq_rig.h"
 
 #include <errno.h>
@@ -34,7 +35,7 @@ static bool take_and_eoi(struct rig *r, u32 cpu)
 	return exit;
 }
 
-static void split_level_exits_once(void **state)
+T(split_level_exits_once)
 {
 	struct rig *r = rig_new(IRQCHIP_SPLIT, 2);
 
@@ -45,7 +46,7 @@ static void split_level_exits_once(void **state)
 	rig_free(r);
 }
 
-static void split_edge_does_not(void **state)
+T(split_edge_does_not)
 {
 	struct rig *r = rig_new(IRQCHIP_SPLIT, 2);
 
@@ -56,7 +57,7 @@ static void split_edge_does_not(void **state)
 	rig_free(r);
 }
 
-static void split_tmr_is_not_consulted(void **state)
+T(split_tmr_is_not_consulted)
 {
 	struct rig *r = rig_new(IRQCHIP_SPLIT, 1);
 
@@ -67,7 +68,7 @@ static void split_tmr_is_not_consulted(void **state)
 	rig_free(r);
 }
 
-static void split_unreserved_gsi_does_not(void **state)
+T(split_unreserved_gsi_does_not)
 {
 	struct rig *r = rig_new(IRQCHIP_SPLIT, 1);
 
@@ -82,7 +83,7 @@ static void split_unreserved_gsi_does_not(void **state)
 	rig_free(r);
 }
 
-static void rerouted_in_service_is_stale(void **state)
+T(rerouted_in_service_is_stale)
 {
 	struct rig *r = rig_new(IRQCHIP_SPLIT, 2);
 	struct lapic *l = r->cpu[0].l;
@@ -105,7 +106,7 @@ static void rerouted_in_service_is_stale(void **state)
 	rig_free(r);
 }
 
-static void dropped_when_no_longer_wanted(void **state)
+T(dropped_when_no_longer_wanted)
 {
 	struct rig *r = rig_new(IRQCHIP_SPLIT, 1);
 	struct lapic *l = r->cpu[0].l;
@@ -122,7 +123,7 @@ static void dropped_when_no_longer_wanted(void **state)
 	rig_free(r);
 }
 
-static void all_vectors_are_reportable(void **state)
+T(all_vectors_are_reportable)
 {
 	struct rig *r = rig_new(IRQCHIP_SPLIT, 1);
 	struct lapic *l = r->cpu[0].l;
@@ -211,7 +212,7 @@ static void suppress_one(u32 i, bool x2apic)
 	rig_free(r);
 }
 
-static void suppress_table(void **state)
+T(suppress_table)
 {
 	for (u32 i = 0; i < ARRAY_SIZE(table); i++) {
 		suppress_one(i, false);
@@ -219,7 +220,7 @@ static void suppress_table(void **state)
 	}
 }
 
-static void no_offer_without_x2apic(void **state)
+T(no_offer_without_x2apic)
 {
 	struct rig *r = rig_new(IRQCHIP_SPLIT, 1);
 	struct lapic *l = r->cpu[0].l;
@@ -233,7 +234,7 @@ static void no_offer_without_x2apic(void **state)
 }
 
 /* docs/kvm-apic.md 2.6: local EOI while the line is high, service, EOIR. No storm. */
-static void credential_guard_full(void **state)
+T(credential_guard_full)
 {
 	struct rig *r = rig_new(IRQCHIP_FULL, 1);
 	struct lapic *l = r->cpu[0].l;
@@ -259,7 +260,7 @@ static void credential_guard_full(void **state)
 	rig_free(r);
 }
 
-static void eoir_serves_a_high_line_again(void **state)
+T(eoir_serves_a_high_line_again)
 {
 	struct rig *r = rig_new(IRQCHIP_FULL, 1);
 	struct lapic *l = r->cpu[0].l;
@@ -278,7 +279,7 @@ static void eoir_serves_a_high_line_again(void **state)
 	rig_free(r);
 }
 
-static void quirked_suppression_still_acks(void **state)
+T(quirked_suppression_still_acks)
 {
 	struct rig *r = rig_new(IRQCHIP_FULL, 1);
 	struct lapic *l = r->cpu[0].l;
@@ -295,7 +296,7 @@ static void quirked_suppression_still_acks(void **state)
 	rig_free(r);
 }
 
-static void unhandled_vector_does_nothing(void **state)
+T(unhandled_vector_does_nothing)
 {
 	struct rig *r = rig_new(IRQCHIP_FULL, 2);
 	struct lapic *l = r->cpu[1].l;
@@ -310,23 +311,4 @@ static void unhandled_vector_does_nothing(void **state)
 	rig_free(r);
 }
 
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(split_level_exits_once),
-		cmocka_unit_test(split_edge_does_not),
-		cmocka_unit_test(split_tmr_is_not_consulted),
-		cmocka_unit_test(split_unreserved_gsi_does_not),
-		cmocka_unit_test(rerouted_in_service_is_stale),
-		cmocka_unit_test(dropped_when_no_longer_wanted),
-		cmocka_unit_test(all_vectors_are_reportable),
-		cmocka_unit_test(suppress_table),
-		cmocka_unit_test(no_offer_without_x2apic),
-		cmocka_unit_test(credential_guard_full),
-		cmocka_unit_test(eoir_serves_a_high_line_again),
-		cmocka_unit_test(quirked_suppression_still_acks),
-		cmocka_unit_test(unhandled_vector_does_nothing),
-	};
-
-	return rig_run(tests);
-}
+RIG_BOTH_KINDS

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* The I/O APIC (docs/kvm-apic.md 1.6 and 1.8). */
+/* Run: build/tests/unit/test_irq_ioapic [NAME...] */
 #include "irq_rig.h"
 
 #include <errno.h>
 
-static void registers(void **state)
+T(registers)
 {
 	struct rig *r = rig_new(IRQCHIP_FULL, 1);
 	u64 v = 0;
@@ -41,7 +42,7 @@ static void registers(void **state)
 	rig_free(r);
 }
 
-static void edge_line(void **state)
+T(edge_line)
 {
 	struct rig *r = rig_new(IRQCHIP_FULL, 1);
 	struct lapic *l = r->cpu[0].l;
@@ -60,7 +61,7 @@ static void edge_line(void **state)
 	rig_free(r);
 }
 
-static void level_line(void **state)
+T(level_line)
 {
 	struct rig *r = rig_new(IRQCHIP_FULL, 1);
 	struct lapic *l = r->cpu[0].l;
@@ -82,7 +83,7 @@ static void level_line(void **state)
 	rig_free(r);
 }
 
-static void sources_are_ored(void **state)
+T(sources_are_ored)
 {
 	struct rig *r = rig_new(IRQCHIP_FULL, 1);
 	struct irqchip *c = r->chip;
@@ -98,7 +99,7 @@ static void sources_are_ored(void **state)
 	rig_free(r);
 }
 
-static void remote_irr_by_hand(void **state)
+T(remote_irr_by_hand)
 {
 	struct rig *r = rig_new(IRQCHIP_FULL, 1);
 
@@ -114,7 +115,7 @@ static void remote_irr_by_hand(void **state)
 	rig_free(r);
 }
 
-static void nobody_home(void **state)
+T(nobody_home)
 {
 	struct rig *r = rig_new(IRQCHIP_FULL, 2);
 
@@ -129,7 +130,7 @@ static void nobody_home(void **state)
 	rig_free(r);
 }
 
-static void unmask_serves_pending_level(void **state)
+T(unmask_serves_pending_level)
 {
 	struct rig *r = rig_new(IRQCHIP_FULL, 1);
 
@@ -141,7 +142,7 @@ static void unmask_serves_pending_level(void **state)
 	rig_free(r);
 }
 
-static void unmask_asks_the_resampler(void **state)
+T(unmask_asks_the_resampler)
 {
 	struct rig *r = rig_new(IRQCHIP_FULL, 1);
 
@@ -154,7 +155,7 @@ static void unmask_asks_the_resampler(void **state)
 	rig_free(r);
 }
 
-static void resample_cycle(void **state)
+T(resample_cycle)
 {
 	struct rig *r = rig_new(IRQCHIP_FULL, 1);
 	struct lapic *l = r->cpu[0].l;
@@ -177,7 +178,7 @@ static void resample_cycle(void **state)
 }
 
 /* Nobody is left who could say that the device has let go of the line. */
-static void the_last_resampler_lowers_its_line(void **state)
+T(the_last_resampler_lowers_its_line)
 {
 	struct rig *r = rig_new(IRQCHIP_FULL, 1);
 
@@ -197,7 +198,7 @@ static void the_last_resampler_lowers_its_line(void **state)
 	rig_free(r);
 }
 
-static void edge_ack_notifier(void **state)
+T(edge_ack_notifier)
 {
 	struct rig *r = rig_new(IRQCHIP_FULL, 1);
 	struct lapic *l = r->cpu[0].l;
@@ -217,7 +218,7 @@ static void edge_ack_notifier(void **state)
 	rig_free(r);
 }
 
-static void same_vector_on_two_pins(void **state)
+T(same_vector_on_two_pins)
 {
 	struct rig *r = rig_new(IRQCHIP_FULL, 2);
 
@@ -234,7 +235,7 @@ static void same_vector_on_two_pins(void **state)
 	rig_free(r);
 }
 
-static void eoi_storm_is_slowed(void **state)
+T(eoi_storm_is_slowed)
 {
 	struct rig *r = rig_new(IRQCHIP_FULL, 1);
 	struct lapic *l = r->cpu[0].l;
@@ -260,7 +261,7 @@ static void eoi_storm_is_slowed(void **state)
 	rig_free(r);
 }
 
-static void rtc_coalescing(void **state)
+T(rtc_coalescing)
 {
 	struct rig *r = rig_new(IRQCHIP_FULL, 2);
 	struct lapic *l = r->cpu[0].l;
@@ -289,7 +290,7 @@ static void rtc_coalescing(void **state)
 }
 
 /* Nobody will end an interrupt that INIT has cleared from the APIC. */
-static void init_ends_rtc_tracking(void **state)
+T(init_ends_rtc_tracking)
 {
 	struct rig *r = rig_new(IRQCHIP_FULL, 2);
 	struct lapic *l = r->cpu[0].l;
@@ -306,7 +307,7 @@ static void init_ends_rtc_tracking(void **state)
 	rig_free(r);
 }
 
-static void state_round_trip(void **state)
+T(state_round_trip)
 {
 	struct rig *r = rig_new(IRQCHIP_FULL, 1), *q;
 	struct kvm_irqchip s = { .chip_id = KVM_IRQCHIP_IOAPIC }, t = s;
@@ -340,7 +341,7 @@ static void state_round_trip(void **state)
 }
 
 /* Which source holds a line is not in the state: the one that lets go of it later decides. */
-static void restored_request_belongs_to_no_source(void **state)
+T(restored_request_belongs_to_no_source)
 {
 	struct rig *r = rig_new(IRQCHIP_FULL, 1);
 	struct kvm_irqchip s = { .chip_id = KVM_IRQCHIP_IOAPIC };
@@ -359,7 +360,7 @@ static void restored_request_belongs_to_no_source(void **state)
 	rig_free(r);
 }
 
-static void remote_irr_of_an_edge_entry_is_not_restored(void **state)
+T(remote_irr_of_an_edge_entry_is_not_restored)
 {
 	struct rig *r = rig_new(IRQCHIP_FULL, 1);
 	struct kvm_irqchip s = { .chip_id = KVM_IRQCHIP_IOAPIC };
@@ -373,7 +374,7 @@ static void remote_irr_of_an_edge_entry_is_not_restored(void **state)
 	rig_free(r);
 }
 
-static void logical_and_lowest(void **state)
+T(logical_and_lowest)
 {
 	struct rig *r = rig_new(IRQCHIP_FULL, 2);
 
@@ -387,29 +388,4 @@ static void logical_and_lowest(void **state)
 	rig_free(r);
 }
 
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(registers),
-		cmocka_unit_test(edge_line),
-		cmocka_unit_test(level_line),
-		cmocka_unit_test(sources_are_ored),
-		cmocka_unit_test(remote_irr_by_hand),
-		cmocka_unit_test(nobody_home),
-		cmocka_unit_test(unmask_serves_pending_level),
-		cmocka_unit_test(unmask_asks_the_resampler),
-		cmocka_unit_test(resample_cycle),
-		cmocka_unit_test(the_last_resampler_lowers_its_line),
-		cmocka_unit_test(edge_ack_notifier),
-		cmocka_unit_test(same_vector_on_two_pins),
-		cmocka_unit_test(eoi_storm_is_slowed),
-		cmocka_unit_test(rtc_coalescing),
-		cmocka_unit_test(init_ends_rtc_tracking),
-		cmocka_unit_test(state_round_trip),
-		cmocka_unit_test(restored_request_belongs_to_no_source),
-		cmocka_unit_test(remote_irr_of_an_edge_entry_is_not_restored),
-		cmocka_unit_test(logical_and_lowest),
-	};
-
-	return rig_run(tests);
-}
+RIG_BOTH_KINDS

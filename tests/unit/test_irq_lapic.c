@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* The local APIC: registers, modes, priority, events, state. */
+/* Run: build/tests/unit/test_irq_lapic [NAME...] */
 #include "irq_rig.h"
 
 #include <errno.h>
 
-static void reset_values(void **state)
+T(reset_values)
 {
 	struct rig *r = rig_new(IRQCHIP_FULL, 2);
 	struct lapic *l = r->cpu[1].l, *bsp = r->cpu[0].l;
@@ -29,7 +30,7 @@ static void reset_values(void **state)
 	rig_free(r);
 }
 
-static void init_keeps_id_and_mode(void **state)
+T(init_keeps_id_and_mode)
 {
 	struct rig *r = rig_new(IRQCHIP_FULL, 2);
 	struct lapic *l = r->cpu[1].l;
@@ -46,7 +47,7 @@ static void init_keeps_id_and_mode(void **state)
 	rig_free(r);
 }
 
-static void priority(void **state)
+T(priority)
 {
 	struct rig *r = rig_new(IRQCHIP_FULL, 1);
 	struct lapic *l = r->cpu[0].l;
@@ -80,7 +81,7 @@ static void priority(void **state)
 	rig_free(r);
 }
 
-static void tpr_and_cr8(void **state)
+T(tpr_and_cr8)
 {
 	struct rig *r = rig_new(IRQCHIP_FULL, 1);
 	struct lapic *l = r->cpu[0].l;
@@ -102,7 +103,7 @@ static void tpr_and_cr8(void **state)
 	rig_free(r);
 }
 
-static void vectors_below_16_never_inject(void **state)
+T(vectors_below_16_never_inject)
 {
 	struct rig *r = rig_new(IRQCHIP_FULL, 1);
 
@@ -111,7 +112,7 @@ static void vectors_below_16_never_inject(void **state)
 	rig_free(r);
 }
 
-static void tmr_follows_the_last_message(void **state)
+T(tmr_follows_the_last_message)
 {
 	struct rig *r = rig_new(IRQCHIP_FULL, 1);
 	struct lapic *l = r->cpu[0].l;
@@ -124,7 +125,7 @@ static void tmr_follows_the_last_message(void **state)
 	rig_free(r);
 }
 
-static void software_disable(void **state)
+T(software_disable)
 {
 	struct rig *r = rig_new(IRQCHIP_FULL, 1);
 	struct lapic *l = r->cpu[0].l;
@@ -141,7 +142,7 @@ static void software_disable(void **state)
 	rig_free(r);
 }
 
-static void mmio_rules(void **state)
+T(mmio_rules)
 {
 	struct rig *r = rig_new(IRQCHIP_FULL, 1);
 	struct lapic *l = r->cpu[0].l;
@@ -182,7 +183,7 @@ static void mmio_rules(void **state)
 	rig_free(r);
 }
 
-static void mmio_hole(void **state)
+T(mmio_hole)
 {
 	struct rig *r = rig_new(IRQCHIP_FULL, 2);
 	struct lapic *l = r->cpu[0].l, *off = r->cpu[1].l;
@@ -200,7 +201,7 @@ static void mmio_hole(void **state)
 	rig_free(r);
 }
 
-static void base_transitions(void **state)
+T(base_transitions)
 {
 	static const u64 off = APIC_DEFAULT_BASE, x = off | APIC_BASE_EN,
 			 x2 = x | APIC_BASE_EXTD, bad = off | APIC_BASE_EXTD;
@@ -234,7 +235,7 @@ static void base_transitions(void **state)
 
 /* KVM compares before it checks, so that user space can give back what it has got whatever has
  * become of the CPUID since. */
-static void writing_the_base_it_has_is_always_allowed(void **state)
+T(writing_the_base_it_has_is_always_allowed)
 {
 	struct rig *r = rig_new(IRQCHIP_FULL, 1);
 	struct lapic *l = r->cpu[0].l;
@@ -247,7 +248,7 @@ static void writing_the_base_it_has_is_always_allowed(void **state)
 }
 
 /* SDM3 table 11-6, every address: what may be read, written, or neither. */
-static void every_x2apic_address(void **state)
+T(every_x2apic_address)
 {
 	static const char rights[64] = {
 		[0x02] = 'r', [0x03] = 'r', [0x08] = 'b', [0x0a] = 'r', [0x0b] = 'w', [0x0d] = 'r',
@@ -278,7 +279,7 @@ static void every_x2apic_address(void **state)
 	rig_free(r);
 }
 
-static void x2apic_msrs(void **state)
+T(x2apic_msrs)
 {
 	struct rig *r = rig_new(IRQCHIP_FULL, 4);
 	struct lapic *l = r->cpu[3].l;
@@ -326,7 +327,7 @@ static void x2apic_msrs(void **state)
 	rig_free(r);
 }
 
-static void lvt_delivery(void **state)
+T(lvt_delivery)
 {
 	struct rig *r = rig_new(IRQCHIP_FULL, 1);
 	struct lapic *l = r->cpu[0].l;
@@ -346,7 +347,7 @@ static void lvt_delivery(void **state)
 	rig_free(r);
 }
 
-static void events(void **state)
+T(events)
 {
 	struct rig *r = rig_new(IRQCHIP_FULL, 2);
 	struct lapic *l = r->cpu[1].l, *src = r->cpu[0].l;
@@ -381,7 +382,7 @@ static void events(void **state)
 	rig_free(r);
 }
 
-static void state_round_trip(void **state)
+T(state_round_trip)
 {
 	struct rig *r = rig_new(IRQCHIP_FULL, 3);
 	struct lapic *a = r->cpu[0].l, *b = r->cpu[2].l;
@@ -404,7 +405,7 @@ static void state_round_trip(void **state)
 	rig_free(r);
 }
 
-static void state_x2apic_ids(void **state)
+T(state_x2apic_ids)
 {
 	struct rig *r = rig_new(IRQCHIP_FULL, 3);
 	struct lapic *l = r->cpu[2].l;
@@ -433,7 +434,7 @@ static void state_x2apic_ids(void **state)
 	rig_free(r);
 }
 
-static void pv_eoi(void **state)
+T(pv_eoi)
 {
 	struct rig *r = rig_new(IRQCHIP_FULL, 1);
 	struct lapic *l = r->cpu[0].l;
@@ -456,7 +457,7 @@ static void pv_eoi(void **state)
 	rig_free(r);
 }
 
-static void vcpu_known_later(void **state)
+T(vcpu_known_later)
 {
 	struct rig *r = rig_new(IRQCHIP_FULL, 1);
 	struct rig_cpu c = { 0 };
@@ -473,29 +474,4 @@ static void vcpu_known_later(void **state)
 	rig_free(r);
 }
 
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(reset_values),
-		cmocka_unit_test(init_keeps_id_and_mode),
-		cmocka_unit_test(priority),
-		cmocka_unit_test(tpr_and_cr8),
-		cmocka_unit_test(vectors_below_16_never_inject),
-		cmocka_unit_test(tmr_follows_the_last_message),
-		cmocka_unit_test(software_disable),
-		cmocka_unit_test(mmio_rules),
-		cmocka_unit_test(mmio_hole),
-		cmocka_unit_test(base_transitions),
-		cmocka_unit_test(writing_the_base_it_has_is_always_allowed),
-		cmocka_unit_test(every_x2apic_address),
-		cmocka_unit_test(x2apic_msrs),
-		cmocka_unit_test(lvt_delivery),
-		cmocka_unit_test(events),
-		cmocka_unit_test(state_round_trip),
-		cmocka_unit_test(state_x2apic_ids),
-		cmocka_unit_test(pv_eoi),
-		cmocka_unit_test(vcpu_known_later),
-	};
-
-	return rig_run(tests);
-}
+RIG_BOTH_KINDS

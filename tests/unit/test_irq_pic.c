@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The 8259A pair. */
+/* Run: build/tests/unit/test_irq_pic [NAME...] */
 #include "irq_rig.h"
 
 #include <errno.h>
@@ -29,7 +30,7 @@ static void pulse(struct rig *r, u32 gsi)
 	rig_line(r, gsi, 0);
 }
 
-static void edge_cycle(void **state)
+T(edge_cycle)
 {
 	struct rig *r = pc(1);
 
@@ -49,7 +50,7 @@ static void edge_cycle(void **state)
 	rig_free(r);
 }
 
-static void line_result(void **state)
+T(line_result)
 {
 	struct rig *r = pc(1);
 
@@ -62,7 +63,7 @@ static void line_result(void **state)
 	rig_free(r);
 }
 
-static void fixed_priority(void **state)
+T(fixed_priority)
 {
 	struct rig *r = pc(1);
 
@@ -78,7 +79,7 @@ static void fixed_priority(void **state)
 	rig_free(r);
 }
 
-static void cascade(void **state)
+T(cascade)
 {
 	struct rig *r = pc(1);
 
@@ -97,7 +98,7 @@ static void cascade(void **state)
 	rig_free(r);
 }
 
-static void special_fully_nested(void **state)
+T(special_fully_nested)
 {
 	struct rig *r = pc(0x11);
 
@@ -108,7 +109,7 @@ static void special_fully_nested(void **state)
 	rig_free(r);
 }
 
-static void special_mask(void **state)
+T(special_mask)
 {
 	struct rig *r = pc(1);
 
@@ -122,7 +123,7 @@ static void special_mask(void **state)
 	rig_free(r);
 }
 
-static void masks(void **state)
+T(masks)
 {
 	struct rig *r = pc(1);
 
@@ -135,7 +136,7 @@ static void masks(void **state)
 	rig_free(r);
 }
 
-static void spurious(void **state)
+T(spurious)
 {
 	struct rig *r = pc(1);
 
@@ -146,7 +147,7 @@ static void spurious(void **state)
 	rig_free(r);
 }
 
-static void elcr(void **state)
+T(elcr)
 {
 	struct rig *r = pc(1);
 
@@ -163,7 +164,7 @@ static void elcr(void **state)
 	rig_free(r);
 }
 
-static void auto_eoi(void **state)
+T(auto_eoi)
 {
 	struct rig *r = pc(3);
 
@@ -180,7 +181,7 @@ static void auto_eoi(void **state)
 	rig_free(r);
 }
 
-static void rotation(void **state)
+T(rotation)
 {
 	struct rig *r = pc(1);
 
@@ -197,7 +198,7 @@ static void rotation(void **state)
 	rig_free(r);
 }
 
-static void poll(void **state)
+T(poll)
 {
 	struct rig *r = pc(1);
 
@@ -210,7 +211,7 @@ static void poll(void **state)
 	rig_free(r);
 }
 
-static void eoi_acks_notifiers(void **state)
+T(eoi_acks_notifiers)
 {
 	struct rig *r = pc(1);
 
@@ -225,7 +226,7 @@ static void eoi_acks_notifiers(void **state)
 	rig_free(r);
 }
 
-static void ports(void **state)
+T(ports)
 {
 	struct rig *r = pc(1), *s = rig_new(IRQCHIP_SPLIT, 1);
 	u32 v = 0x55555555;
@@ -244,7 +245,7 @@ static void ports(void **state)
 	rig_free(s);
 }
 
-static void state_round_trip(void **state)
+T(state_round_trip)
 {
 	struct rig *r = pc(1), *q = rig_new(IRQCHIP_FULL, 1);
 	struct kvm_irqchip m = { .chip_id = 0 }, s = { .chip_id = 1 };
@@ -268,25 +269,4 @@ static void state_round_trip(void **state)
 	rig_free(q);
 }
 
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(edge_cycle),
-		cmocka_unit_test(line_result),
-		cmocka_unit_test(fixed_priority),
-		cmocka_unit_test(cascade),
-		cmocka_unit_test(special_fully_nested),
-		cmocka_unit_test(special_mask),
-		cmocka_unit_test(masks),
-		cmocka_unit_test(spurious),
-		cmocka_unit_test(elcr),
-		cmocka_unit_test(auto_eoi),
-		cmocka_unit_test(rotation),
-		cmocka_unit_test(poll),
-		cmocka_unit_test(eoi_acks_notifiers),
-		cmocka_unit_test(ports),
-		cmocka_unit_test(state_round_trip),
-	};
-
-	return rig_run(tests);
-}
+RIG_BOTH_KINDS

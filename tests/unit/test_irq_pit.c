@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The 8254 and port 0x61. */
+/* Run: build/tests/unit/test_irq_pit [NAME...] */
 #include "irq_rig.h"
 
 #include <errno.h>
@@ -53,7 +54,7 @@ static u32 run(struct rig *r, u64 until)
 	return n;
 }
 
-static void create_rules(void **state)
+T(create_rules)
 {
 	struct rig *r = rig_new(IRQCHIP_FULL, 1), *s = rig_new(IRQCHIP_SPLIT, 1);
 	struct kvm_pit_state2 st;
@@ -74,7 +75,7 @@ static void create_rules(void **state)
 	rig_free(s);
 }
 
-static void periodic_ticks(void **state)
+T(periodic_ticks)
 {
 	struct rig *r = pc();
 	u64 t0 = rig_now;
@@ -90,7 +91,7 @@ static void periodic_ticks(void **state)
 	rig_free(r);
 }
 
-static void one_shot(void **state)
+T(one_shot)
 {
 	struct rig *r = pc();
 
@@ -105,7 +106,7 @@ static void one_shot(void **state)
 	rig_free(r);
 }
 
-static void reinjection(void **state)
+T(reinjection)
 {
 	struct rig *r = pc();
 	struct lapic *l = r->cpu[0].l;
@@ -140,7 +141,7 @@ static void reinjection(void **state)
 	rig_free(r);
 }
 
-static void counting(void **state)
+T(counting)
 {
 	struct rig *r = pc();
 	u64 t0;
@@ -169,7 +170,7 @@ static void counting(void **state)
 	rig_free(r);
 }
 
-static void latches(void **state)
+T(latches)
 {
 	struct rig *r = pc();
 	u64 t0 = rig_now;
@@ -197,7 +198,7 @@ static void latches(void **state)
 	rig_free(r);
 }
 
-static void speaker_port(void **state)
+T(speaker_port)
 {
 	struct rig *r = pc();
 	u8 v;
@@ -216,7 +217,7 @@ static void speaker_port(void **state)
 	rig_free(r);
 }
 
-static void state_and_hpet(void **state)
+T(state_and_hpet)
 {
 	struct rig *r = pc();
 	struct kvm_pit_state2 s, t;
@@ -251,7 +252,7 @@ static void state_and_hpet(void **state)
 	rig_free(r);
 }
 
-static void nmi_watchdog(void **state)
+T(nmi_watchdog)
 {
 	struct rig *r = pc();
 
@@ -263,7 +264,7 @@ static void nmi_watchdog(void **state)
 	rig_free(r);
 }
 
-static void pic_eoi_counts_as_ack(void **state)
+T(pic_eoi_counts_as_ack)
 {
 	struct rig *r = pc();
 
@@ -285,20 +286,4 @@ static void pic_eoi_counts_as_ack(void **state)
 	rig_free(r);
 }
 
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(create_rules),
-		cmocka_unit_test(periodic_ticks),
-		cmocka_unit_test(one_shot),
-		cmocka_unit_test(reinjection),
-		cmocka_unit_test(counting),
-		cmocka_unit_test(latches),
-		cmocka_unit_test(speaker_port),
-		cmocka_unit_test(state_and_hpet),
-		cmocka_unit_test(nmi_watchdog),
-		cmocka_unit_test(pic_eoi_counts_as_ack),
-	};
-
-	return rig_run(tests);
-}
+RIG_BOTH_KINDS

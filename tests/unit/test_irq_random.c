@@ -3,6 +3,7 @@
  * Random streams of operations with invariants after each step, and posting threads
  * against a running owner.
  */
+/* Run: build/tests/unit/test_irq_random [NAME...] */
 #include "irq_rig.h"
 
 #include <pthread.h>
@@ -274,7 +275,7 @@ static void step_chip(struct rig *r)
 	}
 }
 
-static void random_operations(void **state)
+T(random_operations)
 {
 	const char *env = getenv("STANDIN_SEED");
 	u64 first = env ? strtoull(env, NULL, 0) : 0x9e3779b97f4a7c15ull;
@@ -339,7 +340,7 @@ static void *churn(void *arg)
 	return NULL;
 }
 
-static void posting_threads(void **state)
+T(posting_threads)
 {
 	struct rig *r = rig_new(IRQCHIP_FULL, 2);
 	struct poster p[3];
@@ -372,12 +373,4 @@ static void posting_threads(void **state)
 	rig_free(r);
 }
 
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(random_operations),
-		cmocka_unit_test(posting_threads),
-	};
-
-	return rig_run(tests);
-}
+RIG_BOTH_KINDS

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* GSI routing and MSI (docs/kvm-abi.md 5.2). */
+/* Run: build/tests/unit/test_irq_routing [NAME...] */
 #include "irq_rig.h"
 
 #include <errno.h>
@@ -30,7 +31,7 @@ static int set(struct rig *r, struct kvm_irq_routing_entry a, struct kvm_irq_rou
 	return irqchip_set_routing(r->chip, e, 2);
 }
 
-static void rules(void **state)
+T(rules)
 {
 	struct rig *r = rig_new(IRQCHIP_FULL, 1), *s = rig_new(IRQCHIP_SPLIT, 1);
 	struct kvm_irq_routing_entry e, m = msi(30, 0xfee00000, 0, 0x40);
@@ -73,7 +74,7 @@ static void rules(void **state)
 	rig_free(s);
 }
 
-static void failure_keeps_the_old_table(void **state)
+T(failure_keeps_the_old_table)
 {
 	struct rig *r = rig_new(IRQCHIP_FULL, 1);
 
@@ -83,7 +84,7 @@ static void failure_keeps_the_old_table(void **state)
 	rig_free(r);
 }
 
-static void default_table(void **state)
+T(default_table)
 {
 	struct rig *r = rig_new(IRQCHIP_FULL, 1);
 
@@ -98,7 +99,7 @@ static void default_table(void **state)
 	rig_free(r);
 }
 
-static void qemu_irq0_override(void **state)
+T(qemu_irq0_override)
 {
 	struct rig *r = rig_new(IRQCHIP_FULL, 1);
 
@@ -112,7 +113,7 @@ static void qemu_irq0_override(void **state)
 	rig_free(r);
 }
 
-static void msi_fields(void **state)
+T(msi_fields)
 {
 	struct rig *r = rig_new(IRQCHIP_FULL, 4);
 
@@ -136,7 +137,7 @@ static void msi_fields(void **state)
 	rig_free(r);
 }
 
-static void msi_line(void **state)
+T(msi_line)
 {
 	struct rig *r = rig_new(IRQCHIP_SPLIT, 1);
 	struct kvm_irq_routing_entry e = msi(9, 0xfee00000, 0, 0x40);
@@ -149,16 +150,4 @@ static void msi_line(void **state)
 	rig_free(r);
 }
 
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(rules),
-		cmocka_unit_test(failure_keeps_the_old_table),
-		cmocka_unit_test(default_table),
-		cmocka_unit_test(qemu_irq0_override),
-		cmocka_unit_test(msi_fields),
-		cmocka_unit_test(msi_line),
-	};
-
-	return rig_run(tests);
-}
+RIG_BOTH_KINDS

@@ -3,6 +3,7 @@
  * Which EOIs are reported and when the set is made anew (docs/kvm-apic.md 1.3, 1.5), trigger modes
  * (1.7), and what KVM_SET_LAPIC and mode changes do to directed EOI (2.4): one test a rule.
  */
+/* Run: build/tests/unit/test_irq_scan [NAME...] */
 #include "irq_rig.h"
 
 #include <errno.h>
@@ -36,7 +37,7 @@ static bool asked(struct rig *r)
 
 /* -- 1.5 -- */
 
-static void the_mask_bit_does_not_count(void **state)
+T(the_mask_bit_does_not_count)
 {
 	struct rig *r = rig_new(IRQCHIP_FULL, 1);
 
@@ -45,7 +46,7 @@ static void the_mask_bit_does_not_count(void **state)
 	rig_free(r);
 }
 
-static void edge_pins_count_only_for_the_rtc_and_ack_notifiers(void **state)
+T(edge_pins_count_only_for_the_rtc_and_ack_notifiers)
 {
 	struct rig *r = rig_new(IRQCHIP_FULL, 1);
 	struct lapic *l = r->cpu[0].l;
@@ -63,7 +64,7 @@ static void edge_pins_count_only_for_the_rtc_and_ack_notifiers(void **state)
 	rig_free(r);
 }
 
-static void a_tracked_rtc_vector_stays_reported(void **state)
+T(a_tracked_rtc_vector_stays_reported)
 {
 	struct rig *r = rig_new(IRQCHIP_FULL, 1);
 	struct lapic *l = r->cpu[0].l;
@@ -76,7 +77,7 @@ static void a_tracked_rtc_vector_stays_reported(void **state)
 	rig_free(r);
 }
 
-static void other_vcpus_entries_do_not_count(void **state)
+T(other_vcpus_entries_do_not_count)
 {
 	struct rig *r = rig_new(IRQCHIP_FULL, 2);
 
@@ -87,7 +88,7 @@ static void other_vcpus_entries_do_not_count(void **state)
 	rig_free(r);
 }
 
-static void requested_or_in_service_counts_as_stale_and_the_highest_is_kept(void **state)
+T(requested_or_in_service_counts_as_stale_and_the_highest_is_kept)
 {
 	struct rig *r = rig_new(IRQCHIP_FULL, 2);
 	struct lapic *l = r->cpu[0].l;
@@ -104,7 +105,7 @@ static void requested_or_in_service_counts_as_stale_and_the_highest_is_kept(void
 	rig_free(r);
 }
 
-static void a_disabled_apic_keeps_its_set(void **state)
+T(a_disabled_apic_keeps_its_set)
 {
 	struct rig *r = rig_new(IRQCHIP_FULL, 1);
 	struct lapic *l = r->cpu[0].l;
@@ -117,7 +118,7 @@ static void a_disabled_apic_keeps_its_set(void **state)
 	rig_free(r);
 }
 
-static void split_takes_level_msis_below_the_reserved_pins(void **state)
+T(split_takes_level_msis_below_the_reserved_pins)
 {
 	struct rig *r = rig_new(IRQCHIP_SPLIT, 1);
 	struct lapic *l = r->cpu[0].l;
@@ -131,7 +132,7 @@ static void split_takes_level_msis_below_the_reserved_pins(void **state)
 	rig_free(r);
 }
 
-static void split_decodes_32_bit_destinations(void **state)
+T(split_decodes_32_bit_destinations)
 {
 	struct rig *r = rig_new(IRQCHIP_SPLIT, 1);
 	struct lapic *big = lapic_create(r->chip, &r->cpu[1], 0x105, false);
@@ -148,7 +149,7 @@ static void split_decodes_32_bit_destinations(void **state)
 	rig_free(r);
 }
 
-static void what_asks_for_a_scan(void **state)
+T(what_asks_for_a_scan)
 {
 	struct rig *r = rig_new(IRQCHIP_FULL, 2);
 	struct kvm_irqchip s = { .chip_id = KVM_IRQCHIP_IOAPIC };
@@ -193,7 +194,7 @@ static void what_asks_for_a_scan(void **state)
 
 /* -- 1.3 -- */
 
-static void a_stale_vector_asks_even_if_its_eoi_is_suppressed(void **state)
+T(a_stale_vector_asks_even_if_its_eoi_is_suppressed)
 {
 	struct rig *r = rig_new(IRQCHIP_SPLIT, 2);
 	struct lapic *l = r->cpu[0].l;
@@ -215,7 +216,7 @@ static void a_stale_vector_asks_even_if_its_eoi_is_suppressed(void **state)
 
 /* -- 1.2 -- */
 
-static void x2apic_eoi_checks_its_upper_half_only(void **state)
+T(x2apic_eoi_checks_its_upper_half_only)
 {
 	struct rig *r = rig_new(IRQCHIP_FULL, 1);
 	struct lapic *l = r->cpu[0].l;
@@ -232,7 +233,7 @@ static void x2apic_eoi_checks_its_upper_half_only(void **state)
 
 /* -- 1.7 -- */
 
-static void trigger_mode_comes_from_the_message(void **state)
+T(trigger_mode_comes_from_the_message)
 {
 	struct rig *r = rig_new(IRQCHIP_FULL, 1);
 	struct lapic *l = r->cpu[0].l;
@@ -255,7 +256,7 @@ static void trigger_mode_comes_from_the_message(void **state)
 
 /* -- 2.4 -- */
 
-static void spiv_bit_12_is_kept_by_set_lapic_whatever_is_offered(void **state)
+T(spiv_bit_12_is_kept_by_set_lapic_whatever_is_offered)
 {
 	struct rig *r = rig_new(IRQCHIP_FULL, 1);
 	struct lapic *l = r->cpu[0].l;
@@ -274,7 +275,7 @@ static void spiv_bit_12_is_kept_by_set_lapic_whatever_is_offered(void **state)
 	rig_free(r);
 }
 
-static void changing_the_mode_does_not_rewrite_the_version(void **state)
+T(changing_the_mode_does_not_rewrite_the_version)
 {
 	struct rig *r = rig_new(IRQCHIP_SPLIT, 1);
 	struct lapic *l = r->cpu[0].l;
@@ -292,24 +293,4 @@ static void changing_the_mode_does_not_rewrite_the_version(void **state)
 	rig_free(r);
 }
 
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(the_mask_bit_does_not_count),
-		cmocka_unit_test(edge_pins_count_only_for_the_rtc_and_ack_notifiers),
-		cmocka_unit_test(a_tracked_rtc_vector_stays_reported),
-		cmocka_unit_test(other_vcpus_entries_do_not_count),
-		cmocka_unit_test(requested_or_in_service_counts_as_stale_and_the_highest_is_kept),
-		cmocka_unit_test(a_disabled_apic_keeps_its_set),
-		cmocka_unit_test(split_takes_level_msis_below_the_reserved_pins),
-		cmocka_unit_test(split_decodes_32_bit_destinations),
-		cmocka_unit_test(what_asks_for_a_scan),
-		cmocka_unit_test(a_stale_vector_asks_even_if_its_eoi_is_suppressed),
-		cmocka_unit_test(x2apic_eoi_checks_its_upper_half_only),
-		cmocka_unit_test(trigger_mode_comes_from_the_message),
-		cmocka_unit_test(spiv_bit_12_is_kept_by_set_lapic_whatever_is_offered),
-		cmocka_unit_test(changing_the_mode_does_not_rewrite_the_version),
-	};
-
-	return rig_run(tests);
-}
+RIG_BOTH_KINDS

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The APIC timer: one-shot, periodic, TSC-deadline, dividers, restore. */
+/* Run: build/tests/unit/test_irq_timer [NAME...] */
 #include "irq_rig.h"
 
 #define VEC 0x40
@@ -20,7 +21,7 @@ static void to(struct rig *r, u64 ns)
 		lapic_poll_timer(r->cpu[i].l);
 }
 
-static void one_shot(void **state)
+T(one_shot)
 {
 	struct rig *r = rig_new(IRQCHIP_FULL, 1);
 	struct lapic *l = r->cpu[0].l;
@@ -48,7 +49,7 @@ static void one_shot(void **state)
 	rig_free(r);
 }
 
-static void dividers(void **state)
+T(dividers)
 {
 	static const struct { u32 tdcr, by; } t[] = {
 		{ 0, 2 }, { 1, 4 }, { 2, 8 }, { 3, 16 }, { 8, 32 }, { 9, 64 }, { 10, 128 },
@@ -74,7 +75,7 @@ static void dividers(void **state)
 	rig_free(r);
 }
 
-static void periodic(void **state)
+T(periodic)
 {
 	struct rig *r = rig_new(IRQCHIP_FULL, 1);
 	struct lapic *l = r->cpu[0].l;
@@ -100,7 +101,7 @@ static void periodic(void **state)
 	rig_free(r);
 }
 
-static void tsc_deadline(void **state)
+T(tsc_deadline)
 {
 	struct rig *r = rig_new(IRQCHIP_FULL, 1);
 	struct lapic *l = r->cpu[0].l;
@@ -140,7 +141,7 @@ static void tsc_deadline(void **state)
 	rig_free(r);
 }
 
-static void restore(void **state)
+T(restore)
 {
 	struct rig *r = rig_new(IRQCHIP_FULL, 2);
 	struct lapic *a = r->cpu[0].l, *b = r->cpu[1].l;
@@ -162,7 +163,7 @@ static void restore(void **state)
 
 /* Nothing in the state says whether the interrupt of a one-shot that has run out was delivered, so
  * it is raised at the restore, as in KVM: one too many does no harm, a lost one does. */
-static void a_restored_one_shot_that_has_run_out_fires(void **state)
+T(a_restored_one_shot_that_has_run_out_fires)
 {
 	struct rig *r = rig_new(IRQCHIP_FULL, 2);
 	struct lapic *a = r->cpu[0].l, *b = r->cpu[1].l;
@@ -188,7 +189,7 @@ static void a_restored_one_shot_that_has_run_out_fires(void **state)
 
 /* The count is 0, so the timer has run out, also if the vCPU has not looked since. What the entry
  * becomes then is for the next count. */
-static void a_change_of_the_entry_comes_after_what_has_run_out(void **state)
+T(a_change_of_the_entry_comes_after_what_has_run_out)
 {
 	struct rig *r = rig_new(IRQCHIP_FULL, 1);
 	struct lapic *l = r->cpu[0].l;
@@ -213,7 +214,7 @@ static void a_change_of_the_entry_comes_after_what_has_run_out(void **state)
 }
 
 /* Both mode bits: reserved (SDM3 11.5.1). Nothing is started, as in KVM. */
-static void the_fourth_mode_counts_nothing(void **state)
+T(the_fourth_mode_counts_nothing)
 {
 	struct rig *r = rig_new(IRQCHIP_FULL, 1);
 	struct lapic *l = r->cpu[0].l;
@@ -230,7 +231,7 @@ static void the_fourth_mode_counts_nothing(void **state)
 	rig_free(r);
 }
 
-static void a_reached_deadline_fires_with_its_write(void **state)
+T(a_reached_deadline_fires_with_its_write)
 {
 	struct rig *r = rig_new(IRQCHIP_FULL, 1);
 	struct lapic *l = r->cpu[0].l;
@@ -243,7 +244,7 @@ static void a_reached_deadline_fires_with_its_write(void **state)
 	rig_free(r);
 }
 
-static void software_disable_masks(void **state)
+T(software_disable_masks)
 {
 	struct rig *r = rig_new(IRQCHIP_FULL, 1);
 	struct lapic *l = r->cpu[0].l;
@@ -256,20 +257,4 @@ static void software_disable_masks(void **state)
 	rig_free(r);
 }
 
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(one_shot),
-		cmocka_unit_test(dividers),
-		cmocka_unit_test(periodic),
-		cmocka_unit_test(tsc_deadline),
-		cmocka_unit_test(restore),
-		cmocka_unit_test(a_restored_one_shot_that_has_run_out_fires),
-		cmocka_unit_test(a_change_of_the_entry_comes_after_what_has_run_out),
-		cmocka_unit_test(the_fourth_mode_counts_nothing),
-		cmocka_unit_test(a_reached_deadline_fires_with_its_write),
-		cmocka_unit_test(software_disable_masks),
-	};
-
-	return rig_run(tests);
-}
+RIG_BOTH_KINDS

@@ -7,6 +7,7 @@
  *
  * test_irq_twin [operations [seed]]
  */
+/* Run: build/tests/unit/test_irq_twin [COUNT [SEED]] */
 #include "irq_rig.h"
 
 #include <errno.h>
@@ -624,7 +625,7 @@ static void one_round(u64 n, u64 first)
 	rig_free(b);
 }
 
-static void accelerated_and_inhibited_agree(void **state)
+T(accelerated_and_inhibited_agree)
 {
 	struct timespec from, to;
 	u64 done = 0;
@@ -654,15 +655,11 @@ static void accelerated_and_inhibited_agree(void **state)
 		assert_true(seen_accelerated > done / 100);
 }
 
-int main(int argc, char **argv)
+T_START(argc, argv)
 {
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(accelerated_and_inhibited_agree),
-	};
-
 	if (argc > 1)
 		operations = strtoull(argv[1], NULL, 0);
 	if (argc > 2)
 		seed = strtoull(argv[2], NULL, 0);
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return argc - 1;
 }

@@ -3,12 +3,10 @@
  * How long KVM objects live, whatever is done to their descriptors, and that nothing stays behind.
  * Runs under the preload object. Every test ends with a count of descriptors, threads and mappings.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+/* Run: build/standin run -- build/tests/unit/test_lifetimes [NAME...] */
 
-#include <cmocka.h>
+#include "tests/unit/preload.h"
+#include "tests/unit/unit.h"
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -16,9 +14,6 @@
 #include <linux/kvm.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -170,7 +165,7 @@ static int teardown(void **state)
 
 /* -- closing -- */
 
-static void a_vm_lives_while_its_vcpus_do(void **state)
+T(a_vm_lives_while_its_vcpus_do)
 {
 	struct machine m;
 
@@ -182,7 +177,7 @@ static void a_vm_lives_while_its_vcpus_do(void **state)
 }
 
 /* The last descriptors go while the guest executes; KVM_RUN ends when it is asked to. */
-static void everything_closed_while_the_vcpu_runs(void **state)
+T(everything_closed_while_the_vcpu_runs)
 {
 	struct machine m;
 
@@ -197,7 +192,7 @@ static void everything_closed_while_the_vcpu_runs(void **state)
 }
 
 /* The same with in-kernel devices: their threads must not outlive the VM. */
-static void closed_with_timers_and_eventfds(void **state)
+T(closed_with_timers_and_eventfds)
 {
 	struct kvm_irqfd q = { .gsi = 5 };
 	struct kvm_pit_config pit = { 0 };
@@ -233,7 +228,7 @@ static int by_raw_dup(int fd)
 	return (int)r;
 }
 
-static void every_copy_keeps_the_object(void **state)
+T(every_copy_keeps_the_object)
 {
 	int (*const copy[])(int) = {
 		by_dup, by_dup2, by_dup3, by_dupfd, by_dupfd_cloexec, by_raw_dup,
@@ -258,7 +253,7 @@ static void every_copy_keeps_the_object(void **state)
 	}
 }
 
-static void dup2_over_the_last_descriptor_ends_the_object(void **state)
+T(dup2_over_the_last_descriptor_ends_the_object)
 {
 	struct machine m;
 	int null = open("/dev/null", O_RDONLY);
@@ -274,7 +269,7 @@ static void dup2_over_the_last_descriptor_ends_the_object(void **state)
 	machine_free(&m);
 }
 
-static void close_range_ends_objects(void **state)
+T(close_range_ends_objects)
 {
 	struct machine m;
 	int vm, cpu;
@@ -332,7 +327,7 @@ static int receive_fd(int s)
 	return fd;
 }
 
-static void an_object_lives_in_flight(void **state)
+T(an_object_lives_in_flight)
 {
 	struct machine m;
 	int s[2];
@@ -359,7 +354,7 @@ static void an_object_lives_in_flight(void **state)
 }
 
 /* Sent, closed, and the message is thrown away with its socket. */
-static void an_object_ends_with_the_message_that_holds_it(void **state)
+T(an_object_ends_with_the_message_that_holds_it)
 {
 	struct machine m;
 	int s[2];
@@ -373,7 +368,7 @@ static void an_object_ends_with_the_message_that_holds_it(void **state)
 	close(s[1]);
 }
 
-static void another_process_gets_eio(void **state)
+T(another_process_gets_eio)
 {
 	struct machine m;
 	int s[2], status;
@@ -411,7 +406,7 @@ static void another_process_gets_eio(void **state)
 
 /* -- fork and exec -- */
 
-static void a_fork_child_gets_eio_and_the_parent_goes_on(void **state)
+T(a_fork_child_gets_eio_and_the_parent_goes_on)
 {
 	struct kvm_regs regs;
 	struct machine m;
@@ -438,7 +433,7 @@ static void a_fork_child_gets_eio_and_the_parent_goes_on(void **state)
 }
 
 /* A vfork child has its own descriptors but our memory: closing there must close nothing here. */
-static void a_vfork_child_may_close_what_it_likes(void **state)
+T(a_vfork_child_may_close_what_it_likes)
 {
 	struct machine m;
 	int status;
@@ -480,7 +475,7 @@ static int inherited(char **argv)
 	return runs(m.cpu, m.run) ? 0 : 5;
 }
 
-static void exec_inherits_the_system_and_nothing_else(void **state)
+T(exec_inherits_the_system_and_nothing_else)
 {
 	char text[3][12];
 	struct machine m;
@@ -508,7 +503,7 @@ static void exec_inherits_the_system_and_nothing_else(void **state)
 
 /* -- many -- */
 
-static void a_thousand_and_twenty_four_vcpus(void **state)
+T(a_thousand_and_twenty_four_vcpus)
 {
 	int vm = ioctl(sys, KVM_CREATE_VM, 0), *cpu = calloc(1024, sizeof(*cpu));
 	struct rlimit files = { 0 }, more;
@@ -532,7 +527,7 @@ static void a_thousand_and_twenty_four_vcpus(void **state)
 	setrlimit(RLIMIT_NOFILE, &files);
 }
 
-static void sixty_four_vms_at_once(void **state)
+T(sixty_four_vms_at_once)
 {
 	struct machine *m = calloc(64, sizeof(*m));
 
@@ -546,7 +541,7 @@ static void sixty_four_vms_at_once(void **state)
 	free(m);
 }
 
-static void a_thousand_times_made_and_ended(void **state)
+T(a_thousand_times_made_and_ended)
 {
 	struct leaks warm, after;
 	struct machine m;
@@ -570,7 +565,7 @@ static void a_thousand_times_made_and_ended(void **state)
 /* -- slots -- */
 
 /* The slot that holds the running code goes away and comes back, with other bytes. */
-static void the_slot_under_the_running_code(void **state)
+T(the_slot_under_the_running_code)
 {
 	struct machine m;
 	u8 *other = mmap(NULL, 0x1000, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -602,7 +597,7 @@ static void the_slot_under_the_running_code(void **state)
 }
 
 /* A slot is made, moved and deleted while two vCPUs read and write it. */
-static void slots_change_under_running_vcpus(void **state)
+T(slots_change_under_running_vcpus)
 {
 	/* again: mov %ax, 0x4000; mov 0x5000, %bx; jmp again  (data segment at 0x20000) */
 	static const u8 code[] = { 0xa3, 0x00, 0x40, 0x8b, 0x1e, 0x00, 0x50, 0xeb, 0xf7 };
@@ -650,7 +645,7 @@ static void *use_victim(void *arg)
 }
 
 /* A request that starts while its descriptor is being closed must not keep the object. */
-static void a_request_against_a_closing_descriptor(void **state)
+T(a_request_against_a_closing_descriptor)
 {
 	pthread_t t;
 
@@ -684,7 +679,7 @@ static void *guess(void *arg)
 
 /* A number that another thread asks about while an object is being made under it: no such descriptor, or the
  * new object, but never somebody else's. */
-static void an_object_in_the_making_is_not_a_strangers(void **state)
+T(an_object_in_the_making_is_not_a_strangers)
 {
 	pthread_t t;
 	int next = dup(sys);
@@ -701,27 +696,13 @@ static void an_object_in_the_making_is_not_a_strangers(void **state)
 	assert_int_equal(strangers, 0);
 }
 
-int main(int argc, char **argv)
-{
-#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
-	const struct CMUnitTest tests[] = {
-		T(a_vm_lives_while_its_vcpus_do), T(everything_closed_while_the_vcpu_runs),
-		T(closed_with_timers_and_eventfds), T(every_copy_keeps_the_object),
-		T(dup2_over_the_last_descriptor_ends_the_object), T(close_range_ends_objects),
-		T(an_object_lives_in_flight), T(an_object_ends_with_the_message_that_holds_it),
-		T(another_process_gets_eio), T(a_fork_child_gets_eio_and_the_parent_goes_on),
-		T(a_vfork_child_may_close_what_it_likes), T(exec_inherits_the_system_and_nothing_else),
-		T(a_thousand_and_twenty_four_vcpus), T(sixty_four_vms_at_once),
-		T(a_thousand_times_made_and_ended), T(the_slot_under_the_running_code),
-		T(slots_change_under_running_vcpus), T(a_request_against_a_closing_descriptor),
-		T(an_object_in_the_making_is_not_a_strangers),
-	};
+T_EACH(setup, teardown);
+T_ALL(warm_up, NULL);
 
-	if (!dlsym(RTLD_DEFAULT, "standin_preload_version")) {
-		fprintf(stderr, "not under the preload object: skipped\n");
-		return 77;
-	}
+T_START(argc, argv)
+{
+	needs_preload();
 	if (argc == 5 && !strcmp(argv[1], "inherited"))
-		return inherited(argv);
-	return cmocka_run_group_tests(tests, warm_up, NULL);
+		exit(inherited(argv));
+	return 0;
 }

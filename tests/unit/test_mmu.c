@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* tests/unit/test_mmu.c - page walks, the software TLB, linear access. */
+/* Run: build/tests/unit/test_mmu [NAME...] */
 #include "rig.h"
 
 #define OK 0xffffffffu
@@ -82,7 +83,7 @@ static const struct format {
 	{ PG_LONG, 0 }, { PG_LONG, 1 }, { PG_LONG, 2 },
 };
 
-static void test_rights(void **state)
+T(rights)
 {
 	struct cpu *c = rig.c;
 
@@ -119,7 +120,7 @@ static void test_rights(void **state)
 	}
 }
 
-static void test_reserved_bits(void **state)
+T(reserved_bits)
 {
 	static const struct {
 		enum paging pg;
@@ -155,7 +156,7 @@ static void test_reserved_bits(void **state)
 	assert_int_equal(probe(GVA, MEM_R, MMU_KERNEL), PF_P | PF_RSVD);
 }
 
-static void test_physical_address(void **state)
+T(physical_address)
 {
 	struct mmu_walk w;
 
@@ -178,7 +179,7 @@ static void test_physical_address(void **state)
 	assert_int_equal(w.gpa, 0x1234);
 }
 
-static void test_accessed_dirty(void **state)
+T(accessed_dirty)
 {
 	struct mmu_walk w;
 
@@ -219,7 +220,7 @@ static void test_accessed_dirty(void **state)
 }
 
 /* Upper-level rights loosened in place: no invalidation needed before a retry. */
-static void test_walk_cache_never_faults(void **state)
+T(walk_cache_never_faults)
 {
 	rig_paging(PG_LONG);
 	rig_page(PG_LONG, GVA, 1, P | W | U | A, 0x200000 | P | U | A);
@@ -231,7 +232,7 @@ static void test_walk_cache_never_faults(void **state)
 	assert_int_equal(probe(GVA, MEM_W, MMU_USER), OK);
 }
 
-static void test_canonical(void **state)
+T(canonical)
 {
 	struct mmu_walk w;
 	u64 v;
@@ -242,7 +243,7 @@ static void test_canonical(void **state)
 	assert_int_equal(probe(0xffff800000000000, MEM_R, MMU_KERNEL), 0);
 }
 
-static void test_pdptes(void **state)
+T(pdptes)
 {
 	u64 *t;
 
@@ -274,7 +275,7 @@ static bool cached(u64 gva, enum mmu_idx idx, bool write)
 	return e->tag == (gva & PAGE_MASK);
 }
 
-static void test_fill_rights(void **state)
+T(fill_rights)
 {
 	struct cpu *c = rig.c;
 
@@ -303,7 +304,7 @@ static void test_fill_rights(void **state)
 }
 
 /* What may not come about is looked up without a trace, and only told when there would be one. */
-static void test_fill_tentative(void **state)
+T(fill_tentative)
 {
 	struct cpu *c = rig.c;
 	struct mem_ref m;
@@ -344,7 +345,7 @@ static void test_fill_tentative(void **state)
 	assert_int_equal(m.n, 2);
 }
 
-static void test_fill_indirect(void **state)
+T(fill_indirect)
 {
 	struct cpu *c = rig.c;
 
@@ -366,7 +367,7 @@ static void test_fill_indirect(void **state)
 	assert_int_equal(mmu_tlb_fill(c, GVA + 0x2000, MEM_W, MMU_KERNEL), CPU_OK);
 }
 
-static void test_flush(void **state)
+T(flush)
 {
 	struct cpu *c = rig.c;
 
@@ -391,7 +392,7 @@ static void test_flush(void **state)
 	assert_false(cached(GVA + 4096, MMU_KERNEL, false));
 }
 
-static void test_invlpg(void **state)
+T(invlpg)
 {
 	struct cpu *c = rig.c;
 	u64 big = 0x40000000;
@@ -419,7 +420,7 @@ static void test_invlpg(void **state)
 	assert_true(cached(GVA + 4096, MMU_KERNEL, true));
 }
 
-static void test_invlpg_code(void **state)
+T(invlpg_code)
 {
 	struct cpu *c = rig.c;
 	struct fetch_page fp;
@@ -454,7 +455,7 @@ static void test_invlpg_code(void **state)
 
 /* -- access -- */
 
-static void test_crossing(void **state)
+T(crossing)
 {
 	struct cpu *c = rig.c;
 	u8 b[64], want[64];
@@ -487,7 +488,7 @@ static void test_crossing(void **state)
 	assert_fault(mmu_mem_probe_w(c, GVA + 4097, 4096, MMU_KERNEL), EXC_PF, PF_W);
 }
 
-static void test_wrap_4g(void **state)
+T(wrap_4g)
 {
 	u32 v = 0x04030201, b = 0;
 
@@ -501,7 +502,7 @@ static void test_wrap_4g(void **state)
 	assert_int_equal(b, v);
 }
 
-static void test_mmio(void **state)
+T(mmio)
 {
 	struct cpu *c = rig.c;
 	u8 b[32];
@@ -537,7 +538,7 @@ static void test_mmio(void **state)
 	assert_int_equal(b[0], 0x77);
 }
 
-static void test_dirty_log(void **state)
+T(dirty_log)
 {
 	struct cpu *c = rig.c;
 	u64 v = 1;
@@ -566,7 +567,7 @@ static void test_dirty_log(void **state)
 	assert_true(rig_is_dirty((u64)((u8 *)rig_entry(PG_LONG, GVA, 0, 0) - rig.ram)));
 }
 
-static void test_code_write(void **state)
+T(code_write)
 {
 	struct cpu *c = rig.c;
 	struct mem_ref m;
@@ -606,7 +607,7 @@ static void test_code_write(void **state)
 	assert_int_equal(rig.code[PAGE / 4096 + 1], 1);
 }
 
-static void test_watch(void **state)
+T(watch)
 {
 	struct cpu *c = rig.c;
 	u64 addr[4] = { GVA + 8, GVA + 0x100, 0, 0 };
@@ -631,15 +632,4 @@ static void test_watch(void **state)
 	assert_int_equal(mmu_tlb_fill(c, GVA, MEM_W, MMU_KERNEL), CPU_OK);
 }
 
-int main(void)
-{
-#define T(n) cmocka_unit_test_setup_teardown(test_##n, rig_setup, rig_teardown)
-	const struct CMUnitTest tests[] = {
-		T(rights), T(reserved_bits), T(physical_address), T(accessed_dirty),
-		T(walk_cache_never_faults), T(canonical), T(pdptes), T(fill_rights),
-		T(fill_tentative), T(fill_indirect), T(flush), T(invlpg), T(invlpg_code), T(crossing), T(wrap_4g),
-		T(mmio), T(dirty_log), T(code_write), T(watch),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
-}
+T_EACH(rig_setup, rig_teardown);

@@ -3,6 +3,7 @@
  * tests/unit/test_npt.c - translation of a nested guest: walks through nested tables
  * (APM2 15.25), EXITINFO1 of every nested page fault, and what L2's TLB keeps (15.16).
  */
+/* Run: build/tests/unit/test_npt [NAME...] */
 #include "rig.h"
 #include "mmu/nested.h"
 
@@ -138,7 +139,7 @@ static const struct npf_row {
 	{ P | W | U, P | W | U, true, MEM_W, 0 },
 };
 
-static void npf_error_of_final_access(void **state)
+T(npf_error_of_final_access)
 {
 	static const enum paging hosts[] = { PG_LA57, PG_LONG, PG_PAE, PG_32 };
 
@@ -175,7 +176,7 @@ static void npf_error_of_final_access(void **state)
 }
 
 /* "Host table walks for guest page tables are always treated as data writes." */
-static void npf_error_of_table_access_is_a_write(void **state)
+T(npf_error_of_table_access_is_a_write)
 {
 	static const enum mem_access acc[] = { MEM_R, MEM_W, MEM_X };
 	static const struct {
@@ -203,7 +204,7 @@ static void npf_error_of_table_access_is_a_write(void **state)
 			}
 }
 
-static void npf_reserved_bits_by_level_and_mode(void **state)
+T(npf_reserved_bits_by_level_and_mode)
 {
 	static const struct {
 		enum paging pg;
@@ -246,7 +247,7 @@ static void npf_reserved_bits_by_level_and_mode(void **state)
 }
 
 /* L1 without PAE or long mode has 32-bit nested addresses, 4-level tables have 48. */
-static void npf_beyond_the_reach_of_the_tables(void **state)
+T(npf_beyond_the_reach_of_the_tables)
 {
 	static const struct {
 		enum paging pg;
@@ -266,7 +267,7 @@ static void npf_beyond_the_reach_of_the_tables(void **state)
 
 /* -- both dimensions -- */
 
-static void every_host_mode_carries_every_guest_mode(void **state)
+T(every_host_mode_carries_every_guest_mode)
 {
 	static const enum paging modes[] = { PG_NONE, PG_32, PG_PAE, PG_LONG, PG_LA57 };
 	u64 v = 0x1122334455667788, b;
@@ -307,7 +308,7 @@ static void every_host_mode_carries_every_guest_mode(void **state)
 				}
 }
 
-static void accessed_and_dirty_in_both_tables(void **state)
+T(accessed_and_dirty_in_both_tables)
 {
 	struct mmu_walk w;
 	u64 leaf_page;
@@ -336,7 +337,7 @@ static void accessed_and_dirty_in_both_tables(void **state)
 }
 
 /* APM2 15.25.5: the guest's own fault comes before that of its final address. */
-static void guest_fault_before_final_npf(void **state)
+T(guest_fault_before_final_npf)
 {
 	setup(PG_LONG, PG_LONG);
 	rig_page(PG_LONG, GVA, 0, P | W | U | A, DATA | P | U);
@@ -347,7 +348,7 @@ static void guest_fault_before_final_npf(void **state)
 }
 
 /* APM2 15.25.10: with nested paging PDPTEs are not held in the CPU. */
-static void pae_pdptes_are_read_when_walked(void **state)
+T(pae_pdptes_are_read_when_walked)
 {
 	u64 *pdpte;
 
@@ -369,7 +370,7 @@ static void pae_pdptes_are_read_when_walked(void **state)
 			 NPF_TABLE | PF_P | PF_W | PF_U);
 }
 
-static void without_nested_paging_l2_walks_l1_space(void **state)
+T(without_nested_paging_l2_walks_l1_space)
 {
 	struct mmu_walk w;
 
@@ -419,7 +420,7 @@ static void assert_cached(bool l1, bool l2, bool l2_global)
 	assert_int_equal(cached(GLOBAL_GVA, MMU_L2 + MMU_KERNEL, false), l2_global);
 }
 
-static void vmrun_and_vmexit_flush_nothing(void **state)
+T(vmrun_and_vmexit_flush_nothing)
 {
 	u64 v = 1, b;
 
@@ -442,7 +443,7 @@ static void vmrun_and_vmexit_flush_nothing(void **state)
 	assert_int_equal(b, 2);
 }
 
-static void tlb_control(void **state)
+T(tlb_control)
 {
 	static const struct {
 		u8 ctl;
@@ -459,7 +460,7 @@ static void tlb_control(void **state)
 	}
 }
 
-static void another_guest_finds_an_empty_tlb(void **state)
+T(another_guest_finds_an_empty_tlb)
 {
 	setup_tlb();
 	nested.asid = 2;
@@ -480,7 +481,7 @@ static void another_guest_finds_an_empty_tlb(void **state)
 }
 
 /* L1 wrote another CR3 or CR4 into the VMCB and did not ask for a flush. */
-static void changed_registers_of_l2(void **state)
+T(changed_registers_of_l2)
 {
 	setup_tlb();
 	mmu_leave_guest(rig.c);
@@ -503,7 +504,7 @@ static void changed_registers_of_l2(void **state)
 	assert_cached(true, true, true);
 }
 
-static void flushes_act_on_the_mode_they_run_in(void **state)
+T(flushes_act_on_the_mode_they_run_in)
 {
 	setup_tlb();
 	mmu_flush(rig.c, true);
@@ -521,7 +522,7 @@ static void flushes_act_on_the_mode_they_run_in(void **state)
 	assert_cached(false, false, false);
 }
 
-static void invlpga_names_an_asid(void **state)
+T(invlpga_names_an_asid)
 {
 	setup_tlb();
 	mmu_leave_guest(rig.c);
@@ -534,7 +535,7 @@ static void invlpga_names_an_asid(void **state)
 }
 
 /* L1 makes a page read-only, or moves it, and asks for a flush: nothing remembers. */
-static void nested_walk_cache_is_flushed(void **state)
+T(nested_walk_cache_is_flushed)
 {
 	struct mmu_walk w;
 
@@ -546,7 +547,7 @@ static void nested_walk_cache_is_flushed(void **state)
 	assert_int_equal(npf(GVA, MEM_W, MMU_USER, DATA), NPF_FINAL | PF_P | PF_W | PF_U);
 }
 
-static void read_only_nested_page_is_not_in_the_write_tlb(void **state)
+T(read_only_nested_page_is_not_in_the_write_tlb)
 {
 	setup(PG_LONG, PG_LONG);
 	rig_page(PG_LONG, GVA, 0, P | W | U | A, DATA | P | W | U | A | D);
@@ -559,7 +560,7 @@ static void read_only_nested_page_is_not_in_the_write_tlb(void **state)
 	assert_int_equal(rig.c->fault.vector, EXC_NPF);
 }
 
-static void dirty_log_and_code_reach_both_tlbs(void **state)
+T(dirty_log_and_code_reach_both_tlbs)
 {
 	setup_tlb();
 	npt_map(DATA, 0, P | W | U | A, DATA | P | W | U | A | D);	/* same page as L1's */
@@ -577,7 +578,7 @@ static void dirty_log_and_code_reach_both_tlbs(void **state)
 	assert_true(rig_is_dirty(DATA));
 }
 
-static void mmio_of_l1_through_nested_tables(void **state)
+T(mmio_of_l1_through_nested_tables)
 {
 	u32 v = 0;
 
@@ -601,7 +602,7 @@ static void mmio_of_l1_through_nested_tables(void **state)
 	assert_int_equal(rig.mmio_reads, 2);
 }
 
-static void watchpoints_stand_in_both_modes(void **state)
+T(watchpoints_stand_in_both_modes)
 {
 	u64 addr[4] = { GVA }, v;
 
@@ -613,7 +614,7 @@ static void watchpoints_stand_in_both_modes(void **state)
 	assert_false(cached(GVA, MMU_L2 + MMU_KERNEL, false));
 }
 
-static void la57_addresses(void **state)
+T(la57_addresses)
 {
 	struct mmu_walk w;
 
@@ -627,22 +628,4 @@ static void la57_addresses(void **state)
 	assert_fault(mmu_translate(rig.c, GVA, MEM_R, MMU_KERNEL, &w), EXC_PF, PF_P | PF_RSVD);
 }
 
-#define T(f) cmocka_unit_test_setup_teardown(f, rig_setup, rig_teardown)
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		T(npf_error_of_final_access), T(npf_error_of_table_access_is_a_write),
-		T(npf_reserved_bits_by_level_and_mode), T(npf_beyond_the_reach_of_the_tables),
-		T(every_host_mode_carries_every_guest_mode), T(accessed_and_dirty_in_both_tables),
-		T(guest_fault_before_final_npf), T(pae_pdptes_are_read_when_walked),
-		T(without_nested_paging_l2_walks_l1_space), T(vmrun_and_vmexit_flush_nothing),
-		T(tlb_control), T(another_guest_finds_an_empty_tlb), T(changed_registers_of_l2),
-		T(flushes_act_on_the_mode_they_run_in), T(invlpga_names_an_asid),
-		T(nested_walk_cache_is_flushed), T(read_only_nested_page_is_not_in_the_write_tlb),
-		T(dirty_log_and_code_reach_both_tlbs), T(mmio_of_l1_through_nested_tables),
-		T(watchpoints_stand_in_both_modes), T(la57_addresses),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
-}
+T_EACH(rig_setup, rig_teardown);

@@ -1,11 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* tests/unit/test_options.c - settings from the environment: which values count, what is said. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdlib.h>
-#include <string.h>
+/* Run: build/tests/unit/test_options [NAME...] */
 
-#include <cmocka.h>
+#include "tests/unit/unit.h"
 
 #include "base/options.h"
 #include "irq/avic.h"
@@ -26,7 +23,7 @@ static const char *check(const char *name, const char *value)
 	return said;
 }
 
-static void a_misspelt_name_is_told_with_what_was_meant(void **state)
+T(a_misspelt_name_is_told_with_what_was_meant)
 {
 	assert_string_equal(check("STANDIN_LGO", "info"),
 			    "there is no setting STANDIN_LGO; do you mean STANDIN_LOG?\n");
@@ -38,7 +35,7 @@ static void a_misspelt_name_is_told_with_what_was_meant(void **state)
 			    "there is no setting STANDIN_A_NAME_THAT_IS_LONGER_TH...\n");
 }
 
-static void a_bad_value_is_told_with_what_is_allowed(void **state)
+T(a_bad_value_is_told_with_what_is_allowed)
 {
 	assert_string_equal(check("STANDIN_LOG", "loud"),
 			    "STANDIN_LOG=loud is ignored: it has to be one of error|warn|info|debug|off\n");
@@ -55,7 +52,7 @@ static void a_bad_value_is_told_with_what_is_allowed(void **state)
 					"99999999999999999999" }[i]), "");
 }
 
-static void good_and_empty_values_are_silent(void **state)
+T(good_and_empty_values_are_silent)
 {
 	assert_string_equal(check("STANDIN_LOG", "off"), "");
 	assert_string_equal(check("STANDIN_LOG", ""), "");
@@ -66,7 +63,7 @@ static void good_and_empty_values_are_silent(void **state)
 	assert_string_equal(check("OTHER_LGO", "info"), "");
 }
 
-static void what_is_not_allowed_counts_as_not_given(void **state)
+T(what_is_not_allowed_counts_as_not_given)
 {
 	setenv("STANDIN_HALT_POLL", "1e3", 1);
 	setenv("STANDIN_AVIC", "avik", 1);
@@ -81,7 +78,7 @@ static void what_is_not_allowed_counts_as_not_given(void **state)
 	assert_int_equal(option_number(OPT_HALT_POLL, 7), 7);
 }
 
-static void a_list_has_the_words_that_it_has(void **state)
+T(a_list_has_the_words_that_it_has)
 {
 	setenv("STANDIN_SVM", "x2avic-ext,avic", 1);
 	assert_true(option_has(OPT_SVM, "avic"));
@@ -92,7 +89,7 @@ static void a_list_has_the_words_that_it_has(void **state)
 }
 
 /* vm/irqchip.c goes by the order. */
-static void the_words_of_avic_are_those_of_the_model(void **state)
+T(the_words_of_avic_are_those_of_the_model)
 {
 #define X(n, text, max) \
 	setenv("STANDIN_AVIC", text, 1); \
@@ -102,18 +99,10 @@ static void the_words_of_avic_are_those_of_the_model(void **state)
 	unsetenv("STANDIN_AVIC");
 }
 
-int main(void)
+T_START(argc, argv)
 {
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_misspelt_name_is_told_with_what_was_meant),
-		cmocka_unit_test(a_bad_value_is_told_with_what_is_allowed),
-		cmocka_unit_test(good_and_empty_values_are_silent),
-		cmocka_unit_test(what_is_not_allowed_counts_as_not_given),
-		cmocka_unit_test(a_list_has_the_words_that_it_has),
-		cmocka_unit_test(the_words_of_avic_are_those_of_the_model),
-	};
 #define X(name, ...) unsetenv("STANDIN_" #name);
 	OPTIONS(X)
 #undef X
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return 0;
 }

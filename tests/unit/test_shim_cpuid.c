@@ -1,11 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* CPUID faulting without a processor that has it: the handler on a context made by hand. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+/* Run: build/tests/unit/test_shim_cpuid [NAME...] */
 
-#include <cmocka.h>
+#include "tests/unit/unit.h"
 
 #include "shim/cpuid.c"
 
@@ -72,7 +69,7 @@ static const u32 amd[4] = { 16, 0x68747541, 0x444d4163, 0x69746e65 };
 static const u32 intel[4] = { 16, 0x756e6547, 0x6c65746e, 0x49656e69 };
 static const u32 other[4] = { 16, 1, 2, 3 };
 
-static void the_bit_is_the_one_of_the_hosts_vendor(void **state)
+T(the_bit_is_the_one_of_the_hosts_vendor)
 {
 	u32 r[4] = { 0 };
 
@@ -92,7 +89,7 @@ static void the_bit_is_the_one_of_the_hosts_vendor(void **state)
 	assert_int_equal(r[0] | r[1] | r[3], 0);
 }
 
-static void an_instruction_is_answered_and_skipped(void **state)
+T(an_instruction_is_answered_and_skipped)
 {
 	ucontext_t uc;
 	u32 r[4];
@@ -108,7 +105,7 @@ static void an_instruction_is_answered_and_skipped(void **state)
 	assert_string_equal(trail, "-+");
 }
 
-static void sub_leaves_are_asked_for(void **state)
+T(sub_leaves_are_asked_for)
 {
 	ucontext_t uc;
 	u32 r[4];
@@ -118,7 +115,7 @@ static void sub_leaves_are_asked_for(void **state)
 	assert_int_equal(uc.uc_mcontext.gregs[REG_RAX], r[0]);
 }
 
-static void other_faults_are_left_alone(void **state)
+T(other_faults_are_left_alone)
 {
 	ucontext_t uc;
 
@@ -130,7 +127,7 @@ static void other_faults_are_left_alone(void **state)
 	assert_string_equal(trail, "");
 }
 
-static void a_replaced_instruction_is_answered(void **state)
+T(a_replaced_instruction_is_answered)
 {
 	siginfo_t info = { .si_signo = SIGILL, .si_code = ILL_ILLOPN };
 	ucontext_t uc = { 0 };
@@ -157,7 +154,7 @@ static void a_replaced_instruction_is_answered(void **state)
 	assert_true(taken == SIGILL || !*trail);
 }
 
-static void a_host_without_it_is_left_as_it_was(void **state)
+T(a_host_without_it_is_left_as_it_was)
 {
 	atomic_store(&active, false);
 	prctl_result = -ENODEV;
@@ -166,7 +163,7 @@ static void a_host_without_it_is_left_as_it_was(void **state)
 	assert_int_equal(shim_cpuid_signal(), 0);
 }
 
-static void it_can_be_switched_off(void **state)
+T(it_can_be_switched_off)
 {
 	atomic_store(&active, false);
 	setenv("STANDIN_CPUID", "0", 1);
@@ -176,17 +173,4 @@ static void it_can_be_switched_off(void **state)
 	assert_int_equal(taken, 0);
 }
 
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup(the_bit_is_the_one_of_the_hosts_vendor, setup),
-		cmocka_unit_test_setup(an_instruction_is_answered_and_skipped, setup),
-		cmocka_unit_test_setup(sub_leaves_are_asked_for, setup),
-		cmocka_unit_test_setup(other_faults_are_left_alone, setup),
-		cmocka_unit_test_setup(a_replaced_instruction_is_answered, setup),
-		cmocka_unit_test_setup(a_host_without_it_is_left_as_it_was, setup),
-		cmocka_unit_test_setup(it_can_be_switched_off, setup),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
-}
+T_EACH(setup, NULL);

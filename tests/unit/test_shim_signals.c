@@ -3,12 +3,10 @@
  * What a program may do with signals and with seccomp under the preload object. The guest's own
  * faults are signals too: it must not notice anything, and neither must the program.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+/* Run: build/standin run -- build/tests/unit/test_shim_signals [NAME...] */
 
-#include <cmocka.h>
+#include "tests/unit/preload.h"
+#include "tests/unit/unit.h"
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -19,9 +17,6 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -118,7 +113,18 @@ static void in_ms(long ms)
 
 /* -- handlers -- */
 
-static void sigaction_shows_the_programs_own(void **state)
+/* QEMU asks so, before anything of KVM's. */
+T(asking_for_seccomp_changes_nothing)
+{
+	assert_int_equal(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 1, NULL), -1);
+	assert_int_equal(errno, EFAULT);
+	assert_int_equal(syscall(SYS_prctl, PR_SET_SECCOMP, SECCOMP_MODE_FILTER, NULL), -1);
+	assert_int_equal(errno, EFAULT);
+	assert_int_equal(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, (void *)16), -1);
+	assert_int_equal(errno, EFAULT);
+}
+
+T(sigaction_shows_the_programs_own)
 {
 	struct sigaction a = { .sa_handler = note, .sa_flags = SA_RESTART | SA_ONSTACK }, b;
 	struct machine m;
@@ -141,7 +147,7 @@ static void sigaction_shows_the_programs_own(void **state)
 	machine_free(&m);
 }
 
-static void a_handler_on_its_own_stack_ends_kvm_run(void **state)
+T(a_handler_on_its_own_stack_ends_kvm_run)
 {
 	struct sigaction a = { .sa_handler = note, .sa_flags = SA_ONSTACK };
 	stack_t s = { .ss_size = ALT_BYTES }, old;
@@ -168,7 +174,7 @@ static void a_handler_on_its_own_stack_ends_kvm_run(void **state)
 	machine_free(&m);
 }
 
-static void an_ignored_signal_ends_nothing(void **state)
+T(an_ignored_signal_ends_nothing)
 {
 	struct sigaction a = { .sa_handler = note };
 	struct timeval before, after;
@@ -193,7 +199,7 @@ static void an_ignored_signal_ends_nothing(void **state)
 	machine_free(&m);
 }
 
-static void faults_work_whatever_the_program_sets(void **state)
+T(faults_work_whatever_the_program_sets)
 {
 	static const int sigs[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP };
 	struct machine m;
@@ -245,7 +251,7 @@ static void everything_blocked(struct machine *m)
 	assert_int_equal(errno, EINVAL);
 }
 
-static void blocked_signals_do_not_kill_the_guest(void **state)
+T(blocked_signals_do_not_kill_the_guest)
 {
 	struct machine m;
 
@@ -259,7 +265,7 @@ static void *thread_that_inherits_a_full_mask(void *arg)
 	return (void *)(intptr_t)faults_work(arg);
 }
 
-static void a_thread_started_with_everything_blocked(void **state)
+T(a_thread_started_with_everything_blocked)
 {
 	struct machine m;
 	sigset_t all, old;
@@ -277,7 +283,7 @@ static void a_thread_started_with_everything_blocked(void **state)
 }
 
 /* KVM_SET_SIGNAL_MASK with everything: the guest's faults are none of the program's signals. */
-static void a_full_kvm_signal_mask(void **state)
+T(a_full_kvm_signal_mask)
 {
 	struct {
 		struct kvm_signal_mask h;
@@ -317,18 +323,7 @@ static int confine(void)
 	       syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &p);
 }
 
-/* QEMU asks so, before anything of KVM's. */
-static void asking_for_seccomp_changes_nothing(void **state)
-{
-	assert_int_equal(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 1, NULL), -1);
-	assert_int_equal(errno, EFAULT);
-	assert_int_equal(syscall(SYS_prctl, PR_SET_SECCOMP, SECCOMP_MODE_FILTER, NULL), -1);
-	assert_int_equal(errno, EFAULT);
-	assert_int_equal(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, (void *)16), -1);
-	assert_int_equal(errno, EFAULT);
-}
-
-static void a_confined_program_runs_guests(void **state)
+T(a_confined_program_runs_guests)
 {
 	int status;
 	pid_t pid = fork();
@@ -355,23 +350,8 @@ static void a_confined_program_runs_guests(void **state)
 	assert_int_equal(status, 0);
 }
 
-int main(void)
+T_START(argc, argv)
 {
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(asking_for_seccomp_changes_nothing),	/* first: no handler is ours */
-		cmocka_unit_test(sigaction_shows_the_programs_own),
-		cmocka_unit_test(a_handler_on_its_own_stack_ends_kvm_run),
-		cmocka_unit_test(an_ignored_signal_ends_nothing),
-		cmocka_unit_test(faults_work_whatever_the_program_sets),
-		cmocka_unit_test(blocked_signals_do_not_kill_the_guest),
-		cmocka_unit_test(a_thread_started_with_everything_blocked),
-		cmocka_unit_test(a_full_kvm_signal_mask),
-		cmocka_unit_test(a_confined_program_runs_guests),
-	};
-
-	if (!dlsym(RTLD_DEFAULT, "standin_preload_version")) {
-		fprintf(stderr, "not under the preload object: skipped\n");
-		return 77;
-	}
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	needs_preload();
+	return 0;
 }

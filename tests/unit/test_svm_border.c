@@ -5,6 +5,7 @@
  *
  * usage: test_svm_border [COUNT [SEED]]
  */
+/* Run: build/tests/unit/test_svm_border [COUNT [SEED]] */
 #include <stdio.h>
 #include <stdlib.h>
 

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* tests/unit/test_svm_rules.c - which VMCBs VMRUN refuses, and what it says about it. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <cmocka.h>
+/* Run: build/tests/unit/test_svm_rules [NAME...] */
+
+#include "tests/unit/unit.h"
 
 #include "engine/cpu.h"
 #include "svm/checks.h"
@@ -78,7 +77,7 @@ static const u64 event_features[] = {
 	BIT64(SVM_FEAT_SHSTK) | BIT64(SVM_FEAT_SEV_ES),
 };
 
-static void eventinj_types_vectors_features(void **state)
+T(eventinj_types_vectors_features)
 {
 	u32 valid[4] = { 0 };
 
@@ -119,7 +118,7 @@ static void eventinj_types_vectors_features(void **state)
 	assert_int_equal(valid[3], 3 * 256 + 21);
 }
 
-static void eventinj_reserved_bits_one_by_one(void **state)
+T(eventinj_reserved_bits_one_by_one)
 {
 	struct svm_caps k = caps(NPT);
 
@@ -137,7 +136,7 @@ static void eventinj_reserved_bits_one_by_one(void **state)
 }
 
 /* Seed pitfall: the vector's number is not a mask. #DB is bit 1 = 2 = NMI's number. */
-static void eventinj_nmi_is_no_exception_but_db_is(void **state)
+T(eventinj_nmi_is_no_exception_but_db_is)
 {
 	struct svm_caps k = caps(NPT);
 	struct vmcb v = good();
@@ -154,7 +153,7 @@ static void eventinj_nmi_is_no_exception_but_db_is(void **state)
 	expect(k, v, "runs");
 }
 
-static void exceptions_of_the_table(void **state)
+T(exceptions_of_the_table)
 {
 	u32 n = 0;
 
@@ -176,7 +175,7 @@ static void exceptions_of_the_table(void **state)
 /* -- save area, one test a rule -- */
 
 #define SAVE_RULE(test, rule, setup) \
-	static void test(void **state) \
+	T(test) \
 	{ \
 		struct svm_caps k = caps(NPT); \
 		struct vmcb v = good(); \
@@ -202,7 +201,7 @@ SAVE_RULE(rip_flags_and_bases_are_not_checked, "runs",
 	   v.save.es.base = v.save.ss.base = BIT64(63), v.save.rflags = ~0ull, v.save.cpl = 0xff,
 	   v.save.ss.attrib = 0xffff, v.save.cr2 = ~0ull))
 
-static void every_high_bit(void **state)
+T(every_high_bit)
 {
 	struct svm_caps k = caps(NPT);
 
@@ -227,7 +226,7 @@ static void every_high_bit(void **state)
 	}
 }
 
-static void every_cr4_and_efer_bit(void **state)
+T(every_cr4_and_efer_bit)
 {
 	struct svm_caps k = caps(NPT);
 
@@ -242,7 +241,7 @@ static void every_cr4_and_efer_bit(void **state)
 	}
 }
 
-static void every_cr3_bit(void **state)
+T(every_cr3_bit)
 {
 	for (u32 width = 36; width <= 52; width++) {
 		struct svm_caps k = caps(NPT);
@@ -268,7 +267,7 @@ static void every_cr3_bit(void **state)
 }
 
 /* Only when L2 has a PAT of its own (APM2 15.25.4). */
-static void g_pat_types(void **state)
+T(g_pat_types)
 {
 	for (u32 byte = 0; byte < 8; byte++)
 		for (u32 type = 0; type < 256; type++) {
@@ -288,7 +287,7 @@ static void g_pat_types(void **state)
 
 /* -- control area -- */
 
-static void vmrun_must_be_intercepted(void **state)
+T(vmrun_must_be_intercepted)
 {
 	struct svm_caps k = caps(NPT);
 	struct vmcb v = good();
@@ -299,7 +298,7 @@ static void vmrun_must_be_intercepted(void **state)
 	expect(k, v, "runs");
 }
 
-static void asid_zero(void **state)
+T(asid_zero)
 {
 	struct svm_caps k = caps(NPT);
 	struct vmcb v = good();
@@ -311,7 +310,7 @@ static void asid_zero(void **state)
 	expect(k, v, "runs");
 }
 
-static void np_enable_without_the_feature_is_ignored(void **state)
+T(np_enable_without_the_feature_is_ignored)
 {
 	struct svm_caps k = caps(0);
 	struct vmcb v = good();
@@ -320,7 +319,7 @@ static void np_enable_without_the_feature_is_ignored(void **state)
 	expect(k, v, "runs");
 }
 
-static void vnmi_needs_the_nmi_intercept(void **state)
+T(vnmi_needs_the_nmi_intercept)
 {
 	struct svm_caps k = caps(NPT);
 	struct vmcb v = good();
@@ -331,7 +330,7 @@ static void vnmi_needs_the_nmi_intercept(void **state)
 	expect(k, v, "runs");
 }
 
-static void tlb_control_is_not_checked(void **state)
+T(tlb_control_is_not_checked)
 {
 	struct svm_caps k = caps(NPT);
 	struct vmcb v = good();
@@ -342,7 +341,7 @@ static void tlb_control_is_not_checked(void **state)
 	}
 }
 
-static void avic_pointers_only_with_avic(void **state)
+T(avic_pointers_only_with_avic)
 {
 	struct svm_caps k = caps(NPT);
 	struct vmcb v = good();
@@ -359,7 +358,7 @@ static void avic_pointers_only_with_avic(void **state)
 }
 
 /* The save area is looked at before the control area. */
-static void save_area_comes_first(void **state)
+T(save_area_comes_first)
 {
 	struct svm_caps k = caps(NPT);
 	struct vmcb v;
@@ -372,7 +371,7 @@ static void save_area_comes_first(void **state)
 
 /* -- what kvm-unit-tests' svm.flat expects -- */
 
-static void kvm_unit_tests_bitmaps(void **state)
+T(kvm_unit_tests_bitmaps)
 {
 	struct svm_caps k = caps(NPT);
 	static const struct {
@@ -407,7 +406,7 @@ static void kvm_unit_tests_bitmaps(void **state)
 	}
 }
 
-static void kvm_unit_tests_cr3(void **state)
+T(kvm_unit_tests_cr3)
 {
 	struct svm_caps k = caps(NPT);
 	struct vmcb v = good();
@@ -425,7 +424,7 @@ static void kvm_unit_tests_cr3(void **state)
 	expect(k, v, "runs");
 }
 
-static void kvm_unit_tests_cr4(void **state)
+T(kvm_unit_tests_cr4)
 {
 	struct svm_caps k = caps(NPT);
 
@@ -442,7 +441,7 @@ static void kvm_unit_tests_cr4(void **state)
 
 /* -- sanitising (the copy that is checked) -- */
 
-static void sanitise_field_by_field(void **state)
+T(sanitise_field_by_field)
 {
 	static const struct {
 		u32 off, len;
@@ -477,7 +476,7 @@ static void sanitise_field_by_field(void **state)
 			fail_msg("control+%#x is %#x, should be %#x", i, ((u8 *)&to)[i], want[i]);
 }
 
-static void sanitise_keeps_what_the_cpu_has(void **state)
+T(sanitise_keeps_what_the_cpu_has)
 {
 	static struct vmcb_control from, to;
 	struct svm_caps k = caps(~0ull);
@@ -500,7 +499,7 @@ static bool only_leaf_bit(const void *arg, u32 leaf, u32 sub, u32 reg, u32 bit)
 	return leaf == want[0] && sub == want[1] && reg == want[2] && bit == want[3];
 }
 
-static void caps_follow_cpuid(void **state)
+T(caps_follow_cpuid)
 {
 	static const u32 rows[][5] = {
 		{ 0x80000001, 0, 2, 2, SVM_FEAT_SVM }, { 0x8000000a, 0, 3, 0, SVM_FEAT_NPT },
@@ -523,7 +522,7 @@ static void caps_follow_cpuid(void **state)
 
 /* -- text -- */
 
-static void refusals_in_words(void **state)
+T(refusals_in_words)
 {
 	struct svm_caps k = caps(NPT);
 	struct vmcb v = good();
@@ -561,7 +560,7 @@ static void refusals_in_words(void **state)
 }
 
 /* Every text ends within the buffer and has used all of its parts. */
-static void every_rule_has_text(void **state)
+T(every_rule_has_text)
 {
 	for (u32 r = 0; r < SVM_RULE_COUNT; r++) {
 		struct svm_refusal why;
@@ -577,7 +576,7 @@ static void every_rule_has_text(void **state)
 	}
 }
 
-static void long_text_is_cut(void **state)
+T(long_text_is_cut)
 {
 	static char text[400];
 	struct svm_refusal why;
@@ -590,7 +589,7 @@ static void long_text_is_cut(void **state)
 	assert_int_equal(strlen(buf), SVM_TEXT_MAX - 1);
 }
 
-static void exit_names(void **state)
+T(exit_names)
 {
 	char buf[32];
 
@@ -608,7 +607,7 @@ static void exit_names(void **state)
 }
 
 /* Numbers against the manual's appendix C, a sample of each word. */
-static void intercept_numbers(void **state)
+T(intercept_numbers)
 {
 	struct vmcb_control c = { 0 };
 
@@ -631,27 +630,4 @@ static void intercept_numbers(void **state)
 	assert_int_equal(svm_msrpm_bit(0xc0000080), 0x4100);
 	assert_int_equal(svm_msrpm_bit(0xc0011fff), 0xbffe);
 	assert_int_equal(svm_msrpm_bit(0xc0012000), -1);
-}
-
-#define T(f) cmocka_unit_test(f)
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		T(eventinj_types_vectors_features), T(eventinj_reserved_bits_one_by_one),
-		T(eventinj_nmi_is_no_exception_but_db_is), T(exceptions_of_the_table),
-		T(efer_svme_must_be_set), T(cr0_nw_without_cd), T(cr0_nw_with_cd_runs),
-		T(cr0_cd_alone_runs), T(long_mode_needs_pae), T(long_mode_needs_pe),
-		T(paging_without_pe_outside_long_mode_runs), T(lma_takes_no_part), T(cs_l_and_d),
-		T(cs_l_and_d_outside_long_mode_runs), T(rip_flags_and_bases_are_not_checked),
-		T(every_high_bit), T(every_cr4_and_efer_bit), T(every_cr3_bit), T(g_pat_types),
-		T(vmrun_must_be_intercepted), T(asid_zero),
-		T(np_enable_without_the_feature_is_ignored), T(vnmi_needs_the_nmi_intercept),
-		T(tlb_control_is_not_checked), T(avic_pointers_only_with_avic),
-		T(save_area_comes_first), T(kvm_unit_tests_bitmaps), T(kvm_unit_tests_cr3),
-		T(kvm_unit_tests_cr4), T(sanitise_field_by_field),
-		T(sanitise_keeps_what_the_cpu_has), T(caps_follow_cpuid), T(refusals_in_words),
-		T(every_rule_has_text), T(long_text_is_cut), T(exit_names), T(intercept_numbers),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

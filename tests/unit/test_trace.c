@@ -1,15 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* Trace points, their area, their text, and the spans made of them. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
+/* Run: build/tests/unit/test_trace [NAME...] */
+#include "tests/unit/unit.h"
+
 #include <errno.h>
 #include <linux/kvm.h>
 #include <pthread.h>
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "base/trace.h"
@@ -30,7 +26,7 @@ static int begin(void **state)
 	return 0;
 }
 
-static void formats_have_one_field_for_each_argument(void **state)
+T(formats_have_one_field_for_each_argument)
 {
 	static const struct { const char *name; u32 n; const char *f; } events[] = {
 #define X(n, a, f) { #n, a, f },
@@ -51,7 +47,7 @@ static void formats_have_one_field_for_each_argument(void **state)
 	assert_true(APICV_INHIBIT_COUNT <= TRACE_REASONS);
 }
 
-static void a_record_comes_out_as_it_went_in(void **state)
+T(a_record_comes_out_as_it_went_in)
 {
 	struct trace_record r;
 	char text[128];
@@ -67,7 +63,7 @@ static void a_record_comes_out_as_it_went_in(void **state)
 	assert_int_equal(trace_read(&rd, &r), 0);
 }
 
-static void a_refused_vmrun_says_why(void **state)
+T(a_refused_vmrun_says_why)
 {
 	struct trace_record r;
 	char text[256];
@@ -79,7 +75,7 @@ static void a_refused_vmrun_says_why(void **state)
 			    "(APM2 15.20)");
 }
 
-static void an_event_nobody_watches_is_not_recorded(void **state)
+T(an_event_nobody_watches_is_not_recorded)
 {
 	struct trace_record r;
 
@@ -92,7 +88,7 @@ static void an_event_nobody_watches_is_not_recorded(void **state)
 	assert_int_equal(trace_read(&rd, &r), 0);
 }
 
-static void counting_needs_no_records(void **state)
+T(counting_needs_no_records)
 {
 	u16 vm = trace_vm_add(1);
 	struct trace_record r;
@@ -108,7 +104,7 @@ static void counting_needs_no_records(void **state)
 	assert_false(atomic_load(&trace_vm_get(vm)->alive));
 }
 
-static void a_slow_reader_is_told_what_it_missed(void **state)
+T(a_slow_reader_is_told_what_it_missed)
 {
 	struct trace_record r;
 	u64 n = 0, last = 0;
@@ -132,7 +128,7 @@ static void *writer(void *arg)
 	return NULL;
 }
 
-static void writers_on_many_threads_do_not_mix(void **state)
+T(writers_on_many_threads_do_not_mix)
 {
 	struct trace_record r;
 	pthread_t t[4];
@@ -150,7 +146,7 @@ static void writers_on_many_threads_do_not_mix(void **state)
 		assert_int_equal(seen[i], 20000);
 }
 
-static void names_are_chosen_by_wildcards(void **state)
+T(names_are_chosen_by_wildcards)
 {
 	assert_int_equal(area_events("kvm_eoi"), BIT64(TRACE_kvm_eoi));
 	assert_int_equal(area_events("kvm_eoi,standin_remote*"),
@@ -213,7 +209,7 @@ static void level_interrupt(struct spans *s)
 	feed(s, TRACE_standin_remote_irr, -1, 10, 0x31, 0, 0);
 }
 
-static void a_level_interrupt_is_a_span_until_the_ioapic_heard_of_its_eoi(void **state)
+T(a_level_interrupt_is_a_span_until_the_ioapic_heard_of_its_eoi)
 {
 	u32 found;
 	char *table, *json = run(level_interrupt, &found, &table);
@@ -255,7 +251,7 @@ static void power_off(struct spans *s)
 		feed(s, TRACE_kvm_set_irq, -1, 10, 1, 0, 0);
 }
 
-static void what_a_vcpu_that_has_stopped_did_not_take_is_not_reported(void **state)
+T(what_a_vcpu_that_has_stopped_did_not_take_is_not_reported)
 {
 	u32 found;
 	char *table, *json = run(power_off, &found, &table);
@@ -273,7 +269,7 @@ static void exit_at(struct exits *e, u16 event, u64 us, s16 vcpu, u64 reason, s6
 	exits_record(e, &r, us * 1000);
 }
 
-static void exits_are_counted_by_reason_with_the_time_in_the_vmm(void **state)
+T(exits_are_counted_by_reason_with_the_time_in_the_vmm)
 {
 	struct exits *e = exits_begin();
 	size_t size;
@@ -301,7 +297,7 @@ static void exits_are_counted_by_reason_with_the_time_in_the_vmm(void **state)
 	free(table);
 }
 
-static void a_stuck_remote_irr_and_an_interrupt_never_taken_are_reported(void **state)
+T(a_stuck_remote_irr_and_an_interrupt_never_taken_are_reported)
 {
 	u32 found;
 	char *table, *json = run(stuck_line, &found, &table);
@@ -328,7 +324,7 @@ static void storm(struct spans *s)
 	}
 }
 
-static void a_storm_is_reported(void **state)
+T(a_storm_is_reported)
 {
 	u32 found;
 	char *table, *json = run(storm, &found, &table);
@@ -340,24 +336,4 @@ static void a_storm_is_reported(void **state)
 	free(table);
 }
 
-int main(void)
-{
-#define T(f) cmocka_unit_test_setup(f, begin)
-	const struct CMUnitTest tests[] = {
-		T(formats_have_one_field_for_each_argument),
-		T(a_record_comes_out_as_it_went_in),
-		T(a_refused_vmrun_says_why),
-		T(an_event_nobody_watches_is_not_recorded),
-		T(counting_needs_no_records),
-		T(a_slow_reader_is_told_what_it_missed),
-		T(writers_on_many_threads_do_not_mix),
-		T(names_are_chosen_by_wildcards),
-		T(a_level_interrupt_is_a_span_until_the_ioapic_heard_of_its_eoi),
-		T(what_a_vcpu_that_has_stopped_did_not_take_is_not_reported),
-		T(exits_are_counted_by_reason_with_the_time_in_the_vmm),
-		T(a_stuck_remote_irr_and_an_interrupt_never_taken_are_reported),
-		T(a_storm_is_reported),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
-}
+T_EACH(begin, NULL);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* tests/unit/test_vcpu_apic.c - a vCPU with its LAPIC: HLT, timer, INIT/SIPI, EOI exits. */
+/* Run: build/tests/unit/test_vcpu_apic [NAME...] */
 #include <pthread.h>
 #include <signal.h>
 #include <time.h>
@@ -89,7 +90,7 @@ static void handler(u8 vector)
 	assert_int_equal(lapic_mmio_write(lapic, 0xf0, &spiv, 4), 0);
 }
 
-static void registers_by_mmio(void **state)
+T(registers_by_mmio)
 {
 	CODE(0xa1, 0x30, 0, 0xe0, 0xfe, 0xe6, 0x99);	/* mov eax,[fee00030h]; out 99h,al */
 	struct kvm_regs r;
@@ -102,7 +103,7 @@ static void registers_by_mmio(void **state)
 }
 
 /* HLT sleeps inside KVM_RUN until the LAPIC timer fires. */
-static void timer_wakes_hlt(void **state)
+T(timer_wakes_hlt)
 {
 	/* LVT timer = 40h; divide by 1; initial count = 5 ms; sti; hlt; out 98h,al */
 	CODE(0xc7, 0x05, 0x20, 3, 0xe0, 0xfe, 0x40, 0, 0, 0, 0xc7, 0x05, 0xe0, 3, 0xe0, 0xfe, 0xb,
@@ -135,7 +136,7 @@ static void *killer(void *arg)
 	return NULL;
 }
 
-static void signal_ends_hlt(void **state)
+T(signal_ends_hlt)
 {
 	CODE(0xf4);
 	struct sigaction sa = { .sa_handler = on_signal, .sa_flags = SA_RESTART };
@@ -160,7 +161,7 @@ static void *ipi(void *arg)
 }
 
 /* An interrupt from another thread reaches a loop without exits, and a halted vCPU. */
-static void interrupt_from_outside(void **state)
+T(interrupt_from_outside)
 {
 	CODE(0xfb, 0xeb, 0xfe);
 	pthread_t t;
@@ -173,7 +174,7 @@ static void interrupt_from_outside(void **state)
 	pthread_join(t, NULL);
 }
 
-static void interrupt_wakes_halted(void **state)
+T(interrupt_wakes_halted)
 {
 	CODE(0xfb, 0xf4, 0xeb, 0xfd);
 	pthread_t t;
@@ -188,7 +189,7 @@ static void interrupt_wakes_halted(void **state)
 }
 
 /* docs/kvm-abi.md 5.7 step 2: -EAGAIN after INIT, then SIPI starts it. */
-static void ap_start(void **state)
+T(ap_start, .setup = setup_ap)
 {
 	static const u8 code[] = { 0xe6, 0x55 };
 	struct kvm_sregs s;
@@ -213,7 +214,7 @@ static void ap_start(void **state)
 }
 
 /* Split irqchip: the EOI of a level vector is user space's business, exactly once. */
-static void eoi_exit(void **state)
+T(eoi_exit, .setup = setup_split)
 {
 	CODE(0xfb, 0xeb, 0xfe);
 	struct kvm_irq_routing_entry e = {
@@ -236,18 +237,18 @@ static void eoi_exit(void **state)
 	assert_int_equal(R.v->run->io.port, 0x99);
 }
 
-static void split_extint_slot(void **state)
+T(split_extint_slot, .setup = setup_split)
 {
 	assert_int_equal(vcpu_interrupt(R.v, 0x20), 0);
 	assert_int_equal(vcpu_interrupt(R.v, 0x21), -EEXIST);
 }
 
-static void full_has_no_slot(void **state)
+T(full_has_no_slot)
 {
 	assert_int_equal(vcpu_interrupt(R.v, 0x20), -ENXIO);
 }
 
-static void pv_eoi(void **state)
+T(pv_eoi)
 {
 	/* The handler at 4000h uses the short cut when it may: btr [7000h],0; jc over; EOI */
 	static const u8 code[] = { 0xfb, 0xeb, 0xfe };
@@ -270,7 +271,7 @@ static void pv_eoi(void **state)
 
 /* What a guest had KVM write to its memory ends with INIT: whoever starts the CPU again may use
  * that memory for something else. */
-static void init_ends_what_is_written_to_memory(void **state)
+T(init_ends_what_is_written_to_memory)
 {
 	static const u32 msrs[] = { 0x4b564d01, 0x4b564d03, 0x4b564d04 };
 	u64 val;
@@ -286,7 +287,7 @@ static void init_ends_what_is_written_to_memory(void **state)
 }
 
 /* An NMI from before INIT is none of the program's that starts afterwards. */
-static void init_drops_queued_nmis(void **state)
+T(init_drops_queued_nmis)
 {
 	struct kvm_vcpu_events e;
 
@@ -299,7 +300,7 @@ static void init_drops_queued_nmis(void **state)
 
 /* A CPU that is not waiting for one loses a SIPI; that it cannot take INIT either (GIF is clear)
  * does not keep the SIPI. */
-static void sipi_is_lost_while_init_is_held(void **state)
+T(sipi_is_lost_while_init_is_held, .setup = setup_ap)
 {
 	R.v->c->svm->gif = false;
 	lapic_post_events(lapic, LAPIC_EV_INIT);
@@ -320,7 +321,7 @@ static void sipi_is_lost_while_init_is_held(void **state)
 
 /* CPUID may be set several times before the vCPU runs; the last one counts, also where it
  * says the same of the APIC as the one before. */
-static void each_cpuid_is_told_to_the_apic(void **state)
+T(each_cpuid_is_told_to_the_apic)
 {
 	struct kvm_cpuid_entry2 e[256];
 	u32 n = 256, i = 0, lvr;
@@ -342,7 +343,7 @@ static void each_cpuid_is_told_to_the_apic(void **state)
 
 /* An uncorrected error that needs no action is logged and told by the LVT's CMCI entry, if its bank
  * says so (SDM3 16.5); never an exception. */
-static void ucna_raises_cmci(void **state)
+T(ucna_raises_cmci)
 {
 	struct kvm_x86_mce m = { .bank = 1, .status = 5ull << 61, .addr = 0x1000, .misc = 7 };
 	u32 irr, lvt = 0x57, spiv = 0x1ff;
@@ -379,27 +380,4 @@ static void ucna_raises_cmci(void **state)
 	assert_true(R.v->p->ev.exc.pending);
 }
 
-#define TEST(f, s) cmocka_unit_test_setup_teardown(f, s, teardown)
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		TEST(registers_by_mmio, setup_full),
-		TEST(timer_wakes_hlt, setup_full),
-		TEST(signal_ends_hlt, setup_full),
-		TEST(interrupt_from_outside, setup_full),
-		TEST(interrupt_wakes_halted, setup_full),
-		TEST(ap_start, setup_ap),
-		TEST(eoi_exit, setup_split),
-		TEST(split_extint_slot, setup_split),
-		TEST(full_has_no_slot, setup_full),
-		TEST(pv_eoi, setup_full),
-		TEST(init_ends_what_is_written_to_memory, setup_full),
-		TEST(init_drops_queued_nmis, setup_full),
-		TEST(sipi_is_lost_while_init_is_held, setup_ap),
-		TEST(each_cpuid_is_told_to_the_apic, setup_full),
-		TEST(ucna_raises_cmci, setup_full),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
-}
+T_EACH(setup_full, teardown);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* tests/unit/test_vcpu_cpuid.c - the CPUID table, look-up rules, what follows from CPUID. */
+/* Run: build/tests/unit/test_vcpu_cpuid [NAME...] */
 #include "vcpu_rig.h"
 
 static void host(u32 leaf, u32 sub, u32 out[4])
@@ -13,7 +14,7 @@ static void ask(u32 leaf, u32 sub, u32 out[4])
 	cpuid_hook(R.v->c, leaf, sub, out);
 }
 
-static void supported_is_consistent(void **state)
+T(supported_is_consistent)
 {
 	struct kvm_cpuid_entry2 e[256];
 	u32 n = 3, out[4], h[4];
@@ -56,7 +57,7 @@ static void supported_is_consistent(void **state)
 	assert_int_equal(out[1], 0x68747541);
 }
 
-static void set_rules(void **state)
+T(set_rules)
 {
 	struct kvm_cpuid_entry2 e[257] = { { .function = 0x80000008, .eax = 40 | 47 << 8 } };
 	u32 n = 1;
@@ -71,7 +72,7 @@ static void set_rules(void **state)
 	assert_int_equal(n, 0);
 }
 
-static void frozen_after_run(void **state)
+T(frozen_after_run)
 {
 	static const u8 code[] = { 0xf4 };
 	struct kvm_cpuid_entry2 e[256];
@@ -87,7 +88,7 @@ static void frozen_after_run(void **state)
 	assert_int_equal(vcpu_set_cpuid2(R.v, e, n), -EINVAL);
 }
 
-static void lookup(void **state)
+T(lookup)
 {
 	struct kvm_cpuid_entry2 e[] = {
 		{ .function = 7, .index = 1, .flags = 1, .eax = 71 },
@@ -125,7 +126,7 @@ static void lookup(void **state)
 	assert_int_equal(out[0], 0);
 }
 
-static void follows_state(void **state)
+T(follows_state)
 {
 	struct kvm_xcrs x = { .nr_xcrs = 1, .xcrs[0].value = 7 };
 	struct kvm_sregs s;
@@ -154,7 +155,7 @@ static void follows_state(void **state)
 	assert_int_equal(out[2], 832);
 }
 
-static void derived(void **state)
+T(derived)
 {
 	struct cpu *c = R.v->c;
 
@@ -173,7 +174,7 @@ static void derived(void **state)
 	assert_true(c->has_lm && c->has_nx && c->has_1g_pages && c->has_pcid && c->has_syscall);
 }
 
-static void no_unhalt_without_exits(void **state)
+T(no_unhalt_without_exits)
 {
 	u32 out[4];
 
@@ -185,17 +186,4 @@ static void no_unhalt_without_exits(void **state)
 	assert_false(out[0] & BIT(7));
 }
 
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		RIG_TEST(supported_is_consistent),
-		RIG_TEST(set_rules),
-		RIG_TEST(frozen_after_run),
-		RIG_TEST(lookup),
-		RIG_TEST(follows_state),
-		RIG_TEST(derived),
-		RIG_TEST(no_unhalt_without_exits),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
-}
+T_EACH(rig_setup, rig_teardown);

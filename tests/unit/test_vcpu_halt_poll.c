@@ -1,11 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* The policy of polling in HLT: KVM's growing and shrinking, and the rules about other tasks. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+/* Run: build/tests/unit/test_vcpu_halt_poll [NAME...] */
 
-#include <cmocka.h>
+#include "tests/unit/unit.h"
 
 #include "base/types.h"
 #include "vcpu/halt_poll.h"
@@ -35,7 +32,7 @@ static u32 interrupted(struct halt_poll *h)
 	return halt_poll_window(h, MAX, now);
 }
 
-static void grows_by_two_from_10_us_to_the_limit(void **state)
+T(grows_by_two_from_10_us_to_the_limit)
 {
 	struct halt_poll h = { 0 };
 
@@ -49,7 +46,7 @@ static void grows_by_two_from_10_us_to_the_limit(void **state)
 	assert_int_equal(halt(&h, MAX, 199999), 200000);
 }
 
-static void stays_while_it_is_long_enough(void **state)
+T(stays_while_it_is_long_enough)
 {
 	struct halt_poll h = { .ns = 40000 };
 
@@ -60,7 +57,7 @@ static void stays_while_it_is_long_enough(void **state)
 	assert_int_equal(halt(&h, MAX, MAX), 80000);
 }
 
-static void halves_after_long_halts_down_to_nothing(void **state)
+T(halves_after_long_halts_down_to_nothing)
 {
 	struct halt_poll h = { .ns = MAX };
 
@@ -72,7 +69,7 @@ static void halves_after_long_halts_down_to_nothing(void **state)
 	assert_int_equal(halt(&h, MAX, 4 * MS), 0);
 }
 
-static void a_lower_limit_takes_effect_at_once(void **state)
+T(a_lower_limit_takes_effect_at_once)
 {
 	struct halt_poll h = { .ns = MAX };
 
@@ -90,7 +87,7 @@ static void a_lower_limit_takes_effect_at_once(void **state)
 	assert_int_equal(halt(&h, ~0u, 4000000000u), ~0u);
 }
 
-static void another_task_stops_it_for_a_while(void **state)
+T(another_task_stops_it_for_a_while)
 {
 	struct halt_poll h = { .ns = MAX };
 	u64 end;
@@ -104,7 +101,7 @@ static void another_task_stops_it_for_a_while(void **state)
 	assert_int_equal(halt(&h, MAX, 100000), 10000);
 }
 
-static void the_pause_doubles_up_to_its_limit_and_good_polls_shorten_it(void **state)
+T(the_pause_doubles_up_to_its_limit_and_good_polls_shorten_it)
 {
 	struct halt_poll h = { 0 };
 	u64 pause = HALT_POLL_PAUSE_MIN;
@@ -126,7 +123,7 @@ static void the_pause_doubles_up_to_its_limit_and_good_polls_shorten_it(void **s
 	assert_int_equal(h.off_until, now + HALT_POLL_PAUSE_MIN);
 }
 
-static void only_with_a_cpu_to_spare(void **state)
+T(only_with_a_cpu_to_spare)
 {
 	static const struct { struct halt_poll_crowd c; bool yes; } t[] = {
 		/* the waker needs a CPU too */
@@ -143,19 +140,4 @@ static void only_with_a_cpu_to_spare(void **state)
 
 	for (u32 i = 0; i < ARRAY_SIZE(t); i++)
 		assert_int_equal(halt_poll_spare(&t[i].c), t[i].yes);
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(grows_by_two_from_10_us_to_the_limit),
-		cmocka_unit_test(stays_while_it_is_long_enough),
-		cmocka_unit_test(halves_after_long_halts_down_to_nothing),
-		cmocka_unit_test(a_lower_limit_takes_effect_at_once),
-		cmocka_unit_test(another_task_stops_it_for_a_while),
-		cmocka_unit_test(the_pause_doubles_up_to_its_limit_and_good_polls_shorten_it),
-		cmocka_unit_test(only_with_a_cpu_to_spare),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
 }

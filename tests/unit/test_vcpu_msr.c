@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* tests/unit/test_vcpu_msr.c - the MSR table, as user space and as the guest. */
+/* Run: build/tests/unit/test_vcpu_msr [NAME...] */
 #include "vcpu_rig.h"
 #include "vcpu/msr.h"
 
 #define NONCANONICAL 0x800000000000ull
 
-static void table_is_sorted(void **state)
+T(table_is_sorted)
 {
 	u64 end = 0;
 
@@ -19,7 +20,7 @@ static void table_is_sorted(void **state)
 #undef X
 }
 
-static void lists(void **state)
+T(lists)
 {
 	u32 all[256], n = msr_index_list(NULL, 0), features = msr_feature_list(all, 256);
 	u64 val;
@@ -54,7 +55,7 @@ static bool guest_write(u32 msr, u64 val)
 	return msr_hook_write(R.v->c, msr, val) == CPU_OK;
 }
 
-static void validity(void **state)
+T(validity)
 {
 	static const struct row rows[] = {
 		{ 0xc0000082, 0xffff800000000000, true, true },
@@ -132,7 +133,7 @@ static bool guest_read(u32 msr, u64 *val)
 }
 
 /* SPEC_CTRL needs IBRS, ARCH_CAPABILITIES its bit; user space may always read both. */
-static void speculation_msrs_follow_cpuid(void **state)
+T(speculation_msrs_follow_cpuid)
 {
 	static const struct { u32 msr, leaf; } rows[] = { { 0x48, 0x80000008 }, { 0x10a, 7 } };
 	struct kvm_cpuid_entry2 e[256];
@@ -158,7 +159,7 @@ static void speculation_msrs_follow_cpuid(void **state)
 	}
 }
 
-static void faults_are_gp(void **state)
+T(faults_are_gp)
 {
 	u64 val;
 
@@ -168,7 +169,7 @@ static void faults_are_gp(void **state)
 	assert_int_equal(R.v->c->fault.error, 0);
 }
 
-static void filter(void **state)
+T(filter)
 {
 	u64 val;
 
@@ -194,7 +195,7 @@ static u64 rd(u32 msr)
 
 #define NEAR(a, b) assert_in_range((a) - (b), 0, 500000000)
 
-static void tsc_and_adjust(void **state)
+T(tsc_and_adjust)
 {
 	rig_cpuid();
 	/* The guest's write moves TSC_ADJUST; user space's does not. */
@@ -213,7 +214,7 @@ static void tsc_and_adjust(void **state)
 	assert_int_equal(rd(0x3b), 0);
 }
 
-static void tsc_writes_synchronise(void **state)
+T(tsc_writes_synchronise)
 {
 	u64 off, off2;
 
@@ -231,7 +232,7 @@ static void tsc_writes_synchronise(void **state)
 	assert_true(off != off2);
 }
 
-static void tsc_scaling(void **state)
+T(tsc_scaling)
 {
 	u32 host = tsc_host_khz();
 
@@ -244,7 +245,7 @@ static void tsc_scaling(void **state)
 	assert_true(R.v->c->tsc_ratio == 1ull << 32);
 }
 
-static void machine_check(void **state)
+T(machine_check)
 {
 	struct kvm_x86_mce m = { .bank = 32, .status = 1ull << 63 };
 
@@ -266,7 +267,7 @@ static void machine_check(void **state)
 }
 
 /* The bits that say what is not there cannot be changed, EMON's change is ignored. */
-static void misc_enable_rights(void **state)
+T(misc_enable_rights)
 {
 	u64 reset = rd(0x1a0);
 
@@ -284,7 +285,7 @@ static void misc_enable_rights(void **state)
 }
 
 /* An MCi_CTL is all or nothing, also for user space; old systems leave out one of two bits. */
-static void mci_ctl_is_all_or_nothing(void **state)
+T(mci_ctl_is_all_or_nothing)
 {
 	static const u64 good[] = { 0, ~0ull, ~BIT64(10), ~1ull, ~(BIT64(10) | 1) };
 	static const u64 bad[] = { 1, 0xaaaaaaaaaaaaaaaa, ~BIT64(1), ~BIT64(63) };
@@ -319,7 +320,7 @@ static void set_vendor(const char *name)
 	assert_int_equal(vcpu_set_cpuid2(R.v, e, n), 0);
 }
 
-static void what_the_maker_decides(void **state)
+T(what_the_maker_decides)
 {
 	const u64 addr = 0x123456789abc;
 
@@ -350,7 +351,7 @@ static void what_the_maker_decides(void **state)
 
 /* What KVM tells as a feature MSR a new vCPU has as well, for old programs' sake; but not what
  * changes how the CPU works, and with the quirk off nothing. */
-static void feature_msrs_at_creation(void **state)
+T(feature_msrs_at_creation)
 {
 	assert_true(rd(0x8b) == 0x01000065);
 	assert_true(rd(0xce) == BIT64(31));
@@ -363,7 +364,7 @@ static void feature_msrs_at_creation(void **state)
 }
 
 /* Also where user space is the APIC: the rules are the CPU's (SDM3 figure 11-27). */
-static void apic_base_transitions(void **state)
+T(apic_base_transitions)
 {
 	const u64 base = 0xfee00100, en = BIT64(11), x2 = BIT64(10);
 
@@ -379,7 +380,7 @@ static void apic_base_transitions(void **state)
 	assert_false(guest_write(0x1b, base | en | 1));
 }
 
-static void kvmclock_page(void **state)
+T(kvmclock_page)
 {
 	struct {
 		u32 version, pad;
@@ -419,7 +420,7 @@ static void kvmclock_page(void **state)
 	assert_true(wall[1] > 1600000000);
 }
 
-static void enforced_features(void **state)
+T(enforced_features)
 {
 	struct kvm_enable_cap cap = { .cap = KVM_CAP_ENFORCE_PV_FEATURE_CPUID, .args = { 1 } };
 
@@ -432,27 +433,4 @@ static void enforced_features(void **state)
 	assert_int_equal(vcpu_enable_cap(R.v, &cap), -EINVAL);
 }
 
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		RIG_TEST(table_is_sorted),
-		RIG_TEST(lists),
-		RIG_TEST(validity),
-		RIG_TEST(speculation_msrs_follow_cpuid),
-		RIG_TEST(faults_are_gp),
-		RIG_TEST(filter),
-		RIG_TEST(tsc_and_adjust),
-		RIG_TEST(tsc_writes_synchronise),
-		RIG_TEST(tsc_scaling),
-		RIG_TEST(machine_check),
-		RIG_TEST(apic_base_transitions),
-		RIG_TEST(misc_enable_rights),
-		RIG_TEST(mci_ctl_is_all_or_nothing),
-		RIG_TEST(what_the_maker_decides),
-		RIG_TEST(feature_msrs_at_creation),
-		RIG_TEST(kvmclock_page),
-		RIG_TEST(enforced_features),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
-}
+T_EACH(rig_setup, rig_teardown);

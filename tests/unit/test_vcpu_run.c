@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* tests/unit/test_vcpu_run.c - KVM_RUN: exits, their completion, injection, debugging. */
+/* Run: build/tests/unit/test_vcpu_run [NAME...] */
 #include <pthread.h>
 #include <signal.h>
 #include <time.h>
@@ -18,7 +19,7 @@ static struct kvm_regs regs(void)
 	return r;
 }
 
-static void hlt_exits(void **state)
+T(hlt_exits)
 {
 	CODE(0xb8, 0x34, 0x12, 0xf4);	/* mov ax, 1234h; hlt */
 
@@ -30,7 +31,7 @@ static void hlt_exits(void **state)
 	assert_int_equal(R.v->run->if_flag, 0);
 }
 
-static void out_completes_at_reentry(void **state)
+T(out_completes_at_reentry)
 {
 	CODE(0xb0, 0x42, 0xe6, 0x10, 0xf4);	/* mov al, 42h; out 10h, al; hlt */
 
@@ -53,7 +54,7 @@ static void out_completes_at_reentry(void **state)
 	assert_int_equal(reason(), KVM_EXIT_HLT);
 }
 
-static void out_7e_has_advanced(void **state)
+T(out_7e_has_advanced)
 {
 	CODE(0xe6, 0x7e, 0xf4);
 
@@ -64,7 +65,7 @@ static void out_7e_has_advanced(void **state)
 	assert_int_equal(reason(), KVM_EXIT_HLT);
 }
 
-static void in_merges_into_rax(void **state)
+T(in_merges_into_rax)
 {
 	CODE(0xe4, 0x10, 0xe5, 0x10, 0x66, 0xe5, 0x10, 0xf4);	/* in al/ax/eax, 10h; hlt */
 	struct kvm_regs r;
@@ -88,7 +89,7 @@ static void in_merges_into_rax(void **state)
 }
 
 /* User space that moves RIP (a reset) cancels the completion. */
-static void moved_rip_cancels(void **state)
+T(moved_rip_cancels)
 {
 	CODE(0xe4, 0x10, 0xf4, 0x90, 0xf4);
 	struct kvm_regs r;
@@ -106,7 +107,7 @@ static void moved_rip_cancels(void **state)
 	assert_int_equal(regs().rax, 7);
 }
 
-static void strings(void **state)
+T(strings)
 {
 	/* mov cx,4; mov si,2000h; mov di,2100h; mov dx,20h; rep outsb; mov cx,4; rep insb; hlt */
 	CODE(0xb9, 4, 0, 0xbe, 0, 0x20, 0xbf, 0, 0x21, 0xba, 0x20, 0, 0xf3, 0x6e, 0xb9, 4, 0, 0xf3,
@@ -142,7 +143,7 @@ static void strings(void **state)
 	assert_int_equal(regs().rcx & 0xffff, 0);
 }
 
-static void kernel_ports_do_not_exit(void **state)
+T(kernel_ports_do_not_exit)
 {
 	CODE(0xe6, 0x70, 0xe4, 0x71, 0xf4);
 
@@ -153,7 +154,7 @@ static void kernel_ports_do_not_exit(void **state)
 	assert_int_equal(regs().rax & 0xff, 0x5a);
 }
 
-static void mmio_read_and_write(void **state)
+T(mmio_read_and_write)
 {
 	/* mov eax,[e0000000h]; mov [e0000004h],eax; hlt */
 	CODE(0xa1, 0, 0, 0, 0xe0, 0xa3, 4, 0, 0, 0xe0, 0xf4);
@@ -178,7 +179,7 @@ static void mmio_read_and_write(void **state)
 	assert_int_equal(reason(), KVM_EXIT_HLT);
 }
 
-static void mmio_read_finishes_under_immediate_exit(void **state)
+T(mmio_read_finishes_under_immediate_exit)
 {
 	CODE(0xa1, 0, 0, 0, 0xe0, 0xf4);
 
@@ -192,7 +193,7 @@ static void mmio_read_finishes_under_immediate_exit(void **state)
 }
 
 /* 16 bytes are two fragments; the first must not be asked for twice. */
-static void mmio_fragments(void **state)
+T(mmio_fragments)
 {
 	/* movups xmm0,[e0000000h]; movups [e0000010h],xmm0; movups [2000h],xmm0; hlt */
 	CODE(0x0f, 0x10, 0x05, 0, 0, 0, 0xe0, 0x0f, 0x11, 0x05, 0x10, 0, 0, 0xe0,
@@ -224,7 +225,7 @@ static void mmio_fragments(void **state)
 	assert_memory_equal(R.ram + 0x2000, "0123456789abcdef", 16);
 }
 
-static void mmio_read_modify_write(void **state)
+T(mmio_read_modify_write)
 {
 	CODE(0x81, 0x05, 0, 0, 0, 0xe0, 1, 0, 0, 0, 0xf4);	/* add dword [e0000000h],1 */
 
@@ -239,7 +240,7 @@ static void mmio_read_modify_write(void **state)
 	assert_int_equal(reason(), KVM_EXIT_HLT);
 }
 
-static void kernel_mmio_does_not_exit(void **state)
+T(kernel_mmio_does_not_exit)
 {
 	/* mov eax,[d0000000h]; inc eax; mov [d0000000h],eax; hlt */
 	CODE(0xa1, 0, 0, 0, 0xd0, 0x40, 0xa3, 0, 0, 0, 0xd0, 0xf4);
@@ -252,7 +253,7 @@ static void kernel_mmio_does_not_exit(void **state)
 	assert_int_equal(R.device_value, 42);
 }
 
-static void rep_movs_from_mmio(void **state)
+T(rep_movs_from_mmio)
 {
 	/* mov ecx,3; mov esi,e0000000h; mov edi,2000h; rep movsd; hlt */
 	CODE(0xb9, 3, 0, 0, 0, 0xbe, 0, 0, 0, 0xe0, 0xbf, 0, 0x20, 0, 0, 0xf3, 0xa5, 0xf4);
@@ -272,7 +273,7 @@ static void rep_movs_from_mmio(void **state)
 		assert_int_equal(((u32 *)(R.ram + 0x2000))[i], 100 + i);
 }
 
-static void interrupt_and_window(void **state)
+T(interrupt_and_window)
 {
 	/* sti; nop; nop; jmp $ */
 	CODE(0xfb, 0x90, 0x90, 0xeb, 0xfe);
@@ -297,7 +298,7 @@ static void interrupt_and_window(void **state)
 	assert_int_equal(R.v->run->ready_for_interrupt_injection, 0);
 }
 
-static void nmi_blocks_until_iret(void **state)
+T(nmi_blocks_until_iret)
 {
 	CODE(0x90, 0xf4);
 	static const u8 handler[] = { 0xe6, 0x99, 0xcf };
@@ -320,7 +321,7 @@ static void nmi_blocks_until_iret(void **state)
 	assert_int_equal(reason(), KVM_EXIT_HLT);
 }
 
-static void triple_fault(void **state)
+T(triple_fault)
 {
 	CODE(0x0f, 0x0b);	/* ud2 with an empty IDT */
 	struct kvm_sregs s;
@@ -333,7 +334,7 @@ static void triple_fault(void **state)
 	assert_int_equal(reason(), KVM_EXIT_SHUTDOWN);
 }
 
-static void fetch_from_nowhere(void **state)
+T(fetch_from_nowhere)
 {
 	CODE(0xea, 0, 0, 0, 0xe0, 8, 0);	/* jmp 8:e0000000h */
 
@@ -347,7 +348,7 @@ static void fetch_from_nowhere(void **state)
 	assert_int_equal(R.v->run->internal.suberror, KVM_INTERNAL_ERROR_EMULATION);
 }
 
-static void single_step(void **state)
+T(single_step)
 {
 	CODE(0x90, 0x40, 0xe6, 0x70, 0xf4);	/* nop; inc ax; out 70h,al; hlt */
 	struct kvm_guest_debug d = { .control = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP };
@@ -364,7 +365,7 @@ static void single_step(void **state)
 	}
 }
 
-static void breakpoints(void **state)
+T(breakpoints)
 {
 	/* nop; int3; mov [2000h],ax; nop; hlt */
 	CODE(0x90, 0xcc, 0xa3, 0x00, 0x20, 0x90, 0xf4);
@@ -400,7 +401,7 @@ static void breakpoints(void **state)
 	assert_int_equal(reason(), KVM_EXIT_HLT);
 }
 
-static void guest_single_step(void **state)
+T(guest_single_step)
 {
 	/* pushf; or word [esp],100h by hand: mov ax,102h; push ax; popf; nop; nop; hlt */
 	CODE(0xb8, 0x02, 0x01, 0x50, 0x9d, 0x90, 0x90, 0xf4);
@@ -418,7 +419,7 @@ static void guest_single_step(void **state)
 	assert_int_equal(*(u16 *)(R.ram + (regs().rsp & 0xffff)), 0x1007);
 }
 
-static void msr_exits(void **state)
+T(msr_exits)
 {
 	/* mov ecx,12345678h; rdmsr; mov ecx,12345678h; wrmsr; hlt */
 	CODE(0xb9, 0x78, 0x56, 0x34, 0x12, 0x0f, 0x32, 0x0f, 0x30, 0xf4);
@@ -438,7 +439,7 @@ static void msr_exits(void **state)
 	assert_int_equal(reason(), KVM_EXIT_HLT);
 }
 
-static void sync_regs(void **state)
+T(sync_regs)
 {
 	CODE(0x40, 0xf4);
 
@@ -459,7 +460,7 @@ static void sync_regs(void **state)
 	assert_int_equal(R.v->run->s.regs.regs.rip, 0x1002);
 }
 
-static void bad_cr8(void **state)
+T(bad_cr8)
 {
 	CODE(0xf4);
 
@@ -483,7 +484,7 @@ static void *poster(void *arg)
 }
 
 /* A loop without exits services requests, and the waiters get away. */
-static void requests_reach_a_loop(void **state)
+T(requests_reach_a_loop)
 {
 	CODE(0xeb, 0xfe);
 	pthread_t t;
@@ -509,7 +510,7 @@ static void *killer(void *arg)
 	return NULL;
 }
 
-static void signals_end_run(void **state)
+T(signals_end_run)
 {
 	CODE(0xeb, 0xfe);
 	pthread_t self = pthread_self(), t;
@@ -523,7 +524,7 @@ static void signals_end_run(void **state)
 }
 
 /* A signal unblocked by KVM_SET_SIGNAL_MASK ends the run and stays pending. */
-static void masked_signal_stays_pending(void **state)
+T(masked_signal_stays_pending)
 {
 	CODE(0xeb, 0xfe);
 	sigset_t block, now;
@@ -544,7 +545,7 @@ static void masked_signal_stays_pending(void **state)
 }
 
 /* Not a test of correctness: what an OUT costs there and back. */
-static void out_round_trip(void **state)
+T(out_round_trip)
 {
 	CODE(0xe6, 0x10, 0xeb, 0xfc);
 	struct timespec a, b;
@@ -561,37 +562,4 @@ static void out_round_trip(void **state)
 	print_message("OUT round trip: %.1f ns\n", ns);
 }
 
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		RIG_TEST(hlt_exits),
-		RIG_TEST(out_completes_at_reentry),
-		RIG_TEST(out_7e_has_advanced),
-		RIG_TEST(in_merges_into_rax),
-		RIG_TEST(moved_rip_cancels),
-		RIG_TEST(strings),
-		RIG_TEST(kernel_ports_do_not_exit),
-		RIG_TEST(mmio_read_and_write),
-		RIG_TEST(mmio_read_finishes_under_immediate_exit),
-		RIG_TEST(mmio_fragments),
-		RIG_TEST(mmio_read_modify_write),
-		RIG_TEST(kernel_mmio_does_not_exit),
-		RIG_TEST(rep_movs_from_mmio),
-		RIG_TEST(interrupt_and_window),
-		RIG_TEST(nmi_blocks_until_iret),
-		RIG_TEST(triple_fault),
-		RIG_TEST(fetch_from_nowhere),
-		RIG_TEST(single_step),
-		RIG_TEST(breakpoints),
-		RIG_TEST(guest_single_step),
-		RIG_TEST(msr_exits),
-		RIG_TEST(sync_regs),
-		RIG_TEST(bad_cr8),
-		RIG_TEST(requests_reach_a_loop),
-		RIG_TEST(signals_end_run),
-		RIG_TEST(masked_signal_stays_pending),
-		RIG_TEST(out_round_trip),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
-}
+T_EACH(rig_setup, rig_teardown);

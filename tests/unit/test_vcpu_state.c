@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* tests/unit/test_vcpu_state.c - register, FPU and event state in and out, and what is refused. */
+/* Run: build/tests/unit/test_vcpu_state [NAME...] */
 #include "vcpu_rig.h"
 
 static struct kvm_sregs sregs(void)
@@ -18,7 +19,7 @@ static struct kvm_vcpu_events events(void)
 	return e;
 }
 
-static void regs_round_trip(void **state)
+T(regs_round_trip)
 {
 	struct kvm_regs a, b;
 
@@ -30,7 +31,7 @@ static void regs_round_trip(void **state)
 	assert_int_equal(b.rflags, 0x3f7fd7);
 }
 
-static void reset_values(void **state)
+T(reset_values)
 {
 	struct kvm_sregs s = sregs();
 
@@ -48,7 +49,7 @@ struct row {
 	bool cs_l, ok;
 };
 
-static void sregs_validity(void **state)
+T(sregs_validity)
 {
 	static const struct row rows[] = {
 		{ "real mode", 0x60000010, 0, 0, 0, false, true },
@@ -98,7 +99,7 @@ static void sregs_validity(void **state)
 	assert_int_equal(vcpu_set_sregs(R.v, &s), -EINVAL);
 }
 
-static void interrupt_bitmap(void **state)
+T(interrupt_bitmap)
 {
 	struct kvm_sregs s = sregs();
 
@@ -111,7 +112,7 @@ static void interrupt_bitmap(void **state)
 	assert_int_equal(events().interrupt.injected, 1);
 }
 
-static void segments(void **state)
+T(segments)
 {
 	struct kvm_sregs s = sregs();
 
@@ -132,7 +133,7 @@ static void segments(void **state)
 	assert_int_equal(s.tr.type & 2, 2);
 }
 
-static void sregs2(void **state)
+T(sregs2)
 {
 	struct kvm_sregs2 s;
 
@@ -154,7 +155,7 @@ static void sregs2(void **state)
 	assert_int_equal(s.pdptrs[2], 0x7001);
 }
 
-static void fpu(void **state)
+T(fpu)
 {
 	struct kvm_fpu f;
 	u8 x[4096];
@@ -191,7 +192,7 @@ static void fpu(void **state)
 	assert_int_equal(f.fcw, 0x37f);
 }
 
-static void xcrs(void **state)
+T(xcrs)
 {
 	struct kvm_xcrs x = { .nr_xcrs = 1 };
 
@@ -218,7 +219,7 @@ static void xcrs(void **state)
 	assert_int_equal(vcpu_set_xcrs(R.v, &x), 0);
 }
 
-static void debugregs(void **state)
+T(debugregs)
 {
 	struct kvm_debugregs d;
 
@@ -239,7 +240,7 @@ static void debugregs(void **state)
 	assert_int_equal(R.v->c->dr[2], 0x1234);
 }
 
-static void event_rules(void **state)
+T(event_rules)
 {
 	struct kvm_vcpu_events e = events();
 
@@ -286,7 +287,7 @@ static void event_rules(void **state)
 	assert_int_equal(R.v->c->cr2, 0x1234000);
 }
 
-static void shadow_and_nmi(void **state)
+T(shadow_and_nmi)
 {
 	struct kvm_vcpu_events e = events();
 
@@ -304,7 +305,7 @@ static void shadow_and_nmi(void **state)
 	assert_int_equal(vcpu_set_events(R.v, &e), -EINVAL);
 }
 
-static void triple_fault_event(void **state)
+T(triple_fault_event)
 {
 	static const u8 code[] = { 0xf4 };
 	struct kvm_vcpu_events e;
@@ -321,7 +322,7 @@ static void triple_fault_event(void **state)
 }
 
 /* An exception that user space left injected is delivered first. */
-static void injected_exception_runs_handler(void **state)
+T(injected_exception_runs_handler)
 {
 	static const u8 code[] = { 0xf4 }, handler[] = { 0xe6, 0x77 };
 	struct kvm_vcpu_events e;
@@ -339,7 +340,7 @@ static void injected_exception_runs_handler(void **state)
 	assert_int_equal(events().exception.injected, 0);
 }
 
-static void mp_states(void **state)
+T(mp_states)
 {
 	struct kvm_mp_state m = { KVM_MP_STATE_HALTED };
 
@@ -353,24 +354,4 @@ static void mp_states(void **state)
 	assert_int_equal(vcpu_set_mp_state(R.v, &m), 0);
 }
 
-int main(void)
-{
-	const struct CMUnitTest tests[] = {
-		RIG_TEST(regs_round_trip),
-		RIG_TEST(reset_values),
-		RIG_TEST(sregs_validity),
-		RIG_TEST(interrupt_bitmap),
-		RIG_TEST(segments),
-		RIG_TEST(sregs2),
-		RIG_TEST(fpu),
-		RIG_TEST(xcrs),
-		RIG_TEST(debugregs),
-		RIG_TEST(event_rules),
-		RIG_TEST(shadow_and_nmi),
-		RIG_TEST(triple_fault_event),
-		RIG_TEST(injected_exception_runs_handler),
-		RIG_TEST(mp_states),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
-}
+T_EACH(rig_setup, rig_teardown);

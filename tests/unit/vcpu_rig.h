@@ -6,15 +6,10 @@
 #ifndef VCPU_RIG_H
 #define VCPU_RIG_H
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include "tests/unit/unit.h"
+
 #include <sys/mman.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 #include "mmu/mmu.h"
 #include "vcpu/cpuid.h"
@@ -170,7 +165,5 @@ static inline u64 rig_rip(void)
 	vcpu_get_regs(R.v, &r);
 	return r.rip;
 }
-
-#define RIG_TEST(f) cmocka_unit_test_setup_teardown(f, rig_setup, rig_teardown)
 
 #endif

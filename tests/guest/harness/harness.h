@@ -3,7 +3,7 @@
  * tests/guest/harness/harness.h - bare-metal guests driven through the KVM ABI.
  *
  * A test file holds guest code (top-level assembler, one CODEnn() each) and
- * TEST() functions that put it into a guest, run it and look at what stopped
+ * T() functions that put it into a guest, run it and look at what stopped
  * it. Every exception vector leads to a stub that exits through a port, so a
  * test sees vector, error code, frame and untouched registers from outside.
  * Every test runs in a forked child with a time limit.
@@ -20,6 +20,7 @@
 #include <string.h>
 
 #include "base/types.h"
+#include "tests/t.h"
 
 /* -- guest code -- */
 #define GCODE(bits, name, text)						\
@@ -224,20 +225,8 @@ void cpu_interrupt(struct guest_cpu *c, u8 vec);
 const char *stop_text(const struct stop *s);
 
 /* -- tests -- */
-struct test {
-	const char *name;
-	void (*fn)(void);
-	struct test *next;
-};
-void test_register(struct test *t);
-#define TEST(id, title)							\
-	static void test_##id(void);					\
-	static struct test entry_##id = { title, test_##id, NULL };	\
-	__attribute__((constructor)) static void register_##id(void)	\
-	{								\
-		test_register(&entry_##id);				\
-	}								\
-	static void test_##id(void)
+/* T() of tests/t.h. */
+#define TEST T
 
 __attribute__((format(printf, 3, 4)))
 void test_fail(const char *file, int line, const char *fmt, ...);

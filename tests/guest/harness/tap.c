@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/guest/harness/tap.c - runs the TEST()s of a program, each in a child, and prints TAP. */
+/* tests/guest/harness/tap.c - runs the T()s of a program, each in a child, and prints TAP. */
 #include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -12,7 +12,6 @@
 
 enum { EXIT_FAILED = 1, EXIT_SKIPPED = 77, MAX_COMPLAINTS = 20 };
 
-static struct test *tests, **tests_tail = &tests;
 static int failures;
 static int time_limit = 20;
 
@@ -23,12 +22,6 @@ __attribute__((noreturn)) static void leave(int code)
 	if (getenv("GUEST_EXIT"))
 		exit(code);
 	_exit(code);
-}
-
-void test_register(struct test *t)
-{
-	*tests_tail = t;
-	tests_tail = &t->next;
 }
 
 void test_fail(const char *file, int line, const char *fmt, ...)
@@ -119,7 +112,7 @@ static int wait_limited(pid_t pid)
 	}
 }
 
-static int run_one(struct test *t, bool in_child)
+static int run_one(struct t *t, bool in_child)
 {
 	pid_t pid;
 	int status;
@@ -127,14 +120,14 @@ static int run_one(struct test *t, bool in_child)
 	fflush(stdout);
 	if (!in_child) {
 		failures = 0;
-		t->fn();
+		t->fn(NULL);
 		return failures ? EXIT_FAILED : 0;
 	}
 	pid = fork();
 	if (pid < 0)
 		return EXIT_FAILED;
 	if (!pid) {
-		t->fn();
+		t->fn(NULL);
 		fflush(stdout);
 		leave(failures ? EXIT_FAILED : 0);
 	}
@@ -154,49 +147,46 @@ void need_stack_switch32(void)
 
 int main(int argc, char **argv)
 {
-	bool in_child = true, list = false;
-	const char *filter = NULL;
+	bool in_child = true;
 	int n = 0, failed = 0;
 
 	for (int i = 1; i < argc; i++) {
 		if (!strcmp(argv[i], "--no-fork")) {
 			in_child = false;
 		} else if (!strcmp(argv[i], "--list")) {
-			list = true;
+			t_list();
+			return 0;
 		} else if (!strcmp(argv[i], "--who")) {
 			return who_answers(stdout);
 		} else if (!strcmp(argv[i], "--time-limit") && i + 1 < argc) {
 			time_limit = atoi(argv[++i]);
 		} else if (argv[i][0] != '-') {
-			filter = argv[i];
+			t_choose(argv[i]);
 		} else {
 			fprintf(stderr, "usage: %s [--who] [--list] [--no-fork] [--time-limit S]"
-				" [part-of-a-name]\n", argv[0]);
+				" [NAME...]\n", argv[0]);
 			return 2;
 		}
 	}
-	for (struct test *t = tests; t; t = t->next)
-		if (!filter || strstr(t->name, filter))
-			n++;
-	if (!list)
-		printf("TAP version 13\n1..%d\n", n);
+	for (struct t *t = t_tests; t; t = t->next)
+		n += t_chosen(t);
+	printf("TAP version 13\n1..%d\n", n);
 	n = 0;
-	for (struct test *t = tests; t; t = t->next) {
+	for (struct t *t = t_tests; t; t = t->next) {
 		int r;
 
-		if (filter && !strstr(t->name, filter))
+		if (!t_chosen(t))
 			continue;
-		if (list) {
-			printf("%s\n", t->name);
-			continue;
-		}
 		r = run_one(t, in_child);
 		n++;
-		if (r == EXIT_SKIPPED)
-			printf("ok %d - %s # SKIP\n", n, t->name);
-		else
-			printf("%s %d - %s\n", r ? "not ok" : "ok", n, t->name);
-		failed += r && r != EXIT_SKIPPED;
+		if (r == EXIT_SKIPPED) {
+			printf("ok %d - %s # SKIP\n", n, t->rule);
+		} else {
+			printf("%s %d - %s\n", r ? "not ok" : "ok", n, t->rule);
+			failed += r != 0;
+		}
+		if (r && r != EXIT_SKIPPED)
+			t_again(t);
 	}
 	return failed ? 1 : 0;
 }
