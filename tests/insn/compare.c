@@ -122,6 +122,30 @@ static bool vectors_differ(const struct insn_state *want, const struct insn_stat
 	return d;
 }
 
+/* The same #DBs, as far as each side noted them. */
+static bool steps_differ(const struct gen_case *c, const struct insn_steps *want, const struct insn_steps *got,
+			 FILE *f)
+{
+	bool d = word(f, "traps", want->n, got->n, ALL);
+	char name[12];
+
+	for (u64 i = 0; i < want->n && i < got->n && i < STEPS_MAX; i++) {
+		u64 rip = (u32)want->at[i], mask = ALL;
+
+		mask &= ~((u64)gen_undef(c, rip, true) << 32);
+		snprintf(name, sizeof(name), "#%llu", (unsigned long long)i);
+		if (word(f, name, want->at[i], got->at[i], mask))
+			return true;
+	}
+	/* What one side has and the other has not. */
+	if (d && f && want->n != got->n) {
+		u64 i = want->n < got->n ? want->n : got->n;
+
+		fprintf(f, "#   first at %016" PRIx64 "\n", want->n < got->n ? got->at[i] : want->at[i]);
+	}
+	return d;
+}
+
 bool compare_results(const struct gen_case *c, const struct insn_result *want,
 		     const struct insn_result *got, bool ring0, bool precise, FILE *f)
 {
@@ -138,6 +162,7 @@ bool compare_results(const struct gen_case *c, const struct insn_result *want,
 		return got->s.fault_rip == want->s.fault_rip && got->s.vec != ALL &&
 		       word(f, "vector", want->s.vec, got->s.vec, ALL);
 	d = fault_differs(c, &want->s, &got->s, ring0, f);
+	d |= steps_differ(c, &want->steps, &got->steps, f);
 	if (fault && !precise)
 		flags &= gen_live(c, want->s.fault_rip) | 0x400;
 	/* Leaving 64-bit mode leaves no upper halves (APM1 3.1.2). */

@@ -154,6 +154,8 @@ static void make_state(struct gen *g)
 	s->gpr[4] = narrow(g, 4, A_DATA + 0x800 - base_of_reg(g, 4) +
 			   (below(g, 0x1000) & ~(chance(g, 85) ? 7u : 0u)));
 	s->rflags = 0x202 | ((u32)gen_next(&g->rng) & 0x8d5) | (chance(g, 10) ? 0x400 : 0);
+	if (g->o->step)
+		s->rflags |= (chance(g, 85) ? 0x100 : 0) | (chance(g, 20) ? 0x10000 : 0);
 	make_fpu(g, s->fx, s->ymm_hi);
 }
 
@@ -404,7 +406,17 @@ static void one_narrow_template(struct gen *g)
 	u8 b[8] = { 0 };
 
 	g->group++;
-	switch (below(g, 7)) {
+	switch (below(g, g->o->step ? 9 : 7)) {
+	case 7:		/* push ss, pop ss: what is pending waits for the next instruction */
+		put(g, "\x16", 1);
+		put(g, "\x17", 1);
+		put(g, "\x40", 1);
+		g->undef = 0;
+		return;
+	case 8:
+		put(g, "\x8c\xd0", 2);			/* mov eax, ss */
+		put(g, "\x8e\xd0", 2);			/* mov ss, eax */
+		return;
 	case 0:		/* call over a jump; the callee returns to the jump */
 		put_jump(g, "\xe8", 1, word, n + 2);
 		put_jump(g, "\xeb", 1, 1, n + 4);
@@ -420,7 +432,8 @@ static void one_narrow_template(struct gen *g)
 		put_jump(g, "\xe2", 1, 1, n + 1);	/* loop */
 		return;
 	case 2: {	/* push imm; popf */
-		u32 fl = ((u32)gen_next(&g->rng) & 0x8d5) | 2 | (chance(g, 20) ? 0x400 : 0);
+		u32 fl = ((u32)gen_next(&g->rng) & 0x8d5) | 2 | (chance(g, 20) ? 0x400 : 0) |
+			 (g->o->step && chance(g, 50) ? 0x100 : 0);
 
 		b[0] = 0x68;
 		memcpy(b + 1, &fl, word);
@@ -470,7 +483,13 @@ static void one_template(struct gen *g)
 		return;
 	}
 	g->group++;
-	switch (below(g, 8)) {
+	switch (below(g, g->o->step ? 9 : 8)) {
+	case 8:		/* what is pending waits for the next instruction; the selectors differ */
+		put(g, "\x8c\xd0", 2);			/* mov eax, ss */
+		put(g, "\x8e\xd0", 2);			/* mov ss, eax */
+		put(g, "\xb8\x05\x00\x00\x00", 5);	/* mov eax, 5 */
+		g->role[0] = ROLE_ANY;
+		return;
 	case 0:		/* call over a jump; the callee returns to the jump */
 		put_jump(g, "\xe8", 1, 4, n + 2);
 		put_jump(g, "\xeb", 1, 1, n + 4);
@@ -492,7 +511,8 @@ static void one_template(struct gen *g)
 		return;
 	case 3: {	/* push imm32; popf */
 		u8 b[5] = { 0x68 };
-		u32 fl = ((u32)gen_next(&g->rng) & 0x8d5) | 2 | (chance(g, 20) ? 0x400 : 0);
+		u32 fl = ((u32)gen_next(&g->rng) & 0x8d5) | 2 | (chance(g, 20) ? 0x400 : 0) |
+			 (g->o->step && chance(g, 50) ? 0x100 : 0);
 
 		if (g->o->ring0)
 			return;
@@ -667,7 +687,7 @@ void gen_make(struct gen_case *c, u64 seed, const struct gen_options *o)
 	make_state(&g);
 	want = 1 + below(&g, SEQ_MAX);
 	while (c->n < want && tries++ < 4000) {
-		if (chance(&g, 3))
+		if (chance(&g, o->step ? 8 : 3))
 			one_template(&g);
 		else
 			one_random(&g, want - c->n);

@@ -48,6 +48,7 @@ struct gen_case {
 struct gen_options {
 	u64 features;
 	bool ring0;
+	bool step;	/* TF and RF in the flags, at first and by POPF */
 	const struct world *world;
 };
 #define GEN_FEATURES(X) /* name, leaf, register (0 eax..3 edx), bit */ \

@@ -41,10 +41,12 @@ enum {
 	SEQ_MAX = 20,
 	STATE_BYTES = 960,
 	RESULT_BYTES = 0x1000 + DATA_BYTES,
+	STEPS_MAX = 390,
 	NO_VECTOR = 0xff,
 };
 #define STATE_BYTES_S 960
 #define RESULT_BYTES_S 12288
+#define STEPS_MAX_S 390
 
 static inline u64 arena_offset(u64 at)
 {
@@ -69,7 +71,7 @@ _Static_assert(sizeof(struct insn_state) == STATE_BYTES, "state");
 _Static_assert(offsetof(struct insn_state, fx) == 192, "fx");
 _Static_assert(offsetof(struct insn_state, fault_rip) == 168, "fault_rip");
 _Static_assert((u64)A_CODE + BATCH * SLOT <= A_CODE_END, "code");
-_Static_assert(RESULT_BYTES == RESULT_BYTES_S && STATE_BYTES == STATE_BYTES_S, "strings");
+_Static_assert(STEPS_MAX == STEPS_MAX_S && RESULT_BYTES == RESULT_BYTES_S && STATE_BYTES == STATE_BYTES_S, "strings");
 _Static_assert(BATCH * RESULT_BYTES <= A_PRIV_END - A_RESULTS, "results");
 
 struct arena_ctrl {
@@ -79,12 +81,21 @@ struct arena_ctrl {
 	/* 16: of 16- and 32-bit code, ds = 0: 64-bit code */
 	u16 ds, es, fs, gs, ss;
 	u16 ss64;	/* 26: a flat stack segment to go back to */
+	u16 traps;	/* 28: enter by IRET, because TF or RF is set */
 };
 _Static_assert(offsetof(struct arena_ctrl, ss64) == 26, "ss64");
 
+/* The #DBs of a case, in their order. */
+struct insn_steps {
+	u64 n;
+	u64 at[STEPS_MAX];	/* EIP; from bit 32 on the flags of STEP_FLAGS, STEP_BS */
+};
+enum { STEP_FLAGS = 0x10dd5, STEP_BS = 1 << 24, STEP_RF = 1 << 16 };
+
 struct insn_result {
 	struct insn_state s;
-	u8 pad[0x1000 - STATE_BYTES];
+	struct insn_steps steps;
+	u8 pad[0x1000 - STATE_BYTES - sizeof(struct insn_steps)];
 	u8 data[DATA_BYTES];
 };
 

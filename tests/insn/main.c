@@ -21,15 +21,22 @@
 
 #define DATA_SEED 0x5eed
 
+/* Few cases share debug registers. */
+enum { WATCH_BATCH = 32 };
+
 struct session {
 	struct oracle oracle;
 	struct oracle twin;	/* --self: the host stands in for the guest */
 	bool self;
 	bool precise;
+	bool watch;		/* debug registers, other ones for each batch */
+	struct watch w;		/* those of this batch */
+	u32 again;
+	u64 rng;
 	struct subject subject;
 	struct gen_options gen;
 	struct gen_case cases[BATCH];
-	u64 insns, faults, executed;
+	u64 insns, faults, traps;
 	u32 failed;
 };
 
@@ -85,6 +92,7 @@ static void load_batch(struct session *s, u32 n)
 		ctrl->fs = s->gen.world->fs;
 		ctrl->gs = s->gen.world->gs;
 		ctrl->ss = s->gen.world->ss;
+		ctrl->traps = s->gen.step;
 	}
 }
 
@@ -102,6 +110,77 @@ static const char *run_both(struct session *s)
 	if (oracle_wait(&s->oracle))
 		return "the oracle died";
 	return why;
+}
+
+/* What a random case of the batch has written, in the run before this one; 0: nothing. */
+static u64 written_data(struct session *s, u32 n)
+{
+	u64 r = gen_next(&s->rng);
+	const u8 *data = result_of(s->oracle.arena, (u32)(r >> 8) % n)->data;
+	u32 from = (u32)(r >> 40) % (DATA_BYTES / 8);
+
+	for (u32 i = 0; i < DATA_BYTES / 8; i++) {
+		u32 at = (from + i) % (DATA_BYTES / 8) * 8;
+
+		if (memcmp(data + at, (u8 *)part(s->oracle.arena, A_INIT) + at, 8))
+			return A_DATA + at + (r & 7);
+	}
+	return 0;
+}
+
+/* Where a random case of the batch is likely to read or write, or anywhere in the data. */
+static u64 watched_data(struct session *s, u32 n)
+{
+	static const u8 pointers[] = { 4, 4, 6, 7, 0, 3, 5 };
+	u64 written = written_data(s, n), r = gen_next(&s->rng);
+	const struct world *w = s->gen.world;
+	u32 reg = pointers[(r >> 8) % ARRAY_SIZE(pointers)];
+	u64 at = s->cases[(r >> 16) % n].in.gpr[reg] + (reg == 4 || reg == 5 ? w->ss_base : w->base);
+
+	if (written && r & 3)
+		return written;
+	at += (r >> 32) % 32;
+	at -= 16;
+	return at >= A_DATA && at < A_DATA_END ? at : A_DATA + (r >> 40) % DATA_BYTES;
+}
+
+static const char *arm(struct session *s)
+{
+	int e = -oracle_watch(&s->oracle, &s->w);
+
+	if (e)
+		return strerror(e);
+	subject_watch(&s->subject, &s->w);
+	return NULL;
+}
+
+/* Watch data by DR0 (reads and writes of eight bytes) and DR1 (writes of one to eight), an instruction each by
+ * DR2 and DR3. */
+static const char *set_watch(struct session *s, u32 n)
+{
+	static const u8 lens[] = { 0, 1, 3, 2 };	/* of DR7: 1, 2, 4, 8 bytes */
+	u64 r = gen_next(&s->rng);
+	u32 len = r & 3;
+	struct watch w = { .dr7 = 0x55 | 0xbu << 16 | (u32)(1 | lens[len] << 2) << 20 };
+
+	w.dr[0] = watched_data(s, n) & ~7ull;
+	w.dr[1] = watched_data(s, n) & ~((1ull << len) - 1);
+	for (u32 i = 2; i < 4; i++) {
+		const struct gen_case *c = &s->cases[(r >> (8 * i)) % n];
+
+		w.dr[i] = c->insn[(r >> (8 * i + 8)) % c->n].addr + s->gen.world->cs_base;
+	}
+	s->w = w;
+	return arm(s);
+}
+
+/* A host may lose breakpoints of its own: perf, which has them, throttles what comes often. */
+static bool lost_by_host(struct session *s, u32 n)
+{
+	for (u32 i = 0; i < n; i++)
+		if (result_of(s->oracle.arena, i)->steps.n < result_of(s->subject.arena, i)->steps.n)
+			return true;
+	return false;
 }
 
 /* One case alone: does it still differ? */
@@ -126,6 +205,10 @@ static void report(struct session *s, const struct gen_case *found,
 
 	s->failed++;
 	printf("# case %#llx, ring %d:\n", (unsigned long long)c.seed, s->gen.ring0 ? 0 : 3);
+	if (s->watch)
+		printf("#   dr0 %llx dr1 %llx dr2 %llx dr3 %llx dr7 %x\n", (unsigned long long)s->w.dr[0],
+		       (unsigned long long)s->w.dr[1], (unsigned long long)s->w.dr[2],
+		       (unsigned long long)s->w.dr[3], s->w.dr7);
 	if (differs(s, &c)) {
 		for (u32 i = c.n; i-- > 0;) {
 			if (c.insn[i].dead)
@@ -165,6 +248,7 @@ static bool check_batch(struct session *s, u32 n)
 		struct insn_result *want = result_of(s->oracle.arena, i);
 
 		s->faults += want->s.vec != ~0ull;
+		s->traps += want->steps.n;
 		if (!compare_results(&s->cases[i], want, result_of(s->subject.arena, i),
 				     s->gen.ring0, s->precise, NULL))
 			continue;
@@ -201,7 +285,19 @@ static bool one_batch(struct session *s, u64 first_seed, u32 n)
 	/* Twice: the second time the guest's code has been translated. */
 	for (u32 pass = 0; pass < 2; pass++) {
 		((struct arena_ctrl *)part(s->oracle.arena, A_CTRL))->i = 0;
+		/* The first run, with the breakpoints of the batch before, has shown what is written. */
+		if (s->watch && pass && (why = set_watch(s, n))) {
+			printf("# the oracle cannot be watched: %s\n", why);
+			s->failed++;
+			return false;
+		}
 		why = run_both(s);
+		for (u32 i = 0; s->watch && !why && i < 3 && lost_by_host(s, n); i++) {
+			s->again++;
+			why = arm(s);
+			((struct arena_ctrl *)part(s->oracle.arena, A_CTRL))->i = 0;
+			why = why ? why : run_both(s);
+		}
 		if (why) {
 			find_culprit(s, n, why);
 			return false;
@@ -252,9 +348,11 @@ static void usage(const char *name)
 {
 	fprintf(stderr,
 		"usage: %s [--count N] [--seed S] [--ring 0|3] [--case SEED] [--keep-going N] [--self 1] [--precise 1]\n"
+		"       [--step 1] [--watch 1]\n"
 		"       [--world 64|32|32-limits|32-readonly|32-stack16|16|16-stack32|16-down]\n"
 		"  N instructions (1000000 unless told) as random sequences.\n"
 		"  --self 1 compares the host with itself: no KVM is used.\n"
+		"  --step 1: with TF and RF set at random; --watch 1: with breakpoints on data and instructions.\n"
 		"  --precise 1 compares all flags at faults and asks standin to keep them.\n",
 		name);
 }
@@ -265,6 +363,7 @@ int main(int argc, char **argv)
 	u64 count = 1000000, seed = 1, one = 0, next_note = 0;
 	u32 keep = 5;
 	bool single = false;
+	const char *why;
 	double start;
 
 	s.gen.world = world_find("64");
@@ -287,6 +386,10 @@ int main(int argc, char **argv)
 		} else if (!strcmp(argv[i], "--precise")) {
 			s.precise = v;
 			setenv("STANDIN_PRECISE_FLAGS", "1", 1);
+		} else if (!strcmp(argv[i], "--step")) {
+			s.gen.step = v;
+		} else if (!strcmp(argv[i], "--watch")) {
+			s.watch = v;
 		} else if (!strcmp(argv[i], "--world")) {
 			s.gen.world = world_find(argv[i + 1]);
 			if (!s.gen.world) {
@@ -324,6 +427,10 @@ int main(int argc, char **argv)
 		return 0;
 	}
 	fill_constant_parts(&s);
+	if (s.watch && (why = arm(&s))) {
+		printf("ok 1 - random instructions # SKIP nobody may trace here: %s\n", why);
+		return 0;
+	}
 	start = now();
 	if (single) {
 		gen_make(&s.cases[0], one, &s.gen);
@@ -332,15 +439,18 @@ int main(int argc, char **argv)
 	}
 	/* Seeds of neighbouring cases differ by one; runs are far apart. */
 	for (u64 at = seed << 32; !single && s.insns < count && s.failed < keep; at += BATCH) {
-		one_batch(&s, at, s.gen.world->batch);
+		one_batch(&s, at, s.watch ? WATCH_BATCH : s.gen.world->batch);
 		if (s.insns >= next_note) {
 			printf("# %llu instructions, %.0f s, seed %llu\n", (unsigned long long)s.insns,
 			       now() - start, (unsigned long long)seed);
 			next_note += count / 10 + 1;
 		}
 	}
-	printf("# %llu instructions, %llu sequences ended by a fault, %.1f s\n",
-	       (unsigned long long)s.insns, (unsigned long long)s.faults / 2, now() - start);
+	printf("# %llu instructions, %llu sequences ended by a fault, %llu debug traps, %.1f s\n",
+	       (unsigned long long)s.insns, (unsigned long long)s.faults / 2,
+	       (unsigned long long)s.traps / 2, now() - start);
+	if (s.watch)
+		printf("# %u batches again, in which the host had fewer\n", s.again);
 	printf("%s 1 - random instructions in ring %d, world %s, seed %llu\n",
 	       s.failed ? "not ok" : "ok", s.gen.ring0 ? 0 : 3, s.gen.world->name,
 	       (unsigned long long)seed);

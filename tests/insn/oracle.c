@@ -12,7 +12,9 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/ptrace.h>
 #include <sys/syscall.h>
+#include <sys/user.h>
 #include <sys/wait.h>
 #include <ucontext.h>
 #include <unistd.h>
@@ -51,6 +53,21 @@ static long raw_arch_prctl(u64 op, u64 v)
 	return raw_syscall(SYS_arch_prctl, op, v);
 }
 
+/* A #DB: one more of struct insn_steps, and on; in the trampoline stepping ends. False: no room is left. */
+__attribute__((no_stack_protector)) static bool on_trap(greg_t *g, struct insn_steps *s, bool single)
+{
+	u64 rip = (u64)g[REG_RIP], flags = (u64)g[REG_EFL] & STEP_FLAGS;
+
+	if (rip - A_TRAMP < 0x1000 || rip >> 12 == A_LOW >> 12) {
+		g[REG_EFL] &= ~(greg_t)0x10100;
+		return true;
+	}
+	if (s->n >= STEPS_MAX)
+		return false;
+	s->at[s->n++] = (u32)rip | (flags | (single ? STEP_BS : 0)) << 32;
+	return true;
+}
+
 /* FS is the sequences' while this runs: nothing here may use thread-local storage. */
 __attribute__((no_stack_protector)) static void on_fault(int sig, siginfo_t *si, void *p)
 {
@@ -61,6 +78,8 @@ __attribute__((no_stack_protector)) static void on_fault(int sig, siginfo_t *si,
 
 	/* The kernel leaves AC as the sequence had it. */
 	__asm__ volatile("pushfq\n\tandl $~0x40000, (%%rsp)\n\tpopfq" : : : "memory", "cc");
+	if (g[REG_TRAPNO] == 1 && on_trap(g, &((struct insn_result *)(void *)r)->steps, si->si_code == TRAP_TRACE))
+		return;
 	/* Ours, not a sequence's: die with the reason visible to the parent. */
 	if (rip - A_TRAMP < 0x1000)
 		raw_syscall(SYS_exit_group, 100 + (u64)g[REG_TRAPNO], 0);
@@ -244,6 +263,23 @@ int oracle_wait(struct oracle *o)
 	char b;
 
 	return read(o->from, &b, 1) == 1 ? 0 : -EIO;
+}
+
+int oracle_watch(struct oracle *o, const struct watch *w)
+{
+	long bad;
+
+	if (ptrace(PTRACE_ATTACH, o->pid, 0, 0))
+		return -errno;
+	if (waitpid(o->pid, NULL, 0) != o->pid)
+		return -errno;
+	/* None is on while their addresses change. */
+	bad = ptrace(PTRACE_POKEUSER, o->pid, offsetof(struct user, u_debugreg[7]), 0);
+	for (u32 i = 0; i < 4; i++)
+		bad |= ptrace(PTRACE_POKEUSER, o->pid, offsetof(struct user, u_debugreg[i]), w->dr[i]);
+	bad |= ptrace(PTRACE_POKEUSER, o->pid, offsetof(struct user, u_debugreg[7]), (u64)w->dr7);
+	bad |= ptrace(PTRACE_DETACH, o->pid, 0, 0);
+	return bad ? -EIO : 0;
 }
 
 void oracle_stop(struct oracle *o)

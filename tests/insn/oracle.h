@@ -24,6 +24,8 @@ bool oracle_has_ldt(void);
 int oracle_start(struct oracle *o);		/* 0 or -errno */
 int oracle_begin(struct oracle *o);
 int oracle_wait(struct oracle *o);		/* 0; -EIO: it died */
+/* Between batches: give the process debug registers; -errno where nobody may trace it. */
+int oracle_watch(struct oracle *o, const struct watch *w);
 void oracle_stop(struct oracle *o);
 /* Body of the child process: arena fd, command fds. */
 int oracle_main(int arena, int in, int out);

@@ -14,6 +14,7 @@
 enum {
 	ARENA_GPA = 0x800000,
 	TABLES = 0x700000,	/* page tables of the arena */
+	ALIAS_TABLES = 0x7f0000,
 	PORT_BAD = 0xe1,
 };
 /*
@@ -21,6 +22,7 @@ enum {
  * wrong address faults in ring 0 as it does natively.
  */
 #define HIGH 0xffffa00000000000ull
+#define ALIAS 0xffffb00000000000ull
 
 /* One 32-byte stub per vector, then the common part. */
 #define STUB_BYTES 32
@@ -44,6 +46,9 @@ CODE64(handlers,
 	"	.balign 32\n"
 	"insn_common:\n"
 	"	push %rax\n"
+	"	cmpb $1, 8(%rsp)\n"
+	"	je insn_trap\n"
+	"insn_fault:\n"
 	"	mov 24(%rsp), %rax\n"
 	"	movabs %rax, " S(A_RES) " + 168\n"
 	"	shr $32, %rax\n"
@@ -73,9 +78,79 @@ CODE64(handlers,
 	"1:	mov 8(%rsp), %rax\n"
 	"	out %al, $0xe1\n"			/* PORT_BAD */
 	"	jmp 1b\n"
+	/* #DB: one more of struct insn_steps, and on; in the trampoline stepping ends. */
+	"insn_trap:\n"
+	"	push %rbx\n"
+	"	push %rcx\n"
+	"	mov %dr6, %rcx\n"
+	"	mov $0xffff0ff0, %eax\n"
+	"	mov %rax, %dr6\n"
+	"	test $0xc, %cl\n"			/* DR2 and DR3 are those of instructions */
+	"	jz 1f\n"
+	"	orl $0x10000, 56(%rsp)\n"
+	"1:	mov 40(%rsp), %rbx\n"
+	"	mov %rbx, %rax\n"
+	"	shr $32, %rax\n"
+	"	cmp $(" S(A_TRAMP) " >> 32), %eax\n"
+	"	je 2f\n"
+	"	mov %ebx, %eax\n"
+	"	shr $12, %eax\n"
+	"	cmp $(" S(A_LOW) " >> 12), %eax\n"
+	"	je 2f\n"
+	"	shl $10, %ecx\n"
+	"	and $0x1000000, %ecx\n"		/* BS to STEP_BS */
+	"	mov 56(%rsp), %eax\n"
+	"	and $0x10dd5, %eax\n"			/* STEP_FLAGS */
+	"	or %ecx, %eax\n"
+	"	shl $32, %rax\n"
+	"	mov %ebx, %ebx\n"
+	"	or %rax, %rbx\n"
+	"	movabs $" S(A_RES) ", %rax\n"
+	"	mov " S(STATE_BYTES_S) "(%rax), %rcx\n"
+	"	cmp $" S(STEPS_MAX_S) ", %rcx\n"
+	"	jae 3f\n"
+	"	mov %rbx, " S(STATE_BYTES_S) "+8(%rax,%rcx,8)\n"
+	"	incq " S(STATE_BYTES_S) "(%rax)\n"
+	"4:	mov insn_alias(%rip), %rbx\n"
+	"	test %rbx, %rbx\n"
+	"	jnz 5f\n"
+	"	pop %rcx\n"
+	"	pop %rbx\n"
+	"	pop %rax\n"
+	"	add $16, %rsp\n"
+	"	iretq\n"
+	"2:	andl $~0x10100, 56(%rsp)\n"
+	"	jmp 4b\n"
+	"3:	pop %rcx\n"
+	"	pop %rbx\n"
+	"	jmp insn_fault\n"
+	/* IRET to a 16-bit stack leaves the rest of RSP as it is: it is done from an address that has the bits. */
+	"5:	mov 64(%rsp), %eax\n"
+	"	and $0xffff0000, %eax\n"
+	"	add %rax, %rbx\n"
+	"	.set insn_v, 0\n"
+	"	.rept 8\n"
+	"	mov insn_v(%rsp), %rax\n"
+	"	.if insn_v >= 24\n"
+	"	mov %rax, insn_v-16(%rbx)\n"
+	"	.else\n"
+	"	mov %rax, insn_v(%rbx)\n"
+	"	.endif\n"
+	"	.set insn_v, insn_v + 8\n"
+	"	.if insn_v == 24\n"
+	"	.set insn_v, 40\n"
+	"	.endif\n"
+	"	.endr\n"
+	"	mov %rbx, %rsp\n"
+	"	pop %rcx\n"
+	"	pop %rbx\n"
+	"	pop %rax\n"
+	"	iretq\n"
 	"	.balign 8\n"
 	"insn_exit_slot:	.quad 0\n"		/* the trampoline's exit */
-	"insn_narrow:	.quad 0, 0\n");
+	"insn_narrow:	.quad 0, 0\n"
+	"insn_alias:	.quad 0\n");
+LABEL(insn_alias);
 LABEL(insn_exit_slot);
 LABEL(insn_narrow);
 
@@ -106,6 +181,21 @@ static void map_range(struct guest *g, u64 from, u64 end, u64 flags)
 		map_page(g, va, flags | PTE_P | PTE_U);
 }
 
+/* One page at every 64 KiB of 4 GiB, as Linux has it for the same reason (espfix). */
+static void make_aliases(struct guest *g)
+{
+	u64 *pdpt = g64(g, ALIAS_TABLES), *pd = g64(g, ALIAS_TABLES + 0x1000), *pt = g64(g, ALIAS_TABLES + 0x2000);
+
+	*g64(g, G_PT + 8 * (ALIAS >> 39 & 511)) = ALIAS_TABLES | PTE_P | PTE_W;
+	for (u32 i = 0; i < 4; i++)
+		pdpt[i] = (ALIAS_TABLES + 0x1000) | PTE_P | PTE_W;
+	for (u32 i = 0; i < 512; i++)
+		pd[i] = (ALIAS_TABLES + 0x2000) | PTE_P | PTE_W;
+	for (u32 i = 15; i < 512; i += 16)
+		pt[i] = (ALIAS_TABLES + 0x3000) | PTE_P | PTE_W;
+	*g64(g, AT(handlers, insn_alias)) = ALIAS + 0xff00;
+}
+
 static void on_alarm(int sig)
 {
 }
@@ -126,6 +216,7 @@ static void make_ldt(struct guest *g)
 	guest_gdt(g, USER_SS & ~7, gdt_desc(0, 0xffffffff, 0xf3, 0xc));
 	*g64(g, AT(handlers, insn_narrow)) = USER_CS;
 	*g64(g, AT(handlers, insn_narrow) + 8) = USER_SS;
+	make_aliases(g);
 	WITH_SREGS(cpu0(g), sr) {
 		sr.ldt = (struct kvm_segment){ .base = HIGH + G_LDT, .limit = 8 * WORLD_LDT - 1,
 					       .selector = SEL_LDT, .type = 2, .present = 1 };
@@ -189,6 +280,15 @@ u64 subject_features(struct subject *s)
 	GEN_FEATURES(X)
 #undef X
 	return f;
+}
+
+void subject_watch(struct subject *s, const struct watch *w)
+{
+	struct kvm_debugregs d = { .dr6 = 0xffff0ff0, .dr7 = w->dr7 | 0x400 };
+
+	for (u32 i = 0; i < 4; i++)
+		d.db[i] = w->dr[i];
+	vcpu_ioctl(cpu0(s->g), KVM_SET_DEBUGREGS, &d, "KVM_SET_DEBUGREGS");
 }
 
 const char *subject_run(struct subject *s)

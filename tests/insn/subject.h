@@ -17,5 +17,6 @@ void subject_start(struct subject *s, bool ring0, bool narrow);
 /* Run the batch that lies in the arena; NULL, or what went wrong. */
 const char *subject_run(struct subject *s);
 u64 subject_features(struct subject *s);
+void subject_watch(struct subject *s, const struct watch *w);
 
 #endif

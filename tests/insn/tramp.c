@@ -39,9 +39,12 @@ __asm__(
 "	mov $(" S(A_DATA_END) " - " S(A_DATA) ") / 8, %ecx\n"
 "	rep movsq\n"
 "	movq $-1, " P(A_RES + 144) "\n"
+"	movq $0, " P(A_RES + STATE_BYTES_S) "\n"
 "	fxrstor64 " P(A_CUR + 192) "\n"
 	EACH_VEC(LOAD_HI)
 "	lea " P(A_TSTACK) ", %rsp\n"
+"	cmpw $0, " P(A_CTRL + 28) "\n"
+"	jne 2f\n"
 "	cmpw $0, " P(A_CTRL + 16) "\n"
 "	jne 1f\n"
 "	pushq " P(A_CUR + 128) "\n"
@@ -59,6 +62,25 @@ __asm__(
 "	mov " P(A_CTRL + 24) ", %ss\n"
 	LOAD_GPR("rsp", 32)
 "	ljmpl *" P(A_CUR + 136) "\n"
+/* By IRET: the first trap is that behind the case's first instruction. */
+"2:	mov %ss, %eax\n"
+"	mov %cs, %ecx\n"
+"	cmpw $0, " P(A_CTRL + 16) "\n"
+"	je 3f\n"
+"	mov " P(A_CTRL + 16) ", %ds\n"
+"	mov " P(A_CTRL + 18) ", %es\n"
+"	mov " P(A_CTRL + 20) ", %fs\n"
+"	mov " P(A_CTRL + 22) ", %gs\n"
+"	movzwl " P(A_CTRL + 24) ", %eax\n"
+"	mov " P(A_CUR + 140) ", %ecx\n"
+"3:	push %rax\n"
+"	pushq " P(A_CUR + 32) "\n"
+"	pushq " P(A_CUR + 128) "\n"
+"	push %rcx\n"
+"	mov " P(A_CUR + 136) ", %eax\n"
+"	push %rax\n"
+	EACH_GPR(LOAD_GPR)
+"	iretq\n"
 /* From A_LOW. */
 "tramp_exit_low:\n"
 "	mov " P(A_CTRL + 26) ", %ss\n"
@@ -78,6 +100,9 @@ __asm__(
 "	lea 0x1000(%rdi), %rbx\n"
 "	lea " P(A_RES) ", %rsi\n"
 "	mov $" S(STATE_BYTES_S) " / 8, %ecx\n"
+"	rep movsq\n"
+"	mov (%rsi), %ecx\n"		/* struct insn_steps */
+"	inc %ecx\n"
 "	rep movsq\n"
 "	mov %rbx, %rdi\n"
 "	mov $" S(A_DATA) ", %esi\n"

@@ -23,6 +23,12 @@ struct world {
 	bool ss16;	/* the stack pointer is SP */
 };
 
+/* Debug registers: DR0 and DR1 watch data, DR2 and DR3 instructions. */
+struct watch {
+	u64 dr[4];
+	u32 dr7;
+};
+
 /* NULL: no such world. */
 const struct world *world_find(const char *name);
 
