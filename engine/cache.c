@@ -96,10 +96,10 @@ static u32 unit_hash(const struct cpage *cp, u64 lin, u32 mode)
 }
 
 /* The caller has made sure that the page of lin maps to cp (itlb_get). */
-struct unit *cache_lookup(struct engine *e, struct cpage *cp, u64 lin, u64 cs_base, u32 mode)
+struct unit *cache_lookup(struct engine *e, struct cpage *cp, u64 lin, u32 mode)
 {
 	for (struct unit *u = e->hash[unit_hash(cp, lin, mode)]; u; u = u->hash_next) {
-		if (((u->lin ^ lin) & ~PAGE_MASK) || u->mode != mode || u->cs_base != cs_base || u->cp != cp)
+		if (((u->lin ^ lin) & ~PAGE_MASK) || u->mode != mode || !unit_in_cs(u, e) || u->cp != cp)
 			continue;
 		if (unlikely(unit_left(u)) && !unit_follow_page(e, u))
 			return NULL;

@@ -44,7 +44,7 @@ enum {
 	MODE_AVX = 1 << 9,
 	MODE_CPL0 = 1 << 10,
 	MODE_FWAIT = 1 << 11,	/* WAIT raises #NM */
-	MODE_CSBASE = 1 << 12,	/* cs_base != 0 */
+	MODE_CSBASE = 1 << 12,	/* cs_base != 0, or CS ends below 4 GiB */
 	MODE_ALIGN = 1 << 13,	/* misaligned data references raise #AC */
 	MODE_LA57 = 1 << 14,	/* addresses may differ by more than 2^48 */
 	MODE_L2_FLAGS = 1 << 15,	/* L2: CLI or PUSHF is L1's business */
@@ -169,7 +169,7 @@ struct unit {
 	/* -- one cache line: what a look-up reads -- */
 	u64 lin;	/* linear address of the first byte */
 	struct cpage *cp;
-	u64 cs_base;
+	u32 cs_base, cs_limit;	/* not of 64-bit code: 0, ~0 */
 	struct unit *hash_next;
 	struct cpage *cp2;	/* page-crossing single instruction: second page */
 	u32 mode;
@@ -178,6 +178,7 @@ struct unit {
 	bool dead : 1;
 	bool served : 1;	/* C may carry out its first instruction in line, or may not (apic.c) */
 	bool fixed : 1;	/* cannot go to another address (move.c) */
+	bool beyond : 1;	/* one instruction, which CS's limit cuts: never entered */
 	/* entries, in code memory; e_ind and e_cross are 0 until somebody wants them */
 	u32 e_ind, e_cross, e_poll, e_body;
 	/* -- the rest -- */
@@ -324,7 +325,7 @@ struct engine {
 	/* -- C only -- */
 	struct cpu *c;
 	u32 mode;
-	u64 cs_base;
+	u32 cs_base, cs_limit;
 	u8 **jc_slots;	/* with jc2 behind this struct; below 2 GiB, too */
 	u32 jc2_bits;
 	size_t map_bytes;	/* of struct cpu and all that */
@@ -415,7 +416,13 @@ s64 insn_bit_displacement(u64 offset, u32 size);
 int cache_init(struct engine *e);
 void cache_destroy(struct engine *e);
 void cache_flush(struct engine *e);
-struct unit *cache_lookup(struct engine *e, struct cpage *cp, u64 lin, u64 cs_base, u32 mode);
+struct unit *cache_lookup(struct engine *e, struct cpage *cp, u64 lin, u32 mode);
+/* Is it of the code segment that is in CS? A CS of another limit has other units. */
+static inline bool unit_in_cs(const struct unit *u, const struct engine *e)
+{
+	return u->cs_base == e->cs_base && u->cs_limit == e->cs_limit;
+}
+
 void cache_insert(struct engine *e, struct unit *u);
 void cache_kill_unit(struct engine *e, struct unit *u);
 /* Out of the hash table, and back. */
@@ -525,8 +532,8 @@ static inline bool arena_low(const struct engine *e)
 }
 /* Time to flush, between two instructions. */
 bool translator_full(const struct engine *e);
-struct unit *translate(struct engine *e, struct cpage *cp, u64 rip, u64 cs_base, u32 mode,
-		       enum unit_way way, enum cpu_result *res);
+struct unit *translate(struct engine *e, struct cpage *cp, u64 rip, u32 mode, enum unit_way way,
+		       enum cpu_result *res);
 
 /* lower_branch.c: u is to be where its page is mapped now, delta further on. */
 void unit_entries_move(struct engine *e, struct unit *u, u64 delta);

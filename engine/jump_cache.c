@@ -95,8 +95,8 @@ void jump_cache_mode(struct engine *e)
 {
 	u32 b = jc_bank(e->mode);
 
-	/* With a base no jump cache is used: firmware goes back and forth all the time. */
-	if (!e->cs_base && e->jc[b].mode != e->mode) {
+	/* With a base or a limit no jump cache is used: firmware goes back and forth all the time. */
+	if (!(e->mode & MODE_CSBASE) && e->jc[b].mode != e->mode) {
 		e->jc[b].mode = e->mode;
 		reset(e, b);
 	}

@@ -62,14 +62,16 @@ void mode_update(struct engine *e)
 		m |= MODE_FWAIT;
 
 	e->cs_base = 0;
+	e->cs_limit = ~0u;
 	if ((m & MODE_SIZE) != MODE_SIZE64) {
 		if (seg_flat_data(&c->seg[S_DS]) && seg_flat_data(&c->seg[S_ES]) &&
 		    seg_flat_data(&c->seg[S_SS]))
 			m |= MODE_FLAT;
 		if (c->seg[S_SS].attr & SEG_DB)
 			m |= MODE_SS32;
-		e->cs_base = c->seg[S_CS].base;
-		if (e->cs_base)
+		e->cs_base = (u32)c->seg[S_CS].base;
+		e->cs_limit = c->seg[S_CS].limit;
+		if (e->cs_base || e->cs_limit != ~0u)
 			m |= MODE_CSBASE;
 		for (u32 i = 0; i < 6; i++)
 			seg_limits(&e->lim[i], &c->seg[i]);

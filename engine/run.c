@@ -167,14 +167,16 @@ static enum cpu_result find_unit(struct engine *e, u32 mode, enum unit_way way, 
 
 		r = itlb_get(e, lin, &cp);
 		if (r == CPU_OK)
-			u = cache_lookup(e, cp, lin, e->cs_base, mode);
+			u = cache_lookup(e, cp, lin, mode);
 		if (u && u->cp2)
 			r = second_page(e, &u);
 		if (r == CPU_OK && !u)
-			u = translate(e, cp, rip, e->cs_base, mode, way, &r);
+			u = translate(e, cp, rip, mode, way, &r);
 		if (r != CPU_OK && r != CPU_AGAIN)
 			return r;
 		if (r == CPU_OK && u) {
+			if (unlikely(u->beyond))
+				return cpu_raise_err(c, EXC_GP, 0);
 			if (way == WAY_CROSS)
 				unit_want_cross(e, u);
 			else if (way == WAY_IND)
@@ -460,7 +462,7 @@ static bool replay(struct engine *e, enum cpu_result *x)
 
 	e->replay = NULL;
 	if (e->replay_gen != e->counts.flushes || record_rip(r) != c->rip || r->unit->cp2 ||
-	    ((r->unit->mode ^ e->mode) & MODE_CPU) || r->unit->cs_base != e->cs_base)
+	    ((r->unit->mode ^ e->mode) & MODE_CPU) || !unit_in_cs(r->unit, e))
 		return false;
 	/* Looking the page up compares its bytes, which may kill the unit. */
 	if (itlb_get(e, r->unit->lin, &cp) || r->unit->dead || cp != r->unit->cp)
@@ -485,7 +487,7 @@ static bool entry_confirmed(struct engine *e, const struct record *r)
 	const struct unit *u = r->unit;
 	struct cpage *cp;
 
-	if (u->dead || u->cp2 || r->rel || u->mode != e->mode || u->cs_base != e->cs_base)
+	if (u->dead || u->cp2 || r->rel || u->mode != e->mode || !unit_in_cs(u, e))
 		return false;
 	moving_begin(e, true);
 	/* Whatever is wrong is found again where it is dealt with. */

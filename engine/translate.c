@@ -115,6 +115,33 @@ bool decode_insn(struct translator *t, struct di *d, struct cpage *cp, u32 off, 
 	return true;
 }
 
+/* Do `len` bytes at rip reach over the limit of CS? Their fetch is #GP(0) (APM2 4.12). */
+static bool beyond_cs(const struct translator *t, u64 rip, u32 len)
+{
+	return unlikely(t->u->cs_limit != ~0u) && rip + len - 1 > t->u->cs_limit;
+}
+
+/* In the place of an instruction that cannot be had. */
+static void no_insn(struct di *d)
+{
+	*d = (struct di){
+		.cls = CL_UD, .group = -1, .fl_read = FL_ARITH, .in.len = 1, .rip = d->rip, .off = d->off,
+	};
+}
+
+/* A unit that find_unit() lets nobody enter. */
+static enum cpu_result unit_beyond(struct translator *t)
+{
+	struct di *d = &t->d[0];
+
+	d->rip = t->u->rip;
+	d->off = 0;
+	no_insn(d);
+	t->u->beyond = true;
+	t->n = t->u->len = 1;
+	return CPU_OK;
+}
+
 /*
  * Decode from the start of the unit until something ends it. CPU_OK: at least one
  * instruction. Otherwise what the fetch of a second page has given.
@@ -140,6 +167,8 @@ static enum cpu_result decode_unit(struct translator *t)
 		if (st == ZYDIS_STATUS_NO_MORE_DATA && n < 15) {
 			if (t->n)
 				break;
+			if (beyond_cs(t, rip, n + 1))
+				return unit_beyond(t);
 			/* One instruction across the page boundary is a unit of its own. */
 			enum cpu_result r = itlb_get(t->e, (u->lin & PAGE_MASK) + PAGE_SIZE,
 						     &u->cp2);
@@ -159,16 +188,18 @@ static enum cpu_result decode_unit(struct translator *t)
 		if (!ZYAN_SUCCESS(st)) {
 			if (t->n && d[-1].cls == CL_STI)
 				break;
-			*d = (struct di){
-				.cls = CL_UD, .group = -1, .fl_read = FL_ARITH, .in.len = 1,
-				.rip = d->rip, .off = d->off,
-			};
+			no_insn(d);
 			/* Longer than 15 bytes is #GP, not #UD (APM2 8.2.14). */
 			d->too_long = st == ZYDIS_STATUS_INSTRUCTION_TOO_LONG ||
 				      (st == ZYDIS_STATUS_NO_MORE_DATA && n == 15);
 			t->n++;
 			u->len = (u16)(d->off + 1);
 			return CPU_OK;
+		}
+		if (beyond_cs(t, rip, d->in.len)) {
+			if (!t->n)
+				return unit_beyond(t);
+			break;
 		}
 		if (t->n && d[-1].cls == CL_STI) {
 			if (!shadow_ok(d))
@@ -659,8 +690,8 @@ static bool keep_places(struct translator *t)
 	return true;
 }
 
-struct unit *translate(struct engine *e, struct cpage *cp, u64 rip, u64 cs_base, u32 mode,
-		       enum unit_way way, enum cpu_result *res)
+struct unit *translate(struct engine *e, struct cpage *cp, u64 rip, u32 mode, enum unit_way way,
+		       enum cpu_result *res)
 {
 	struct translator *t = e->tr;
 	struct code_mem *m = &e->mem;
@@ -680,15 +711,16 @@ struct unit *translate(struct engine *e, struct cpage *cp, u64 rip, u64 cs_base,
 		return NULL;
 	t->u = u;
 	t->mode = mode;
-	t->cs_base = cs_base;
+	t->cs_base = e->cs_base;
 	t->way = way;
 	t->n_cold = t->n_groups = 0;
 	t->oom = false;
 	t->n_fixups = 0;
 	t->may_move = move_worth(mode, rip);
 	u->rip = rip;
-	u->lin = t64(t) ? rip : (u32)(rip + cs_base);
-	u->cs_base = cs_base;
+	u->lin = t64(t) ? rip : (u32)(rip + e->cs_base);
+	u->cs_base = e->cs_base;
+	u->cs_limit = e->cs_limit;
 	u->mode = mode;
 	u->cp = cp;
 	u->fixed = !t->may_move;

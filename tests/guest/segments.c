@@ -186,6 +186,49 @@ T(cs_limit, "running over the code segment's limit is #GP(0)")
 	CHECK_EXC(s, 13, 0);
 	CHECK_EQ(s.rip, 0xa000);
 }
+/* A jump to esi, and there five bytes of MOV; the second time in translated code of a wider segment. */
+CODE32(cs_edge, "jmp *%esi");
+CODE32(cs_mov, "mov $0x12345678, %eax\n out %al, $0xf0");
+T(cs_edge, "an instruction that the limit of CS cuts is #GP(0) at its own address")
+{
+	static const struct { u32 at, limit; bool ok; } rows[] = {
+		{ 0x9100, ~0u, true }, { 0x9100, 0x9106, true }, { 0x9100, 0x9103, false },
+		{ 0x9100, 0x9104, true }, { 0x9100, 0x9100, false }, { 0x9100, ~0u, true },
+		/* In two pages. */
+		{ 0x9ffe, ~0u, true }, { 0x9ffe, 0x9fff, false }, { 0x9ffe, 0xa001, false },
+		{ 0x9ffe, 0xa004, true },
+	};
+	struct guest *g = guest_with(M_PM32, cs_edge);
+
+	guest_load(g, 0x9100, cs_mov);
+	guest_load(g, 0x9ffe, cs_mov);
+	for (u32 i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct stop s;
+
+		WITH_SREGS(cpu0(g), sr) {
+			sr.cs.limit = rows[i].limit;
+			sr.cs.g = rows[i].limit == ~0u;
+		}
+		WITH_REGS(cpu0(g), r) {
+			r.rip = G_CODE;
+			r.rsi = rows[i].at;
+			r.rax = 0;
+		}
+		s = run(g);
+		/* The OUT may be cut in its turn. */
+		if (rows[i].ok && rows[i].limit < rows[i].at + 6) {
+			CHECK_EXC(s, 13, 0);
+			CHECK_EQ(s.rip, rows[i].at + 5);
+		} else if (rows[i].ok) {
+			CHECK_STOP(s, ST_DONE);
+		} else {
+			CHECK_EXC(s, 13, 0);
+			CHECK_EQ(s.rip, rows[i].at);
+		}
+		CHECK_EQ(s.r.rax, rows[i].ok ? 0x12345678 : 0);
+		WITH_REGS(cpu0(g), r) r.rsp = G_STACK;
+	}
+}
 CODE16(pm16, "mov $0x58, %ax\n mov %ax, %es\n mov $3000, %cx\n xor %bx, %bx\n 1: incw %es:(%bx)\n add $2, %bx\n"
 	" and $0xff, %bx\n dec %cx\n jnz 1b\n lcall $0x28, $" LOC(pm16, pm16_in) "\n mov $0xffff, %bx\n"
 	" pm16_at: mov %es:(%bx), %ax" DONE "pm16_in: mov %sp, %dx\n lret");
