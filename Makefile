@@ -29,7 +29,7 @@ check-long:
 bench:
 	@scripts/bench
 coverage:
-	@scripts/coverage --min svm=90
+	@scripts/coverage --min svm=90 --min irq=90 --min vcpu=90 --min cpu=90 --min mmu=90
 install: all
 	meson configure $(BUILD) -Dprefix=$(PREFIX)
 	meson install -C $(BUILD)

@@ -77,6 +77,21 @@ static bool mnemonic_allowed(u32 m)
 	return true;
 }
 
+/* A count for all elements: of its 16 bytes in memory some CPUs read eight, which breakpoints show. */
+static bool wide_count(u32 m)
+{
+	switch (m) {
+	case ZYDIS_MNEMONIC_PSLLW: case ZYDIS_MNEMONIC_PSLLD: case ZYDIS_MNEMONIC_PSLLQ:
+	case ZYDIS_MNEMONIC_PSRLW: case ZYDIS_MNEMONIC_PSRLD: case ZYDIS_MNEMONIC_PSRLQ:
+	case ZYDIS_MNEMONIC_PSRAW: case ZYDIS_MNEMONIC_PSRAD:
+	case ZYDIS_MNEMONIC_VPSLLW: case ZYDIS_MNEMONIC_VPSLLD: case ZYDIS_MNEMONIC_VPSLLQ:
+	case ZYDIS_MNEMONIC_VPSRLW: case ZYDIS_MNEMONIC_VPSRLD: case ZYDIS_MNEMONIC_VPSRLQ:
+	case ZYDIS_MNEMONIC_VPSRAW: case ZYDIS_MNEMONIC_VPSRAD:
+		return true;
+	}
+	return false;
+}
+
 bool filter_allows(const ZydisDecodedInstruction *in, const ZydisDecodedOperand *ops,
 		   const struct gen_options *o)
 {
@@ -90,6 +105,8 @@ bool filter_allows(const ZydisDecodedInstruction *in, const ZydisDecodedOperand 
 	if (!ext_allowed(in->meta.isa_ext, o->features) || !category_allowed(in->meta.category) ||
 	    !mnemonic_allowed(in->mnemonic) ||
 	    in->attributes & ZYDIS_ATTRIB_IS_PRIVILEGED)
+		return false;
+	if (o->watch && wide_count(in->mnemonic))
 		return false;
 	/* Some CPUs take F2 and F3 as the condition of LOOPcc: nothing one should rely on. */
 	if (in->mnemonic == ZYDIS_MNEMONIC_LOOPE || in->mnemonic == ZYDIS_MNEMONIC_LOOPNE)

@@ -48,6 +48,7 @@ struct gen_case {
 struct gen_options {
 	u64 features;
 	bool ring0;
+	bool watch;	/* breakpoints: not what reads as much as the CPU likes */
 	bool step;	/* TF and RF in the flags, at first and by POPF */
 	const struct world *world;
 };

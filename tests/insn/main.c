@@ -29,7 +29,6 @@ struct session {
 	struct oracle twin;	/* --self: the host stands in for the guest */
 	bool self;
 	bool precise;
-	bool watch;		/* debug registers, other ones for each batch */
 	struct watch w;		/* those of this batch */
 	u32 again;
 	u64 rng;
@@ -205,7 +204,7 @@ static void report(struct session *s, const struct gen_case *found,
 
 	s->failed++;
 	printf("# case %#llx, ring %d:\n", (unsigned long long)c.seed, s->gen.ring0 ? 0 : 3);
-	if (s->watch)
+	if (s->gen.watch)
 		printf("#   dr0 %llx dr1 %llx dr2 %llx dr3 %llx dr7 %x\n", (unsigned long long)s->w.dr[0],
 		       (unsigned long long)s->w.dr[1], (unsigned long long)s->w.dr[2],
 		       (unsigned long long)s->w.dr[3], s->w.dr7);
@@ -286,13 +285,13 @@ static bool one_batch(struct session *s, u64 first_seed, u32 n)
 	for (u32 pass = 0; pass < 2; pass++) {
 		((struct arena_ctrl *)part(s->oracle.arena, A_CTRL))->i = 0;
 		/* The first run, with the breakpoints of the batch before, has shown what is written. */
-		if (s->watch && pass && (why = set_watch(s, n))) {
+		if (s->gen.watch && pass && (why = set_watch(s, n))) {
 			printf("# the oracle cannot be watched: %s\n", why);
 			s->failed++;
 			return false;
 		}
 		why = run_both(s);
-		for (u32 i = 0; s->watch && !why && i < 3 && lost_by_host(s, n); i++) {
+		for (u32 i = 0; s->gen.watch && !why && i < 3 && lost_by_host(s, n); i++) {
 			s->again++;
 			why = arm(s);
 			((struct arena_ctrl *)part(s->oracle.arena, A_CTRL))->i = 0;
@@ -389,7 +388,7 @@ int main(int argc, char **argv)
 		} else if (!strcmp(argv[i], "--step")) {
 			s.gen.step = v;
 		} else if (!strcmp(argv[i], "--watch")) {
-			s.watch = v;
+			s.gen.watch = v;
 		} else if (!strcmp(argv[i], "--world")) {
 			s.gen.world = world_find(argv[i + 1]);
 			if (!s.gen.world) {
@@ -427,7 +426,7 @@ int main(int argc, char **argv)
 		return 0;
 	}
 	fill_constant_parts(&s);
-	if (s.watch && (why = arm(&s))) {
+	if (s.gen.watch && (why = arm(&s))) {
 		printf("ok 1 - random instructions # SKIP nobody may trace here: %s\n", why);
 		return 0;
 	}
@@ -439,7 +438,7 @@ int main(int argc, char **argv)
 	}
 	/* Seeds of neighbouring cases differ by one; runs are far apart. */
 	for (u64 at = seed << 32; !single && s.insns < count && s.failed < keep; at += BATCH) {
-		one_batch(&s, at, s.watch ? WATCH_BATCH : s.gen.world->batch);
+		one_batch(&s, at, s.gen.watch ? WATCH_BATCH : s.gen.world->batch);
 		if (s.insns >= next_note) {
 			printf("# %llu instructions, %.0f s, seed %llu\n", (unsigned long long)s.insns,
 			       now() - start, (unsigned long long)seed);
@@ -449,7 +448,7 @@ int main(int argc, char **argv)
 	printf("# %llu instructions, %llu sequences ended by a fault, %llu debug traps, %.1f s\n",
 	       (unsigned long long)s.insns, (unsigned long long)s.faults / 2,
 	       (unsigned long long)s.traps / 2, now() - start);
-	if (s.watch)
+	if (s.gen.watch)
 		printf("# %u batches again, in which the host had fewer\n", s.again);
 	printf("%s 1 - random instructions in ring %d, world %s, seed %llu\n",
 	       s.failed ? "not ok" : "ok", s.gen.ring0 ? 0 : 3, s.gen.world->name,
