@@ -3,7 +3,8 @@
 
 selftests.list says what we expect of each: pass, slow, skip (the test itself skips), not-yet or
 changed (newer kernels fail it too, at the line given with at=).
-Only those marked pass or changed belong to `make check`; --long runs the others too, as information.
+Only those marked pass or changed belong to `make check`; --long runs the others too, as information, and the former
+once more on every kind of interrupt hardware and with what is off by default (selftest@none-..., and so on).
 """
 import functools
 import os
@@ -14,6 +15,11 @@ import vm
 
 LIST = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'selftests.list')
 SKIP = 4  # kselftest's exit status for "skipped"
+SETTINGS = {
+    'none': {'STANDIN_AVIC': 'none'},
+    'avic': {'STANDIN_AVIC': 'avic'},
+    'extended': {'STANDIN_SVM': 'decodeassists,x2avic-ext', 'STANDIN_LA57': '1'},
+}
 
 
 def expectations():
@@ -49,13 +55,13 @@ def folder():
         raise
 
 
-def one(name, expect, seconds, args, place):
+def one(name, expect, seconds, args, place, setting=''):
     if not folder():
         return 'skip', 'apt has no linux-source-6.12', []
-    log = os.path.join(vm.WORK, f'selftest-{name.replace("/", "-")}.log')
+    log = os.path.join(vm.WORK, f'selftest-{setting}{name.replace("/", "-")}.log')
     os.makedirs(vm.WORK, exist_ok=True)
     argv = vm.launcher('standin') + [os.path.join(folder(), name), *args]
-    env = dict(os.environ, STANDIN_LOG='info', STANDIN_LOG_FILE=log + '.standin')
+    env = dict(os.environ, STANDIN_LOG='info', STANDIN_LOG_FILE=log + '.standin', **SETTINGS.get(setting, {}))
     if os.path.exists(log + '.standin'):
         os.unlink(log + '.standin')
     with open(log, 'wb') as f:
@@ -90,4 +96,9 @@ def tests():
         found.append((f'selftest-{name.replace("x86_64/", "")}',
                       expect in ('pass', 'changed'),
                       functools.partial(one, name, expect, seconds, args, place)))
+    for setting in SETTINGS:
+        for name, expect, seconds, args, place, _ in expectations():
+            if expect in ('pass', 'changed'):
+                found.append((f'selftest@{setting}-{name.replace("x86_64/", "")}', False,
+                              functools.partial(one, name, expect, seconds, args, place, setting)))
     return found
