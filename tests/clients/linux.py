@@ -41,8 +41,11 @@ class Row:
             else:
                 self.words.add(option)
 
+    def folder(self):
+        return os.path.dirname(self.name)
+
     def command(self):
-        return [f'./{self.name}', *(self.args or [])]
+        return [f'./{os.path.basename(self.name)}', *(self.args or [])]
 
 
 @functools.lru_cache(None)
@@ -91,7 +94,7 @@ def natively(name):
     # Some hosts make a program go round and print for ever.
     limit = min(row.timeout, 15)
     with open(log, 'wb') as f:
-        p = subprocess.Popen(['sh', '-c', 'ulimit -f 2000; exec "$@"', 'sh', *row.command()], cwd=folder(),
+        p = subprocess.Popen(['sh', '-c', 'ulimit -f 2000; exec "$@"', 'sh', *row.command()], cwd=os.path.join(folder(), row.folder()),
                              stdin=subprocess.DEVNULL, stdout=f, stderr=subprocess.STDOUT,
                              start_new_session=True)
         try:
@@ -117,7 +120,7 @@ one() {{
 	out=/tmp/$(echo $1 | tr / -)
 	want=$2 limit=$3 name=$1
 	shift 3
-	timeout -s KILL $limit ./$name "$@" >$out 2>&1 </dev/null
+	(cd "${{name%/*}}" && timeout -s KILL $limit "./${{name##*/}}" "$@") >$out 2>&1 </dev/null
 	status=$?
 	echo "@@ selftest $name $status $(said '{MET}') $(said '{FAILED}')"
 	grep -aE '{FAILED}' $out | head -n 5
@@ -173,7 +176,7 @@ def selftests(machine, irqchip, long):
         f.write(script(some, machine == 'q35'))
     # One page that Linux has for old programs; Debian's default is none, and the host may have it.
     argv = vm.command(machine=machine, irqchip=irqchip, smp=2, do='script,off', quiet=False, files=(text,),
-                      tag=f'-{name}', overlay=overlay(some), append='vsyscall=xonly', extra=['-no-reboot'])
+                      tag=f'-{name}', overlay=overlay([row for row in rows() if there(row)]), append='vsyscall=xonly', extra=['-no-reboot'])
     here = threading.Thread(target=lambda: [natively(row.name) for row in some if is_native(row, long)])
     here.start()
     try:

@@ -6,8 +6,9 @@
  *   fuzz_paging [--count N] [--seed S]
  *
  * Six entries are a case: those of all levels for an operand that may lie in two pages, below two page
- * directory entries. The guest writes them, goes to the ring, executes and notes what came of it. All memory
- * behind them holds one pattern, which every operation leaves as it is.
+ * directory entries. The guest writes them, goes to the ring, executes and notes what came of it: one instruction of
+ * each kind, or a random sequence of loads and stores, made anew for each batch. All memory behind the entries
+ * holds one pattern, which every operation leaves as it is.
  */
 #include <stdarg.h>
 #include <stdlib.h>
@@ -29,6 +30,8 @@
 #define FRAMES 0x600000
 #define BIG 0xa00000
 #define BATCH_CASES 4096
+#define SEQ_CODE 0x50000
+#define SEQ_BYTES 64
 /* Seven prefixes and RET. */
 #define PATTERN 0xc366666666666666ull
 /* The last page below one page directory entry, and the first below the next. */
@@ -37,13 +40,14 @@
 /* The guest's own memory again, where ring 3 may go; at its own address it may not. */
 #define ALIAS (9ull << 39)
 
+enum { SEQS = 64, SEQ_MAX_INSNS = 8 };
 enum { E_PML4, E_PDPT, E_PD1, E_PD2, E_PT1, E_PT2, ENTRIES };
 
 struct fuzz_case {
 	u64 e[ENTRIES];
 	u64 rsi, rdi, rdx;		/* 48, 56, 64 */
 	u64 ss, rsp, flags, cs, rip;	/* 72 to 104 */
-	u32 op;
+	u32 op;		/* from OPS on: a sequence */
 	bool user;
 	u8 pad[11];
 };
@@ -133,6 +137,17 @@ static const struct op {
 #undef X
 };
 
+/* What is accessed, in which instruction. */
+struct access {
+	u8 kind, bytes, disp, insn;
+	bool rdi;
+	u32 rip;	/* of a sequence */
+};
+static struct seq {
+	struct access a[SEQ_MAX_INSNS];
+	u32 n, end;
+} seqs[SEQS];
+
 static u64 rng;
 static bool wp, smep, smap;
 
@@ -165,6 +180,37 @@ static u32 at(const u8 *label)
 
 /* -- the cases -- */
 
+/* Loads and stores at RSI and RDI, each with a displacement. */
+static void make_seq(struct seq *s, u8 *code, u32 where)
+{
+	static const struct { u8 len, kind, bytes, b[6]; u8 disp; } insns[] = {
+		{ 4, RD, 8, { 0x48, 0x8b, 0x46 }, 3 },		/* mov disp(%rsi), %rax */
+		{ 4, WR, 8, { 0x48, 0x89, 0x56 }, 3 },		/* mov %rdx, disp(%rsi) */
+		{ 5, WR, 8, { 0x48, 0x83, 0x46, 0, 0 }, 3 },	/* addq $0, disp(%rsi) */
+		{ 6, WR, 8, { 0xf0, 0x48, 0x83, 0x46, 0, 0 }, 4 },	/* lock addq */
+		{ 3, RD, 4, { 0x8b, 0x46 }, 2 },		/* mov disp(%rsi), %eax */
+		{ 4, WR, 1, { 0xc6, 0x46, 0, 0x66 }, 2 },	/* movb $0x66, disp(%rsi) */
+		{ 4, RD, 16, { 0x0f, 0x10, 0x46 }, 3 },		/* movups disp(%rsi), %xmm0 */
+		{ 3, RD, 8, { 0xff, 0x76 }, 2 },		/* push disp(%rsi) */
+	};
+	u32 at = 0;
+
+	s->n = 2 + below(SEQ_MAX_INSNS - 2);
+	for (u32 i = 0; i < s->n; i++) {
+		u32 k = below(ARRAY_SIZE(insns)), disp = 8 * below(16);
+		bool rdi = below(2);
+
+		memcpy(code + at, insns[k].b, insns[k].len);
+		code[at + insns[k].disp] = (u8)disp;
+		code[at + insns[k].disp - 1] |= rdi;
+		s->a[i] = (struct access){ insns[k].kind, insns[k].bytes, (u8)disp, (u8)i, rdi, where + at };
+		at += insns[k].len;
+	}
+	code[at] = 0xcd;
+	code[at + 1] = 0x30;
+	s->end = where + at + 2;
+}
+
 static u64 random_entry(u64 to, u32 odd)
 {
 	u64 e = to | PTE_P | PTE_W | PTE_U;
@@ -193,7 +239,7 @@ static void make_case(struct fuzz_case *c)
 	u32 off = below(2) ? 0x100 : 0xffc;
 
 	memset(c, 0, sizeof(*c));
-	c->op = below(ARRAY_SIZE(ops));
+	c->op = below(2) ? below(ARRAY_SIZE(ops)) : (u32)ARRAY_SIZE(ops) + below(SEQS);
 	c->user = below(2);
 	c->e[E_PML4] = random_entry(T_PDPT, 20);
 	c->e[E_PDPT] = random_entry(T_PD, 20);
@@ -213,7 +259,9 @@ static void make_case(struct fuzz_case *c)
 	c->ss = c->user ? SEL_UDATA : SEL_DATA;
 	c->rsp = c->user ? ALIAS + G_STACK3 : 0x7000;
 	c->flags = 2 | (below(2) ? 1u << 18 : 0);
-	c->rip = at(ops[c->op].begin) + (c->user ? ALIAS : 0);
+	c->rip = c->op < ARRAY_SIZE(ops) ? at(ops[c->op].begin) :
+		 SEQ_CODE + (c->op - (u32)ARRAY_SIZE(ops)) * SEQ_BYTES;
+	c->rip += c->user ? ALIAS : 0;
 }
 
 /* -- the rules -- */
@@ -221,6 +269,7 @@ static void make_case(struct fuzz_case *c)
 struct expected {
 	u32 vec, err;
 	u64 cr2;
+	u32 rip;	/* 0: anywhere */
 	u64 must[ENTRIES], may[ENTRIES];	/* A and D that are set */
 };
 
@@ -290,25 +339,54 @@ static bool is_one(const struct op *o)
 	return o->second == NO || strstr(o->name, "movs") || !strcmp(o->name, "cmps");
 }
 
+static const char *name_of(const struct fuzz_case *c)
+{
+	return c->op < ARRAY_SIZE(ops) ? ops[c->op].name : "sequence";
+}
+
 static struct expected model(const struct fuzz_case *c, bool other_first)
 {
-	const struct op *o = &ops[c->op];
-	struct expected e = { .vec = 0x30 };
+	struct expected e = { .vec = 0x30 }, before = e;
+	struct seq one = { .n = 2 };
+	const struct seq *s = &one;
+	u32 insn = 0;
 
-	if (other_first ? !access_to(c, c->rdi, 8, o->second, &e) || !access_to(c, c->rsi, o->bytes, o->first, &e) :
-			  !access_to(c, c->rsi, o->bytes, o->first, &e) || !access_to(c, c->rdi, 8, o->second, &e)) {
-		/* What an instruction that faults has read is marked, or not. */
-		for (u32 i = 0; i < ENTRIES && is_one(o); i++) {
-			e.may[i] |= e.must[i] & PTE_A;
-			e.must[i] = 0;
-		}
+	if (c->op < ARRAY_SIZE(ops)) {
+		const struct op *o = &ops[c->op];
+
+		one.a[other_first] = (struct access){ .kind = o->first, .bytes = o->bytes };
+		one.a[!other_first] = (struct access){ .kind = o->second, .bytes = 8, .rdi = true };
+		one.a[1].insn = !is_one(o);
+		one.end = at(o->end);
+	} else {
+		s = &seqs[c->op - ARRAY_SIZE(ops)];
 	}
+	for (u32 i = 0; i < s->n; i++) {
+		const struct access *a = &s->a[i];
+
+		if (a->insn != insn) {
+			before = e;
+			insn = a->insn;
+		}
+		if (access_to(c, (a->rdi ? c->rdi : c->rsi) + a->disp, a->bytes, a->kind, &e))
+			continue;
+		/* What an instruction that faults has read is marked, or not. */
+		for (u32 k = 0; k < ENTRIES; k++) {
+			e.may[k] |= e.must[k] & PTE_A;
+			e.must[k] = before.must[k];
+		}
+		e.rip = a->rip;
+		return e;
+	}
+	e.rip = s->end;
 	return e;
 }
 
 static bool differs(const struct fuzz_case *c, const struct fuzz_result *r, const struct expected *e)
 {
 	if (r->vec != e->vec || (e->vec == 14 && (r->err != e->err || r->cr2 != e->cr2)))
+		return true;
+	if (e->rip && (u32)r->rip != e->rip)
 		return true;
 	for (u32 i = 0; i < ENTRIES; i++)
 		if ((r->e[i] | e->may[i]) != (c->e[i] | e->must[i] | e->may[i]))
@@ -319,14 +397,11 @@ static bool differs(const struct fuzz_case *c, const struct fuzz_result *r, cons
 static bool wrong(const struct fuzz_case *c, const struct fuzz_result *r)
 {
 	struct expected e = model(c, false);
-	u64 end = at(ops[c->op].end);
 
-	if (e.vec == 0x30 && (u32)r->rip != end)
-		return true;
 	if (!differs(c, r, &e))
 		return false;
 	/* CMPS reads in an order of its own. */
-	if (strcmp(ops[c->op].name, "cmps"))
+	if (strcmp(name_of(c), "cmps"))
 		return true;
 	e = model(c, true);
 	return differs(c, r, &e);
@@ -337,8 +412,15 @@ static void show(const struct fuzz_case *c, const struct fuzz_result *r)
 	static const char *const names[] = { "PML4E", "PDPTE", "PDE 1", "PDE 2", "PTE 1", "PTE 2" };
 	struct expected e = model(c, false);
 
-	printf("# %s, ring %u, rsi %llx rdi %llx, WP %u SMEP %u SMAP %u AC %u\n", ops[c->op].name, c->user ? 3 : 0,
+	printf("# %s, ring %u, rsi %llx rdi %llx, WP %u SMEP %u SMAP %u AC %u\n", name_of(c), c->user ? 3 : 0,
 	       (unsigned long long)c->rsi, (unsigned long long)c->rdi, wp, smep, smap, (u32)(c->flags >> 18 & 1));
+	if (c->op >= ARRAY_SIZE(ops)) {
+		const struct seq *q = &seqs[c->op - ARRAY_SIZE(ops)];
+
+		for (u32 i = 0; i < q->n; i++)
+			printf("#   %x: %s %u bytes at %x(%s)\n", q->a[i].rip, q->a[i].kind == RD ? "read" : "write",
+			       q->a[i].bytes, q->a[i].disp, q->a[i].rdi ? "rdi" : "rsi");
+	}
 	printf("#   rules: vector %x(%x) cr2 %llx; guest: %x(%x) %llx at %llx\n", e.vec, e.err,
 	       (unsigned long long)e.cr2, r->vec, r->err, (unsigned long long)r->cr2, (unsigned long long)r->rip);
 	for (u32 i = 0; i < ENTRIES; i++)
@@ -421,6 +503,8 @@ int main(int argc, char **argv)
 			sr.cr0 = (sr.cr0 & ~(1ull << 16)) | (u64)wp << 16;
 			sr.cr4 = (sr.cr4 & ~(3ull << 20)) | (u64)smep << 20 | (u64)smap << 21;
 		}
+		for (u32 i = 0; i < SEQS; i++)
+			make_seq(&seqs[i], g->ram + SEQ_CODE + i * SEQ_BYTES, SEQ_CODE + i * SEQ_BYTES);
 		for (u32 i = 0; i < BATCH_CASES; i++)
 			make_case(&c[i]);
 		*g32(g, V_NEXT) = 0;
