@@ -69,8 +69,10 @@ enum { NO, RD, WR, EX };
 	X(bts, WR, 8, NO, "btsq $1, (%rsi)") X(cmp, RD, 8, NO, "cmpq $1, (%rsi)")		\
 	X(cmpxchg_no, WR, 8, NO, "xor %eax, %eax\n cmpxchg %rdx, (%rsi)")			\
 	X(cmpxchg_yes, WR, 8, NO, "mov %rdx, %rax\n lock cmpxchg %rdx, (%rsi)")			\
-	X(movq_load, RD, 8, NO, "movq (%rsi), %xmm0") X(movq_store, WR, 8, NO, "movq %rdx, %xmm0\n movq %xmm0, (%rsi)")	\
-	X(fild, RD, 8, NO, "fninit\n fildq (%rsi)") X(fistp, WR, 8, NO, "fninit\n push %rdx\n fildq (%rsp)\n pop %rdx\n fistpq (%rsi)")	\
+	X(movq_load, RD, 8, NO, "movq (%rsi), %xmm0")						\
+	X(movq_store, WR, 8, NO, "movq %rdx, %xmm0\n movq %xmm0, (%rsi)")			\
+	X(fild, RD, 8, NO, "fninit\n fildq (%rsi)")						\
+	X(fistp, WR, 8, NO, "fninit\n push %rdx\n fildq (%rsp)\n pop %rdx\n fistpq (%rsi)")	\
 	X(push_mem, RD, 8, NO, "pushq (%rsi)") X(pop_mem, WR, 8, NO, "push %rdx\n popq (%rsi)")	\
 	X(push, WR, 8, NO, "lea 8(%rsi), %rsp\n push %rdx") X(pop, RD, 8, NO, "mov %rsi, %rsp\n pop %rax")	\
 	X(lods, RD, 8, NO, "lodsq") X(stos, WR, 8, NO, "mov %rsi, %rdi\n mov %rdx, %rax\n stosq")	\
@@ -100,7 +102,8 @@ CODE64(loop,
 	"	mov %cr3, %rax\n	mov %rax, %cr3\n"
 	"	mov 48(%rbx), %rsi\n	mov 56(%rbx), %rdi\n	mov 64(%rbx), %rdx\n"
 	"	mov $0x8000, %esp\n"
-	"	pushq 72(%rbx)\n	pushq 80(%rbx)\n	pushq 88(%rbx)\n	pushq 96(%rbx)\n	pushq 104(%rbx)\n"
+	"	pushq 72(%rbx)\n	pushq 80(%rbx)\n	pushq 88(%rbx)\n"
+	"	pushq 96(%rbx)\n	pushq 104(%rbx)\n"
 	"	iretq\n"
 	"9:	out %al, $0xf0\n"
 	"page_common:\n"

@@ -58,9 +58,11 @@ enum { F_JMP, F_CALL, F_RET, F_IRET, P_VERR = 0, P_VERW, P_LAR, P_LSL };
 	X(pop_es, LOAD, ES, 0, "push %eax", "pop %es", "") X(pop_ss, LOAD, SS, 0, "push %eax", "pop %ss", "")	\
 	X(pop_ds, LOAD, DS, 0, "push %eax", "pop %ds", "") X(pop_fs, LOAD, FS, 0, "push %eax", "pop %fs", "")	\
 	X(pop_gs, LOAD, GS, 0, "push %eax", "pop %gs", "")						\
-	X(les, LOAD, ES, 0, "", "les " S(FARP) ", %ebx", "") X(lds, LOAD, DS, 0, "", "lds " S(FARP) ", %ebx", "")	\
+	X(les, LOAD, ES, 0, "", "les " S(FARP) ", %ebx", "")	\
+	X(lds, LOAD, DS, 0, "", "lds " S(FARP) ", %ebx", "")	\
 	X(lss, LOAD, SS, 0, "mov %esp, " S(FARP), "lss " S(FARP) ", %esp", "")				\
-	X(lfs, LOAD, FS, 0, "", "lfs " S(FARP) ", %ebx", "") X(lgs, LOAD, GS, 0, "", "lgs " S(FARP) ", %ebx", "")	\
+	X(lfs, LOAD, FS, 0, "", "lfs " S(FARP) ", %ebx", "")	\
+	X(lgs, LOAD, GS, 0, "", "lgs " S(FARP) ", %ebx", "")	\
 	X(read_es, READ, ES, 4, "", "mov %ax, %es", "mov %es:(%esi), %ebx")				\
 	X(read_ds, READ, DS, 4, "", "mov %ax, %ds", "mov %ds:(%esi), %ebx")				\
 	X(read_ss, READ, SS, 4, "", "mov %ax, %ss", "mov %ss:(%esi), %ebx")				\
@@ -75,7 +77,8 @@ enum { F_JMP, F_CALL, F_RET, F_IRET, P_VERR = 0, P_VERW, P_LAR, P_LSL };
 	X(add_gs, ADD, GS, 4, "", "mov %ax, %gs", "addl %edx, %gs:(%esi)")				\
 	X(verr, PEEK, P_VERR, 0, "xor %ebx, %ebx", "verr %ax", "")					\
 	X(verw, PEEK, P_VERW, 0, "xor %ebx, %ebx", "verw %ax", "")					\
-	X(lar, PEEK, P_LAR, 0, "", "lar %eax, %ebx", "") X(lsl, PEEK, P_LSL, 0, "", "lsl %eax, %ebx", "")	\
+	X(lar, PEEK, P_LAR, 0, "", "lar %eax, %ebx", "")						\
+	X(lsl, PEEK, P_LSL, 0, "", "lsl %eax, %ebx", "")	\
 	X(jmp, FAR, F_JMP, 0, "", "ljmpl *" S(FARP), "") X(call, FAR, F_CALL, 0, "", "lcall *" S(FARP), "")	\
 	X(ret, FAR, F_RET, 0, "push %edx\n push $0x2f000\n pushl " S(FARP) "+4\n pushl " S(FARP), "lret", "")	\
 	X(iret, FAR, F_IRET, 0, "push %edx\n push $0x2f000\n pushf\n pushl " S(FARP) "+4\n pushl " S(FARP), "iret", "")
