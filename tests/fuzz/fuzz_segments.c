@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * tests/fuzz/fuzz_segments.c - random descriptors, selectors and rings against a model of the rules: loads of each
- * segment register, accesses through it, VERR, VERW, LAR, LSL, far JMP, CALL, RET and IRET (APM2 4.7 to 4.12;
+ * segment register, accesses through it, VERR, VERW, LAR, LSL, far JMP, CALL, RET, IRET, INT n (APM2 4.7 to 4.12;
  * APM3, the instructions).
  *
  *   fuzz_segments [--count N] [--seed S]
@@ -36,7 +36,8 @@ struct fuzz_case {
 	u32 far_off, far_sel;	/* 36, 40 */
 	u32 ring;		/* 44 */
 	u32 was;		/* 48: what the dword was */
-	u32 op, size_, pad;
+	u32 op;
+	u32 gate[2];		/* 56: of vector 31h */
 };
 struct fuzz_result {
 	u32 vec, err, eip;
@@ -49,7 +50,7 @@ _Static_assert(sizeof(struct fuzz_case) == 64 && sizeof(struct fuzz_result) == 6
 
 enum what { LOAD, READ, WRITE, ADD, PEEK, FAR };
 enum seg { ES, CS, SS, DS, FS, GS };
-enum { F_JMP, F_CALL, F_RET, F_IRET, P_VERR = 0, P_VERW, P_LAR, P_LSL };
+enum { F_JMP, F_CALL, F_RET, F_IRET, F_INT, P_VERR = 0, P_VERW, P_LAR, P_LSL };
 /* name, what, segment or which, size, before it, the instruction, and one that uses what was loaded */
 #define OPS(X)											\
 	X(mov_es, LOAD, ES, 0, "", "mov %ax, %es", "") X(mov_ss, LOAD, SS, 0, "", "mov %ax, %ss", "")	\
@@ -81,7 +82,8 @@ enum { F_JMP, F_CALL, F_RET, F_IRET, P_VERR = 0, P_VERW, P_LAR, P_LSL };
 	X(lsl, PEEK, P_LSL, 0, "", "lsl %eax, %ebx", "")	\
 	X(jmp, FAR, F_JMP, 0, "", "ljmpl *" S(FARP), "") X(call, FAR, F_CALL, 0, "", "lcall *" S(FARP), "")	\
 	X(ret, FAR, F_RET, 0, "push %edx\n push $0x2f000\n pushl " S(FARP) "+4\n pushl " S(FARP), "lret", "")	\
-	X(iret, FAR, F_IRET, 0, "push %edx\n push $0x2f000\n pushf\n pushl " S(FARP) "+4\n pushl " S(FARP), "iret", "")
+	X(iret, FAR, F_IRET, 0, "push %edx\n push $0x2f000\n pushf\n pushl " S(FARP) "+4\n pushl " S(FARP), "iret", "")	\
+	X(int_n, FAR, F_INT, 0, "", "int $0x31", "")
 
 #define X(name, what, seg, size, before, first, second)	\
 	#name "_0: " before "\n" #name "_1: " first "\n" #name "_2: " second "\n	int $0x30\n" #name "_3:\n"
@@ -96,6 +98,8 @@ CODE32(loop,
 	"	lea " S(CASES) "(%ebp), %ebx\n"
 	"	mov (%ebx), %eax\n	mov %eax, 0x1000 + " S(SELECTOR) "\n"
 	"	mov 4(%ebx), %eax\n	mov %eax, 0x1004 + " S(SELECTOR) "\n"
+	"	mov 56(%ebx), %eax\n	mov %eax, 0x2000 + 8 * 0x31\n"
+	"	mov 60(%ebx), %eax\n	mov %eax, 0x2004 + 8 * 0x31\n"
 	"	mov 36(%ebx), %eax\n	mov %eax, " S(FARP) "\n"
 	"	mov 40(%ebx), %eax\n	mov %eax, " S(FARP) " + 4\n"
 	"	mov 20(%ebx), %eax\n	mov 24(%ebx), %esi\n	mov 28(%ebx), %edx\n"
@@ -247,6 +251,16 @@ static void far_case(struct fuzz_case *c, u32 land)
 	c->far_off = back;
 }
 
+/* An interrupt or trap gate of either width, seldom something else; none of a task. */
+static void gate_case(struct fuzz_case *c)
+{
+	u32 type = below(8) ? (u32)"\6\7\16\17"[below(4)] : (u32)"\0\1\2\3\4\10\11\12\13\14\15"[below(11)];
+	u32 present = below(8) ? 1 : 0, dpl = below(2) ? 3 : below(4);
+
+	c->gate[0] = (c->far_off & 0xffff) | c->far_sel << 16;
+	c->gate[1] = (c->far_off & 0xffff0000) | present << 15 | dpl << 13 | type << 8;
+}
+
 static u32 random_selector(void)
 {
 	u32 rpl = below(4);
@@ -293,6 +307,7 @@ static void make_case(struct fuzz_case *c, const u8 *ram)
 	data_case(c);
 	if (o->what == FAR) {
 		far_case(c, at(seg_land));
+		gate_case(c);
 		/* The stack of an outer ring that is returned to. */
 		c->edx = stack_of(sel & 3);
 		if (!below(8))
@@ -415,8 +430,20 @@ static void far(const struct fuzz_case *c, u32 which, u32 eip, struct expected *
 {
 	u32 sel = c->far_sel & 0xffff, rpl = sel & 3, dpl = desc_dpl(c->desc), ring = c->ring;
 	const u32 *d = c->desc;
-	bool back = which == F_RET || which == F_IRET;
+	bool back = which == F_RET || which == F_IRET, gate = which == F_INT;
 
+	if (gate) {
+		u32 type = c->gate[1] >> 8 & 31;
+
+		if ((type != 6 && type != 7 && type != 14 && type != 15) || (c->gate[1] >> 13 & 3) < ring) {
+			fault(e, 13, 0x31 * 8 + 2, eip);
+			return;
+		}
+		if (!(c->gate[1] >> 15 & 1)) {
+			fault(e, 11, 0x31 * 8 + 2, eip);
+			return;
+		}
+	}
 	if (is_null(sel)) {
 		fault(e, 13, 0, eip);
 		return;
@@ -425,7 +452,7 @@ static void far(const struct fuzz_case *c, u32 which, u32 eip, struct expected *
 		fault(e, 13, sel & 0xfffc, eip);
 		return;
 	}
-	if (back ? (is_conforming(d) ? dpl > rpl : dpl != rpl) :
+	if (gate ? dpl > ring : back ? (is_conforming(d) ? dpl > rpl : dpl != rpl) :
 		   (is_conforming(d) ? dpl > ring : rpl > ring || dpl != ring)) {
 		fault(e, 13, sel & 0xfffc, eip);
 		return;
@@ -436,18 +463,20 @@ static void far(const struct fuzz_case *c, u32 which, u32 eip, struct expected *
 	}
 	if (back)
 		ring = rpl;
+	else if (gate && !is_conforming(d))
+		ring = dpl;
 	if (c->far_off > desc_limit(d)) {
 		fault(e, 13, 0, eip);
 		return;
 	}
-	if (ring != c->ring && c->edx != stack_of(ring)) {
+	if (ring > c->ring && c->edx != stack_of(ring)) {
 		fault(e, 13, c->edx & 0xfffc, eip);
 		e->touched = true;
 		return;
 	}
 	e->loaded = true;
 	e->cs = (sel & 0xfffc) | ring;
-	if (ring != c->ring)
+	if (ring > c->ring)
 		e->fs_after = 0;
 	/* INT n is two bytes. */
 	if (c->far_off == desc_limit(d))
@@ -498,8 +527,9 @@ static bool wrong(const struct fuzz_case *c, const struct fuzz_result *r, const 
 
 static void show(const struct fuzz_case *c, const struct fuzz_result *r, const struct expected *e)
 {
-	printf("# %s ring %u descriptor %08x%08x selector %x esi %x far %x:%x edx %x\n", ops[c->op].name, c->ring,
-	       c->desc[1], c->desc[0], c->eax, c->esi, c->far_sel, c->far_off, c->edx);
+	printf("# %s ring %u descriptor %08x%08x selector %x esi %x far %x:%x edx %x gate %08x%08x\n",
+	       ops[c->op].name, c->ring, c->desc[1], c->desc[0], c->eax, c->esi, c->far_sel, c->far_off, c->edx,
+	       c->gate[1], c->gate[0]);
 	printf("#   rules: vector %x(%x) at %x:%x descriptor %08x dword %08x ebx %08x zf %u fs %x\n", e->vec, e->err,
 	       e->cs, e->eip, c->desc[1] | (e->loaded ? 0x100 : 0), e->dword, e->ebx, e->zf, e->fs_after);
 	printf("#   guest: vector %x(%x) at %x:%x descriptor %08x dword %08x ebx %08x zf %u fs %x\n", r->vec, r->err,
@@ -518,6 +548,11 @@ static struct guest *start(void)
 	guest_gdt(g, DATA1, gdt_desc(0, 0xffffffff, 0xb3, 0xc));
 	guest_gdt(g, CODE2, gdt_desc(0, 0xffffffff, 0xdb, 0xc));
 	guest_gdt(g, DATA2, gdt_desc(0, 0xffffffff, 0xd3, 0xc));
+	/* Stacks of the rings 1 and 2; that of ring 0 is there. */
+	*g32(g, G_TSS + 12) = 0x2e000;
+	*g32(g, G_TSS + 16) = DATA1 | 1;
+	*g32(g, G_TSS + 20) = 0x2d000;
+	*g32(g, G_TSS + 24) = DATA2 | 2;
 	for (u32 v = 0; v < VECTORS; v++) {
 		bool error = v == 8 || (v >= 10 && v <= 14) || v == 17;
 		u32 to = stubs + v * STUB;
