@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * tests/fuzz/fuzz_segments.c - random descriptors, selectors and rings against a model of the rules: loads of each
- * segment register, accesses through it, VERR, VERW, LAR, LSL, far JMP, CALL, RET, IRET, INT n (APM2 4.7 to 4.12;
+ * segment register, accesses through it, VERR, VERW, LAR, LSL, far JMP, CALL, RET, IRET, INT n and gates (APM2 4.7 to 4.12;
  * APM3, the instructions).
  *
  *   fuzz_segments [--count N] [--seed S]
@@ -23,6 +23,7 @@
 #define RESULTS 0x800000
 #define AREA 0x400000		/* what segments reach */
 #define SELECTOR 0x80		/* the case's descriptor */
+#define GATE 0xa8		/* and its call gate */
 #define S(x) A_STR(x)
 enum { BATCH_CASES = 8192, AREA_BYTES = 0x200000, CODE1 = 0x88, DATA1 = 0x90, CODE2 = 0x98, DATA2 = 0xa0,
        VECTORS = 0x31, STUB = 16 };
@@ -37,7 +38,7 @@ struct fuzz_case {
 	u32 ring;		/* 44 */
 	u32 was;		/* 48: what the dword was */
 	u32 op;
-	u32 gate[2];		/* 56: of vector 31h */
+	u32 gate[2];		/* 56: of vector 31h, and to call */
 };
 struct fuzz_result {
 	u32 vec, err, eip;
@@ -50,7 +51,7 @@ _Static_assert(sizeof(struct fuzz_case) == 64 && sizeof(struct fuzz_result) == 6
 
 enum what { LOAD, READ, WRITE, ADD, PEEK, FAR };
 enum seg { ES, CS, SS, DS, FS, GS };
-enum { F_JMP, F_CALL, F_RET, F_IRET, F_INT, P_VERR = 0, P_VERW, P_LAR, P_LSL };
+enum { F_JMP, F_CALL, F_RET, F_IRET, F_INT, F_CALL_GATE, F_JMP_GATE, P_VERR = 0, P_VERW, P_LAR, P_LSL };
 /* name, what, segment or which, size, before it, the instruction, and one that uses what was loaded */
 #define OPS(X)											\
 	X(mov_es, LOAD, ES, 0, "", "mov %ax, %es", "") X(mov_ss, LOAD, SS, 0, "", "mov %ax, %ss", "")	\
@@ -83,7 +84,9 @@ enum { F_JMP, F_CALL, F_RET, F_IRET, F_INT, P_VERR = 0, P_VERW, P_LAR, P_LSL };
 	X(jmp, FAR, F_JMP, 0, "", "ljmpl *" S(FARP), "") X(call, FAR, F_CALL, 0, "", "lcall *" S(FARP), "")	\
 	X(ret, FAR, F_RET, 0, "push %edx\n push $0x2f000\n pushl " S(FARP) "+4\n pushl " S(FARP), "lret", "")	\
 	X(iret, FAR, F_IRET, 0, "push %edx\n push $0x2f000\n pushf\n pushl " S(FARP) "+4\n pushl " S(FARP), "iret", "")	\
-	X(int_n, FAR, F_INT, 0, "", "int $0x31", "")
+	X(int_n, FAR, F_INT, 0, "", "int $0x31", "")						\
+	X(call_gate, FAR, F_CALL_GATE, 0, "", "lcall *" S(FARP), "")				\
+	X(jmp_gate, FAR, F_JMP_GATE, 0, "", "ljmpl *" S(FARP), "")
 
 #define X(name, what, seg, size, before, first, second)	\
 	#name "_0: " before "\n" #name "_1: " first "\n" #name "_2: " second "\n	int $0x30\n" #name "_3:\n"
@@ -98,8 +101,8 @@ CODE32(loop,
 	"	lea " S(CASES) "(%ebp), %ebx\n"
 	"	mov (%ebx), %eax\n	mov %eax, 0x1000 + " S(SELECTOR) "\n"
 	"	mov 4(%ebx), %eax\n	mov %eax, 0x1004 + " S(SELECTOR) "\n"
-	"	mov 56(%ebx), %eax\n	mov %eax, 0x2000 + 8 * 0x31\n"
-	"	mov 60(%ebx), %eax\n	mov %eax, 0x2004 + 8 * 0x31\n"
+	"	mov 56(%ebx), %eax\n	mov %eax, 0x2000 + 8 * 0x31\n	mov %eax, 0x1000 + " S(GATE) "\n"
+	"	mov 60(%ebx), %eax\n	mov %eax, 0x2004 + 8 * 0x31\n	mov %eax, 0x1004 + " S(GATE) "\n"
 	"	mov 36(%ebx), %eax\n	mov %eax, " S(FARP) "\n"
 	"	mov 40(%ebx), %eax\n	mov %eax, " S(FARP) " + 4\n"
 	"	mov 20(%ebx), %eax\n	mov 24(%ebx), %esi\n	mov 28(%ebx), %edx\n"
@@ -251,14 +254,16 @@ static void far_case(struct fuzz_case *c, u32 land)
 	c->far_off = back;
 }
 
-/* An interrupt or trap gate of either width, seldom something else; none of a task. */
-static void gate_case(struct fuzz_case *c)
+/* A gate of either width, seldom something else; none of a task. */
+static void gate_case(struct fuzz_case *c, u32 which)
 {
-	u32 type = below(8) ? (u32)"\6\7\16\17"[below(4)] : (u32)"\0\1\2\3\4\10\11\12\13\14\15"[below(11)];
+	u32 type = which != F_INT ? below(2) * 8 + 4 : below(8) ? (u32)"\6\7\16\17"[below(4)] : (u32)"\0\1\2\3\4\10\11\12\13\14\15"[below(11)];
 	u32 present = below(8) ? 1 : 0, dpl = below(2) ? 3 : below(4);
 
 	c->gate[0] = (c->far_off & 0xffff) | c->far_sel << 16;
 	c->gate[1] = (c->far_off & 0xffff0000) | present << 15 | dpl << 13 | type << 8;
+	if (which == F_CALL_GATE || which == F_JMP_GATE)
+		c->far_sel = GATE | below(4);
 }
 
 static u32 random_selector(void)
@@ -307,7 +312,7 @@ static void make_case(struct fuzz_case *c, const u8 *ram)
 	data_case(c);
 	if (o->what == FAR) {
 		far_case(c, at(seg_land));
-		gate_case(c);
+		gate_case(c, o->which);
 		/* The stack of an outer ring that is returned to. */
 		c->edx = stack_of(sel & 3);
 		if (!below(8))
@@ -431,11 +436,25 @@ static void far(const struct fuzz_case *c, u32 which, u32 eip, struct expected *
 	u32 sel = c->far_sel & 0xffff, rpl = sel & 3, dpl = desc_dpl(c->desc), ring = c->ring;
 	const u32 *d = c->desc;
 	bool back = which == F_RET || which == F_IRET, gate = which == F_INT;
+	u32 gate_dpl = c->gate[1] >> 13 & 3;
 
-	if (gate) {
+	if (which == F_CALL_GATE || which == F_JMP_GATE) {
+		gate = which == F_CALL_GATE;
+		if (ring > gate_dpl || rpl > gate_dpl) {
+			fault(e, 13, GATE, eip);
+			return;
+		}
+		if (!(c->gate[1] >> 15 & 1)) {
+			fault(e, 11, GATE, eip);
+			return;
+		}
+		sel = c->gate[0] >> 16;
+		rpl = 0;	/* of no matter from here on */
+	}
+	if (which == F_INT) {
 		u32 type = c->gate[1] >> 8 & 31;
 
-		if ((type != 6 && type != 7 && type != 14 && type != 15) || (c->gate[1] >> 13 & 3) < ring) {
+		if ((type != 6 && type != 7 && type != 14 && type != 15) || gate_dpl < ring) {
 			fault(e, 13, 0x31 * 8 + 2, eip);
 			return;
 		}
