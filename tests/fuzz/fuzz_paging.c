@@ -10,6 +10,7 @@
  * each kind, or a random sequence of loads and stores, made anew for each batch. All memory behind the entries
  * holds one pattern, which every operation leaves as it is.
  */
+/* Run: build/standin run -- build/tests/fuzz/fuzz_paging --count 100000 */
 #include <stdarg.h>
 #include <stdlib.h>
 

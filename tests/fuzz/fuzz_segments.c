@@ -9,6 +9,7 @@
  * The guest takes one case after the other from a table: it writes the descriptor, goes to the ring, executes
  * and notes what came of it. The host makes the table and compares.
  */
+/* Run: build/standin run -- build/tests/fuzz/fuzz_segments --count 100000 */
 #include <stdarg.h>
 #include <stdlib.h>
 
