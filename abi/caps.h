@@ -66,7 +66,7 @@
 	X(SPLIT_IRQCHIP, 121, 1) \
 	X(IOEVENTFD_ANY_LENGTH, 122, 1) \
 	X(X2APIC_API, 129, 0xf) \
-	X(X86_APIC_BUS_CYCLES_NS, 237, vm ? vm->cfg.apic_bus_ns : 1) \
+	X(X86_APIC_BUS_CYCLES_NS, 237, vm ? vm->cfg.shared.apic_bus_ns : 1) \
 	X(X86_GUEST_MODE, 238, 1) \
 	/* processor */ \
 	X(MMU_SHADOW_CACHE_CONTROL, 2, 1) \

@@ -14,9 +14,7 @@
 
 static int disable_quirks(struct vm *vm, u64 mask)
 {
-	vm->cfg.disabled_quirks |= mask;
-	if (vm_chip(vm))
-		irqchip_set_disabled_quirks(vm_chip(vm), vm->cfg.disabled_quirks);
+	vm->cfg.shared.disabled_quirks |= mask;
 	return 0;
 }
 
@@ -38,8 +36,7 @@ static int set_apic_bus(struct vm *vm, u64 ns)
 		return -ENXIO;
 	if (vm_has_vcpus(vm))
 		return -EINVAL;
-	vm->cfg.apic_bus_ns = (u32)ns;
-	irqchip_set_apic_bus_ns(vm_chip(vm), (u32)ns);
+	vm->cfg.shared.apic_bus_ns = (u32)ns;
 	return 0;
 }
 

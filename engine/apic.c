@@ -131,9 +131,7 @@ bool apic_insn(const struct insn *in)
 
 bool apic_page_hit(const struct cpu *c, u64 gva, enum mem_access acc, enum mmu_idx idx)
 {
-	const struct mmu_io_entry *io = &c->io_tlb[(gva >> PAGE_SHIFT) % IO_TLB_SIZE];
-
-	return io->tag == ((gva & PAGE_MASK) | acc) && io->idx == idx && io->gpa == c->apic_page;
+	return cpu_io_page(c, gva, acc, idx, c->apic_page);
 }
 
 static u64 rip_after(const struct record *r, const struct insn *in)

@@ -423,7 +423,8 @@ struct cpu {
 	u64 tlb_used_words[2][TLB_ARRAYS];
 	struct mmu_ctx mmu[2];	/* by in_l2 */
 	struct mmu_l2 l2;
-	/* Translations of pages that are not memory, so that devices cost no walk. */
+	/* Translations of pages that are not memory, so that devices cost no walk: of mmu/access.c, and read by
+	 * nobody else but cpu_io_page(). */
 	struct mmu_io_entry {
 		u64 tag;	/* page | acc; ~0 = empty */
 		u64 gpa;
@@ -455,6 +456,13 @@ static inline bool cpu_real_mode(const struct cpu *c) { return !(c->cr0 & CR0_PE
 static inline bool cpu_v86(const struct cpu *c)
 {
 	return (c->cr0 & CR0_PE) && (c->rflags & FL_VM);
+}
+/* Was gva's page found to be the page gpa, which is not memory, for such an access? */
+static inline bool cpu_io_page(const struct cpu *c, u64 gva, enum mem_access acc, enum mmu_idx idx, u64 gpa)
+{
+	const struct mmu_io_entry *io = &c->io_tlb[(gva >> PAGE_SHIFT) % IO_TLB_SIZE];
+
+	return io->tag == ((gva & PAGE_MASK) | acc) && io->idx == idx && io->gpa == gpa;
 }
 /* The TLB for a privilege in the current guest mode; idx may be of that mode already. */
 static inline enum mmu_idx cpu_idx_here(const struct cpu *c, enum mmu_idx idx)

@@ -121,7 +121,7 @@ static void map_logical(struct apic_map *m, struct lapic *l)
 
 static void map_build(struct irqchip *chip, struct apic_map *m)
 {
-	bool ids_32bit = atomic_load(&chip->ids_32bit);
+	bool ids_32bit = atomic_load(&chip->set->ids_32bit);
 
 	map_clear(m);
 	m->max_id = 0xff;
@@ -304,7 +304,7 @@ bool apic_match(struct lapic *l, struct lapic *src, u32 shorthand, u32 dest, boo
 	}
 	/* KVM's broadcast quirk: devices address x2APICs, too, with 0xff. */
 	if (!src && dest == XAPIC_BROADCAST && lapic_x2apic(l) &&
-	    !atomic_load_explicit(&l->chip->no_broadcast_quirk, memory_order_relaxed))
+	    !atomic_load_explicit(&l->chip->set->no_broadcast_quirk, memory_order_relaxed))
 		dest = X2APIC_BROADCAST;
 	return logical ? match_logical(l, dest) : match_physical(l, dest);
 }
@@ -335,7 +335,7 @@ static int accept(struct delivery *d, struct lapic *l)
 
 static bool is_broadcast(struct delivery *d, struct apic_map *map)
 {
-	if (atomic_load_explicit(&d->chip->no_broadcast_quirk, memory_order_relaxed))
+	if (atomic_load_explicit(&d->chip->set->no_broadcast_quirk, memory_order_relaxed))
 		return d->m->dest == X2APIC_BROADCAST ||
 		       (d->m->dest == XAPIC_BROADCAST && map->logical != LOGICAL_X2APIC);
 	return d->m->dest == (d->src && lapic_x2apic(d->src) ? X2APIC_BROADCAST : XAPIC_BROADCAST);

@@ -290,7 +290,7 @@ static int avic_guest_write(struct lapic *l, u32 offset, u32 v)
 		if (lapic_fast_eoi(&l->fast)) {
 			if (vector >= 0)
 				lapic_trace(kvm_eoi, l, l->id, (u32)vector, 0,
-					    atomic_load(&l->chip->eoi_mode));
+					    atomic_load(&l->chip->set->eoi_mode));
 			lapic_count(l, eoi_accelerated);
 			avic_recheck(l);
 			return 0;

@@ -17,7 +17,7 @@ bool eoi_suppressed(struct lapic *l)
 {
 	if (!(lapic_get(l, APIC_SPIV) & SPIV_DIRECTED_EOI))
 		return false;
-	switch (atomic_load_explicit(&l->chip->eoi_mode, memory_order_relaxed)) {
+	switch (atomic_load_explicit(&l->chip->set->eoi_mode, memory_order_relaxed)) {
 	case EOI_SUPPRESS_ENABLED:
 		return true;
 	case EOI_SUPPRESS_DISABLED:
@@ -57,7 +57,7 @@ void lapic_eoi(struct lapic *l)
 	if (unlikely(l->synic[v / 64] >> (v % 64) & 1) && l->chip->ops->synic_eoi)
 		l->chip->ops->synic_eoi(atomic_load_explicit(&l->vcpu, memory_order_acquire), (u8)v);
 	lapic_trace(kvm_eoi, l, l->id, (u32)v, lapic_test(l, APIC_TMR, (u8)v),
-		    atomic_load(&l->chip->eoi_mode));
+		    atomic_load(&l->chip->set->eoi_mode));
 	send_to_ioapic(l, (u8)v);
 	lapic_recheck(l);
 }

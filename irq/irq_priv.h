@@ -291,11 +291,7 @@ struct irqchip {
 	u32 nr_reserved_pins;
 	u16 trace_vm;
 
-	/* settings: relaxed atomics */
-	_Atomic u32 eoi_mode;
-	_Atomic bool ids_32bit, no_broadcast_quirk;
-	_Atomic u32 apic_bus_ns;
-	_Atomic u64 disabled_quirks;
+	struct irq_settings *set;	/* the maker's */
 
 	/* acceleration (apicv.c) */
 	enum avic_kind avic_kind;	/* before LAPICs */

@@ -13,7 +13,7 @@
 /* -- life cycle -- */
 
 struct irqchip *irqchip_create(enum irqchip_mode mode, const struct irq_ops *ops, void *vm,
-			       u32 nr_reserved_pins)
+			       struct irq_settings *set, u32 nr_reserved_pins)
 {
 	struct irqchip *chip = calloc(1, sizeof(*chip));
 
@@ -29,7 +29,9 @@ struct irqchip *irqchip_create(enum irqchip_mode mode, const struct irq_ops *ops
 	chip->ops = ops;
 	chip->vm = vm;
 	chip->nr_reserved_pins = nr_reserved_pins;
-	atomic_init(&chip->apic_bus_ns, 1);
+	chip->set = set;
+	if (!atomic_load(&set->apic_bus_ns))
+		atomic_store(&set->apic_bus_ns, 1);
 	chip->avic_kind = AVIC_KIND_X2AVIC_EXT;
 	atomic_init(&chip->inhibits, BIT(APICV_INHIBIT_ABSENT));
 	pthread_mutex_init(&chip->lock, NULL);
@@ -65,37 +67,15 @@ void irqchip_destroy(struct irqchip *chip)
 
 /* -- settings -- */
 
-void irqchip_set_eoi_mode(struct irqchip *chip, enum eoi_mode mode)
+void irqchip_settings_changed(struct irqchip *chip)
 {
-	atomic_store(&chip->eoi_mode, mode);
-	atomic_store(&trace_vm_get(chip->trace_vm)->eoi_mode, mode);
+	atomic_store(&trace_vm_get(chip->trace_vm)->eoi_mode, atomic_load(&chip->set->eoi_mode));
+	apic_map_update(chip);
 }
 
 void irqchip_set_trace_vm(struct irqchip *chip, u16 vm)
 {
 	chip->trace_vm = vm;
-}
-
-enum eoi_mode irqchip_get_eoi_mode(struct irqchip *chip)
-{
-	return atomic_load(&chip->eoi_mode);
-}
-
-void irqchip_set_x2apic_api(struct irqchip *chip, bool ids_32bit, bool no_broadcast_quirk)
-{
-	atomic_store(&chip->ids_32bit, ids_32bit);
-	atomic_store(&chip->no_broadcast_quirk, no_broadcast_quirk);
-	apic_map_update(chip);
-}
-
-void irqchip_set_apic_bus_ns(struct irqchip *chip, u32 ns)
-{
-	atomic_store(&chip->apic_bus_ns, ns ? ns : 1);
-}
-
-void irqchip_set_disabled_quirks(struct irqchip *chip, u64 mask)
-{
-	atomic_store(&chip->disabled_quirks, mask);
 }
 
 void irqchip_set_avic(struct irqchip *chip, enum avic_kind kind)

@@ -25,18 +25,23 @@ enum irq_source { IRQ_SOURCE_USER, IRQ_SOURCE_RESAMPLE, IRQ_SOURCE_PIT };
 #define IOAPIC_BASE	0xfec00000ull
 #define IOAPIC_SIZE	0x100
 
+/* What irq/ shares with the layers above: whoever makes the chip has them, beside what it keeps for
+ * itself, and changes them at any time. Relaxed atomics, effective at once. */
+struct irq_settings {
+	_Atomic u32 eoi_mode;		/* then irqchip_settings_changed(), as for the next two */
+	_Atomic bool ids_32bit, no_broadcast_quirk;	/* KVM_CAP_X2APIC_API */
+	_Atomic u32 apic_bus_ns;	/* not 0; before vCPUs */
+	_Atomic u64 disabled_quirks;	/* KVM_X86_QUIRK_* */
+};
+
 /* nr_reserved_pins: split mode, the argument of KVM_CAP_SPLIT_IRQCHIP. Full mode starts with
- * KVM's default routing, split mode with none. NULL: no memory. ops must outlive the chip. */
+ * KVM's default routing, split mode with none. NULL: no memory. ops and set must outlive the chip. */
 struct irqchip *irqchip_create(enum irqchip_mode mode, const struct irq_ops *ops, void *vm,
-			       u32 nr_reserved_pins);
+			       struct irq_settings *set, u32 nr_reserved_pins);
 void irqchip_destroy(struct irqchip *chip);	/* after all its LAPICs */
 
-/* -- settings (atomic stores; effective at once) -- */
-void irqchip_set_eoi_mode(struct irqchip *chip, enum eoi_mode mode);
-enum eoi_mode irqchip_get_eoi_mode(struct irqchip *chip);
-void irqchip_set_x2apic_api(struct irqchip *chip, bool ids_32bit, bool no_broadcast_quirk);
-void irqchip_set_apic_bus_ns(struct irqchip *chip, u32 ns);	/* before vCPUs; default 1 */
-void irqchip_set_disabled_quirks(struct irqchip *chip, u64 mask);	/* KVM_X86_QUIRK_* */
+/* -- settings -- */
+void irqchip_settings_changed(struct irqchip *chip);
 /* The AVIC to model. vCPU ids above what it addresses rule acceleration out for the VM
  * (PHYSICAL_ID_TOO_BIG), they do not fail. Before vCPUs; the default is x2AVIC with extension. */
 void irqchip_set_avic(struct irqchip *chip, enum avic_kind kind);

@@ -80,7 +80,7 @@ int lapic_set_base(struct lapic *l, u64 v, bool host)
 /* Bit 24 offers directed EOI to the guest; docs/kvm-apic.md 2.4 has the table of who sees it. */
 void lapic_update_version(struct lapic *l)
 {
-	u32 mode = atomic_load_explicit(&l->chip->eoi_mode, memory_order_relaxed);
+	u32 mode = atomic_load_explicit(&l->chip->set->eoi_mode, memory_order_relaxed);
 	bool offer = mode == EOI_SUPPRESS_ENABLED ||
 		     (mode == EOI_QUIRKED && l->chip->mode == IRQCHIP_SPLIT);
 	u32 v = 0x14 | (l->nr_lvt - 1) << 16;
@@ -181,7 +181,7 @@ void lapic_reset(struct lapic *l, bool init_event)
 		lapic_put(l, lvts[i].offset, LVT_MASKED);
 	lapic_timer_mode_changed(l);
 	/* Firmware that relies on virtual wire mode (KVM's LINT0_REENABLED quirk). */
-	if (l->bsp && !(atomic_load(&l->chip->disabled_quirks) & KVM_X86_QUIRK_LINT0_REENABLED))
+	if (l->bsp && !(atomic_load(&l->chip->set->disabled_quirks) & KVM_X86_QUIRK_LINT0_REENABLED))
 		lapic_put(l, APIC_LVT0, APIC_EXTINT << 8);
 	x2 = lapic_x2apic(l);
 	lapic_put(l, APIC_DFR, DFR_FLAT);

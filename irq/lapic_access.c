@@ -229,7 +229,7 @@ static bool page_absent(struct lapic *l)
 
 static bool hole_is_ours(struct lapic *l)
 {
-	return !(atomic_load_explicit(&l->chip->disabled_quirks, memory_order_relaxed) &
+	return !(atomic_load_explicit(&l->chip->set->disabled_quirks, memory_order_relaxed) &
 		 KVM_X86_QUIRK_LAPIC_MMIO_HOLE);
 }
 

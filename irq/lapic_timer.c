@@ -19,7 +19,7 @@ static void set_deadline(struct lapic *l, u64 ns)
 
 static u64 ticks_to_ns(struct lapic *l, u32 ticks)
 {
-	u64 bus = atomic_load_explicit(&l->chip->apic_bus_ns, memory_order_relaxed);
+	u64 bus = atomic_load_explicit(&l->chip->set->apic_bus_ns, memory_order_relaxed);
 
 	return (u64)ticks * l->divide * bus;
 }

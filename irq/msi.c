@@ -6,7 +6,7 @@ bool msi_decode(struct irqchip *chip, const struct msi *msi, struct apic_msg *m)
 {
 	u32 dest = msi->lo >> 12 & 0xff;
 
-	if (atomic_load_explicit(&chip->ids_32bit, memory_order_relaxed)) {
+	if (atomic_load_explicit(&chip->set->ids_32bit, memory_order_relaxed)) {
 		/* KVM's format: destination bits 31:8 in the upper address. */
 		if (msi->hi & 0xff)
 			return false;

@@ -43,7 +43,7 @@ static int check_entry(struct irqchip *chip, const struct kvm_irq_routing_entry 
 		out->msi = (struct msi){
 			in->u.msi.address_lo, in->u.msi.address_hi, in->u.msi.data,
 		};
-		if (atomic_load(&chip->ids_32bit) && out->msi.hi & 0xff)
+		if (atomic_load(&chip->set->ids_32bit) && out->msi.hi & 0xff)
 			return -EINVAL;
 		return 0;
 	case KVM_IRQ_ROUTING_HV_SINT:

@@ -2,8 +2,11 @@
 /* svm/svm.c - life of struct svm, VMCB windows, LBR state. */
 #include "svm/svm_priv.h"
 
-void svm_init(struct svm *s, const struct svm_ops *ops)
+void svm_init(struct cpu *c, struct svm *s, const struct svm_ops *ops, u16 trace_vm, s16 trace_vcpu)
 {
+	c->svm = s;
+	s->trace_vm = trace_vm;
+	s->trace_vcpu = trace_vcpu;
 	s->ops = ops;
 	s->gif = true;
 	s->vmcb_pa = ~0ull;

@@ -86,7 +86,11 @@ struct svm {
 	s16 trace_vcpu;
 };
 
-void svm_init(struct svm *s, const struct svm_ops *ops);
+/*
+ * The fields of struct svm are svm/'s own: the layers above use the functions (tests/unit/layers.py). s becomes
+ * c's for good; the trace ids are of its records.
+ */
+void svm_init(struct cpu *c, struct svm *s, const struct svm_ops *ops, u16 trace_vm, s16 trace_vcpu);
 /* RESET and INIT (APM2 14.1.3, 15.17): out of guest mode, GIF = 1. */
 void svm_reset(struct cpu *c, bool init);
 
@@ -94,6 +98,10 @@ static inline bool svm_intercepts(const struct cpu *c, u32 number)
 {
 	return vmcb_intercepts(&c->svm->ctl, number);
 }
+static inline const struct vmcb_control *svm_control(const struct cpu *c) { return &c->svm->ctl; }
+static inline u64 svm_vmcb_pa(const struct cpu *c) { return c->svm->vmcb_pa; }
+/* What the guest's CPUID allows; its owner fills in what svm_caps_set() does not know. */
+static inline struct svm_caps *svm_caps(const struct cpu *c) { return &c->svm->caps; }
 static inline bool svm_gif(const struct cpu *c) { return c->svm->gif; }
 static inline bool svm_intr_masking(const struct cpu *c)
 {
@@ -107,6 +115,41 @@ static inline bool svm_host_if(const struct cpu *c)
 	return fl & FL_IF;
 }
 
+/* -- EVENTINJ between VMRUN and its delivery; false outside L2 -- */
+static inline bool svm_event_waits(const struct cpu *c)
+{
+	return unlikely(c->in_l2) && c->svm->run_pending;
+}
+static inline void svm_event_done(struct cpu *c)
+{
+	c->svm->run_pending = c->svm->soft_rip = false;
+}
+/* The event is a software one: the address that it returns to, else `otherwise`. */
+static inline bool svm_event_soft(const struct cpu *c)
+{
+	return unlikely(c->in_l2) && c->svm->soft_rip;
+}
+static inline u64 svm_event_next_rip(const struct cpu *c, u64 otherwise)
+{
+	return svm_event_soft(c) ? c->svm->inj_rip : otherwise;
+}
+
+/* -- what L1 has while L2 runs -- */
+static inline u64 svm_l1_tsc_offset(const struct cpu *c)
+{
+	return c->in_l2 ? c->svm->l1_tsc_offset : c->tsc_offset;
+}
+static inline u64 svm_l1_tsc_ratio(const struct cpu *c)
+{
+	return c->in_l2 ? c->svm->l1_tsc_ratio : c->tsc_ratio;
+}
+/* In L2: L1's TSC, and with it L2's. */
+void svm_set_l1_tsc(struct cpu *c, u64 offset, u64 ratio);
+static inline u64 *svm_l1_pat(struct cpu *c)
+{
+	return c->svm->own_pat ? &c->svm->l1_pat : &c->pat;
+}
+
 /* -- instructions -- */
 /* cpu_hooks.svm: VMRUN VMLOAD VMSAVE STGI CLGI SKINIT INVLPGA. */
 enum cpu_result svm_exec(struct cpu *c, const struct insn *in);
@@ -115,11 +158,23 @@ enum cpu_result svm_exec(struct cpu *c, const struct insn *in);
 bool svm_intercept(struct cpu *c, const struct insn *in, enum cpu_result *res);
 /* A CR or EFER write has retired and L1 traps it (APM2 15.8.3, 15.35.x): RIP is behind it. */
 void svm_write_trap(struct cpu *c, const struct insn *in);
+static inline bool svm_write_traps(const struct cpu *c) { return c->svm->write_traps; }
 /* PAUSE in L2: true when the filter has run out (APM2 15.14.4). */
 bool svm_pause_exits(struct cpu *c);
 
 /* -- #VMEXIT (svm/vmexit.c): enum cpu_result -- */
-/* Back to L1. The caller has set exit_int_info and exit_next_rip when they are not 0. */
+/* An event (in EXITINTINFO's form) is being delivered: the next exit reports it. */
+static inline void svm_delivering(struct cpu *c, u32 event, u32 error)
+{
+	c->svm->exit_int_info = event;
+	c->svm->exit_int_info_err = error;
+}
+/* L2 has come to L0: what KVM_GET_NESTED_STATE shows as nRIP. */
+static inline void svm_stopped(struct cpu *c, u64 next_rip)
+{
+	c->svm->last_next_rip = next_rip;
+}
+/* Back to L1. svm/ has set exit_next_rip where it is not 0. */
 enum cpu_result svm_vmexit(struct cpu *c, u64 code, u64 info1, u64 info2);
 /* Of an instruction at c->rip: with nRIP. */
 enum cpu_result svm_vmexit_insn(struct cpu *c, const struct insn *in, u64 code, u64 info1,
@@ -138,8 +193,7 @@ void svm_leave(struct cpu *c);
  * MMU part is done by svm_finish_resume() at the next KVM_RUN; 0 or -EINVAL there. */
 void svm_resume(struct cpu *c);
 int svm_finish_resume(struct cpu *c, bool load_pdptes);
-/* L2's TSC changed with L1's. */
-void svm_tsc_changed(struct cpu *c);
+static inline bool svm_resuming(const struct cpu *c) { return c->in_l2 && c->svm->resume; }
 
 /* -- virtual interrupts and NMIs (svm/virq.c) -- */
 enum svm_virq { SVM_VIRQ_NONE, SVM_VIRQ_SHADOW /* after the shadow */, SVM_VIRQ_NOW };
@@ -178,7 +232,9 @@ enum cpu_result svm_avic_probe(struct cpu *c, u32 offset, u32 len);
 bool svm_avic_has_msr(const struct cpu *c, u32 msr);
 enum cpu_result svm_avic_rdmsr(struct cpu *c, u32 msr, u64 *val);
 enum cpu_result svm_avic_wrmsr(struct cpu *c, u32 msr, u64 val);
-/* The #VMEXIT that a write has left pending (avic_trapped). */
+static inline bool svm_avic_on(const struct cpu *c) { return c->svm->avic_on; }
+/* The #VMEXIT that a write has left pending. */
+static inline bool svm_avic_trapped(const struct cpu *c) { return c->svm->avic_trapped; }
 void svm_avic_exit(struct cpu *c);
 void svm_avic_set_cr8(struct cpu *c, u64 v);
 /* The vector that L2 may be given, or -1; take: IRR -> ISR. */

@@ -76,6 +76,8 @@ enum cpu_result svm_vmrun(struct cpu *c, const struct insn *in);
 /* Out of guest mode, but the registers are still L2's. */
 void svm_abandon(struct cpu *c);
 /* A PAT of L2's own, when it is to have one (APM2 15.25.4). */
+/* L2's TSC changed with L1's. */
+void svm_tsc_changed(struct cpu *c);
 void svm_pat_load(struct cpu *c, u64 g_pat);
 /* LBR virtualisation (APM2 15.23): L1's are kept in struct svm while L2's are in force. */
 void svm_lbr_load(struct cpu *c, const struct vmcb_save *v);

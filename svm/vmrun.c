@@ -21,6 +21,13 @@ static u64 ratio_of(const struct svm *s)
 	return svm_has(&s->caps, SVM_FEAT_TSC_RATE) ? s->msr.tsc_ratio : BIT64(32);
 }
 
+void svm_set_l1_tsc(struct cpu *c, u64 offset, u64 ratio)
+{
+	c->svm->l1_tsc_offset = offset;
+	c->svm->l1_tsc_ratio = ratio;
+	svm_tsc_changed(c);
+}
+
 void svm_tsc_changed(struct cpu *c)
 {
 	const struct svm *s = c->svm;

@@ -70,10 +70,7 @@ static inline bool fixed_edge(u32 icr)
 
 static inline bool is_page(const struct cpu *c, u64 gva, enum mem_access acc)
 {
-	const struct mmu_io_entry *io = &c->io_tlb[(gva >> PAGE_SHIFT) % IO_TLB_SIZE];
-
-	return io->tag == ((gva & PAGE_MASK) | acc) && io->idx == cpu_mmu_idx(c) &&
-	       io->gpa == c->apic_page && likely(!c->watch_dr7);
+	return cpu_io_page(c, gva, acc, cpu_mmu_idx(c), c->apic_page) && likely(!c->watch_dr7);
 }
 
 /*

@@ -63,7 +63,7 @@ static bool has_events(struct vcpu *v)
 {
 	bool yes;
 
-	if (likely(!v->c->in_l2 || !v->c->svm->avic_on))
+	if (likely(!v->c->in_l2 || !svm_avic_on(v->c)))
 		return vcpu_has_events(v);
 	atomic_store(&v->in_guest, 1);
 	vcpu_flush_requests(v);

@@ -76,7 +76,7 @@ static void dynamic(const struct vcpu *v, struct kvm_cpuid_entry2 *e)
 		/* KVM shows the bit whenever the APIC is enabled, whatever user space gave. */
 		if (vcpu_get_apic_base((struct vcpu *)v) & APIC_BASE_EN)
 			e->edx |= EDX_APIC;
-		if (v->cfg->disabled_quirks & KVM_X86_QUIRK_MISC_ENABLE_NO_MWAIT) {
+		if (v->cfg->shared.disabled_quirks & KVM_X86_QUIRK_MISC_ENABLE_NO_MWAIT) {
 			e->ecx &= ~ECX_MONITOR;
 			if (v->p->msr.misc_enable & BIT(18))
 				e->ecx |= ECX_MONITOR;

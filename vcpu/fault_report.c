@@ -124,7 +124,7 @@ static void log_state(struct vcpu *v)
 		 (ull)c->idtr.base, c->idtr.limit, (ull)c->gdtr.base, c->gdtr.limit, c->seg[S_TR].sel,
 		 c->seg[S_CS].sel, c->seg[S_SS].sel, (ull)c->gpr[R_RSP], (ull)c->rflags);
 	if (c->in_l2)
-		log_info("vcpu%u: in L2, whose VMCB is at %#llx; the state is L2's", v->id, (ull)c->svm->vmcb_pa);
+		log_info("vcpu%u: in L2, whose VMCB is at %#llx; the state is L2's", v->id, (ull)svm_vmcb_pa(c));
 }
 
 void fault_report(struct vcpu *v, const char *what, bool chain)

@@ -34,7 +34,7 @@ static enum cpu_result exec(struct cpu *c, const struct insn *in)
 	enum cpu_result r;
 
 	v->p->insn = in;
-	if (unlikely(v->cfg->disabled_quirks & KVM_X86_QUIRK_MWAIT_NEVER_UD_FAULTS) &&
+	if (unlikely(v->cfg->shared.disabled_quirks & KVM_X86_QUIRK_MWAIT_NEVER_UD_FAULTS) &&
 	    mwait_absent(v, in))
 		return cpu_raise(c, EXC_UD);
 	if (unlikely(v->p->dbg.control)) {
@@ -47,7 +47,7 @@ static enum cpu_result exec(struct cpu *c, const struct insn *in)
 	if (svm_intercept(c, in, &r))
 		return r;
 	r = cpu_exec(c, in);
-	if (unlikely(c->svm->write_traps) && r == CPU_OK)
+	if (unlikely(svm_write_traps(c)) && r == CPU_OK)
 		svm_write_trap(c, in);
 	return r;
 }

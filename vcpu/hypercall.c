@@ -83,7 +83,7 @@ bool hypercall_fix(struct cpu *c)
 {
 	struct vcpu *v = c->owner;
 
-	if (v->cfg->disabled_quirks & KVM_X86_QUIRK_FIX_HYPERCALL_INSN)
+	if (v->cfg->shared.disabled_quirks & KVM_X86_QUIRK_FIX_HYPERCALL_INSN)
 		return false;
 	patch(c, c->rip);
 	return true;
@@ -102,7 +102,7 @@ enum cpu_result hypercall_hook(struct cpu *c, const struct insn *in)
 	/* KVM's emulator, which makes a VMMCALL of it, takes it for a privileged instruction. */
 	if (foreign && c->cpl)
 		return cpu_raise_err(c, EXC_GP, 0);
-	if (foreign && (v->cfg->disabled_quirks & KVM_X86_QUIRK_FIX_HYPERCALL_INSN))
+	if (foreign && (v->cfg->shared.disabled_quirks & KVM_X86_QUIRK_FIX_HYPERCALL_INSN))
 		return cpu_raise(c, EXC_UD);
 	if (!wide) {
 		nr = (u32)nr;

@@ -390,7 +390,7 @@ WR(tsc_freq)
 
 RD(apic_freq)
 {
-	u32 ns = v->cfg->apic_bus_ns;
+	u32 ns = v->cfg->shared.apic_bus_ns;
 
 	*val = 1000000000u / (ns ? ns : 1);
 	return 0;

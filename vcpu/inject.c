@@ -315,7 +315,7 @@ static enum cpu_result deliver_nmi(struct vcpu *v)
 {
 	v->p->ev.nmi_injected = false;
 	/* An NMI that L1 injects into L2 does not mask the real ones. */
-	if (!v->c->in_l2 || !v->c->svm->run_pending)
+	if (!svm_event_waits(v->c))
 		v->p->ev.nmi_masked = true;
 	return deliver(v, (struct cpu_event){ .kind = EV_NMI, .vector = EXC_NMI,
 					      .next_rip = v->c->rip });
@@ -336,10 +336,10 @@ static enum cpu_result deliver_injected(struct vcpu *v)
 		};
 
 		/* #BP and #OF by EVENTINJ return behind their instruction. */
-		if (unlikely(v->c->in_l2 && v->c->svm->soft_rip) &&
+		if (svm_event_soft(v->c) &&
 		    (ev->exc.vector == EXC_BP || ev->exc.vector == EXC_OF)) {
 			e.kind = EV_PRIV_SOFT;
-			e.next_rip = v->c->svm->inj_rip;
+			e.next_rip = svm_event_next_rip(v->c, v->c->rip);
 		}
 		ev->exc.injected = false;
 		return deliver(v, e);
@@ -349,13 +349,11 @@ static enum cpu_result deliver_injected(struct vcpu *v)
 	if (ev->nmi_injected)
 		return deliver_nmi(v);
 	if (ev->intr_injected) {
-		bool soft = v->c->in_l2 && v->c->svm->soft_rip;
-
 		ev->intr_injected = false;
 		return deliver(v, (struct cpu_event){
 			.kind = ev->intr_soft ? EV_SOFT_INT : EV_INTR,
 			.vector = ev->intr_vector,
-			.next_rip = soft ? v->c->svm->inj_rip : v->c->rip });
+			.next_rip = svm_event_next_rip(v->c, v->c->rip) });
 	}
 	return CPU_OK;
 }
@@ -409,7 +407,7 @@ static enum cpu_result inject_virtual(struct vcpu *v)
 	}
 	switch (svm_virq(c)) {
 	case SVM_VIRQ_NOW:
-		if (svm_intercepts(c, SVM_I_VINTR) && !c->svm->avic_on) {
+		if (svm_intercepts(c, SVM_I_VINTR) && !svm_avic_on(c)) {
 			svm_vmexit(c, SVM_EXIT_VINTR, 0, 0);
 			break;
 		}
@@ -494,7 +492,7 @@ enum cpu_result vcpu_inject(struct vcpu *v)
 		if (r != CPU_OK)
 			return r;
 	}
-	if (unlikely(c->in_l2 && c->svm->run_pending))
+	if (svm_event_waits(c))
 		nested_injected(v);
 	if (unlikely(p->dbg.control & KVM_GUESTDBG_BLOCKIRQ))
 		return CPU_OK;

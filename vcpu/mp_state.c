@@ -115,7 +115,7 @@ int vcpu_get_lapic(struct vcpu *v, struct kvm_lapic_state *s)
 {
 	if (!v->lapic)
 		return -EINVAL;
-	return lapic_get_state(v->lapic, (u8 *)s->regs, v->cfg->x2apic_32bit);
+	return lapic_get_state(v->lapic, (u8 *)s->regs, v->cfg->shared.ids_32bit);
 }
 
 int vcpu_set_lapic(struct vcpu *v, const struct kvm_lapic_state *s)
@@ -124,7 +124,7 @@ int vcpu_set_lapic(struct vcpu *v, const struct kvm_lapic_state *s)
 
 	if (!v->lapic)
 		return -EINVAL;
-	r = lapic_set_state(v->lapic, (const u8 *)s->regs, v->cfg->x2apic_32bit);
+	r = lapic_set_state(v->lapic, (const u8 *)s->regs, v->cfg->shared.ids_32bit);
 	vcpu_request(v, VREQ_EVENT);
 	vcpu_request(v, VREQ_TIMER);
 	return r;

@@ -297,7 +297,7 @@ static bool pat_valid(u64 val)
 /* User space sees L1's, whoever runs. */
 static u64 *pat_of(struct vcpu *v, bool host)
 {
-	return host && v->c->svm->own_pat ? &v->c->svm->l1_pat : &v->c->pat;
+	return host ? svm_l1_pat(v->c) : &v->c->pat;
 }
 
 RD(pat)
@@ -1009,7 +1009,7 @@ void msr_reset(struct vcpu *v)
 
 	/* Feature MSRs begin as 0, except those that KVM set for old programs (its quirk). */
 	m->ucode_rev = m->arch_cap = m->platform_info = 0;
-	if (!(v->cfg->disabled_quirks & QUIRK_STUFF_FEATURE_MSRS)) {
+	if (!(v->cfg->shared.disabled_quirks & QUIRK_STUFF_FEATURE_MSRS)) {
 		msr_feature_get(MSR_UCODE_REV, &m->ucode_rev);
 		msr_feature_get(0x10a, &m->arch_cap);
 		m->platform_info = CPUID_FAULT;

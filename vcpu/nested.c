@@ -16,7 +16,7 @@
 static void take_event_inj(struct vcpu *v)
 {
 	struct vcpu_events *ev = &v->p->ev;
-	const struct vmcb_control *ctl = &v->c->svm->ctl;
+	const struct vmcb_control *ctl = svm_control(v->c);
 	u8 vector = ctl->event_inj & SVM_EVENT_VECTOR;
 
 	switch (svm_event_type(ctl->event_inj)) {
@@ -66,24 +66,23 @@ static bool stepping(const struct vcpu *v)
 static bool entered(struct cpu *c)
 {
 	struct vcpu *v = c->owner;
-	struct svm *s = c->svm;
 
 	vcpu_count(v, nested_run);
 	vcpu_stat_set(v, guest_mode, 1);
 	if (v->lapic)
 		apicv_set_nested(v->lapic, true);
-	if (s->ctl.event_inj & SVM_EVENT_VALID) {
+	if (svm_control(c)->event_inj & SVM_EVENT_VALID) {
 		take_event_inj(v);
 		return true;
 	}
-	s->run_pending = false;
+	svm_event_done(c);
 	request_held(v);
 	return stepping(v) || waiting(v);
 }
 
 void nested_injected(struct vcpu *v)
 {
-	v->c->svm->run_pending = v->c->svm->soft_rip = false;
+	svm_event_done(v->c);
 	request_held(v);
 }
 
@@ -106,7 +105,7 @@ void nested_stopped(struct vcpu *v, enum cpu_result why)
 				next = v->c->rip;
 		}
 	}
-	v->c->svm->last_next_rip = next;
+	svm_stopped(v->c, next);
 }
 
 static void left(struct cpu *c, bool trap)
@@ -196,8 +195,7 @@ enum cpu_result nested_task_switch(struct cpu *c, const struct cpu_task *t)
 		info2 |= BIT64(44);
 	if (t->rf)
 		info2 |= BIT64(48);
-	c->svm->exit_int_info = t->event;
-	c->svm->exit_int_info_err = t->error;
+	svm_delivering(c, t->event, t->error);
 	svm_vmexit(c, SVM_EXIT_TASK_SWITCH, t->sel, info2);
 	return CPU_WORK;
 }
@@ -218,12 +216,12 @@ static bool cpuid_bit(const void *arg, u32 leaf, u32 sub, u32 reg, u32 bit)
 
 void nested_quirks(struct vcpu *v)
 {
-	v->c->svm->caps.separate_pat = v->cfg->disabled_quirks & QUIRK_NESTED_SVM_SHARED_PAT;
+	svm_caps(v->c)->separate_pat = v->cfg->shared.disabled_quirks & QUIRK_NESTED_SVM_SHARED_PAT;
 }
 
 void nested_caps(struct vcpu *v)
 {
-	struct svm_caps *k = &v->c->svm->caps;
+	struct svm_caps *k = svm_caps(v->c);
 
 	svm_caps_set(k, cpuid_bit, v);
 	k->cr4_reserved = v->c->cr4_reserved;
@@ -234,8 +232,5 @@ void nested_caps(struct vcpu *v)
 
 void nested_init(struct vcpu *v)
 {
-	v->c->svm = &v->p->svm;
-	svm_init(v->c->svm, &ops);
-	v->c->svm->trace_vm = v->cfg->trace_vm;
-	v->c->svm->trace_vcpu = (s16)v->id;
+	svm_init(v->c, &v->p->svm, &ops, v->cfg->trace_vm, (s16)v->id);
 }

@@ -31,7 +31,7 @@ int vcpu_set_nested_state(struct vcpu *v, const struct kvm_nested_state *hdr,
 int vcpu_finish_nested_state(struct vcpu *v)
 {
 	/* It may have been left again. */
-	if (!v->c->in_l2 || !v->c->svm->resume)
+	if (!svm_resuming(v->c))
 		return 0;
 	if (svm_finish_resume(v->c, !v->p->user_pdptes)) {
 		vcpu_request(v, VREQ_NESTED_STATE);

@@ -94,7 +94,7 @@ enum cpu_result pio_out(struct cpu *c, const struct insn *in, u16 port, u32 size
 	cpu_copy(v->pio_data, buf, *count * size);
 	if (is_string(in))
 		return user_exit(v, KVM_EXIT_IO_OUT, port, size, *count);
-	if (port == 0x7e && !(v->cfg->disabled_quirks & KVM_X86_QUIRK_OUT_7E_INC_RIP)) {
+	if (port == 0x7e && !(v->cfg->shared.disabled_quirks & KVM_X86_QUIRK_OUT_7E_INC_RIP)) {
 		/* Old firmware stops here and looks at RIP. */
 		insn_retire(c, in);
 		c->shadow_sti = c->shadow_ss = 0;

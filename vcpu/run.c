@@ -229,7 +229,7 @@ enum cpu_result vcpu_enter(struct vcpu *v, bool replay)
 	if (why == CPU_POLL || why == CPU_STEP)
 		c->shadow_left = 0;
 	if (unlikely(c->in_l2)) {
-		if (c->svm->avic_trapped)
+		if (svm_avic_trapped(c))
 			svm_avic_exit(c);
 		nested_stopped(v, why);
 	}

@@ -13,7 +13,7 @@
 
 #include "cpu/sys.h"
 #include "engine/engine.h"
-#include "irq/irq.h"
+#include "irq/irqchip.h"
 #include "vcpu/stats.h"
 
 struct vcpu;
@@ -90,17 +90,16 @@ struct vcpu_tsc_sync {
  * others before there are vCPUs. */
 struct vcpu_vm_config {
 	void *place;			/* where a vCPU that is made now should be; vm.lock */
-	_Atomic u64 disabled_quirks;
+	struct irq_settings shared;	/* with the irqchip, whose lock-free settings they are too */
 	_Atomic u64 disabled_exits;	/* KVM_X86_DISABLE_EXITS_* */
 	_Atomic u32 user_space_msr_mask;
 	_Atomic u32 irqchip;		/* 0 none, 1 full, 2 split */
 	_Atomic u32 bsp_id;
-	_Atomic u32 apic_bus_ns;
 	_Atomic u32 halt_poll_ns;	/* longest poll in HLT, 0 = none */
 	u32 host_cpus;		/* CPUs for the process; with less than 2 no vCPU polls */
 	u32 online_cpus;	/* of the host */
 	int load_fd;		/* for cpus_running() */
-	_Atomic bool exception_payload, triple_fault_event, exit_on_emulation_failure, x2apic_32bit;
+	_Atomic bool exception_payload, triple_fault_event, exit_on_emulation_failure;
 	_Atomic bool hypercall_map_gpa_range;
 	_Atomic bool msr_platform_info_off;	/* KVM_CAP_MSR_PLATFORM_INFO cleared: guest reads give #GP */
 	_Atomic bool msr_filter;	/* vm_ops->msr_allowed must be asked */

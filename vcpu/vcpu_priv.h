@@ -369,7 +369,7 @@ void nested_note(struct vcpu *v);
 /* GIF is set, and no event of VMRUN's waits to be delivered first. */
 static inline bool nested_gif(const struct vcpu *v)
 {
-	return svm_gif(v->c) && !(v->c->in_l2 && v->c->svm->run_pending);
+	return svm_gif(v->c) && !svm_event_waits(v->c);
 }
 void nested_stopped(struct vcpu *v, enum cpu_result why);
 /* The event of VMRUN has been delivered. */
@@ -397,18 +397,16 @@ static inline u64 tsc_scale(u64 tsc, u64 ratio)
 /* L1's TSC, which is the vCPU's for everything outside L2. */
 static inline u64 tsc_offset(const struct vcpu *v)
 {
-	return v->c->in_l2 ? v->c->svm->l1_tsc_offset : v->c->tsc_offset;
+	return svm_l1_tsc_offset(v->c);
 }
 static inline u64 tsc_ratio(const struct vcpu *v)
 {
-	return v->c->in_l2 ? v->c->svm->l1_tsc_ratio : v->c->tsc_ratio;
+	return svm_l1_tsc_ratio(v->c);
 }
 static inline void tsc_set(struct vcpu *v, u64 offset, u64 ratio)
 {
 	if (unlikely(v->c->in_l2)) {
-		v->c->svm->l1_tsc_offset = offset;
-		v->c->svm->l1_tsc_ratio = ratio;
-		svm_tsc_changed(v->c);
+		svm_set_l1_tsc(v->c, offset, ratio);
 	} else {
 		v->c->tsc_offset = offset;
 		v->c->tsc_ratio = ratio;

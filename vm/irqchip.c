@@ -114,16 +114,14 @@ static int chip_make(struct vm *vm, enum irqchip_mode mode, u32 pins)
 
 	if (r)
 		return r;
-	chip = irqchip_create(mode, &irq_ops, vm, pins);
+	chip = irqchip_create(mode, &irq_ops, vm, &vm->cfg.shared, pins);
 	if (!chip)
 		return -ENOMEM;
 	irqchip_set_trace_vm(chip, vm->cfg.trace_vm);
 	atomic_store(&trace_vm_get(vm->cfg.trace_vm)->irqchip, mode);
 	atomic_store(&trace_vm_get(vm->cfg.trace_vm)->inhibits, apicv_inhibits(chip));
 	irqchip_set_avic(chip, vm_avic_kind());
-	irqchip_set_eoi_mode(chip, vm->eoi_mode);
-	irqchip_set_x2apic_api(chip, vm->x2apic_ids_32, vm->x2apic_no_broadcast);
-	irqchip_set_disabled_quirks(chip, vm->cfg.disabled_quirks);
+	irqchip_settings_changed(chip);
 	vm->cfg.irqchip = mode;
 	vm->cfg.irq = chip;
 	atomic_store_explicit(&vm->chip, chip, memory_order_release);
@@ -159,6 +157,7 @@ int vm_enable_split(struct vm *vm, u64 pins)
 int vm_x2apic_api(struct vm *vm, u64 flags)
 {
 	const u64 enable = KVM_UAPI_X2APIC_ENABLE_SEOIB, disable = KVM_UAPI_X2APIC_DISABLE_SEOIB;
+	struct irq_settings *set = &vm->cfg.shared;
 	struct irqchip *chip = vm_chip(vm);
 
 	if (flags & ~(KVM_X2APIC_API_USE_32BIT_IDS | KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK |
@@ -169,17 +168,15 @@ int vm_x2apic_api(struct vm *vm, u64 flags)
 	if ((flags & enable) && !chip)
 		return -EINVAL;
 	if (flags & KVM_X2APIC_API_USE_32BIT_IDS)
-		vm->cfg.x2apic_32bit = vm->x2apic_ids_32 = true;
+		atomic_store(&set->ids_32bit, true);
 	if (flags & KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK)
-		vm->x2apic_no_broadcast = true;
+		atomic_store(&set->no_broadcast_quirk, true);
 	if (flags & enable)
-		vm->eoi_mode = EOI_SUPPRESS_ENABLED;
+		atomic_store(&set->eoi_mode, EOI_SUPPRESS_ENABLED);
 	if (flags & disable)
-		vm->eoi_mode = EOI_SUPPRESS_DISABLED;
-	if (chip) {
-		irqchip_set_x2apic_api(chip, vm->x2apic_ids_32, vm->x2apic_no_broadcast);
-		irqchip_set_eoi_mode(chip, vm->eoi_mode);
-	}
+		atomic_store(&set->eoi_mode, EOI_SUPPRESS_DISABLED);
+	if (chip)
+		irqchip_settings_changed(chip);
 	return 0;
 }
 
@@ -222,7 +219,7 @@ int vm_signal_msi(struct vm *vm, const struct kvm_msi *m)
 
 	if (!chip || (m->flags & ~(u32)KVM_MSI_VALID_DEVID))
 		return -EINVAL;
-	if (vm->x2apic_ids_32 && (m->address_hi & 0xff))
+	if (atomic_load(&vm->cfg.shared.ids_32bit) && (m->address_hi & 0xff))
 		return -EINVAL;
 	return irqchip_send_msi(chip, m->address_lo, m->address_hi, m->data);
 }

@@ -47,7 +47,7 @@ int vm_create(struct vm **out)
 	trace_init(vm->cfg.tsc_khz);
 	vm->cfg.trace_vm = trace_vm_add(vm->serial);
 	vm_apicv_init(vm);
-	vm->cfg.apic_bus_ns = 1;
+	vm->cfg.shared.apic_bus_ns = 1;
 	vm->cfg.halt_poll_ns = vm_halt_poll_ns();
 	vm->cfg.host_cpus = cpus_usable();
 	vm->cfg.online_cpus = cpus_online();

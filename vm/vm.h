@@ -119,8 +119,6 @@ struct vm {
 
 	_Atomic(struct irqchip *) chip;	/* set once */
 	u32 split_pins;
-	bool x2apic_ids_32, x2apic_no_broadcast;	/* lock */
-	u32 eoi_mode;			/* lock: enum eoi_mode, also before the chip exists */
 
 	pthread_mutex_t irqfd_lock;	/* recursive; nests inside lock */
 	struct vm_irqfd *irqfds;	/* irqfd_lock: list */

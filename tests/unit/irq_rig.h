@@ -24,6 +24,7 @@ struct rig {
 	u32 n;
 	u32 acks[64];
 	u64 timer;
+	struct irq_settings set;
 };
 
 static u64 rig_now;		/* ns */
@@ -35,6 +36,19 @@ static enum avic_kind rig_kind = AVIC_KIND_X2AVIC_EXT;
 		rig_kind = i ? AVIC_KIND_X2AVIC_EXT : AVIC_KIND_NONE; \
 		return i == 0 ? "software" : i == 1 ? "AVIC" : NULL; \
 	}
+
+static inline void rig_set_eoi_mode(struct irqchip *chip, enum eoi_mode mode)
+{
+	chip->set->eoi_mode = mode;
+	irqchip_settings_changed(chip);
+}
+
+static inline void rig_set_x2apic_api(struct irqchip *chip, bool ids_32bit, bool no_broadcast_quirk)
+{
+	chip->set->ids_32bit = ids_32bit;
+	chip->set->no_broadcast_quirk = no_broadcast_quirk;
+	irqchip_settings_changed(chip);
+}
 
 static u64 rig_now_ns(void *vm)
 {
@@ -84,7 +98,7 @@ static inline struct rig *rig_new(enum irqchip_mode mode, u32 n)
 
 	assert_non_null(r);
 	rig_now = 1000000;
-	r->chip = irqchip_create(mode, &rig_ops, r, 24);
+	r->chip = irqchip_create(mode, &rig_ops, r, &r->set, 24);
 	assert_non_null(r->chip);
 	irqchip_set_avic(r->chip, rig_kind);
 	r->n = n;

@@ -85,5 +85,59 @@ result('the preload object takes names over', [] if {'open', 'ioctl', 'close'} <
 result('nobody below shim/ calls a name that shim/ takes over (base/sys.h)', sorted(
     '%s.c calls %s' % n for n in needs if n[1] in taken))
 
+# -- state with one owner --
+
+
+def code(folders, pattern):
+    for folder in folders:
+        for name in sorted(os.listdir(os.path.join(sources, folder))):
+            if name.endswith(('.c', '.h')):
+                with open(os.path.join(sources, folder, name)) as f:
+                    for n, line in enumerate(f, 1):
+                        if re.search(pattern, re.sub(r'/\*.*?\*/|//.*', '', line)):
+                            yield '%s/%s:%d: %s' % (folder, name, n, line.strip())
+
+
+layers = [d for d in allowed if d != 'tools' and d in folders]
+result('struct svm is touched by svm/ only', list(code(
+    [d for d in layers if d != 'svm'], r'\bsvm(->|\.(?!md|h"))|\bstruct svm \*\w+ =')))
+result('io_tlb is touched by its owner only', [
+    line for line in code(layers, r'\bio_tlb\b')
+    if not line.startswith(('mmu/access.c:', 'mmu/tlb.c:', 'engine/cpu.h:'))])
+settings = ['eoi_mode', 'ids_32bit', 'no_broadcast_quirk', 'apic_bus_ns', 'disabled_quirks']
+result('a setting of the interrupt controllers is kept once', [
+    '%s: %s' % (s, line) for s in settings
+    for line in code([d for d in layers if d != 'base'], r'\b(u32|u64|bool) ([\w, ]*, )?%s\b[\w, ]*;' % s)
+    if not line.startswith('irq/irqchip.h:')])
+
+# -- callbacks: the table of docs/architecture.md --
+declared, filled = {}, {}
+for folder in layers:
+    for name in sorted(os.listdir(os.path.join(sources, folder))):
+        path = folder + '/' + name
+        if name.endswith(('.c', '.h')):
+            with open(os.path.join(sources, path)) as f:
+                text = re.sub(r'/\*.*?\*/', '', f.read(), flags=re.S)
+            if name.endswith('.h'):
+                for m in re.finditer(r'^struct (\w+) \{\n(.*?)^\}', text, re.S | re.M):
+                    n = len(re.findall(r'\(\*\w+\)\(', m[2]))
+                    if n and re.search(r'_(ops|hooks)$', m[1]):
+                        declared[m[1]] = path
+                    elif n > 2:
+                        declared['%s (not named _ops or _hooks)' % m[1]] = path
+            else:
+                for m in re.finditer(r'^(?:static )?const struct (\w+_(?:ops|hooks)) \w+ = \{', text, re.M):
+                    filled.setdefault(m[1], set()).add(path)
+found = {'%s in %s, filled in by %s' % (s, declared[s], ', '.join(sorted(filled.get(s, {'nobody'}))))
+         for s in declared}
+told = set()
+with open(os.path.join(sources, 'docs/architecture.md')) as f:
+    for line in f:
+        m = re.match(r'\| `struct (\w+)` \| `([^`]+)` \| (.*?) \|', line)
+        if m:
+            told.add('%s in %s, filled in by %s' % (m[1], m[2], ', '.join(sorted(re.findall(r'`([^`]+)`', m[3])))))
+result('the callbacks in the table are those of the code',
+       ['not in the table: ' + x for x in sorted(found - told)] + ['not in the code: ' + x for x in sorted(told - found)])
+
 print('1..%d' % count)
 sys.exit(failed)

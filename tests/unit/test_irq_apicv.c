@@ -326,7 +326,7 @@ T(requests_come_before_the_mask)
 	ops = rig_ops;
 	ops.wake = watching_wake;
 	watched = NULL;
-	r->chip = irqchip_create(IRQCHIP_FULL, &ops, r, 24);
+	r->chip = irqchip_create(IRQCHIP_FULL, &ops, r, &r->set, 24);
 	r->cpu[0].l = lapic_create(r->chip, &r->cpu[0], 0, true);
 	r->n = 1;
 	watched = r;
@@ -499,13 +499,14 @@ static void *toggle(void *arg)
 T(mask_changes_are_never_missed)
 {
 	static struct irq_ops ops;
+	struct irq_settings set = { 0 };
 	struct follower f[2] = { 0 };
 	struct irqchip *chip;
 	pthread_t t[4];
 
 	ops = rig_ops;
 	ops.wake = ask;
-	chip = irqchip_create(IRQCHIP_FULL, &ops, NULL, 24);
+	chip = irqchip_create(IRQCHIP_FULL, &ops, NULL, &set, 24);
 	assert_non_null(chip);
 	for (u32 i = 0; i < 2; i++) {
 		f[i].l = lapic_create(chip, &f[i], i, false);
@@ -634,6 +635,7 @@ static void *disturb(void *arg)
 T(no_ipi_is_lost_between_running_and_sleeping)
 {
 	static struct irq_ops ops;
+	struct irq_settings set = { 0 };
 	struct runner c[4];
 	struct irqchip *chip;
 	pthread_t t[4];
@@ -641,7 +643,7 @@ T(no_ipi_is_lost_between_running_and_sleeping)
 
 	ops = rig_ops;
 	ops.wake = wake_runner;
-	chip = irqchip_create(IRQCHIP_FULL, &ops, NULL, 24);
+	chip = irqchip_create(IRQCHIP_FULL, &ops, NULL, &set, 24);
 	assert_non_null(chip);
 	memset(c, 0, sizeof(c));
 	atomic_store(&over, false);

@@ -142,7 +142,7 @@ T(msi_reserved_bits_are_ignored)
 	assert_int_equal(irqchip_send_msi(r->chip, 0x00001000, 0xdeadbe00, 0x52), 1);
 	assert_int_equal(lapic_ack(r->cpu[1].l), 0x52);
 	/* With 32-bit ids the upper half counts, and its low byte must be 0. */
-	irqchip_set_x2apic_api(r->chip, true, true);
+	rig_set_x2apic_api(r->chip, true, true);
 	assert_true(irqchip_send_msi(r->chip, 0xfee01000, 0xdeadbe00, 0x63) <= 0);
 	assert_int_equal(irqchip_send_msi(r->chip, 0xfee01000, 1, 0x63), -1);
 	assert_int_equal(lapic_ack(r->cpu[1].l), -1);

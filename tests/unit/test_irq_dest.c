@@ -123,7 +123,7 @@ T(logical_x2apic)
 	struct lapic *far;
 	int ret;
 
-	irqchip_set_x2apic_api(r->chip, true, true);
+	rig_set_x2apic_api(r->chip, true, true);
 	far = lapic_create(r->chip, NULL, 0x123, false);
 	assert_non_null(far);
 	lapic_set_features(far, LAPIC_HAS_X2APIC, 48);
@@ -141,7 +141,7 @@ T(logical_x2apic)
 	expect(r, MSG(.dest = 0xffffffff), r->cpu[0].l, 15, 5);
 	/* with the quirk off, 0xff is an ordinary id for x2APICs */
 	expect(r, MSG(.dest = 0xff), NULL, 0, 0);
-	irqchip_set_x2apic_api(r->chip, true, false);
+	rig_set_x2apic_api(r->chip, true, false);
 	expect(r, MSG(.dest = 0xff), NULL, 15, 5);
 	expect(r, MSG(.dest = 0xff), r->cpu[0].l, 0, 0);	/* but not for IPIs */
 	send(r, MSG(.dest = 0x00ff, .dest_logical = 1), r->cpu[0].l, &ret);
@@ -155,7 +155,7 @@ T(big_id_in_xapic_mode)
 	struct rig *r = rig_new(IRQCHIP_FULL, 2);
 	struct lapic *far;
 
-	irqchip_set_x2apic_api(r->chip, true, true);
+	rig_set_x2apic_api(r->chip, true, true);
 	far = lapic_create(r->chip, NULL, 0x101, false);
 	lapic_reg_write(far, APIC_SPIV, 0x1ff);
 	/* truncated id 1 yields to vCPU 1; the whole id works */
@@ -165,7 +165,7 @@ T(big_id_in_xapic_mode)
 	assert_true(lapic_test(far, APIC_IRR, 0x55));
 	lapic_destroy(far);
 	/* without 32-bit ids both answer to 1 */
-	irqchip_set_x2apic_api(r->chip, false, false);
+	rig_set_x2apic_api(r->chip, false, false);
 	far = lapic_create(r->chip, NULL, 0x101, false);
 	lapic_reg_write(far, APIC_SPIV, 0x1ff);
 	assert_true(apicv_inhibits(r->chip) & BIT(APICV_INHIBIT_PHYSICAL_ID_ALIASED));

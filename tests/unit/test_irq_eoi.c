@@ -185,7 +185,7 @@ static void suppress_one(u32 i, bool x2apic)
 	struct lapic *l = r->cpu[0].l;
 	bool seen;
 
-	irqchip_set_eoi_mode(r->chip, table[i].mode);
+	rig_set_eoi_mode(r->chip, table[i].mode);
 	lapic_set_features(l, LAPIC_HAS_X2APIC, 48);
 	if (x2apic)
 		rig_x2apic(l);
@@ -225,7 +225,7 @@ T(no_offer_without_x2apic)
 	struct rig *r = rig_new(IRQCHIP_SPLIT, 1);
 	struct lapic *l = r->cpu[0].l;
 
-	irqchip_set_eoi_mode(r->chip, EOI_SUPPRESS_ENABLED);
+	rig_set_eoi_mode(r->chip, EOI_SUPPRESS_ENABLED);
 	lapic_set_features(l, 0, 48);
 	assert_int_equal(rig_read(l, APIC_LVR), 0x00050014);
 	lapic_set_features(l, LAPIC_HAS_X2APIC, 48);
@@ -240,7 +240,7 @@ T(credential_guard_full)
 	struct lapic *l = r->cpu[0].l;
 	u32 v = VEC;
 
-	irqchip_set_eoi_mode(r->chip, EOI_SUPPRESS_ENABLED);
+	rig_set_eoi_mode(r->chip, EOI_SUPPRESS_ENABLED);
 	lapic_set_features(l, LAPIC_HAS_X2APIC, 48);
 	rig_write(l, APIC_SPIV, 0x1ff | SPIV_DIRECTED_EOI);
 	assert_int_equal(rig_io_read(r, 1), 0x00170020);
@@ -266,7 +266,7 @@ T(eoir_serves_a_high_line_again)
 	struct lapic *l = r->cpu[0].l;
 	u32 v = VEC;
 
-	irqchip_set_eoi_mode(r->chip, EOI_SUPPRESS_ENABLED);
+	rig_set_eoi_mode(r->chip, EOI_SUPPRESS_ENABLED);
 	lapic_set_features(l, LAPIC_HAS_X2APIC, 48);
 	rig_write(l, APIC_SPIV, 0x1ff | SPIV_DIRECTED_EOI);
 	rig_rte(r, 10, VEC | RTE_LEVEL, 0);

@@ -24,7 +24,7 @@ T(reset_values)
 	assert_int_equal(rig_read(bsp, APIC_LVT0), 0x700);
 	assert_true(lapic_accepts_extint(bsp));
 	assert_false(lapic_accepts_extint(l));
-	irqchip_set_disabled_quirks(r->chip, KVM_X86_QUIRK_LINT0_REENABLED);
+	r->set.disabled_quirks = KVM_X86_QUIRK_LINT0_REENABLED;
 	lapic_reset(bsp, false);
 	assert_int_equal(rig_read(bsp, APIC_LVT0), LVT_MASKED);
 	rig_free(r);
@@ -195,7 +195,7 @@ T(mmio_hole)
 	assert_int_equal(rig_read(off, APIC_ID), 0xffffffff);
 	rig_write(l, APIC_TPR, 0x50);
 	assert_int_equal(lapic_get_tpr(l), 0);
-	irqchip_set_disabled_quirks(r->chip, KVM_X86_QUIRK_LAPIC_MMIO_HOLE);
+	r->set.disabled_quirks = KVM_X86_QUIRK_LAPIC_MMIO_HOLE;
 	assert_int_equal(lapic_mmio_read(l, APIC_ID, &v, 4), -ENOENT);
 	assert_int_equal(lapic_mmio_write(off, APIC_ID, &v, 4), -ENOENT);
 	rig_free(r);

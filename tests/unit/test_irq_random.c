@@ -261,7 +261,7 @@ static void step_chip(struct rig *r)
 			assert_int_equal(irqchip_set_state(r->chip, &s), 0);
 		}
 		if (!rnd(20))
-			irqchip_set_eoi_mode(r->chip, rnd(3));
+			rig_set_eoi_mode(r->chip, rnd(3));
 		if (!rnd(20))
 			irqchip_pit_reinject(r->chip, rnd(2));
 		if (!rnd(10)) {

@@ -65,7 +65,7 @@ T(rules)
 	assert_int_equal(irqchip_set_routing(r->chip, &e, 1), -EINVAL);
 	e = msi(3, 0xfee00000, 0x101, 0x40);
 	assert_int_equal(irqchip_set_routing(r->chip, &e, 1), 0);
-	irqchip_set_x2apic_api(r->chip, true, false);
+	rig_set_x2apic_api(r->chip, true, false);
 	assert_int_equal(irqchip_set_routing(r->chip, &e, 1), -EINVAL);
 	assert_int_equal(irqchip_set_routing(r->chip, &e, 4097), -EINVAL);
 	assert_int_equal(irqchip_set_routing(r->chip, NULL, 0), 0);
@@ -131,7 +131,7 @@ T(msi_fields)
 	assert_int_equal(irqchip_send_msi(r->chip, 0xfee09000, 0, 0x44), 0);	/* absent */
 	/* address_hi counts in the 32-bit format only */
 	assert_int_equal(irqchip_send_msi(r->chip, 0xfee02000, 0x101, 0x45), 1);
-	irqchip_set_x2apic_api(r->chip, true, true);
+	rig_set_x2apic_api(r->chip, true, true);
 	assert_int_equal(irqchip_send_msi(r->chip, 0xfee02000, 0x101, 0x45), -1);
 	assert_int_equal(irqchip_send_msi(r->chip, 0xfee02000, 0x100, 0x45), 0);
 	rig_free(r);

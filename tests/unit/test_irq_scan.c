@@ -142,7 +142,7 @@ T(split_decodes_32_bit_destinations)
 	r->n = 2;
 	lapic_set_features(big, LAPIC_HAS_X2APIC, 48);
 	assert_int_equal(lapic_set_base(big, lapic_get_base(big) | APIC_BASE_EXTD, true), 0);
-	irqchip_set_x2apic_api(r->chip, true, true);
+	rig_set_x2apic_api(r->chip, true, true);
 	route(r, 5, 0x05000, 0x100, 0x44 | 1 << 15);
 	assert_true(reported(big, 0x44));
 	assert_false(reported(r->cpu[0].l, 0x44));
@@ -200,7 +200,7 @@ T(a_stale_vector_asks_even_if_its_eoi_is_suppressed)
 	struct lapic *l = r->cpu[0].l;
 	u8 vector;
 
-	irqchip_set_eoi_mode(r->chip, EOI_SUPPRESS_ENABLED);
+	rig_set_eoi_mode(r->chip, EOI_SUPPRESS_ENABLED);
 	lapic_set_features(l, LAPIC_HAS_X2APIC, 48);
 	rig_write(l, APIC_SPIV, 0x1ff | SPIV_DIRECTED_EOI);
 	route(r, 5, 0, 0, 0x44 | 1 << 15);
@@ -281,11 +281,11 @@ T(changing_the_mode_does_not_rewrite_the_version)
 	struct lapic *l = r->cpu[0].l;
 
 	assert_int_equal(rig_read(l, APIC_LVR), 0x01050014);
-	irqchip_set_eoi_mode(r->chip, EOI_SUPPRESS_DISABLED);
+	rig_set_eoi_mode(r->chip, EOI_SUPPRESS_DISABLED);
 	assert_int_equal(rig_read(l, APIC_LVR), 0x01050014);
 	lapic_reset(l, true);
 	assert_int_equal(rig_read(l, APIC_LVR), 0x00050014);
-	irqchip_set_eoi_mode(r->chip, EOI_QUIRKED);
+	rig_set_eoi_mode(r->chip, EOI_QUIRKED);
 	lapic_set_features(l, LAPIC_HAS_X2APIC | LAPIC_HAS_CMCI, 48);
 	assert_int_equal(rig_read(l, APIC_LVR), 0x01060014);
 	lapic_set_features(l, LAPIC_HAS_CMCI, 48);

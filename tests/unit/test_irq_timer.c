@@ -58,7 +58,7 @@ T(dividers)
 	struct rig *r = rig_new(IRQCHIP_FULL, 1);
 	struct lapic *l = r->cpu[0].l;
 
-	irqchip_set_apic_bus_ns(r->chip, 5);
+	r->set.apic_bus_ns = 5;
 	rig_write(l, APIC_LVTT, VEC);
 	for (u32 i = 0; i < ARRAY_SIZE(t); i++) {
 		rig_write(l, APIC_TDCR, t[i].tdcr);

@@ -197,7 +197,7 @@ static u64 guest_read(struct lapic *l, u32 reg)
 static u64 set_state(struct rig *r, struct lapic *l, const struct op *o)
 {
 	u8 page[LAPIC_STATE_SIZE];
-	bool wide = atomic_load(&r->chip->ids_32bit);
+	bool wide = atomic_load(&r->chip->set->ids_32bit);
 	u64 garbage = o->w << 32 | o->v | 1;
 
 	(void)lapic_get_state(l, page, wide);
@@ -530,11 +530,11 @@ static struct rig *twin(enum irqchip_mode mode, enum avic_kind kind, const u32 *
 	struct rig *r = calloc(1, sizeof(*r));
 
 	assert_non_null(r);
-	r->chip = irqchip_create(mode, &rig_ops, r, 24);
+	r->chip = irqchip_create(mode, &rig_ops, r, &r->set, 24);
 	assert_non_null(r->chip);
 	irqchip_set_avic(r->chip, kind);
-	irqchip_set_x2apic_api(r->chip, wide, no_quirk);
-	irqchip_set_eoi_mode(r->chip, eoi);
+	rig_set_x2apic_api(r->chip, wide, no_quirk);
+	rig_set_eoi_mode(r->chip, eoi);
 	r->n = CPUS;
 	for (u32 i = 0; i < CPUS; i++) {
 		struct lapic *l = lapic_create(r->chip, &r->cpu[i], ids[i], i == 0);

@@ -34,7 +34,7 @@ static int setup(enum irqchip_mode mode, bool bsp)
 {
 	if (rig_setup(NULL))
 		return -1;
-	chip = irqchip_create(mode, &irq, NULL, 24);
+	chip = irqchip_create(mode, &irq, NULL, &R.cfg.shared, 24);
 	vcpu_destroy(R.v);
 	R.cfg.irqchip = mode;
 	R.cfg.irq = chip;
@@ -332,7 +332,8 @@ T(each_cpuid_is_told_to_the_apic)
 	assert_int_equal(lapic_set_base(lapic, BIT64(40) | APIC_BASE_EN | APIC_BASE_BSP, true), 0);
 	assert_int_equal(lapic_set_base(lapic, APIC_DEFAULT_BASE | APIC_BASE_EN, true), 0);
 	e[i].eax = (e[i].eax & ~0xffu) | 40;
-	irqchip_set_eoi_mode(chip, EOI_SUPPRESS_ENABLED);
+	R.cfg.shared.eoi_mode = EOI_SUPPRESS_ENABLED;
+	irqchip_settings_changed(chip);
 	assert_int_equal(vcpu_set_cpuid2(R.v, e, n), 0);
 	assert_int_equal(lapic_set_base(lapic, BIT64(40) | APIC_BASE_EN | APIC_BASE_BSP, true),
 			 -EINVAL);

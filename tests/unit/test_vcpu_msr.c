@@ -357,7 +357,7 @@ T(feature_msrs_at_creation)
 	assert_true(rd(0xce) == BIT64(31));
 	assert_true(rd(0xc0011029) == 0);
 	assert_int_equal(vcpu_set_msr(R.v, 0xc0011029, 2), 0);
-	R.cfg.disabled_quirks = QUIRK_STUFF_FEATURE_MSRS;
+	R.cfg.shared.disabled_quirks = QUIRK_STUFF_FEATURE_MSRS;
 	msr_reset(R.v);
 	assert_true(rd(0x8b) == 0);
 	assert_true(rd(0xce) == 0);
