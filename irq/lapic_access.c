@@ -8,6 +8,7 @@
 #include <errno.h>
 
 #include "base/mem.h"
+#include "base/msrs.h"
 
 /* Effects of writes, below; the register exists and may be written. 0 or -EINVAL. */
 typedef int write_fn(struct lapic *l, u32 offset, u32 v);
@@ -273,9 +274,9 @@ int lapic_mmio_write(struct lapic *l, u32 offset, const void *buf, u32 len)
 
 int lapic_msr_read(struct lapic *l, u32 msr, u64 *v)
 {
-	u32 offset = (msr - 0x800) * 16, lo;
+	u32 offset = (msr - MSR_X2APIC) * 16, lo;
 
-	if (msr < 0x800 || msr > 0x8ff || !lapic_x2apic(l))
+	if (!msr_is_x2apic(msr) || !lapic_x2apic(l))
 		return -EINVAL;
 	if (lapic_ops(l)->read(l, offset, &lo))
 		return -EINVAL;
@@ -288,9 +289,9 @@ int lapic_msr_read(struct lapic *l, u32 msr, u64 *v)
 
 int lapic_msr_write(struct lapic *l, u32 msr, u64 v)
 {
-	u32 offset = (msr - 0x800) * 16;
+	u32 offset = (msr - MSR_X2APIC) * 16;
 
-	if (msr < 0x800 || msr > 0x8ff || !lapic_x2apic(l))
+	if (!msr_is_x2apic(msr) || !lapic_x2apic(l))
 		return -EINVAL;
 	lapic_trace(kvm_apic, l, 1, offset, v);
 	if (offset == APIC_ICR) {

@@ -8,6 +8,7 @@
  * tables at any time; the model uses atomics for those.
  */
 #include "base/mem.h"
+#include "base/msrs.h"
 #include "engine/engine.h"
 #include "irq/apic_page.h"
 #include "svm/svm_priv.h"
@@ -160,7 +161,7 @@ enum cpu_result svm_avic_write(struct cpu *c, u32 offset, const void *buf, u32 l
 
 bool svm_avic_has_msr(const struct cpu *c, u32 msr)
 {
-	return c->svm->avic_on && c->svm->avic.x2apic && msr - 0x800 < 0x100;
+	return c->svm->avic_on && c->svm->avic.x2apic && msr_is_x2apic(msr);
 }
 
 static enum cpu_result msr_result(struct cpu *c, int how, const struct avic_exit *x)

@@ -7,6 +7,7 @@
  * mode, CPL and permission checks come first, faults of memory operands and
  * bad values after).
  */
+#include "base/msrs.h"
 #include "cpu/access.h"
 #include "engine/insns.h"
 #include "svm/svm_priv.h"
@@ -267,7 +268,7 @@ void svm_write_trap(struct cpu *c, const struct insn *in)
 	case ZYDIS_MNEMONIC_LMSW: case ZYDIS_MNEMONIC_CLTS:
 		break;
 	case ZYDIS_MNEMONIC_WRMSR:
-		if ((u32)c->gpr[R_RCX] == 0xc0000080 &&
+		if ((u32)c->gpr[R_RCX] == MSR_EFER &&
 		    svm_intercepts(c, SVM_I_EFER_WRITE_TRAP))
 			svm_vmexit(c, SVM_EXIT_EFER_WRITE_TRAP, c->efer, 0);
 		return;

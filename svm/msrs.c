@@ -1,14 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* svm/msrs.c - the MSRs of SVM and EFER.SVME (APM2 15.4, 15.30; docs/kvm-svm.md 4.12). */
+#include "base/msrs.h"
 #include "svm/svm_priv.h"
-
-enum {
-	MSR_TSC_RATIO = 0xc0000104,
-	MSR_VM_CR = 0xc0010114,
-	MSR_IGNNE = 0xc0010115,
-	MSR_HSAVE_PA = 0xc0010117,
-	MSR_AVIC_DOORBELL = 0xc001011b,
-};
 
 #define VM_CR_WRITABLE 0x1full
 #define VM_CR_LOCK BIT64(3)

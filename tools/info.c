@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 #include "abi/caps.h"
-#include "vcpu/msr.h"
+#include "base/msrs.h"
 
 #define MAX_CPUID 256
 #define MAX_MSRS 512
@@ -70,7 +70,7 @@ static const struct {
 	u32 first, count;
 	const char *name;
 } msr_names[] = {
-#define X(name, first, count, list, handler, arg, writable) { first, count, #name },
+#define X(name, first, count, ...) { first, count, #name },
 	MSRS(X)
 #undef X
 };

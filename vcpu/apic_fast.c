@@ -137,12 +137,12 @@ static u64 wrmsr(struct cpu *c, u64 msr, u64 val)
 	struct vcpu *v = c->owner;
 	struct apic_fast *f;
 
-	if (msr - 0x800 >= 0x40)
+	if (msr - MSR_X2APIC >= 0x40)
 		return slow();
 	f = open_for(v);
 	if (!f || !lapic_x2apic(v->lapic))
 		return slow();
-	switch ((u32)(msr - 0x800) * 16) {
+	switch ((u32)(msr - MSR_X2APIC) * 16) {
 	case APIC_EOI:
 		return val ? slow() : write_eoi(c, f);
 	case APIC_TPR:
@@ -166,7 +166,7 @@ static u64 rdmsr(struct cpu *c, u64 msr, u64 unused)
 	struct vcpu *v = c->owner;
 	u64 val;
 
-	if (msr - 0x800 >= 0x40 || !plain_read((u32)(msr - 0x800) * 16) || !open_for(v) ||
+	if (msr - MSR_X2APIC >= 0x40 || !plain_read((u32)(msr - MSR_X2APIC) * 16) || !open_for(v) ||
 	    lapic_msr_read(v->lapic, (u32)msr, &val) || val >> 32)
 		return slow();
 	return cpu_short_cut(CPU_OK, val);

@@ -409,7 +409,7 @@ static int apic_write(struct vcpu *v, u32 offset, u64 val)
 	if (!v->lapic)
 		return -EINVAL;
 	if (lapic_x2apic(v->lapic))
-		return lapic_msr_write(v->lapic, 0x800 + offset / 16, val);
+		return lapic_msr_write(v->lapic, MSR_X2APIC + offset / 16, val);
 	if (offset == APIC_ICR && lapic_mmio_write(v->lapic, APIC_ICR2, &hi, 4))
 		return -EINVAL;
 	return lapic_mmio_write(v->lapic, offset, &lo, 4) ? -EINVAL : 0;
@@ -422,7 +422,7 @@ static int apic_read(struct vcpu *v, u32 offset, u64 *val)
 	if (!v->lapic)
 		return -EINVAL;
 	if (lapic_x2apic(v->lapic))
-		return lapic_msr_read(v->lapic, 0x800 + offset / 16, val);
+		return lapic_msr_read(v->lapic, MSR_X2APIC + offset / 16, val);
 	if (lapic_mmio_read(v->lapic, offset, &lo, 4) ||
 	    (offset == APIC_ICR && lapic_mmio_read(v->lapic, APIC_ICR2, &hi, 4)))
 		return -EINVAL;

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <signal.h>
 
+#include "base/msrs.h"
 #include "base/futex.h"
 #include "base/guard.h"
 #include "base/mem.h"
@@ -119,7 +120,6 @@ struct vcpu_cpuid {
 
 /* -- MSRs without a home in struct cpu -- */
 
-#define MC_BANKS 32
 
 struct vcpu_msrs {
 	u64 mtrr_def, mtrr_fixed[11], mtrr_var[16];

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/msrs.h"
 #include "base/user.h"
 #include "vm/vm.h"
 
@@ -88,7 +89,7 @@ bool vm_msr_allowed(struct vm *vm, u32 msr, bool write)
 	u32 type = write ? KVM_MSR_FILTER_WRITE : KVM_MSR_FILTER_READ;
 
 	/* The x2APIC range is never filtered. */
-	if (!f || (msr >= 0x800 && msr <= 0x8ff))
+	if (!f || msr_is_x2apic(msr))
 		return true;
 	for (u32 i = 0; i < f->n; i++) {
 		u32 n = msr - f->r[i].base;

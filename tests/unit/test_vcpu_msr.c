@@ -2,7 +2,7 @@
 /* tests/unit/test_vcpu_msr.c - the MSR table, as user space and as the guest. */
 /* Run: build/tests/unit/test_vcpu_msr [NAME...] */
 #include "vcpu_rig.h"
-#include "vcpu/msr.h"
+#include "base/msrs.h"
 
 #define NONCANONICAL 0x800000000000ull
 
@@ -10,10 +10,7 @@ T(table_is_sorted)
 {
 	u64 end = 0;
 
-#define CPU_OFF(f) 0
-#define MSR_OFF(f) 0
-#define KVM_FEATURE_CLOCKSOURCE 0
-#define X(name, first, n, list, h, a, w) \
+#define X(name, first, n, ...) \
 	assert_true((u64)(first) >= end); \
 	end = (u64)(first) + (n);
 	MSRS(X)
