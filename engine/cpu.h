@@ -378,7 +378,7 @@ struct cpu {
 
 	struct cpu_seg seg[S_COUNT];
 	struct cpu_dtr gdtr, idtr;
-	u64 cr0, cr2, cr3, cr4, cr8_unused;
+	u64 cr0, cr2, cr3, cr4;
 	u64 efer, xcr0;
 	u64 dr[4], dr6, dr7;
 	u64 star, lstar, cstar, sfmask, kernel_gs_base;

@@ -393,7 +393,6 @@ struct engine {
 	 * address (narrow_of()): those whose groups lie in two pages get smaller ones. */
 	u8 narrow[1 << NARROW_BITS];
 	struct engine_counts counts;
-	u64 stat_exits[16];
 };
 
 /* How a unit is reached: which of its entries must be there. */

@@ -81,7 +81,6 @@ struct svm {
 	bool avic_trapped;	/* avic_trap is to be made when the instruction has retired */
 	struct avic_hw avic;
 	struct avic_exit avic_trap;
-	u64 stat_entries, stat_exits, stat_refused;
 	u16 trace_vm;			/* of trace records */
 	s16 trace_vcpu;
 };

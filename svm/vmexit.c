@@ -117,7 +117,6 @@ enum cpu_result svm_vmexit(struct cpu *c, u64 code, u64 info1, u64 info2)
 	bool trap = s->l1.rflags & FL_TF;
 	struct vmcb_window w;
 
-	s->stat_exits++;
 	engine_serialise(c, true);
 	svm_trace(kvm_nested_vmexit, s, c->rip, code, info1, info2, s->exit_int_info);
 	if (unlikely(!svm_window_open(c, &w, s->vmcb_pa))) {

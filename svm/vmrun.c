@@ -160,7 +160,6 @@ static void say(struct cpu *c, const struct svm_refusal *why)
 {
 	char text[SVM_TEXT_MAX];
 
-	c->svm->stat_refused++;
 	svm_trace(kvm_nested_vmenter_failed, c->svm, why->rule, why->value, why->aux);
 	if (log_threshold < LOG_info)
 		return;
@@ -251,7 +250,6 @@ enum cpu_result svm_vmrun(struct cpu *c, const struct insn *in)
 		     svm_check_control(&s->caps, &s->ctl, &why)))
 		return refuse(c, pa, &why);
 
-	s->stat_entries++;
 	svm_trace(kvm_nested_vmenter, s, c->rip, pa, save.rip, s->ctl.int_ctl, s->ctl.event_inj);
 	save_l1(c, &s->l1);
 	load_l2(c, &save);

@@ -34,6 +34,7 @@ static enum cpu_result exec(struct cpu *c, const struct insn *in)
 	enum cpu_result r;
 
 	v->p->insn = in;
+	vcpu_count(v, insn_emulation);
 	if (unlikely(v->cfg->shared.disabled_quirks & KVM_X86_QUIRK_MWAIT_NEVER_UD_FAULTS) &&
 	    mwait_absent(v, in))
 		return cpu_raise(c, EXC_UD);

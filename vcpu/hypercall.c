@@ -12,16 +12,11 @@
 #define VMCALL_RM 0xc1
 #define VMMCALL_RM 0xd9
 
-static bool pv(const struct vcpu *v, u32 feature)
-{
-	return !v->p->enforce_pv || (v->p->cpuid.pv_features & BIT(feature));
-}
-
 static s64 kick(struct vcpu *v, u64 apic_id)
 {
 	struct apic_msg m = { .dest = (u32)apic_id, .delivery = APIC_REMOTE_READ };
 
-	if (!pv(v, KVM_FEATURE_PV_UNHALT) || !v->cfg->irq)
+	if (!pv_has(v, KVM_FEATURE_PV_UNHALT) || !v->cfg->irq)
 		return -KVM_ENOSYS;
 	apic_deliver(v->cfg->irq, &m, NULL);
 	sched_yield();
@@ -117,6 +112,7 @@ enum cpu_result hypercall_hook(struct cpu *c, const struct insn *in)
 			patch(c, rip);
 		return r;
 	}
+	vcpu_count(v, hypercalls);
 	vcpu_trace(kvm_hypercall, v, nr, a[0], a[1], a[2], a[3]);
 	if (c->cpl) {
 		ret = -KVM_EPERM;
@@ -133,15 +129,16 @@ enum cpu_result hypercall_hook(struct cpu *c, const struct insn *in)
 		ret = clock_pairing(v, a[0], a[1]);
 		break;
 	case KVM_HC_SEND_IPI:
-		ret = pv(v, KVM_FEATURE_PV_SEND_IPI) && v->cfg->irq ?
+		ret = pv_has(v, KVM_FEATURE_PV_SEND_IPI) && v->cfg->irq ?
 			apic_send_pv_ipi(v->cfg->irq, a[0], a[1], (u32)a[2], a[3], wide ? 64 : 32) :
 			-KVM_ENOSYS;
 		break;
 	case KVM_HC_SCHED_YIELD:
 		ret = -KVM_ENOSYS;
-		if (pv(v, KVM_FEATURE_PV_SCHED_YIELD)) {
+		if (pv_has(v, KVM_FEATURE_PV_SCHED_YIELD)) {
 			vcpu_count(v, directed_yield_attempted);
 			sched_yield();
+			vcpu_count(v, directed_yield_successful);
 			ret = 0;
 		}
 		break;

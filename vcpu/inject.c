@@ -75,6 +75,8 @@ static enum cpu_result deliver(struct vcpu *v, struct cpu_event e)
 				vcpu_count(v, irq_injections);
 			else if (e.kind == EV_NMI)
 				vcpu_count(v, nmi_injections);
+			else if (e.kind == EV_EXCEPTION && e.vector == EXC_PF)
+				vcpu_count(v, pf_guest);
 			return CPU_OK;
 		case CPU_WORK:	/* L1 has taken the task switch that the event was (APM2 15.14.1) */
 			return CPU_OK;

@@ -212,6 +212,7 @@ void steal_away(struct vcpu *v)
 		return;
 	__atomic_store_n(p, PREEMPTED, __ATOMIC_SEQ_CST);
 	v->p->clock.away = true;
+	vcpu_count(v, preemption_reported);
 }
 
 /* Whoever wanted our TLB flushed meanwhile has left it to us (docs/kvm-abi.md 6.4). */

@@ -43,11 +43,6 @@ static inline u64 *msr_field(struct vcpu *v, const struct msr_row *row)
 #define MSR_WR(name) \
 	int msr_wr_##name(struct vcpu *v, const struct msr_row *row, u32 msr, u64 val, bool host)
 
-static inline bool pv_has(const struct vcpu *v, u64 feature)
-{
-	return !v->p->enforce_pv || (v->p->cpuid.pv_features & BIT(feature));
-}
-
 /* One half of a pair that is the same as another's. */
 #define msr_rd_canon msr_rd_field
 #define msr_rd_addr msr_rd_field

@@ -360,6 +360,12 @@ enum cpu_result hypercall_hook(struct cpu *c, const struct insn *in);
 /* VMCALL at RIP: true when the quirk lets it be, after making a VMMCALL of it. */
 bool hypercall_fix(struct cpu *c);
 
+/* May the guest use this feature of KVM's own (KVM_FEATURE_*)? */
+static inline bool pv_has(const struct vcpu *v, u32 feature)
+{
+	return !v->p->enforce_pv || (v->p->cpuid.pv_features & BIT(feature));
+}
+
 /* -- nested.c -- */
 void nested_init(struct vcpu *v);
 void nested_caps(struct vcpu *v);	/* CPUID has changed */

@@ -125,7 +125,6 @@ static int slot_create(struct vm *vm, const struct kvm_userspace_memory_region2 
 	if (s->next)
 		s->next->prev = &s->next;
 	vm->slots = s;
-	vm->slot_pages += m->memory_size >> PAGE_SHIFT;
 	publish(&e);
 	return 0;
 nomem:
@@ -149,7 +148,6 @@ static int slot_delete(struct vm *vm, struct vm_slot *s)
 	*s->prev = s->next;
 	if (s->next)
 		s->next->prev = s->prev;
-	vm->slot_pages -= s->s.size >> PAGE_SHIFT;
 	vm->retired.dirty = (void *)s->s.dirty;
 	vm->retired.dirty_bytes = s->dirty_bytes;
 	vm_code_leave(vm, s);

@@ -31,9 +31,16 @@ struct vm_msr_filter;
 
 /* Counters (KVM_GET_STATS_FD). Relaxed atomics; they live in shared memory so that
  * the stats fd shows them without being asked. */
-#define VM_STATS(X) \
+#define VM_STATS_KEPT(X) \
 	X(remote_tlb_flush, COUNT, 1, "memory map changes that every vCPU had to follow") \
 	X(remote_tlb_flush_requests, COUNT, 1, "the same, asked for") \
+	X(dirty_log_clears, COUNT, 1, "dirty bitmaps harvested or cleared") \
+	X(irqfd_injections, COUNT, 1, "interrupts raised by an eventfd") \
+	X(ioeventfd_signals, COUNT, 1, "guest writes turned into an eventfd") \
+	X(coalesced_writes, COUNT, 1, "guest writes queued in the coalesced ring") \
+	X(apicv_inhibits, GAUGE, 1, "reasons against APIC acceleration, as bits (irq/apicv.h)")
+/* There are no page tables of ours: as in vcpu/stats.h. */
+#define VM_STATS_ABSENT(X) \
 	X(mmu_shadow_zapped, COUNT, 1, "shadow pages dropped") \
 	X(mmu_pte_write, COUNT, 1, "writes to shadowed page tables") \
 	X(mmu_pde_zapped, COUNT, 1, "shadow page tables dropped") \
@@ -46,12 +53,8 @@ struct vm_msr_filter;
 	X(pages_1g, GAUGE, 1, "1 GiB pages") \
 	X(nx_lpage_splits, GAUGE, 1, "huge pages split for execution") \
 	X(max_mmu_rmap_size, PEAK, 1, "longest reverse map") \
-	X(max_mmu_page_hash_collisions, PEAK, 1, "most collisions of shadow pages") \
-	X(dirty_log_clears, COUNT, 1, "dirty bitmaps harvested or cleared") \
-	X(irqfd_injections, COUNT, 1, "interrupts raised by an eventfd") \
-	X(ioeventfd_signals, COUNT, 1, "guest writes turned into an eventfd") \
-	X(coalesced_writes, COUNT, 1, "guest writes queued in the coalesced ring") \
-	X(apicv_inhibits, GAUGE, 1, "reasons against APIC acceleration, as bits (irq/apicv.h)")
+	X(max_mmu_page_hash_collisions, PEAK, 1, "most collisions of shadow pages")
+#define VM_STATS(X) VM_STATS_KEPT(X) VM_STATS_ABSENT(X)
 struct vm_stats {
 #define X(n, kind, words, what) _Atomic u64 n[words];
 	VM_STATS(X)
@@ -107,7 +110,6 @@ struct vm {
 		size_t dirty_bytes;
 		struct vm_code_area *areas;	/* list */
 	} retired;
-	u64 slot_pages;			/* slots_lock */
 	u32 manual_dirty;		/* slots_lock: KVM_DIRTY_LOG_* of the capability */
 	u32 ring_bytes;			/* of a dirty ring, 0 = bitmaps; lock, before vCPUs */
 

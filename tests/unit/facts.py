@@ -1,0 +1,124 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+# tests/unit/facts.py - one fact, one place: what is counted is shown, numbers of MSRs and bits of CPUID have one name,
+# the version stands in one file.
+# usage: facts.py SOURCES		prints TAP
+import collections
+import os
+import re
+import sys
+
+sources = sys.argv[1]
+FOLDERS = 'base engine mmu cpu irq svm vcpu vm abi lib shim door tools'.split()
+failed = count = 0
+
+
+def result(rule, bad):
+    global failed, count
+    count += 1
+    print('ok' if not bad else 'not ok', count, '-', rule)
+    for line in bad:
+        print('#', line)
+    failed |= bool(bad)
+
+
+def strip(text):
+    """Without comments and strings, the lines kept."""
+    return re.sub(r'/\*.*?\*/|"(?:\\.|[^"\\\n])*"', lambda m: '\n' * m[0].count('\n') or '""', text, flags=re.S)
+
+
+raw, code = {}, {}
+for folder in FOLDERS:
+    for name in sorted(os.listdir(os.path.join(sources, folder))):
+        if name.endswith(('.c', '.h')):
+            with open(os.path.join(sources, folder, name)) as f:
+                raw[folder + '/' + name] = f.read()
+for path in raw:
+    code[path] = strip(raw[path])
+
+# -- fields of structs: written and read --
+# What others look at: memory of the guest or of user space, records of the host.
+SHOWN = {'vcpu/kvmclock.c', 'vcpu/hyperv_synic.c', 'vcpu/fpu.c', 'vm/kvm_uapi.h', 'svm/vmcb.h', 'base/trace.h',
+         'base/guard.h', 'door/load.c', 'door/link.py', 'mmu/nested.h'}
+fields, declared = {}, collections.Counter()
+for path, text in code.items():
+    for m in re.finditer(r'^(?:static )?(?:const )?struct (?:\w+ )?\{\n(.*?)^\}', text, re.S | re.M):
+        for line in m[1].split(';'):
+            d = re.match(r'\s*(?:_Atomic\s+)?(?:bool|[us](?:8|16|32|64)|int|size_t)\s+([\w\s,\[\]/+*-]+)$', line)
+            for n in d[1].split(',') if d else []:
+                n = re.match(r'\s*(\w+)', n)
+                if n and path not in SHOWN:
+                    fields.setdefault(n[1], path)
+                    declared[n[1]] += 1
+reads, writes = collections.Counter(), collections.Counter()
+USE = re.compile(r'(->|\.)(\w+)((?:\[[^\]]*\])*)(\s*(?:\+\+|--|[-+|&^*/]?=(?!=)|<<=|>>=))?')
+for path, text in code.items():
+    for line in text.split('\n'):
+        for m in USE.finditer(line):
+            if m[2] not in fields:
+                continue
+            before = line[:m.start()]
+            start = re.match(r'\s*(?:\+\+|--)?[\w.>\[\]*&()-]*$', before) is not None
+            if re.search(r'(?:atomic_store(?:_explicit)?|atomic_init)\(&[\w.>\[\]-]*$', before):
+                writes[m[2]] += 1
+            elif m[4] and m[4].strip() in ('++', '--'):
+                writes[m[2]] += 1
+                reads[m[2]] += not start
+            elif m[4]:
+                writes[m[2]] += 1
+                reads[m[2]] += m[4].strip() != '=' and not start
+            elif start and before.strip().startswith(('++', '--')):
+                writes[m[2]] += 1
+            else:
+                reads[m[2]] += 1
+                writes[m[2]] += before.endswith('&') or '&' in before[-12:]
+words = collections.Counter()
+for text in code.values():
+    words.update(re.findall(r'\b\w+\b', text))
+result('what is counted or kept is read', sorted(
+    '%s: %s is written and never read' % (path, n) for n, path in fields.items()
+    if writes[n] and not reads[n] and words[n] <= writes[n] + declared[n]))
+result('every field is used', sorted(
+    '%s: %s' % (path, n) for n, path in fields.items() if words[n] == declared[n]))
+
+# -- statistics --
+KEPT = r'\b(?:vcpu_count|vcpu_stat_add|vcpu_stat_set|vm_count|stat_time)\([^;]*\b%s\b|stats->%s\b'
+everything = '\n'.join(code.values())
+
+
+def rows(path, name):
+    table = re.search(r'#define %s\(X\) \\\n(?:.*\\\n)*.*\n' % name, code[path])
+    return re.findall(r'X\((\w+),', table[0]) if table else []
+
+
+for path, name in ('vcpu/stats.h', 'VCPU_STATS'), ('vm/vm.h', 'VM_STATS'):
+    kept, absent = rows(path, name + '_KEPT'), rows(path, name + '_ABSENT')
+    result('%s: every statistic is written, or told to be absent' % path,
+           ['no rows'] * (not kept or not absent) +
+           ['never written: ' + n for n in kept if not re.search(KEPT % (n, n), everything)] +
+           ['written: ' + n for n in absent if re.search(KEPT % (n, n), everything)])
+
+# -- MSRs --
+numbers = {int(m, 0) for m in re.findall(r'X\(\w+, +(0x[0-9a-f]+),', code['base/msrs.h'])}
+result('the table of MSRs was found', [] if len(numbers) > 80 else [str(len(numbers))])
+bad = []
+for path, text in code.items():
+    for n, line in enumerate(text.split('\n'), 1):
+        for m in re.findall(r'\b0x[0-9a-f]+\b', line):
+            # svm/vmcb.h: the ranges of the permission map.
+            if path in ('base/msrs.h', 'svm/vmcb.h') or path.startswith(('tools/', 'door/')):
+                continue
+            value = int(m, 0)
+            own = value in numbers and (value >= 0x4b564d00 or re.search(r'\b(msr|MSR|index)\w*\b', line))
+            if own or (0xc0010000 < value < 0xc0020000):
+                bad.append('%s:%d: %s' % (path, n, line.strip()))
+result('the number of an MSR stands in base/msrs.h only', bad)
+
+# -- the version --
+with open(os.path.join(sources, 'meson.build')) as f:
+    version = re.search(r"version: '([^']+)'", f.read())[1]
+result('the version stands in meson.build only', [
+    path for path in raw if re.search(r'(?<![\d.])%s(?![\d.])' % re.escape(version), raw[path])])
+
+print('1..%d' % count)
+sys.exit(failed)
