@@ -327,13 +327,13 @@ void svm_caps_features(struct svm_caps *k, u64 features)
 /* A feature that a new exception needs has to be looked up above. */
 _Static_assert(EXC_NEEDS == 3, "svm_caps_features() knows every enum exc_need");
 
-void svm_caps_set(struct svm_caps *k, bool (*bit)(const void *arg, u32 leaf, u32 sub, u32 reg,
-						  u32 bit), const void *arg)
+void svm_caps_set(struct svm_caps *k, bool (*has)(const void *arg, enum cpuid_feature f),
+		  const void *arg)
 {
 	u64 f = 0;
 
-#define X(name, option, leaf, sub, reg, nr) \
-	f |= bit(arg, leaf, sub, reg, nr) ? BIT64(SVM_FEAT_##name) : 0;
+#define X(name, option, bit) \
+	f |= has(arg, CPUID_F_##bit) ? BIT64(SVM_FEAT_##name) : 0;
 	SVM_FEATURES(X)
 #undef X
 	svm_caps_features(k, f);

@@ -12,37 +12,38 @@
 #ifndef SVM_CHECKS_H
 #define SVM_CHECKS_H
 
+#include "base/cpuid_bits.h"
 #include "base/exceptions.h"
 #include "svm/vmcb.h"
 
-/* X(name, option of `standin explain`, CPUID leaf, sub-leaf, register 0..3, bit) */
+/* X(name, option of `standin explain`, bit of CPUID: base/cpuid_bits.h) */
 #define SVM_FEATURES(X) \
-	X(SVM, "svm", 0x80000001, 0, 2, 2) \
-	X(NPT, "npt", 0x8000000a, 0, 3, 0) \
-	X(LBRV, "lbrv", 0x8000000a, 0, 3, 1) \
-	X(SVML, "svml", 0x8000000a, 0, 3, 2) \
-	X(NRIPS, "nrips", 0x8000000a, 0, 3, 3) \
-	X(TSC_RATE, "tscrate", 0x8000000a, 0, 3, 4) \
-	X(VMCB_CLEAN, "vmcbclean", 0x8000000a, 0, 3, 5) \
-	X(FLUSH_BY_ASID, "flushbyasid", 0x8000000a, 0, 3, 6) \
-	X(DECODE_ASSISTS, "decodeassists", 0x8000000a, 0, 3, 7) \
-	X(PAUSE_FILTER, "pausefilter", 0x8000000a, 0, 3, 10) \
-	X(PAUSE_THRESH, "pfthreshold", 0x8000000a, 0, 3, 12) \
-	X(AVIC, "avic", 0x8000000a, 0, 3, 13) \
-	X(VLS, "vls", 0x8000000a, 0, 3, 15) \
-	X(VGIF, "vgif", 0x8000000a, 0, 3, 16) \
-	X(GMET, "gmet", 0x8000000a, 0, 3, 17) \
-	X(X2AVIC, "x2avic", 0x8000000a, 0, 3, 18) \
-	X(VNMI, "vnmi", 0x8000000a, 0, 3, 25) \
-	X(X2AVIC_EXT, "x2avic-ext", 0x8000000a, 0, 2, 6) \
-	X(SVME_ADDR_CHK, "svme-addr-chk", 0x8000000a, 0, 3, 28) \
-	X(SHSTK, "shstk", 7, 0, 2, 7) \
-	X(SEV_ES, "sev-es", 0x8000001f, 0, 0, 3) \
-	X(SKINIT, "skinit", 0x80000001, 0, 2, 12) \
-	X(RDTSCP, "rdtscp", 0x80000001, 0, 3, 27) \
-	X(XSAVE, "xsave", 1, 0, 2, 26) \
-	X(INVPCID, "invpcid", 7, 0, 1, 10) \
-	X(RDPRU, "rdpru", 0x80000008, 0, 1, 4)
+	X(SVM, "svm", SVM) \
+	X(NPT, "npt", SVM_NPT) \
+	X(LBRV, "lbrv", SVM_LBRV) \
+	X(SVML, "svml", SVM_SVML) \
+	X(NRIPS, "nrips", SVM_NRIPS) \
+	X(TSC_RATE, "tscrate", SVM_TSC_RATE) \
+	X(VMCB_CLEAN, "vmcbclean", SVM_CLEAN) \
+	X(FLUSH_BY_ASID, "flushbyasid", SVM_FLUSHBYASID) \
+	X(DECODE_ASSISTS, "decodeassists", SVM_DECODE) \
+	X(PAUSE_FILTER, "pausefilter", SVM_PAUSEFILTER) \
+	X(PAUSE_THRESH, "pfthreshold", SVM_PFTHRESHOLD) \
+	X(AVIC, "avic", SVM_AVIC) \
+	X(VLS, "vls", SVM_VLS) \
+	X(VGIF, "vgif", SVM_VGIF) \
+	X(GMET, "gmet", SVM_GMET) \
+	X(X2AVIC, "x2avic", SVM_X2AVIC) \
+	X(VNMI, "vnmi", SVM_VNMI) \
+	X(X2AVIC_EXT, "x2avic-ext", SVM_X2AVIC_EXT) \
+	X(SVME_ADDR_CHK, "svme-addr-chk", SVM_ADDR_CHK) \
+	X(SHSTK, "shstk", SHSTK) \
+	X(SEV_ES, "sev-es", SEV_ES) \
+	X(SKINIT, "skinit", SKINIT) \
+	X(RDTSCP, "rdtscp", RDTSCP) \
+	X(XSAVE, "xsave", XSAVE) \
+	X(INVPCID, "invpcid", INVPCID) \
+	X(RDPRU, "rdpru", RDPRU)
 
 enum svm_feature {
 #define X(name, ...) SVM_FEAT_##name,
@@ -66,9 +67,9 @@ static inline bool svm_has(const struct svm_caps *k, enum svm_feature f)
 {
 	return k->features >> f & 1;
 }
-/* Sets `features` and `exceptions`; bit() answers from the vCPU's CPUID. */
-void svm_caps_set(struct svm_caps *k, bool (*bit)(const void *arg, u32 leaf, u32 sub, u32 reg,
-						  u32 bit), const void *arg);
+/* Sets `features` and `exceptions`; has() answers from the vCPU's CPUID. */
+void svm_caps_set(struct svm_caps *k, bool (*has)(const void *arg, enum cpuid_feature f),
+		  const void *arg);
 /* The same from a feature mask (unit tests, standin explain). */
 void svm_caps_features(struct svm_caps *k, u64 features);
 

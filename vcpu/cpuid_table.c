@@ -138,7 +138,7 @@ static bool host_offers(const struct cpuid_feature_row *f, struct host_leaf *h)
 
 	if (f->host == CPUID_N)
 		return true;
-	if (f->host == CPUID_U)
+	if (f->host == CPUID_U || f->host == CPUID_K)
 		return false;
 	if (f->host == CPUID_O)
 		return la57_option();

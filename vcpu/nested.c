@@ -200,18 +200,9 @@ enum cpu_result nested_task_switch(struct cpu *c, const struct cpu_task *t)
 	return CPU_WORK;
 }
 
-static bool cpuid_bit(const void *arg, u32 leaf, u32 sub, u32 reg, u32 bit)
+static bool has(const void *v, enum cpuid_feature f)
 {
-	const struct kvm_cpuid_entry2 *e = cpuid_find(arg, leaf, sub);
-	u32 r[4];
-
-	if (!e)
-		return false;
-	r[0] = e->eax;
-	r[1] = e->ebx;
-	r[2] = e->ecx;
-	r[3] = e->edx;
-	return r[reg] >> bit & 1;
+	return cpuid_has(v, f);
 }
 
 void nested_quirks(struct vcpu *v)
@@ -223,7 +214,7 @@ void nested_caps(struct vcpu *v)
 {
 	struct svm_caps *k = svm_caps(v->c);
 
-	svm_caps_set(k, cpuid_bit, v);
+	svm_caps_set(k, has, v);
 	k->cr4_reserved = v->c->cr4_reserved;
 	k->efer_reserved = v->c->efer_reserved;
 	k->maxphyaddr = v->c->maxphyaddr;

@@ -114,6 +114,14 @@ for path, text in code.items():
                 bad.append('%s:%d: %s' % (path, n, line.strip()))
 result('the number of an MSR stands in base/msrs.h only', bad)
 
+# -- bits of CPUID --
+bits = collections.Counter(re.findall(r'X\(\w+,\s*(\w+, \d+, E[A-D]X, \d+), \w\)', code['base/cpuid_bits.h']))
+names = set(re.findall(r'X\((\w+),\s*\w+, \d+, E[A-D]X', code['base/cpuid_bits.h']))
+result('a bit of CPUID has one row', ['no table'] * (len(bits) < 100) + [b for b in bits if bits[b] > 1])
+result('features of SVM are named by that row', [
+    n for n in re.findall(r'^\tX\(\w+, "", ([^)]*)\)', code['svm/checks.h'], re.M) if n not in names] +
+    ['no table'] * ('SVM_FEATURES' not in code['svm/checks.h']))
+
 # -- the version --
 with open(os.path.join(sources, 'meson.build')) as f:
     version = re.search(r"version: '([^']+)'", f.read())[1]
