@@ -5,6 +5,8 @@
  */
 #include "irq/irq_priv.h"
 
+#include "base/mem.h"
+
 #define RTC_PIN 8
 /* A pin that is served anew this many times at its own EOI is a storm: slow it down. */
 #define STORM_EOIS 10000
@@ -37,7 +39,7 @@ static struct apic_msg entry_msg(union ioapic_entry e)
 	};
 }
 
-void ioapic_reset(struct irqchip *chip)
+static void ioapic_reset(struct irqchip *chip)
 {
 	struct ioapic *io = &chip->ioapic;
 
@@ -163,7 +165,7 @@ static void write_eoir(struct irqchip *chip, u8 vector)
 	}
 }
 
-void ioapic_run_delayed(struct irqchip *chip, u64 now)
+static void ioapic_run_delayed(struct irqchip *chip, u64 now)
 {
 	struct ioapic *io = &chip->ioapic;
 
@@ -239,7 +241,7 @@ static u32 read_indirect(struct irqchip *chip)
 	return io->select & 1 ? io->e[pin].bits >> 32 : (u32)io->e[pin].bits;
 }
 
-u32 ioapic_read(struct irqchip *chip, u32 offset)
+static u32 ioapic_read(struct irqchip *chip, u32 offset)
 {
 	switch (offset) {
 	case 0x00:
@@ -251,7 +253,7 @@ u32 ioapic_read(struct irqchip *chip, u32 offset)
 	}
 }
 
-void ioapic_write(struct irqchip *chip, u32 offset, u32 v)
+static void ioapic_write(struct irqchip *chip, u32 offset, u32 v)
 {
 	struct ioapic *io = &chip->ioapic;
 	u32 pin = (io->select - 0x10) >> 1;
@@ -275,7 +277,7 @@ void ioapic_write(struct irqchip *chip, u32 offset, u32 v)
 
 /* -- state -- */
 
-void ioapic_get_state(struct irqchip *chip, struct kvm_ioapic_state *s)
+static void ioapic_get_state(struct irqchip *chip, struct kvm_ioapic_state *s)
 {
 	struct ioapic *io = &chip->ioapic;
 
@@ -304,7 +306,7 @@ void ioapic_rtc_restore(struct irqchip *chip, struct lapic *l)
 	l->rtc_vector = want ? e.vector : -1;
 }
 
-void ioapic_set_state(struct irqchip *chip, const struct kvm_ioapic_state *s)
+static void ioapic_set_state(struct irqchip *chip, const struct kvm_ioapic_state *s)
 {
 	struct ioapic *io = &chip->ioapic;
 	struct apic_map *map;
@@ -331,3 +333,46 @@ void ioapic_set_state(struct irqchip *chip, const struct kvm_ioapic_state *s)
 		if (s->irr & BIT(i))
 			assert_pin(chip, i, true);
 }
+
+/* -- the row -- */
+
+/* Registers are 16 bytes apart and answer at their own address. */
+static void read(struct irqchip *chip, u64 gpa, void *buf, u32 len)
+{
+	u32 v = gpa & 15 ? 0 : ioapic_read(chip, gpa & 0xff);
+
+	cpu_copy(buf, &v, len < 4 ? len : 4);
+}
+
+static void write(struct irqchip *chip, u64 gpa, const void *buf, u32 len)
+{
+	u32 v = 0;
+
+	if (gpa & 15)
+		return;
+	cpu_copy(&v, buf, len < 4 ? len : 4);
+	ioapic_write(chip, gpa & 0xff, v);
+}
+
+static void get(struct irqchip *chip, struct kvm_irqchip *s)
+{
+	ioapic_get_state(chip, &s->chip.ioapic);
+}
+
+static void set(struct irqchip *chip, const struct kvm_irqchip *s)
+{
+	ioapic_set_state(chip, &s->chip.ioapic);
+}
+
+const struct irq_device ioapic_device = {
+	.range = { { IOAPIC_BASE, IOAPIC_SIZE } },
+	.mmio = true,
+	.read = read,
+	.write = write,
+	.deadline = offsetof(struct irqchip, ioapic.delayed_ns),
+	.timer = ioapic_run_delayed,
+	.reset = ioapic_reset,
+	.chip_ids = BIT(KVM_IRQCHIP_IOAPIC),
+	.get = get,
+	.set = set,
+};

@@ -12,6 +12,7 @@
 #include "irq/apic_page.h"
 #include "irq/apicv.h"
 #include "irq/avic.h"
+#include "irq/device.h"
 #include "irq/irqchip.h"
 #include "irq/lapic.h"
 #include "irq/lapic_regs.h"
@@ -346,31 +347,14 @@ bool irqchip_has_ack(struct irqchip *chip, s32 gsi);	/* somebody wants to know *
 bool irqchip_notify_resample(struct irqchip *chip, s32 gsi);
 void irqchip_notify_mask(struct irqchip *chip, s32 gsi, bool masked);
 
-void pic_reset(struct irqchip *chip);
 int pic_set_irq(struct irqchip *chip, u32 pin, int level, enum irq_source source);
-int pic_ack(struct irqchip *chip);
-void pic_update(struct irqchip *chip);
-int pic_pio_read(struct irqchip *chip, u16 port, u8 *v);
-int pic_pio_write(struct irqchip *chip, u16 port, u8 v);
 
-void ioapic_reset(struct irqchip *chip);
 int ioapic_set_irq(struct irqchip *chip, u32 pin, int level, enum irq_source source,
 		   bool line_status);
-u32 ioapic_read(struct irqchip *chip, u32 offset);
-void ioapic_write(struct irqchip *chip, u32 offset, u32 v);
 void ioapic_local_eoi(struct irqchip *chip, struct lapic *l, u8 vector, bool level);
-void ioapic_run_delayed(struct irqchip *chip, u64 now);
 void ioapic_scan(struct irqchip *chip, void (*fn)(void *arg, const struct apic_msg *m), void *arg);
-void ioapic_get_state(struct irqchip *chip, struct kvm_ioapic_state *s);
-void ioapic_set_state(struct irqchip *chip, const struct kvm_ioapic_state *s);
 void ioapic_rtc_restore(struct irqchip *chip, struct lapic *l);
 
-int pit_pio_read(struct irqchip *chip, u16 port, u8 *v);
-int pit_pio_write(struct irqchip *chip, u16 port, u8 v);
-void pit_acked(struct irqchip *chip);
-void pit_unmasked(struct irqchip *chip);
-void pit_expire(struct irqchip *chip, u64 now);
-void pit_run_tick(struct irqchip *chip);
 
 /* -- acceleration (apicv.c, avic_local.c) -- */
 extern const struct avic_ops avic_local_hw_ops;

@@ -12,6 +12,15 @@
 
 /* -- life cycle -- */
 
+static const struct irq_device *const devices[] = {
+#define X(name) &name##_device,
+	IRQ_DEVICES(X)
+#undef X
+};
+#define for_each_device(d) \
+	for (const struct irq_device *const *p_ = devices, *d; \
+	     p_ < devices + ARRAY_SIZE(devices) && (d = *p_, true); p_++)
+
 struct irqchip *irqchip_create(enum irqchip_mode mode, const struct irq_ops *ops, void *vm,
 			       struct irq_settings *set, u32 nr_reserved_pins)
 {
@@ -39,8 +48,9 @@ struct irqchip *irqchip_create(enum irqchip_mode mode, const struct irq_ops *ops
 	pthread_mutex_init(&chip->route_lock, NULL);
 	pthread_mutex_init(&chip->inhibit_lock, NULL);
 	if (mode == IRQCHIP_FULL) {
-		pic_reset(chip);
-		ioapic_reset(chip);
+		for_each_device(d)
+			if (d->reset)
+				d->reset(chip);
 		if (routing_set_default(chip)) {
 			irqchip_destroy(chip);
 			return NULL;
@@ -104,11 +114,16 @@ static u64 earliest(u64 a, u64 b)
 void irqchip_unlock(struct irqchip *chip)
 {
 	u32 gsi[ARRAY_SIZE(chip->acked)], n;
-	u64 next;
+	u64 next = 0;
 
-	if (chip->pit.tick)
-		pit_run_tick(chip);
-	next = earliest(chip->pit.deadline_ns, chip->ioapic.delayed_ns);
+	for_each_device(d) {
+		if (d->settle)
+			d->settle(chip);
+	}
+	for_each_device(d) {
+		if (d->deadline)
+			next = earliest(next, *(u64 *)((u8 *)chip + d->deadline));
+	}
 	if (next != atomic_load_explicit(&chip->armed_ns, memory_order_relaxed)) {
 		atomic_store(&chip->armed_ns, next);
 		chip->ops->timer(chip->vm, next);
@@ -132,8 +147,9 @@ void irqchip_timer(struct irqchip *chip)
 	u64 now = irqchip_now(chip);
 
 	irqchip_lock(chip);
-	pit_expire(chip, now);
-	ioapic_run_delayed(chip, now);
+	for_each_device(d)
+		if (d->timer)
+			d->timer(chip, now);
 	irqchip_unlock(chip);
 }
 
@@ -164,8 +180,14 @@ void irqchip_ack_unregister(struct irqchip *chip, u32 gsi)
 
 bool irqchip_has_ack(struct irqchip *chip, s32 gsi)
 {
-	return gsi >= 0 && (chip->ack_refs[gsi] ||
-			    (gsi == 0 && chip->pit.present && chip->pit.reinject));
+	if (gsi < 0)
+		return false;
+	if (chip->ack_refs[gsi])
+		return true;
+	for_each_device(d)
+		if (d->has_line && d->gsi == (u32)gsi && d->wants_ack(chip))
+			return true;
+	return false;
 }
 
 /* Tell the resample eventfds, once the lock is dropped. */
@@ -189,8 +211,9 @@ void irqchip_notify_ack(struct irqchip *chip, s32 gsi)
 		irqchip_set_irq_locked(chip, (u32)gsi, 0, IRQ_SOURCE_RESAMPLE, false);
 		report_ack(chip, (u32)gsi);
 	}
-	if (gsi == 0)
-		pit_acked(chip);
+	for_each_device(d)
+		if (d->has_line && d->gsi == (u32)gsi)
+			d->acked(chip);
 }
 
 void irqchip_ack(struct irqchip *chip, u32 gsi)
@@ -212,137 +235,82 @@ bool irqchip_notify_resample(struct irqchip *chip, s32 gsi)
 
 void irqchip_notify_mask(struct irqchip *chip, s32 gsi, bool masked)
 {
-	if (gsi == 0 && !masked)
-		pit_unmasked(chip);
+	for_each_device(d)
+		if (!masked && gsi >= 0 && d->has_line && d->gsi == (u32)gsi)
+			d->unmasked(chip);
 }
 
-/* -- ports (docs/kvm-abi.md 5.8) -- */
+/* -- ports and MMIO (docs/kvm-abi.md 5.8) -- */
 
-/* Device regions: an access belongs to one if it lies within. */
-static const struct pio_region {
-	u16 first, len;
-	bool pit, speaker;
-	int (*read)(struct irqchip *chip, u16 port, u8 *v);
-	int (*write)(struct irqchip *chip, u16 port, u8 v);
-} pio_regions[] = {
-	{ 0x20, 2, false, false, pic_pio_read, pic_pio_write },
-	{ 0xa0, 2, false, false, pic_pio_read, pic_pio_write },
-	{ 0x4d0, 2, false, false, pic_pio_read, pic_pio_write },
-	{ 0x40, 4, true, false, pit_pio_read, pit_pio_write },
-	{ 0x61, 4, true, true, pit_pio_read, pit_pio_write },
-};
-
-static const struct pio_region *pio_find(struct irqchip *chip, u16 port, u32 size)
+static const struct irq_device *find(struct irqchip *chip, bool mmio, u64 addr, u32 len)
 {
 	if (chip->mode != IRQCHIP_FULL)
 		return NULL;
-	for (u32 i = 0; i < ARRAY_SIZE(pio_regions); i++) {
-		const struct pio_region *r = &pio_regions[i];
-
-		if (port < r->first || port + size > (u32)r->first + r->len)
+	for_each_device(d) {
+		if (d->mmio != mmio)
 			continue;
-		if (r->pit && !chip->pit.present)
-			continue;
-		if (r->speaker && (port != 0x61 ||
-				   !(chip->pit.create_flags & KVM_PIT_SPEAKER_DUMMY)))
-			continue;
-		return r;
+		for (u32 k = 0; k < ARRAY_SIZE(d->range) && d->range[k].len; k++)
+			if (addr >= d->range[k].first && addr + len <= d->range[k].first + d->range[k].len &&
+			    (!d->answers || d->answers(chip, addr)))
+				return d;
 	}
 	return NULL;
 }
 
+static int device_read(struct irqchip *chip, bool mmio, u64 addr, void *buf, u32 len)
+{
+	const struct irq_device *d = find(chip, mmio, addr, len);
+
+	if (!d)
+		return -ENOENT;
+	cpu_zero(buf, len);
+	irqchip_lock(chip);
+	d->read(chip, addr, buf, len);
+	irqchip_unlock(chip);
+	return 0;
+}
+
+static int device_write(struct irqchip *chip, bool mmio, u64 addr, const void *buf, u32 len)
+{
+	const struct irq_device *d = find(chip, mmio, addr, len);
+
+	if (!d)
+		return -ENOENT;
+	irqchip_lock(chip);
+	d->write(chip, addr, buf, len);
+	irqchip_unlock(chip);
+	return 0;
+}
+
 int irqchip_pio_read(struct irqchip *chip, u16 port, void *buf, u32 size)
 {
-	const struct pio_region *r = pio_find(chip, port, size);
-	u8 v = 0;
-
-	if (!r)
-		return -ENOENT;
-	cpu_zero(buf, size);
-	if (size != 1 && !r->pit)	/* the PIC answers bytes only */
-		return 0;
-	irqchip_lock(chip);
-	r->read(chip, port, &v);
-	irqchip_unlock(chip);
-	*(u8 *)buf = v;
-	return 0;
+	return device_read(chip, false, port, buf, size);
 }
 
 int irqchip_pio_write(struct irqchip *chip, u16 port, const void *buf, u32 size)
 {
-	const struct pio_region *r = pio_find(chip, port, size);
-
-	if (!r)
-		return -ENOENT;
-	if (size != 1 && !r->pit)
-		return 0;
-	irqchip_lock(chip);
-	r->write(chip, port, *(const u8 *)buf);
-	irqchip_unlock(chip);
-	return 0;
-}
-
-/* -- I/O APIC page -- */
-
-static bool in_ioapic(struct irqchip *chip, u64 gpa, u32 len)
-{
-	return chip->mode == IRQCHIP_FULL && gpa >= IOAPIC_BASE &&
-	       gpa + len <= IOAPIC_BASE + IOAPIC_SIZE;
+	return device_write(chip, false, port, buf, size);
 }
 
 int irqchip_mmio_read(struct irqchip *chip, u64 gpa, void *buf, u32 len)
 {
-	u64 v;
-
-	if (!in_ioapic(chip, gpa, len))
-		return -ENOENT;
-	if (gpa & 15)	/* registers are 16 bytes apart and answer at their own address */
-		v = 0;
-	else {
-		irqchip_lock(chip);
-		v = ioapic_read(chip, gpa & 0xff);
-		irqchip_unlock(chip);
-	}
-	cpu_zero(buf, len);
-	cpu_copy(buf, &v, len < 8 ? len : 8);
-	return 0;
+	return device_read(chip, true, gpa, buf, len);
 }
 
 int irqchip_mmio_write(struct irqchip *chip, u64 gpa, const void *buf, u32 len)
 {
-	u32 v = 0;
-
-	if (!in_ioapic(chip, gpa, len))
-		return -ENOENT;
-	if (gpa & 15)
-		return 0;
-	cpu_copy(&v, buf, len < 4 ? len : 4);
-	irqchip_lock(chip);
-	ioapic_write(chip, gpa & 0xff, v);
-	irqchip_unlock(chip);
-	return 0;
-}
-
-/* -- PIC to CPU -- */
-
-bool irqchip_extint_pending(struct irqchip *chip)
-{
-	return atomic_load_explicit(&chip->pic.output, memory_order_acquire);
-}
-
-int irqchip_extint_ack(struct irqchip *chip)
-{
-	int v;
-
-	if (chip->mode != IRQCHIP_FULL)
-		return -1;
-	irqchip_lock(chip);
-	v = pic_ack(chip);
-	irqchip_unlock(chip);
-	return v;
+	return device_write(chip, true, gpa, buf, len);
 }
 
 /* -- state -- */
+
+static const struct irq_device *by_id(u32 id)
+{
+	for_each_device(d)
+		if (d->chip_ids & BIT(id))
+			return d;
+	return NULL;
+}
 
 int irqchip_get_state(struct irqchip *chip, struct kvm_irqchip *s)
 {
@@ -351,10 +319,7 @@ int irqchip_get_state(struct irqchip *chip, struct kvm_irqchip *s)
 	if (s->chip_id >= KVM_NR_IRQCHIPS)
 		return -EINVAL;
 	irqchip_lock(chip);
-	if (s->chip_id == KVM_IRQCHIP_IOAPIC)
-		ioapic_get_state(chip, &s->chip.ioapic);
-	else
-		s->chip.pic = chip->pic.s[s->chip_id];
+	by_id(s->chip_id)->get(chip, s);
 	irqchip_unlock(chip);
 	return 0;
 }
@@ -366,12 +331,7 @@ int irqchip_set_state(struct irqchip *chip, const struct kvm_irqchip *s)
 	if (s->chip_id >= KVM_NR_IRQCHIPS)
 		return -EINVAL;
 	irqchip_lock(chip);
-	if (s->chip_id == KVM_IRQCHIP_IOAPIC) {
-		ioapic_set_state(chip, &s->chip.ioapic);
-	} else {
-		chip->pic.s[s->chip_id] = s->chip.pic;
-		pic_update(chip);
-	}
+	by_id(s->chip_id)->set(chip, s);
 	irqchip_unlock(chip);
 	return 0;
 }

@@ -23,7 +23,7 @@
 #define CASCADE 2
 #define NONE 8
 
-void pic_reset(struct irqchip *chip)
+static void pic_reset(struct irqchip *chip)
 {
 	chip->pic.s[0] = (struct kvm_pic_state){ .elcr_mask = 0xf8 };
 	chip->pic.s[1] = (struct kvm_pic_state){ .elcr_mask = 0xde };
@@ -97,7 +97,7 @@ static void wake_listener(struct irqchip *chip)
 	grace_leave(&chip->map_grace, g);
 }
 
-void pic_update(struct irqchip *chip)
+static void pic_update(struct irqchip *chip)
 {
 	struct pic *p = &chip->pic;
 	bool out, was = atomic_load_explicit(&p->output, memory_order_relaxed);
@@ -152,7 +152,7 @@ static void acknowledge(struct irqchip *chip, u32 which, u32 pin)
 }
 
 /* INTA cycles. A request that has gone away gives input 7's vector (spurious). */
-int pic_ack(struct irqchip *chip)
+static int pic_ack(struct irqchip *chip)
 {
 	struct kvm_pic_state *m = &chip->pic.s[0], *s = &chip->pic.s[1];
 	int irq = next_irq(m, true), irq2, vector;
@@ -281,7 +281,7 @@ static void write_data(struct irqchip *chip, u32 which, u8 v)
 	}
 }
 
-int pic_pio_write(struct irqchip *chip, u16 port, u8 v)
+static int pic_pio_write(struct irqchip *chip, u16 port, u8 v)
 {
 	switch (port) {
 	case 0x20:
@@ -319,7 +319,7 @@ static u8 poll_read(struct irqchip *chip, u32 which)
 	return (u8)(0x80 | irq);
 }
 
-int pic_pio_read(struct irqchip *chip, u16 port, u8 *v)
+static int pic_pio_read(struct irqchip *chip, u16 port, u8 *v)
 {
 	struct kvm_pic_state *s = &chip->pic.s[port >> 7 & 1];
 
@@ -344,3 +344,58 @@ int pic_pio_read(struct irqchip *chip, u16 port, u8 *v)
 	}
 	return -ENOENT;
 }
+
+/* -- to the CPU -- */
+
+bool irqchip_extint_pending(struct irqchip *chip)
+{
+	return atomic_load_explicit(&chip->pic.output, memory_order_acquire);
+}
+
+int irqchip_extint_ack(struct irqchip *chip)
+{
+	int v;
+
+	if (chip->mode != IRQCHIP_FULL)
+		return -1;
+	irqchip_lock(chip);
+	v = pic_ack(chip);
+	irqchip_unlock(chip);
+	return v;
+}
+
+/* -- the row -- */
+
+/* Bytes only. */
+static void read(struct irqchip *chip, u64 port, void *buf, u32 len)
+{
+	if (len == 1)
+		pic_pio_read(chip, (u16)port, buf);
+}
+
+static void write(struct irqchip *chip, u64 port, const void *buf, u32 len)
+{
+	if (len == 1)
+		pic_pio_write(chip, (u16)port, *(const u8 *)buf);
+}
+
+static void get(struct irqchip *chip, struct kvm_irqchip *s)
+{
+	s->chip.pic = chip->pic.s[s->chip_id];
+}
+
+static void set(struct irqchip *chip, const struct kvm_irqchip *s)
+{
+	chip->pic.s[s->chip_id] = s->chip.pic;
+	pic_update(chip);
+}
+
+const struct irq_device pic_device = {
+	.range = { { 0x20, 2 }, { 0xa0, 2 }, { 0x4d0, 2 } },
+	.read = read,
+	.write = write,
+	.reset = pic_reset,
+	.chip_ids = BIT(KVM_IRQCHIP_PIC_MASTER) | BIT(KVM_IRQCHIP_PIC_SLAVE),
+	.get = get,
+	.set = set,
+};

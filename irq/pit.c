@@ -116,7 +116,7 @@ static void load_count(struct irqchip *chip, u32 ch, u32 v)
 		start_timer(chip);
 }
 
-void pit_expire(struct irqchip *chip, u64 now)
+static void pit_expire(struct irqchip *chip, u64 now)
 {
 	struct pit *p = &chip->pit;
 	u64 n = 1;
@@ -136,12 +136,14 @@ void pit_expire(struct irqchip *chip, u64 now)
 }
 
 /* IRQ0 pulses; also the NMI watchdog that rides on LINT0 in NMI mode. */
-void pit_run_tick(struct irqchip *chip)
+static void pit_run_tick(struct irqchip *chip)
 {
 	struct pit *p = &chip->pit;
 	struct apic_map *map;
 	u32 g;
 
+	if (!p->tick)
+		return;
 	p->tick = false;
 	if (p->reinject) {
 		if (!p->irq_ack)
@@ -158,7 +160,7 @@ void pit_run_tick(struct irqchip *chip)
 	grace_leave(&chip->map_grace, g);
 }
 
-void pit_acked(struct irqchip *chip)
+static void pit_acked(struct irqchip *chip)
 {
 	struct pit *p = &chip->pit;
 
@@ -175,7 +177,7 @@ static void forget_missed(struct pit *p)
 	p->irq_ack = true;
 }
 
-void pit_unmasked(struct irqchip *chip)
+static void pit_unmasked(struct irqchip *chip)
 {
 	if (chip->pit.present && chip->pit.reinject)
 		forget_missed(&chip->pit);
@@ -303,7 +305,7 @@ static void set_gate(struct irqchip *chip, struct kvm_pit_channel_state *c, bool
 	c->gate = gate;
 }
 
-int pit_pio_write(struct irqchip *chip, u16 port, u8 v)
+static int pit_pio_write(struct irqchip *chip, u16 port, u8 v)
 {
 	switch (port) {
 	case 0x40 ... 0x42:
@@ -320,7 +322,7 @@ int pit_pio_write(struct irqchip *chip, u16 port, u8 v)
 	return -ENOENT;
 }
 
-int pit_pio_read(struct irqchip *chip, u16 port, u8 *v)
+static int pit_pio_read(struct irqchip *chip, u16 port, u8 *v)
 {
 	struct kvm_pit_channel_state *c2 = &chip->pit.ch[2];
 
@@ -436,3 +438,43 @@ int irqchip_pit_reinject(struct irqchip *chip, bool on)
 	irqchip_unlock(chip);
 	return ret;
 }
+
+/* -- the row -- */
+
+static bool answers(const struct irqchip *chip, u64 port)
+{
+	if (!chip->pit.present)
+		return false;
+	return port < 0x61 || (port == 0x61 && chip->pit.create_flags & KVM_PIT_SPEAKER_DUMMY);
+}
+
+/* Any size counts as a byte. */
+static void read(struct irqchip *chip, u64 port, void *buf, u32 len)
+{
+	pit_pio_read(chip, (u16)port, buf);
+}
+
+static void write(struct irqchip *chip, u64 port, const void *buf, u32 len)
+{
+	pit_pio_write(chip, (u16)port, *(const u8 *)buf);
+}
+
+static bool wants_ack(const struct irqchip *chip)
+{
+	return chip->pit.present && chip->pit.reinject;
+}
+
+const struct irq_device pit_device = {
+	.range = { { 0x40, 4 }, { 0x61, 4 } },
+	.answers = answers,
+	.read = read,
+	.write = write,
+	.deadline = offsetof(struct irqchip, pit.deadline_ns),
+	.timer = pit_expire,
+	.settle = pit_run_tick,
+	.has_line = true,
+	.gsi = 0,
+	.wants_ack = wants_ack,
+	.acked = pit_acked,
+	.unmasked = pit_unmasked,
+};

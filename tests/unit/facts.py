@@ -122,6 +122,15 @@ result('features of SVM are named by that row', [
     n for n in re.findall(r'^\tX\(\w+, "", ([^)]*)\)', code['svm/checks.h'], re.M) if n not in names] +
     ['no table'] * ('SVM_FEATURES' not in code['svm/checks.h']))
 
+# -- in-kernel devices --
+devices = re.search(r'#define IRQ_DEVICES\(X\)(.*)', code['irq/device.h'])
+devices = re.findall(r'X\((\w+)\)', devices[1]) if devices else []
+result('every in-kernel device is a file with a row', ['no list'] * (not devices) + [
+    n for n in devices if 'const struct irq_device %s_device = {' % n not in code.get('irq/%s.c' % n, '')])
+result('irqchip.c knows no device but by its row', [
+    'irq/irqchip.c: ' + line.strip() for line in code['irq/irqchip.c'].split('\n')
+    if any(re.search(r'\b%s[_.]|->%s\b' % (n, n), line) for n in devices)])
+
 # -- the version --
 with open(os.path.join(sources, 'meson.build')) as f:
     version = re.search(r"version: '([^']+)'", f.read())[1]
