@@ -216,8 +216,8 @@ void msr_reset(struct vcpu *v)
 	bool stuff = !(v->cfg->shared.disabled_quirks & QUIRK_STUFF_FEATURE_MSRS);
 
 	for (const struct msr_row *r = rows; r < rows + ARRAY_SIZE(rows); r++)
-		if (r->value && (r->list == LIST_F ? stuff : r->list != LIST_V))
-			*msr_field(v, r) = r->value;
+		if (r->value)
+			*msr_field(v, r) = r->list != LIST_V && (r->list != LIST_F || stuff) ? r->value : 0;
 }
 
 static u32 list(u32 *out, u32 max, bool features)

@@ -123,7 +123,7 @@ for folder in layers:
                     n = len(re.findall(r'\(\*\w+\)\(', m[2]))
                     if n and re.search(r'_(ops|hooks)$', m[1]):
                         declared[m[1]] = path
-                    elif n > 2:
+                    elif n > 2 and not re.search(r'_(row|device)$', m[1]):	# tables, called from above
                         declared['%s (not named _ops or _hooks)' % m[1]] = path
             else:
                 for m in re.finditer(r'^(?:static )?const struct (\w+_(?:ops|hooks)) \w+ = \{', text, re.M):
