@@ -304,6 +304,7 @@ struct engine {
 	u32 jc_mask[JC_BANKS];	/* the bits of RIP that choose a slot */
 	u8 cli_table[256];	/* second byte of RFLAGS with IF cleared */
 	u64 bit_mask[3];	/* 15, 31, 63: flag-free AND through PEXT */
+	u64 group_ptr[UNIT_MAX_INSNS];	/* what several groups of a unit share SCR_PTR with */
 	u64 page_bits;		/* of a linear address, for PEXT */
 	u64 slot_bits;		/* of an offset in a TLB array, for PDEP */
 	u64 ea;			/* of a check without flags, where it cannot be computed twice */

@@ -439,6 +439,8 @@ void emit_access(struct translator *t, struct di *d, u32 n, int *ptr, s32 *off)
 		return;
 	}
 	if (n == 0 && d->group >= 0) {
+		if (d->reload)
+			ld_abs(t, SCR_PTR, &t->e->group_ptr[t->g[(u32)d->group].kept]);
 		*off = d->group_off + t->g[(u32)d->group].add;
 		return;
 	}

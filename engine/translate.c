@@ -385,64 +385,110 @@ static bool groupable(const struct translator *t, const struct access *a)
 	       a->seg != S_FS && a->seg != S_GS && a->seg != S_CS;
 }
 
+/* The group that an access at pos can join. */
+static int group_for(struct translator *t, const struct access *a, s64 pos, const struct regver *v, s64 span)
+{
+	u16 iver = a->index == INSN_NOREG ? 0 : v->ver[a->index];
+	s32 ioff = a->index == INSN_NOREG ? 0 : v->off[a->index];
+
+	for (u32 k = t->n_groups; k-- > t->open_from;) {
+		struct group *g = &t->g[k];
+		s64 lo = pos < g->lo ? pos : g->lo;
+		s64 hi = pos + a->size > g->hi ? pos + a->size : g->hi;
+
+		if (g->a.base != a->base || g->a.index != a->index || g->a.scale != a->scale ||
+		    g->base_ver != v->ver[a->base] || g->index_ver != iver || g->index_off != ioff ||
+		    (a->write && !g->write && g->exit_since) || hi - lo > span)
+			continue;
+		g->lo = lo;
+		g->hi = hi;
+		return (int)k;
+	}
+	return -1;
+}
+
+static int new_group(struct translator *t, const struct access *a, u32 i, s64 pos, const struct regver *v)
+{
+	t->g[t->n_groups] = (struct group){
+		.a = *a, .first = (u8)i, .lo = pos, .hi = pos + a->size, .kept = -1,
+		.base_ver = v->ver[a->base],
+		.index_ver = a->index == INSN_NOREG ? 0 : v->ver[a->index],
+		.index_off = a->index == INSN_NOREG ? 0 : v->off[a->index],
+	};
+	return (int)t->n_groups++;
+}
+
+/* Behind it no pointer is good any more. */
+static bool closes_groups(const struct di *d)
+{
+	return d->shadowed || d->cls == CL_REP || (d->cls >= CL_WRMSR && d->cls <= CL_GET_CR8);
+}
+
+/* Where SCR_PTR has a pointer for later. */
+static void note_pointers(struct translator *t)
+{
+	bool need = false;
+
+	for (u32 i = t->n; i-- > 0;) {
+		struct di *d = &t->d[i];
+
+		d->keep_ptr = need;
+		if (d->group >= 0)
+			need = !d->reload;
+		for (u32 k = 0; k < t->n_groups; k++)
+			if (t->g[k].at == i)
+				need = false;
+	}
+}
+
 static void make_groups(struct translator *t)
 {
 	struct regver v = { 0 };
 	u16 next = 1;
 	s64 span = group_spans[*narrow_of(t->e, t->u)];
-	int open = -1;
-	bool exit_since = false;
-	u16 kver = 0, kiver = 0;
-	s32 kioff = 0;
+	int in_ptr = -1;	/* the group whose pointer SCR_PTR still has */
+	s8 kept = 0;
 
-	t->n_groups = 0;
+	t->n_groups = t->open_from = 0;
 	for (u32 i = 0; i < t->n; i++) {
 		struct di *d = &t->d[i];
 
 		t->ver[i] = v;
 		d->group = -1;
+		d->reload = false;
 		if (d->n_acc && groupable(t, &d->acc[0])) {
 			struct access *a = &d->acc[0];
 			s64 pos = a->disp + v.off[a->base];
-			u16 iver = a->index == INSN_NOREG ? 0 : v.ver[a->index];
-			s32 ioff = a->index == INSN_NOREG ? 0 : v.off[a->index];
-			struct group *g = open >= 0 ? &t->g[open] : NULL;
+			int k = group_for(t, a, pos, &v, span);
+			struct group *g;
 
-			if (g && (g->a.base != a->base || g->a.index != a->index ||
-				  g->a.scale != a->scale || kver != v.ver[a->base] || kiver != iver ||
-				  kioff != ioff || (a->write && !g->write && exit_since)))
-				g = NULL;
-			if (g) {
-				s64 lo = pos < g->lo ? pos : g->lo;
-				s64 hi = pos + a->size > g->hi ? pos + a->size : g->hi;
-
-				if (hi - lo > span) {
-					g = NULL;
-				} else {
-					g->lo = lo;
-					g->hi = hi;
-				}
+			if (k < 0) {
+				k = new_group(t, a, i, pos, &v);
+				g = &t->g[k];
+			} else {
+				g = &t->g[k];
+				d->reload = in_ptr != k;
+				if (d->reload && g->kept < 0)
+					g->kept = kept++;
 			}
-			if (!g) {
-				open = (int)t->n_groups++;
-				g = &t->g[open];
-				*g = (struct group){ .a = *a, .first = (u8)i, .lo = pos, .hi = pos + a->size };
-				kver = v.ver[a->base];
-				kiver = iver;
-				kioff = ioff;
-				exit_since = false;
-			}
+			in_ptr = k;
 			g->write |= a->write;
 			g->last = (u8)i;
 			g->count++;
-			d->group = (s8)open;
+			d->group = (s8)k;
 			d->group_off = (s32)pos; /* made relative below */
 		} else if (d->n_acc) {
-			open = -1;
+			in_ptr = -1;
 		}
-		if (d->needs_rcx || d->n_acc > 1 || d->cls == CL_LEAVE || d->shadowed)
-			open = -1;
-		exit_since |= d->exits;
+		if (d->needs_rcx || d->n_acc > 1 || d->cls == CL_LEAVE)
+			in_ptr = -1;
+		if (closes_groups(d)) {
+			in_ptr = -1;
+			t->open_from = t->n_groups;
+		}
+		if (d->exits)
+			for (u32 k = t->open_from; k < t->n_groups; k++)
+				t->g[k].exit_since = true;
 		track(t, d, &v, &next);
 	}
 
@@ -473,6 +519,7 @@ static void make_groups(struct translator *t)
 			if (t->d[i].group == (s8)k)
 				t->d[i].group_off -= (s32)g->lo;
 	}
+	note_pointers(t);
 }
 
 static void emit_group_checks(struct translator *t, u32 i)
@@ -484,16 +531,9 @@ static void emit_group_checks(struct translator *t, u32 i)
 			continue;
 		g->add = emit_check(t, &g->a, g->len, g->write, t->d[i].rip, &t->d[g->first],
 				    g->count > 1 || g->at != g->first, g->save_flags);
+		if (g->kept >= 0)
+			st_abs(t, SCR_PTR, &t->e->group_ptr[g->kept]);
 	}
-}
-
-/* Will SCR_PTR still be needed after instruction i? */
-static bool ptr_needed_after(const struct translator *t, u32 i)
-{
-	for (u32 k = 0; k < t->n_groups; k++)
-		if (t->g[k].at <= i && i < t->g[k].last)
-			return true;
-	return false;
 }
 
 static void emit_insn(struct translator *t, u32 i)
@@ -501,7 +541,7 @@ static void emit_insn(struct translator *t, u32 i)
 	struct di *d = &t->d[i];
 	int ptr = -1;
 	s32 off = 0;
-	bool keep = ptr_needed_after(t, i);
+	bool keep = d->keep_ptr;
 
 	switch (d->cls) {
 	case CL_NOP:	/* those of insn_is_flush() are checked */
@@ -622,7 +662,7 @@ static void emit_unit(struct translator *t)
 		fpu_at = 0;
 		fpu_save = t->d[0].live != 0;
 		for (u32 j = i + 1; j-- > 0;) {
-			if (j && ptr_needed_after(t, j - 1))
+			if (j && t->d[j - 1].keep_ptr)
 				continue;
 			if (t->d[j].live && !(fpu_save && fpu_at == 0))
 				continue;
@@ -734,8 +774,10 @@ struct unit *translate(struct engine *e, struct cpage *cp, u64 rip, u32 mode, en
 	    !in_range(&e->no_group, u->rip))
 		make_groups(t);
 	else
-		for (u32 i = 0; i < t->n; i++)
+		for (u32 i = 0; i < t->n; i++) {
 			t->d[i].group = -1;
+			t->d[i].reload = t->d[i].keep_ptr = false;
+		}
 
 	t->p = codemem_rw(m, m->hot);
 	emit_unit(t);

@@ -85,6 +85,8 @@ struct di {
 	struct cpage *to;	/* CL_JMP_ON, CL_CALL_ON: the page entered; NULL: the unit's */
 	u32 live;		/* live before the instruction */
 	u32 live_out;		/* live after it */
+	bool reload;		/* the group's pointer is in engine.group_ptr[], not in SCR_PTR any more */
+	bool keep_ptr;		/* SCR_PTR is still needed after it */
 	s8 group;		/* index of the group acc[0] belongs to, or -1 */
 	s32 group_off;		/* from the group's first byte */
 };
@@ -98,6 +100,10 @@ struct group {
 	u8 count;
 	s64 lo, hi;		/* range relative to the first access */
 	bool save_flags;
+	bool exit_since;	/* the unit may be left between its first access and the next one */
+	s8 kept;		/* in engine.group_ptr[]: other accesses stand in between; -1: not */
+	u16 base_ver, index_ver;
+	s32 index_off;
 	s32 add;		/* constant part of the pointer, known at the check */
 };
 
@@ -129,6 +135,7 @@ struct translator {
 	struct unit *u;
 	u32 n;
 	u32 n_groups, n_cold;
+	u32 open_from;		/* the groups from this one on can still be joined */
 	bool oom;
 	bool may_move;	/* the unit: it is in a place that address randomisation moves */
 	bool rip_operand;	/* the access that is being checked: its address moves too */

@@ -110,3 +110,70 @@ T(marks, "what does not come about leaves no A bit, no D bit and no mark in the 
 			guest_free(g);
 		}
 }
+
+/* Accesses off three bases and the stack in turn, with what takes the scratch registers in between. */
+CODE64(turns, "mov (%rsi), %rax\n mov (%rdi), %rcx\n add %rax, %rcx\n mov %rcx, 8(%rdi)\n shl %cl, %rdx\n"
+	"mov 8(%rsi), %r8\n push %rax\n mov %r8, (%rbx)\n btsq %rbp, (%r12)\n mov 16(%rsi), %r13\n pop %r10\n"
+	"turns_8: mov %r13, 8(%rbx)\n mov 8(%rdi), %r14\n lea (%r13,%r14), %r15\n turns_16: mov %r15, 16(%rbx)" DONE);
+LABEL(turns_8);
+LABEL(turns_16);
+TEST(turns, "accesses off several bases in turn, in one page or two, the second of them missing or a device")
+{
+	enum { SRC = G_WINDOW + 0x10000, SUM = G_WINDOW + 0x20000, DST = G_WINDOW + 0x30000, BITS = G_WINDOW + 0x40000 };
+
+	/* Where in its page each operand begins: within, 8(base) in two pages, 16(base) in the next. */
+	static const u32 at[] = { 0x100, 4096 - 12, 4096 - 16 };
+
+	for (u32 n = 0; n < 27 * 3; n++) {
+		struct guest *g = guest_with(M_LONG, turns);
+		u64 src = SRC + at[n % 3], sum = SUM + at[n / 3 % 3], dst = DST + at[n / 9 % 3], bad = n / 27;
+		struct stop s;
+
+		for (u32 round = 0; round < 2; round++) {
+			*g64(g, src) = 5;
+			*g64(g, src + 8) = 0x1111;
+			*g64(g, src + 16) = 0x2222;
+			*g64(g, sum) = 2;
+			*g64(g, BITS + 8) = 0;
+			*g64(g, dst) = *g64(g, dst + 8) = *g64(g, dst + 16) = 0;
+			/* The first time to have it all in the TLB. */
+			if (round && bad)
+				*guest_pte(g, DST + 4096) = bad == 1 ? 0 : G_MMIO | PTE_P | PTE_W;
+			WITH_REGS(cpu0(g), r) {
+				r.rip = G_CODE;
+				r.rsp = G_STACK;
+				r.rsi = src;
+				r.rdi = sum;
+				r.rbx = dst;
+				r.rdx = 3;
+				r.r12 = BITS;
+				r.rbp = 64 + 7;
+			}
+			/* It has changed a table. */
+			WITH_SREGS(cpu0(g), sr) sr.cr4 ^= 0x80;
+			s = run(g);
+			if (round && bad && at[n / 9 % 3] != 0x100) {
+				bool split = at[n / 9 % 3] == 4096 - 12;
+
+				if (bad == 1) {
+					CHECK_EXC(s, 14, 2);
+					CHECK_EQ(s.cr2, DST + 4096);
+					CHECK_EQ(s.rip, split ? AT(turns, turns_8) : AT(turns, turns_16));
+				} else {
+					CHECK_STOP(s, ST_MMIO);
+				}
+				CHECK_EQ(*g64(g, dst + 8) & 0xffffffff, split ? bad == 1 ? 0 : 0x2222 : 0x2222);
+			} else {
+				CHECK_STOP(s, ST_DONE);
+				CHECK_EQ(*g64(g, dst + 8), 0x2222);
+				CHECK_EQ(*g64(g, dst + 16), 0x2222 + 7);
+				CHECK_EQ(s.r.r10, 5);
+			}
+			CHECK_EQ(*g64(g, dst), 0x1111);
+			CHECK_EQ(*g64(g, sum + 8), 7);
+			CHECK_EQ(*g64(g, BITS + 8), 128);
+			CHECK_EQ(s.r.rdx, 3 << 7);
+		}
+		guest_free(g);
+	}
+}
