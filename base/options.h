@@ -34,6 +34,8 @@
 	  "In CPUID 0x8000000A ([svm.md](svm.md)). Each word is one bit, so x2AVIC is `avic,x2avic`.") \
 	X(LA57, WORD, "1|0", USER, "1: offer guests 5-level paging", \
 	  "Off because guests use it when they see it, and it costs time.") \
+	X(DIRECT, WORD, "0|1|always", DEVEL, "1: run user code of the guest directly where that pays", \
+	  "An experiment, and not safe yet ([direct-execution.md](direct-execution.md)). `always`: also where it does not pay.") \
 	X(IGNORE_MSRS, NUMBER, "0..1", USER, "1: MSRs that are not there read as 0 and ignore writes", \
 	  "KVM's `ignore_msrs`. Otherwise they are #GP, and unknown to the VMM.") \
 	X(CPUID, WORD, "0|1", USER, "0: leave the CPUID instruction alone", \

@@ -331,6 +331,33 @@ struct cpu_apic_ops {
 	u64 (*get_tpr)(struct cpu *c, u64 unused, u64 unused2);
 };
 
+/* Another way to run user code than to translate it (direct/). NULL: there is none. */
+enum cpu_direct {
+	DIRECT_NOT,	/* nothing was done */
+	DIRECT_GO_ON,	/* it has run to where rip is */
+	DIRECT_CREEP,	/* the same; now one instruction at a time, until creep says otherwise */
+	DIRECT_FAULT,	/* it has run to where rip is, and c->fault is to be delivered */
+	DIRECT_LOST,	/* it is gone, and its registers with it */
+};
+enum cpu_direct_change {
+	DIRECT_TABLES,	/* translations of a linear address */
+	DIRECT_WRITES,	/* the page at a host address must not be written unnoticed any more */
+	DIRECT_CODE,	/* a guest-physical page that may be executed has been written */
+	DIRECT_MAP,	/* the guest-physical map */
+};
+#define DIRECT_ALL (~0ull)	/* for an address */
+struct cpu_direct_ops {
+	/* On the CPU's own thread: the mode was computed anew. True: CPL 3 was entered. */
+	bool (*mode)(struct cpu *c);
+	/* At CPL 3, between instructions. enum cpu_direct. */
+	int (*enter)(struct cpu *c);
+	int (*creep)(struct cpu *c);
+	/* Vector state may be live. */
+	void (*changed)(struct cpu *c, enum cpu_direct_change what, u64 addr);
+	/* Any thread, also in signal handlers: poll has been set. */
+	void (*call_back)(struct cpu *c);
+};
+
 /* Size of the XSAVE image we keep: x87, SSE, AVX and the header, rounded. */
 #define CPU_XSAVE_SIZE 1024
 
@@ -409,6 +436,11 @@ struct cpu {
 	void *owner;		/* struct vcpu of the layer above */
 	struct engine *engine;
 	struct phys *phys;	/* guest-physical map of the VM */
+	const struct cpu_direct_ops *direct;	/* set before the CPU runs; or NULL */
+	void *direct_state;
+	/* The process in which it runs, 0: here. The owner stores it and then looks at poll; who sets poll
+	 * looks at it afterwards. */
+	_Atomic u32 away;
 	struct svm *svm;	/* nested virtualisation; always there */
 	u32 index;		/* dense number inside the VM, 0.. */
 	/* Guest-physical page for which cpu_apic_ops.store and load may be asked; ~0 = none.
@@ -473,6 +505,11 @@ static inline enum mmu_idx cpu_mmu_idx(const struct cpu *c)
 {
 	return cpu_idx_here(c, c->cpl == 3 ? MMU_USER :
 			    (c->rflags & FL_AC) ? MMU_KERNEL_AC : MMU_KERNEL);
+}
+static inline void cpu_direct_changed(struct cpu *c, enum cpu_direct_change what, u64 addr)
+{
+	if (unlikely(c->direct))
+		c->direct->changed(c, what, addr);
 }
 static inline void cpu_mode_changed(struct cpu *c) { c->mode_stale = 1; }
 

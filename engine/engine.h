@@ -52,6 +52,8 @@ void engine_abandon(struct cpu *c);
 static inline void engine_kick(struct cpu *c)
 {
 	atomic_store_explicit(&c->poll, 1, memory_order_release);
+	if (unlikely(c->direct))
+		c->direct->call_back(c);
 }
 
 /* The short cuts of this CPU; c->apic_page says when the first two may be taken. */

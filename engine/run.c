@@ -548,7 +548,7 @@ static bool off_limits(const struct engine *e)
 static enum cpu_result run(struct engine *e)
 {
 	struct cpu *c = e->c;
-	bool nogroup = false, find = false, fpu_live;
+	bool nogroup = false, find = false, fpu_live, direct = c->direct, creep = false;
 	/* The caller may have held something back for a shadow that was there already. */
 	bool owed = c->shadow_sti | c->shadow_ss;
 	struct unit *u = NULL;
@@ -557,16 +557,25 @@ static enum cpu_result run(struct engine *e)
 	enum cpu_result res;
 
 	for (;;) {
-		if (c->mode_stale)
+		if (c->mode_stale) {
 			mode_update(e);
+			if (unlikely(c->direct))
+				direct |= c->direct->mode(c);
+		}
 		if (e->flush_pending || e->next_token > TOKEN_MAX - 8 || translator_full(e)) {
 			e->flush_pending = false;
 			cache_flush(e);
 		}
 		bool shadow = c->shadow_sti | c->shadow_ss;
 		/* Branches are recorded by looking at each instruction (APM2 13.1.6.1). */
+		if (unlikely(creep)) {
+			enum cpu_direct r = c->direct->creep(c);
+
+			creep = r == DIRECT_CREEP;
+			direct |= r == DIRECT_GO_ON;
+		}
 		bool rf = c->rflags & FL_RF, rf_pending = false;
-		bool step = c->single_step | shadow | (c->debugctl & DEBUGCTL_LBR);
+		bool step = c->single_step | shadow | (c->debugctl & DEBUGCTL_LBR) | creep;
 		bool l2 = c->in_l2, transfer;
 		u64 from, rf_at = c->rip, rf_gpr[ARRAY_SIZE(c->gpr)];
 
@@ -583,6 +592,22 @@ static enum cpu_result run(struct engine *e)
 				return x;
 		}
 		e->replay = NULL;
+		if (unlikely(direct) && !step && c->cpl == 3) {
+			direct = false;
+			switch (c->direct->enter(c)) {
+			case DIRECT_NOT:
+				break;
+			case DIRECT_FAULT:
+				return CPU_FAULT;
+			case DIRECT_LOST:
+				return CPU_UNBACKED;
+			case DIRECT_CREEP:
+				creep = true;
+				continue;
+			default:
+				continue;
+			}
+		}
 
 		u32 mode = e->mode;
 

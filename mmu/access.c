@@ -14,13 +14,16 @@ static void wrote_aliases(struct cpu *c, const struct phys_slot *s, u64 gpa, u32
 
 	phys_for_each_slot(m, t)
 		if (t->code_serial == s->code_serial && t->gpa != s->gpa && host >= t->hva &&
-		    (u64)(host - t->hva) < t->size)
+		    (u64)(host - t->hva) < t->size) {
 			engine_code_written(c, t->gpa + (u64)(host - t->hva), len);
+			cpu_direct_changed(c, DIRECT_CODE, t->gpa + (u64)(host - t->hva));
+		}
 }
 
 void mmu_wrote(struct cpu *c, const struct phys_slot *s, u64 gpa, u32 len)
 {
 	engine_code_written(c, gpa, len);
+	cpu_direct_changed(c, DIRECT_CODE, gpa);
 	if (unlikely(s->flags & PHYS_ALIASED))
 		wrote_aliases(c, s, gpa, len);
 	phys_code_written(c->phys, s, gpa, len, c->index);

@@ -109,6 +109,7 @@ void tlb_flush(struct cpu *c, bool l2, bool global)
 {
 	drop_used(c, l2, false);
 	drop_pwc(c, l2);
+	cpu_direct_changed(c, DIRECT_TABLES, DIRECT_ALL);
 	if (global) {
 		drop_used(c, l2, true);
 		forget_large(&c->mmu[l2]);
@@ -149,6 +150,7 @@ static void drop_page(struct cpu *c, bool l2, u64 gva)
 
 void tlb_drop_page(struct cpu *c, u64 gva)
 {
+	cpu_direct_changed(c, DIRECT_TABLES, gva);
 	drop_page(c, c->in_l2, gva);
 }
 
@@ -179,6 +181,8 @@ void tlb_invlpg(struct cpu *c, bool l2, u64 gva)
 	const struct mmu_ctx *m = &c->mmu[l2];
 	u32 half = gva >> 63;
 
+	cpu_direct_changed(c, DIRECT_TABLES,
+			   gva >= m->large_lo[half] && gva <= m->large_hi[half] ? DIRECT_ALL : gva);
 	drop_page(c, l2, gva);
 	if (gva >= m->large_lo[half] && gva <= m->large_hi[half])
 		drop_large(c, l2, gva);
@@ -199,6 +203,7 @@ static bool drop_writes(struct cpu *c, u64 host, bool all)
 {
 	bool had = false;
 
+	cpu_direct_changed(c, DIRECT_WRITES, all ? DIRECT_ALL : host);
 	for (u32 a = 1; a < TLB_ARRAYS; a += 2) {
 		struct tlb_entry *e = array(c, a);
 

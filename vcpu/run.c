@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/optional.h"
 #include "base/sys.h"
+#include "direct/direct.h"
 #include "irq/apicv.h"
 #include "irq/lapic.h"
 #include "vcpu/vcpu_priv.h"
@@ -503,6 +504,13 @@ static int __attribute__((noinline)) run_here(struct vcpu *v)
 	vcpu_stat_set(v, pages_moved, n->moved);
 	vcpu_stat_set(v, units_moved, n->units_moved);
 	vcpu_stat_set(v, code_flushes, n->flushes);
+	const struct direct_counts *dn = direct_counts(v->c);
+
+	if (unlikely(dn)) {
+#define X(name) vcpu_stat_set(v, direct_##name, dn->name);
+		X(stays) X(pages) X(left_syscall) X(left_fault) X(left_code) X(left_kick) X(left_other)
+#undef X
+	}
 	post_run(v);
 	vcpu_trace(kvm_userspace_exit, v, v->run->exit_reason, (u64)(s64)r);
 	atomic_store_explicit(&v->in_guest, 0, memory_order_release);

@@ -53,7 +53,14 @@
 	X(units_made, COUNT, 1, "units of guest code translated") \
 	X(pages_moved, COUNT, 1, "code pages that took their units to another address") \
 	X(units_moved, COUNT, 1, "units that were wanted there and went along") \
-	X(code_flushes, COUNT, 1, "times all translations were thrown away")
+	X(code_flushes, COUNT, 1, "times all translations were thrown away") \
+	X(direct_stays, COUNT, 1, "times user code ran in a process of its own (STANDIN_DIRECT)") \
+	X(direct_pages, COUNT, 1, "pages that were mapped for them") \
+	X(direct_left_syscall, COUNT, 1, "stays that a system call ended") \
+	X(direct_left_fault, COUNT, 1, "... a page fault of the guest") \
+	X(direct_left_code, COUNT, 1, "... a page that may not run directly") \
+	X(direct_left_kick, COUNT, 1, "... work for the vCPU") \
+	X(direct_left_other, COUNT, 1, "... something else")
 
 #define VCPU_STATS_ABSENT(X) \
 	X(halt_poll_invalid, COUNT, 1, "polls that a wake-up of no use ended (s390 only)") \

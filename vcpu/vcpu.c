@@ -13,6 +13,7 @@
 #include "base/futex.h"
 #include "base/optional.h"
 #include "base/sys.h"
+#include "direct/direct.h"
 #include "irq/lapic.h"
 #include "mmu/mmu.h"
 #include "vcpu/hooks.h"
@@ -101,6 +102,7 @@ int vcpu_create(struct vcpu **out, u32 id, u32 index, int run_fd, void *vm,
 	vcpu_set_mp(v, !cfg->irqchip || id == cfg->bsp_id ? KVM_MP_STATE_RUNNABLE :
 							    KVM_MP_STATE_UNINITIALIZED);
 	cpuid_init(v);
+	direct_attach(v->c);
 	*out = v;
 	return 0;
 
@@ -128,6 +130,7 @@ void vcpu_destroy(struct vcpu *v)
 	if (!v)
 		return;
 	crowd_join(v, false);
+	direct_detach(v->c);
 	engine_cpu_destroy(v->c);
 	munmap(v->run, 3 * PAGE_SIZE);
 	pthread_mutex_destroy(&v->lock);
@@ -235,6 +238,7 @@ void vcpu_flush_requests(struct vcpu *v)
 		vcpu_count(v, tlb_flush);
 		mmu_flush_all(c);
 		engine_map_changed(c);
+		cpu_direct_changed(c, DIRECT_MAP, DIRECT_ALL);
 		/* Stores up to here were made by the old map's rules: others may have looked at
 		 * the bytes already. */
 		if (v->phys->ops)
@@ -257,10 +261,12 @@ void vcpu_flush_requests(struct vcpu *v)
 			req |= BIT64(VREQ_WRITES_FLUSH) | BIT64(VREQ_CODE_SUSPECT);
 		else
 			for (i = 0; i < n; i++)
-				if (q[i] & CODE_WAS_WRITTEN)
+				if (q[i] & CODE_WAS_WRITTEN) {
 					engine_page_suspect(c, q[i] & PAGE_MASK);
-				else
+					cpu_direct_changed(c, DIRECT_CODE, q[i] & PAGE_MASK);
+				} else {
 					mmu_drop_code_writes(c, q[i]);
+				}
 	}
 	if (req & BIT64(VREQ_WRITES_FLUSH)) {
 		mmu_drop_all_writes(c);
@@ -268,8 +274,10 @@ void vcpu_flush_requests(struct vcpu *v)
 		if (req & BIT64(VREQ_CODE_PAGES) && v->phys->ops)
 			v->phys->ops->code_written(v->phys->owner, 0, 0, c->index);
 	}
-	if (req & BIT64(VREQ_CODE_SUSPECT))
+	if (req & BIT64(VREQ_CODE_SUSPECT)) {
 		engine_code_suspect(c);
+		cpu_direct_changed(c, DIRECT_CODE, DIRECT_ALL);
+	}
 	atomic_store(&v->servicing, 0);
 }
 

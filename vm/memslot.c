@@ -13,6 +13,7 @@
 
 #include "base/log.h"
 #include "base/user.h"
+#include "direct/direct.h"
 #include "vm/slot_map.h"
 
 #define USER_TOP 0x7ffffffff000ull	/* TASK_SIZE_MAX with 4-level page tables */
@@ -101,6 +102,8 @@ static int slot_create(struct vm *vm, const struct kvm_userspace_memory_region2 
 		if (!vm->by_id)
 			return -ENOMEM;
 	}
+	if (!(m->flags & KVM_MEM_READONLY))
+		direct_share(vm, user_ptr(m->userspace_addr), m->memory_size);
 	s = calloc(1, sizeof(*s));
 	if (!s)
 		return -ENOMEM;
@@ -247,4 +250,5 @@ void vm_memory_destroy(struct vm *vm)
 	vm_code_areas_free(vm);
 	free(vm->by_id);
 	phys_map_free(atomic_exchange(&vm->phys.map, NULL));
+	direct_unshare(vm);
 }

@@ -37,14 +37,14 @@ def proof(r):
     return 'standin logged no VM'
 
 
-def boot(machine, irqchip, smp, flavour):
-    """Boot to init, disk read and write, all CPUs busy, power-off."""
-    name = f'boot-{machine}-{irqchip}-smp{smp}-{flavour}'
+def boot(machine, irqchip, smp, flavour, direct=''):
+    """Boot to init, disk read and write, all CPUs busy, power-off. direct: STANDIN_DIRECT."""
+    name = f'boot-{"direct-" + direct if direct else machine}-{irqchip}-smp{smp}-{flavour}'
     source = vm.disk(name + '.a', DISK, True)
     target = vm.disk(name + '.b', DISK, False)
     argv = vm.command(machine=machine, irqchip=irqchip, smp=smp, flavour=flavour,
                       do='info,blk,copy,busy,off', disks=(source, target), quiet=False)
-    r = vm.run(argv, name, timeout=LIMIT)
+    r = vm.run(argv, name, timeout=LIMIT, env={'STANDIN_DIRECT': direct} if direct else None)
     want = vm.sha256(source)
     copied = vm.sha256(target)
     os.unlink(source)
@@ -62,6 +62,12 @@ def boot(machine, irqchip, smp, flavour):
     text = check_busy(r.get('busy'), smp)
     if text:
         return fail(r, text)
+    if direct and vm.ACCEL != 'tcg':
+        with open(r.standin_log) as f:
+            stubs = f.read().count('direct: stub ')
+        if not stubs:
+            return fail(r, 'nothing ran directly')
+        return 'ok', f'init after {r.when("init"):.2f} s, {stubs} stubs', []
     return 'ok', f'init after {r.when("init"):.2f} s', []
 
 
@@ -177,6 +183,9 @@ def tests():
         machine, irqchip, smp, flavour = point
         found.append((f'boot-{machine}-{irqchip}-smp{smp}-{flavour}', True,
                       functools.partial(boot, *point)))
+    for smp, direct in ((2, 'always'), (1, '1')):
+        found.append((f'boot-direct-{direct}-on-smp{smp}-cloud', direct == 'always',
+                      functools.partial(boot, 'q35', 'on', smp, 'cloud', direct)))
     for point in (('on', 1, 'cloud'), ('on', 4, 'generic'), ('split', 2, 'cloud')):
         found.append((f'boot-hyperv-{point[0]}-smp{point[1]}-{point[2]}', point[0] == 'split',
                       functools.partial(boot_hyperv, *point)))

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * direct/scan.c - has a page an instruction that answers differently on the host than in the guest?
+ *
+ * Bytes that could be one are looked for; two in five pages of a compiler have some, nearly all of them in the
+ * middle of other instructions. So it is decoded from sixteen places in a row that lie some way before: whoever
+ * begins in the wrong place falls into step after a few instructions. What any of them finds counts. A
+ * program that jumps into the middle of an instruction on purpose is not seen.
+ */
+#include "direct/priv.h"
+#include "engine/insn.h"
+
+#define STARTS 16
+#define AHEAD 72	/* bytes before a hit where decoding begins */
+
+/* p[0] is 0F. */
+static bool tells(const u8 *p)
+{
+	u8 m = p[2], reg = m >> 3 & 7;
+	bool mem = m < 0xc0;
+
+	switch (p[1]) {
+	case 0xa2:	/* CPUID */
+	case 0x34:	/* SYSENTER */
+	case 0x02:	/* LAR */
+	case 0x03:	/* LSL */
+		return true;
+	case 0x00:	/* SLDT, STR, VERR, VERW */
+		return reg <= 1 || reg == 4 || reg == 5;
+	case 0x01:	/* SGDT, SIDT, SMSW; XGETBV, VMCALL, VMMCALL, RDTSCP, MONITORX, MWAITX, CLZERO, RDPRU */
+		return mem ? reg <= 1 || reg == 4 :
+			     reg == 4 || m == 0xd0 || m == 0xc1 || m == 0xd9 || (m >= 0xf9 && m <= 0xfd);
+	case 0xc7:	/* XRSTORS, XSAVEC, XSAVES; RDPID */
+		return mem ? reg >= 3 && reg <= 5 : reg == 7;
+	case 0xae:	/* XSAVE, XRSTOR, XSAVEOPT */
+		return mem && reg >= 4 && reg <= 6;
+	}
+	return false;
+}
+
+/* Where the opcode of the instruction at p begins. */
+static u32 opcode_at(const u8 *p, u32 len)
+{
+	u32 i = 0;
+
+	for (; i < len; i++)
+		switch (p[i]) {
+		case 0x26: case 0x2e: case 0x36: case 0x3e: case 0x64: case 0x65: case 0x66: case 0x67:
+		case 0xf0: case 0xf2: case 0xf3:
+			continue;
+		default:
+			if ((p[i] & 0xf0) == 0x40)
+				continue;
+			return i;
+		}
+	return i;
+}
+
+/* Is there a way of decoding that finds an instruction whose opcode is at `hit`? buf: from the page's start
+ * to `end`. */
+static bool reached(const u8 *buf, u32 hit, u32 end)
+{
+	u32 from = hit > AHEAD ? hit - AHEAD : 0;
+	u8 at[AHEAD + 1] = { 0 };
+	struct insn in;
+
+	for (u32 k = 0; k < STARTS && from + k <= hit; k++)
+		at[k] = 1;
+	for (u32 o = from; o <= hit; o++) {
+		u32 len;
+
+		if (!at[o - from])
+			continue;
+		if (insn_decode(&in, buf + o, end - o > 15 ? 15 : end - o, 8)) {
+			/* Cut off, or none: prefixes in front of the hit make a hit all the same. */
+			if (o + opcode_at(buf + o, end - o) == hit)
+				return true;
+			continue;
+		}
+		len = in.len;
+		if (o + len > hit) {
+			if (o + opcode_at(buf + o, len) == hit)
+				return true;
+			continue;
+		}
+		at[o + len - from] = 1;
+	}
+	return false;
+}
+
+/* So near the page's start that decoding has to begin in the page before. */
+static bool reached_early(const u8 *page, u32 hit, const u8 *before)
+{
+	u8 b[2 * AHEAD + 16];
+
+	for (u32 k = 0; k < sizeof(b); k++)
+		b[k] = k < AHEAD ? before[PAGE_SIZE - AHEAD + k] : page[k - AHEAD];
+	return reached(b, AHEAD + hit, sizeof(b));
+}
+
+bool scan_page(const u8 *page, const u8 *before)
+{
+	const u64 *w = (const u64 *)(const void *)page;
+
+	for (u32 i = 0; i < PAGE_SIZE / 8; i++) {
+		u64 x = w[i] ^ 0x0f0f0f0f0f0f0f0full;
+		u64 hit = (x - 0x0101010101010101ull) & ~x & 0x8080808080808080ull;
+
+		/* The lowest is right, those above may be false alarms. */
+		for (; hit; hit &= hit - 1) {
+			u32 at = i * 8 + (u32)__builtin_ctzll(hit) / 8;
+
+			if (page[at] != 0x0f || at + 2 > PAGE_SIZE)
+				continue;
+			/* With a third byte in the next page it is scan_edge()'s. */
+			if (at + 2 == PAGE_SIZE ? page[at + 1] != 0xa2 && page[at + 1] != 0x34 : !tells(page + at))
+				continue;
+			if (at < AHEAD && before ? reached_early(page, at, before) : reached(page, at, PAGE_SIZE))
+				return false;
+		}
+	}
+	return true;
+}
+
+bool scan_edge(const u8 *page, const u8 *next)
+{
+	enum { BEFORE = AHEAD + 8 };
+	u8 b[BEFORE + 16];
+
+	if (page[PAGE_SIZE - 1] != 0x0f && page[PAGE_SIZE - 2] != 0x0f)
+		return true;
+	for (u32 k = 0; k < sizeof(b); k++)
+		b[k] = k < BEFORE ? page[PAGE_SIZE - BEFORE + k] : next[k - BEFORE];
+	for (u32 at = BEFORE - 2; at < BEFORE; at++)
+		if (b[at] == 0x0f && tells(b + at) && reached(b, at, sizeof(b)))
+			return false;
+	return true;
+}
