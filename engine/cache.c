@@ -323,8 +323,10 @@ static void kill_range(struct engine *e, struct ppage *pp, u32 from, u32 to)
 
 void cache_validate(struct engine *e, struct ppage *pp)
 {
-	if (pp->checked != e->suspect_gen)
-		cache_compare(e, pp);
+	if (pp->checked == e->suspect_gen)
+		return;
+	itlb_compared(e);
+	cache_compare(e, pp);
 }
 
 void cache_prefetch(const struct ppage *pp)

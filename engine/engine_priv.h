@@ -340,6 +340,7 @@ struct engine {
 	u32 next_token;
 	u32 suspect_gen;
 	u64 suspected;		/* TSC of the last engine_code_suspect() */
+	u64 look_wait;		/* so long after it pays to do that again (itlb.c) */
 	/* Events that come often (engine_serialise()): since when, how many have looked at the clock, and
 	 * how many more need not. */
 	u64 burst_began;
@@ -481,6 +482,8 @@ static inline void moving_end(struct engine *e) { e->may_move = false; }
 /* itlb.c: resolve the page of `lin` for execution; CPU_OK with *cp, CPU_FAULT,
  * CPU_UNBACKED, or CPU_AGAIN when translations are in the way */
 enum cpu_result itlb_get(struct engine *e, u64 lin, struct cpage **cp);
+/* A page has been compared because of engine_code_suspect(). */
+void itlb_compared(struct engine *e);
 
 /* Compare the page's bytes before it is run again. */
 /* The page is not in any slot. */
