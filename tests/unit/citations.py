@@ -72,7 +72,7 @@ for f, t in looked.items():
     if f.startswith('docs/kvm-'):
         bad += ['%s: section %s' % (f, m[1]) for m in re.finditer(r'\bsection (' + NUMBER + ')', t)
                 if m[1] not in kvm_sections]
-    bad += ['%s: RULE of %s' % (f, m[1]) for m in re.finditer(r'^RULE\(\w+, "([^"]*)"', t, re.M)
+    bad += ['%s: rule of %s' % (f, m[1]) for m in re.finditer(r'^T\(\w+, "(\d[\d., and-]*):', t, re.M)
             for n in re.findall(r'\d+\.\d+a?', m[1]) if n not in kvm_sections]
 result('every section that is cited by number exists', bad)
 
