@@ -20,6 +20,7 @@
 #define V_NEXT 0x10000		/* the case that runs */
 #define V_COUNT 0x10004
 #define FARP 0x10010		/* a far pointer, for ring 3 too */
+#define FARP16 0x10018		/* the same in four bytes */
 #define CASES 0x600000
 #define RESULTS 0x800000
 #define AREA 0x400000		/* what segments reach */
@@ -85,6 +86,12 @@ enum { F_JMP, F_CALL, F_RET, F_IRET, F_INT, F_CALL_GATE, F_JMP_GATE, P_VERR = 0,
 	X(jmp, FAR, F_JMP, 0, "", "ljmpl *" S(FARP), "") X(call, FAR, F_CALL, 0, "", "lcall *" S(FARP), "")	\
 	X(ret, FAR, F_RET, 0, "push %edx\n push $0x2f000\n pushl " S(FARP) "+4\n pushl " S(FARP), "lret", "")	\
 	X(iret, FAR, F_IRET, 0, "push %edx\n push $0x2f000\n pushf\n pushl " S(FARP) "+4\n pushl " S(FARP), "iret", "")	\
+	X(les16, LOAD, ES, 0, "", "lesw " S(FARP16) ", %bx", "")					\
+	X(lss16, LOAD, SS, 0, "mov %sp, " S(FARP16), "lssw " S(FARP16) ", %sp", "")			\
+	X(jmp16, FAR, F_JMP, 0, "", "ljmpw *" S(FARP16), "")						\
+	X(call16, FAR, F_CALL, 0, "", "lcallw *" S(FARP16), "")					\
+	X(ret16, FAR, F_RET, 0, "pushw %dx\n pushw $0xf000\n pushl " S(FARP16), "lretw", "")		\
+	X(iret16, FAR, F_IRET, 0, "pushw %dx\n pushw $0xf000\n pushfw\n pushl " S(FARP16), "iretw", "")	\
 	X(int_n, FAR, F_INT, 0, "", "int $0x31", "")						\
 	X(call_gate, FAR, F_CALL_GATE, 0, "", "lcall *" S(FARP), "")				\
 	X(jmp_gate, FAR, F_JMP_GATE, 0, "", "ljmpl *" S(FARP), "")
@@ -106,6 +113,8 @@ CODE32(loop,
 	"	mov 60(%ebx), %eax\n	mov %eax, 0x2004 + 8 * 0x31\n	mov %eax, 0x1004 + " S(GATE) "\n"
 	"	mov 36(%ebx), %eax\n	mov %eax, " S(FARP) "\n"
 	"	mov 40(%ebx), %eax\n	mov %eax, " S(FARP) " + 4\n"
+	"	mov %ax, " S(FARP16) " + 2\n"
+	"	mov 36(%ebx), %eax\n	mov %ax, " S(FARP16) "\n"
 	"	mov 20(%ebx), %eax\n	mov 24(%ebx), %esi\n	mov 28(%ebx), %edx\n"
 	"	mov $0x3b, %ecx\n	mov %ecx, %ds\n	mov %ecx, %es\n"
 	"	cmpl $0, 44(%ebx)\n"
