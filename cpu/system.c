@@ -25,6 +25,7 @@ enum cpu_result exec_cpuid(struct cpu *c, const struct insn *in)
 		return cpu_raise_err(c, EXC_GP, 0);
 	/* The usual way to run what was written and told of through memory (APM2 7.6.1, 7.6.4). */
 	engine_serialise(c, false);
+	__asm__ volatile("lfence" : : : "memory");
 	cpu_hooks->cpuid(c, c->gpr[R_RAX], c->gpr[R_RCX], out);
 	set32(c, R_RAX, out[0]);
 	set32(c, R_RBX, out[1]);
@@ -75,6 +76,8 @@ enum cpu_result exec_rdtsc(struct cpu *c, const struct insn *in)
 
 enum cpu_result exec_rdtscp(struct cpu *c, const struct insn *in)
 {
+	/* What is older is done before the time is read (APM3, RDTSCP); RDTSC alone waits for nothing. */
+	__asm__ volatile("lfence" : : : "memory");
 	exec_rdtsc(c, in);
 	set32(c, R_RCX, c->tsc_aux);
 	return CPU_OK;

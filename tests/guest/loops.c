@@ -194,3 +194,23 @@ T(locked, "LOCKed operations of two vCPUs add up")
 	CHECK_EQ(*g32(g, G_DATA + 4), 400000);
 	CHECK_EQ(*g32(g, G_DATA + 8), 400000);
 }
+
+/* -- time under a lock -- */
+CODE64(stamps, "mov $300000, %edi\n 1: mov $1, %eax\n xchg %eax, (%rsi)\n test %eax, %eax\n jnz 1b\n"
+	" rdtscp\n shl $32, %rdx\n or %rdx, %rax\n cmp 8(%rsi), %rax\n jae 2f\n incl 4(%rsi)\n 2: mov %rax, 8(%rsi)\n"
+	" movl $0, (%rsi)\n dec %edi\n jnz 1b" DONE);
+T(stamps, "RDTSCP waits for what is in front of it: two vCPUs take times under a lock, none goes back")
+{
+	struct guest *g = guest_with(M_LONG, stamps);
+	struct guest_cpu *c = guest_add_cpu(g);
+	pthread_t t;
+	struct stop s;
+
+	for (u32 i = 0; i < 2; i++)
+		WITH_REGS(&g->cpu[i], r) r.rsi = G_DATA;
+	pthread_create(&t, NULL, run_sender, c);
+	s = run(g);
+	pthread_join(t, NULL);
+	CHECK_STOP(s, ST_DONE);
+	CHECK_EQ(*g32(g, G_DATA + 4), 0);
+}
