@@ -139,5 +139,22 @@ with open(os.path.join(sources, 'docs/architecture.md')) as f:
 result('the callbacks in the table are those of the code',
        ['not in the table: ' + x for x in sorted(found - told)] + ['not in the code: ' + x for x in sorted(told - found)])
 
+# base/result.h: why the guest is left travels as its own type, never as an int.
+with open(os.path.join(sources, 'base/result.h')) as f:
+    values = '(?:%s)' % '|'.join(re.findall(r'^\t(CPU_[A-Z]+)\b', f.read(), re.M))
+bad = []
+for folder in ('engine', 'mmu', 'cpu', 'svm', 'vcpu', 'direct'):
+    for name in sorted(os.listdir(os.path.join(sources, folder)) if folder in layers else []):
+        if not name.endswith(('.c', '.h')):
+            continue
+        with open(os.path.join(sources, folder, name)) as f:
+            text = re.sub(r'/\*.*?\*/', '', f.read(), flags=re.S)
+        for m in re.finditer(r'^(?:static )?(?:inline )?int (\w+)\([^;{]*\)\s*\{\n(.*?)^\}', text, re.S | re.M):
+            if re.search(r'\breturn ' + values + r'\b', m[2]):
+                bad.append('%s/%s: %s() returns an int' % (folder, name, m[1]))
+        bad += ['%s/%s: int %s = %s' % (folder, name, m[1], m[2])
+                for m in re.finditer(r'\bint (\w+) = (' + values + r')\b', text)]
+result('why the guest is left is an enum cpu_result', bad)
+
 print('1..%d' % count)
 sys.exit(failed)
