@@ -280,9 +280,14 @@ struct cpage *cache_cpage(struct engine *e, u64 lin, const struct fetch_page *fp
  */
 void cache_fetch_lines(struct engine *e, struct ppage *pp, u32 off, u32 len)
 {
+	u32 first = off >> CODE_LINE_SHIFT, last = (off + len - 1) >> CODE_LINE_SHIFT;
+
+	/* len is that of an instruction: two lines at most. */
+	if (likely(pp->ref && (pp->lines >> first & pp->lines >> (last & 63) & 1)))
+		return;
 	if (!pp->ref)
 		page_get(e, pp);
-	for (u32 l = off >> CODE_LINE_SHIFT; l <= (off + len - 1) >> CODE_LINE_SHIFT && l < 64; l++) {
+	for (u32 l = first; l <= last && l < 64; l++) {
 		if (pp->lines & BIT64(l))
 			continue;
 		u64 *d = (u64 *)(pp->copy + (l << CODE_LINE_SHIFT));

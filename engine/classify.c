@@ -267,7 +267,30 @@ static bool known_encoding(const ZydisDecodedInstruction *zi)
 		zi->meta.isa_set != ZYDIS_ISA_SET_KNCV);
 }
 
-void classify(struct translator *t, struct di *d)
+/* Neither looks at the flags nor changes them, and leaves them to nobody else before its memory operand
+ * has been accessed. */
+static bool spares_flags(const struct di *d)
+{
+	if (d->fpu || d->n_acc > 1)
+		return false;
+	switch (d->cls) {
+	case CL_NOP: case CL_LEA: case CL_MOFFS: case CL_PUSH_REG: case CL_PUSH_IMM: case CL_POP_REG:
+	case CL_LEAVE: case CL_CALL: case CL_CALL_ON: case CL_CALL_IND: case CL_JMP_ON: case CL_JMP_IND:
+	case CL_RET:
+		return true;
+	case CL_COMPUTE:
+		switch (d->in.mnemonic) {
+		case ZYDIS_MNEMONIC_MOV: case ZYDIS_MNEMONIC_MOVZX: case ZYDIS_MNEMONIC_MOVSX:
+		case ZYDIS_MNEMONIC_MOVSXD:
+			return !apic_insn(&d->in);
+		}
+		return false;
+	default:
+		return false;
+	}
+}
+
+static void choose(struct translator *t, struct di *d)
 {
 	const ZydisDecodedInstruction *zi = &t->zi;
 	const struct insn *in = &d->in;
@@ -377,4 +400,10 @@ void classify(struct translator *t, struct di *d)
 		}
 		break;
 	}
+}
+
+void classify(struct translator *t, struct di *d)
+{
+	choose(t, d);
+	d->spares = spares_flags(d);
 }

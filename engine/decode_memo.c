@@ -202,30 +202,46 @@ ZyanStatus decode_afresh(struct translator *t, struct di *d, const u8 *p, u32 n)
 	return st;
 }
 
-ZyanStatus decode_one(struct translator *t, struct di *d, const u8 *p, u32 n)
+/* Where p belongs, if there is a memory. */
+static struct memo *memo_of(struct translator *t, const u8 *p, u32 n)
 {
-	struct memo *m = NULL;
-	ZyanStatus st;
-
 	if (!t->memo && t->e->n_units > DECODE_MEMO_AFTER)
 		t->memo = (struct memo *)(void *)t->e->memo;
-	if (t->memo && n >= 8) {
-		m = slot_of(t, p);
-		if (known(m, t->mode, p, n)) {
-			cpu_copy_words((u64 *)d, m->di, DI_WORDS);
-			take_tail(m, d, p);
-			d->shadowed = false;
-			d->group = -1;
-			return ZYAN_STATUS_SUCCESS;
-		}
-	}
-	st = decode_afresh(t, d, p, n);
+	return t->memo && n >= 8 ? slot_of(t, p) : NULL;
+}
+
+static ZyanStatus decode_and_keep(struct translator *t, struct di *d, const u8 *p, u32 n, struct memo *m)
+{
+	ZyanStatus st = decode_afresh(t, d, p, n);
+
 	if (m && ZYAN_SUCCESS(st)) {
 		m->mode = t->mode;
 		cpu_copy_words(m->di, (const u64 *)d, DI_WORDS);
 		note_tail(m, t, d, p);
 	}
 	return st;
+}
+
+ZyanStatus decode_one(struct translator *t, struct di *d, const u8 *p, u32 n)
+{
+	struct memo *m = memo_of(t, p, n);
+
+	if (!m || !known(m, t->mode, p, n))
+		return decode_and_keep(t, d, p, n, m);
+	cpu_copy_words((u64 *)d, m->di, DI_WORDS);
+	take_tail(m, d, p);
+	d->shadowed = false;
+	d->group = -1;
+	return ZYAN_STATUS_SUCCESS;
+}
+
+const struct di *decode_peek(struct translator *t, const u8 *p, u32 n)
+{
+	struct memo *m = memo_of(t, p, n);
+
+	if (m && known(m, t->mode, p, n))
+		return (const struct di *)m->di;
+	return ZYAN_SUCCESS(decode_and_keep(t, &t->peek, p, n, m)) ? &t->peek : NULL;
 }
 
 void memo_forget(struct translator *t)

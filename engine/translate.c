@@ -240,7 +240,6 @@ static u32 target_live(struct translator *t, u64 rip)
 	struct unit *u = t->u;
 	u64 lin = rip + t->cs_base;
 	u32 live = FL_ARITH, need = 0;
-	struct di *d = &t->peek;
 
 	if ((lin ^ u->lin) & PAGE_MASK)
 		return FL_ARITH;
@@ -254,7 +253,11 @@ static u32 target_live(struct translator *t, u64 rip)
 
 		if (!n)
 			break;
-		if (!decode_insn(t, d, u->cp, off, n, 0))
+		cache_fetch_lines(t->e, u->cp->pp, off, n);
+
+		const struct di *d = decode_peek(t, u->cp->pp->copy + off, n);
+
+		if (!d)
 			break;
 		if (d->cls != CL_COMPUTE && d->cls != CL_LEA && d->cls != CL_NOP &&
 		    d->cls != CL_PUSH_REG && d->cls != CL_POP_REG && d->cls != CL_PUSH_IMM)
@@ -522,8 +525,18 @@ static void make_groups(struct translator *t)
 	note_pointers(t);
 }
 
+static void mark_checks(struct translator *t)
+{
+	for (u32 i = 0; i < t->n; i++)
+		t->check_at[i] = false;
+	for (u32 k = 0; k < t->n_groups; k++)
+		t->check_at[t->g[k].at] = true;
+}
+
 static void emit_group_checks(struct translator *t, u32 i)
 {
+	if (!t->check_at[i])
+		return;
 	for (u32 k = 0; k < t->n_groups; k++) {
 		struct group *g = &t->g[k];
 
@@ -605,35 +618,14 @@ static void emit_insn(struct translator *t, u32 i)
 	}
 }
 
-/* Neither looks at the flags nor changes them, and leaves them to nobody else before its memory operand
- * has been accessed. */
 static bool spares_flags(const struct di *d)
 {
-	if (d->shadowed || d->fpu || d->n_acc > 1)
-		return false;
-	switch (d->cls) {
-	case CL_NOP: case CL_LEA: case CL_MOFFS: case CL_PUSH_REG: case CL_PUSH_IMM: case CL_POP_REG:
-	case CL_LEAVE: case CL_CALL: case CL_CALL_ON: case CL_CALL_IND: case CL_JMP_ON: case CL_JMP_IND:
-	case CL_RET:
-		return true;
-	case CL_COMPUTE:
-		switch (d->in.mnemonic) {
-		case ZYDIS_MNEMONIC_MOV: case ZYDIS_MNEMONIC_MOVZX: case ZYDIS_MNEMONIC_MOVSX:
-		case ZYDIS_MNEMONIC_MOVSXD:
-			return !apic_insn(&d->in);
-		}
-		return false;
-	default:
-		return false;
-	}
+	return d->spares && !d->shadowed;
 }
 
 static bool has_check(const struct translator *t, u32 i)
 {
-	for (u32 k = 0; k < t->n_groups; k++)
-		if (t->g[k].at == i)
-			return true;
-	return t->d[i].n_acc && t->d[i].group < 0;
+	return t->check_at[i] || (t->d[i].n_acc && t->d[i].group < 0);
 }
 
 /* May flags that instruction i puts aside stay there for the next check? */
@@ -779,6 +771,7 @@ struct unit *translate(struct engine *e, struct cpage *cp, u64 rip, u32 mode, en
 			t->d[i].reload = t->d[i].keep_ptr = false;
 		}
 
+	mark_checks(t);
 	t->p = codemem_rw(m, m->hot);
 	emit_unit(t);
 	u->code_end = code_off(t, t->p);

@@ -75,6 +75,7 @@ struct di {
 	s8 add;			/* ADD (1) or SUB (-1) of an immediate to a whole register, else 0 */
 	bool fpu;
 	bool bitop;		/* BT/BTS/BTR/BTC mem, reg */
+	bool spares;		/* spares_flags(), but for `shadowed` */
 	bool needs_rcx;		/* host RCX must hold guest RCX */
 	bool too_long;
 	bool exits;		/* may leave the unit after it (side exit) */
@@ -144,6 +145,7 @@ struct translator {
 	struct unit_insn at[UNIT_MAX_INSNS];
 	struct di d[UNIT_MAX_INSNS];
 	struct group g[MAX_GROUPS];
+	bool check_at[UNIT_MAX_INSNS];	/* a group's check goes before the instruction */
 	struct cold_stub cold[MAX_COLD];
 	struct regver {
 		u16 ver[16];
@@ -183,7 +185,10 @@ void follow(struct translator *t);
  * and d->off are the caller's to set, afterwards. */
 #define DECODE_MEMO_AFTER 2000u	/* units: a small guest does without the memory */
 ZyanStatus decode_one(struct translator *t, struct di *d, const u8 *p, u32 n);
-/* The same without the memory. */
+/* Only what it is: not the values of displacements and immediates. Until the next instruction is decoded;
+ * NULL: none. */
+const struct di *decode_peek(struct translator *t, const u8 *p, u32 n);
+/* The same as the first without the memory. */
 ZyanStatus decode_afresh(struct translator *t, struct di *d, const u8 *p, u32 n);
 /* What an instruction is has changed. */
 void memo_forget(struct translator *t);
