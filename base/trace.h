@@ -18,6 +18,7 @@
 
 #include "base/trace_events.h"
 #include "base/types.h"
+#include "base/work.h"
 
 enum trace_event {
 #define X(name, n, format) TRACE_##name,
@@ -32,7 +33,7 @@ enum {
 };
 _Static_assert(TRACE_EVENT_COUNT <= 64, "events are bits of a u64");
 
-#define TRACE_MAGIC	0x31656361727473ull	/* "strace1" of this layout */
+#define TRACE_MAGIC	0x32656361727473ull	/* "strace2" of this layout */
 #define TRACE_MAX_ARGS	5
 #define TRACE_MAX_VMS	128
 #define TRACE_RING	262144	/* records; a power of two */
@@ -68,6 +69,7 @@ struct trace_vm {
 		_Atomic u64 tsc;	/* when last */
 	} why[TRACE_REASONS];
 	_Atomic u64 count[TRACE_EVENT_COUNT];	/* of the events in `counted` */
+	_Atomic u64 work[WORK_COUNT];	/* of all vCPUs, while anybody looks */
 };
 
 struct trace_area {
@@ -79,6 +81,7 @@ struct trace_area {
 	_Atomic u64 recorded;	/* events that go into the ring */
 	_Atomic u64 counted;	/* events that are counted in vms[].count */
 	_Atomic u32 nr_vms;
+	_Atomic u32 look;	/* who looks adds one: vCPUs report work from here on, not what was before */
 	_Atomic u64 head __attribute__((aligned(64)));	/* number of the next record */
 	struct trace_vm vms[TRACE_MAX_VMS];
 	struct trace_record ring[TRACE_RING] __attribute__((aligned(4096)));

@@ -173,6 +173,7 @@ void cache_kill_unit(struct engine *e, struct unit *u)
 	if (u->dead)
 		return;
 	u->dead = true;
+	e->counts.dropped++;
 	for (struct rec_link *r = u->links_in; r; r = r->next_in)
 		link_break(e, r);
 	u->links_in = NULL;
@@ -347,6 +348,7 @@ void cache_prefetch(const struct ppage *pp)
 void cache_compare(struct engine *e, struct ppage *pp)
 {
 	pp->checked = e->suspect_gen;
+	e->counts.compared++;
 	pp->writes = 0;
 	/* The map has changed: counted anew, before the bytes are looked at. */
 	if (!pp->ref && pp->lines)

@@ -9,6 +9,7 @@
 #ifndef ENGINE_ENGINE_H
 #define ENGINE_ENGINE_H
 
+#include "base/work.h"
 #include "engine/cpu.h"
 #include "engine/insn.h"
 
@@ -42,7 +43,14 @@ u64 engine_fault_address(const struct cpu *c);
 
 /* What the engine has done since the vCPU was made; its own thread reads it. */
 struct engine_counts {
-	u64 units, moved, units_moved, flushes;
+	union {
+		struct {
+#define X(name, what) u64 name;
+			ENGINE_WORK(X)
+#undef X
+		};
+		u64 n[WORK_COUNT];
+	};
 };
 const struct engine_counts *engine_counts(const struct cpu *c);
 /* engine_run() or a callback was left by a jump over its head: be ready to run again. */

@@ -101,6 +101,9 @@ enum record_kind {
 	REC_TOO_LONG,	/* #GP: more than 15 bytes */
 	REC_FAULT,	/* host signal in translated code */
 };
+_Static_assert((int)REC_LINK == WORK_left_link && (int)REC_TLB == WORK_left_access &&
+	       (int)REC_FPU == WORK_left_fpu && (int)REC_STEPPED == WORK_left_stepped &&
+	       (int)REC_FAULT == WORK_left_fault, "engine_counts.n[]");
 
 /*
  * A guest has hundreds of thousands of units, most of which run a few times: what is kept about each

@@ -73,6 +73,8 @@ static enum cpu_result get(struct engine *e, u64 lin, struct cpage **cp)
 		return CPU_OK;
 	}
 
+	e->counts.fetches++;
+
 	struct fetch_page fp = { 0 };
 	enum cpu_result r = c->ops->fetch(c, lin, &fp);
 

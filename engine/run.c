@@ -648,6 +648,7 @@ found:
 resume:
 		from = c->rip;
 		r = engine_enter(e, at);
+		e->counts.n[r->kind]++;
 		if (unlikely(rf_pending) && rf_is_over(c, r, rf_at, rf_gpr)) {
 			rf_pending = false;
 			clear_rf(c);

@@ -761,6 +761,7 @@ struct unit *translate(struct engine *e, struct cpage *cp, u64 rip, u32 mode, en
 	if (*res != CPU_OK)
 		return NULL;
 	u->n_insns = (u8)t->n;
+	e->counts.insns += t->n;
 	liveness(t);
 	if (!(mode & (MODE_ALIGN | MODE_NOGROUP | MODE_BOUNCE | MODE_STEP)) &&
 	    !in_range(&e->no_group, u->rip))

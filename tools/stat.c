@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * tools/stat.c - standin stat: the VMs of a running process, why APIC acceleration is off and
- * which vCPU is to blame, and how often each event happens.
+ * which vCPU is to blame, how often each event happens, and what the engine does.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -80,6 +80,7 @@ struct target {
 	int pid;
 	struct trace_area *area;
 	u64 before[TRACE_MAX_VMS][TRACE_EVENT_COUNT];
+	u64 work[TRACE_MAX_VMS][WORK_COUNT];
 	u64 since;	/* ns, when `before` was read */
 };
 
@@ -95,6 +96,30 @@ static u64 counted(struct target *t, u32 e)
 		if (live(&a->vms[i], t->pid))
 			n += c - t->before[i][e];
 		t->before[i][e] = c;
+	}
+	return n;
+}
+
+static const struct {
+	const char *name, *what;
+} works[WORK_COUNT] = {
+#define X(name, what) { #name, what },
+	ENGINE_WORK(X)
+#undef X
+};
+
+/* How much of work w the engines of t have done since the last round. */
+static u64 worked(struct target *t, u32 w)
+{
+	struct trace_area *a = t->area;
+	u64 n = 0;
+
+	for (u32 i = 0; i < TRACE_MAX_VMS && i < atomic_load(&a->nr_vms); i++) {
+		u64 c = atomic_load(&a->vms[i].work[w]);
+
+		if (live(&a->vms[i], t->pid))
+			n += c - t->work[i][w];
+		t->work[i][w] = c;
 	}
 	return n;
 }
@@ -117,6 +142,13 @@ static void show_text(struct target *t, double seconds)
 
 		if (n)
 			printf("%-34s %14" PRIu64 " %14.0f\n", area_event_name(e), n, (double)n / seconds);
+	}
+	printf("%-34s %14s %14s\n", "engine", "count", "per second");
+	for (u32 w = 0; w < WORK_COUNT; w++) {
+		u64 n = worked(t, w);
+
+		if (n)
+			printf("%-34s %14" PRIu64 " %14.0f\n", works[w].what, n, (double)n / seconds);
 	}
 }
 
@@ -172,6 +204,15 @@ static void show_json(struct target *t, double seconds)
 			printf("%s\"%s\": %" PRIu64, more ? ", " : "", area_event_name(e), n);
 		more |= n != 0;
 	}
+	printf("}, \"engine\": {");
+	more = false;
+	for (u32 w = 0; w < WORK_COUNT; w++) {
+		u64 n = worked(t, w);
+
+		if (n)
+			printf("%s\"%s\": %" PRIu64, more ? ", " : "", works[w].name, n);
+		more |= n != 0;
+	}
 	printf("}}\n");
 }
 
@@ -179,6 +220,9 @@ static void start(struct target *t)
 {
 	for (u32 e = 0; e < TRACE_EVENT_COUNT; e++)
 		counted(t, e);
+	for (u32 w = 0; w < WORK_COUNT; w++)
+		worked(t, w);
+	atomic_fetch_add(&t->area->look, 1);
 	t->since = now_ns();
 	atomic_store(&t->area->counted, ~0ull);
 	atomic_store(&t->area->watched, ~0ull);
@@ -291,7 +335,8 @@ out:
 
 const struct verb verb_stat = {
 	.name = "stat", .args = "[OPTION...] PID...",
-	.what = "VMs of processes, why APIC acceleration is off, events per second", .fn = stat_fn,
+	.what = "VMs of processes, why APIC acceleration is off, events and the engine's work per second",
+	.fn = stat_fn,
 	.options = stat_options,
 	.more = "Exit status: 0, 1 a process is not on standin or has ended, 2 wrong usage.\n",
 	.example = "  standin stat --interval=5 --rounds=0 $(pidof qemu-system-x86_64)\n",

@@ -183,8 +183,26 @@ static u32 trace_number(enum cpu_result why)
 	}
 }
 
+/* For standin stat: what the engine has done since the last report of this look. */
+static void report_work(struct vcpu *v)
+{
+	u32 look = atomic_load_explicit(&trace_area->look, memory_order_relaxed);
+	const struct engine_counts *now = engine_counts(v->c);
+	struct trace_vm *vm = trace_vm_get(v->cfg->trace_vm);
+
+	for (u32 k = 0; k < WORK_COUNT; k++) {
+		u64 more = now->n[k] - v->reported.n[k];
+
+		v->reported.n[k] = now->n[k];
+		if (more && v->look == look)
+			atomic_fetch_add_explicit(&vm->work[k], more, memory_order_relaxed);
+	}
+	v->look = look;
+}
+
 static void trace_exit(struct vcpu *v, enum cpu_result why)
 {
+	report_work(v);
 	const struct cpu *c = v->c;
 	bool exception = why == CPU_FAULT;
 

@@ -131,6 +131,8 @@ struct vcpu {
 	_Atomic u32 blocked;		/* the owner sleeps, or is about to, on wake_seq */
 	struct vcpu_stats *_Atomic stats;	/* moved under the lock */
 	struct vcpu_stats plain_stats;
+	struct engine_counts reported;	/* to trace_area, in look `look`; the owner's */
+	u32 look;
 
 	struct vcpu_priv *p;		/* vcpu_priv.h: events, cpuid, msrs, pio/mmio fragments, debug */
 };
