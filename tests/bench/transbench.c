@@ -37,7 +37,7 @@ enum { LOADED = 1, EXECUTABLE = 1 };
 static const u8 *text;
 static u64 bytes;
 
-static int fetch(struct cpu *c, u64 gva, struct fetch_page *fp)
+static enum cpu_result fetch(struct cpu *c, u64 gva, struct fetch_page *fp)
 {
 	fp->gpa = (gva & PAGE_MASK) - AT;
 	if (fp->gpa >= bytes)
@@ -108,8 +108,7 @@ int main(int argc, char **argv)
 		c->xcr0 = 7;
 		c->efer = EFER_LMA | EFER_LME;
 		c->seg[S_CS].attr = SEG_P | SEG_S | SEG_CODE | SEG_RW | SEG_L;
-		c->seg[S_CS].attr |= 3 << 5;	/* of users */
-		c->seg[S_SS].attr |= 3 << 5;
+		c->cpl = 3;
 		mode_update(e);
 
 		u64 units = 0, insns = 0;
