@@ -61,6 +61,65 @@ u8 *emit_call(struct translator *t, const void *fn, bool pair)
 	return start;
 }
 
+/* Is there anything of the page at rcx in the second level? C looks closer: to call it for nothing would cost as much as
+ * all the rest. */
+static void again_filter(struct translator *t)
+{
+	_Static_assert(TLB2_BITS == 16 && sizeof(struct tlb2_entry) == 16, "movzx; shl 4");
+	mov_rr(t, H_RSI, H_RCX);
+	b3(t, 0x48, 0xc1, 0xe8 | H_RSI), b1(t, PAGE_SHIFT);	/* shr rsi, 12 */
+	movzx16(t, H_RSI, H_RSI);
+	b3(t, 0xc1, 0xe0 | H_RSI, 4);			/* shl esi, 4 */
+	op_abs(t, true, 0x03, H_RSI, &t->e->c->tlb2);	/* add */
+	op_mem(t, true, 0x8b, H_RSI, H_RSI, 0);
+	op_rr(t, true, 0x33, H_RSI, H_RCX);		/* xor */
+	b3(t, 0x48, 0xc1, 0xe8 | H_RSI), b1(t, PAGE_SHIFT);
+	b2(t, 0x74, 6);					/* jz over */
+	mov_ri(t, H_RCX, 1);
+	b1(t, 0xc3);
+}
+
+/* The same without flags. */
+static void again_filter_flagless(struct translator *t)
+{
+	struct engine *e = t->e;
+
+	st_abs(t, H_RCX, &e->ea);
+	rorx32(t, H_RSI, H_RCX, PAGE_SHIFT);
+	movzx16(t, H_RSI, H_RSI);
+	lea(t, true, H_RSI, -1, H_RSI, 8, 0);
+	ld_abs(t, H_RCX, &e->c->tlb2);
+	b2(t, 0x48, 0x8b), b2(t, 0x04 | H_RSI << 3, 1 << 6 | H_RSI << 3 | H_RCX);	/* mov rsi, [rcx + rsi*2] */
+	ld_abs(t, H_RCX, &e->ea);
+	pext_abs(t, H_RSI, H_RSI, &e->page_bits);
+	pext_abs(t, H_RCX, H_RCX, &e->page_bits);
+	not_r(t, H_RSI);
+	lea(t, true, H_RCX, H_RCX, H_RSI, 1, 1);
+	b2(t, 0xe3, 6);					/* jrcxz over */
+	mov_ri(t, H_RCX, 1);
+	b1(t, 0xc3);
+	ld_abs(t, H_RCX, &e->ea);
+}
+
+/* The flags are free where the check has subtracted: it has compared as well. */
+static void again_stubs(struct translator *t, const u8 *call)
+{
+	for (u32 idx = 0; idx < MMU_L2; idx++)
+		for (u32 write = 0; write < 2; write++) {
+			struct tlb *tlb = &t->e->c->tlb[idx];
+
+			t->e->stub_again_sub[idx][write] = rx_of(t, t->p);
+			op_mem(t, true, 0x03, H_RCX, H_RSI, (s32)lo32(write ? &tlb->w->tag : &tlb->r->tag));
+			again_filter(t);
+			mov_ri(t, H_RSI, idx << 1 | write);
+			jmp_rx(t, call);
+			t->e->stub_again[idx][write] = rx_of(t, t->p);
+			again_filter_flagless(t);
+			mov_ri(t, H_RSI, idx << 1 | write);
+			jmp_rx(t, call);
+		}
+}
+
 void apic_stubs(struct translator *t)
 {
 	struct engine *e = t->e;
@@ -72,6 +131,7 @@ void apic_stubs(struct translator *t)
 	e->stub_apic_set_tpr = emit_call(t, &e->apic_fn.set_tpr, false);
 	e->stub_apic_get_tpr = emit_call(t, &e->apic_fn.get_tpr, false);
 	e->stub_sti = emit_call(t, &e->sti_fn, false);
+	again_stubs(t, emit_call(t, &e->again_fn, false));
 }
 
 static u64 refuse(struct cpu *c, u64 a, u64 b)

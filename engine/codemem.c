@@ -31,7 +31,7 @@
 #define ARENA_MIN (8ull << 20)
 /* Most of what an exit touches begins with a page: the first units' records should not. */
 #define ARENA_SKEW 0x8c0u
-#define POOL_FIXED (4ull << 20)
+#define POOL_FIXED ((4ull << 20) + TLB2_SIZE * sizeof(struct tlb2_entry))
 
 struct layout {
 	u64 code, pool, arena, total;	/* bytes */

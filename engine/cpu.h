@@ -169,6 +169,13 @@ static inline u64 tlb_empty_tag(u32 slot)
 	return slot == 0 ? 2 * PAGE_SIZE : slot == TLB_SIZE - 1 ? PAGE_SIZE : 0;
 }
 
+/* The second level, in memory that only C sees (mmu/tlb2.c). */
+struct tlb2_entry {
+	u64 tag, host;	/* with more in their low bits */
+};
+#define TLB2_BITS 16
+#define TLB2_SIZE (1u << TLB2_BITS)
+
 struct tlb {
 	struct tlb_entry r[TLB_SIZE];	/* reads; maintained by mmu/tlb.c */
 	struct tlb_entry w[TLB_SIZE];	/* writes: dirty-logged, no code */
@@ -270,6 +277,9 @@ struct cpu_ops {
 	 * CPU_SLOW: not directly accessible (MMIO, page with translated code,
 	 * read-only slot, watchpoint): use mem_read/mem_write. */
 	enum cpu_result (*tlb_fill)(struct cpu *c, u64 gva, enum mem_access acc, enum mmu_idx idx);
+	/* The same out of translated code, like cpu_apic_ops, from what is known without a look at guest memory;
+	 * what: idx * 2, and 1 for a write. Refused with cpu_short_cut(). NULL: nothing is known. */
+	u64 (*tlb_again)(struct cpu *c, u64 gva, u64 what);
 	/* Resolve a code page for execution at the current CPL. */
 	enum cpu_result (*fetch)(struct cpu *c, u64 gva, struct fetch_page *out);
 	/* Access that may cross pages, hit MMIO or code. CPU_USER from
@@ -453,6 +463,9 @@ struct cpu {
 	u64 tlb_large[TLB_ARRAYS][TLB_SIZE / 64];
 	/* One bit per word of tlb_used that may be non-zero. */
 	u64 tlb_used_words[2][TLB_ARRAYS];
+	struct tlb2_entry *tlb2;	/* NULL: there is none */
+	u32 tlb2_gen[2], tlb2_wgen;
+	u64 tlb2_used[TLB2_SIZE * sizeof(struct tlb2_entry) / 4096 / 64];
 	struct mmu_ctx mmu[2];	/* by in_l2 */
 	struct mmu_l2 l2;
 	/* Translations of pages that are not memory, so that devices cost no walk: of mmu/access.c, and read by

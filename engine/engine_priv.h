@@ -315,6 +315,7 @@ struct engine {
 	u64 apic_rax, apic_flags, apic_saved[6];	/* during a call of apic_fn */
 	struct cpu_apic_ops apic_fn;
 	u64 (*sti_fn)(struct cpu *c, u64 unused, u64 unused2);
+	u64 (*again_fn)(struct cpu *c, u64 gva, u64 what);	/* cpu_ops.tlb_again */
 	struct seg_lim lim[6];
 	/* What has lost its slot to another: 2^jc2_bits of them. */
 	struct jc2_entry {
@@ -393,6 +394,9 @@ struct engine {
 	u8 *stub_apic_store, *stub_apic_load, *stub_apic_wrmsr, *stub_apic_rdmsr,
 	   *stub_apic_set_tpr, *stub_apic_get_tpr;	/* apic.c */
 	u8 *stub_sti;
+	/* A missed check of L1's privilege, for reads and writes: ask again_fn for the linear address in rcx, or for rcx and
+	 * the slot's tag. rcx is zero then if it is there now. */
+	u8 *stub_again[MMU_L2][2], *stub_again_sub[MMU_L2][2];
 	struct translator *tr;
 	/* How near to each other accesses must be to share a check, by a hash of the unit's
 	 * address (narrow_of()): those whose groups lie in two pages get smaller ones. */

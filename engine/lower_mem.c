@@ -274,6 +274,15 @@ static bool flagless(const struct translator *t, const struct access *a)
 	return t64(t) || seg_is_flat(t, a);
 }
 
+/* Of the check whose way out has been added last. */
+static void ask_again(struct translator *t, const struct access *a, enum again again)
+{
+	if (!t->n_cold)
+		return;
+	t->cold[t->n_cold - 1].again = (u8)again;
+	t->cold[t->n_cold - 1].a = *a;
+}
+
 /* Go on behind this if RCX is zero. The branch that is not taken leaves, as a rule. */
 static void unless_zero(struct translator *t, struct rec_tlb *r, const struct insn *in, bool is_const)
 {
@@ -316,7 +325,7 @@ static s32 check_const_flagless(struct translator *t, const struct access *a, u3
 }
 
 /* The address into SCR_PTR. `again`: SCR_TMP is to stay. */
-static void emit_ea_flagless(struct translator *t, const struct access *a, bool again)
+void emit_ea_flagless(struct translator *t, const struct access *a, bool again)
 {
 	bool twice = seg_is_flat(t, a) && (a->index == INSN_NOREG || hreg(a->index) >= 0);
 
@@ -350,6 +359,7 @@ static void check_flagless(struct translator *t, const struct access *a, u32 len
 	lea(t, true, SCR_TMP, SCR_TMP, SCR_PTR, 1, (s32)len);	/* ~tag + 1 + len - 1 */
 	pext_abs(t, SCR_PTR, SCR_TMP, &t->e->page_bits);
 	unless_zero(t, r, in, false);
+	ask_again(t, a, AGAIN_EA);
 	emit_ea_flagless(t, a, true);
 	emit_slot(t, SCR_PTR);
 	op_mem(t, true, 0x8b, SCR_PTR, SCR_PTR, (s32)lo32(&te->host));
@@ -417,6 +427,7 @@ s32 emit_check(struct translator *t, const struct access *a0, u32 len, bool writ
 			add_cold(t, jcc32(t, CC_NE), &r->r, flags);
 		}
 		add_check(t, emit_tlb_check(t, te, len), r, in, flags, false);
+		ask_again(t, a, AGAIN_SUB);
 		op_mem(t, true, 0x03, SCR_PTR, SCR_TMP, (s32)lo32(&te->host));
 	}
 	if (flags == FLAGS_SAVED)

@@ -86,6 +86,9 @@ struct cpu *engine_cpu_create(void *near)
 		errno = -err;
 		return NULL;
 	}
+	/* Where there are many vCPUs each has little. */
+	c->tlb2 = small ? NULL : pool_take(e, TLB2_SIZE * sizeof(*c->tlb2));
+	c->tlb2_gen[0] = c->tlb2_gen[1] = c->tlb2_wgen = 1;
 	for (u32 i = 0; i < MMU_IDX_COUNT; i++)
 		tlb_array_init(c->tlb[i].r), tlb_array_init(c->tlb[i].w);
 	cache_flush(e);

@@ -12,7 +12,7 @@
 /* PUSH of memory through non-flat segments has two checks with the flags saved around each. */
 #define UNIT_MAX_HOT (UNIT_MAX_INSNS * 400u + 512)
 _Static_assert(UNIT_MAX_HOT < 1u << 15, "unit_insn.host");
-#define UNIT_MAX_COLD (MAX_COLD * 48u)
+#define UNIT_MAX_COLD (MAX_COLD * 100u)
 /* Of the arena: the unit, its records and instructions, the pages that it follows jumps to. */
 #define UNIT_MAX_ARENA (64u << 10)
 /* Kept free for units that run one instruction for C, which still needs that instruction's record: a

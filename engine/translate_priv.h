@@ -119,6 +119,15 @@ struct cold_stub {
 	u8 *site;		/* rel32 (rw address) to point at the stub */
 	struct record *rec;
 	u8 flags;		/* enum flags_at */
+	u8 again;		/* enum again */
+	struct access a;	/* AGAIN_EA */
+};
+
+/* A missed check may ask again (mmu/tlb2.c): what is left of the address. */
+enum again {
+	AGAIN_NEVER,
+	AGAIN_SUB,	/* less the slot's tag, and the slot */
+	AGAIN_EA,	/* nothing, and the flags are live */
 };
 
 #define MAX_GROUPS UNIT_MAX_INSNS
@@ -217,6 +226,7 @@ static inline void note_fixup(struct translator *t, const u8 *at, u32 kind)
 s32 emit_check(struct translator *t, const struct access *a, u32 len, bool write, u64 rip,
 	       const struct di *d, bool grouped, bool save_flags);
 void emit_access(struct translator *t, struct di *d, u32 n, int *ptr, s32 *off);
+void emit_ea_flagless(struct translator *t, const struct access *a, bool again);
 void emit_ea_plain(struct translator *t, const struct access *a);	/* the offset into SCR_PTR; SCR_TMP is lost */
 u8 *emit_tlb_check(struct translator *t, const struct tlb_entry *te, u32 len);
 void emit_flags_save(struct translator *t, bool keep_rax);

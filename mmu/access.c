@@ -128,6 +128,7 @@ enum cpu_result mmu_resolve(struct cpu *c, u64 gva, enum mem_access acc, enum mm
 	tlb_install(c, idx, false, gva, page, &w);
 	if (write)
 		tlb_install(c, idx, true, gva, page, &w);
+	tlb2_put(c, idx, write, gva, (u64)(uintptr_t)page, w.global, w.page_size > PAGE_SIZE);
 	return CPU_OK;
 }
 
@@ -137,6 +138,9 @@ enum cpu_result mmu_tlb_fill(struct cpu *c, u64 gva, enum mem_access acc, enum m
 	enum cpu_result r;
 
 	c->unmarked = 0;
+	if (c->tlb2 && !((c->tlb2[(gva >> PAGE_SHIFT) % TLB2_SIZE].tag ^ gva) & PAGE_MASK) &&
+	    tlb2_take(c, gva, acc == MEM_W, cpu_idx_here(c, idx)))
+		return CPU_OK;
 	r = mmu_resolve(c, gva, acc, idx, &t);
 	if (r)
 		return r;

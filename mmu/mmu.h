@@ -34,6 +34,8 @@ bool mmu_peek(struct cpu *c, u64 gva, u64 *gpa);
 
 /* cpu_ops.tlb_fill and cpu_ops.fetch. */
 struct fetch_page;
+/* cpu_ops.tlb_again */
+u64 mmu_tlb_again(struct cpu *c, u64 gva, u64 what);
 enum cpu_result mmu_tlb_fill(struct cpu *c, u64 gva, enum mem_access acc, enum mmu_idx idx);
 enum cpu_result mmu_fetch(struct cpu *c, u64 gva, struct fetch_page *out);
 

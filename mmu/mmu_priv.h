@@ -26,6 +26,18 @@ static inline const struct phys_slot *mmu_slot(struct cpu *c, u64 gpa, enum mmu_
 	return phys_find_in(m, gpa, &c->phys_hint[h]);
 }
 
+/* tlb.c: into the first level. */
+void tlb_put(struct cpu *c, enum mmu_idx idx, bool write, u64 gva, u64 host, bool global, bool large);
+
+/* tlb2.c: the second level, of L1 and of guests without nesting. Without one nothing is done. */
+void tlb2_init(struct cpu *c);
+void tlb2_flush(struct cpu *c, bool global);
+void tlb2_drop_writes(struct cpu *c);
+void tlb2_drop_page(struct cpu *c, u64 gva);
+void tlb2_put(struct cpu *c, enum mmu_idx idx, bool write, u64 gva, u64 host, bool global, bool large);
+/* Bring what it knows into the first level. False: nothing. */
+bool tlb2_take(struct cpu *c, u64 gva, bool write, enum mmu_idx idx);
+
 /* This CPU stored to [gpa, gpa + len) of a page that may hold translated code. */
 void mmu_wrote(struct cpu *c, const struct phys_slot *s, u64 gpa, u32 len);
 

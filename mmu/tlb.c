@@ -30,8 +30,7 @@ static inline u32 slot_of(u64 gva)
 	return (u32)(gva >> PAGE_SHIFT) % TLB_SIZE;
 }
 
-void tlb_install(struct cpu *c, enum mmu_idx idx, bool write, u64 gva, u8 *host,
-		 const struct mmu_walk *w)
+void tlb_put(struct cpu *c, enum mmu_idx idx, bool write, u64 gva, u64 host, bool global, bool large)
 {
 	u32 a = (u32)idx * 2 + write;
 	u32 slot = slot_of(gva);
@@ -39,11 +38,23 @@ void tlb_install(struct cpu *c, enum mmu_idx idx, bool write, u64 gva, u8 *host,
 	struct tlb_entry *e = array(c, a) + slot;
 
 	e->tag = gva & PAGE_MASK;
-	e->host = (u64)(uintptr_t)host;
-	c->tlb_used[w->global][a][slot / 64] |= bit;
-	c->tlb_used[!w->global][a][slot / 64] &= ~bit;
-	c->tlb_used_words[w->global][a] |= BIT64(slot / 64);
-	if (w->page_size > PAGE_SIZE) {
+	e->host = host;
+	c->tlb_used[global][a][slot / 64] |= bit;
+	c->tlb_used[!global][a][slot / 64] &= ~bit;
+	c->tlb_used_words[global][a] |= BIT64(slot / 64);
+	if (large)
+		c->tlb_large[a][slot / 64] |= bit;
+	else
+		c->tlb_large[a][slot / 64] &= ~bit;
+}
+
+void tlb_install(struct cpu *c, enum mmu_idx idx, bool write, u64 gva, u8 *host,
+		 const struct mmu_walk *w)
+{
+	bool large = w->page_size > PAGE_SIZE;
+
+	tlb_put(c, idx, write, gva, (u64)(uintptr_t)host, w->global, large);
+	if (large) {
 		struct mmu_ctx *m = &c->mmu[idx >= MMU_L2];
 		u32 h = gva >> 63;
 		u64 lo = gva & ~(w->page_size - 1), hi = lo + (w->page_size - 1);
@@ -52,11 +63,8 @@ void tlb_install(struct cpu *c, enum mmu_idx idx, bool write, u64 gva, u8 *host,
 			m->large_lo[h] = lo;
 		if (hi > m->large_hi[h])
 			m->large_hi[h] = hi;
-		c->tlb_large[a][slot / 64] |= bit;
 		if (w->page_size > m->large_size)
 			m->large_size = w->page_size;
-	} else {
-		c->tlb_large[a][slot / 64] &= ~bit;
 	}
 }
 
@@ -110,6 +118,8 @@ void tlb_flush(struct cpu *c, bool l2, bool global)
 	drop_used(c, l2, false);
 	drop_pwc(c, l2);
 	cpu_direct_changed(c, DIRECT_TABLES, DIRECT_ALL);
+	if (!l2)
+		tlb2_flush(c, global);
 	if (global) {
 		drop_used(c, l2, true);
 		forget_large(&c->mmu[l2]);
@@ -139,6 +149,8 @@ static void drop_page(struct cpu *c, bool l2, u64 gva)
 {
 	u32 slot = slot_of(gva);
 
+	if (!l2)
+		tlb2_drop_page(c, gva);
 	/* The bitmaps may go on naming the slot; dropping it twice does no harm. */
 	for (u32 a = first_array(l2); a < first_array(l2) + CTX_ARRAYS; a++) {
 		struct tlb_entry *e = array(c, a) + slot;
@@ -158,6 +170,8 @@ static void drop_large(struct cpu *c, bool l2, u64 gva)
 {
 	u64 mask = ~(c->mmu[l2].large_size - 1);
 
+	if (!l2)
+		tlb2_flush(c, true);
 	for (u32 a = first_array(l2); a < first_array(l2) + CTX_ARRAYS; a++) {
 		struct tlb_entry *e = array(c, a);
 
@@ -204,6 +218,7 @@ static bool drop_writes(struct cpu *c, u64 host, bool all)
 	bool had = false;
 
 	cpu_direct_changed(c, DIRECT_WRITES, all ? DIRECT_ALL : host);
+	tlb2_drop_writes(c);
 	for (u32 a = 1; a < TLB_ARRAYS; a += 2) {
 		struct tlb_entry *e = array(c, a);
 
@@ -287,6 +302,7 @@ void mmu_tlb_init(struct cpu *c)
 		drop_pwc(c, l2);
 	}
 	npt_forget(c);
+	tlb2_init(c);
 	for (u32 a = 0; a < TLB_ARRAYS; a++)
 		tlb_array_init(array(c, a));
 }

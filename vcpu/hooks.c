@@ -173,6 +173,7 @@ static const struct cpu_hooks hooks = { CPU_DOORS(X) };
 
 const struct cpu_ops vcpu_cpu_ops = {
 	.tlb_fill = mmu_tlb_fill,
+	.tlb_again = mmu_tlb_again,
 	.fetch = mmu_fetch,
 	.mem_read = mmu_mem_read,
 	.mem_write = mmu_mem_write,

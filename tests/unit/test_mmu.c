@@ -632,4 +632,69 @@ T(watch)
 	assert_int_equal(mmu_tlb_fill(c, GVA, MEM_W, MMU_KERNEL), CPU_OK);
 }
 
+/* The second level: what has lost its slot of the first one comes back, until it is flushed. */
+#define OTHER (GVA + TLB_SIZE * 4096ull)
+
+static bool again(u64 gva, bool write, enum mmu_idx idx)
+{
+	bool had = cached(gva, idx, write);
+
+	return mmu_tlb_again(rig.c, gva, (u64)idx << 1 | write) == cpu_short_cut(CPU_OK, 0) && !had;
+}
+
+T(second_level)
+{
+	static struct tlb2_entry table[TLB2_SIZE] __attribute__((aligned(4096)));
+	struct cpu *c = rig.c;
+
+	rig_paging(PG_LONG);
+	for (u32 global = 0; global < 2; global++) {
+		c->tlb2 = table;
+		mmu_tlb_init(c);
+		c->cr4 |= CR4_PGE;
+		rig_map4k(GVA, PAGE, P | W | U | A | D | (global ? G : 0));
+		rig_map4k(OTHER, 0x7000, P | U | A | (global ? G : 0));
+		assert_false(again(GVA, false, MMU_USER));
+		assert_int_equal(mmu_tlb_fill(c, GVA, MEM_W, MMU_USER), CPU_OK);
+		/* It is there: an operand that goes on in the next page. */
+		assert_false(again(GVA, true, MMU_USER));
+		assert_int_equal(mmu_tlb_fill(c, OTHER, MEM_R, MMU_USER), CPU_OK);
+		for (u32 k = 0; k < 3; k++) {
+			assert_true(again(GVA, false, MMU_USER));
+			assert_true(cached(GVA, MMU_USER, false));
+			assert_true(again(OTHER, false, MMU_USER));
+		}
+		/* Of another privilege, and to write what may only be read. */
+		assert_false(again(OTHER, true, MMU_USER));
+		assert_false(again(GVA, false, MMU_KERNEL));
+		assert_false(again(GVA, false, MMU_L2 + MMU_USER));
+		/* The right to write goes alone. */
+		mmu_drop_all_writes(c);
+		assert_false(again(GVA, true, MMU_USER));
+		assert_true(again(GVA, false, MMU_USER));
+		/* INVLPG, with the other one in the slot of the first level; flushes. */
+		assert_true(again(OTHER, false, MMU_USER));
+		mmu_invlpg(c, GVA);
+		assert_false(again(GVA, false, MMU_USER));
+		assert_int_equal(mmu_tlb_fill(c, GVA, MEM_W, MMU_USER), CPU_OK);
+		mmu_flush(c, false);
+		assert_int_equal(again(OTHER, false, MMU_USER), global);
+		mmu_flush(c, true);
+		assert_false(again(GVA, false, MMU_USER));
+		assert_false(again(OTHER, false, MMU_USER));
+		/* More generations than fit. */
+		assert_int_equal(mmu_tlb_fill(c, GVA, MEM_W, MMU_USER), CPU_OK);
+		for (u32 k = 0; k < 5000; k++)
+			mmu_flush(c, false), mmu_drop_all_writes(c);
+		mmu_flush(c, true);
+		for (u32 k = 0; k < 5000; k++) {
+			assert_false(again(GVA, false, MMU_USER));
+			assert_false(again(GVA, true, MMU_USER));
+			mmu_flush(c, k & 1);
+			mmu_drop_all_writes(c);
+		}
+	}
+	c->tlb2 = NULL;
+}
+
 T_EACH(rig_setup, rig_teardown);
