@@ -61,8 +61,8 @@ u8 *emit_call(struct translator *t, const void *fn, bool pair)
 	return start;
 }
 
-/* Is there anything of the page at rcx in the second level? C looks closer: to call it for nothing would cost as much as
- * all the rest. */
+/* Is there anything of the page at rcx in the second level? C looks closer: to call it for nothing would
+ * cost as much as all the rest. */
 static void again_filter(struct translator *t)
 {
 	_Static_assert(TLB2_BITS == 16 && sizeof(struct tlb2_entry) == 16, "movzx; shl 4");
