@@ -507,6 +507,9 @@ void direct_detach(struct cpu *c)
 
 	if (!d)
 		return;
+	log_info("direct: %lu stays in %lu stubs, %lu turns of the CPU, %lu pages compared, %lu crept, "
+		 "%lu mappings, %lu pages dropped", d->n.stays, d->n.stubs, d->n.turns, d->n.compared,
+		 d->n.crept, d->n.mappings, d->n.dropped);
 	for (u32 i = 0; i < SPACES; i++)
 		if (d->space[i].stub)
 			unmake(d, &d->space[i]);
