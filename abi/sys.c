@@ -8,6 +8,7 @@
 #include "abi/arrays.h"
 #include "abi/ioctls.h"
 #include "base/log.h"
+#include "engine/xstate.h"
 #include "vm/vm.h"
 
 #define OBJ struct handle *

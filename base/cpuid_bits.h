@@ -4,7 +4,7 @@
  *
  * Row: name, leaf, sub-leaf, register, bit, host requirement. H: offered when the
  * host's CPUID has the same bit, because its instructions run on the host. V: the same, and
- * the host's XCR0 must have AVX. N: ours alone, offered everywhere. O: the same, when
+ * the host's XCR0 must have AVX. Z: likewise AVX-512. N: ours alone, offered everywhere. O: the same, when
  * the environment asks for it (docs/engine.md). U: not offered, but works where a VMM says so.
  * K: not offered; the checks of VMRUN know what it allows.
  */
@@ -14,7 +14,7 @@
 #include "base/types.h"
 
 enum cpuid_reg { CPUID_EAX, CPUID_EBX, CPUID_ECX, CPUID_EDX };
-enum cpuid_host { CPUID_N, CPUID_H, CPUID_V, CPUID_O, CPUID_S, CPUID_U, CPUID_K };
+enum cpuid_host { CPUID_N, CPUID_H, CPUID_V, CPUID_Z, CPUID_O, CPUID_S, CPUID_U, CPUID_K };
 
 #define CPUID_FEATURES(X) \
 	X(FPU,		1, 0, EDX, 0, N) \
@@ -66,20 +66,32 @@ enum cpuid_host { CPUID_N, CPUID_H, CPUID_V, CPUID_O, CPUID_S, CPUID_U, CPUID_K 
 	X(BMI2,		7, 0, EBX, 8, V) \
 	X(ERMS,		7, 0, EBX, 9, H) \
 	X(INVPCID,	7, 0, EBX, 10, N) \
+	X(AVX512F,	7, 0, EBX, 16, Z) \
+	X(AVX512DQ,	7, 0, EBX, 17, Z) \
 	X(RDSEED,	7, 0, EBX, 18, H) \
 	X(ADX,		7, 0, EBX, 19, H) \
 	X(SMAP,		7, 0, EBX, 20, N) \
+	X(AVX512_IFMA,	7, 0, EBX, 21, Z) \
 	X(CLFLUSHOPT,	7, 0, EBX, 23, H) \
 	X(CLWB,		7, 0, EBX, 24, N) \
+	X(AVX512CD,	7, 0, EBX, 28, Z) \
 	X(SHA,		7, 0, EBX, 29, H) \
+	X(AVX512BW,	7, 0, EBX, 30, Z) \
+	X(AVX512VL,	7, 0, EBX, 31, Z) \
+	X(AVX512_VBMI,	7, 0, ECX, 1, Z) \
 	X(UMIP,		7, 0, ECX, 2, N) \
+	X(AVX512_VBMI2,	7, 0, ECX, 6, Z) \
 	X(GFNI,		7, 0, ECX, 8, V) \
 	X(VAES,		7, 0, ECX, 9, V) \
 	X(VPCLMULQDQ,	7, 0, ECX, 10, V) \
+	X(AVX512_VNNI,	7, 0, ECX, 11, Z) \
+	X(AVX512_BITALG, 7, 0, ECX, 12, Z) \
+	X(AVX512_VPOPCNTDQ, 7, 0, ECX, 14, Z) \
 	X(LA57,		7, 0, ECX, 16, O) \
 	X(RDPID,	7, 0, ECX, 22, N) \
 	X(FSRM,		7, 0, EDX, 4, H) \
 	X(ARCH_CAPABILITIES, 7, 0, EDX, 29, N) \
+	X(AVX512_BF16,	7, 1, EAX, 5, Z) \
 	X(XSAVEOPT,	0xd, 1, EAX, 0, H) \
 	X(XSAVEC,	0xd, 1, EAX, 1, H) \
 	X(XGETBV1,	0xd, 1, EAX, 2, N) \

@@ -3,6 +3,7 @@
 #include "cpu/access.h"
 #include "cpu/exec_priv.h"
 #include "engine/engine.h"
+#include "engine/xstate.h"
 #include "mmu/mmu.h"
 
 #define CR0_DEFINED (CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_ET | CR0_NE | CR0_WP | CR0_AM | \
@@ -154,10 +155,7 @@ enum cpu_result cpu_set_efer(struct cpu *c, u64 v)
 
 enum cpu_result cpu_set_xcr0(struct cpu *c, u64 v)
 {
-	enum { X87 = 1, SSE = 2, AVX = 4 };
-
-	/* x87 is mandatory, AVX needs SSE (APM2 11.5.2). */
-	if (!(v & X87) || ((v & AVX) && !(v & SSE)) || (v & ~c->xcr0_supported))
+	if (!xcr0_valid(v, c->xcr0_supported))
 		return gp0(c);
 	engine_fpu_save(c);
 	c->xcr0 = v;

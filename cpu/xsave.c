@@ -3,8 +3,7 @@
  * cpu/xsave.c - FXSAVE, FXRSTOR, the XSAVE family, XGETBV, XSETBV.
  *
  * engine_fpu_save() leaves the guest's state in c->xsave in the standard XSAVE
- * form (APM2 11.5.2). The instructions convert between that and guest memory; the
- * only extended component there is, AVX, sits at 576 in both forms.
+ * form (APM2 11.5.2, engine/xstate.h). The instructions convert between that and guest memory.
  */
 #include <Zydis/Zydis.h>
 
@@ -12,11 +11,12 @@
 #include "cpu/access.h"
 #include "cpu/sys.h"
 #include "engine/engine.h"
+#include "engine/xstate.h"
 
-enum { X87 = BIT(0), SSE = BIT(1), AVX = BIT(2), ALL = X87 | SSE | AVX };
+enum { X87 = XSTATE_X87, SSE = XSTATE_SSE, AVX = XSTATE_AVX };
 enum {
 	OFF_MXCSR = 24, OFF_MASK = 28, OFF_ST = 32,
-	OFF_XMM = 160, FX_SIZE = 512, OFF_HEADER = 512, OFF_AVX = 576,
+	OFF_XMM = 160, FX_SIZE = 512, OFF_HEADER = 512,
 };
 #define XCOMP_COMPACT BIT64(63)
 #define MXCSR_INIT 0x1f80u
@@ -33,7 +33,8 @@ struct xs {
 	const struct insn *in;
 	u64 ea;
 	bool wide;		/* the 64-bit form: FIP and FDP in full */
-	u32 xmm_bytes;		/* 16 registers in 64-bit mode, 8 else */
+	bool m64;		/* 64-bit mode: 16 registers (or 32), else 8 */
+	u32 xmm_bytes;
 	bool stored;		/* the first store has been made */
 };
 
@@ -65,9 +66,24 @@ static u32 mxcsr_mask(void)
 	return m;
 }
 
+/* How much of a component beyond the header is looked at: outside 64-bit mode, of eight registers
+ * (SDM1 13.5). */
+static u32 used_bytes(u32 bit, bool m64)
+{
+	switch (bit) {
+	case XSTATE_OPMASK_BIT: return xstate_bytes(bit);
+	case XSTATE_HI16_ZMM_BIT: return m64 ? xstate_bytes(bit) : 0;
+	default: return m64 ? xstate_bytes(bit) : xstate_bytes(bit) / 2;
+	}
+}
+
+#define EACH_EXTENDED(i, set) \
+	for (u32 i = XSTATE_AVX_BIT; i <= XSTATE_HI16_ZMM_BIT; i++) \
+		if ((set) >> i & 1)
+
 /* Give components that are in their initial state the contents of it: only the bit
  * in XSTATE_BV says so until then. */
-static void init_component(struct cpu *c, u32 what, u32 xmm_bytes)
+static void init_component(struct cpu *c, u32 what, bool m64)
 {
 	if (what & X87) {
 		cpu_zero(c->xsave, OFF_MXCSR);
@@ -75,9 +91,9 @@ static void init_component(struct cpu *c, u32 what, u32 xmm_bytes)
 		*(u16 *)c->xsave = FCW_INIT;
 	}
 	if (what & SSE)
-		cpu_zero(c->xsave + OFF_XMM, xmm_bytes);
-	if (what & AVX)
-		cpu_zero(c->xsave + OFF_AVX, xmm_bytes);
+		cpu_zero(c->xsave + OFF_XMM, m64 ? 256 : 128);
+	EACH_EXTENDED(i, what)
+		cpu_zero(c->xsave + xstate_offset(i), used_bytes(i, m64));
 }
 
 /* Take the state out of the registers. Returns what is not in its initial state. */
@@ -87,8 +103,8 @@ static u32 take_state(struct cpu *c)
 	u32 in_use;
 
 	engine_fpu_save(c);
-	in_use = h->bv & ALL;
-	init_component(c, ~in_use & ALL, 256);
+	in_use = (u32)h->bv & XSTATE_ALL;
+	init_component(c, ~in_use & (u32)xcr0_host_supported(), true);
 	return in_use;
 }
 
@@ -220,12 +236,7 @@ static u32 requested(const struct cpu *c)
 {
 	u64 mask = (u32)c->gpr[R_RAX] | c->gpr[R_RDX] << 32;
 
-	return (u32)(mask & c->xcr0) & ALL;
-}
-
-static u32 area_size(u32 rfbm)
-{
-	return rfbm & AVX ? OFF_AVX + 256 : OFF_AVX;
+	return (u32)(mask & c->xcr0) & XSTATE_ALL;
 }
 
 /* opt: components in their initial state are only marked. compact: XSAVEC. */
@@ -235,10 +246,11 @@ static enum cpu_result xsave(struct xs *x, bool opt, bool compact)
 	u32 rfbm = requested(c);
 	u32 write, in_use;
 	struct header h = { 0 };
-	enum cpu_result ret = check_aligned(x, 64, area_size(rfbm), true);
+	u32 size = xstate_size(rfbm, compact);
+	enum cpu_result ret = check_aligned(x, 64, size, true);
 
 	if (!ret)
-		ret = cpu_probe_w(c, x->in->seg, x->ea, area_size(rfbm));
+		ret = cpu_probe_w(c, x->in->seg, x->ea, size);
 	if (!ret && !compact)
 		ret = get(x, OFF_HEADER, &h.bv, 8);
 	if (ret)
@@ -254,8 +266,13 @@ static enum cpu_result xsave(struct xs *x, bool opt, bool compact)
 		keep(&ret, put_mxcsr(x));
 	if (write & SSE)
 		keep(&ret, put(x, OFF_XMM, c->xsave + OFF_XMM, x->xmm_bytes));
-	if (write & AVX)
-		keep(&ret, put(x, OFF_AVX, c->xsave + OFF_AVX, x->xmm_bytes));
+	EACH_EXTENDED(i, write) {
+		u32 n = used_bytes(i, x->m64);
+
+		if (n)
+			keep(&ret, put(x, compact ? xstate_compact_offset(rfbm, i) : xstate_offset(i),
+				       c->xsave + xstate_offset(i), n));
+	}
 	h.bv = (compact ? 0 : h.bv & ~(u64)rfbm) | (rfbm & in_use);
 	h.comp = rfbm | XCOMP_COMPACT;
 	keep(&ret, put(x, OFF_HEADER, &h, compact ? 16 : 8));
@@ -280,13 +297,13 @@ static enum cpu_result xrstor(struct xs *x, bool system)
 {
 	struct cpu *c = x->c;
 	u8 img[OFF_XMM + 256] __attribute__((aligned(8)));
-	u8 avx[256];
+	u8 ext[CPU_XSAVE_SIZE - XSTATE_EXTENDED];	/* as in c->xsave */
 	struct header h;
 	u32 rfbm = requested(c);
 	u32 load, init;
 	bool compact, mxcsr;
 	u32 mxcsr_val;
-	enum cpu_result r = check_aligned(x, 64, OFF_AVX, false);
+	enum cpu_result r = check_aligned(x, 64, XSTATE_EXTENDED, false);
 
 	if (!r)
 		r = get(x, OFF_HEADER, &h, sizeof(h));
@@ -295,6 +312,8 @@ static enum cpu_result xrstor(struct xs *x, bool system)
 	if (!header_valid(c, &h) || (system && !(h.comp & XCOMP_COMPACT)))
 		return cpu_raise_err(c, EXC_GP, 0);
 	compact = h.comp & XCOMP_COMPACT;
+	if (!x->m64)
+		rfbm &= ~(u32)XSTATE_HI16_ZMM;
 	load = rfbm & (u32)h.bv;
 	init = rfbm & ~load;
 	/* Standard form: MXCSR comes from memory whatever XSTATE_BV says. */
@@ -309,8 +328,10 @@ static enum cpu_result xrstor(struct xs *x, bool system)
 		r = get(x, OFF_MXCSR, &mxcsr_val, 4);
 	if (!r && (load & SSE))
 		r = get(x, OFF_XMM, img + OFF_XMM, x->xmm_bytes);
-	if (!r && (load & AVX))
-		r = get(x, OFF_AVX, avx, x->xmm_bytes);
+	EACH_EXTENDED(i, load)
+		if (!r)
+			r = get(x, compact ? xstate_compact_offset(h.comp, i) : xstate_offset(i),
+				ext + xstate_offset(i) - XSTATE_EXTENDED, used_bytes(i, x->m64));
 	if (r)
 		return r;
 	if (mxcsr_val & ~mxcsr_mask())
@@ -323,17 +344,15 @@ static enum cpu_result xrstor(struct xs *x, bool system)
 	}
 	if (load & SSE)
 		cpu_copy(c->xsave + OFF_XMM, img + OFF_XMM, x->xmm_bytes);
-	if (load & AVX)
-		cpu_copy(c->xsave + OFF_AVX, avx, x->xmm_bytes);
-	init_component(c, init, x->xmm_bytes);
+	EACH_EXTENDED(i, load)
+		cpu_copy(c->xsave + xstate_offset(i), ext + xstate_offset(i) - XSTATE_EXTENDED,
+			 used_bytes(i, x->m64));
+	init_component(c, init, x->m64);
 	if (compact ? rfbm & SSE : rfbm & (SSE | AVX))
 		*(u32 *)(c->xsave + OFF_MXCSR) = mxcsr_val;
 	own_header(c)->bv |= load;
 	/* Registers 8-15 outlive an init outside 64-bit mode. */
-	if (x->xmm_bytes == 256)
-		own_header(c)->bv &= ~(u64)init;
-	else
-		own_header(c)->bv &= ~(u64)(init & X87);
+	own_header(c)->bv &= ~(u64)(x->m64 ? init : init & (X87 | XSTATE_OPMASK));
 	return CPU_OK;
 }
 
@@ -402,7 +421,8 @@ static const struct form {
 enum cpu_result cpu_exec_xsave(struct cpu *c, const struct insn *in)
 {
 	bool xcr = in->mnemonic == ZYDIS_MNEMONIC_XGETBV || in->mnemonic == ZYDIS_MNEMONIC_XSETBV;
-	struct xs x = { .c = c, .in = in, .xmm_bytes = cpu_in_64(c) ? 256 : 128 };
+	bool m64 = cpu_in_64(c);
+	struct xs x = { .c = c, .in = in, .m64 = m64, .xmm_bytes = m64 ? 256 : 128 };
 	const struct form *f = forms;
 	enum cpu_result r;
 

@@ -21,10 +21,10 @@
 #include "base/raw.h"
 #include "direct/priv.h"
 #include "engine/engine.h"
+#include "engine/xstate.h"
 
 #define USER_CS 0x33	/* of 64-bit Linux: the stub's own */
 #define USER_DS 0x2b
-#define XSTATE_AVX 832	/* bytes up to the end of AVX in XSAVE's standard form */
 #define XSTATE_BV 512
 #define FXSAVE_SPARE 464	/* from here to 512 is the kernel's */
 #define MIRROR_MAX 30000	/* pages: a mapping each at worst, of the host's 65,530 */
@@ -76,7 +76,7 @@ static bool suits(const struct cpu *c)
 
 	return c->cpl == 3 && cpu_in_64(c) && !c->in_l2 && !c->single_step && !c->shadow_sti && !c->shadow_ss &&
 	       (c->cr0 & cr0) == (CR0_PE | CR0_PG | CR0_AM) && (c->cr4 & cr4) == cr4 &&
-	       !(c->cr4 & (CR4_LA57 | CR4_PKE)) && c->xcr0 == 7 && (c->efer & EFER_SCE) &&
+	       !(c->cr4 & (CR4_LA57 | CR4_PKE)) && (c->xcr0 & 7) == 7 && (c->efer & EFER_SCE) &&
 	       (c->rflags & fl) == FL_IF && c->seg[S_CS].sel == USER_CS && c->seg[S_SS].sel == USER_DS &&
 	       !c->seg[S_DS].sel && !c->seg[S_ES].sel && !c->seg[S_FS].sel && !c->seg[S_GS].sel &&
 	       !c->debugctl && !c->watch_dr7 && !(c->dr7 & 0xff);
@@ -139,12 +139,12 @@ static bool mode(struct cpu *c)
 
 /* -- the register file: the stub's signal frame -- */
 
-static bool frame_of(struct stub *st, ucontext_t **uc, u8 **fp)
+static bool frame_of(const struct cpu *c, struct stub *st, ucontext_t **uc, u8 **fp)
 {
 	*uc = stub_at(st, st->uc, offsetof(ucontext_t, uc_sigmask) + 8);
 	if (!*uc)
 		return false;
-	*fp = stub_at(st, (u64)(*uc)->uc_mcontext.fpregs, XSTATE_AVX);
+	*fp = stub_at(st, (u64)(*uc)->uc_mcontext.fpregs, xstate_size(c->xcr0, false));
 	return *fp;
 }
 
@@ -154,7 +154,7 @@ static bool write_frame(struct cpu *c, struct stub *st)
 	u8 *fp;
 	greg_t *g;
 
-	if (!frame_of(st, &uc, &fp))
+	if (!frame_of(c, st, &uc, &fp))
 		return false;
 	g = uc->uc_mcontext.gregs;
 	for (u32 i = 0; i < 16; i++)
@@ -164,7 +164,7 @@ static bool write_frame(struct cpu *c, struct stub *st)
 	g[REG_CSGSFS] = USER_CS | (greg_t)USER_DS << 48;
 	*(u64 *)(void *)&uc->uc_sigmask = 0;
 	cpu_copy(fp, c->xsave, FXSAVE_SPARE);
-	cpu_copy(fp + XSTATE_BV, c->xsave + XSTATE_BV, XSTATE_AVX - XSTATE_BV);
+	cpu_copy(fp + XSTATE_BV, c->xsave + XSTATE_BV, xstate_size(c->xcr0, false) - XSTATE_BV);
 	st->orders->fs = c->seg[S_FS].base;
 	st->orders->gs = c->seg[S_GS].base;
 	return true;
@@ -206,7 +206,7 @@ static bool read_frame(struct cpu *c, struct stub *st, bool fault)
 	const greg_t *g;
 	u8 *fp;
 
-	if (!frame_of(st, &uc, &fp))
+	if (!frame_of(c, st, &uc, &fp))
 		return false;
 	g = uc->uc_mcontext.gregs;
 	for (u32 i = 0; i < 16; i++)
@@ -217,8 +217,8 @@ static bool read_frame(struct cpu *c, struct stub *st, bool fault)
 	if (fault)
 		c->rflags &= ~(u64)FL_RF;
 	cpu_copy(c->xsave, fp, FXSAVE_SPARE);
-	cpu_copy(c->xsave + XSTATE_BV, fp + XSTATE_BV, XSTATE_AVX - XSTATE_BV);
-	*(u64 *)(void *)(c->xsave + XSTATE_BV) &= 7;
+	cpu_copy(c->xsave + XSTATE_BV, fp + XSTATE_BV, xstate_size(c->xcr0, false) - XSTATE_BV);
+	*(u64 *)(void *)(c->xsave + XSTATE_BV) &= c->xcr0;
 	cpu_zero(c->xsave + XSTATE_BV + 8, 56);
 	*(u32 *)(void *)(c->xsave + 24) &= 0xffff;	/* MXCSR */
 	if (!load_segment(c, S_DS, (u16)m->ds) || !load_segment(c, S_ES, (u16)m->es) ||
@@ -313,7 +313,7 @@ static int stopped(struct direct *d, struct space *s)
 	u8 *fp;
 
 	st->uc = st->comm->uc;
-	if (!frame_of(st, &uc, &fp))
+	if (!frame_of(c, st, &uc, &fp))
 		return DIRECT_LOST;
 	trap = (u64)uc->uc_mcontext.gregs[REG_TRAPNO];
 	switch (st->comm->sig) {

@@ -28,6 +28,7 @@ static bool state_allowed(struct translator *t, struct di *d, u8 state)
 {
 	static const u32 needs[] = {
 		[STATE_X87] = MODE_X87, [STATE_MMX] = MODE_X87, [STATE_SSE] = MODE_SSE, [STATE_AVX] = MODE_AVX,
+		[STATE_AVX512] = MODE_AVX512,
 	};
 
 	d->fpu = state != STATE_NONE;
@@ -251,6 +252,8 @@ static void host(struct translator *t, struct di *d)
 /* Forms that Zydis takes and AMD's CPUs refuse: VEX in real mode, and of 64-bit mode outside of it. */
 static bool refused_form(const struct translator *t)
 {
+	if (t->zi.encoding == ZYDIS_INSTRUCTION_ENCODING_EVEX)
+		return t->mode & MODE_NOVEX;
 	if (t->zi.encoding != ZYDIS_INSTRUCTION_ENCODING_VEX)
 		return false;
 	if (t->mode & MODE_NOVEX)
@@ -263,6 +266,7 @@ static bool known_encoding(const ZydisDecodedInstruction *zi)
 {
 	/* Zydis knows the VEX forms of Knights Corner whatever it is told. */
 	return zi->encoding == ZYDIS_INSTRUCTION_ENCODING_LEGACY ||
+	       zi->encoding == ZYDIS_INSTRUCTION_ENCODING_EVEX ||
 	       (zi->encoding == ZYDIS_INSTRUCTION_ENCODING_VEX &&
 		zi->meta.isa_set != ZYDIS_ISA_SET_KNCV);
 }

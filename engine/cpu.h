@@ -368,8 +368,8 @@ struct cpu_direct_ops {
 	void (*call_back)(struct cpu *c);
 };
 
-/* Size of the XSAVE image we keep: x87, SSE, AVX and the header, rounded. */
-#define CPU_XSAVE_SIZE 1024
+/* Bytes of the XSAVE image we keep: engine/xstate.h, in any host's standard form. */
+#define CPU_XSAVE_SIZE 2752
 
 /* What instructions that set TF or RF by themselves say of the traps behind them. */
 enum cpu_debug_note {

@@ -52,14 +52,82 @@ static u8 reg_of(ZydisRegister r)
 	return (u8)ZydisRegisterGetId(r);
 }
 
+/* Which exception classes have no fault suppression: the whole operand is accessed (SDM2 2.8). */
+static bool whole_operand(const ZydisDecodedInstruction *zi)
+{
+	/* Of class E4NF as well (SDM2; measured), whatever Zydis 4.0 says. */
+	switch (zi->mnemonic) {
+	case ZYDIS_MNEMONIC_VDBPSADBW: case ZYDIS_MNEMONIC_VGF2P8AFFINEQB:
+	case ZYDIS_MNEMONIC_VGF2P8AFFINEINVQB: case ZYDIS_MNEMONIC_VCVTNE2PS2BF16:
+		return true;
+	default:
+		break;
+	}
+	switch (zi->meta.exception_class) {
+	case ZYDIS_EXCEPTION_CLASS_E1NF: case ZYDIS_EXCEPTION_CLASS_E2NF:
+	case ZYDIS_EXCEPTION_CLASS_E3NF: case ZYDIS_EXCEPTION_CLASS_E4NF:
+	case ZYDIS_EXCEPTION_CLASS_E5NF: case ZYDIS_EXCEPTION_CLASS_E6NF:
+	case ZYDIS_EXCEPTION_CLASS_E9NF: case ZYDIS_EXCEPTION_CLASS_E10NF:
+	case ZYDIS_EXCEPTION_CLASS_E11NF:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* Copies of a broadcast operand; 0: it is none. */
+static u8 broadcast_copies(ZydisBroadcastMode mode)
+{
+	static const u8 copies[] = {
+		[ZYDIS_BROADCAST_MODE_1_TO_2] = 2, [ZYDIS_BROADCAST_MODE_1_TO_4] = 4,
+		[ZYDIS_BROADCAST_MODE_1_TO_8] = 8, [ZYDIS_BROADCAST_MODE_1_TO_16] = 16,
+		[ZYDIS_BROADCAST_MODE_1_TO_32] = 32, [ZYDIS_BROADCAST_MODE_1_TO_64] = 64,
+		[ZYDIS_BROADCAST_MODE_2_TO_4] = 4, [ZYDIS_BROADCAST_MODE_2_TO_8] = 8,
+		[ZYDIS_BROADCAST_MODE_2_TO_16] = 16, [ZYDIS_BROADCAST_MODE_4_TO_8] = 8,
+		[ZYDIS_BROADCAST_MODE_4_TO_16] = 16, [ZYDIS_BROADCAST_MODE_8_TO_16] = 16,
+	};
+
+	return (u32)mode < ARRAY_SIZE(copies) ? copies[mode] : 0;
+}
+
+static void note_mask(struct insn *in, const ZydisDecodedInstruction *zi, const ZydisDecodedOperand *o)
+{
+	u8 copies = broadcast_copies(zi->avx.broadcast.mode);
+
+	if (o->mem.type == ZYDIS_MEMOP_TYPE_VSIB) {
+		in->vsib_mask = zi->raw.evex.aaa;
+		return;
+	}
+	if (!zi->raw.evex.aaa || whole_operand(zi))
+		return;
+	in->mask = zi->raw.evex.aaa;
+	in->mask_elem = (u8)(o->element_size / 8);
+	in->mask_n = (u8)o->element_count;
+	if (copies) {
+		in->mask_form = MASK_ANY;
+		in->mask_n = copies;
+	} else if (zi->meta.category == ZYDIS_CATEGORY_COMPRESS ||
+		   zi->meta.category == ZYDIS_CATEGORY_EXPAND) {
+		in->mask_form = MASK_PACKED;
+	}
+}
+
 int insn_from_zydis(struct insn *in, const ZydisDecodedInstruction *zi,
 		    const ZydisDecodedOperand *op, const u8 *bytes, u32 mode_size)
 {
-	/* raw.rex and raw.vex share their memory; VEX has R and B inverted. */
+	/* raw.rex, raw.vex and raw.evex share their memory; VEX and EVEX have R and B inverted. */
 	bool vex = zi->encoding == ZYDIS_INSTRUCTION_ENCODING_VEX;
+	bool evex = zi->encoding == ZYDIS_INSTRUCTION_ENCODING_EVEX;
 	u8 r8, b8;
 
-	if (vex) {
+	if (evex) {
+		bool m64 = mode_size == MODE_SIZE64;
+
+		r8 = m64 ? (u8)(!zi->raw.evex.R << 3 | !zi->raw.evex.R2 << 4) : 0;
+		b8 = m64 ? (u8)(!zi->raw.evex.B << 3) : 0;
+		if (m64 && zi->raw.modrm.mod == 3 && !zi->raw.evex.X)
+			b8 |= 16;	/* of a vector register */
+	} else if (vex) {
 		r8 = zi->raw.vex.R || mode_size != MODE_SIZE64 ? 0 : 8;
 		b8 = zi->raw.vex.B || mode_size != MODE_SIZE64 ? 0 : 8;
 	} else {
@@ -75,12 +143,13 @@ int insn_from_zydis(struct insn *in, const ZydisDecodedInstruction *zi,
 		.opsize = (u8)(zi->operand_width / 8),
 		.has_modrm = zi->attributes & ZYDIS_ATTRIB_HAS_MODRM,
 		.has_rex = zi->attributes & ZYDIS_ATTRIB_HAS_REX,
-		.rex_w = vex ? zi->raw.vex.W : zi->raw.rex.W,
+		.rex_w = evex ? zi->raw.evex.W : vex ? zi->raw.vex.W : zi->raw.rex.W,
 		.mod = zi->raw.modrm.mod,
 		.reg = (u8)(zi->raw.modrm.reg | r8),
 		.rm = (u8)(zi->raw.modrm.rm | b8),
 		.opreg = (u8)((zi->opcode & 7) | b8),
-		.vex_l = vex ? zi->raw.vex.L : 0,
+		.vex_l = evex ? (u8)(zi->raw.evex.L2 << 1 | zi->raw.evex.L) : vex ? zi->raw.vex.L : 0,
+		.evex = evex,
 		.seg = S_DS,
 		.base = INSN_NOREG,
 		.index = INSN_NOREG,
@@ -95,7 +164,7 @@ int insn_from_zydis(struct insn *in, const ZydisDecodedInstruction *zi,
 	case ZYDIS_OPCODE_MAP_0F3A: in->map = 3; break;
 	default: in->map = 0; break;
 	}
-	if (zi->encoding == ZYDIS_INSTRUCTION_ENCODING_VEX)
+	if (vex || evex)
 		in->map |= 8;
 
 	bool opsize_pfx = false;
@@ -136,6 +205,8 @@ int insn_from_zydis(struct insn *in, const ZydisDecodedInstruction *zi,
 				(u8)(o->size / 8 > 255 ? 255 : o->size / 8);
 			in->mem_r = !!(o->actions & ZYDIS_OPERAND_ACTION_MASK_READ);
 			in->mem_w = !!(o->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE);
+			if (evex)
+				note_mask(in, zi, o);
 			/* SIB base 5 with mod 0 is no base also with REX.B or VEX.B set; Zydis 4.0
 			 * forgets that (APM3 table 1-15). */
 			if ((zi->attributes & ZYDIS_ATTRIB_HAS_SIB) && zi->raw.modrm.mod == 0 &&
@@ -283,7 +354,7 @@ bool insn_needs_alignment(const struct insn *in)
 		return false;
 	case ZYDIS_MNEMONIC_VMOVAPS: case ZYDIS_MNEMONIC_VMOVAPD: case ZYDIS_MNEMONIC_VMOVDQA:
 	case ZYDIS_MNEMONIC_VMOVNTPS: case ZYDIS_MNEMONIC_VMOVNTPD: case ZYDIS_MNEMONIC_VMOVNTDQ:
-	case ZYDIS_MNEMONIC_VMOVNTDQA:
+	case ZYDIS_MNEMONIC_VMOVNTDQA: case ZYDIS_MNEMONIC_VMOVDQA32: case ZYDIS_MNEMONIC_VMOVDQA64:
 		return true;
 	default:
 		return in->memsize == 16 && !(in->map & 8);

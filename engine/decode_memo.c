@@ -71,6 +71,8 @@ static u32 hash_len(const u8 *p, bool m64)
 		return i + 3;
 	if (m64 && op == 0xc4)
 		return i + 4;
+	if (m64 && op == 0x62)
+		return i + 5;
 	return i + bit_of(modrm_1byte, op);
 }
 

@@ -112,6 +112,18 @@ static inline void modrm_mem(struct translator *t, u32 reg, int base, s32 disp)
 	else if (mod == 0x80)
 		d4(t, (u32)disp);
 }
+/* The same without the short form of a displacement, which EVEX counts in operands (SDM2 2.7.5). */
+static inline void modrm_mem32(struct translator *t, u32 reg, int base, s32 disp)
+{
+	if (base < 0 || disp == 0) {
+		modrm_mem(t, reg, base, disp);
+		return;
+	}
+	b1(t, 0x80 | (reg & 7) << 3 | ((u32)base & 7));
+	if (((u32)base & 7) == 4)
+		b1(t, 0x24);
+	d4(t, (u32)disp);
+}
 /* op reg, [base + disp] */
 static inline void op_mem(struct translator *t, bool w, u32 op, u32 reg, int base, s32 disp)
 {

@@ -143,7 +143,9 @@ static bool needs_66(const ZydisDecodedInstruction *zi, bool vector)
 static bool memory_for_gpr(ZydisMnemonic m)
 {
 	switch (m) {
+	case ZYDIS_MNEMONIC_VPINSRD: case ZYDIS_MNEMONIC_VPEXTRD: /* EVEX; VEX is refused (classify.c) */
 	case ZYDIS_MNEMONIC_VCVTSI2SS: case ZYDIS_MNEMONIC_VCVTSI2SD: case ZYDIS_MNEMONIC_VMOVD:
+	case ZYDIS_MNEMONIC_VCVTUSI2SS: case ZYDIS_MNEMONIC_VCVTUSI2SD:
 		return true;
 	default:
 		return false;
@@ -163,6 +165,7 @@ void note_encoding(struct translator *t, struct di *d)
 	const ZydisDecodedInstruction *zi = &t->zi;
 	struct encoding *n = &d->enc;
 	bool vex = zi->encoding == ZYDIS_INSTRUCTION_ENCODING_VEX;
+	bool evex = zi->encoding == ZYDIS_INSTRUCTION_ENCODING_EVEX;
 
 	if (d->cls != CL_COMPUTE)
 		return;
@@ -171,7 +174,17 @@ void note_encoding(struct translator *t, struct di *d)
 	/* Vector register numbers use the extension bits as they stand. */
 	n->reg = zi->raw.modrm.reg;
 	n->rm = zi->raw.modrm.rm;
-	if (vex) {
+	if (evex) {
+		n->reg = d->in.reg;
+		n->rm = d->in.rm;
+		n->vvvv = t64(t) ? (u8)((15u - zi->raw.evex.vvvv) | !zi->raw.evex.V2 << 4) :
+			(u8)((15u - zi->raw.evex.vvvv) & 7);
+		n->w = zi->raw.evex.W && (t64(t) || !(n->n_fields || memory_for_gpr(zi->mnemonic)));
+		n->evex = true;
+		n->evex_last = d->in.bytes[zi->raw.evex.offset + 3] & 0xf7;
+		n->vex_lpp = zi->raw.evex.pp;
+		n->vex_map = zi->raw.evex.mmm;
+	} else if (vex) {
 		n->vvvv = (u8)(15u - zi->raw.vex.vvvv);
 		if (t64(t)) {
 			n->reg |= zi->raw.vex.R ? 0 : 8;

@@ -49,7 +49,8 @@ enum {
 	MODE_LA57 = 1 << 14,	/* addresses may differ by more than 2^48 */
 	MODE_L2_FLAGS = 1 << 15,	/* L2: CLI or PUSHF is L1's business */
 	MODE_NOVEX = 1 << 19,	/* real and virtual-8086 mode: no VEX encodings */
-	MODE_CPU = 0xffff | MODE_NOVEX,	/* all of the above come from the CPU state */
+	MODE_AVX512 = 1 << 20,
+	MODE_CPU = 0xffff | MODE_NOVEX | MODE_AVX512,	/* all of the above come from the CPU state */
 	/* flavours of a unit */
 	MODE_NOGROUP = 1 << 16,	/* every access checked on its own */
 	MODE_BOUNCE = 1 << 17,	/* one instruction, memory operand in the bounce buffer */
@@ -574,7 +575,13 @@ void mode_update(struct engine *e);
 enum cpu_result slow_exec(struct engine *e, const struct insn *in);
 /* Is it #MF before anything else, because of an exception of an x87 instruction before? */
 bool slow_mf_pending(struct cpu *c, const struct insn *in);
+bool slow_stack_misaligned(const struct cpu *c, const struct insn *in);
+/* The computation of the instruction at c->rip, with its memory operand at ptr. */
+enum cpu_result slow_run_alone(struct engine *e, u8 *ptr);
 enum cpu_result slow_gather(struct engine *e, const struct insn *in);
+/* *exit: a store has been queued, and counts as done. */
+enum cpu_result slow_evex_vsib(struct engine *e, const struct insn *in, bool *exit);
+enum cpu_result slow_masked(struct engine *e, const struct insn *in, bool *exit);
 enum cpu_result slow_maskmov(struct engine *e, const struct insn *in);
 enum cpu_result slow_vmaskmov(struct engine *e, const struct insn *in);
 static inline bool insn_is_vmaskmov(const struct insn *in)

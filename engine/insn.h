@@ -15,8 +15,14 @@ enum insn_prefix {
 
 enum { INSN_NOREG = 0xff, INSN_RIP = 0xfe };
 
+enum insn_mask_form {
+	MASK_ELEMENTS,	/* a bit for each element */
+	MASK_ANY,	/* broadcast: all of the operand or nothing */
+	MASK_PACKED,	/* VPCOMPRESS, VPEXPAND: as many elements as there are bits, one after the other */
+};
+
 /*
- * Encoding map numbers: 0 one-byte, 1 0F, 2 0F38, 3 0F3A, 8+ VEX/XOP (8|map).
+ * Encoding map numbers: 0 one-byte, 1 0F, 2 0F38, 3 0F3A, 8+ VEX, EVEX (8|map).
  * `mnemonic` is Zydis's (ZYDIS_MNEMONIC_*).
  */
 struct insn {
@@ -32,12 +38,20 @@ struct insn {
 	bool has_modrm;
 	bool has_mem;	/* modrm (or moffs) names memory */
 	bool has_rex;
-	u8 mod, reg, rm;	/* reg, rm with REX/VEX extension bits: 0..15 */
+	u8 mod, reg, rm;	/* reg, rm with REX, VEX, EVEX extension bits: 0..15, EVEX 0..31 */
 	u8 vvvv;
 	u8 opreg;	/* register in the opcode byte (PUSH, POP), 0..15 */
-	u8 vex_l;
+	u8 vex_l;	/* VEX and EVEX: vectors of 16 << vex_l bytes (of EVEX's memory forms) */
+	bool evex;
+	/* Memory of which a mask chooses elements, and nothing else is touched (SDM2 2.8: all classes but
+	 * NF). mask 0: not so. */
+	u8 mask;	/* k1 to k7 */
+	u8 mask_form;	/* enum insn_mask_form */
+	u8 mask_n;	/* bits of the mask that count */
+	u8 mask_elem;	/* bytes of an element in memory */
+	u8 vsib_mask;	/* k of an EVEX gather or scatter */
 	u8 seg;		/* enum cpu_sreg used by the memory operand (override applied) */
-	u8 base, index;	/* 0..15, INSN_NOREG, INSN_RIP (base) */
+	u8 base, index;	/* 0..15, INSN_NOREG, INSN_RIP (base); index of EVEX vectors 0..31 */
 	u8 scale;	/* 1 2 4 8 */
 	u8 memsize;	/* bytes the operand accesses; 0 = address only / special */
 	u8 mem_r, mem_w;/* operand is read / written */

@@ -63,6 +63,17 @@ static void emit_vex(struct translator *t, const struct di *d, const struct rena
 	b1(t, (n->w ? 0x80u : 0) | (~vvvv & 15) << 3 | n->vex_lpp);
 }
 
+/* base: of memory, or n->rm. There is no index, whose bit is the vector register's fifth. */
+static void emit_evex(struct translator *t, const struct di *d, u32 reg, u32 base)
+{
+	const struct encoding *n = &d->enc;
+
+	b2(t, 0x62, (reg & 8 ? 0 : 0x80) | (base & 16 ? 0 : 0x40) | (base & 8 ? 0 : 0x20) |
+	   (reg & 16 ? 0 : 0x10) | n->vex_map);
+	b2(t, (n->w ? 0x80u : 0) | (~(u32)n->vvvv & 15) << 3 | 4 | n->vex_lpp,
+	   n->evex_last | (n->vvvv & 16 ? 0 : 8));
+}
+
 static void emit_prefixes(struct translator *t, const struct di *d, const struct renaming *x, u32 reg,
 			  u32 base)
 {
@@ -109,7 +120,9 @@ static void emit_bytes(struct translator *t, const struct di *d, const struct re
 	u32 base = opc ? (u32)opc->host : !mem ? rm : ptr < 0 ? 0 : (u32)ptr;
 	u32 code = in->opcode;
 
-	if (n->vex_map)
+	if (n->evex)
+		emit_evex(t, d, reg, base);
+	else if (n->vex_map)
 		emit_vex(t, d, x, reg, base);
 	else
 		emit_prefixes(t, d, x, reg, base);
@@ -134,7 +147,9 @@ static void emit_bytes(struct translator *t, const struct di *d, const struct re
 			else if (x->r[i].f.where == F_RM)
 				mfield = high_number(x->r[i].host);
 		}
-		if (mem)
+		if (mem && n->evex)
+			modrm_mem32(t, rfield, ptr, off);
+		else if (mem)
 			modrm_mem(t, rfield, ptr, off);
 		else
 			b1(t, 0xc0 | rfield << 3 | mfield);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* engine/mode.c - what of the CPU state translations depend on. */
 #include "engine/engine_priv.h"
+#include "engine/xstate.h"
 
 static bool seg_flat_data(const struct cpu_seg *s)
 {
@@ -57,7 +58,7 @@ void mode_update(struct engine *e)
 	if (!(c->cr0 & CR0_PE) || (c->rflags & FL_VM))
 		m |= MODE_NOVEX;
 	else if ((c->cr4 & CR4_OSXSAVE) && (c->xcr0 & 6) == 6 && !(c->cr0 & CR0_TS))
-		m |= MODE_AVX;
+		m |= MODE_AVX | (c->xcr0 & XSTATE_AVX512 ? MODE_AVX512 : 0);
 	if ((c->cr0 & (CR0_MP | CR0_TS)) == (CR0_MP | CR0_TS))
 		m |= MODE_FWAIT;
 

@@ -10,6 +10,7 @@
 #include "base/options.h"
 #include "engine/engine_priv.h"
 #include "engine/insns.h"
+#include "engine/xstate.h"
 
 /* Room for 1,024 vCPUs of 1.4 MiB, 100 of them of 2.4 MiB, and 260 MiB more: a program that is not
  * position-independent has its heap, tens of MiB for so many vCPUs, anywhere in the first GiB. */
@@ -217,6 +218,10 @@ enum cpu_result engine_fpu_fault(struct engine *e, const struct insn *in)
 	switch (in->state) {
 	case STATE_X87:
 		return cpu_raise(c, EXC_NM);
+	case STATE_AVX512:
+		if (!(c->xcr0 & XSTATE_AVX512))
+			return cpu_raise(c, EXC_UD);
+		/* fall through */
 	case STATE_AVX:
 		return cpu_raise(c, !(c->cr4 & CR4_OSXSAVE) || (c->xcr0 & 6) != 6 ? EXC_UD : EXC_NM);
 	case STATE_SSE:
@@ -329,7 +334,7 @@ static enum cpu_result handle_tlb(struct engine *e, struct rec_tlb *t)
 				if (!in)
 					goto again;
 				/* Elements that the mask leaves out cannot fault. */
-				if (insn_is_vmaskmov(in))
+				if (insn_is_vmaskmov(in) || in->mask)
 					return slow_exec(e, in);
 				/* Alignment is checked before translation (APM2 8.5). */
 				if (insn_needs_alignment(in) && (a & (in->memsize - 1u))) {

@@ -170,7 +170,7 @@ static enum cpu_result stack_insn(struct engine *e, const struct insn *in, bool 
 }
 
 /* Run the one-instruction unit for the instruction at c->rip on *ptr. */
-static enum cpu_result run_alone(struct engine *e, u8 *ptr)
+enum cpu_result slow_run_alone(struct engine *e, u8 *ptr)
 {
 	struct cpu *c = e->c;
 	struct unit *u;
@@ -260,7 +260,7 @@ static enum cpu_result on_bounce(struct engine *e, const struct insn *in, const 
 		/* Never what another access has left there. */
 		cpu_zero(e->bounce, m->len);
 	}
-	r = run_alone(e, e->bounce);
+	r = slow_run_alone(e, e->bounce);
 	if (r || !in->mem_w || (insn_may_skip_store(in) && !x87_stored(c)))
 		return r;
 	r = c->ops->mem_store(c, m, e->bounce);
@@ -290,7 +290,7 @@ static enum cpu_result operand_access(struct engine *e, const struct insn *in, u
 		return r;
 	host = mem_place(&m, in->mem_w);
 	if (host) {
-		r = run_alone(e, host);
+		r = slow_run_alone(e, host);
 		if (r == CPU_OK)
 			c->ops->mem_used(c, &m, in->mem_w);
 		return r;
@@ -309,6 +309,13 @@ static enum cpu_result operand_access(struct engine *e, const struct insn *in, u
 	return r;
 }
 
+/* Misalignment is found before a stack address that is not canonical or beyond the limit. */
+bool slow_stack_misaligned(const struct cpu *c, const struct insn *in)
+{
+	return in->seg == S_SS && insn_needs_alignment(in) &&
+	       ((insn_ea(c, in) + (cpu_in_64(c) ? 0 : c->seg[S_SS].base)) & (in->memsize - 1u));
+}
+
 static enum cpu_result bounce_access(struct engine *e, const struct insn *in, bool *exit)
 {
 	struct cpu *c = e->c;
@@ -316,9 +323,7 @@ static enum cpu_result bounce_access(struct engine *e, const struct insn *in, bo
 	u32 n = in->memsize;
 	enum cpu_result r;
 
-	/* Misalignment is found before a stack address that is not canonical or beyond the limit. */
-	if (in->seg == S_SS && insn_needs_alignment(in) &&
-	    ((ea + (cpu_in_64(c) ? 0 : c->seg[S_SS].base)) & (n - 1u)))
+	if (slow_stack_misaligned(c, in))
 		return cpu_raise_err(c, EXC_GP, 0);
 	r = lin_of(c, in->seg, ea, n, in->mem_w, &lin);
 	if (r)
@@ -388,14 +393,21 @@ enum cpu_result slow_exec(struct engine *e, const struct insn *in)
 	case ZYDIS_MNEMONIC_VGATHERQPD: case ZYDIS_MNEMONIC_VGATHERQPS:
 	case ZYDIS_MNEMONIC_VPGATHERDD: case ZYDIS_MNEMONIC_VPGATHERDQ:
 	case ZYDIS_MNEMONIC_VPGATHERQD: case ZYDIS_MNEMONIC_VPGATHERQQ:
-		r = slow_gather(e, in);
+		r = in->evex ? slow_evex_vsib(e, in, &exit) : slow_gather(e, in);
+		break;
+	case ZYDIS_MNEMONIC_VSCATTERDPD: case ZYDIS_MNEMONIC_VSCATTERDPS:
+	case ZYDIS_MNEMONIC_VSCATTERQPD: case ZYDIS_MNEMONIC_VSCATTERQPS:
+	case ZYDIS_MNEMONIC_VPSCATTERDD: case ZYDIS_MNEMONIC_VPSCATTERDQ:
+	case ZYDIS_MNEMONIC_VPSCATTERQD: case ZYDIS_MNEMONIC_VPSCATTERQQ:
+		r = slow_evex_vsib(e, in, &exit);
 		break;
 	case ZYDIS_MNEMONIC_VMASKMOVPS: case ZYDIS_MNEMONIC_VMASKMOVPD:
 	case ZYDIS_MNEMONIC_VPMASKMOVD: case ZYDIS_MNEMONIC_VPMASKMOVQ:
 		r = slow_vmaskmov(e, in);
 		break;
 	default:
-		r = insn_is_flush(in) ? flush_line(e, in) : bounce(e, in, &exit);
+		r = insn_is_flush(in) ? flush_line(e, in) :
+			in->mask ? slow_masked(e, in, &exit) : bounce(e, in, &exit);
 		break;
 	}
 	return r == CPU_OK && exit ? CPU_DONE : r;

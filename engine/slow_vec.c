@@ -3,35 +3,8 @@
  * engine/slow_vec.c - vector instructions with more than one memory address or
  * a per-element mask: gathers and MASKMOV. They work on the saved vector image.
  */
-#include "base/mem.h"
 #include "engine/engine_priv.h"
-
-#define XS_XMM(c, r) ((c)->xsave + 160 + 16u * (r))
-#define XS_YMMH(c, r) ((c)->xsave + 576 + 16u * (r))
-
-static void ymm_get(struct cpu *c, u32 r, u8 v[32])
-{
-	u64 bv = *(u64 *)(c->xsave + 512);
-
-	cpu_zero(v, 32);
-	if (bv & 2)
-		cpu_copy(v, XS_XMM(c, r), 16);
-	if (bv & 4)
-		cpu_copy(v + 16, XS_YMMH(c, r), 16);
-}
-
-static void ymm_put(struct cpu *c, u32 r, const u8 v[32])
-{
-	u64 *bv = (u64 *)(c->xsave + 512);
-
-	if (!(*bv & 2))
-		cpu_zero(XS_XMM(c, 0), 256);
-	if (!(*bv & 4))
-		cpu_zero(XS_YMMH(c, 0), 256);
-	*bv |= 6;
-	cpu_copy(XS_XMM(c, r), v, 16);
-	cpu_copy(XS_YMMH(c, r), v + 16, 16);
-}
+#include "engine/vecreg.h"
 
 /* VSIB gathers (APM4): elements whose mask sign bit is set, in order; the mask
  * element is cleared as each one completes, so a fault restarts where it was. */
@@ -45,16 +18,16 @@ enum cpu_result slow_gather(struct engine *e, const struct insn *in)
 	u32 esz = in->rex_w ? 8 : 4, isz = idx64 ? 8 : 4;
 	u32 vl = in->vex_l ? 32 : 16;
 	u32 n = vl / (esz > isz ? esz : isz);
-	u8 dst[32], idx[32], mask[32];
+	u8 dst[VEC_BYTES], idx[VEC_BYTES], mask[VEC_BYTES];
 	struct insn b = *in;
 	enum cpu_result r = CPU_OK;
 
 	engine_fpu_save(c);
 	if (in->reg == in->index || in->reg == in->vvvv || in->index == in->vvvv)
 		return cpu_raise(c, EXC_UD);
-	ymm_get(c, in->reg, dst);
-	ymm_get(c, in->index, idx);
-	ymm_get(c, in->vvvv, mask);
+	vec_get(c, in->reg, dst);
+	vec_get(c, in->index, idx);
+	vec_get(c, in->vvvv, mask);
 	b.index = INSN_NOREG;
 	for (u32 i = 0; i < n; i++) {
 		s64 off = 0;
@@ -75,12 +48,11 @@ enum cpu_result slow_gather(struct engine *e, const struct insn *in)
 		cpu_zero(mask + i * esz, esz);
 	}
 	if (r == CPU_OK) {
-		cpu_zero(mask, 32);
-		if (n * esz < 32)
-			cpu_zero(dst + n * esz, 32 - n * esz);
+		cpu_zero(mask, VEC_BYTES);
+		cpu_zero(dst + n * esz, VEC_BYTES - n * esz);
 	}
-	ymm_put(c, in->reg, dst);
-	ymm_put(c, in->vvvv, mask);
+	vec_put(c, in->reg, dst);
+	vec_put(c, in->vvvv, mask);
 	if (r == CPU_OK)
 		insn_retire(c, in);
 	return r;
@@ -122,7 +94,7 @@ static void enter_mmx(struct cpu *c)
 enum cpu_result slow_maskmov(struct engine *e, const struct insn *in)
 {
 	struct cpu *c = e->c;
-	u8 src[32], mask[32];
+	u8 src[VEC_BYTES], mask[VEC_BYTES];
 	u32 n = in->mnemonic == ZYDIS_MNEMONIC_MASKMOVQ ? 8 : 16;
 	u64 ea = c->gpr[R_RDI];
 	bool exit = false;
@@ -134,8 +106,8 @@ enum cpu_result slow_maskmov(struct engine *e, const struct insn *in)
 		cpu_copy(src, c->xsave + 32 + 16u * ((in->reg - x87_top(c)) & 7), 8);
 		cpu_copy(mask, c->xsave + 32 + 16u * ((in->rm - x87_top(c)) & 7), 8);
 	} else {
-		ymm_get(c, in->reg, src);
-		ymm_get(c, in->rm, mask);
+		vec_get(c, in->reg, src);
+		vec_get(c, in->rm, mask);
 	}
 	if (in->addrsize == 4)
 		ea = (u32)ea;
@@ -175,15 +147,15 @@ enum cpu_result slow_vmaskmov(struct engine *e, const struct insn *in)
 		    in->mnemonic == ZYDIS_MNEMONIC_VPMASKMOVQ;
 	u32 esz = wide ? 8 : 4, vl = in->vex_l ? 32 : 16;
 	u64 ea = insn_ea(c, in);
-	u8 v[32], mask[32];
+	u8 v[VEC_BYTES], mask[VEC_BYTES];
 	bool exit = false;
 
 	engine_fpu_save(c);
-	ymm_get(c, in->vvvv, mask);
+	vec_get(c, in->vvvv, mask);
 	if (in->mem_w)
-		ymm_get(c, in->reg, v);
+		vec_get(c, in->reg, v);
 	else
-		cpu_zero(v, 32);
+		cpu_zero(v, VEC_BYTES);
 	/* Permission for all before the first byte is stored. */
 	for (u32 pass = in->mem_w ? 0 : 1; pass < 2; pass++)
 		for (u32 i = 0; i < vl; i += esz) {
@@ -204,7 +176,7 @@ enum cpu_result slow_vmaskmov(struct engine *e, const struct insn *in)
 				return r;
 		}
 	if (!in->mem_w)
-		ymm_put(c, in->reg, v);
+		vec_put(c, in->reg, v);
 	insn_retire(c, in);
 	return exit ? CPU_DONE : CPU_OK;
 }

@@ -50,7 +50,9 @@ struct greg_field {
 struct encoding {
 	u8 reg, rm, vvvv;	/* fields as they stand, with extension bits: of what is not renamed */
 	u8 imm_at, imm_len;	/* copied as they stand */
-	u8 vex_lpp, vex_map;	/* L and pp where the third byte has them; vex_map 0: no VEX */
+	u8 vex_lpp, vex_map;	/* L and pp where the third byte has them; vex_map 0: no VEX, no EVEX */
+	u8 evex_last;		/* z, L'L, b and aaa where EVEX's last byte has them */
+	bool evex;
 	u8 n_fields;
 	u16 used;		/* host registers touched otherwise */
 	bool opsize : 1, repne : 1, rep : 1, lock : 1, w : 1;

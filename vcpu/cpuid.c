@@ -9,6 +9,7 @@
 
 #include "engine/engine.h"
 #include "engine/insns.h"
+#include "engine/xstate.h"
 #include "irq/lapic.h"
 #include "vcpu/cpuid.h"
 #include "vcpu/vcpu_priv.h"
@@ -84,9 +85,9 @@ static void dynamic(const struct vcpu *v, struct kvm_cpuid_entry2 *e)
 		break;
 	case 0xd:
 		if (e->index == 0)
-			e->ebx = xsave_size(c->xcr0);
+			e->ebx = xstate_size(c->xcr0, false);
 		else if (e->index == 1 && (e->eax & (BIT(1) | BIT(3))))
-			e->ebx = xsave_size(c->xcr0);	/* compact form: the same, nothing lies between */
+			e->ebx = xstate_size(c->xcr0, true);
 		break;
 	default:
 		/* Nobody could kick a vCPU that halts without an exit. */

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/options.h"
+#include "engine/xstate.h"
 #include "vcpu/cpuid.h"
 #include "vcpu/vcpu_priv.h"
 
@@ -36,7 +37,8 @@ static const struct kvm_cpuid_entry2 base[] = {
 	{ 4, 0, IDX, 0, 0, 0, 0, { 0 } },
 	{ 5, 0, 0, 0, 0, 0, 0, { 0 } },
 	{ 6, 0, 0, 0, 0, 0, 0, { 0 } },
-	{ 7, 0, IDX, 0, 0, 0, 0, { 0 } },
+	{ 7, 0, IDX, 1 /* highest sub-leaf */, 0, 0, 0, { 0 } },
+	{ 7, 1, IDX, 0, 0, 0, 0, { 0 } },
 	{ 8, 0, 0, 0, 0, 0, 0, { 0 } },
 	{ 9, 0, 0, 0, 0, 0, 0, { 0 } },
 	{ 0xa, 0, 0, 0, 0, 0, 0, { 0 } },
@@ -44,7 +46,10 @@ static const struct kvm_cpuid_entry2 base[] = {
 	{ 0xc, 0, 0, 0, 0, 0, 0, { 0 } },
 	{ 0xd, 0, IDX, 0, 0, 0, 0, { 0 } },
 	{ 0xd, 1, IDX, 0, 0, 0, 0, { 0 } },
-	{ 0xd, 2, IDX, 256, 576, 0, 0, { 0 } },
+	{ 0xd, 2, IDX, 0, 0, 0, 0, { 0 } },
+	{ 0xd, 5, IDX, 0, 0, 0, 0, { 0 } },
+	{ 0xd, 6, IDX, 0, 0, 0, 0, { 0 } },
+	{ 0xd, 7, IDX, 0, 0, 0, 0, { 0 } },
 	{ 0xe, 0, 0, 0, 0, 0, 0, { 0 } },
 	{ 0xf, 0, IDX, 0, 0, 0, 0, { 0 } },
 	{ 0x10, 0, IDX, 0, 0, 0, 0, { 0 } },
@@ -79,27 +84,6 @@ void cpuid_host(u32 leaf, u32 sub, u32 out[4])
 {
 	__asm__ volatile("cpuid" : "=a"(out[0]), "=b"(out[1]), "=c"(out[2]), "=d"(out[3])
 			 : "a"(leaf), "c"(sub));
-}
-
-u64 xcr0_host_supported(void)
-{
-	static _Atomic u64 known;
-	u64 v = atomic_load_explicit(&known, memory_order_relaxed);
-	u32 r[4], lo = 0, hi;
-
-	if (v)
-		return v;
-	cpuid_host(1, 0, r);
-	if (r[CPUID_ECX] & BIT(27))
-		__asm__ volatile("xgetbv" : "=a"(lo), "=d"(hi) : "c"(0));
-	v = (lo & 7) | 3;
-	atomic_store_explicit(&known, v, memory_order_relaxed);
-	return v;
-}
-
-u32 xsave_size(u64 xcr0)
-{
-	return xcr0 & 4 ? 576 + 256 : 576;
 }
 
 /* CPUID traps on a virtual host, at a cost of microseconds: ask once for each leaf. */
@@ -144,7 +128,9 @@ static bool host_offers(const struct cpuid_feature_row *f, struct host_leaf *h)
 		return la57_option();
 	if (f->host == CPUID_S)
 		return svm_option((enum cpuid_feature)(f - cpuid_feature_rows));
-	if (f->host == CPUID_V && !(xcr0_host_supported() & 4))
+	if (f->host == CPUID_V && !(xcr0_host_supported() & XSTATE_AVX))
+		return false;
+	if (f->host == CPUID_Z && !(xcr0_host_supported() & XSTATE_AVX512))
 		return false;
 	if (!h->valid || h->leaf != f->leaf || h->sub != f->sub) {
 		*h = (struct host_leaf){ .leaf = f->leaf, .sub = f->sub, .valid = true };
@@ -186,10 +172,13 @@ static void derive(struct kvm_cpuid_entry2 *e)
 		return;
 	}
 	ld->eax = (u32)xcr0;
-	ld->ebx = xsave_size(xcr0 & 3);
-	ld->ecx = xsave_size(xcr0);
-	if (!(xcr0 & 4))
-		find(e, 0xd, 2)->eax = find(e, 0xd, 2)->ebx = 0;
+	ld->ebx = xstate_size(xcr0 & 3, false);
+	ld->ecx = xstate_size(xcr0, false);
+	for (u32 i = XSTATE_AVX_BIT; i <= XSTATE_HI16_ZMM_BIT; i++)
+		if (xcr0 >> i & 1) {
+			find(e, 0xd, i)->eax = xstate_bytes(i);
+			find(e, 0xd, i)->ebx = xstate_offset(i);
+		}
 }
 
 static struct kvm_cpuid_entry2 supported[ARRAY_SIZE(base)];	/* once */

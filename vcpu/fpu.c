@@ -6,11 +6,9 @@
  * XSTATE_BV is clear is in its initial state whatever the bytes say, so readers get
  * the initial values and partial writers write them first.
  */
+#include "engine/xstate.h"
 #include "vcpu/vcpu_priv.h"
 
-#define X87 BIT64(0)
-#define SSE BIT64(1)
-#define AVX BIT64(2)
 
 #define OFF_FCW 0
 #define OFF_MXCSR 24
@@ -20,7 +18,6 @@
 #define OFF_XSTATE_BV 512
 #define OFF_XCOMP_BV 520
 #define OFF_RESERVED 528
-#define OFF_YMM 576
 #define MXCSR_INIT 0x1f80u
 #define MXCSR_VALID 0xffffu
 
@@ -46,19 +43,20 @@ static void canonical(struct cpu *c)
 	struct fxsave *f = (struct fxsave *)c->xsave;
 	u64 have = *bv(c);
 
-	if (!(have & X87)) {
+	if (!(have & XSTATE_X87)) {
 		cpu_zero(f, OFF_MXCSR);
 		f->fcw = 0x37f;
 		cpu_zero(f->st, sizeof(f->st));
 	}
-	if (!(have & SSE)) {
+	if (!(have & XSTATE_SSE)) {
 		cpu_zero(f->xmm, sizeof(f->xmm));
 		/* XSAVE stores MXCSR whatever XSTATE_BV says; zero: never stored. */
 		if (!f->mxcsr)
 			f->mxcsr = MXCSR_INIT;
 	}
-	if (!(have & AVX))
-		cpu_zero(c->xsave + OFF_YMM, 256);
+	for (u32 i = XSTATE_AVX_BIT; i <= XSTATE_HI16_ZMM_BIT; i++)
+		if (xcr0_host_supported() & ~have & BIT64(i))
+			cpu_zero(c->xsave + xstate_offset(i), xstate_bytes(i));
 	f->mxcsr_mask = MXCSR_VALID;
 }
 
@@ -96,7 +94,7 @@ int vcpu_set_fpu(struct vcpu *v, const struct kvm_fpu *k)
 	f->fdp = k->last_dp;
 	f->mxcsr = k->mxcsr & MXCSR_VALID;	/* other bits would fault at the next load */
 	cpu_copy(f->xmm, k->xmm, sizeof(k->xmm));
-	*bv(v->c) |= X87 | SSE;
+	*bv(v->c) |= XSTATE_X87 | XSTATE_SSE;
 	return 0;
 }
 
@@ -105,7 +103,7 @@ int vcpu_get_xsave(struct vcpu *v, void *buf, u32 size)
 	struct cpu *c = v->c;
 	u32 n = CPU_XSAVE_SIZE < size ? CPU_XSAVE_SIZE : size;
 
-	if (size < OFF_YMM)
+	if (size < XSTATE_EXTENDED)
 		return -EINVAL;
 	engine_fpu_save(c);
 	canonical(c);
@@ -125,32 +123,26 @@ int vcpu_set_xsave(struct vcpu *v, const void *buf, u32 size)
 	u64 in, xcomp;
 	u32 mxcsr;
 
-	if (size < OFF_YMM)
+	if (size < XSTATE_EXTENDED)
 		return -EINVAL;
 	cpu_copy(&in, p + OFF_XSTATE_BV, 8);
 	cpu_copy(&xcomp, p + OFF_XCOMP_BV, 8);
 	cpu_copy(&mxcsr, p + OFF_MXCSR, 4);
 	if ((in & ~xcr0_host_supported()) || xcomp)
 		return -EINVAL;
-	if ((in & (SSE | AVX)) && (mxcsr & ~MXCSR_VALID))
+	if ((in & (XSTATE_SSE | XSTATE_AVX)) && (mxcsr & ~MXCSR_VALID))
 		return -EINVAL;
-	for (u32 i = OFF_RESERVED; i < OFF_YMM; i++)
+	for (u32 i = OFF_RESERVED; i < XSTATE_EXTENDED; i++)
 		if (p[i])
 			return -EINVAL;
 	engine_fpu_save(c);
 	cpu_copy(c->xsave, p, size < CPU_XSAVE_SIZE ? size : CPU_XSAVE_SIZE);
 	cpu_zero(c->xsave + 416, 96);
-	if (!(in & (SSE | AVX)))
+	if (!(in & (XSTATE_SSE | XSTATE_AVX)))
 		mxcsr = MXCSR_INIT;
 	cpu_copy(c->xsave + OFF_MXCSR, &mxcsr, 4);
 	canonical(c);
 	return 0;
-}
-
-static bool xcr0_valid(const struct cpu *c, u64 x)
-{
-	/* APM2 11.5.2: x87 always, AVX needs SSE. */
-	return (x & X87) && !(x & ~(c->xcr0_supported | X87)) && !((x & AVX) && !(x & SSE));
 }
 
 int vcpu_get_xcrs(struct vcpu *v, struct kvm_xcrs *x)
@@ -171,9 +163,11 @@ int vcpu_set_xcrs(struct vcpu *v, const struct kvm_xcrs *x)
 	for (u32 i = 0; i < x->nr_xcrs; i++) {
 		if (x->xcrs[i].xcr)
 			continue;
-		if (!xcr0_valid(c, x->xcrs[i].value))
+		if (!xcr0_valid(x->xcrs[i].value, c->xcr0_supported))
 			return -EINVAL;
 		if (c->xcr0 != x->xcrs[i].value) {
+			/* The registers were loaded under the old mask. */
+			engine_fpu_save(c);
 			c->xcr0 = x->xcrs[i].value;
 			cpu_mode_changed(c);
 			cpuid_update_dynamic(v);

@@ -253,7 +253,6 @@ int cpuid_emulated(struct kvm_cpuid_entry2 *e, u32 *n);
 u32 msr_index_list(u32 *out, u32 max);		/* returns the total; fills at most max */
 u32 msr_feature_list(u32 *out, u32 max);
 int msr_feature_get(u32 msr, u64 *val);
-u64 xcr0_host_supported(void);			/* the XCR0 bits guests may have: x87|SSE|AVX */
 u32 tsc_host_khz(void);
 u64 tsc_host_to_ns(u64 host_tsc_delta);
 u64 mce_cap_supported(void);			/* KVM_X86_GET_MCE_CAP_SUPPORTED */

@@ -65,7 +65,7 @@ enum vcpu_pending {
 	PEND_HYPERV_CALL, PEND_HYPERV_SYNDBG,
 };
 
-#define MMIO_FRAGS 160		/* the largest XSAVE image in 8-byte pieces, and some */
+#define MMIO_FRAGS 352		/* the largest XSAVE image in 8-byte pieces, and some */
 
 struct mmio_frag {
 	u64 gpa;

@@ -146,6 +146,31 @@ static bool steps_differ(const struct gen_case *c, const struct insn_steps *want
 	return d;
 }
 
+static bool avx512_differs(const struct insn_state *want, const struct insn_state *got, FILE *f)
+{
+	bool d = false;
+	char name[12];
+
+	for (u32 i = 0; i < 32; i++) {
+		const u8 *w = i < 16 ? want->zmm_hi[i] : want->zmm16[i - 16];
+		const u8 *g = i < 16 ? got->zmm_hi[i] : got->zmm16[i - 16];
+
+		for (u32 k = 0; k < (i < 16 ? 4 : 8); k++) {
+			u64 a, b;
+
+			memcpy(&a, w + 8 * k, 8);
+			memcpy(&b, g + 8 * k, 8);
+			snprintf(name, sizeof(name), "z%u.%u", i, k + (i < 16 ? 4 : 0));
+			d |= word(f, name, a, b, ALL);
+		}
+	}
+	for (u32 i = 0; i < 8; i++) {
+		snprintf(name, sizeof(name), "k%u", i);
+		d |= word(f, name, want->k[i], got->k[i], ALL);
+	}
+	return d;
+}
+
 bool compare_results(const struct gen_case *c, const struct insn_result *want,
 		     const struct insn_result *got, bool ring0, bool precise, FILE *f)
 {
@@ -172,6 +197,7 @@ bool compare_results(const struct gen_case *c, const struct insn_result *want,
 	d |= word(f, "flags", want->s.rflags, got->s.rflags, flags);
 	d |= fpu_differs(want->s.fx, got->s.fx, f);
 	d |= vectors_differ(&want->s, &got->s, f);
+	d |= avx512_differs(&want->s, &got->s, f);
 	if (!memcmp(want->data, got->data, DATA_BYTES))
 		return d;
 	for (u32 i = 0, shown = 0; f && i < DATA_BYTES && shown < 8; i += 8) {

@@ -30,7 +30,25 @@ static const struct {
 	{ ZYDIS_ISA_EXT_ADOX_ADCX, GF_ADX }, { ZYDIS_ISA_EXT_LZCNT, GF_LZCNT },
 	{ ZYDIS_ISA_EXT_SHA, GF_SHA }, { ZYDIS_ISA_EXT_GFNI, GF_GFNI },
 	{ ZYDIS_ISA_EXT_VAES, GF_VAES }, { ZYDIS_ISA_EXT_VPCLMULQDQ, GF_VPCLMUL },
+	{ ZYDIS_ISA_EXT_AVX512EVEX, GF_AVX512F }, { ZYDIS_ISA_EXT_AVX512VEX, GF_AVX512F },
 };
+
+/* Of AVX-512 what a host may have and no guest. */
+static bool set_allowed(ZydisISASet set)
+{
+	switch (set) {
+	case ZYDIS_ISA_SET_AVX512_FP16_128: case ZYDIS_ISA_SET_AVX512_FP16_128N:
+	case ZYDIS_ISA_SET_AVX512_FP16_256: case ZYDIS_ISA_SET_AVX512_FP16_512:
+	case ZYDIS_ISA_SET_AVX512_FP16_SCALAR: case ZYDIS_ISA_SET_AVX512ER_512:
+	case ZYDIS_ISA_SET_AVX512ER_SCALAR: case ZYDIS_ISA_SET_AVX512PF_512:
+	case ZYDIS_ISA_SET_AVX512_4FMAPS_512: case ZYDIS_ISA_SET_AVX512_4FMAPS_SCALAR:
+	case ZYDIS_ISA_SET_AVX512_4VNNIW_512: case ZYDIS_ISA_SET_AVX512_VP2INTERSECT_128:
+	case ZYDIS_ISA_SET_AVX512_VP2INTERSECT_256: case ZYDIS_ISA_SET_AVX512_VP2INTERSECT_512:
+		return false;
+	default:
+		return true;
+	}
+}
 
 static bool ext_allowed(u32 ext, u64 features)
 {
@@ -92,17 +110,24 @@ static bool wide_count(u32 m)
 	return false;
 }
 
+static bool is_stack_pointer(ZydisRegister r)
+{
+	return r == ZYDIS_REGISTER_RSP || r == ZYDIS_REGISTER_ESP || r == ZYDIS_REGISTER_SP ||
+	       r == ZYDIS_REGISTER_SPL;
+}
+
 bool filter_allows(const ZydisDecodedInstruction *in, const ZydisDecodedOperand *ops,
 		   const struct gen_options *o)
 {
 	if (in->encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY &&
-	    in->encoding != ZYDIS_INSTRUCTION_ENCODING_VEX)
+	    in->encoding != ZYDIS_INSTRUCTION_ENCODING_VEX &&
+	    in->encoding != ZYDIS_INSTRUCTION_ENCODING_EVEX)
 		return false;
 	bool narrow = o->world->bits != 64;
 
 	if (narrow && (in->mnemonic == ZYDIS_MNEMONIC_INTO || in->mnemonic == ZYDIS_MNEMONIC_BOUND))
 		return true;
-	if (!ext_allowed(in->meta.isa_ext, o->features) || !category_allowed(in->meta.category) ||
+	if (!ext_allowed(in->meta.isa_ext, o->features) || !set_allowed(in->meta.isa_set) || !category_allowed(in->meta.category) ||
 	    !mnemonic_allowed(in->mnemonic) ||
 	    in->attributes & ZYDIS_ATTRIB_IS_PRIVILEGED)
 		return false;
@@ -118,6 +143,9 @@ bool filter_allows(const ZydisDecodedInstruction *in, const ZydisDecodedOperand 
 	for (u32 i = 0; i < in->operand_count; i++) {
 		if (ops[i].type != ZYDIS_OPERAND_TYPE_REGISTER)
 			continue;
+		/* Behind a PUSH, CPUs of family 25 take for RSP in such an instruction what it was before. */
+		if (in->encoding == ZYDIS_INSTRUCTION_ENCODING_EVEX && is_stack_pointer(ops[i].reg.value))
+			return false;
 		switch (ZydisRegisterGetClass(ops[i].reg.value)) {
 		case ZYDIS_REGCLASS_SEGMENT:	/* an LDT has the same selectors on both sides */
 			if (narrow && !(ops[i].actions & ZYDIS_OPERAND_ACTION_MASK_WRITE))

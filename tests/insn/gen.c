@@ -132,6 +132,22 @@ static void make_fpu(struct gen *g, u8 *fx, u8 (*hi)[16])
 	}
 }
 
+static void make_avx512(struct gen *g, struct insn_state *s)
+{
+	u64 v;
+
+	for (u32 i = 0; i < sizeof(s->zmm_hi) + sizeof(s->zmm16); i += 8) {
+		v = chance(g, 10) ? below(g, 256) : interesting(&g->rng);
+		memcpy(&s->zmm_hi[0][0] + i, &v, 8);
+	}
+	for (u32 i = 0; i < 8; i++) {
+		u32 r = below(g, 100);
+
+		s->k[i] = r < 20 ? ~0ull : r < 30 ? 0 : r < 45 ? BIT64(below(g, 64)) - 1 :
+			r < 60 ? ~0ull << below(g, 64) : gen_next(&g->rng);
+	}
+}
+
 static void make_state(struct gen *g)
 {
 	struct insn_state *s = &g->c->in;
@@ -157,6 +173,8 @@ static void make_state(struct gen *g)
 	if (g->o->step)
 		s->rflags |= (chance(g, 85) ? 0x100 : 0) | (chance(g, 20) ? 0x10000 : 0);
 	make_fpu(g, s->fx, s->ymm_hi);
+	if (g->o->features >> GF_AVX512F & 1)
+		make_avx512(g, s);
 }
 
 /* Random bytes of one instruction, padded with random ones. */
@@ -172,6 +190,21 @@ static void random_bytes(struct gen *g, u8 *b)
 		b[i++] = (u8)(0x26 | below(g, 4) << 3);
 	if (chance(g, is64(g) ? 3 : 15))
 		b[i++] = 0x67;
+	if (g->o->features >> GF_AVX512F & 1 && !g->o->watch && chance(g, g->o->evex)) {
+		if (chance(g, 12)) {	/* of mask registers: VEX */
+			b[i] = 0xc4;
+			b[i + 1] = (u8)((b[i + 1] & 0xe0) | (chance(g, 80) ? 1 : 3) | (is64(g) ? 0 : 0xc0));
+			b[i + 3] = chance(g, 50) ? (u8)(0x40 + below(g, 12)) : chance(g, 60) ?
+				(u8)(0x90 + below(g, 10)) : (u8)(0x30 + below(g, 4));
+			return;
+		}
+		b[i] = 0x62;
+		b[i + 1] = (u8)((b[i + 1] & 0xf0) | (1 + below(g, 3)) | (is64(g) ? 0 : 0xc0));
+		b[i + 2] |= 4;
+		if (chance(g, 50))
+			b[i + 3] &= 0x68;	/* no mask, no broadcast */
+		return;
+	}
 	if (map >= 78) {	/* VEX */
 		b[i] = chance(g, 30) ? 0xc5 : 0xc4;
 		if (b[i] == 0xc4)
@@ -631,7 +664,9 @@ static bool odd_fault(const ZydisDecodedInstruction *in)
 	case ZYDIS_MNEMONIC_POPAD: case ZYDIS_MNEMONIC_ENTER:
 		return true;
 	default:
-		return in->meta.isa_ext == ZYDIS_ISA_EXT_AVX2GATHER;
+		/* Elements beside the one that faults may have been done as well. */
+		return in->meta.isa_ext == ZYDIS_ISA_EXT_AVX2GATHER ||
+		       in->meta.category == ZYDIS_CATEGORY_GATHER || in->meta.category == ZYDIS_CATEGORY_SCATTER;
 	}
 }
 

@@ -50,13 +50,14 @@ struct gen_options {
 	bool ring0;
 	bool watch;	/* breakpoints: not what reads as much as the CPU likes */
 	bool step;	/* TF and RF in the flags, at first and by POPF */
+	u32 evex;	/* per cent of all instructions, with AVX-512 */
 	const struct world *world;
 };
 #define GEN_FEATURES(X) /* name, leaf, register (0 eax..3 edx), bit */ \
 	X(MMX, 1, 3, 23) X(SSE3, 1, 2, 0) X(PCLMUL, 1, 2, 1) X(SSSE3, 1, 2, 9) X(FMA, 1, 2, 12) \
 	X(CX16, 1, 2, 13) X(SSE41, 1, 2, 19) X(SSE42, 1, 2, 20) X(MOVBE, 1, 2, 22) \
 	X(POPCNT, 1, 2, 23) X(AES, 1, 2, 25) X(AVX, 1, 2, 28) X(F16C, 1, 2, 29) X(BMI1, 7, 1, 3) \
-	X(AVX2, 7, 1, 5) X(BMI2, 7, 1, 8) X(ADX, 7, 1, 19) X(SHA, 7, 1, 29) X(GFNI, 7, 2, 8) \
+	X(AVX2, 7, 1, 5) X(BMI2, 7, 1, 8) X(ADX, 7, 1, 19) X(SHA, 7, 1, 29) X(GFNI, 7, 2, 8) X(AVX512F, 7, 1, 16) \
 	X(VAES, 7, 2, 9) X(VPCLMUL, 7, 2, 10) X(LAHF, 0x80000001, 2, 0) X(LZCNT, 0x80000001, 2, 5) \
 	X(SSE4A, 0x80000001, 2, 6) X(PREFETCHW, 0x80000001, 2, 8)
 enum gen_feature {

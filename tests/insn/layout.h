@@ -24,8 +24,8 @@
 #define A_TRAMP 0x2a5700000000	/* r-x: loads a case, jumps to it, stores the result */
 #define A_CTRL 0x2a5700001000	/* rw: struct arena_ctrl */
 #define A_CUR 0x2a5700002000	/* rw: the case that runs now, struct insn_state */
-#define A_RES 0x2a5700003000	/* rw: its result */
-#define A_TSTACK 0x2a5700005000	/* rw: top of the trampoline's own stack, one page */
+#define A_RES 0x2a5700003000	/* rw: its result; two pages */
+#define A_TSTACK 0x2a5700006000	/* rw: top of the trampoline's own stack, one page */
 #define A_CASES 0x2a5700100000	/* r-- */
 #define A_RESULTS 0x2a5700200000	/* rw */
 #define A_PRIV_END 0x2a5700400000
@@ -39,13 +39,13 @@ enum {
 	BATCH = 128,
 	SLOT = 1024,		/* bytes of code per case */
 	SEQ_MAX = 20,
-	STATE_BYTES = 960,
-	RESULT_BYTES = 0x1000 + DATA_BYTES,
+	STATE_BYTES = 2560,
+	RESULT_BYTES = 0x2000 + DATA_BYTES,
 	STEPS_MAX = 390,
 	NO_VECTOR = 0xff,
 };
-#define STATE_BYTES_S 960
-#define RESULT_BYTES_S 12288
+#define STATE_BYTES_S 2560
+#define RESULT_BYTES_S 16384
 #define STEPS_MAX_S 390
 
 static inline u64 arena_offset(u64 at)
@@ -66,10 +66,18 @@ struct insn_state {
 	u64 pad;
 	u8 fx[512];	/* 192: FXSAVE64 image */
 	u8 ymm_hi[16][16];
+	/* With AVX-512 only. */
+	u8 zmm_hi[16][32];	/* 960 */
+	u8 zmm16[16][64];	/* 1472 */
+	u64 k[8];		/* 2496 */
 };
 _Static_assert(sizeof(struct insn_state) == STATE_BYTES, "state");
 _Static_assert(offsetof(struct insn_state, fx) == 192, "fx");
 _Static_assert(offsetof(struct insn_state, fault_rip) == 168, "fault_rip");
+_Static_assert(offsetof(struct insn_state, zmm_hi) == 960, "zmm_hi");
+_Static_assert(offsetof(struct insn_state, zmm16) == 1472, "zmm16");
+_Static_assert(offsetof(struct insn_state, k) == 2496, "k");
+_Static_assert(BATCH * STATE_BYTES <= A_RESULTS - A_CASES, "cases");
 _Static_assert((u64)A_CODE + BATCH * SLOT <= A_CODE_END, "code");
 _Static_assert(STEPS_MAX == STEPS_MAX_S && RESULT_BYTES == RESULT_BYTES_S && STATE_BYTES == STATE_BYTES_S, "strings");
 _Static_assert(BATCH * RESULT_BYTES <= A_PRIV_END - A_RESULTS, "results");
@@ -82,7 +90,9 @@ struct arena_ctrl {
 	u16 ds, es, fs, gs, ss;
 	u16 ss64;	/* 26: a flat stack segment to go back to */
 	u16 traps;	/* 28: enter by IRET, because TF or RF is set */
+	u32 avx512;	/* 32: its registers are loaded and stored, too */
 };
+_Static_assert(offsetof(struct arena_ctrl, avx512) == 32, "avx512");
 _Static_assert(offsetof(struct arena_ctrl, ss64) == 26, "ss64");
 
 /* The #DBs of a case, in their order. */
@@ -95,7 +105,7 @@ enum { STEP_FLAGS = 0x10dd5, STEP_BS = 1 << 24, STEP_RF = 1 << 16 };
 struct insn_result {
 	struct insn_state s;
 	struct insn_steps steps;
-	u8 pad[0x1000 - STATE_BYTES - sizeof(struct insn_steps)];
+	u8 pad[0x2000 - STATE_BYTES - sizeof(struct insn_steps)];
 	u8 data[DATA_BYTES];
 };
 

@@ -92,6 +92,7 @@ static void load_batch(struct session *s, u32 n)
 		ctrl->gs = s->gen.world->gs;
 		ctrl->ss = s->gen.world->ss;
 		ctrl->traps = s->gen.step;
+		ctrl->avx512 = s->gen.features >> GF_AVX512F & 1;
 	}
 }
 
@@ -348,6 +349,7 @@ static void usage(const char *name)
 	fprintf(stderr,
 		"usage: %s [--count N] [--seed S] [--ring 0|3] [--case SEED] [--keep-going N] [--self 1] [--precise 1]\n"
 		"       [--step 1] [--watch 1]\n"
+		"       [--evex PERCENT]\n"
 		"       [--world 64|32|32-limits|32-readonly|32-stack16|16|16-stack32|16-down]\n"
 		"  N instructions (1000000 unless told) as random sequences.\n"
 		"  --self 1 compares the host with itself: no KVM is used.\n"
@@ -366,6 +368,7 @@ int main(int argc, char **argv)
 	double start;
 
 	s.gen.world = world_find("64");
+	s.gen.evex = 12;
 	if (argc == 5 && !strcmp(argv[1], "--oracle"))
 		return oracle_main(atoi(argv[2]), atoi(argv[3]), atoi(argv[4]));
 	for (int i = 1; i < argc; i += 2) {
@@ -380,6 +383,8 @@ int main(int argc, char **argv)
 			seed = v;
 		} else if (!strcmp(argv[i], "--ring")) {
 			s.gen.ring0 = v == 0;
+		} else if (!strcmp(argv[i], "--evex")) {
+			s.gen.evex = (u32)v;
 		} else if (!strcmp(argv[i], "--keep-going")) {
 			keep = (u32)v;
 		} else if (!strcmp(argv[i], "--precise")) {

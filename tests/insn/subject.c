@@ -267,6 +267,10 @@ void subject_start(struct subject *s, bool ring0, bool narrow)
 	if (guest_has(g, 1, 2, 28)) {
 		struct kvm_xcrs x = { .nr_xcrs = 1, .xcrs[0] = { .xcr = 0, .value = 7 } };
 
+		/* AVX-512 */
+		if (guest_has(g, 7, 1, 16))
+			x.xcrs[0].value = 0xe7;
+
 		vcpu_ioctl(cpu0(g), KVM_SET_XCRS, &x, "KVM_SET_XCRS");
 	}
 	sigaction(SIGALRM, &sa, NULL);

@@ -19,6 +19,16 @@
 #define LOAD_GPR(r, off) "	mov " P(A_CUR + off) ", %" r "\n"
 #define STORE_GPR(r, off) "	mov %" r ", " P(A_RES + off) "\n"
 #define LOAD_HI(n) "	vinsertf128 $1, " P(A_CUR + 704 + 16 * n) ", %ymm" #n ", %ymm" #n "\n"
+#define LOAD_ZHI(n) "	vinserti64x4 $1, " P(A_CUR + 960 + 32 * n) ", %zmm" #n ", %zmm" #n "\n"
+#define STORE_ZHI(n) "	vextracti64x4 $1, %zmm" #n ", " P(A_RES + 960 + 32 * n) "\n"
+#define EACH_VEC16(X) \
+	X(16, 0) X(17, 1) X(18, 2) X(19, 3) X(20, 4) X(21, 5) X(22, 6) X(23, 7) X(24, 8) X(25, 9) \
+	X(26, 10) X(27, 11) X(28, 12) X(29, 13) X(30, 14) X(31, 15)
+#define LOAD_Z(n, i) "	vmovdqu64 " P(A_CUR + 1472 + 64 * i) ", %zmm" #n "\n"
+#define STORE_Z(n, i) "	vmovdqu64 %zmm" #n ", " P(A_RES + 1472 + 64 * i) "\n"
+#define EACH_MASK(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7)
+#define LOAD_K(n) "	kmovq " P(A_CUR + 2496 + 8 * n) ", %k" #n "\n"
+#define STORE_K(n) "	kmovq %k" #n ", " P(A_RES + 2496 + 8 * n) "\n"
 #define STORE_HI(n) "	vextractf128 $1, %ymm" #n ", " P(A_RES + 704 + 16 * n) "\n"
 
 __asm__(
@@ -42,6 +52,12 @@ __asm__(
 "	movq $0, " P(A_RES + STATE_BYTES_S) "\n"
 "	fxrstor64 " P(A_CUR + 192) "\n"
 	EACH_VEC(LOAD_HI)
+"	cmpl $0, " P(A_CTRL + 32) "\n"
+"	je 2f\n"
+	EACH_VEC(LOAD_ZHI)
+	EACH_VEC16(LOAD_Z)
+	EACH_MASK(LOAD_K)
+"2:\n"
 "	lea " P(A_TSTACK) ", %rsp\n"
 "	cmpw $0, " P(A_CTRL + 28) "\n"
 "	jne 2f\n"
@@ -94,10 +110,16 @@ __asm__(
 "	popfq\n"
 "	fxsave64 " P(A_RES + 192) "\n"
 	EACH_VEC(STORE_HI)
+"	cmpl $0, " P(A_CTRL + 32) "\n"
+"	je 2f\n"
+	EACH_VEC(STORE_ZHI)
+	EACH_VEC16(STORE_Z)
+	EACH_MASK(STORE_K)
+"2:\n"
 "	imul $" S(RESULT_BYTES_S) ", " P(A_CTRL) ", %edx\n"
 "	lea " P(A_RESULTS) ", %rdi\n"
 "	add %rdx, %rdi\n"
-"	lea 0x1000(%rdi), %rbx\n"
+"	lea 0x2000(%rdi), %rbx\n"
 "	lea " P(A_RES) ", %rsi\n"
 "	mov $" S(STATE_BYTES_S) " / 8, %ecx\n"
 "	rep movsq\n"

@@ -63,6 +63,7 @@ static bool same_encoding(const struct encoding *a, const struct encoding *b)
 {
 	if (a->reg != b->reg || a->rm != b->rm || a->vvvv != b->vvvv || a->imm_at != b->imm_at ||
 	    a->imm_len != b->imm_len || a->vex_lpp != b->vex_lpp || a->vex_map != b->vex_map ||
+	    a->evex != b->evex || a->evex_last != b->evex_last ||
 	    a->n_fields != b->n_fields || a->used != b->used || a->opsize != b->opsize ||
 	    a->repne != b->repne || a->rep != b->rep || a->lock != b->lock || a->w != b->w ||
 	    a->high != b->high || a->writes_rcx != b->writes_rcx)
@@ -87,7 +88,9 @@ static bool same(const struct di *a, const struct di *b)
 	    x->mode != y->mode || x->opsize != y->opsize || x->addrsize != y->addrsize ||
 	    x->has_modrm != y->has_modrm || x->has_mem != y->has_mem || x->has_rex != y->has_rex ||
 	    x->mod != y->mod || x->reg != y->reg || x->rm != y->rm || x->vvvv != y->vvvv ||
-	    x->opreg != y->opreg || x->vex_l != y->vex_l || x->seg != y->seg || x->base != y->base ||
+	    x->opreg != y->opreg || x->vex_l != y->vex_l ||
+	    x->evex != y->evex || x->mask != y->mask || x->mask_form != y->mask_form ||
+	    x->mask_n != y->mask_n || x->mask_elem != y->mask_elem || x->seg != y->seg || x->base != y->base ||
 	    x->index != y->index || x->scale != y->scale || x->memsize != y->memsize ||
 	    x->mem_r != y->mem_r || x->mem_w != y->mem_w || x->disp != y->disp || x->imm != y->imm ||
 	    x->imm2 != y->imm2 || memcmp(x->bytes, y->bytes, x->len))

@@ -30,7 +30,7 @@ static const char *const features[] = {
 #define X(name) #name,
 	INSN_FEATURES(X)
 #undef X
-}, *const states[] = { "-", "x87", "MMX", "SSE", "AVX" };
+}, *const states[] = { "-", "x87", "MMX", "SSE", "AVX", "AVX-512" };
 
 static void put_list(FILE *f, u64 bits, const char *(*name)(u32 i))
 {
@@ -214,6 +214,18 @@ T(without_its_cpuid_bit_an_instruction_is_refused)
 		{ NEED(VAES), "\xc4\xe2\x75\xdc\xc2", 5 },
 		{ NEED(VPCLMULQDQ), "\xc4\xe3\x75\x44\xc2\x00", 6 },
 		{ NEED(CR8_LEGACY), "\xf0\x0f\x20\xc0", 4 },
+		{ NEED(AVX512F), "\x62\xf1\x74\x48\x58\xc2", 6 }, { NEED(AVX512F), "\xc5\xf8\x90\xc1", 4 },
+		{ NEED(AVX512DQ), "\x62\xf1\x74\x48\x54\xc2", 6 },
+		{ NEED(AVX512_IFMA), "\x62\xf2\xf5\x48\xb4\xc2", 6 },
+		{ NEED(AVX512CD), "\x62\xf2\x7d\x48\xc4\xc1", 6 },
+		{ NEED(AVX512BW), "\x62\xf1\x75\x48\xfc\xc2", 6 },
+		{ NEED(AVX512VL), "\x62\xf1\x74\x08\x58\xc2", 6 },
+		{ NEED(AVX512_VBMI), "\x62\xf2\x75\x48\x8d\xc2", 6 },
+		{ NEED(AVX512_VBMI2), "\x62\xf2\x7d\x48\x63\xc1", 6 },
+		{ NEED(AVX512_VNNI), "\x62\xf2\x75\x48\x50\xc2", 6 },
+		{ NEED(AVX512_BITALG), "\x62\xf2\x7d\x48\x54\xc1", 6 },
+		{ NEED(AVX512_VPOPCNTDQ), "\x62\xf2\x7d\x48\x55\xc1", 6 },
+		{ NEED(AVX512_BF16), "\x62\xf2\x76\x48\x52\xc2", 6 },
 	};
 	u64 seen = NEED(LZCNT);	/* below */
 

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: MIT */
+/* engine/xstate.c - where the components of XSAVE areas lie. */
+#include "engine/xstate.h"
+
+#include <pthread.h>
+
+#include "engine/cpu.h"
+
+static const u16 bytes[8] = {
+#define X(name, bit, n) [bit] = (n),
+	XSTATE_COMPONENTS(X)
+#undef X
+};
+
+/* Written once, before anybody who reads them exists (pthread_once). */
+static u16 offset[8];
+static _Atomic u64 supported;	/* 0: not yet; released when offset[] is there */
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static void ask(u32 leaf, u32 sub, u32 r[4])
+{
+	__asm__ volatile("cpuid" : "=a"(r[0]), "=b"(r[1]), "=c"(r[2]), "=d"(r[3]) : "a"(leaf), "c"(sub));
+}
+
+/* AVX-512: with XGETBV1, which tells whether its 1.6 KiB are in use (engine/fpu.c). */
+static bool avx512_fits(void)
+{
+	u32 r[4];
+
+	ask(0xd, 1, r);
+	if (!(r[0] & BIT(2)))
+		return false;
+	for (u32 i = XSTATE_OPMASK_BIT; i <= XSTATE_HI16_ZMM_BIT; i++) {
+		ask(0xd, i, r);
+		if (r[0] != bytes[i] || r[1] < XSTATE_EXTENDED || r[1] + r[0] > CPU_XSAVE_SIZE)
+			return false;
+		offset[i] = (u16)r[1];
+	}
+	return true;
+}
+
+static void look(void)
+{
+	u32 r[4], lo = 0, hi;
+	u64 v;
+
+	ask(1, 0, r);
+	if (r[2] & BIT(27))
+		__asm__ volatile("xgetbv" : "=a"(lo), "=d"(hi) : "c"(0));
+	v = XSTATE_X87 | XSTATE_SSE | (lo & XSTATE_AVX);
+	offset[XSTATE_AVX_BIT] = XSTATE_EXTENDED;
+	if ((lo & (XSTATE_AVX | XSTATE_AVX512)) == (XSTATE_AVX | XSTATE_AVX512) && avx512_fits())
+		v |= XSTATE_AVX512;
+	atomic_store_explicit(&supported, v, memory_order_release);
+}
+
+u64 xcr0_host_supported(void)
+{
+	u64 v = atomic_load_explicit(&supported, memory_order_acquire);
+
+	if (unlikely(!v)) {
+		pthread_once(&once, look);
+		v = atomic_load_explicit(&supported, memory_order_relaxed);
+	}
+	return v;
+}
+
+u32 xstate_bytes(u32 bit)
+{
+	return bytes[bit];
+}
+
+u32 xstate_offset(u32 bit)
+{
+	return offset[bit];
+}
+
+u32 xstate_compact_offset(u64 components, u32 bit)
+{
+	u32 at = XSTATE_EXTENDED;
+
+	for (u32 i = XSTATE_AVX_BIT; i < bit; i++)
+		at += components >> i & 1 ? bytes[i] : 0;
+	return at;
+}
+
+u32 xstate_size(u64 components, bool compact)
+{
+	u32 end = XSTATE_EXTENDED;
+
+	for (u32 i = XSTATE_AVX_BIT; i <= XSTATE_HI16_ZMM_BIT; i++)
+		if (components >> i & 1)
+			end = (compact ? xstate_compact_offset(components, i) : offset[i]) + bytes[i];
+	return end;
+}
+
+bool xcr0_valid(u64 v, u64 ok)
+{
+	u64 avx512 = v & XSTATE_AVX512;
+
+	if (!(v & XSTATE_X87) || (v & ~(ok | XSTATE_X87)) || ((v & XSTATE_AVX) && !(v & XSTATE_SSE)))
+		return false;
+	return !avx512 || (avx512 == XSTATE_AVX512 && (v & XSTATE_AVX));
+}
