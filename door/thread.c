@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -29,8 +30,9 @@ static pthread_mutex_t region_lock = PTHREAD_MUTEX_INITIALIZER;	/* within thread
 static u64 spare[4096];
 static u32 nr_spare;
 /* Where libc keeps a thread's number in what pthread_self() points to: locks that know their owner
- * go by it. 0: not known (yet); thread_lock. */
-static size_t tid_at;
+ * go by it; and the word there that the kernel clears when a thread has left, for pthread_join(). Until
+ * glibc 2.42 that is the same one. 0: not known (yet); thread_lock. */
+static size_t tid_at, left_at;
 enum { PTHREAD_BYTES = 2048 };
 
 typedef void *start_fn(void *arg);
@@ -210,6 +212,16 @@ static u32 own_tid(void)
 	return (u32)RAW(SYS_gettid);
 }
 
+/* What the kernel clears when this thread leaves, if the kernel tells (CONFIG_CHECKPOINT_RESTORE). */
+static size_t find_left(size_t otherwise)
+{
+	u64 at = 0, self = (u64)pthread_self();
+
+	if (RAW(SYS_prctl, PR_GET_TID_ADDRESS, &at, 0, 0, 0) || at - self >= PTHREAD_BYTES)
+		return otherwise;
+	return at - self;
+}
+
 /* thread_lock held by the creator, who waits. */
 static void *donor(void *arg)
 {
@@ -221,12 +233,14 @@ static void *donor(void *arg)
 	t->libc = pthread_self();
 	t->libc_tid = own_tid();
 	tid_at = at;
+	if (!left_at)
+		left_at = find_left(at);
 	door_exit_donor(&d->ready);
 }
 
-static _Atomic u32 *tid_word(const struct door_thread *t)
+static _Atomic u32 *word_of(const struct door_thread *t, size_t at)
 {
-	return (_Atomic u32 *)(uintptr_t)((u64)t->libc + tid_at);
+	return (_Atomic u32 *)(uintptr_t)((u64)t->libc + at);
 }
 
 /* thread_lock held, signals blocked. NULL: no memory, or no thread can be made. */
@@ -235,7 +249,7 @@ static struct door_thread *thread_new(void)
 	struct donation d = { .ready = 0 };
 	u64 base = region_alloc();
 	pthread_t p;
-	u32 tid;
+	u32 here;
 
 	if (!base)
 		return NULL;
@@ -246,19 +260,19 @@ static struct door_thread *thread_new(void)
 	}
 	while (!atomic_load(&d.ready))
 		RAW(SYS_sched_yield);
-	/* The kernel clears the number when it has left, and wakes who waits for that. */
-	while (tid_at && (tid = atomic_load(tid_word(d.t))))
-		RAW(SYS_futex, tid_word(d.t), FUTEX_WAIT, tid, NULL, NULL, 0);
+	/* The kernel clears the word when it has left, and wakes who waits for that. */
+	while (left_at && (here = atomic_load(word_of(d.t, left_at))))
+		RAW(SYS_futex, word_of(d.t, left_at), FUTEX_WAIT, here, NULL, NULL, 0);
 	if (tid_at)
-		atomic_store(tid_word(d.t), d.t->libc_tid);
+		atomic_store(word_of(d.t, tid_at), d.t->libc_tid);
 	return d.t;
 }
 
 /* thread_lock held. Nobody runs on t's region. */
 static void thread_free(struct door_thread *t)
 {
-	if (tid_at)
-		atomic_store(tid_word(t), 0);
+	if (left_at)
+		atomic_store(word_of(t, left_at), 0);
 	__real_pthread_join(t->libc, NULL);
 	region_free(region_base(t));
 }
