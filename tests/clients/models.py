@@ -40,8 +40,9 @@ def start(cpu, smp):
 
 
 def missing(line):
-    m = re.search(r'feature: (CPUID\.\w+:\w+)(?:\.(\S+))? \[bit (\d+)\]', line)
-    return m and (m.group(2) or f'{m.group(1)}[{m.group(3)}]')
+    """The feature's name; one that has none is called as QEMU 7 to 10 would: CPUID.0DH:EAX[9]."""
+    m = re.search(r'feature: CPUID(?:\.(\w+):|\[eax=(\w+)[^]]*\]\.)(E[A-D]X)(?:\.(\S+))? \[bit (\d+)\]', line)
+    return m and (m.group(4) or f'CPUID.{(m.group(1) or m.group(2)).upper()}:{m.group(3)}[{m.group(5)}]')
 
 
 def quiet(cpu, smp):
