@@ -35,7 +35,6 @@ u64 trace_ns(const struct trace_area *a, u64 tsc);
 /* The arguments as text, without the event's name. Returns the length. */
 int trace_format(const struct trace_record *r, char *buf, size_t size);
 const char *trace_inhibit_name(u64 reason);
-const char *trace_user_exit_name(u64 reason);
 
 /* One line in the layout of ftrace's trace file; the head that explains the columns. */
 void trace_text_head(FILE *f);

@@ -6,6 +6,8 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "base/user_exits.h"
+
 enum { REASONS = 64, SIGNAL = REASONS, OTHER, ROWS };
 
 /* What a real KVM exits for, and does without the VMM: its name there, our event. */
@@ -98,7 +100,7 @@ static const char *row_name(u32 i, char *buf, size_t size)
 		return "(a signal)";
 	if (i == OTHER)
 		return "(an error)";
-	snprintf(buf, size, "KVM_EXIT_%s", trace_user_exit_name(i));
+	snprintf(buf, size, "KVM_EXIT_%s", user_exit_name(i));
 	return buf;
 }
 

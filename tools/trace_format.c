@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* tools/trace_format.c - records as text: formats of base/trace_events.h, ftrace's layout. */
 #include <inttypes.h>
-#include <linux/kvm.h>
 #include <string.h>
 
+#include "base/user_exits.h"
 #include "irq/apicv.h"
 #include "irq/lapic_regs.h"
 #include "svm/checks.h"
@@ -30,22 +30,6 @@ static const struct list {
 	TRACE_ENUMS(X)
 #undef X
 };
-
-/* Names of exit reasons without KVM_EXIT_, for those that x86 has. */
-#define USER_EXITS(X) \
-	X(UNKNOWN) X(EXCEPTION) X(IO) X(HYPERCALL) X(DEBUG) X(HLT) X(MMIO) X(IRQ_WINDOW_OPEN) \
-	X(SHUTDOWN) X(FAIL_ENTRY) X(INTR) X(SET_TPR) X(TPR_ACCESS) X(NMI) X(INTERNAL_ERROR) \
-	X(SYSTEM_EVENT) X(IOAPIC_EOI) X(X86_RDMSR) X(X86_WRMSR) X(DIRTY_RING_FULL) X(X86_BUS_LOCK)
-
-const char *trace_user_exit_name(u64 reason)
-{
-	switch (reason) {
-#define X(n) case KVM_EXIT_##n: return #n;
-	USER_EXITS(X)
-#undef X
-	}
-	return "?";
-}
 
 const char *trace_inhibit_name(u64 reason)
 {
@@ -120,7 +104,7 @@ static int put(char *to, size_t size, const char *conv, size_t len, u64 v)
 	if (len == 7 && !strncmp(conv, "inhibit", 7))
 		return snprintf(to, size, "%s", trace_inhibit_name(v));
 	if (len == 4 && !strncmp(conv, "user", 4))
-		return snprintf(to, size, "KVM_EXIT_%s", trace_user_exit_name(v));
+		return snprintf(to, size, "KVM_EXIT_%s", user_exit_name(v));
 	if (len == 3 && !strncmp(conv, "svm", 3)) {
 		char exit[32];
 

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/user_exits.h"
 #include "mmu/mmu.h"
 #include "vcpu/vcpu_priv.h"
 
@@ -113,6 +114,31 @@ static void log_chain(struct vcpu *v)
 		log_info("vcpu%u: no exception led there: it was asked for", v->id);
 }
 
+/* Oldest first. */
+static void log_past(struct vcpu *v)
+{
+	const struct past *p = &v->p->past;
+	char name[40], error[64], times[24];
+
+	for (u32 i = p->n > PAST_EVENTS ? p->n - PAST_EVENTS : 0; i < p->n; i++) {
+		const struct past_event *e = &p->e[i % PAST_EVENTS];
+		const char *what = name;
+
+		times[0] = error[0] = 0;
+		if (e->times > 1)
+			snprintf(times, sizeof(times), ", %u times", e->times);
+		if (e->kind == PAST_EXIT) {
+			snprintf(name, sizeof(name), "exit KVM_EXIT_%s", user_exit_name(e->error));
+		} else {
+			what = event_name(name, sizeof(name), e->kind, e->vector);
+			error_text(error, sizeof(error), e->has_error, e->error,
+				   e->kind == EV_EXCEPTION ? e->vector : 0, e->payload);
+		}
+		log_info("vcpu%u: before: %s%s at rip %#llx%s", v->id, what, error, (unsigned long long)e->rip,
+			 times);
+	}
+}
+
 static void log_state(struct vcpu *v)
 {
 	const struct cpu *c = v->c;
@@ -141,5 +167,6 @@ void fault_report(struct vcpu *v, const char *what, bool chain)
 	if (chain)
 		log_chain(v);
 	v->p->chain.n = 0;
+	log_past(v);
 	log_state(v);
 }

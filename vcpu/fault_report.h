@@ -7,7 +7,7 @@
 
 struct vcpu;
 
-enum { FAULT_CHAIN_MAX = 4 };
+enum { FAULT_CHAIN_MAX = 4, PAST_EVENTS = 16, PAST_EXIT = 0xff };
 
 /* Under the vCPU's lock. */
 struct fault_chain {
@@ -15,6 +15,33 @@ struct fault_chain {
 	struct cpu_fault last;	/* what came of the last one's delivery */
 	u32 n;
 };
+
+/* What has happened to a vCPU: an event that was delivered, or an exit to the VMM (kind PAST_EXIT, the reason in
+ * `error`). The same one again is counted. */
+struct past_event {
+	u64 rip, payload;
+	u32 error, times;
+	u8 kind, vector;
+	bool has_error;
+};
+
+/* A ring. Under the vCPU's lock. */
+struct past {
+	struct past_event e[PAST_EVENTS];
+	u32 n;
+};
+
+static inline void past_add(struct past *p, const struct past_event *e)
+{
+	struct past_event *last = &p->e[(p->n - 1) % PAST_EVENTS];
+
+	if (p->n && last->rip == e->rip && last->kind == e->kind && last->vector == e->vector &&
+	    last->error == e->error && last->payload == e->payload) {
+		last->times++;
+		return;
+	}
+	p->e[p->n++ % PAST_EVENTS] = *e;
+}
 
 /* The delivery of e has raised f. first: no other event's delivery has raised e. */
 void fault_chain_add(struct vcpu *v, bool first, const struct cpu_event *e, const struct cpu_fault *f);

@@ -55,6 +55,7 @@ static enum cpu_result deliver(struct vcpu *v, struct cpu_event e)
 	enum cpu_result r;
 
 	for (;;) {
+		const u64 rip = c->rip;
 		struct cpu_fault f;
 		int merged = 0;
 
@@ -71,6 +72,9 @@ static enum cpu_result deliver(struct vcpu *v, struct cpu_event e)
 		v->p->delivering = false;
 		switch (r) {
 		case CPU_OK:
+			past_add(&v->p->past, &(struct past_event){
+				.rip = rip, .payload = e.payload, .error = e.error, .times = 1, .kind = e.kind,
+				.vector = e.vector, .has_error = e.has_error });
 			if (e.kind == EV_INTR)
 				vcpu_count(v, irq_injections);
 			else if (e.kind == EV_NMI)

@@ -531,6 +531,8 @@ static int __attribute__((noinline)) run_here(struct vcpu *v)
 	}
 	post_run(v);
 	vcpu_trace(kvm_userspace_exit, v, v->run->exit_reason, (u64)(s64)r);
+	past_add(&p->past, &(struct past_event){
+		.rip = v->c->rip, .error = v->run->exit_reason, .times = 1, .kind = PAST_EXIT });
 	atomic_store_explicit(&v->in_guest, 0, memory_order_release);
 	if (unlikely(masked)) {
 		u64 mask;

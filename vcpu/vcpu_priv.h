@@ -149,6 +149,7 @@ struct vcpu_priv {
 	struct vcpu_mmio mmio;
 	struct vcpu_debug dbg;
 	struct fault_chain chain;
+	struct past past;
 	struct vcpu_cpuid cpuid;
 	struct vcpu_msrs msr;
 	struct vcpu_clock clock;

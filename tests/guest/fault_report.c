@@ -100,6 +100,49 @@ T(absent_gate, "a gate that is there and of no use is shown")
 	SAYS(logged(), "1. #UD (invalid opcode): cannot be delivered\n   its gate at 0x2030: ");
 }
 
+CODE64(busy, "mov $3, %ecx\n at_out: out %al, $0x40\n loop at_out\n lidt 0x6000\n at_int: int $0x81\n");
+LABEL(at_out);
+T(before, "what happened before, the same again counted: exits to the VMM, delivered exceptions")
+{
+	struct guest *g = guest_with(M_LONG, busy);
+	const char *text;
+	char wanted[128];
+	struct stop s;
+
+	logged();
+	memset(g->ram + 0x6000, 0, 16);
+	for (int i = 0; i < 3; i++) {
+		s = run(g);
+		CHECK_STOP(s, ST_OUT);
+	}
+	s = run(g);
+	CHECK_STOP(s, ST_SHUTDOWN);
+	text = logged();
+	snprintf(wanted, sizeof(wanted), "before: exit KVM_EXIT_IO at rip %#llx, 3 times\ncr0 ",
+		 (unsigned long long)AT(busy, at_out));
+	SAYS(text, wanted);
+}
+
+T(before_exception, "an exception that was delivered before")
+{
+	struct guest *g = guest_with_code(M_LONG, "\x0f\x0b", 2);
+	char wanted[64];
+	const char *text;
+	struct stop s;
+
+	logged();
+	s = run(g);
+	CHECK_EXC(s, 6, -1);
+	memset(g->ram + G_IDT, 0, 32 * 16);
+	WITH_REGS(cpu0(g), r)
+		r.rip = G_CODE;
+	s = run(g);
+	CHECK_STOP(s, ST_SHUTDOWN);
+	text = logged();
+	snprintf(wanted, sizeof(wanted), "before: #UD (invalid opcode) at rip %#x\n", G_CODE);
+	SAYS(text, wanted);
+}
+
 T(silent, "an exception that is delivered is not reported")
 {
 	struct stop s;
