@@ -178,6 +178,42 @@ def guestfish(machines):
     return ''
 
 
+VMM = os.path.join(vm.TOP, 'tests/clients/vmm')
+# How each of our own small VMMs is built; all are static.
+OWN = {
+    'c-musl': ('musl-gcc', lambda out: ['musl-gcc', '-O1', '-D_GNU_SOURCE', '-idirafter', '/usr/include', '-idirafter',
+                                        '/usr/include/x86_64-linux-gnu', '-static', f'{VMM}/vmm.c', '-o', out]),
+    'c-glibc': ('cc', lambda out: ['cc', '-O1', '-D_GNU_SOURCE', '-static', f'{VMM}/vmm.c', '-o', out]),
+    'go': ('go', lambda out: ['go', 'build', '-o', out, f'{VMM}/vmm.go']),
+    'rust': ('rustc', lambda out: ['rustc', '-O', '--edition', '2021', '-C', 'target-feature=+crt-static', '-o', out,
+                                   f'{VMM}/vmm.rs']),
+}
+# They have no ACPI, no PCI and no keyboard.
+OWN_COMMAND = 'console=ttyS0 panic=-1 reboot=k acpi=off pci=off i8042.nokbd i8042.noaux quiet do=info,off'
+
+
+def own(kind):
+    """Linux, booted by a program that knows nothing of standin; no loader brings us into it."""
+    @verdict
+    def boot(machines):
+        compiler, command = OWN[kind]
+        need(compiler)
+        with tempfile.TemporaryDirectory(prefix='standin-own.') as d:
+            program = os.path.join(d, 'vmm')
+            env = {**os.environ, 'CGO_ENABLED': '0', 'GO111MODULE': 'off', 'GOCACHE': d, 'GOFLAGS': ''}
+            r = subprocess.run(command(program), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                               stderr=subprocess.STDOUT, text=True, timeout=LIMIT, env=env)
+            if r.returncode:
+                raise Trouble(r.stdout.strip())
+            status, text = say(program, vm.kernel('cloud'), vm.initramfs('cloud'), OWN_COMMAND)
+        if status or '@@ done ok' not in text:
+            raise Trouble(f'exit status {status}: ' + ' / '.join(text.splitlines()[-8:]))
+        if '@@ model  standin virtual CPU' not in text:
+            raise Trouble('the guest is not on standin')
+        return ''
+    return boot
+
+
 @verdict
 def debvm(machines):
     """A Debian made by debvm-create (which needs an archive), started by debvm-run, used at its console."""
@@ -216,4 +252,5 @@ def tests():
             ('preflight-getfacl', True, getfacl),
             ('libvirt-emulator', True, libvirt_emulator),
             ('libvirt-run', True, libvirt_run),
-            ('guestfish-direct', True, guestfish), ('debvm', False, debvm)]
+            ('guestfish-direct', True, guestfish), ('debvm', False, debvm),
+            *((f'own-{kind}', True, own(kind)) for kind in OWN)]
