@@ -25,11 +25,11 @@ def need(*programs):
         raise Skip('not on TCG')
 
 
-def say(*argv, **more):
+def say(*argv, limit=LIMIT, **more):
     """Output and exit status of a program on standin."""
     r = subprocess.run([HIDE, STANDIN, 'run', '--', *argv], stdin=subprocess.DEVNULL,
                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                       timeout=LIMIT, **more)
+                       timeout=limit, **more)
     return r.returncode, r.stdout
 
 
@@ -215,6 +215,20 @@ def own(kind):
 
 
 @verdict
+def virtme_ng(machines):
+    """Debian's kernel with this machine's root: virtme-ng starts virtiofsd, which confines itself, and QEMU."""
+    need('vng')
+    if not os.path.exists('/usr/libexec/virtiofsd'):
+        raise Skip('virtiofsd is not installed')
+    words = 'uname -r; cat /proc/mounts /sys/devices/system/clocksource/clocksource0/current_clocksource; echo it-is-done'
+    status, text = say('vng', '-r', vm.kernel('cloud'), '--memory', '512M', '--', words, cwd='/', limit=4 * LIMIT)
+    for wanted in ('ROOTFS / virtiofs', 'kvm-clock', 'it-is-done'):
+        if wanted not in text:
+            raise Trouble(f'no "{wanted}": exit status {status}: ' + ' / '.join(text.splitlines()[-8:]))
+    return ''
+
+
+@verdict
 def debvm(machines):
     """A Debian made by debvm-create (which needs an archive), started by debvm-run, used at its console."""
     need('debvm-create', 'debvm-run')
@@ -252,5 +266,5 @@ def tests():
             ('preflight-getfacl', True, getfacl),
             ('libvirt-emulator', True, libvirt_emulator),
             ('libvirt-run', True, libvirt_run),
-            ('guestfish-direct', True, guestfish), ('debvm', False, debvm),
+            ('guestfish-direct', True, guestfish), ('debvm', False, debvm), ('virtme-ng', True, virtme_ng),
             *((f'own-{kind}', True, own(kind)) for kind in OWN)]
