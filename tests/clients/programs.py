@@ -215,6 +215,34 @@ def own(kind):
 
 
 @verdict
+def sandbox(machines):
+    """QEMU confines itself by seccomp filters before the first KVM_RUN, as libvirt has it do; what they forbid kills."""
+    if vm.ACCEL == 'tcg':
+        raise Skip('not on TCG')
+    argv = vm.command(machine='q35', irqchip='split', smp=2, do='info,busy,off', quiet=True)
+    argv += ['-sandbox', 'on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny']
+    modes = set()
+
+    def look(text):
+        for pid in vm.children(os.getpid()):
+            try:
+                for status in glob.glob(f'/proc/{pid}/task/*/status'):
+                    with open(status) as f:
+                        fields = dict(line.split(':', 1) for line in f if ':' in line)
+                    if fields['Name'].strip().startswith(('qemu-system', 'CPU ')):
+                        modes.add(fields['Seccomp'].strip())
+            except OSError:
+                pass
+
+    r = vm.run(argv, 'sandbox', timeout=LIMIT, echo=look)
+    if not r.ok:
+        raise Trouble(r.why())
+    if '2' not in modes:
+        raise Trouble(f'QEMU runs without a filter: {modes}')
+    return ''
+
+
+@verdict
 def virtme_ng(machines):
     """Debian's kernel with this machine's root: virtme-ng starts virtiofsd, which confines itself, and QEMU."""
     need('vng')
@@ -266,5 +294,5 @@ def tests():
             ('preflight-getfacl', True, getfacl),
             ('libvirt-emulator', True, libvirt_emulator),
             ('libvirt-run', True, libvirt_run),
-            ('guestfish-direct', True, guestfish), ('debvm', False, debvm), ('virtme-ng', True, virtme_ng),
+            ('guestfish-direct', True, guestfish), ('debvm', False, debvm), ('virtme-ng', True, virtme_ng), ('sandbox', True, sandbox),
             *((f'own-{kind}', True, own(kind)) for kind in OWN)]
