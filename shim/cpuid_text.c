@@ -6,8 +6,8 @@
  *
  * Only what is surely an instruction is replaced. Where .eh_frame_hdr names the functions (LSB 5.0,
  * 11.5.2), decoding from the function's start has to arrive at it. Static programs and Go's have no
- * such table: there decoding from most of several places in front of it has to arrive, and what stands
- * around it has to be code of a program. Programs that do not mention the node are not touched, nor are
+ * such table: there decoding from several places in front of it has to arrive, hardly any may go past it, and
+ * what stands around it has to be code of a program. Programs that do not mention the node are not touched, nor are
  * big ones, which would take long to look through.
  */
 #include "shim/shim.h"
@@ -25,8 +25,9 @@ enum {
 	/* The pointer encodings that every linker uses for the table. */
 	EH_PTR_ENC = 0x1b, EH_COUNT_ENC = 0x03, EH_TABLE_ENC = 0x3b,
 	/* Decoding from a wrong place finds the right ones after a few instructions. Of STREAMS places in a
-	 * row, LEAD bytes before, ARRIVE have to; and AFTER instructions behind it have to be there. */
-	STREAMS = 16, LEAD = 48, ARRIVE = 12, AFTER = 6,
+	 * row, LEAD bytes before, so many have to arrive, and so many times as many as go past it; and AFTER
+	 * instructions behind it have to be there. */
+	STREAMS = 32, LEAD = 40, ARRIVE = 6, OVER_MISSES = 4, AFTER = 6,
 };
 
 /* Written by the constructor only. */
@@ -162,29 +163,26 @@ static bool is_ordinary(const ZydisDecodedInstruction *i)
 	       i->mnemonic != ZYDIS_MNEMONIC_INT;
 }
 
-static bool arrives(const ZydisDecoder *d, u64 from, u64 at)
-{
-	ZydisDecodedInstruction insn;
-
-	while (from < at && decode(d, from, at + 2, &insn) && is_ordinary(&insn))
-		from += insn.length;
-	return from == at;
-}
-
 /* Without a table of functions: from the bytes around it. */
 static bool is_likely(const ZydisDecoder *d, u64 start, u64 at, u64 end)
 {
 	ZydisDecodedInstruction insn;
-	u32 hits = 0;
+	u32 hits = 0, misses = 0;
 
 	if (at - start < LEAD + STREAMS)
 		return false;
-	for (u32 k = 0; k < STREAMS; k++)
-		hits += arrives(d, at - LEAD - k, at);
+	for (u32 k = 0; k < STREAMS; k++) {
+		u64 from = at - LEAD - k;
+
+		while (from < at && decode(d, from, end, &insn) && is_ordinary(&insn))
+			from += insn.length;
+		hits += from == at;
+		misses += from > at;
+	}
 	for (u32 k = 0; k <= AFTER; k++, at += insn.length)
 		if (!decode(d, at, end, &insn) || !is_ordinary(&insn))
 			return false;
-	return hits >= ARRIVE;
+	return hits >= ARRIVE && hits >= OVER_MISSES * misses;
 }
 
 static bool replace(u64 at, int prot)
