@@ -18,7 +18,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/options.h"
-#include "base/raw.h"
+#include "base/sys.h"
 #include "direct/priv.h"
 #include "engine/engine.h"
 #include "engine/xstate.h"
@@ -240,7 +240,8 @@ static bool prepare(struct direct *d, struct space *s)
 {
 	u32 n = atomic_load(&direct_ram_n);
 
-	if (s->stub && (s->ram_n != n || s->m.pages > MIRROR_MAX || s->m.seen.map != d->gens.map))
+	if (s->stub && (s->ram_n != n || s->m.pages > MIRROR_MAX || s->m.seen.map != d->gens.map ||
+			s->stub->owner != sys_gettid()))
 		unmake(d, s);
 	if (s->stub)
 		return true;
@@ -389,7 +390,7 @@ static int stay(struct direct *d, struct space *s)
 			break;
 	}
 	/* An order that failed: the program has not gone on. */
-	return st->pid > 0 && (first || read_frame(c, st, false)) ? DIRECT_GO_ON : DIRECT_LOST;
+	return !st->gone && (first || read_frame(c, st, false)) ? DIRECT_GO_ON : DIRECT_LOST;
 }
 
 static int enter(struct cpu *c)

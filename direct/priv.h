@@ -52,7 +52,9 @@ extern const u8 direct_stub_code[], direct_stub_handler[], direct_stub_end[];
 
 struct stub {
 	int pid;
+	int owner;		/* the thread that made it: it ends with that (PR_SET_PDEATHSIG) */
 	bool broken;
+	bool gone;		/* ... because it has ended, or was ended */
 	u8 *shared;		/* our view of its pages from STUB_ORDERS on */
 	struct orders *orders;
 	struct comm *comm;

@@ -109,22 +109,10 @@ static void futex(_Atomic u32 *w, int op, u32 val, const struct timespec *t)
 
 static bool alive(struct stub *s)
 {
-	int st;
+	siginfo_t si = { 0 };
 
-	if (s->pid > 0 && waitpid(s->pid, &st, WNOHANG | __WALL))
-		s->pid = -1;
-	return s->pid > 0;
-}
-
-static void end(struct stub *s)
-{
-	int st;
-
-	if (s->pid > 0) {
-		kill(s->pid, SIGKILL);
-		waitpid(s->pid, &st, __WALL);
-	}
-	s->pid = -1;
+	/* Its number stays taken until stub_free(): others may be about to send it a signal (cpu.away). */
+	return s->pid > 0 && !waitid(P_PID, (id_t)s->pid, &si, WEXITED | WNOHANG | WNOWAIT | __WALL) && !si.si_pid;
 }
 
 bool stub_turn(struct stub *s, bool stay)
@@ -150,8 +138,8 @@ bool stub_turn(struct stub *s, bool stay)
 		late = !s->hurry || atomic_load(s->hurry) ? late + 1 : 0;
 		if (alive(s) && late < 4)
 			continue;
-		end(s);
-		s->broken = true;
+		kill(s->pid, SIGKILL);
+		s->broken = s->gone = true;
 		return false;
 	}
 	if (m->error) {
@@ -240,9 +228,14 @@ static bool start(struct stub *s)
 
 void stub_free(struct stub *s)
 {
+	int st;
+
 	if (!s)
 		return;
-	end(s);
+	if (s->pid > 0) {
+		kill(s->pid, SIGKILL);
+		waitpid(s->pid, &st, __WALL);
+	}
 	if (s->shared)
 		munmap(s->shared, STUB_SHARED);
 	free(s);
@@ -277,6 +270,7 @@ struct stub *stub_new(const _Atomic u32 *hurry)
 	if (!s)
 		return NULL;
 	s->pid = s->cpu = -1;
+	s->owner = sys_gettid();
 	s->hurry = hurry;
 	b.comm = memfd_create("standin-direct", MFD_CLOEXEC);
 	if (b.comm < 0 || sys_resize(b.comm, STUB_SHARED))

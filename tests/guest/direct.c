@@ -3,9 +3,11 @@
  * tests/guest/direct.c - user code that runs directly (STANDIN_DIRECT=always): what it sees and what the kernel
  * sees of it is what translation shows. Every test looks at the counters: it did run directly.
  */
+#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/time.h>
+#include <unistd.h>
 
 #include "tests/guest/harness/harness.h"
 
@@ -315,6 +317,48 @@ T(kick, "a signal ends KVM_RUN while user code loops")
 		CHECK_EQ(s.r.rip & ~7ull, U_CODE);
 	}
 	CHECK_DIRECT(g, 3);
+}
+
+/* Ends our child processes, a moment from now. */
+static void *killer(void *arg)
+{
+	char path[64], text[256];
+	int *n = arg;
+
+	usleep(200000);
+	for (int pid = getpid() + 1; pid < getpid() + 2000; pid++) {
+		FILE *f;
+		int ppid = 0;
+
+		snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+		f = fopen(path, "re");
+		if (!f)
+			continue;
+		if (fgets(text, sizeof(text), f) && strrchr(text, ')') &&
+		    sscanf(strrchr(text, ')'), ") %*c %d", &ppid) == 1 && ppid == getpid()) {
+			kill(pid, SIGKILL);
+			++*n;
+		}
+		fclose(f);
+	}
+	return NULL;
+}
+T(killed, "a stub that is killed in the middle ends KVM_RUN, and no more than that")
+{
+	struct guest *g = USER(forever);
+	pthread_t t;
+	struct stop s;
+	int n = 0;
+
+	pthread_create(&t, NULL, killer, &n);
+	s = run(g);
+	pthread_join(t, NULL);
+	CHECK_EQ(n, 1);
+	CHECK_STOP(s, ST_INTERNAL);
+	g = USER(sum);
+	s = run(g);
+	CHECK_EXC(s, VEC_DONE3, -1);
+	CHECK_DIRECT(g, 1);
 }
 
 /* What the program finds of ours it may overwrite, and jump to: its own state is at stake, no more. */
