@@ -120,7 +120,8 @@ for folder in layers:
                 text = re.sub(r'/\*.*?\*/', '', f.read(), flags=re.S)
             if name.endswith('.h'):
                 for m in re.finditer(r'^struct (\w+) \{\n(.*?)^\}', text, re.S | re.M):
-                    n = len(re.findall(r'\(\*\w+\)\(', m[2]))
+                    # X_fn: a copy of a member, where generated code finds it
+                    n = len(re.findall(r'\(\*\w+(?<!_fn)\)\(', m[2]))
                     if n and re.search(r'_(ops|hooks)$', m[1]):
                         declared[m[1]] = path
                     elif n > 2 and not re.search(r'_(row|device)$', m[1]):	# tables, called from above
