@@ -130,8 +130,8 @@ void apic_stubs(struct translator *t)
 	e->stub_apic_rdmsr = emit_call(t, &e->apic_fn.rdmsr, false);
 	e->stub_apic_set_tpr = emit_call(t, &e->apic_fn.set_tpr, false);
 	e->stub_apic_get_tpr = emit_call(t, &e->apic_fn.get_tpr, false);
-	e->stub_sti = emit_call(t, &e->sti_fn, false);
-	again_stubs(t, emit_call(t, &e->again_fn, false));
+	e->stub_sti = emit_call(t, &e->near.sti, false);
+	again_stubs(t, emit_call(t, &e->near.tlb_again, false));
 }
 
 static u64 refuse(struct cpu *c, u64 a, u64 b)

@@ -297,6 +297,12 @@ static inline bool in_range(const struct rip_range *r, u64 rip)
 	return r->on && rip >= r->first && rip <= r->last;
 }
 
+/* Of struct cpu_ops what translated code calls, where its 32-bit addresses reach; NULL: not called. */
+struct near_calls {
+	u64 (*sti)(struct cpu *c, u64 unused, u64 unused2);
+	u64 (*tlb_again)(struct cpu *c, u64 gva, u64 what);
+};
+
 struct engine {
 	/* -- addressed by translated code (the struct is below 2 GiB) -- */
 	u64 host_rsp;
@@ -315,8 +321,7 @@ struct engine {
 	u32 exit_flags;	/* LAHF in bits 8-15, OF in bit 0 */
 	u64 apic_rax, apic_flags, apic_saved[6];	/* during a call of apic_fn */
 	struct cpu_apic_ops apic_fn;
-	u64 (*sti_fn)(struct cpu *c, u64 unused, u64 unused2);
-	u64 (*again_fn)(struct cpu *c, u64 gva, u64 what);	/* cpu_ops.tlb_again */
+	struct near_calls near;
 	struct seg_lim lim[6];
 	/* What has lost its slot to another: 2^jc2_bits of them. */
 	struct jc2_entry {

@@ -105,14 +105,14 @@ void emit_cold(struct translator *t)
 	u8 *hot = t->p;
 
 	t->p = codemem_rw(&t->e->mem, t->e->mem.cold);
-	t->e->again_fn = t->e->c->tlb2 ? t->e->c->ops->tlb_again : NULL;
+	t->e->near.tlb_again = t->e->c->tlb2 ? t->e->c->ops->tlb_again : NULL;
 	for (u32 i = 0; i < t->n_cold; i++) {
 		struct cold_stub *s = &t->cold[i];
 
 		u8 *there = NULL;
 
 		set_rel32(s->site, t->p);
-		if (s->again && t->e->again_fn && mode_idx(t->mode) < MMU_L2)
+		if (s->again && t->e->near.tlb_again && mode_idx(t->mode) < MMU_L2)
 			there = emit_again(t, s);
 		if (s->flags == FLAGS_ASIDE)
 			emit_flags_unaside(t);

@@ -37,7 +37,7 @@ void emit_cli(struct translator *t)
  */
 void emit_sti(struct translator *t)
 {
-	t->e->sti_fn = t->e->c->ops->sti;
+	t->e->near.sti = t->e->c->ops->sti;
 	call_rx(t, t->e->stub_sti);
 }
 
