@@ -56,7 +56,7 @@ long hyperv_cpuid_list(struct vcpu *v, void *user);	/* v may be NULL */
 long vci_get_nested_state(struct vm_vcpu *vv, void *user);
 long vci_set_nested_state(struct vm_vcpu *vv, void *user);
 int cap_check(struct vm *vm, unsigned long nr);
-const char *cap_name(unsigned long nr);
+const char *cap_name(unsigned long nr);	/* for tests */
 int vm_enable_cap(struct vm *vm, const struct kvm_enable_cap *cap);
 int stats_vm_fd(struct vm *vm);
 int stats_vcpu_fd(struct vm_vcpu *vv);

@@ -99,11 +99,6 @@ enum cpu_result cpu_sys_read(struct cpu *c, u64 lin, void *buf, u32 len)
 	return c->ops->mem_read(c, lin, buf, len, MMU_KERNEL);
 }
 
-enum cpu_result cpu_sys_write(struct cpu *c, u64 lin, const void *buf, u32 len)
-{
-	return c->ops->mem_write(c, lin, buf, len, MMU_KERNEL);
-}
-
 u64 cpu_stack_mask(const struct cpu *c)
 {
 	if (cpu_in_64(c))

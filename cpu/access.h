@@ -33,7 +33,6 @@ enum cpu_result cpu_probe_w(struct cpu *c, enum cpu_sreg s, u64 ea, u32 len);
 /* System structures (descriptor tables, TSS): linear address, supervisor
  * whatever the CPL, SMAP enforced (APM2 5.6.6). */
 enum cpu_result cpu_sys_read(struct cpu *c, u64 lin, void *buf, u32 len);
-enum cpu_result cpu_sys_write(struct cpu *c, u64 lin, const void *buf, u32 len);
 
 /* Mask of the stack pointer: SS.B, or 64 bits in 64-bit mode. */
 u64 cpu_stack_mask(const struct cpu *c);

@@ -5,7 +5,7 @@
  *
  * The APIC's page is a device: its accesses fail the software TLB check like all others
  * and run alone in C. An access that has done so is given a stub of its own, to which
- * its failed check then leads: it asks cpu_ops.apic_store or apic_load first. WRMSR and RDMSR of
+ * its failed check then leads: it asks cpu_apic_ops.store or load first. WRMSR and RDMSR of
  * the x2APIC and MOV CR8 ask where they stand. Whatever is refused takes the old way.
  */
 #include "engine/emit.h"

@@ -416,21 +416,6 @@ void insn_retire(struct cpu *c, const struct insn *in)
 		c->rip = (u32)c->rip; /* 16-bit code may run past 64 KiB only by faulting */
 }
 
-u8 insn_reg8(const struct cpu *c, const struct insn *in, u8 r)
-{
-	if (!in->has_rex && (r & 0xc) == 4)
-		return (u8)(c->gpr[r & 3] >> 8);
-	return (u8)c->gpr[r];
-}
-
-void insn_set_reg8(struct cpu *c, const struct insn *in, u8 r, u8 v)
-{
-	if (!in->has_rex && (r & 0xc) == 4)
-		c->gpr[r & 3] = (c->gpr[r & 3] & ~0xff00ull) | (u64)v << 8;
-	else
-		c->gpr[r] = (c->gpr[r] & ~0xffull) | v;
-}
-
 u64 insn_reg(const struct cpu *c, u8 r, u32 size)
 {
 	u64 v = c->gpr[r];

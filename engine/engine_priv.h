@@ -533,21 +533,15 @@ void codemem_populate(struct code_mem *m, u8 *at, const u8 *start, const u8 *end
 static inline u8 *codemem_rw(const struct code_mem *m, const u8 *rx) { return m->rw + (rx - m->rx); }
 /* Offsets name places in it. 0 is in the fixed stubs: never a place of a unit. */
 static inline u8 *codemem_at(const struct code_mem *m, u32 off) { return m->rx + off; }
-static inline u32 codemem_off(const struct code_mem *m, const u8 *rx) { return (u32)(rx - m->rx); }
 
 /* translate.c */
 int translator_init(struct engine *e);
-/* Build a unit at lin. NULL: code memory is full (caller flushes and retries) or
- * the first instruction could not be fetched: then *res says why. */
 /* The groups of u are in two pages too often: translate it anew with smaller ones. */
 void translator_narrow(struct engine *e, struct unit *u);
-/* The arena has no room for another page. */
-static inline bool arena_low(const struct engine *e)
-{
-	return e->arena.size - e->arena.used < 2 * PAGE_SIZE;
-}
 /* Time to flush, between two instructions. */
 bool translator_full(const struct engine *e);
+/* Builds the unit at rip. NULL: code memory is full (the caller flushes and tries again), or the first
+ * instruction could not be fetched: then *res says why. */
 struct unit *translate(struct engine *e, struct cpage *cp, u64 rip, u32 mode, enum unit_way way,
 		       enum cpu_result *res);
 

@@ -94,8 +94,6 @@ u64 insn_ea(const struct cpu *c, const struct insn *in);
 void insn_retire(struct cpu *c, const struct insn *in);
 
 /* 8-bit register `r` of an instruction (AH..BH without REX). */
-u8 insn_reg8(const struct cpu *c, const struct insn *in, u8 r);
-void insn_set_reg8(struct cpu *c, const struct insn *in, u8 r, u8 v);
 /* Read / write a register with an operand size: 4 zero-extends, 2 and 1 merge. */
 u64 insn_reg(const struct cpu *c, u8 r, u32 size);
 void insn_set_reg(struct cpu *c, u8 r, u32 size, u64 v);

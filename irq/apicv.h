@@ -39,7 +39,7 @@ const char *apicv_inhibit_why(enum apicv_inhibit reason);
 void apicv_set_inhibit(struct irqchip *chip, enum apicv_inhibit reason, bool on);
 u32 apicv_inhibits(struct irqchip *chip);
 /* The vCPU id that last set a reason that is set, or -1 (not set, or the VM did it). */
-s64 apicv_inhibit_by(struct irqchip *chip, enum apicv_inhibit reason);
+s64 apicv_inhibit_by(struct irqchip *chip, enum apicv_inhibit reason);	/* for tests */
 
 /* BLOCKIRQ and HYPERV are set while at least one vCPU has them. [any] */
 void apicv_vcpu_reason(struct lapic *l, enum apicv_inhibit reason, bool on);

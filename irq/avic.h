@@ -129,6 +129,6 @@ enum avic_outcome avic_ipi(struct avic_hw *hw, u32 icr, u32 dest, struct avic_ex
 /* Highest vector in the backing page that PPR lets through, or -1; take: IRR -> ISR. */
 int avic_pending(const struct avic_hw *hw);
 int avic_take(struct avic_hw *hw);
-const char *avic_ipi_failure_name(u32 id);
+const char *avic_ipi_failure_name(u32 id);	/* for tests */
 
 #endif

@@ -7,6 +7,7 @@
 #define IRQ_IRQ_TRACE_H
 
 #include "base/trace.h"
+#include "irq/irq.h"
 
 /* Of no vCPU in particular, and of one. */
 #define irq_trace(name, chip, ...) trace(name, (chip)->trace_vm, -1, __VA_ARGS__)

@@ -66,7 +66,7 @@ void *apic_find_vcpu(struct irqchip *chip, u32 id);
 /* KVM_SET_GSI_ROUTING: replaces the whole table. 0, -EINVAL, -ENOMEM. */
 int irqchip_set_routing(struct irqchip *chip, const struct kvm_irq_routing_entry *e, u32 n);
 /* The MSI that a GSI is routed to (for irqfd fast paths): true if it is exactly that. */
-bool irqchip_gsi_is_msi(struct irqchip *chip, u32 gsi);
+bool irqchip_gsi_is_msi(struct irqchip *chip, u32 gsi);	/* for tests */
 
 /* Ack notifiers: irq_ops.ack(vm, gsi) is called at each EOI of the GSI. Counted. */
 int irqchip_ack_register(struct irqchip *chip, u32 gsi);	/* 0 or -EINVAL */
@@ -100,6 +100,6 @@ int irqchip_pit_reinject(struct irqchip *chip, bool on);	/* KVM_REINJECT_CONTROL
 /* Fire what is due of the PIT and of delayed I/O APIC work. Called by the VM's timer at the
  * deadline given to irq_ops.timer (early and extra calls do no harm). */
 void irqchip_timer(struct irqchip *chip);
-u64 irqchip_next_event_ns(struct irqchip *chip);	/* 0 = none */
+u64 irqchip_next_event_ns(struct irqchip *chip);	/* for tests; 0 = none */
 
 #endif

@@ -9,11 +9,6 @@
 
 #include "base/mem.h"
 
-u32 lapic_id(struct lapic *l)
-{
-	return l->id;
-}
-
 void *lapic_vcpu(struct lapic *l)
 {
 	return atomic_load(&l->vcpu);

@@ -33,7 +33,7 @@ static inline bool apic_base_step(u64 from, u64 to)
 struct lapic *lapic_create(struct irqchip *chip, void *vcpu, u32 id, bool bsp);
 void lapic_destroy(struct lapic *l);
 /* vcpu may be NULL at creation (then nobody is woken) and given here later. [any] */
-void lapic_set_vcpu(struct lapic *l, void *vcpu);
+void lapic_set_vcpu(struct lapic *l, void *vcpu);	/* for tests */
 
 /* What the vCPU's CPUID and MCG_CAP say. [owner]; recomputes the version register. */
 #define LAPIC_HAS_X2APIC	BIT(0)	/* CPUID.1:ECX.21 */
@@ -146,7 +146,6 @@ struct lapic_stats {
 };
 const struct lapic_stats *lapic_stats(struct lapic *l);
 
-u32 lapic_id(struct lapic *l);
 void *lapic_vcpu(struct lapic *l);
 
 #endif

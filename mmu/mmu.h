@@ -72,7 +72,7 @@ void mmu_invlpg(struct cpu *c, u64 gva);
 void mmu_flush_all(struct cpu *c);
 /* Drop write entries whose host page backs this guest page (it now holds code
  * or is dirty-logged). True: there was one. */
-bool mmu_drop_writes(struct cpu *c, u64 gpa);
+bool mmu_drop_writes(struct cpu *c, u64 gpa);	/* for tests */
 /* The same for a page another CPU made code: reports that it may have been written. */
 void mmu_drop_code_writes(struct cpu *c, u64 gpa);
 void mmu_drop_all_writes(struct cpu *c);

@@ -82,11 +82,6 @@ bool shim_is_node_read(int dir, const char *path)
 			   (size_t)(last_component(node_path) - node_path));
 }
 
-bool shim_is_node(int dir, const char *path)
-{
-	return shim_path(path) && shim_is_node_read(dir, path);
-}
-
 /* A symbolic link whose end is the node, which is not there for the kernel to follow it to. */
 bool shim_leads_to_node(int dir, const char *path)
 {

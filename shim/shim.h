@@ -148,7 +148,6 @@ void shim_node_init(void);
 const char *shim_node(void);
 bool shim_node_is_default(void);
 /* Is this path the node we stand in for, by whatever spelling? path may be a bad pointer. */
-bool shim_is_node(int dir, const char *path);
 /* The same for a path that can be read. */
 bool shim_is_node_read(int dir, const char *path);
 /* A symbolic link to the node, which does not exist. path can be read. */

@@ -420,8 +420,6 @@ static inline void tsc_set(struct vcpu *v, u64 offset, u64 ratio)
 	}
 }
 
-static inline struct vcpu *cpu_vcpu(const struct cpu *c) { return c->owner; }
-
 /* A trace point of a vCPU (base/trace_events.h). */
 #define vcpu_trace(name, v, ...) trace(name, (v)->cfg->trace_vm, (s32)(v)->id, ##__VA_ARGS__)
 

@@ -38,6 +38,7 @@ rate_aes() {
 		awk 'END { sub("k", "", $NF); print $NF }')"
 }
 
+# shellcheck disable=SC2048
 for name in ${*:-gcc make python3 xz sha node java xcomp git forks unpack copy tcp rsa aes}; do
 	rm -rf /tmp/[!.]*
 	if [ "$(type -t "rate_$name")" = function ]; then
