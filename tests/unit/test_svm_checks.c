@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/unit/test_svm_rules.c - which VMCBs VMRUN refuses, and what it says about it. */
+/* tests/unit/test_svm_checks.c - which VMCBs VMRUN refuses, and what it says about it. */
 /* Run: build/tests/unit/test_svm_checks [NAME...] */
 
 #include "tests/unit/unit.h"
