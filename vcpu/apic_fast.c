@@ -74,13 +74,16 @@ static inline bool is_page(const struct cpu *c, u64 gva, enum mem_access acc)
 }
 
 /*
- * Without acceleration EOI and TPR are written in full from here, too, which may take locks and
- * call out: only while no vector state is live, because it cannot be saved in the middle of a unit.
+ * What is not accelerated (an EOI that somebody waits for; without acceleration TPR as well) is written in
+ * full from here, too, which may take locks and call out: only while no vector state is live, because it
+ * cannot be saved in the middle of a unit.
  */
-static bool whole_write(const struct vcpu *v, u32 offset)
+static u64 whole_write(struct vcpu *v, u32 offset, u32 val)
 {
-	return v->lapic && (offset == APIC_EOI || offset == APIC_TPR) && !v->c->fpu_live &&
-	       !v->c->in_l2 && !v->p->dbg.control && !v->p->tpr_reporting && !trace_any();
+	if (!v->lapic || v->c->fpu_live || v->c->in_l2 || v->p->dbg.control || v->p->tpr_reporting ||
+	    trace_any())
+		return slow();
+	return lapic_mmio_write(v->lapic, offset, &val, 4) ? slow() : done(v->c);
 }
 
 static u64 store(struct cpu *c, u64 gva, u64 val)
@@ -91,14 +94,11 @@ static u64 store(struct cpu *c, u64 gva, u64 val)
 
 	if (!is_page(c, gva, MEM_W))
 		return slow();
-	if (!f) {
-		if (!whole_write(v, offset) || lapic_mmio_write(v->lapic, offset, &lo, 4))
-			return slow();
-		return done(c);
-	}
+	if (!f)
+		return offset == APIC_EOI || offset == APIC_TPR ? whole_write(v, offset, lo) : slow();
 	switch (offset) {
 	case APIC_EOI:
-		return write_eoi(c, f);
+		return lapic_fast_eoi(f) ? recheck(c, f) : whole_write(v, offset, lo);
 	case APIC_TPR:
 		return write_tpr(c, f, (u8)lo);
 	case APIC_ICR:
