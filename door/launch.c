@@ -58,15 +58,12 @@ void door_object(const char *path)
 	door_object_fd((int)fd);
 }
 
-/* The object as a file of its own, on a descriptor that outlives exec. */
-static long object_file(void)
+long door_image_file(const char *name, const void *image, size_t size)
 {
-	long fd = RAW(SYS_memfd_create, DOOR_NAME, 0), n;
+	long fd = RAW(SYS_memfd_create, name, 0), n;
 
-	if (fd < 0)
-		return fd;
-	for (size_t at = 0; at < object_size; at += (size_t)n) {
-		n = RAW(SYS_write, fd, object + at, object_size - at);
+	for (size_t at = 0; fd >= 0 && at < size; at += (size_t)n) {
+		n = RAW(SYS_write, fd, (const char *)image + at, size - at);
 		if (n == -EINTR)
 			n = 0;
 		if (n < 0) {
@@ -194,7 +191,7 @@ int door_second(struct door_launch *l, int dir, const char *path, int flags, cha
 	if (where)
 		RAW(SYS_close, fd);
 	if (!object_path[0] || RAW(SYS_faccessat, AT_FDCWD, object_path, X_OK)) {
-		own = object ? object_file() : -ENOSYS;
+		own = object ? door_image_file(DOOR_NAME, object, object_size) : -ENOSYS;
 		if (own < 0)
 			return (int)own;
 	}

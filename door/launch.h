@@ -7,6 +7,8 @@
 #ifndef DOOR_LAUNCH_H
 #define DOOR_LAUNCH_H
 
+#include <stddef.h>
+
 #define DOOR_NAME "standin-door"
 
 /* Once, at the start of the process: where our object is (an absolute path). It is mapped, so that
@@ -15,5 +17,8 @@
 void door_object(const char *path);
 /* The same of an open file, which is closed. */
 void door_object_fd(int fd);
+
+/* What is at image as a file of its own, on a descriptor that outlives exec; or -errno. */
+long door_image_file(const char *name, const void *image, size_t size);
 
 #endif

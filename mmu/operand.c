@@ -245,40 +245,41 @@ void mmu_mem_used(struct cpu *c, const struct mem_ref *m, bool write)
 	watch_note(c, m->gva, m->len, write);
 }
 
+/* Where it is: *host, if the TLB has its page, else *m. */
+static inline enum cpu_result locate(struct cpu *c, u64 gva, u32 len, enum mem_access acc,
+				     enum mmu_idx idx, u8 **host, struct mem_ref *m)
+{
+	idx = cpu_idx_here(c, idx);
+	*host = tlb_hit(c, gva, len, idx, acc == MEM_W);
+	return likely(*host) ? CPU_OK : open_ref(c, gva, len, acc, idx, m);
+}
+
 enum cpu_result mmu_mem_read(struct cpu *c, u64 gva, void *buf, u32 len, enum mmu_idx idx)
 {
 	struct mem_ref m;
 	u8 *host;
-	enum cpu_result r;
+	enum cpu_result r = len ? locate(c, gva, len, MEM_R, idx, &host, &m) : CPU_OK;
 
-	if (unlikely(!len))
-		return CPU_OK;
-	idx = cpu_idx_here(c, idx);
-	host = tlb_hit(c, gva, len, idx, false);
-	if (likely(host)) {
-		copy_guest(buf, host, len);
-		return CPU_OK;
-	}
-	r = open_ref(c, gva, len, MEM_R, idx, &m);
-	return r ? r : mmu_mem_load(c, &m, buf);
+	if (unlikely(r || !len))
+		return r;
+	if (unlikely(!host))
+		return mmu_mem_load(c, &m, buf);
+	copy_guest(buf, host, len);
+	return CPU_OK;
 }
 
 enum cpu_result mmu_mem_write(struct cpu *c, u64 gva, const void *buf, u32 len, enum mmu_idx idx)
 {
 	struct mem_ref m;
 	u8 *host;
-	enum cpu_result r;
+	enum cpu_result r = len ? locate(c, gva, len, MEM_W, idx, &host, &m) : CPU_OK;
 
-	if (unlikely(!len))
-		return CPU_OK;
-	idx = cpu_idx_here(c, idx);
-	host = tlb_hit(c, gva, len, idx, true);
-	if (likely(host)) {
-		copy_guest(host, buf, len);
-		return CPU_OK;
-	}
-	r = open_ref(c, gva, len, MEM_W, idx, &m);
-	return r ? r : mmu_mem_store(c, &m, buf);
+	if (unlikely(r || !len))
+		return r;
+	if (unlikely(!host))
+		return mmu_mem_store(c, &m, buf);
+	copy_guest(host, buf, len);
+	return CPU_OK;
 }
 
 enum cpu_result mmu_mem_probe_w(struct cpu *c, u64 gva, u32 len, enum mmu_idx idx)

@@ -105,22 +105,6 @@ static bool path_leads_here(void)
 	       st.st_ino == ino && !RAW(SYS_faccessat, AT_FDCWD, path, R_OK);
 }
 
-static long copy(void)
-{
-	long fd = RAW(SYS_memfd_create, "standin-preload", 0), n;
-
-	for (size_t at = 0; fd >= 0 && at < image_size; at += (size_t)n) {
-		n = RAW(SYS_write, fd, image + at, image_size - at);
-		if (n == -EINTR)
-			n = 0;
-		if (n < 0) {
-			RAW(SYS_close, fd);
-			return n;
-		}
-	}
-	return fd;
-}
-
 const char *object_word(char *name, int *fd)
 {
 	bool there = path_leads_here();
@@ -133,7 +117,8 @@ const char *object_word(char *name, int *fd)
 	if (RAW(SYS_faccessat, AT_FDCWD, "/proc/self/fd", F_OK) ||
 	    (!there && (!image || !door_object_alone)))
 		return NULL;
-	from = there ? RAW(SYS_openat, AT_FDCWD, path, O_RDONLY) : copy();
+	from = there ? RAW(SYS_openat, AT_FDCWD, path, O_RDONLY) :
+		       door_image_file("standin-preload", image, image_size);
 	if (from < 0)
 		return NULL;
 	/* Out of the way of what the loader opens, and never a standard stream. */
