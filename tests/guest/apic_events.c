@@ -9,19 +9,10 @@
 #include "tests/guest/harness/harness.h"
 
 #define VEC 0xee
-#define BEGIN "mov $0xfee00000, %ebp\n xor %r8d, %r8d\n movl $0x1ff, 0xf0(%rbp)\n"
-#define EOI "movl $0, 0xb0(%rbp)\n"
+#define BEGIN G_APIC_ON "xor %r8d, %r8d\n"
+#define EOI G_APIC_EOI
 
-static struct guest *make(const void *code, u32 len, u8 vec, u64 handler)
-{
-	struct guest *g = guest_new_flags(M_LONG, GUEST_IRQCHIP);
-
-	guest_write(g, G_CODE, code, len);
-	guest_map_apic(g);
-	guest_gate(g, vec, SEL_CODE64, handler, 0xe, 0, 0);
-	return g;
-}
-#define MAKE(snip, vec) make(snip##_b, (u32)LEN(snip), vec, AT(snip, snip##_h))
+#define MAKE(snip, vec) guest_with_apic(snip##_b, (u32)LEN(snip), vec, AT(snip, snip##_h))
 
 /* -- timer -- */
 

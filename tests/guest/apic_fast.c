@@ -62,15 +62,12 @@ struct snippet {
 
 static struct guest *make(const struct snippet *s, bool inhibited)
 {
-	struct guest *g = guest_new_flags(M_LONG, GUEST_IRQCHIP);
+	struct guest *g = guest_with_apic(s->b, (u32)(s->e - s->b), VEC, G_CODE + (u64)(s->handler - s->b));
 	struct kvm_pit_config pit = { 0 };
 
 	if (inhibited && ioctl(g->vm, KVM_CREATE_PIT2, &pit))
 		test_die("KVM_CREATE_PIT2: %s", strerror(errno));
-	guest_map_apic(g);
-	guest_write(g, G_CODE, s->b, (u32)(s->e - s->b));
-	guest_gate(g, VEC, SEL_CODE64, G_CODE + (u64)(s->handler - s->b), 0xe, 0, 0);
-	guest_gate(g, HIGH, SEL_CODE64, G_CODE + (u64)(s->high - s->b), 0xe, 0, 0);
+	guest_handler(g, HIGH, G_CODE + (u64)(s->high - s->b));
 	return g;
 }
 

@@ -25,18 +25,15 @@
 /* Half of an entry: low = 0, high = 1. */
 #define PUT(pin, half, value) SELECT(0x10 + 2 * pin + half) "movl $(" value "), 0x10(%rbx)\n"
 #define GET(pin, half) SELECT(0x10 + 2 * pin + half) "mov 0x10(%rbx), %eax\n"
-#define EOI "movl $0, 0xb0(%rbp)\n"
+#define EOI G_APIC_EOI
 
 static struct guest *make(const void *code, u32 len, u64 high, u64 low)
 {
-	struct guest *g = guest_new_flags(M_LONG, GUEST_IRQCHIP);
+	struct guest *g = guest_with_apic(code, len, HIGH, high);
 
-	guest_write(g, G_CODE, code, len);
-	guest_map_apic(g);
 	*g64(g, G_PT + 0xf000 + 8 * (0xfec00000ull >> 21 & 511)) = 0xfec00000 | 0x87;
-	guest_gate(g, HIGH, SEL_CODE64, high, 0xe, 0, 0);
 	if (low)
-		guest_gate(g, LOW, SEL_CODE64, low, 0xe, 0, 0);
+		guest_handler(g, LOW, low);
 	/* The PICs hang on the same lines. */
 	for (u32 id = KVM_IRQCHIP_PIC_MASTER; id <= KVM_IRQCHIP_PIC_SLAVE; id++) {
 		struct kvm_irqchip pic = { .chip_id = id, .chip.pic.imr = 0xff };

@@ -205,8 +205,18 @@ void guest_gate(struct guest *g, u8 vec, u16 sel, u64 off, u8 type, u8 dpl, u8 i
 /* Pointer to the 4 KiB leaf entry of a linear address in the first 4 MiB. */
 u64 *guest_pte(struct guest *g, u64 va);	/* PAE, long */
 u32 *guest_pte32(struct guest *g, u64 va);	/* 32-bit paging */
+/* A 64-bit interrupt gate. */
+static inline void guest_handler(struct guest *g, u8 vec, u64 rip)
+{
+	guest_gate(g, vec, SEL_CODE64, rip, 0xe, 0, 0);
+}
 /* Map the local APIC at its address (long mode). */
 void guest_map_apic(struct guest *g);
+/* New guest in long mode with all interrupt controllers, the local APIC mapped, a snippet at G_CODE and a
+ * handler of a vector. In its text rbp is the APIC's page. */
+struct guest *guest_with_apic(const void *p, u32 n, u8 vec, u64 handler);
+#define G_APIC_ON "mov $0xfee00000, %ebp\n movl $0x1ff, 0xf0(%rbp)\n"	/* vector ff: spurious */
+#define G_APIC_EOI "movl $0, 0xb0(%rbp)\n"
 enum { PTE_P = 1, PTE_W = 2, PTE_U = 4, PTE_PWT = 8, PTE_PCD = 16, PTE_A = 32, PTE_D = 64,
        PTE_PS = 128, PTE_G = 256 };
 #define PTE_NX BIT64(63)

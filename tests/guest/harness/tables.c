@@ -157,6 +157,16 @@ void guest_map_apic(struct guest *g)
 	*g64(g, G_PT + 0xf000 + 8 * (0xfee00000ull >> 21 & 511)) = 0xfee00000 | 0x87;
 }
 
+struct guest *guest_with_apic(const void *p, u32 n, u8 vec, u64 handler)
+{
+	struct guest *g = guest_new_flags(M_LONG, GUEST_IRQCHIP);
+
+	guest_write(g, G_CODE, p, n);
+	guest_map_apic(g);
+	guest_handler(g, vec, handler);
+	return g;
+}
+
 void tables_build(struct guest *g)
 {
 	build_gdt(g);
