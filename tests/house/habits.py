@@ -50,7 +50,7 @@ def badly_named():
             yield f'{f}: a private header is X_priv.h'
     for f, s in CODE.items():
         for folder, name in re.findall(r'#include "(\w+)/(\w+_priv\.h)"', s):
-            if not f.startswith((folder + '/', 'tests/unit/', 'tests/insn/')):
+            if not f.startswith((folder + '/', 'tests/unit/', 'tests/insn/', 'tests/bench/')):
                 yield f'{f}: {folder}/{name} is private to {folder}/'
 
 
