@@ -45,9 +45,13 @@ def apply(diff):
             return None
         old = [h[1:] for h in hunk if h[0] != '+']
         new = [h[1:] for h in hunk if h[0] != '-']
+        if not os.path.exists(os.path.join(tree, path)) and not old:
+            open(os.path.join(tree, path), 'w').close()    # a new file
         with open(os.path.join(tree, path)) as f:
             lines = f.read().split('\n')
         at = [i for i in range(len(lines)) if lines[i:i + len(old)] == old]
+        if not old:
+            at = [0]
         if len(at) > 1 and len(old) == 1:
             return f'{path}: "{old[0]}" stands there {len(at)} times'
         if not at:
