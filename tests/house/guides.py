@@ -34,6 +34,13 @@ def copy():
         with open(new, 'wb') as b:
             b.write(data)
         shutil.copymode(old, new)
+    # What a guide has added the last time.
+    for folder, folders, names in os.walk(tree):
+        folders[:] = [f for f in folders if folder != tree or f != 'build']
+        for name in names:
+            path = os.path.join(folder, name)
+            if os.path.relpath(path, tree) not in files:
+                os.remove(path)
 
 
 def apply(diff):
