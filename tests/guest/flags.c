@@ -240,7 +240,7 @@ CODE64(apic_live, "mov $0xfee00000, %ebp\n movl $0x1ff, 0xf0(%rbp)\n mov $3000, 
 	" xor %r8d, %r8d\n 1: add $0x60000000, %ebx\n mov %edx, 0x80(%rbp)\n mov 0x80(%rbp), %eax\n adc $0, %r8\n"
 	" add $0x60000000, %ebx\n mov %eax, 0xfee00080\n mov 0x80(%rbp,%r9,4), %r13d\n adc $0, %r8\n"
 	" dec %ecx\n jnz 1b" DONE);
-TEST(apic_flags, "the local APIC is accessed with flags live")
+T(apic_flags, "the local APIC is accessed with flags live")
 {
 	struct guest *g = guest_new_flags(M_LONG, GUEST_IRQCHIP);
 	struct stop s;
@@ -258,7 +258,7 @@ TEST(apic_flags, "the local APIC is accessed with flags live")
 }
 
 CODE64(edge, "cmp %rcx, %rcx\n mov (%rsi), %rax\n sete %dl\n cmp %rcx, %rcx\n mov (%rdi), %rbx\n sete %dh" DONE);
-TEST(edge, "an operand in two pages is found so where flags are live, with nothing in the TLB")
+T(edge, "an operand in two pages is found so where flags are live, with nothing in the TLB")
 {
 	/* The slots of the first page, of the one before 16 MiB and of the last one of all. */
 	struct guest *g = guest_with(M_LONG, edge);

@@ -352,7 +352,7 @@ LABEL(ways_odd);
 LABEL(ways_even);
 LABEL(ways_own);
 
-TEST(ways, "units that were left behind come after when they are wanted, with all that they lead to")
+T(ways, "units that were left behind come after when they are wanted, with all that they lead to")
 {
 	static const u16 entries[] = { 0, 0x100, 0x180, 0x100, 0x100, 0x180, 0 };
 	struct space s = space_with(ways_b, ways_e);
@@ -419,7 +419,7 @@ static void expect_other(u32 between)
 	}
 }
 
-TEST(same_slot, "units that were left behind are not run in the name of what is there now")
+T(same_slot, "units that were left behind are not run in the name of what is there now")
 {
 	expect_other(0);
 	expect_other(3);
@@ -434,7 +434,7 @@ CODE64(turn, "lea turn_b + 0x1000(%rip), %rsi\n"
 	"inc %edi\n cmp %ecx, %edi\n jb 1b\n 3:" DONE3);
 CODE64(turn_text, "lea turn_text_b(%rip), %rax\n ret\n");
 
-TEST(in_turn, "mapped at all addresses, which take turns while the guest runs on")
+T(in_turn, "mapped at all addresses, which take turns while the guest runs on")
 {
 	struct space s = space_with(turn_text_b, turn_text_e);
 	const u64 driver = G_FREE + 0x8000, at = 0x40000000;
