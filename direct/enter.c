@@ -19,7 +19,7 @@
 #include "base/mem.h"
 #include "base/options.h"
 #include "base/sys.h"
-#include "direct/priv.h"
+#include "direct/direct_priv.h"
 #include "engine/engine.h"
 #include "engine/xstate.h"
 

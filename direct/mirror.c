@@ -12,7 +12,7 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
-#include "direct/priv.h"
+#include "direct/direct_priv.h"
 
 enum { P = BIT(0), W = BIT(1), U = BIT(2), A = BIT(5), D = BIT(6), PS = BIT(7) };
 #define NX BIT64(63)

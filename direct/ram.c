@@ -11,7 +11,7 @@
 #include "base/log.h"
 #include "base/memfd.h"
 #include "base/sys.h"
-#include "direct/priv.h"
+#include "direct/direct_priv.h"
 
 struct ram direct_ram[RAM_MAX];
 _Atomic u32 direct_ram_n;

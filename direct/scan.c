@@ -7,7 +7,7 @@
  * begins in the wrong place falls into step after a few instructions. What any of them finds counts. A
  * program that jumps into the middle of an instruction on purpose is not seen.
  */
-#include "direct/priv.h"
+#include "direct/direct_priv.h"
 #include "engine/insn.h"
 
 #define STARTS 16

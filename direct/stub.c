@@ -25,7 +25,7 @@
 
 #include "base/log.h"
 #include "base/sys.h"
-#include "direct/priv.h"
+#include "direct/direct_priv.h"
 
 #include <elf.h>	/* has macros of names that engine/cpu.h declares */
 

@@ -3,7 +3,7 @@
  * direct/trampoline.c - the only code of the stub that is ours. One page at a fixed place; it carries
  * out orders, waits, and is where signals arrive. Offsets are those of priv.h.
  */
-#include "direct/priv.h"
+#include "direct/direct_priv.h"
 
 _Static_assert(offsetof(struct orders, op) == 0x40 && sizeof(struct order) == 0x40, "trampoline");
 _Static_assert(offsetof(struct comm, uc) == 8 && offsetof(struct comm, info) == 16, "trampoline");

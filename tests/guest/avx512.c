@@ -3,6 +3,7 @@
  * tests/guest/avx512.c - AVX-512 state and memory under masks (SDM1 13, 15; SDM2 2.8). What the
  * instructions compute is insn_random's business.
  */
+/* Run: build/standin run -- build/tests/guest/guest_avx512 [NAME...] */
 #include "tests/guest/harness/harness.h"
 
 #define SET_XCR0 "xor %ecx, %ecx\n xor %edx, %edx\n mov $0xe7, %eax\n xsetbv\n"
@@ -37,7 +38,7 @@ static u32 place(struct guest *g, u32 component, u32 *bytes)
 CODE64(no_xcr0, "mov $7, %eax\n xor %ecx, %ecx\n xor %edx, %edx\n xsetbv\n vpxord %zmm0, %zmm0, %zmm0" DONE);
 CODE64(no_xcr0_k, "mov $7, %eax\n xor %ecx, %ecx\n xor %edx, %edx\n xsetbv\n kxorw %k1, %k1, %k1" DONE);
 CODE64(ts, SET_XCR0 "mov %cr0, %rax\n or $8, %rax\n mov %rax, %cr0\n vpxord %zmm0, %zmm0, %zmm0" DONE);
-TEST(switched, "without its bits in XCR0 #UD, with CR0.TS #NM")
+T(switched, "without its bits in XCR0 #UD, with CR0.TS #NM")
 {
 	struct stop s = run(WITH(no_xcr0));
 
@@ -48,7 +49,7 @@ TEST(switched, "without its bits in XCR0 #UD, with CR0.TS #NM")
 	CHECK_EXC(s, 7, -1);
 }
 CODE64(partial, "xor %ecx, %ecx\n xor %edx, %edx\n mov %esi, %eax\n xsetbv" DONE);
-TEST(xcr0, "the three bits of XCR0 go together, and with AVX")
+T(xcr0, "the three bits of XCR0 go together, and with AVX")
 {
 	static const u32 bad[] = { 0x27, 0x67, 0xa7, 0xc7, 0xe3, 0xe1 };
 
@@ -64,7 +65,7 @@ TEST(xcr0, "the three bits of XCR0 go together, and with AVX")
 }
 CODE64(fresh, SET_XCR0 "vmovdqu64 %zmm16, (%rdi)\n vmovdqu64 %zmm0, 0x40(%rdi)\n kmovq %k3, %rbx\n"
 	" mov $1, %ecx\n xgetbv\n mov %eax, %esi\n mov $-1, %eax\n kmovd %eax, %k1\n mov $1, %ecx\n xgetbv" DONE);
-TEST(fresh, "what the VMM has left in the registers is not seen; XGETBV tells what is in use")
+T(fresh, "what the VMM has left in the registers is not seen; XGETBV tells what is in use")
 {
 	struct guest *g = WITH(fresh);
 	struct stop s;
@@ -85,7 +86,7 @@ TEST(fresh, "what the VMM has left in the registers is not seen; XGETBV tells wh
 	" mov $0x5555, %eax\n kmovd %eax, %k5\n"
 CODE64(api, SET_XCR0 FILL STOP(1) "vmovdqu64 %zmm3, (%rdi)\n vmovdqu64 %zmm20, 0x40(%rdi)\n kmovq %k5, %rbx\n"
 	" kmovq %k6, %rsi" DONE);
-TEST(api, "the state survives exits, and is what KVM_GET_XSAVE shows and KVM_SET_XSAVE sets")
+T(api, "the state survives exits, and is what KVM_GET_XSAVE shows and KVM_SET_XSAVE sets")
 {
 	struct guest *g = WITH(api);
 	u32 n, k = place(g, 5, &n), hi, hi16;
@@ -125,7 +126,7 @@ CODE64(plain, SET_XCR0 FILL ALL_ON "xsave64 (%rdi)\n" CLEAR ALL_ON "xrstor64 (%r
 CODE64(compact, SET_XCR0 FILL ALL_ON "xsavec64 (%rdi)\n" CLEAR ALL_ON "xrstor64 (%rdi)\n" SHOW DONE);
 CODE64(some, SET_XCR0 FILL "mov $0x80, %eax\n xor %edx, %edx\n xsavec64 (%rdi)\n" CLEAR "mov $0xc0, %eax\n"
 	" xor %edx, %edx\n xrstor64 (%rdi)\n" SHOW DONE);
-TEST(areas, "XSAVE and XSAVEC put each component where CPUID says, and XRSTOR takes it from there")
+T(areas, "XSAVE and XSAVEC put each component where CPUID says, and XRSTOR takes it from there")
 {
 	struct guest *g = WITH(plain);
 	u32 n, hi16 = place(g, 7, &n), k = place(g, 5, &n);
@@ -163,7 +164,7 @@ CODE64(store, SET_XCR0 AT_END FILL "mov $0xf, %eax\n kmovw %eax, %k1\n vmovdqu32
 	" mov $0x20f, %eax\n kmovw %eax, %k1\n vmovdqu32 %zmm20, (%rsi){%k1}" DONE);
 CODE64(packed, SET_XCR0 AT_END FILL "mov $0x8421, %eax\n kmovw %eax, %k1\n vpcompressd %zmm3, (%rsi){%k1}\n"
 	" mov $0x8c21, %eax\n kmovw %eax, %k1\n vpcompressd %zmm20, (%rsi){%k1}" DONE);
-TEST(suppressed, "what a mask leaves out cannot fault; a fault is that of the first element that does, and stores nothing")
+T(suppressed, "what a mask leaves out cannot fault; a fault is that of the first element that does, and stores nothing")
 {
 	struct guest *g = WITH(load);
 	struct stop s;
@@ -192,7 +193,7 @@ TEST(suppressed, "what a mask leaves out cannot fault; a fault is that of the fi
 	" vpslldq $4, %xmm2, %xmm2\n mov $7, %eax\n kmovw %eax, %k1\n"
 CODE64(gather, SET_XCR0 INDICES "vpgatherdd (%rdi,%zmm2,4), %zmm1{%k1}" DONE);
 CODE64(scatter, SET_XCR0 INDICES FILL "mov $7, %eax\n kmovw %eax, %k1\n vpscatterdd %zmm3, (%rdi,%zmm2,4){%k1}" DONE);
-TEST(one_by_one, "gather and scatter: the mask's bits go with what is done")
+T(one_by_one, "gather and scatter: the mask's bits go with what is done")
 {
 	struct guest *g = WITH(gather);
 	static u8 x[4096] __attribute__((aligned(64)));
@@ -217,7 +218,7 @@ TEST(one_by_one, "gather and scatter: the mask's bits go with what is done")
 }
 CODE64(device, SET_XCR0 FILL "mov $0x8001, %eax\n kmovw %eax, %k1\n mov $0x10000000, %esi\n"
 	" vmovdqu32 %zmm3, (%rsi){%k1}\n vmovdqu32 (%rsi), %zmm1{%k1}{z}\n vmovd %xmm1, %ebx" DONE);
-TEST(device, "a device sees the elements that the mask chooses, and no others")
+T(device, "a device sees the elements that the mask chooses, and no others")
 {
 	struct guest *g = WITH(device);
 	static const u64 at[] = { 0x10000000, 0x1000003c };

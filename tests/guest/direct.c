@@ -3,6 +3,7 @@
  * tests/guest/direct.c - user code that runs directly (STANDIN_DIRECT=always): what it sees and what the kernel
  * sees of it is what translation shows. Every test looks at the counters: it did run directly.
  */
+/* Run: build/standin run -- build/tests/guest/guest_direct [NAME...] */
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>

@@ -117,7 +117,7 @@ CODE64(turns, "mov (%rsi), %rax\n mov (%rdi), %rcx\n add %rax, %rcx\n mov %rcx, 
 	"turns_8: mov %r13, 8(%rbx)\n mov 8(%rdi), %r14\n lea (%r13,%r14), %r15\n turns_16: mov %r15, 16(%rbx)" DONE);
 LABEL(turns_8);
 LABEL(turns_16);
-TEST(turns, "accesses off several bases in turn, in one page or two, the second of them missing or a device")
+T(turns, "accesses off several bases in turn, in one page or two, the second of them missing or a device")
 {
 	enum { SRC = G_WINDOW + 0x10000, SUM = G_WINDOW + 0x20000, DST = G_WINDOW + 0x30000, BITS = G_WINDOW + 0x40000 };
 

@@ -6,6 +6,7 @@
  *	test_sizes FILE		compare; 1: a size is another one
  *	test_sizes --print	what FILE would be now
  */
+/* Run: build/tests/unit/test_sizes [NAME...] */
 #include <stdio.h>
 #include <string.h>
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* direct/priv.h - shared by the files of direct/ only. */
+/* direct/direct_priv.h - shared by the files of direct/ only. */
 #ifndef DIRECT_PRIV_H
 #define DIRECT_PRIV_H
 
