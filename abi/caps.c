@@ -20,7 +20,7 @@ int cap_check(struct vm *vm, unsigned long nr)
 #define X(name, number, value) \
 	case number: \
 		return value;
-	KVM_CAPS(X)
+		KVM_CAPS(X)
 #undef X
 	}
 	return 0;
@@ -32,7 +32,7 @@ const char *cap_name(unsigned long nr)
 #define X(name, number, value) \
 	case number: \
 		return #name;
-	KVM_CAPS(X)
+		KVM_CAPS(X)
 #undef X
 	}
 	return NULL;

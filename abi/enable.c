@@ -20,8 +20,7 @@ static int disable_quirks(struct vm *vm, u64 mask)
 
 static int set_max_vcpu_id(struct vm *vm, u64 max)
 {
-	if (max > VM_MAX_VCPU_ID || vm->bsp_id > max ||
-	    (vm->max_vcpu_id && vm->max_vcpu_id != max))
+	if (max > VM_MAX_VCPU_ID || vm->bsp_id > max || (vm->max_vcpu_id && vm->max_vcpu_id != max))
 		return -EINVAL;
 	vm->max_vcpu_id = (u32)max;
 	return 0;

@@ -250,7 +250,8 @@ static const struct timespec system_time = { 232, 10232010 };
 bool handle_is_system(const struct stat *st)
 {
 	return !st->st_nlink && S_ISREG(st->st_mode) && !st->st_size &&
-	       st->st_mtim.tv_sec == system_time.tv_sec && st->st_mtim.tv_nsec == system_time.tv_nsec;
+	       st->st_mtim.tv_sec == system_time.tv_sec &&
+	       st->st_mtim.tv_nsec == system_time.tv_nsec;
 }
 
 static int make_memfd(enum handle_kind kind, size_t size, int open_flags)

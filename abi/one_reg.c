@@ -54,6 +54,7 @@ long vci_reg_list(struct vm_vcpu *vv, void *user)
 {
 	u64 given, none = 0;
 
-	return user_get(&given, user, sizeof(given)) || user_put(user, &none, sizeof(none)) ? -EFAULT :
-											     0;
+	return user_get(&given, user, sizeof(given)) || user_put(user, &none, sizeof(none))
+		       ? -EFAULT
+		       : 0;
 }

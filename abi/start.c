@@ -79,12 +79,11 @@ int abi_mapped(struct handle *h, void *p, size_t len, int prot, int flags, off_t
 	if (h->kind == HANDLE_VCPU && handle_foreign_mm(h))
 		return 0;
 	/* Pages of a dirty ring are shared, or not mapped at all (docs/kvm-abi.md 5.6). */
-	if (h->kind == HANDLE_VCPU &&
-	    !vm_dirty_ring_map_ok(h->vm, (u64)off, len, prot & PROT_EXEC,
-				  (flags & MAP_TYPE) != MAP_PRIVATE))
+	if (h->kind == HANDLE_VCPU && !vm_dirty_ring_map_ok(h->vm, (u64)off, len, prot & PROT_EXEC,
+							    (flags & MAP_TYPE) != MAP_PRIVATE))
 		return -EINVAL;
 	if (fd < 0 || (flags & MAP_TYPE) == MAP_PRIVATE || off > ring || off + (off_t)len <= ring)
 		return 0;
-	return sys_map_error(sys_mmap((u8 *)p + (ring - off), PAGE_SIZE, prot, MAP_SHARED | MAP_FIXED, fd,
-				      (u64)ring));
+	return sys_map_error(sys_mmap((u8 *)p + (ring - off), PAGE_SIZE, prot,
+				      MAP_SHARED | MAP_FIXED, fd, (u64)ring));
 }

@@ -50,7 +50,8 @@ static const struct row vcpu_rows[] = { VCPU_STATS(X) };
 /* The counters begin in the first page: vm.c finds the mapping by that. */
 _Static_assert(DATA_OFFSET(ARRAY_SIZE(vm_rows)) < PAGE_SIZE, "first page");
 _Static_assert(DATA_OFFSET(ARRAY_SIZE(vcpu_rows)) < PAGE_SIZE, "first page");
-_Static_assert(DATA_OFFSET(ARRAY_SIZE(vm_rows)) + sizeof(struct vm_stats) <= VM_STATS_BYTES, "fits");
+_Static_assert(DATA_OFFSET(ARRAY_SIZE(vm_rows)) + sizeof(struct vm_stats) <= VM_STATS_BYTES,
+	       "fits");
 _Static_assert(DATA_OFFSET(ARRAY_SIZE(vcpu_rows)) + sizeof(struct vcpu_stats) <= VM_STATS_BYTES,
 	       "fits");
 
@@ -130,7 +131,8 @@ int stats_vcpu_fd(struct vm_vcpu *vv)
 	int fd;
 
 	if (vv->stats_fd < 0) {
-		snprintf(id, sizeof(id), "kvm-%d-%u/vcpu-%u", sys_getpid(), vv->vm->serial, vv->v->id);
+		snprintf(id, sizeof(id), "kvm-%d-%u/vcpu-%u", sys_getpid(), vv->vm->serial,
+			 vv->v->id);
 		fd = make(id, vcpu_rows, ARRAY_SIZE(vcpu_rows), vv->v->stats, sizeof(*vv->v->stats),
 			  &data);
 		if (fd < 0)

@@ -137,7 +137,9 @@ long hyperv_cpuid_list(struct vcpu *v, void *user)
 		return r;
 	hdr.nent = n;
 	return user_put((u8 *)user + sizeof(hdr), e, n * sizeof(*e)) ||
-		       user_put(user, &hdr, sizeof(hdr)) ? -EFAULT : 0;
+			       user_put(user, &hdr, sizeof(hdr))
+		       ? -EFAULT
+		       : 0;
 }
 
 static long sys_hv_cpuid(struct handle *h, void *user)

@@ -153,7 +153,8 @@ extern void standin_deferred_call(void (*handler)(int, siginfo_t *, void *), int
 
 #define GREG(r) (offsetof(ucontext_t, uc_mcontext.gregs) + 8 * (r))
 _Static_assert(GREG(REG_R12) == 72 && GREG(REG_R15) == 96 && GREG(REG_RBP) == 120 &&
-	       GREG(REG_RBX) == 128 && GREG(REG_RSP) == 160 && GREG(REG_RIP) == 168, "used above");
+		       GREG(REG_RBX) == 128 && GREG(REG_RSP) == 160 && GREG(REG_RIP) == 168,
+	       "used above");
 
 /* The top of the alternate stack, or 0: the handler runs where we are. */
 static u64 alt_top(const struct deferred *d, const struct deferred_action *a)

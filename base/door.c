@@ -274,8 +274,8 @@ static enum program_kind elf_kind(int fd, const char *path, const void *head, si
 	Elf64_Phdr ph;
 
 	if (n >= sizeof(Elf32_Ehdr) && eh->e_ident[EI_CLASS] == ELFCLASS32)
-		return eh->e_machine == EM_386 || eh->e_machine == EM_X86_64 ? PROGRAM_BITS32 :
-									       PROGRAM_FOREIGN;
+		return eh->e_machine == EM_386 || eh->e_machine == EM_X86_64 ? PROGRAM_BITS32
+									     : PROGRAM_FOREIGN;
 	if (n < sizeof(*eh) || eh->e_ident[EI_CLASS] != ELFCLASS64 ||
 	    eh->e_ident[EI_DATA] != ELFDATA2LSB || eh->e_machine != EM_X86_64)
 		return PROGRAM_FOREIGN;

@@ -96,7 +96,7 @@ static inline const char *exc_name(u8 vector)
 {
 	switch (vector) {
 #define X(name, vector, error, class, need, what) case vector: return #name;
-	CPU_EXCEPTIONS(X)
+		CPU_EXCEPTIONS(X)
 #undef X
 	}
 	return NULL;

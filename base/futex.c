@@ -38,7 +38,8 @@ int futex_sleep(_Atomic u32 *word, u32 seq, u64 deadline, struct sleeper *s)
 	int r;
 
 	if (deadline == ~0ull)
-		return -sys_futex(word, FUTEX_WAIT_BITSET_PRIVATE, seq, NULL, FUTEX_BITSET_MATCH_ANY);
+		return -sys_futex(word, FUTEX_WAIT_BITSET_PRIVATE, seq, NULL,
+				  FUTEX_BITSET_MATCH_ANY);
 	now = monotonic_ns();
 	if (deadline > s->early && now < until) {
 		ts.tv_sec = (time_t)(until / NSEC);

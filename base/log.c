@@ -73,7 +73,7 @@ void log_write(enum log_level l, const char *fmt, ...)
 		fd = 2;
 	do {
 		m = (int)sys_write(fd, line, (size_t)n);
-	} while (m == -EINTR);	/* other failures have nowhere to be reported */
+	} while (m == -EINTR); /* other failures have nowhere to be reported */
 	if (fd != 2)
 		sys_close(fd);
 	errno = saved;

@@ -60,8 +60,9 @@ static u32 judge(const struct sock_filter *code, u32 n, const struct seccomp_dat
 				a = BPF_MODE(f->code) == BPF_MEM ? mem[k % BPF_MEMWORDS] : k;
 			break;
 		case BPF_LDX:
-			x = BPF_MODE(f->code) == BPF_LEN ? (u32)sizeof(*d) :
-			    BPF_MODE(f->code) == BPF_MEM ? mem[k % BPF_MEMWORDS] : k;
+			x = BPF_MODE(f->code) == BPF_LEN   ? (u32)sizeof(*d)
+			    : BPF_MODE(f->code) == BPF_MEM ? mem[k % BPF_MEMWORDS]
+							   : k;
 			break;
 		case BPF_ST: mem[k % BPF_MEMWORDS] = a; break;
 		case BPF_STX: mem[k % BPF_MEMWORDS] = x; break;

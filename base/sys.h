@@ -111,7 +111,8 @@ static inline u64 sys_sigpending(void)
 	return set;
 }
 
-static inline int sys_futex(_Atomic u32 *word, int op, u32 value, const struct timespec *until, u32 bits)
+static inline int sys_futex(_Atomic u32 *word, int op, u32 value, const struct timespec *until,
+			    u32 bits)
 {
 	return (int)RAW(SYS_futex, word, op, value, until, NULL, bits);
 }

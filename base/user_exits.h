@@ -16,7 +16,7 @@ static inline const char *user_exit_name(u64 reason)
 {
 	switch (reason) {
 #define X(n) case KVM_EXIT_##n: return #n;
-	USER_EXITS(X)
+		USER_EXITS(X)
 #undef X
 	}
 	return "?";

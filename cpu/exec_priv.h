@@ -82,7 +82,7 @@ static inline void cpu_set_flags(struct cpu *c, u64 v, u64 mask)
 	c->rflags = new;
 	if ((old ^ new) & (FL_TF | FL_VM | FL_AC))
 		cpu_mode_changed(c);
-	if (new & ~old & (FL_IF | FL_TF))
+	if (new & ~old &(FL_IF | FL_TF))
 		cpu_hooks->window(c);
 }
 /* Flags POPF and IRET may change at CPL > IOPL, 16-bit and wider forms. */
@@ -119,8 +119,8 @@ struct stk {
 };
 void stk_current(const struct cpu *c, struct stk *s);
 /* A stack being switched to. lm: 64-bit stack whatever SS says. */
-void stk_new(const struct cpu *c, struct stk *s, const struct cpu_seg *ss, u64 sp, u32 cpl,
-	     bool lm, u32 err);
+void stk_new(const struct cpu *c, struct stk *s, const struct cpu_seg *ss, u64 sp, u32 cpl, bool lm,
+	     u32 err);
 enum cpu_result stk_push(struct cpu *c, struct stk *s, u64 v, u32 size);
 enum cpu_result stk_pop(struct cpu *c, struct stk *s, u64 *v, u32 size);
 /* n quadwords at once on a 64-bit stack; v[0] is at the lowest address. */

@@ -187,8 +187,8 @@ enum cpu_result exec_iret(struct cpu *c, const struct insn *in)
 {
 	u32 size = far_opsize(in), cpl = c->cpl;
 	bool handler = from_handler(c);
-	enum cpu_result r = cpu_real_mode(c) || cpu_v86(c) ? iret_real(c, size) :
-							     iret_protected(c, in, size);
+	enum cpu_result r =
+		cpu_real_mode(c) || cpu_v86(c) ? iret_real(c, size) : iret_protected(c, in, size);
 
 	/* With a frame of its own making, and to the same level, it is what code does that wants
 	 * to be serialised. Handlers end with one all the time. */

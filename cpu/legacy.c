@@ -192,7 +192,8 @@ static enum cpu_result bound(struct cpu *c, const struct insn *in)
 	enum cpu_result r = cpu_read_aligned(c, in->seg, ea, &b, in->opsize, in->opsize);
 
 	if (!r)
-		r = cpu_read_aligned(c, in->seg, ea + in->opsize, (u8 *)&b + in->opsize, in->opsize, in->opsize);
+		r = cpu_read_aligned(c, in->seg, ea + in->opsize, (u8 *)&b + in->opsize, in->opsize,
+				     in->opsize);
 	if (r)
 		return r;
 	if (in->opsize == 2) {

@@ -82,8 +82,7 @@ static void commit(struct cpu *c, const struct insn *in, struct pio_str *p, u32 
 {
 	u64 by = (u64)count * p->size;
 
-	cpu_set_addr_reg(c, reg, in->addrsize,
-			 c->gpr[reg] + (c->rflags & FL_DF ? -by : by));
+	cpu_set_addr_reg(c, reg, in->addrsize, c->gpr[reg] + (c->rflags & FL_DF ? -by : by));
 	p->left -= count;
 	if (p->rep)
 		cpu_set_addr_reg(c, R_RCX, in->addrsize, p->left);

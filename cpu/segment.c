@@ -43,8 +43,8 @@ void seg_real(const struct cpu *c, enum cpu_sreg s, u16 sel, struct cpu_seg *out
 		return;
 	}
 	out->limit = old->attr & SEG_P ? old->limit : 0xffff;
-	out->attr = (old->attr & SEG_P ? old->attr & (SEG_G | SEG_DB | SEG_AVL) : 0) |
-		    SEG_P | SEG_S | SEG_RW | SEG_ACCESSED | (s == S_CS ? SEG_CODE : 0);
+	out->attr = (old->attr & SEG_P ? old->attr & (SEG_G | SEG_DB | SEG_AVL) : 0) | SEG_P |
+		    SEG_S | SEG_RW | SEG_ACCESSED | (s == S_CS ? SEG_CODE : 0);
 }
 
 void cpu_load_seg_real(struct cpu *c, enum cpu_sreg s, u16 sel)

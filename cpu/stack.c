@@ -12,8 +12,8 @@ void stk_current(const struct cpu *c, struct stk *s)
 	s->queued = false;
 }
 
-void stk_new(const struct cpu *c, struct stk *s, const struct cpu_seg *ss, u64 sp, u32 cpl,
-	     bool lm, u32 err)
+void stk_new(const struct cpu *c, struct stk *s, const struct cpu_seg *ss, u64 sp, u32 cpl, bool lm,
+	     u32 err)
 {
 	s->ss = *ss;
 	s->sp = sp;

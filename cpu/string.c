@@ -247,10 +247,8 @@ static const struct op {
 	bool si, di;	/* registers that move */
 	enum cpu_result (*step)(struct str *s, u64 n, u64 *done);
 } ops[] = {
-	{ OP_MOVS, true, true, step_movs },
-	{ OP_STOS, false, true, step_stos },
-	{ OP_LODS, true, false, step_lods },
-	{ OP_CMPS, true, true, step_cmps },
+	{ OP_MOVS, true, true, step_movs },  { OP_STOS, false, true, step_stos },
+	{ OP_LODS, true, false, step_lods }, { OP_CMPS, true, true, step_cmps },
 	{ OP_SCAS, false, true, step_scas },
 };
 

@@ -75,7 +75,14 @@ enum cpu_result cpu_exec(struct cpu *c, const struct insn *in);
 u64 cpu_sti(struct cpu *c, u64 unused, u64 unused2);
 
 /* -- events (cpu/exception.c) -- */
-enum cpu_event_kind { EV_INTR, EV_NMI, EV_EXCEPTION, EV_SOFT_INT /* INT n */, EV_SOFT_EXC /* INT3, INTO */ , EV_PRIV_SOFT /* INT1 */};
+enum cpu_event_kind {
+	EV_INTR,
+	EV_NMI,
+	EV_EXCEPTION,
+	EV_SOFT_INT /* INT n */,
+	EV_SOFT_EXC /* INT3, INTO */,
+	EV_PRIV_SOFT /* INT1 */
+};
 struct cpu_event {
 	u8 vector;
 	u8 kind;

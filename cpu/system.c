@@ -210,8 +210,9 @@ enum cpu_result exec_fsgsbase(struct cpu *c, const struct insn *in)
 
 	if (!cpu_in_64(c) || !(c->cr4 & CR4_FSGSBASE))
 		return cpu_raise(c, EXC_UD);
-	s = in->mnemonic == ZYDIS_MNEMONIC_RDFSBASE || in->mnemonic == ZYDIS_MNEMONIC_WRFSBASE ?
-	    S_FS : S_GS;
+	s = in->mnemonic == ZYDIS_MNEMONIC_RDFSBASE || in->mnemonic == ZYDIS_MNEMONIC_WRFSBASE
+		    ? S_FS
+		    : S_GS;
 	write = in->mnemonic == ZYDIS_MNEMONIC_WRFSBASE || in->mnemonic == ZYDIS_MNEMONIC_WRGSBASE;
 	if (!write) {
 		insn_set_reg(c, in->rm, in->rex_w ? 8 : 4, c->seg[s].base);

@@ -22,7 +22,10 @@ static enum cpu_result store(struct cpu *c, const struct insn *in, const void *v
 
 static enum cpu_result load_dtr(struct cpu *c, const struct insn *in, struct cpu_dtr *t)
 {
-	struct { u16 limit; u64 base; } __attribute__((packed)) v = { 0 };
+	struct {
+		u16 limit;
+		u64 base;
+	} __attribute__((packed)) v = { 0 };
 	enum cpu_result r;
 
 	r = cpu_read(c, in->seg, insn_ea(c, in), &v, in->mode == 8 ? 10 : 6);
@@ -53,7 +56,10 @@ enum cpu_result exec_lidt(struct cpu *c, const struct insn *in)
 
 static enum cpu_result store_dtr(struct cpu *c, const struct insn *in, const struct cpu_dtr *t)
 {
-	struct { u16 limit; u64 base; } __attribute__((packed)) v = { t->limit, t->base };
+	struct {
+		u16 limit;
+		u64 base;
+	} __attribute__((packed)) v = { t->limit, t->base };
 
 	/* AMD stores all 32 bits of the base with any operand size (APM3 SGDT). */
 	return store(c, in, &v, in->mode == 8 ? 10 : 6);

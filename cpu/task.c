@@ -98,8 +98,8 @@ static enum cpu_result load_cs(struct cpu *c, u16 sel, struct cpu_seg *cs)
 	r = desc_read(c, sel, &d, EXC_TS, 0);
 	if (r)
 		return r;
-	if (!desc_is_code(&d) || (desc_is_conforming(&d) ? desc_dpl(&d) > sel_rpl(sel) :
-							   desc_dpl(&d) != sel_rpl(sel)))
+	if (!desc_is_code(&d) ||
+	    (desc_is_conforming(&d) ? desc_dpl(&d) > sel_rpl(sel) : desc_dpl(&d) != sel_rpl(sel)))
 		return cpu_raise_err(c, EXC_TS, sel_error(sel, 0));
 	if (!desc_p(&d))
 		return cpu_raise_err(c, EXC_NP, sel_error(sel, 0));

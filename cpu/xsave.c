@@ -73,7 +73,8 @@ static u32 used_bytes(u32 bit, bool m64)
 	switch (bit) {
 	case XSTATE_OPMASK_BIT: return xstate_bytes(bit);
 	case XSTATE_HI16_ZMM_BIT: return m64 ? xstate_bytes(bit) : 0;
-	default: return m64 ? xstate_bytes(bit) : xstate_bytes(bit) / 2;
+	default:
+		return m64 ? xstate_bytes(bit) : xstate_bytes(bit) / 2;
 	}
 }
 
@@ -93,7 +94,7 @@ static void init_component(struct cpu *c, u32 what, bool m64)
 	if (what & SSE)
 		cpu_zero(c->xsave + OFF_XMM, m64 ? 256 : 128);
 	EACH_EXTENDED(i, what)
-		cpu_zero(c->xsave + xstate_offset(i), used_bytes(i, m64));
+	cpu_zero(c->xsave + xstate_offset(i), used_bytes(i, m64));
 }
 
 /* Take the state out of the registers. Returns what is not in its initial state. */
@@ -329,9 +330,9 @@ static enum cpu_result xrstor(struct xs *x, bool system)
 	if (!r && (load & SSE))
 		r = get(x, OFF_XMM, img + OFF_XMM, x->xmm_bytes);
 	EACH_EXTENDED(i, load)
-		if (!r)
-			r = get(x, compact ? xstate_compact_offset(h.comp, i) : xstate_offset(i),
-				ext + xstate_offset(i) - XSTATE_EXTENDED, used_bytes(i, x->m64));
+	if (!r)
+		r = get(x, compact ? xstate_compact_offset(h.comp, i) : xstate_offset(i),
+			ext + xstate_offset(i) - XSTATE_EXTENDED, used_bytes(i, x->m64));
 	if (r)
 		return r;
 	if (mxcsr_val & ~mxcsr_mask())
@@ -345,8 +346,8 @@ static enum cpu_result xrstor(struct xs *x, bool system)
 	if (load & SSE)
 		cpu_copy(c->xsave + OFF_XMM, img + OFF_XMM, x->xmm_bytes);
 	EACH_EXTENDED(i, load)
-		cpu_copy(c->xsave + xstate_offset(i), ext + xstate_offset(i) - XSTATE_EXTENDED,
-			 used_bytes(i, x->m64));
+	cpu_copy(c->xsave + xstate_offset(i), ext + xstate_offset(i) - XSTATE_EXTENDED,
+		 used_bytes(i, x->m64));
 	init_component(c, init, x->m64);
 	if (compact ? rfbm & SSE : rfbm & (SSE | AVX))
 		*(u32 *)(c->xsave + OFF_MXCSR) = mxcsr_val;

@@ -60,8 +60,8 @@ static bool linux_gdt(struct cpu *c)
 	for (u32 i = 0; i < ARRAY_SIZE(want); i++) {
 		u64 gpa, d;
 
-		if (!mmu_peek(c, c->gdtr.base + 0x20 + i * 8, &gpa) || phys_read(c->phys, gpa, &d, 8) ||
-		    (d & ~BIT64(40)) != want[i])
+		if (!mmu_peek(c, c->gdtr.base + 0x20 + i * 8, &gpa) ||
+		    phys_read(c->phys, gpa, &d, 8) || (d & ~BIT64(40)) != want[i])
 			return false;
 	}
 	return true;
@@ -74,12 +74,13 @@ static bool suits(const struct cpu *c)
 	const u64 cr4 = CR4_PAE | CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_OSXSAVE | CR4_FSGSBASE;
 	const u64 fl = FL_IF | FL_IOPL | FL_TF | FL_NT | FL_VM | FL_VIF | FL_VIP;
 
-	return c->cpl == 3 && cpu_in_64(c) && !c->in_l2 && !c->single_step && !c->shadow_sti && !c->shadow_ss &&
-	       (c->cr0 & cr0) == (CR0_PE | CR0_PG | CR0_AM) && (c->cr4 & cr4) == cr4 &&
-	       !(c->cr4 & (CR4_LA57 | CR4_PKE)) && (c->xcr0 & 7) == 7 && (c->efer & EFER_SCE) &&
-	       (c->rflags & fl) == FL_IF && c->seg[S_CS].sel == USER_CS && c->seg[S_SS].sel == USER_DS &&
-	       !c->seg[S_DS].sel && !c->seg[S_ES].sel && !c->seg[S_FS].sel && !c->seg[S_GS].sel &&
-	       !c->debugctl && !c->watch_dr7 && !(c->dr7 & 0xff);
+	return c->cpl == 3 && cpu_in_64(c) && !c->in_l2 && !c->single_step && !c->shadow_sti &&
+	       !c->shadow_ss && (c->cr0 & cr0) == (CR0_PE | CR0_PG | CR0_AM) &&
+	       (c->cr4 & cr4) == cr4 && !(c->cr4 & (CR4_LA57 | CR4_PKE)) && (c->xcr0 & 7) == 7 &&
+	       (c->efer & EFER_SCE) && (c->rflags & fl) == FL_IF && c->seg[S_CS].sel == USER_CS &&
+	       c->seg[S_SS].sel == USER_DS && !c->seg[S_DS].sel && !c->seg[S_ES].sel &&
+	       !c->seg[S_FS].sel && !c->seg[S_GS].sel && !c->debugctl && !c->watch_dr7 &&
+	       !(c->dr7 & 0xff);
 }
 
 static void unmake(struct direct *d, struct space *s)
@@ -182,8 +183,8 @@ static bool load_segment(struct cpu *c, enum cpu_sreg n, u16 sel)
 		*s = (struct cpu_seg){ .sel = sel, .base = s->base };
 		return true;
 	}
-	if ((sel & 4) || (sel | 7u) > c->gdtr.limit || !mmu_peek(c, c->gdtr.base + (sel & ~7u), &gpa) ||
-	    phys_read(c->phys, gpa, &desc, 8))
+	if ((sel & 4) || (sel | 7u) > c->gdtr.limit ||
+	    !mmu_peek(c, c->gdtr.base + (sel & ~7u), &gpa) || phys_read(c->phys, gpa, &desc, 8))
 		return false;
 	*s = (struct cpu_seg){
 		.sel = sel, .attr = (u16)((desc >> 40 & 0xff) | (desc >> 44 & 0xf00)),
@@ -223,7 +224,8 @@ static bool read_frame(struct cpu *c, struct stub *st, bool fault)
 	*(u32 *)(void *)(c->xsave + 24) &= 0xffff;	/* MXCSR */
 	if (!load_segment(c, S_DS, (u16)m->ds) || !load_segment(c, S_ES, (u16)m->es) ||
 	    !load_segment(c, S_FS, (u16)m->sel_fs) || !load_segment(c, S_GS, (u16)m->sel_gs) ||
-	    !load_segment(c, S_CS, (u16)g[REG_CSGSFS]) || !load_segment(c, S_SS, (u16)(g[REG_CSGSFS] >> 48)))
+	    !load_segment(c, S_CS, (u16)g[REG_CSGSFS]) ||
+	    !load_segment(c, S_SS, (u16)(g[REG_CSGSFS] >> 48)))
 		return false;
 	if ((c->seg[S_CS].sel & c->seg[S_SS].sel & 3) != 3)
 		return false;
@@ -462,7 +464,8 @@ static void changed(struct cpu *c, enum cpu_direct_change what, u64 addr)
 			d->gens.writes++;
 		break;
 	case DIRECT_CODE:
-		d->written[d->gens.code++ % MIRROR_CHECKS] = addr == DIRECT_ALL ? addr : addr & PAGE_MASK;
+		d->written[d->gens.code++ % MIRROR_CHECKS] =
+			addr == DIRECT_ALL ? addr : addr & PAGE_MASK;
 		break;
 	case DIRECT_MAP:
 		d->gens.map++;
@@ -508,9 +511,11 @@ void direct_detach(struct cpu *c)
 
 	if (!d)
 		return;
-	log_info("direct: %lu stays in %lu stubs, %lu turns of the CPU, %lu pages compared, %lu crept, "
-		 "%lu mappings, %lu pages dropped", d->n.stays, d->n.stubs, d->n.turns, d->n.compared,
-		 d->n.crept, d->n.mappings, d->n.dropped);
+	log_info(
+		"direct: %lu stays in %lu stubs, %lu turns of the CPU, %lu pages compared, %lu crept, "
+		"%lu mappings, %lu pages dropped",
+		d->n.stays, d->n.stubs, d->n.turns, d->n.compared, d->n.crept, d->n.mappings,
+		d->n.dropped);
 	for (u32 i = 0; i < SPACES; i++)
 		if (d->space[i].stub)
 			unmake(d, &d->space[i]);

@@ -63,9 +63,11 @@ static bool leaf_of(struct cpu *c, u64 gva, struct leaf *l)
 		if (e & PS) {
 			u64 in = BIT64(shift) - 1;
 
-			if (shift > 30 || (e & ADDR & in & ~0x1fffull) || (shift == 30 && !c->has_1g_pages))
+			if (shift > 30 || (e & ADDR & in & ~0x1fffull) ||
+			    (shift == 30 && !c->has_1g_pages))
 				return false;
-			l->large = (e & ADDR & ~in) | (gva & in & ~(BIT64(21) - 1)) | (e & (P | W | U | A | D));
+			l->large = (e & ADDR & ~in) | (gva & in & ~(BIT64(21) - 1)) |
+				   (e & (P | W | U | A | D));
 			return true;
 		}
 		table = e & ADDR;
@@ -77,7 +79,8 @@ static bool leaf_of(struct cpu *c, u64 gva, struct leaf *l)
 /* The entry of page i with all that counts; 0: not to be mapped. */
 static u64 entry(const struct leaf *l, u32 i)
 {
-	u64 e = l->table ? __atomic_load_n(&l->table[i], __ATOMIC_RELAXED) : l->large + i * PAGE_SIZE;
+	u64 e = l->table ? __atomic_load_n(&l->table[i], __ATOMIC_RELAXED)
+			 : l->large + i * PAGE_SIZE;
 
 	if ((e & (P | U | A)) != (P | U | A) || (e & l->bad))
 		return 0;
@@ -168,7 +171,8 @@ static bool drop(struct direct *d, struct space *s, struct region *r, u32 i, u32
 	for (u32 k = i; k < i + n; k++)
 		release(d, &s->m, r, k);
 	d->n.dropped += n;
-	return stub_order(s->stub, SYS_munmap, (r->key << 21) + i * PAGE_SIZE, n * PAGE_SIZE, 0, 0, 0, 0);
+	return stub_order(s->stub, SYS_munmap, (r->key << 21) + i * PAGE_SIZE, n * PAGE_SIZE, 0, 0,
+			  0, 0);
 }
 
 /* Since `from` of gens.code. */
@@ -177,7 +181,8 @@ static bool written(const struct direct *d, u64 from, u64 gpa)
 	if (d->gens.code - from > MIRROR_CHECKS)
 		return true;
 	for (u64 k = from; k != d->gens.code; k++)
-		if (d->written[k % MIRROR_CHECKS] == gpa || d->written[k % MIRROR_CHECKS] == DIRECT_ALL)
+		if (d->written[k % MIRROR_CHECKS] == gpa ||
+		    d->written[k % MIRROR_CHECKS] == DIRECT_ALL)
 			return true;
 	return false;
 }
@@ -198,7 +203,8 @@ static bool still_good(struct direct *d, const struct leaf *l, const struct regi
 	return !((r->prot[i] & MAP_X) && written(d, since->code, gpa));
 }
 
-static bool recheck_region(struct direct *d, struct space *s, struct region *r, const struct gens *since)
+static bool recheck_region(struct direct *d, struct space *s, struct region *r,
+			   const struct gens *since)
 {
 	struct leaf l;
 	bool have = leaf_of(d->c, r->key << 21, &l);
@@ -262,7 +268,8 @@ bool mirror_recheck(struct direct *d, struct space *s, bool all)
 		if (!r)
 			continue;
 		r->noexec[i / 64] &= ~BIT64(i % 64);
-		if (r->prot[i] && !(leaf_of(d->c, m->check[k], &l) && still_good(d, &l, r, i, &since)) &&
+		if (r->prot[i] &&
+		    !(leaf_of(d->c, m->check[k], &l) && still_good(d, &l, r, i, &since)) &&
 		    !drop(d, s, r, i, 1))
 			return false;
 	}
@@ -289,8 +296,9 @@ static bool map_run(struct direct *d, struct space *s, struct run *u)
 	u->n = 0;
 	d->n.mappings++;
 	d->n.pages += n;
-	return stub_order(s->stub, SYS_mmap, u->gva, n * PAGE_SIZE, (u64)prot, MAP_SHARED | MAP_FIXED | MAP_POPULATE,
-			  STUB_FD_RAM + PLACE_RAM(u->place), PLACE_OFF(u->place));
+	return stub_order(s->stub, SYS_mmap, u->gva, n * PAGE_SIZE, (u64)prot,
+			  MAP_SHARED | MAP_FIXED | MAP_POPULATE, STUB_FD_RAM + PLACE_RAM(u->place),
+			  PLACE_OFF(u->place));
 }
 
 /* The bytes of a page that the stub may execute. */
@@ -303,11 +311,14 @@ static const u8 *executable(struct direct *d, struct mirror *m, u64 gva)
 }
 
 /* front: the bytes of the page before, whether or not it may be executed yet. */
-static bool may_execute(struct direct *d, struct mirror *m, u64 gva, const u8 *page, const u8 *front)
+static bool may_execute(struct direct *d, struct mirror *m, u64 gva, const u8 *page,
+			const u8 *front)
 {
-	const u8 *before = executable(d, m, gva - PAGE_SIZE), *behind = executable(d, m, gva + PAGE_SIZE);
+	const u8 *before = executable(d, m, gva - PAGE_SIZE),
+		 *behind = executable(d, m, gva + PAGE_SIZE);
 
-	return scan_page(page, front) && (!before || scan_edge(before, page)) && (!behind || scan_edge(page, behind));
+	return scan_page(page, front) && (!before || scan_edge(before, page)) &&
+	       (!behind || scan_edge(page, behind));
 }
 
 static bool count_writers(struct direct *d, place_t p)
@@ -320,8 +331,8 @@ static bool count_writers(struct direct *d, place_t p)
 }
 
 /* What page i can have, and what that takes. 0: nothing. */
-static u8 rights(struct direct *d, struct space *s, struct region *r, const struct leaf *l, u32 i, u64 e,
-		 enum mem_access acc, bool wanted, place_t *place)
+static u8 rights(struct direct *d, struct space *s, struct region *r, const struct leaf *l, u32 i,
+		 u64 e, enum mem_access acc, bool wanted, place_t *place)
 {
 	struct cpu *c = d->c;
 	u64 gpa = e & ADDR, gva = (r->key << 21) + i * PAGE_SIZE;
@@ -336,7 +347,8 @@ static u8 rights(struct direct *d, struct space *s, struct region *r, const stru
 		return 0;
 	if (wanted && acc == MEM_W && (ps->flags & PHYS_LOG_DIRTY) && !phys_is_code(ps, gpa))
 		phys_mark_dirty(c->phys, ps, gpa);
-	if ((e & W) && (e & D) && !(wanted && acc == MEM_X) && may_write(ps, gpa) && count_writers(d, *place))
+	if ((e & W) && (e & D) && !(wanted && acc == MEM_X) && may_write(ps, gpa) &&
+	    count_writers(d, *place))
 		return MAP_R | MAP_W;
 	if ((e & NX) || acc != MEM_X || (r->noexec[i / 64] & BIT64(i % 64)))
 		return MAP_R;
@@ -344,7 +356,8 @@ static u8 rights(struct direct *d, struct space *s, struct region *r, const stru
 	u32 serial = c->ops->code_page(c, gpa, 0);
 	u64 f = i ? entry(l, i - 1) : 0;
 
-	if (serial && may_execute(d, &s->m, gva, host, f && !(f & NX) ? host_of(c, f & ADDR) : NULL)) {
+	if (serial &&
+	    may_execute(d, &s->m, gva, host, f && !(f & NX) ? host_of(c, f & ADDR) : NULL)) {
 		r->serial[i] = serial;
 		return MAP_R | MAP_X;
 	}
@@ -398,7 +411,8 @@ bool mirror_fill(struct direct *d, struct space *s, u64 gva, enum mem_access acc
 		r->set[i / 64] |= BIT64(i % 64);
 		if (prot & MAP_W)
 			writer(d, place, true);
-		if (run.n && a == run.gva + run.n * PAGE_SIZE && place == run.place + run.n && prot == run.prot) {
+		if (run.n && a == run.gva + run.n * PAGE_SIZE && place == run.place + run.n &&
+		    prot == run.prot) {
 			run.n++;
 			continue;
 		}

@@ -71,8 +71,8 @@ static bool copy(int fd, const u8 *hva, u64 size)
 		ok = sys_pread(pm, map, n * 8, ((u64)hva + at) / PAGE_SIZE * 8) == (long)(n * 8);
 		for (u64 i = 0; ok && i < n; i++)
 			if (map[i] >> 62)
-				ok = RAW(SYS_pwrite64, fd, hva + at + i * PAGE_SIZE, PAGE_SIZE, at + i * PAGE_SIZE) ==
-				     (long)PAGE_SIZE;
+				ok = RAW(SYS_pwrite64, fd, hva + at + i * PAGE_SIZE, PAGE_SIZE,
+					 at + i * PAGE_SIZE) == (long)PAGE_SIZE;
 	}
 	if (pm >= 0)
 		sys_close(pm);
@@ -90,7 +90,8 @@ static void share(const void *owner, u8 *hva, u64 size)
 	if (fd < 0)
 		return;
 	if (memfd_size(fd, size) || !copy(fd, hva, size) ||
-	    sys_mmap(hva, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED | MAP_NORESERVE, fd, 0) != hva) {
+	    sys_mmap(hva, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED | MAP_NORESERVE, fd,
+		     0) != hva) {
 		sys_close(fd);
 		return;
 	}

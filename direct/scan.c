@@ -28,8 +28,9 @@ static bool tells(const u8 *p)
 	case 0x00:	/* SLDT, STR, VERR, VERW */
 		return reg <= 1 || reg == 4 || reg == 5;
 	case 0x01:	/* SGDT, SIDT, SMSW; XGETBV, VMCALL, VMMCALL, RDTSCP, MONITORX, MWAITX, CLZERO, RDPRU */
-		return mem ? reg <= 1 || reg == 4 :
-			     reg == 4 || m == 0xd0 || m == 0xc1 || m == 0xd9 || (m >= 0xf9 && m <= 0xfd);
+		return mem ? reg <= 1 || reg == 4
+			   : reg == 4 || m == 0xd0 || m == 0xc1 || m == 0xd9 ||
+				       (m >= 0xf9 && m <= 0xfd);
 	case 0xc7:	/* XRSTORS, XSAVEC, XSAVES; RDPID */
 		return mem ? reg >= 3 && reg <= 5 : reg == 7;
 	case 0xae:	/* XSAVE, XRSTOR, XSAVEOPT */
@@ -113,9 +114,11 @@ bool scan_page(const u8 *page, const u8 *before)
 			if (page[at] != 0x0f || at + 2 > PAGE_SIZE)
 				continue;
 			/* With a third byte in the next page it is scan_edge()'s. */
-			if (at + 2 == PAGE_SIZE ? page[at + 1] != 0xa2 && page[at + 1] != 0x34 : !tells(page + at))
+			if (at + 2 == PAGE_SIZE ? page[at + 1] != 0xa2 && page[at + 1] != 0x34
+						: !tells(page + at))
 				continue;
-			if (at < AHEAD && before ? reached_early(page, at, before) : reached(page, at, PAGE_SIZE))
+			if (at < AHEAD && before ? reached_early(page, at, before)
+						 : reached(page, at, PAGE_SIZE))
 				return false;
 		}
 	}

@@ -84,7 +84,8 @@ static int child(void *arg)
 	int at = 700, top = STUB_FD_RAM + (int)b->n_ram;
 
 	/* Out of the way first: the numbers that are wanted may be taken by others of them. */
-	long comm = RAW(SYS_fcntl, b->comm, F_DUPFD, at), exec = RAW(SYS_fcntl, b->exec, F_DUPFD, at);
+	long comm = RAW(SYS_fcntl, b->comm, F_DUPFD, at),
+	     exec = RAW(SYS_fcntl, b->exec, F_DUPFD, at);
 	long ram[RAM_MAX];
 
 	for (u32 i = 0; i < b->n_ram; i++)
@@ -112,7 +113,9 @@ static bool alive(struct stub *s)
 	siginfo_t si = { 0 };
 
 	/* Its number stays taken until stub_free(): others may be about to send it a signal (cpu.away). */
-	return s->pid > 0 && !waitid(P_PID, (id_t)s->pid, &si, WEXITED | WNOHANG | WNOWAIT | __WALL) && !si.si_pid;
+	return s->pid > 0 &&
+	       !waitid(P_PID, (id_t)s->pid, &si, WEXITED | WNOHANG | WNOWAIT | __WALL) &&
+	       !si.si_pid;
 }
 
 bool stub_turn(struct stub *s, bool stay)
@@ -143,7 +146,8 @@ bool stub_turn(struct stub *s, bool stay)
 		return false;
 	}
 	if (m->error) {
-		log_warn("direct: order %u failed: %ld", s->orders->n - m->error_left, (long)m->error);
+		log_warn("direct: order %u failed: %ld", s->orders->n - m->error_left,
+			 (long)m->error);
 		s->broken = true;
 		return false;
 	}
@@ -171,7 +175,8 @@ struct start_data {
 
 static u32 write_filter(struct sock_filter *f)
 {
-	static const u32 allowed[] = { SYS_futex, SYS_rt_sigreturn, SYS_mmap, SYS_munmap, SYS_mprotect };
+	static const u32 allowed[] = { SYS_futex, SYS_rt_sigreturn, SYS_mmap, SYS_munmap,
+				       SYS_mprotect };
 	const u8 n = ARRAY_SIZE(allowed);
 	u32 k = 0;
 #define LD(field) ((struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, field))
@@ -199,7 +204,8 @@ static bool start(struct stub *s)
 	u64 at = STUB_BASE + STUB_ORDERS + offsetof(struct orders, data);
 #define AT(field) (at + offsetof(struct start_data, field))
 
-	d->ss = (stack_t){ .ss_sp = (void *)(STUB_BASE + STUB_STACK), .ss_size = STUB_SIZE - STUB_STACK };
+	d->ss = (stack_t){ .ss_sp = (void *)(STUB_BASE + STUB_STACK),
+			   .ss_size = STUB_SIZE - STUB_STACK };
 	d->act.handler = STUB_BASE + STUB_CODE_AT + (u64)(direct_stub_handler - direct_stub_code);
 	d->act.flags = SA_SIGINFO | SA_ONSTACK | 0x04000000;	/* SA_RESTORER: never used, but wanted */
 	d->act.restorer = d->act.handler;
@@ -208,7 +214,8 @@ static bool start(struct stub *s)
 	d->prog.filter = (void *)AT(filter);
 
 	stub_order(s, SYS_munmap, 0, STUB_BASE, 0, 0, 0, 0);
-	stub_order(s, SYS_munmap, STUB_BASE + STUB_SIZE, USER_TOP - STUB_BASE - STUB_SIZE, 0, 0, 0, 0);
+	stub_order(s, SYS_munmap, STUB_BASE + STUB_SIZE, USER_TOP - STUB_BASE - STUB_SIZE, 0, 0, 0,
+		   0);
 	stub_order(s, SYS_sigaltstack, AT(ss), 0, 0, 0, 0, 0);
 	for (u32 i = 0; i < ARRAY_SIZE(sigs); i++)
 		stub_order(s, SYS_rt_sigaction, (u64)sigs[i], AT(act), 0, 8, 0, 0);

@@ -9,7 +9,8 @@ _Static_assert(offsetof(struct orders, op) == 0x40 && sizeof(struct order) == 0x
 _Static_assert(offsetof(struct comm, uc) == 8 && offsetof(struct comm, info) == 16, "trampoline");
 _Static_assert(offsetof(struct comm, fs) == 24 && offsetof(struct comm, error) == 40, "trampoline");
 _Static_assert(offsetof(struct comm, error_left) == 48 && offsetof(struct comm, ds) == 64 &&
-	       offsetof(struct comm, sel_gs) == 76, "trampoline");
+		       offsetof(struct comm, sel_gs) == 76,
+	       "trampoline");
 _Static_assert(sizeof(struct orders) <= 0x7000, "room for the data of the start");
 
 __asm__(".pushsection .rodata.direct_stub,\"a\",@progbits\n"

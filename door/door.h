@@ -112,8 +112,7 @@ static inline bool inside(const struct door_thread *t, const struct kucontext *u
 }
 
 /* -- entry.c: what has to be assembly -- */
-extern const char door_signal_entry[], door_signal_entry_slow[], door_restorer[],
-	door_rearm[];
+extern const char door_signal_entry[], door_signal_entry_slow[], door_restorer[], door_rearm[];
 extern bool door_has_fsgsbase;	/* set before the first signal */
 u64 door_get_fs(void);
 /* Leave for the program: at rip with this stack pointer, registers as after exec. */

@@ -20,8 +20,7 @@ _Static_assert(offsetof(struct door_thread, fs) == 0, "entry.c");
 _Static_assert(REGION_BYTES == 0x80000 && REGION_GUARD == 0x1000, "entry.c");
 _Static_assert(offsetof(struct ksigframe, uc) == 8, "entry.c");
 
-__asm__(
-	".text\n"
+__asm__(".text\n"
 	/* (sig, info, uc) on entry of the kernel's; door_signal(sig, info, uc, fs, thread)
 	 * gives back what FS is to be. */
 	".p2align 4\n"
@@ -63,12 +62,12 @@ __asm__(
 	"	and $-0x80000, %rbp\n"
 	"	add $0x1000, %rbp\n"
 	"	mov $158, %eax\n"
-	"	mov $0x1003, %edi\n"		/* ARCH_GET_FS */
+	"	mov $0x1003, %edi\n" /* ARCH_GET_FS */
 	"	mov %rsp, %rsi\n"
 	"	syscall\n"
 	"	mov (%rsp), %rbx\n"
 	"	mov $158, %eax\n"
-	"	mov $0x1002, %edi\n"		/* ARCH_SET_FS */
+	"	mov $0x1002, %edi\n" /* ARCH_SET_FS */
 	"	mov (%rbp), %rsi\n"
 	"	syscall\n"
 	"	mov 8(%rsp), %rdi\n"

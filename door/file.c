@@ -340,8 +340,8 @@ long file_call(struct door_thread *t, long nr, const u64 a[6])
 	}
 	if (user_path(path, user))
 		return door_pass_call(t, nr, a);
-	if (path[0] ? shim_is_node_read(dir, path) :
-		      at && flags & AT_EMPTY_PATH && is_system_fd(dir)) {
+	if (path[0] ? shim_is_node_read(dir, path)
+		    : at && flags & AT_EMPTY_PATH && is_system_fd(dir)) {
 		r = judged(t, nr, a);
 		return r ? r : about_node(nr, a);
 	}

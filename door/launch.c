@@ -137,8 +137,8 @@ static long open_target(int dir, const char *path, int flags, const char *name, 
 
 	*where = dir == AT_FDCWD || path[0] == '/' ? path : NULL;
 	for (int depth = 0;; depth++) {
-		fd = flags & AT_EMPTY_PATH && !path[0] ? RAW(SYS_dup, dir) :
-							 RAW(SYS_openat, dir, path, O_RDONLY);
+		fd = flags & AT_EMPTY_PATH && !path[0] ? RAW(SYS_dup, dir)
+						       : RAW(SYS_openat, dir, path, O_RDONLY);
 		if (fd < 0)
 			return fd;
 		n = RAW(SYS_pread64, fd, head, DOOR_HEAD_BYTES, 0);
@@ -179,8 +179,8 @@ int door_second(struct door_launch *l, int dir, const char *path, int flags, cha
 		v[1] = NULL;
 	}
 	if (dir != AT_FDCWD && path[0] != '/')
-		name = path[0] ? put_number(&r, "/dev/fd/", (u32)dir, "/") :
-				 put_number(&r, "/dev/fd/", (u32)dir, "");
+		name = path[0] ? put_number(&r, "/dev/fd/", (u32)dir, "/")
+			       : put_number(&r, "/dev/fd/", (u32)dir, "");
 	if (name != path && path[0]) {
 		r.at--;
 		put_text(&r, path);

@@ -100,7 +100,7 @@ static void set_auxv(char **envp, const struct image *program, const struct imag
 }
 
 /* /proc/self/cmdline and comm. The kernel would not change exe while we are mapped. */
-static void set_names( char **argv, char **envp, const char *name)
+static void set_names(char **argv, char **envp, const char *name)
 {
 	const char *base = strrchr(name, '/');
 	struct prctl_mm_map map;

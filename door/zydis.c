@@ -97,9 +97,13 @@ static void read_dynamic(struct library *l, const Elf64_Dyn *d)
 		case DT_SYMTAB: l->symbols = (void *)p; break;
 		case DT_STRTAB: l->names = (void *)p; break;
 		case DT_RELA: l->rela[0] = (void *)p; break;
-		case DT_RELASZ: l->nr[0] = d->d_un.d_val / sizeof(Elf64_Rela); break;
+		case DT_RELASZ:
+			l->nr[0] = d->d_un.d_val / sizeof(Elf64_Rela);
+			break;
 		case DT_JMPREL: l->rela[1] = (void *)p; break;
-		case DT_PLTRELSZ: l->nr[1] = d->d_un.d_val / sizeof(Elf64_Rela); break;
+		case DT_PLTRELSZ:
+			l->nr[1] = d->d_un.d_val / sizeof(Elf64_Rela);
+			break;
 		}
 	}
 }

@@ -109,7 +109,8 @@ static void again_stubs(struct translator *t, const u8 *call)
 			struct tlb *tlb = &t->e->c->tlb[idx];
 
 			t->e->stub_again_sub[idx][write] = rx_of(t, t->p);
-			op_mem(t, true, 0x03, H_RCX, H_RSI, (s32)lo32(write ? &tlb->w->tag : &tlb->r->tag));
+			op_mem(t, true, 0x03, H_RCX, H_RSI,
+			       (s32)lo32(write ? &tlb->w->tag : &tlb->r->tag));
 			again_filter(t);
 			mov_ri(t, H_RSI, idx << 1 | write);
 			jmp_rx(t, call);
@@ -241,8 +242,7 @@ void apic_patch(struct engine *e, struct rec_tlb *r, u64 gva)
 		struct tlb *tlb = &e->c->tlb[mode_idx(t->mode)];
 
 		/* The check has taken the tag from the address: add it again. */
-		op_mem(t, true, 0x8b, H_RSI, H_RSI,
-		       (s32)lo32(write ? &tlb->w->tag : &tlb->r->tag));
+		op_mem(t, true, 0x8b, H_RSI, H_RSI, (s32)lo32(write ? &tlb->w->tag : &tlb->r->tag));
 		lea(t, true, H_RCX, H_RCX, H_RSI, 1, 0);
 	}
 	if (in->opcode == 0xc7) {
@@ -292,8 +292,8 @@ void emit_apic(struct translator *t, const struct di *d)
 {
 	struct engine *e = t->e;
 	struct record *slow = new_record(t, REC_EXEC, d->rip);
-	struct record *poll = new_record(t, REC_POLL, t64(t) ? d->rip + d->in.len :
-							     (u32)(d->rip + d->in.len));
+	struct record *poll =
+		new_record(t, REC_POLL, t64(t) ? d->rip + d->in.len : (u32)(d->rip + d->in.len));
 
 	if (!slow || !poll)
 		return;

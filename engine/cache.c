@@ -91,7 +91,8 @@ static u32 unit_hash(const struct cpage *cp, u64 lin, u32 mode)
 {
 	u64 number = cp->token >> TOKEN_SHIFT;
 
-	return (u32)((number << 20 ^ (lin & ~PAGE_MASK) ^ (u64)mode << 40) * 0x9e3779b97f4a7c15ull >>
+	return (u32)((number << 20 ^ (lin & ~PAGE_MASK) ^ (u64)mode << 40) *
+			     0x9e3779b97f4a7c15ull >>
 		     (64 - UNIT_HASH_BITS));
 }
 
@@ -99,7 +100,8 @@ static u32 unit_hash(const struct cpage *cp, u64 lin, u32 mode)
 struct unit *cache_lookup(struct engine *e, struct cpage *cp, u64 lin, u32 mode)
 {
 	for (struct unit *u = e->hash[unit_hash(cp, lin, mode)]; u; u = u->hash_next) {
-		if (((u->lin ^ lin) & ~PAGE_MASK) || u->mode != mode || !unit_in_cs(u, e) || u->cp != cp)
+		if (((u->lin ^ lin) & ~PAGE_MASK) || u->mode != mode || !unit_in_cs(u, e) ||
+		    u->cp != cp)
 			continue;
 		if (unlikely(unit_left(u)) && !unit_follow_page(e, u))
 			return NULL;
@@ -110,7 +112,8 @@ struct unit *cache_lookup(struct engine *e, struct cpage *cp, u64 lin, u32 mode)
 
 static void unit_unhash(struct engine *e, struct unit *u)
 {
-	for (struct unit **pp = &e->hash[unit_hash(u->cp, u->lin, u->mode)]; *pp; pp = &(*pp)->hash_next)
+	for (struct unit **pp = &e->hash[unit_hash(u->cp, u->lin, u->mode)]; *pp;
+	     pp = &(*pp)->hash_next)
 		if (*pp == u) {
 			*pp = u->hash_next;
 			break;
@@ -224,7 +227,8 @@ void cache_cpage_rehash(struct engine *e, struct cpage *cp)
 
 void cache_cpage_unhash(struct engine *e, struct cpage *cp)
 {
-	for (struct cpage **p = &e->cpages[cpage_hash(cp->lin, cp->pp->gpa)]; *p; p = &(*p)->hash_next)
+	for (struct cpage **p = &e->cpages[cpage_hash(cp->lin, cp->pp->gpa)]; *p;
+	     p = &(*p)->hash_next)
 		if (*p == cp) {
 			*p = cp->hash_next;
 			break;

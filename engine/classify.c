@@ -18,7 +18,8 @@ static bool uses_class(const struct translator *t, ZydisRegisterClass a)
 /* What SSE has added to MMX needs no more than MMX. */
 static u8 state_of(const struct translator *t, u8 state)
 {
-	if (state == STATE_SSE && uses_class(t, ZYDIS_REGCLASS_MMX) && !uses_class(t, ZYDIS_REGCLASS_XMM))
+	if (state == STATE_SSE && uses_class(t, ZYDIS_REGCLASS_MMX) &&
+	    !uses_class(t, ZYDIS_REGCLASS_XMM))
 		return STATE_MMX;
 	return state;
 }
@@ -157,7 +158,8 @@ static bool system_mov(const struct translator *t, struct di *d)
 				d->cls = CL_UD;
 			return true;
 		case ZYDIS_REGCLASS_SEGMENT:
-			d->cls = in->opcode == 0x8c && in->mod == 3 && in->reg <= S_GS ? CL_GET_SREG : CL_EXEC;
+			d->cls = in->opcode == 0x8c && in->mod == 3 && in->reg <= S_GS ? CL_GET_SREG
+										       : CL_EXEC;
 			return true;
 		case ZYDIS_REGCLASS_DEBUG:
 			d->cls = CL_EXEC;
@@ -259,7 +261,8 @@ static bool refused_form(const struct translator *t)
 	if (t->mode & MODE_NOVEX)
 		return true;
 	return !t64(t) && t->zi.raw.vex.W &&
-	       (t->zi.mnemonic == ZYDIS_MNEMONIC_VPEXTRD || t->zi.mnemonic == ZYDIS_MNEMONIC_VPINSRD);
+	       (t->zi.mnemonic == ZYDIS_MNEMONIC_VPEXTRD ||
+		t->zi.mnemonic == ZYDIS_MNEMONIC_VPINSRD);
 }
 
 static bool known_encoding(const ZydisDecodedInstruction *zi)

@@ -42,8 +42,9 @@ static struct layout layout_of(u64 code)
 	struct layout l = { .code = code };
 
 	/* The arena's first part ends where a huge page begins. */
-	l.pool = ALIGN_UP(POOL_FIXED + UNITS_MAX(code) * sizeof(struct unit *) + ARENA_FIRST, HUGE) -
-		 ARENA_FIRST;
+	l.pool =
+		ALIGN_UP(POOL_FIXED + UNITS_MAX(code) * sizeof(struct unit *) + ARENA_FIRST, HUGE) -
+		ARENA_FIRST;
 	l.arena = code / 3 * 4 > ARENA_MIN ? code / 3 * 4 : ARENA_MIN;
 	l.arena = ALIGN_UP(l.arena, HUGE) + ARENA_FIRST;
 	l.total = 2 * ALIGN_UP(code, HUGE) + l.pool + l.arena + MEMO_BYTES + HUGE;
@@ -83,8 +84,7 @@ static int map_twice(u8 *rx, u8 *rw, u64 size)
 	 * descriptor: RLIMIT_FSIZE and RLIMIT_NOFILE have no say. */
 	if (!reserve(rw, size, MAP_SHARED | MAP_FIXED) ||
 	    mremap(rw, 0, size, MREMAP_MAYMOVE | MREMAP_FIXED, rx) == MAP_FAILED ||
-	    mprotect(rx, size, PROT_READ | PROT_EXEC) ||
-	    mprotect(rw, size, PROT_READ | PROT_WRITE))
+	    mprotect(rx, size, PROT_READ | PROT_EXEC) || mprotect(rw, size, PROT_READ | PROT_WRITE))
 		return -errno;
 	return 0;
 }
@@ -114,8 +114,8 @@ static int map(struct engine *e, const struct layout *l, void *near)
 		codemem_destroy(e);
 		return err;
 	}
-	madvise(e->pool_end + ARENA_FIRST, (size_t)(e->memo + MEMO_BYTES - e->pool_end) - ARENA_FIRST,
-		MADV_HUGEPAGE);
+	madvise(e->pool_end + ARENA_FIRST,
+		(size_t)(e->memo + MEMO_BYTES - e->pool_end) - ARENA_FIRST, MADV_HUGEPAGE);
 	madvise(base, l->total, MADV_DONTFORK);
 	return 0;
 }

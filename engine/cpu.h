@@ -436,8 +436,8 @@ struct cpu {
 	u64 efer_reserved;
 	u64 xcr0_supported;
 	u8 maxphyaddr;		/* bits */
-	u8 has_nx, has_1g_pages, has_pcid, has_smep, has_smap, has_umip,
-	   has_fsgsbase, has_tsc_aux, has_xsave, has_xgetbv1, has_lm, has_syscall;
+	u8 has_nx, has_1g_pages, has_pcid, has_smep, has_smap, has_umip, has_fsgsbase, has_tsc_aux,
+		has_xsave, has_xgetbv1, has_lm, has_syscall;
 	u8 null_clears_base;	/* NullSelectorClearsBase (CPUID 8000_0021) */
 	u8 sysenter_in_lm;	/* not an AMD CPU: SYSENTER is there in long mode too */
 	u8 cpuid_faults;	/* CPUID is for ring 0 only (MISC_FEATURES_ENABLES) */
@@ -503,7 +503,8 @@ static inline bool cpu_v86(const struct cpu *c)
 	return (c->cr0 & CR0_PE) && (c->rflags & FL_VM);
 }
 /* Was gva's page found to be the page gpa, which is not memory, for such an access? */
-static inline bool cpu_io_page(const struct cpu *c, u64 gva, enum mem_access acc, enum mmu_idx idx, u64 gpa)
+static inline bool cpu_io_page(const struct cpu *c, u64 gva, enum mem_access acc, enum mmu_idx idx,
+			       u64 gpa)
 {
 	const struct mmu_io_entry *io = &c->io_tlb[(gva >> PAGE_SHIFT) % IO_TLB_SIZE];
 
@@ -516,8 +517,9 @@ static inline enum mmu_idx cpu_idx_here(const struct cpu *c, enum mmu_idx idx)
 }
 static inline enum mmu_idx cpu_mmu_idx(const struct cpu *c)
 {
-	return cpu_idx_here(c, c->cpl == 3 ? MMU_USER :
-			    (c->rflags & FL_AC) ? MMU_KERNEL_AC : MMU_KERNEL);
+	return cpu_idx_here(c, c->cpl == 3	     ? MMU_USER
+			       : (c->rflags & FL_AC) ? MMU_KERNEL_AC
+						     : MMU_KERNEL);
 }
 static inline void cpu_direct_changed(struct cpu *c, enum cpu_direct_change what, u64 addr)
 {

@@ -20,14 +20,17 @@ __attribute__((constructor)) static void decoder_init(void)
 		ZydisDecoderInit(&engine_decoder[i], machine_modes[i], stack_widths[i]);
 		/* AMD decoding: near branches obey 66 in 64-bit mode (APM3 1.2.2); CET and
 		 * MPX hints are plain NOPs on a CPU without them. */
-		ZydisDecoderEnableMode(&engine_decoder[i], ZYDIS_DECODER_MODE_AMD_BRANCHES, ZYAN_TRUE);
+		ZydisDecoderEnableMode(&engine_decoder[i], ZYDIS_DECODER_MODE_AMD_BRANCHES,
+				       ZYAN_TRUE);
 		ZydisDecoderEnableMode(&engine_decoder[i], ZYDIS_DECODER_MODE_CET, ZYAN_FALSE);
 		ZydisDecoderEnableMode(&engine_decoder[i], ZYDIS_DECODER_MODE_MPX, ZYAN_FALSE);
 		ZydisDecoderEnableMode(&engine_decoder[i], ZYDIS_DECODER_MODE_CLDEMOTE, ZYAN_FALSE);
 		/* What F3 0F BC and F3 0F BD were before BMI1 and LZCNT (APM3 TZCNT, LZCNT). */
 		engine_decoder_older[i] = engine_decoder[i];
-		ZydisDecoderEnableMode(&engine_decoder_older[i], ZYDIS_DECODER_MODE_TZCNT, ZYAN_FALSE);
-		ZydisDecoderEnableMode(&engine_decoder_older[i], ZYDIS_DECODER_MODE_LZCNT, ZYAN_FALSE);
+		ZydisDecoderEnableMode(&engine_decoder_older[i], ZYDIS_DECODER_MODE_TZCNT,
+				       ZYAN_FALSE);
+		ZydisDecoderEnableMode(&engine_decoder_older[i], ZYDIS_DECODER_MODE_LZCNT,
+				       ZYAN_FALSE);
 	}
 }
 
@@ -90,7 +93,8 @@ static u8 broadcast_copies(ZydisBroadcastMode mode)
 	return (u32)mode < ARRAY_SIZE(copies) ? copies[mode] : 0;
 }
 
-static void note_mask(struct insn *in, const ZydisDecodedInstruction *zi, const ZydisDecodedOperand *o)
+static void note_mask(struct insn *in, const ZydisDecodedInstruction *zi,
+		      const ZydisDecodedOperand *o)
 {
 	u8 copies = broadcast_copies(zi->avx.broadcast.mode);
 
@@ -230,16 +234,15 @@ int insn_from_zydis(struct insn *in, const ZydisDecodedInstruction *zi,
 	if (!in->has_mem) { /* segment override still matters to string instructions, MASKMOV */
 		for (u32 i = 0; i < zi->operand_count; i++)
 			if (op[i].type == ZYDIS_OPERAND_TYPE_MEMORY &&
-			    (ZydisRegisterGetId(op[i].mem.base) == R_RSI ||
-			     (in->map & 7) == 1))
+			    (ZydisRegisterGetId(op[i].mem.base) == R_RSI || (in->map & 7) == 1))
 				in->seg = seg_of(op[i].mem.segment);
 	}
 	return 0;
 }
 
 /* LOCK MOV CR0 is MOV CR8 (APM3 MOV CRn, AltMovCr8), which Zydis does not know: shown to it without LOCK. */
-static ZyanStatus alt_mov_cr8(const ZydisDecoder *dec, const u8 *p, u32 n, ZydisDecodedInstruction *zi,
-			      ZydisDecodedOperand *op)
+static ZyanStatus alt_mov_cr8(const ZydisDecoder *dec, const u8 *p, u32 n,
+			      ZydisDecodedInstruction *zi, ZydisDecodedOperand *op)
 {
 	u8 b[ZYDIS_MAX_INSTRUCTION_LENGTH];
 	u32 len = 0, locks = 0;
@@ -337,7 +340,8 @@ bool insn_is_flush(const struct insn *in)
 bool insn_is_bitstring(const struct insn *in)
 {
 	return in->has_mem && in->map == 1 &&
-	       (in->opcode == 0xa3 || in->opcode == 0xab || in->opcode == 0xb3 || in->opcode == 0xbb);
+	       (in->opcode == 0xa3 || in->opcode == 0xab || in->opcode == 0xb3 ||
+		in->opcode == 0xbb);
 }
 
 bool insn_needs_alignment(const struct insn *in)

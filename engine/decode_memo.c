@@ -111,8 +111,8 @@ static s64 value(const u8 *p, u32 len, bool is_signed)
  * register, in the forms with four operands; and far pointers are two values in one. */
 static bool tail_matters(const struct translator *t, const struct di *d)
 {
-	if (t->zi.meta.category == ZYDIS_CATEGORY_SHIFT || t->zi.meta.category == ZYDIS_CATEGORY_ROTATE ||
-	    d->cls == CL_UD || d->cls == CL_MOFFS)
+	if (t->zi.meta.category == ZYDIS_CATEGORY_SHIFT ||
+	    t->zi.meta.category == ZYDIS_CATEGORY_ROTATE || d->cls == CL_UD || d->cls == CL_MOFFS)
 		return true;
 	if (t->zi.encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY &&
 	    t->zi.encoding != ZYDIS_INSTRUCTION_ENCODING_VEX)
@@ -193,7 +193,8 @@ ZyanStatus decode_afresh(struct translator *t, struct di *d, const u8 *p, u32 n)
 	if (unlikely(t->e->c->insn_missing & (NEED(LZCNT) | NEED(BMI1))) &&
 	    (insn_rows[t->zi.mnemonic].rules & R_OLDER) &&
 	    (insn_row(&t->zi).features & t->e->c->insn_missing))
-		ZydisDecoderDecodeFull(&engine_decoder_older[t->mode & MODE_SIZE], p, n, &t->zi, t->op);
+		ZydisDecoderDecodeFull(&engine_decoder_older[t->mode & MODE_SIZE], p, n, &t->zi,
+				       t->op);
 	cpu_zero_words((u64 *)d, DI_WORDS);
 	insn_from_zydis(&d->in, &t->zi, t->op, p, t->mode & MODE_SIZE);
 	classify(t, d);
@@ -212,7 +213,8 @@ static struct memo *memo_of(struct translator *t, const u8 *p, u32 n)
 	return t->memo && n >= 8 ? slot_of(t, p) : NULL;
 }
 
-static ZyanStatus decode_and_keep(struct translator *t, struct di *d, const u8 *p, u32 n, struct memo *m)
+static ZyanStatus decode_and_keep(struct translator *t, struct di *d, const u8 *p, u32 n,
+				  struct memo *m)
 {
 	ZyanStatus st = decode_afresh(t, d, p, n);
 

@@ -27,7 +27,8 @@ static inline u32 lo32(const void *p) { return (u32)(uintptr_t)p; }
 /* REX for (w, reg, index, base); emitted only when needed. */
 static inline void rex(struct translator *t, bool w, u32 reg, u32 idx, u32 base)
 {
-	u32 v = 0x40 | (w ? 8 : 0) | ((reg >> 3) & 1) << 2 | ((idx >> 3) & 1) << 1 | ((base >> 3) & 1);
+	u32 v = 0x40 | (w ? 8 : 0) | ((reg >> 3) & 1) << 2 | ((idx >> 3) & 1) << 1 |
+		((base >> 3) & 1);
 
 	if (v != 0x40)
 		b1(t, v);
@@ -133,7 +134,8 @@ static inline void op_mem(struct translator *t, bool w, u32 op, u32 reg, int bas
 }
 
 /* lea dst, [base + index*scale + disp]; base or index may be -1 */
-static inline void lea(struct translator *t, bool w, u32 dst, int base, int index, u32 scale, s32 disp)
+static inline void lea(struct translator *t, bool w, u32 dst, int base, int index, u32 scale,
+		       s32 disp)
 {
 	u32 ss = scale == 8 ? 3 : scale == 4 ? 2 : scale == 2 ? 1 : 0;
 
@@ -217,7 +219,24 @@ static inline void jmp_rx(struct translator *t, const u8 *rx)
 	__builtin_memcpy(s, &rel, 4);
 }
 
-enum { CC_O, CC_NO, CC_B, CC_AE, CC_E, CC_NE, CC_BE, CC_A, CC_S, CC_NS, CC_P, CC_NP, CC_L, CC_GE, CC_LE, CC_G };
+enum {
+	CC_O,
+	CC_NO,
+	CC_B,
+	CC_AE,
+	CC_E,
+	CC_NE,
+	CC_BE,
+	CC_A,
+	CC_S,
+	CC_NS,
+	CC_P,
+	CC_NP,
+	CC_L,
+	CC_GE,
+	CC_LE,
+	CC_G
+};
 
 /* Guest register -> host register, or -1 when it lives in memory. */
 static inline int hreg(u8 g)

@@ -177,8 +177,8 @@ void note_encoding(struct translator *t, struct di *d)
 	if (evex) {
 		n->reg = d->in.reg;
 		n->rm = d->in.rm;
-		n->vvvv = t64(t) ? (u8)((15u - zi->raw.evex.vvvv) | !zi->raw.evex.V2 << 4) :
-			(u8)((15u - zi->raw.evex.vvvv) & 7);
+		n->vvvv = t64(t) ? (u8)((15u - zi->raw.evex.vvvv) | !zi->raw.evex.V2 << 4)
+				 : (u8)((15u - zi->raw.evex.vvvv) & 7);
 		n->w = zi->raw.evex.W && (t64(t) || !(n->n_fields || memory_for_gpr(zi->mnemonic)));
 		n->evex = true;
 		n->evex_last = d->in.bytes[zi->raw.evex.offset + 3] & 0xf7;

@@ -103,8 +103,9 @@ enum record_kind {
 	REC_FAULT,	/* host signal in translated code */
 };
 _Static_assert((int)REC_LINK == WORK_left_link && (int)REC_TLB == WORK_left_access &&
-	       (int)REC_FPU == WORK_left_fpu && (int)REC_STEPPED == WORK_left_stepped &&
-	       (int)REC_FAULT == WORK_left_fault, "engine_counts.n[]");
+		       (int)REC_FPU == WORK_left_fpu && (int)REC_STEPPED == WORK_left_stepped &&
+		       (int)REC_FAULT == WORK_left_fault,
+	       "engine_counts.n[]");
 
 /*
  * A guest has hundreds of thousands of units, most of which run a few times: what is kept about each
@@ -328,7 +329,7 @@ struct engine {
 		u64 rip, salt;	/* both must be those wanted: a RIP may be any number */
 		u8 *code;	/* e_cross */
 		u64 unused;
-	} *jc2;
+	} * jc2;
 	u64 jc_salt;		/* of the mode as it is now; never 0 */
 	u64 itlb_token[ITLB_CLASSES][ITLB_SIZE];	/* 0 = must ask C */
 	u8 bounce[1024] __attribute__((aligned(64)));
@@ -398,7 +399,7 @@ struct engine {
 	 * leave. */
 	u8 *stub_ind_miss, *stub_ind_leave;
 	u8 *stub_apic_store, *stub_apic_load, *stub_apic_wrmsr, *stub_apic_rdmsr,
-	   *stub_apic_set_tpr, *stub_apic_get_tpr;	/* apic.c */
+		*stub_apic_set_tpr, *stub_apic_get_tpr; /* apic.c */
 	u8 *stub_sti;
 	/* A missed check of L1's privilege, for reads and writes: ask again_fn for the linear address in rcx, or for rcx and
 	 * the slot's tag. rcx is zero then if it is there now. */

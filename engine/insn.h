@@ -54,7 +54,7 @@ struct insn {
 	u8 base, index;	/* 0..15, INSN_NOREG, INSN_RIP (base); index of EVEX vectors 0..31 */
 	u8 scale;	/* 1 2 4 8 */
 	u8 memsize;	/* bytes the operand accesses; 0 = address only / special */
-	u8 mem_r, mem_w;/* operand is read / written */
+	u8 mem_r, mem_w; /* operand is read / written */
 	u8 state;	/* of one whose state is switched off: enum insn_state (engine/insns.h) */
 	s64 disp;
 	u64 imm;	/* first immediate, sign-extended to 64; far pointers: offset */

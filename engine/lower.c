@@ -29,7 +29,8 @@ struct renaming {
 
 static int pick_spill(u32 used, bool legacy)
 {
-	static const u8 order[] = { H_R8, H_R9, H_R10, H_R11, H_R12, H_RDI, H_RBP, H_RBX, H_RDX, H_RAX };
+	static const u8 order[] = { H_R8,  H_R9,  H_R10, H_R11, H_R12,
+				    H_RDI, H_RBP, H_RBX, H_RDX, H_RAX };
 
 	for (u32 i = legacy ? 5 : 0; i < ARRAY_SIZE(order); i++)
 		if (!(used & BIT(order[i])))
@@ -53,7 +54,8 @@ static const struct renamed *field(const struct renaming *x, enum field w)
 	return NULL;
 }
 
-static void emit_vex(struct translator *t, const struct di *d, const struct renaming *x, u32 reg, u32 base)
+static void emit_vex(struct translator *t, const struct di *d, const struct renaming *x, u32 reg,
+		     u32 base)
 {
 	const struct encoding *n = &d->enc;
 	u32 vvvv = field_host(x, F_VVVV, n->vvvv);
@@ -68,14 +70,15 @@ static void emit_evex(struct translator *t, const struct di *d, u32 reg, u32 bas
 {
 	const struct encoding *n = &d->enc;
 
-	b2(t, 0x62, (reg & 8 ? 0 : 0x80) | (base & 16 ? 0 : 0x40) | (base & 8 ? 0 : 0x20) |
-	   (reg & 16 ? 0 : 0x10) | n->vex_map);
+	b2(t, 0x62,
+	   (reg & 8 ? 0 : 0x80) | (base & 16 ? 0 : 0x40) | (base & 8 ? 0 : 0x20) |
+		   (reg & 16 ? 0 : 0x10) | n->vex_map);
 	b2(t, (n->w ? 0x80u : 0) | (~(u32)n->vvvv & 15) << 3 | 4 | n->vex_lpp,
 	   n->evex_last | (n->vvvv & 16 ? 0 : 8));
 }
 
-static void emit_prefixes(struct translator *t, const struct di *d, const struct renaming *x, u32 reg,
-			  u32 base)
+static void emit_prefixes(struct translator *t, const struct di *d, const struct renaming *x,
+			  u32 reg, u32 base)
 {
 	const struct encoding *n = &d->enc;
 	bool force = false;
@@ -405,7 +408,8 @@ void emit_lea(struct translator *t, struct di *d, bool keep_ptr)
 				if (borrow)
 					st_abs(t, H_RDI, &t->e->spill[0]);
 				ld_abs(t, (u32)b, greg_mem(t, in->index));
-				lea(t, in->addrsize == 8, SCR_TMP, SCR_TMP, b, in->scale, (s32)disp);
+				lea(t, in->addrsize == 8, SCR_TMP, SCR_TMP, b, in->scale,
+				    (s32)disp);
 				if (borrow)
 					ld_abs(t, H_RDI, &t->e->spill[0]);
 				store_greg(t, in->reg, SCR_TMP, in->opsize);

@@ -489,7 +489,11 @@ static void emit_call_push(struct translator *t, struct di *d, u32 n_acc)
 		mov_rip(t, SCR_TMP, ret);
 		store_val(t, SCR_TMP, 8, ptr, off);
 	} else {
-		store_imm(t, t64(t) ? ret : d->in.opsize == 2 ? (u16)ret : (u32)ret, d->in.opsize, ptr, off);
+		store_imm(t,
+			  t64(t)	      ? ret
+			  : d->in.opsize == 2 ? (u16)ret
+					      : (u32)ret,
+			  d->in.opsize, ptr, off);
 	}
 	adjust_sp(t, -(s32)d->in.opsize);
 }

@@ -130,7 +130,7 @@ static void emit_ea(struct translator *t, const struct access *a)
 	b2(t, 0x48, 0xc1);	/* sar rsi, 3 */
 	b2(t, 0xfe, 3);
 	b2(t, 0x48, 0x83);	/* and rsi, -size */
-	b2(t, 0xe6, (u8)-(s32)a->size);
+	b2(t, 0xe6, (u8) - (s32)a->size);
 	lea(t, a->addrsize == 8, SCR_PTR, SCR_PTR, SCR_TMP, 1, 0);
 	if (a->addrsize == 2)
 		movzx16(t, SCR_PTR, SCR_PTR);
@@ -199,7 +199,8 @@ static void add_check(struct translator *t, u8 *site, struct rec_tlb *r, const s
 		      enum flags_at flags, bool is_const)
 {
 	add_cold(t, site, &r->r, flags);
-	if (r->r.grouped || flags == FLAGS_ASIDE || (t->mode & ~MODE_CPU & ~MODE_NOGROUP) || !apic_insn(in))
+	if (r->r.grouped || flags == FLAGS_ASIDE || (t->mode & ~MODE_CPU & ~MODE_NOGROUP) ||
+	    !apic_insn(in))
 		return;
 	r->patch = code_off(t, site);
 	r->r.site_flags = flags != FLAGS_HOST;
@@ -208,8 +209,8 @@ static void add_check(struct translator *t, u8 *site, struct rec_tlb *r, const s
 }
 
 /* SCR_PTR := host pointer of the access; returns what must be added to it. */
-static s32 check_const(struct translator *t, const struct access *a, u32 len, bool write,
-		       u32 align, struct rec_tlb *r, const struct insn *in, enum flags_at flags)
+static s32 check_const(struct translator *t, const struct access *a, u32 len, bool write, u32 align,
+		       struct rec_tlb *r, const struct insn *in, enum flags_at flags)
 {
 	struct cpu *c = t->e->c;
 	u64 addr = (u64)a->disp;
@@ -284,7 +285,8 @@ static void ask_again(struct translator *t, const struct access *a, enum again a
 }
 
 /* Go on behind this if RCX is zero. The branch that is not taken leaves, as a rule. */
-static void unless_zero(struct translator *t, struct rec_tlb *r, const struct insn *in, bool is_const)
+static void unless_zero(struct translator *t, struct rec_tlb *r, const struct insn *in,
+			bool is_const)
 {
 	b2(t, 0xe3, 5);	/* jrcxz */
 	add_check(t, jmp32(t), r, in, FLAGS_HOST, is_const);
@@ -293,7 +295,9 @@ static void unless_zero(struct translator *t, struct rec_tlb *r, const struct in
 static s32 check_const_flagless(struct translator *t, const struct access *a, u32 len, bool write,
 				struct rec_tlb *r, const struct insn *in)
 {
-	u64 addr = a->addrsize == 2 ? (u16)a->disp : a->addrsize == 4 || !t64(t) ? (u32)a->disp : (u64)a->disp;
+	u64 addr = a->addrsize == 2		 ? (u16)a->disp
+		   : a->addrsize == 4 || !t64(t) ? (u32)a->disp
+						 : (u64)a->disp;
 	struct tlb *tlb = &t->e->c->tlb[mode_idx(t->mode)];
 	u32 slot = (u32)(addr >> PAGE_SHIFT) & (TLB_SIZE - 1);
 	struct tlb_entry *te = write ? &tlb->w[slot] : &tlb->r[slot];
@@ -349,8 +353,8 @@ static void emit_slot(struct translator *t, u32 dst)
 }
 
 /* The last byte must be in the page that the slot of the first is for. */
-static void check_flagless(struct translator *t, const struct access *a, u32 len, const struct tlb_entry *te,
-			   struct rec_tlb *r, const struct insn *in)
+static void check_flagless(struct translator *t, const struct access *a, u32 len,
+			   const struct tlb_entry *te, struct rec_tlb *r, const struct insn *in)
 {
 	emit_ea_flagless(t, a, false);
 	emit_slot(t, SCR_TMP);

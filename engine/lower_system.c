@@ -98,7 +98,8 @@ bool rep_inline(const struct translator *t, const struct insn *in)
 	if (!t64(t) || t->mode & (~MODE_CPU | MODE_ALIGN) || t->e->max1.on)
 		return false;
 	return in->map == 0 && in->addrsize == 8 && element(in) != 2 &&
-	       (in->prefixes & ~PFX_OPSIZE) == PFX_REP && (is_movs(in) || (in->opcode & 0xfe) == 0xaa);
+	       (in->prefixes & ~PFX_OPSIZE) == PFX_REP &&
+	       (is_movs(in) || (in->opcode & 0xfe) == 0xaa);
 }
 
 /* RCX elements at a register: leave unless they lie in one page. */

@@ -35,7 +35,8 @@ static void fix_tlb(struct engine *e, const struct unit *u, u8 *at, u64 delta)
 		    (u32)(sizeof(tlb->r) - 1));
 	__builtin_memcpy(at, &v, 4);
 }
-_Static_assert((sizeof(((struct tlb *)0)->r) & (sizeof(((struct tlb *)0)->r) - 1)) == 0, "fix_tlb()");
+_Static_assert((sizeof(((struct tlb *)0)->r) & (sizeof(((struct tlb *)0)->r) - 1)) == 0,
+	       "fix_tlb()");
 
 static void move_code(struct engine *e, const struct unit *u, u64 delta)
 {

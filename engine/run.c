@@ -22,7 +22,8 @@ __thread struct engine *engine_current __attribute__((tls_model("initial-exec"))
 
 static size_t cpu_map_size(bool small)
 {
-	return ALIGN_UP(sizeof(struct cpu), PAGE_SIZE) + ALIGN_UP(sizeof(struct engine), PAGE_SIZE) +
+	return ALIGN_UP(sizeof(struct cpu), PAGE_SIZE) +
+	       ALIGN_UP(sizeof(struct engine), PAGE_SIZE) +
 	       ALIGN_UP(jump_cache_bytes(small), PAGE_SIZE);
 }
 
@@ -223,7 +224,8 @@ enum cpu_result engine_fpu_fault(struct engine *e, const struct insn *in)
 			return cpu_raise(c, EXC_UD);
 		/* fall through */
 	case STATE_AVX:
-		return cpu_raise(c, !(c->cr4 & CR4_OSXSAVE) || (c->xcr0 & 6) != 6 ? EXC_UD : EXC_NM);
+		return cpu_raise(c,
+				 !(c->cr4 & CR4_OSXSAVE) || (c->xcr0 & 6) != 6 ? EXC_UD : EXC_NM);
 	case STATE_SSE:
 		if (!(c->cr4 & CR4_OSFXSR))
 			return cpu_raise(c, EXC_UD);
@@ -266,8 +268,9 @@ const struct insn *record_insn(struct engine *e, struct record *r)
 	/* Zydis uses vector registers. */
 	engine_fpu_save(e->c);
 	in = arena_alloc(e, sizeof(*in));
-	if (!in || insn_decode(in, u->cp->pp->copy + off, off + 15 > PAGE_SIZE ? (u32)PAGE_SIZE - off : 15,
-			       mode_bytes(u->mode)))
+	if (!in ||
+	    insn_decode(in, u->cp->pp->copy + off, off + 15 > PAGE_SIZE ? (u32)PAGE_SIZE - off : 15,
+			mode_bytes(u->mode)))
 		return NULL;
 	r->insn = in;
 	return in;
@@ -526,7 +529,8 @@ static bool branch_back(struct engine *e, const struct unit *u, bool direct)
 	off = (u32)(rip & ~PAGE_MASK);
 	/* Zydis uses vector registers. */
 	engine_fpu_save(c);
-	if (insn_decode(&in, cp->pp->copy + off, off + 15 > PAGE_SIZE ? (u32)PAGE_SIZE - off : 15, 8))
+	if (insn_decode(&in, cp->pp->copy + off, off + 15 > PAGE_SIZE ? (u32)PAGE_SIZE - off : 15,
+			8))
 		return false;
 	/* Running on into addresses that are not canonical is the next instruction's fault. */
 	if (direct && rip + in.len + in.imm != c->rip)
@@ -679,7 +683,8 @@ resume:
 			if (unlikely(res))
 				return res;
 			/* Where either of them has gone, the next one links it. */
-			if (gen == e->counts.flushes && moves == e->counts.moved && !r->unit->dead && !r->linked)
+			if (gen == e->counts.flushes && moves == e->counts.moved &&
+			    !r->unit->dead && !r->linked)
 				link_patch(e, link_of(r), u);
 			at = codemem_at(&e->mem, u->e_body);
 			goto resume;

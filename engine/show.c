@@ -68,7 +68,8 @@ void show_init(struct engine *e)
 		comma = strrchr(dump, ',');
 		if (comma && !parse_range(comma + 1, &e->dump_range))
 			comma = NULL;
-		snprintf(path, sizeof(path), "%.*s", (int)(comma ? comma - dump : (long)strlen(dump)), dump);
+		snprintf(path, sizeof(path), "%.*s",
+			 (int)(comma ? comma - dump : (long)strlen(dump)), dump);
 		e->dump_fd = open_to_append(path);
 	}
 	if (option_given(OPT_PERFMAP)) {
@@ -95,8 +96,9 @@ static void put(int fd, const char *text, int n)
 static void perf_map(struct engine *e, const struct unit *u)
 {
 	char line[TEXT];
-	int n = snprintf(line, sizeof(line), "%lx %x guest_%s_%lx\n", (u64)codemem_at(&e->mem, u->code),
-			 u->code_end - u->code, u->mode & MODE_CPL0 ? "kernel" : "user", u->rip);
+	int n = snprintf(line, sizeof(line), "%lx %x guest_%s_%lx\n",
+			 (u64)codemem_at(&e->mem, u->code), u->code_end - u->code,
+			 u->mode & MODE_CPL0 ? "kernel" : "user", u->rip);
 
 	put(e->perf_fd, line, n);
 }
@@ -106,8 +108,7 @@ struct page_text {
 	int n;
 };
 
-__attribute__((format(printf, 2, 3)))
-static void add(struct page_text *p, const char *fmt, ...)
+__attribute__((format(printf, 2, 3))) static void add(struct page_text *p, const char *fmt, ...)
 {
 	int left = (int)sizeof(p->text) - p->n, n;
 	va_list ap;
@@ -119,8 +120,8 @@ static void add(struct page_text *p, const char *fmt, ...)
 		p->n += n < left ? n : left - 1;
 }
 
-static void add_code(struct page_text *p, const ZydisFormatter *f, const ZydisDecoder *d, const char *margin,
-		     const u8 *code, u32 bytes, u64 at)
+static void add_code(struct page_text *p, const ZydisFormatter *f, const ZydisDecoder *d,
+		     const char *margin, const u8 *code, u32 bytes, u64 at)
 {
 	ZydisDecodedInstruction in;
 	ZydisDecodedOperand op[ZYDIS_MAX_OPERAND_COUNT];
@@ -131,8 +132,8 @@ static void add_code(struct page_text *p, const ZydisFormatter *f, const ZydisDe
 		if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(d, code + i, bytes - i, &in, op)))
 			in.length = 1;
 		else
-			ZydisFormatterFormatInstruction(f, &in, op, in.operand_count_visible, text, sizeof(text),
-							at + i, NULL);
+			ZydisFormatterFormatInstruction(f, &in, op, in.operand_count_visible, text,
+							sizeof(text), at + i, NULL);
 		add(p, "%s%lx: %s\n", margin, at + i, text);
 	}
 }
@@ -146,13 +147,14 @@ static void dump(struct translator *t, const struct unit *u)
 
 	if (!ZYAN_SUCCESS(ZydisFormatterInit(&f, ZYDIS_FORMATTER_STYLE_INTEL)))
 		return;
-	add(&p, "unit %lx: physical %lx, %s-bit, mode %x, %u instructions, %u bytes of %u\n", u->rip,
-	    (u64)(u->cp->pp->gpa + (u->lin & ~PAGE_MASK)), size[u->mode & MODE_SIZE], u->mode, u->n_insns,
-	    u->code_end - u->code, u->len);
+	add(&p, "unit %lx: physical %lx, %s-bit, mode %x, %u instructions, %u bytes of %u\n",
+	    u->rip, (u64)(u->cp->pp->gpa + (u->lin & ~PAGE_MASK)), size[u->mode & MODE_SIZE],
+	    u->mode, u->n_insns, u->code_end - u->code, u->len);
 	add(&p, "  entries: body +%x, poll +%x\n", u->e_body - u->code, u->e_poll - u->code);
 	for (u32 i = 0; i < t->n; i++) {
 		const struct di *d = &t->d[i];
-		u32 from = u->insns[i].host, to = i + 1 < t->n ? u->insns[i + 1].host : u->code_end - u->code;
+		u32 from = u->insns[i].host,
+		    to = i + 1 < t->n ? u->insns[i + 1].host : u->code_end - u->code;
 		u64 lin = d->rip + u->cs_base;
 
 		/* What has been followed lies elsewhere, an instruction in two pages in both. */
@@ -161,7 +163,8 @@ static void dump(struct translator *t, const struct unit *u)
 				 u->cp->pp->copy + (lin & ~PAGE_MASK), d->in.len, d->rip);
 		else
 			add(&p, "  guest %lx: (in another page)\n", d->rip);
-		add_code(&p, &f, &engine_decoder[MODE_SIZE64], "        ", e->mem.rw + u->code + from, to - from,
+		add_code(&p, &f, &engine_decoder[MODE_SIZE64], "        ",
+			 e->mem.rw + u->code + from, to - from,
 			 (u64)codemem_at(&e->mem, u->code + from));
 	}
 	add(&p, "\n");

@@ -46,7 +46,8 @@ bool engine_signal(int sig, void *siginfo, void *ucontext)
 		if (at->spilled[k] != 0xff)
 			g[greg_of[at->spilled[k]]] = (greg_t)e->spill[k];
 	if (at->aside)
-		g[REG_EFL] = (g[REG_EFL] & ~(greg_t)FL_ARITH) | (greg_t)flags_of_image(e->save_flags);
+		g[REG_EFL] =
+			(g[REG_EFL] & ~(greg_t)FL_ARITH) | (greg_t)flags_of_image(e->save_flags);
 
 	struct cpu *c = e->c;
 

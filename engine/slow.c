@@ -406,8 +406,9 @@ enum cpu_result slow_exec(struct engine *e, const struct insn *in)
 		r = slow_vmaskmov(e, in);
 		break;
 	default:
-		r = insn_is_flush(in) ? flush_line(e, in) :
-			in->mask ? slow_masked(e, in, &exit) : bounce(e, in, &exit);
+		r = insn_is_flush(in) ? flush_line(e, in)
+		    : in->mask	      ? slow_masked(e, in, &exit)
+				      : bounce(e, in, &exit);
 		break;
 	}
 	return r == CPU_OK && exit ? CPU_DONE : r;

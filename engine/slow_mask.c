@@ -98,7 +98,8 @@ static u64 chosen(struct cpu *c, const struct insn *in)
 
 enum pass { PROBE, READ, WRITE };
 
-static enum cpu_result each_element(struct engine *e, const struct insn *in, u64 which, enum pass pass, bool *exit)
+static enum cpu_result each_element(struct engine *e, const struct insn *in, u64 which,
+				    enum pass pass, bool *exit)
 {
 	struct cpu *c = e->c;
 	u32 size = in->mask_form == MASK_ANY ? in->memsize : in->mask_elem;

@@ -125,8 +125,8 @@ enum cpu_result slow_maskmov(struct engine *e, const struct insn *in)
 			if (r == CPU_OK)
 				r = cpu_align(c, lin - i, n == 8 ? 7 : 3);
 			if (r == CPU_OK)
-				r = pass ? c->ops->mem_write(c, lin, &src[i], 1, cpu_mmu_idx(c)) :
-					c->ops->mem_probe_w(c, lin, 1, cpu_mmu_idx(c));
+				r = pass ? c->ops->mem_write(c, lin, &src[i], 1, cpu_mmu_idx(c))
+					 : c->ops->mem_probe_w(c, lin, 1, cpu_mmu_idx(c));
 			if (r == CPU_DONE && pass)
 				exit = true;
 			else if (r != CPU_OK)
@@ -168,8 +168,8 @@ enum cpu_result slow_vmaskmov(struct engine *e, const struct insn *in)
 			if (r == CPU_OK && !in->mem_w)
 				r = c->ops->mem_read(c, lin, v + i, esz, cpu_mmu_idx(c));
 			else if (r == CPU_OK)
-				r = pass ? c->ops->mem_write(c, lin, v + i, esz, cpu_mmu_idx(c)) :
-					c->ops->mem_probe_w(c, lin, esz, cpu_mmu_idx(c));
+				r = pass ? c->ops->mem_write(c, lin, v + i, esz, cpu_mmu_idx(c))
+					 : c->ops->mem_probe_w(c, lin, esz, cpu_mmu_idx(c));
 			if (r == CPU_DONE && in->mem_w && pass)
 				exit = true;
 			else if (r != CPU_OK)

@@ -21,7 +21,7 @@ int stubs_emit(struct engine *e)
 	b2(t, 0x41, 0x55);
 	b2(t, 0x41, 0x56);
 	b2(t, 0x41, 0x57);
-	b2(t, 0x48, 0x83);	/* sub rsp, 136: alignment, and room for the red zone a
+	b2(t, 0x48, 0x83); /* sub rsp, 136: alignment, and room for the red zone a
 				 * careless signal frame might reach into */
 	b2(t, 0xec, 0x78);
 	st_abs(t, H_RDI, &e->tmp2);

@@ -150,7 +150,9 @@ static enum cpu_result decode_unit(struct translator *t)
 {
 	struct unit *u = t->u;
 	u32 off = (u32)(u->lin & ~PAGE_MASK);
-	u32 max = in_range(&t->e->max1, t->u->rip) || t->mode & (MODE_STEP | MODE_BOUNCE) ? 1 : UNIT_MAX_INSNS;
+	u32 max = in_range(&t->e->max1, t->u->rip) || t->mode & (MODE_STEP | MODE_BOUNCE)
+			  ? 1
+			  : UNIT_MAX_INSNS;
 	u64 rip = u->rip;
 
 	t->n = 0;
@@ -170,8 +172,8 @@ static enum cpu_result decode_unit(struct translator *t)
 			if (beyond_cs(t, rip, n + 1))
 				return unit_beyond(t);
 			/* One instruction across the page boundary is a unit of its own. */
-			enum cpu_result r = itlb_get(t->e, (u->lin & PAGE_MASK) + PAGE_SIZE,
-						     &u->cp2);
+			enum cpu_result r =
+				itlb_get(t->e, (u->lin & PAGE_MASK) + PAGE_SIZE, &u->cp2);
 
 			if (r != CPU_OK)
 				return r;
@@ -285,8 +287,8 @@ static void liveness(struct translator *t)
 	if (t->mode & ~MODE_CPU & ~MODE_NOGROUP) {
 		live = FL_ARITH;
 	} else if (last->cls == CL_JMP || last->cls == CL_CALL) {
-		live = last->in.opsize == 2 ? FL_ARITH :
-			target_live(t, next_rip(t, last) + last->in.imm);
+		live = last->in.opsize == 2 ? FL_ARITH
+					    : target_live(t, next_rip(t, last) + last->in.imm);
 	} else if (ends_unit(last->cls)) {
 		live = FL_ARITH;
 	} else {
@@ -297,13 +299,13 @@ static void liveness(struct translator *t)
 
 		if (d->exits)
 			live |= d->cls == CL_JCC && d->in.opsize != 2 &&
-				!(t->mode & ~MODE_CPU & ~MODE_NOGROUP) ?
-				target_live(t, next_rip(t, d) + d->in.imm) : FL_ARITH;
+						!(t->mode & ~MODE_CPU & ~MODE_NOGROUP)
+					? target_live(t, next_rip(t, d) + d->in.imm)
+					: FL_ARITH;
 		d->live_out = live;
 		live = (live & ~d->fl_kill) | d->fl_read;
 		if (d->cls == CL_EXEC || d->cls == CL_SLOW || d->cls == CL_UD || d->cls == CL_NM ||
-		    d->cls == CL_REP ||
-		    (d->cls >= CL_WRMSR && d->cls <= CL_GET_CR8))
+		    d->cls == CL_REP || (d->cls >= CL_WRMSR && d->cls <= CL_GET_CR8))
 			live = FL_ARITH;
 		if (in_range(&t->e->precise_flags, t->u->rip))
 			live = FL_ARITH;
@@ -389,7 +391,8 @@ static bool groupable(const struct translator *t, const struct access *a)
 }
 
 /* The group that an access at pos can join. */
-static int group_for(struct translator *t, const struct access *a, s64 pos, const struct regver *v, s64 span)
+static int group_for(struct translator *t, const struct access *a, s64 pos, const struct regver *v,
+		     s64 span)
 {
 	u16 iver = a->index == INSN_NOREG ? 0 : v->ver[a->index];
 	s32 ioff = a->index == INSN_NOREG ? 0 : v->off[a->index];
@@ -400,8 +403,9 @@ static int group_for(struct translator *t, const struct access *a, s64 pos, cons
 		s64 hi = pos + a->size > g->hi ? pos + a->size : g->hi;
 
 		if (g->a.base != a->base || g->a.index != a->index || g->a.scale != a->scale ||
-		    g->base_ver != v->ver[a->base] || g->index_ver != iver || g->index_off != ioff ||
-		    (a->write && !g->write && g->exit_since) || hi - lo > span)
+		    g->base_ver != v->ver[a->base] || g->index_ver != iver ||
+		    g->index_off != ioff || (a->write && !g->write && g->exit_since) ||
+		    hi - lo > span)
 			continue;
 		g->lo = lo;
 		g->hi = hi;
@@ -410,7 +414,8 @@ static int group_for(struct translator *t, const struct access *a, s64 pos, cons
 	return -1;
 }
 
-static int new_group(struct translator *t, const struct access *a, u32 i, s64 pos, const struct regver *v)
+static int new_group(struct translator *t, const struct access *a, u32 i, s64 pos,
+		     const struct regver *v)
 {
 	t->g[t->n_groups] = (struct group){
 		.a = *a, .first = (u8)i, .lo = pos, .hi = pos + a->size, .kept = -1,

@@ -30,7 +30,8 @@ static inline u8 *vec_part(struct cpu *c, u32 r, u32 bit, u32 *n)
 
 static inline void vec_get(struct cpu *c, u32 r, u8 v[VEC_BYTES])
 {
-	static const u8 parts[] = { XSTATE_SSE_BIT, XSTATE_AVX_BIT, XSTATE_ZMM_HI256_BIT, XSTATE_HI16_ZMM_BIT };
+	static const u8 parts[] = { XSTATE_SSE_BIT, XSTATE_AVX_BIT, XSTATE_ZMM_HI256_BIT,
+				    XSTATE_HI16_ZMM_BIT };
 	u32 at = 0, n;
 
 	cpu_zero(v, VEC_BYTES);
@@ -47,7 +48,8 @@ static inline void vec_get(struct cpu *c, u32 r, u8 v[VEC_BYTES])
 /* All of the register: VEX and EVEX clear what is beyond their vector. */
 static inline void vec_put(struct cpu *c, u32 r, const u8 v[VEC_BYTES])
 {
-	static const u8 parts[] = { XSTATE_SSE_BIT, XSTATE_AVX_BIT, XSTATE_ZMM_HI256_BIT, XSTATE_HI16_ZMM_BIT };
+	static const u8 parts[] = { XSTATE_SSE_BIT, XSTATE_AVX_BIT, XSTATE_ZMM_HI256_BIT,
+				    XSTATE_HI16_ZMM_BIT };
 	u32 at = 0, n;
 
 	for (u32 i = 0; i < ARRAY_SIZE(parts); i++) {
@@ -63,7 +65,8 @@ static inline void vec_put(struct cpu *c, u32 r, const u8 v[VEC_BYTES])
 			if (parts[i] == XSTATE_SSE_BIT)
 				cpu_zero(c->xsave + 160, 256);
 			else
-				cpu_zero(c->xsave + xstate_offset(parts[i]), xstate_bytes(parts[i]));
+				cpu_zero(c->xsave + xstate_offset(parts[i]),
+					 xstate_bytes(parts[i]));
 			*vec_in_use(c) |= bit;
 		}
 		if (*vec_in_use(c) & bit)

@@ -90,7 +90,8 @@ u32 xstate_size(u64 components, bool compact)
 
 	for (u32 i = XSTATE_AVX_BIT; i <= XSTATE_HI16_ZMM_BIT; i++)
 		if (components >> i & 1)
-			end = (compact ? xstate_compact_offset(components, i) : offset[i]) + bytes[i];
+			end = (compact ? xstate_compact_offset(components, i) : offset[i]) +
+			      bytes[i];
 	return end;
 }
 
@@ -98,7 +99,8 @@ bool xcr0_valid(u64 v, u64 ok)
 {
 	u64 avx512 = v & XSTATE_AVX512;
 
-	if (!(v & XSTATE_X87) || (v & ~(ok | XSTATE_X87)) || ((v & XSTATE_AVX) && !(v & XSTATE_SSE)))
+	if (!(v & XSTATE_X87) || (v & ~(ok | XSTATE_X87)) ||
+	    ((v & XSTATE_AVX) && !(v & XSTATE_SSE)))
 		return false;
 	return !avx512 || (avx512 == XSTATE_AVX512 && (v & XSTATE_AVX));
 }

@@ -17,7 +17,10 @@ struct irqchip;
 
 struct irq_device {
 	/* An access is the device's if it lies within a range, and answers() agrees (lock-free). */
-	struct { u64 first; u32 len; } range[4];
+	struct {
+		u64 first;
+		u32 len;
+	} range[4];
 	bool mmio;	/* else ports */
 	bool (*answers)(const struct irqchip *chip, u64 addr);
 	/* buf is zero before; len up to 8. */

@@ -55,7 +55,8 @@ void lapic_eoi(struct lapic *l)
 	apic_finish(l->fast.page, (u8)v);
 	lapic_count(l, eoi);
 	if (unlikely(l->synic[v / 64] >> (v % 64) & 1) && l->chip->ops->synic_eoi)
-		l->chip->ops->synic_eoi(atomic_load_explicit(&l->vcpu, memory_order_acquire), (u8)v);
+		l->chip->ops->synic_eoi(atomic_load_explicit(&l->vcpu, memory_order_acquire),
+					(u8)v);
 	lapic_trace(kvm_eoi, l, l->id, (u32)v, lapic_test(l, APIC_TMR, (u8)v),
 		    atomic_load(&l->chip->set->eoi_mode));
 	send_to_ioapic(l, (u8)v);

@@ -14,7 +14,8 @@
 
 static bool has_eoir(struct irqchip *chip)
 {
-	return atomic_load_explicit(&chip->set->eoi_mode, memory_order_relaxed) == EOI_SUPPRESS_ENABLED;
+	return atomic_load_explicit(&chip->set->eoi_mode, memory_order_relaxed) ==
+	       EOI_SUPPRESS_ENABLED;
 }
 
 static void set_remote_irr(struct irqchip *chip, u32 pin, bool set)

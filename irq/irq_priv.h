@@ -251,8 +251,8 @@ union ioapic_entry {
 	u64 bits;
 	struct {
 		u8 vector;
-		u8 delivery:3, logical:1, status:1, polarity:1, remote_irr:1, level:1;
-		u8 mask:1, :7;
+		u8 delivery : 3, logical : 1, status : 1, polarity : 1, remote_irr : 1, level : 1;
+		u8 mask : 1, : 7;
 		u8 zero[4];
 		u8 dest;
 	};

@@ -48,9 +48,7 @@ struct irqchip *irqchip_create(enum irqchip_mode mode, const struct irq_ops *ops
 	pthread_mutex_init(&chip->route_lock, NULL);
 	pthread_mutex_init(&chip->inhibit_lock, NULL);
 	if (mode == IRQCHIP_FULL) {
-		for_each_device(d)
-			if (d->reset)
-				d->reset(chip);
+		for_each_device(d) if (d->reset) d->reset(chip);
 		if (routing_set_default(chip)) {
 			irqchip_destroy(chip);
 			return NULL;
@@ -147,9 +145,7 @@ void irqchip_timer(struct irqchip *chip)
 	u64 now = irqchip_now(chip);
 
 	irqchip_lock(chip);
-	for_each_device(d)
-		if (d->timer)
-			d->timer(chip, now);
+	for_each_device(d) if (d->timer) d->timer(chip, now);
 	irqchip_unlock(chip);
 }
 
@@ -184,9 +180,7 @@ bool irqchip_has_ack(struct irqchip *chip, s32 gsi)
 		return false;
 	if (chip->ack_refs[gsi])
 		return true;
-	for_each_device(d)
-		if (d->has_line && d->gsi == (u32)gsi && d->wants_ack(chip))
-			return true;
+	for_each_device(d) if (d->has_line && d->gsi == (u32)gsi && d->wants_ack(chip)) return true;
 	return false;
 }
 
@@ -211,9 +205,7 @@ void irqchip_notify_ack(struct irqchip *chip, s32 gsi)
 		irqchip_set_irq_locked(chip, (u32)gsi, 0, IRQ_SOURCE_RESAMPLE, false);
 		report_ack(chip, (u32)gsi);
 	}
-	for_each_device(d)
-		if (d->has_line && d->gsi == (u32)gsi)
-			d->acked(chip);
+	for_each_device(d) if (d->has_line && d->gsi == (u32)gsi) d->acked(chip);
 }
 
 void irqchip_ack(struct irqchip *chip, u32 gsi)
@@ -235,9 +227,8 @@ bool irqchip_notify_resample(struct irqchip *chip, s32 gsi)
 
 void irqchip_notify_mask(struct irqchip *chip, s32 gsi, bool masked)
 {
-	for_each_device(d)
-		if (!masked && gsi >= 0 && d->has_line && d->gsi == (u32)gsi)
-			d->unmasked(chip);
+	for_each_device(d) if (!masked && gsi >= 0 && d->has_line && d->gsi == (u32)gsi)
+		d->unmasked(chip);
 }
 
 /* -- ports and MMIO (docs/kvm-abi.md 5.8) -- */
@@ -306,9 +297,7 @@ int irqchip_mmio_write(struct irqchip *chip, u64 gpa, const void *buf, u32 len)
 
 static const struct irq_device *by_id(u32 id)
 {
-	for_each_device(d)
-		if (d->chip_ids & BIT(id))
-			return d;
+	for_each_device(d) if (d->chip_ids & BIT(id)) return d;
 	return NULL;
 }
 

@@ -146,8 +146,7 @@ bool lapic_accepts_extint(struct lapic *l)
 	u32 lvt0 = lapic_get(l, APIC_LVT0);
 
 	/* A disabled APIC connects INTR straight to the core (SDM3 11.4.3). */
-	return !lapic_hw_enabled(l) ||
-	       (lvt0 & (LVT_MASKED | LVT_MODE)) == APIC_EXTINT << 8;
+	return !lapic_hw_enabled(l) || (lvt0 & (LVT_MASKED | LVT_MODE)) == APIC_EXTINT << 8;
 }
 
 void lapic_set_spiv(struct lapic *l, u32 v)
@@ -166,8 +165,8 @@ void lapic_reset(struct lapic *l, bool init_event)
 	bool x2;
 
 	if (!init_event) {
-		atomic_store(&l->base, APIC_DEFAULT_BASE | APIC_BASE_EN |
-			     (l->bsp ? APIC_BASE_BSP : 0));
+		atomic_store(&l->base,
+			     APIC_DEFAULT_BASE | APIC_BASE_EN | (l->bsp ? APIC_BASE_BSP : 0));
 		lapic_put(l, APIC_ID, l->id << 24);
 	}
 	lapic_timer_stop(l);
@@ -176,7 +175,8 @@ void lapic_reset(struct lapic *l, bool init_event)
 		lapic_put(l, lvts[i].offset, LVT_MASKED);
 	lapic_timer_mode_changed(l);
 	/* Firmware that relies on virtual wire mode (KVM's LINT0_REENABLED quirk). */
-	if (l->bsp && !(atomic_load(&l->chip->set->disabled_quirks) & KVM_X86_QUIRK_LINT0_REENABLED))
+	if (l->bsp &&
+	    !(atomic_load(&l->chip->set->disabled_quirks) & KVM_X86_QUIRK_LINT0_REENABLED))
 		lapic_put(l, APIC_LVT0, APIC_EXTINT << 8);
 	x2 = lapic_x2apic(l);
 	lapic_put(l, APIC_DFR, DFR_FLAT);
@@ -383,8 +383,7 @@ bool lapic_accept(struct lapic *l, const struct apic_msg *m)
 	switch (m->delivery) {
 	case APIC_FIXED:
 	case APIC_LOWEST:
-		if ((m->trigger_level && !m->level) || !lapic_hw_enabled(l) ||
-		    !lapic_sw_enabled(l))
+		if ((m->trigger_level && !m->level) || !lapic_hw_enabled(l) || !lapic_sw_enabled(l))
 			return false;
 		ops->post(l, m->vector, m->trigger_level);
 		lapic_count_any(l, accepted);

@@ -192,8 +192,8 @@ void lapic_poll_timer(struct lapic *l)
 		break;
 	case LVT_TIMER_PERIODIC:
 		/* Missed ticks merge, the phase is kept. */
-		set_deadline(l, l->period_ns ?
-			     end + ((now - end) / l->period_ns + 1) * l->period_ns : 0);
+		set_deadline(l, l->period_ns ? end + ((now - end) / l->period_ns + 1) * l->period_ns
+					     : 0);
 		break;
 	default:
 		set_deadline(l, 0);

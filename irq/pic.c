@@ -131,7 +131,7 @@ int pic_set_irq(struct irqchip *chip, u32 pin, int level, enum irq_source source
 /* An input has been finished with: by EOI, automatic EOI or initialisation. */
 static void clear_isr(struct irqchip *chip, u32 which, u32 pin)
 {
-	chip->pic.s[which].isr &= (u8)~(1u << pin);
+	chip->pic.s[which].isr &= (u8) ~(1u << pin);
 	irq_trace(kvm_ack_irq, chip, which, pin);
 	irqchip_notify_ack(chip, routing_pin_gsi(chip, which, pin + which * 8));
 }
@@ -263,8 +263,8 @@ static void write_data(struct irqchip *chip, u32 which, u8 v)
 		s->imr = v;
 		for (u32 i = 0; i < 8; i++)
 			if (opened >> i & 1)
-				irqchip_notify_mask(chip, routing_pin_gsi(chip, which,
-									  i + which * 8), false);
+				irqchip_notify_mask(
+					chip, routing_pin_gsi(chip, which, i + which * 8), false);
 		pic_update(chip);
 		break;
 	case 1:
@@ -313,7 +313,7 @@ static u8 poll_read(struct irqchip *chip, u32 which)
 		chip->pic.s[0].isr &= (u8)~BIT(CASCADE);
 		chip->pic.s[0].irr &= (u8)~BIT(CASCADE);
 	}
-	chip->pic.s[which].irr &= (u8)~(1u << irq);
+	chip->pic.s[which].irr &= (u8) ~(1u << irq);
 	clear_isr(chip, which, (u32)irq);
 	pic_update(chip);
 	return (u8)(0x80 | irq);

@@ -198,8 +198,8 @@ bool irqchip_gsi_is_msi(struct irqchip *chip, u32 gsi)
 	return routing_lookup(chip, gsi, e) == 1 && e[0].type == KVM_IRQ_ROUTING_MSI;
 }
 
-static int set_one(struct irqchip *chip, const struct route *e, int level,
-		   enum irq_source source, bool line_status)
+static int set_one(struct irqchip *chip, const struct route *e, int level, enum irq_source source,
+		   bool line_status)
 {
 	if (e->type == KVM_IRQ_ROUTING_MSI)
 		return level ? msi_send(chip, &e->msi) : -1;

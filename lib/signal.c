@@ -49,7 +49,8 @@ static void handler(int sig, siginfo_t *info, void *uc)
 int lib_signals_start(void)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(signals); i++) {
-		struct sigaction a = { .sa_sigaction = handler, .sa_flags = SA_SIGINFO | SA_ONSTACK };
+		struct sigaction a = { .sa_sigaction = handler,
+				       .sa_flags = SA_SIGINFO | SA_ONSTACK };
 
 		if (sigaction(signals[i], NULL, &before[i]))
 			return -errno;

@@ -12,12 +12,12 @@ static void wrote_aliases(struct cpu *c, const struct phys_slot *s, u64 gpa, u32
 	const struct phys_map *m = atomic_load_explicit(&c->phys->map, memory_order_acquire);
 	const u8 *host = s->hva + (gpa - s->gpa);
 
-	phys_for_each_slot(m, t)
-		if (t->code_serial == s->code_serial && t->gpa != s->gpa && host >= t->hva &&
-		    (u64)(host - t->hva) < t->size) {
-			engine_code_written(c, t->gpa + (u64)(host - t->hva), len);
-			cpu_direct_changed(c, DIRECT_CODE, t->gpa + (u64)(host - t->hva));
-		}
+	phys_for_each_slot(m, t) if (t->code_serial == s->code_serial && t->gpa != s->gpa &&
+				     host >= t->hva && (u64)(host - t->hva) < t->size)
+	{
+		engine_code_written(c, t->gpa + (u64)(host - t->hva), len);
+		cpu_direct_changed(c, DIRECT_CODE, t->gpa + (u64)(host - t->hva));
+	}
 }
 
 void mmu_wrote(struct cpu *c, const struct phys_slot *s, u64 gpa, u32 len)
@@ -86,7 +86,8 @@ enum cpu_result mmu_resolve(struct cpu *c, u64 gva, enum mem_access acc, enum mm
 
 	idx = cpu_idx_here(c, idx);
 	if (io->tag == ((gva & PAGE_MASK) | acc) && io->idx == idx) {
-		*t = (struct mmu_target){ .gpa = io->gpa + (gva & ~PAGE_MASK), .page_size = PAGE_SIZE };
+		*t = (struct mmu_target){ .gpa = io->gpa + (gva & ~PAGE_MASK),
+					  .page_size = PAGE_SIZE };
 		return CPU_OK;
 	}
 	r = mmu_translate(c, gva, acc, idx, &w);

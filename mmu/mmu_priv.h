@@ -27,14 +27,16 @@ static inline const struct phys_slot *mmu_slot(struct cpu *c, u64 gpa, enum mmu_
 }
 
 /* tlb.c: into the first level. */
-void tlb_put(struct cpu *c, enum mmu_idx idx, bool write, u64 gva, u64 host, bool global, bool large);
+void tlb_put(struct cpu *c, enum mmu_idx idx, bool write, u64 gva, u64 host, bool global,
+	     bool large);
 
 /* tlb2.c: the second level, of L1 and of guests without nesting. Without one nothing is done. */
 void tlb2_init(struct cpu *c);
 void tlb2_flush(struct cpu *c, bool global);
 void tlb2_drop_writes(struct cpu *c);
 void tlb2_drop_page(struct cpu *c, u64 gva);
-void tlb2_put(struct cpu *c, enum mmu_idx idx, bool write, u64 gva, u64 host, bool global, bool large);
+void tlb2_put(struct cpu *c, enum mmu_idx idx, bool write, u64 gva, u64 host, bool global,
+	      bool large);
 /* Bring what it knows into the first level. False: nothing. */
 bool tlb2_take(struct cpu *c, u64 gva, bool write, enum mmu_idx idx);
 

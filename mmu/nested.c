@@ -226,8 +226,8 @@ enum walk_status npt_walk(struct cpu *c, u64 gpa, enum mem_access acc, u64 where
 	if (likely(npt_cached(c, gpa, acc, out)))
 		return WALK_OK;
 	do {
-		r = c->l2.mode <= NPT_32_PSE ? npt_narrow(c, gpa, acc, out, &error) :
-					       npt_wide(c, gpa, acc, out, &error);
+		r = c->l2.mode <= NPT_32_PSE ? npt_narrow(c, gpa, acc, out, &error)
+					     : npt_wide(c, gpa, acc, out, &error);
 	} while (unlikely(r == WALK_AGAIN));
 	return likely(r == WALK_OK) ? WALK_OK : npt_fault(c, gpa, acc, where, error);
 }

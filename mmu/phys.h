@@ -101,7 +101,8 @@ static inline bool phys_is_clean(const struct phys_slot *s, u64 gpa)
 	u64 page = (gpa - s->gpa) >> PAGE_SHIFT;
 
 	return s->dirty && !(s->flags & PHYS_READONLY) &&
-	       !(atomic_load_explicit(&s->dirty[page / 64], memory_order_relaxed) & BIT64(page % 64));
+	       !(atomic_load_explicit(&s->dirty[page / 64], memory_order_relaxed) &
+		 BIT64(page % 64));
 }
 
 /* Code tracking (engine/ through mmu/). The first ref of a page calls ops->code_page. get returns

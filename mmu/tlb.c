@@ -30,7 +30,8 @@ static inline u32 slot_of(u64 gva)
 	return (u32)(gva >> PAGE_SHIFT) % TLB_SIZE;
 }
 
-void tlb_put(struct cpu *c, enum mmu_idx idx, bool write, u64 gva, u64 host, bool global, bool large)
+void tlb_put(struct cpu *c, enum mmu_idx idx, bool write, u64 gva, u64 host, bool global,
+	     bool large)
 {
 	u32 a = (u32)idx * 2 + write;
 	u32 slot = slot_of(gva);

@@ -31,7 +31,8 @@ static void wipe(struct cpu *c)
 {
 	for (u32 w = 0; w < ARRAY_SIZE(c->tlb2_used); w++) {
 		for (u64 left = c->tlb2_used[w]; left; left &= left - 1)
-			cpu_zero((u8 *)c->tlb2 + (w * 64 + (u32)__builtin_ctzll(left)) * PAGE_SIZE, PAGE_SIZE);
+			cpu_zero((u8 *)c->tlb2 + (w * 64 + (u32)__builtin_ctzll(left)) * PAGE_SIZE,
+				 PAGE_SIZE);
 		c->tlb2_used[w] = 0;
 	}
 	c->tlb2_gen[0] = c->tlb2_gen[1] = c->tlb2_wgen = 1;
@@ -68,7 +69,8 @@ void tlb2_drop_page(struct cpu *c, u64 gva)
 		at(c, gva)->tag = ~gva;
 }
 
-void tlb2_put(struct cpu *c, enum mmu_idx idx, bool write, u64 gva, u64 host, bool global, bool large)
+void tlb2_put(struct cpu *c, enum mmu_idx idx, bool write, u64 gva, u64 host, bool global,
+	      bool large)
 {
 	struct tlb2_entry *e;
 	u32 page;
@@ -77,7 +79,7 @@ void tlb2_put(struct cpu *c, enum mmu_idx idx, bool write, u64 gva, u64 host, bo
 		return;
 	e = at(c, gva);
 	e->tag = (gva & PAGE_MASK) | idx | (global ? T2_GLOBAL : 0) | (large ? T2_LARGE : 0) |
-		  (write ? c->tlb2_wgen << T2_WRITE_SHIFT : 0);
+		 (write ? c->tlb2_wgen << T2_WRITE_SHIFT : 0);
 	e->host = host | c->tlb2_gen[global];
 	page = table_page(gva);
 	c->tlb2_used[page / 64] |= BIT64(page % 64);

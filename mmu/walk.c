@@ -133,10 +133,9 @@ INLINE enum walk_status step_to(struct cpu *c, struct step *s, u64 gpa, u32 size
 
 /* Leaf found: check rights, set A/D on the path, fill in the result. `top` is the
  * first of the path's entries that may lack A; path[level] is the leaf. */
-static inline enum walk_status finish(struct cpu *c, u64 gva, enum mem_access acc,
-				      enum mmu_idx idx, struct step *path, int level, int top,
-				      u64 rights, u64 addr, u32 shift, u32 size,
-				      struct mmu_walk *w, u32 *error)
+static inline enum walk_status finish(struct cpu *c, u64 gva, enum mem_access acc, enum mmu_idx idx,
+				      struct step *path, int level, int top, u64 rights, u64 addr,
+				      u32 shift, u32 size, struct mmu_walk *w, u32 *error)
 {
 	struct step *leaf = &path[level];
 	u32 want = PTE_A;
@@ -182,8 +181,8 @@ INLINE enum walk_status walk_wide(struct cpu *c, u64 gva, enum mem_access acc, e
 		rights = (path[0].pte & pwc->rights & PTE_RIGHTS) |
 			 ((path[0].pte | pwc->rights) & PTE_NX);
 		if (likely((path[0].pte & PTE_P) && !(path[0].pte & high)) &&
-		    finish(c, gva, acc, idx, path, 0, 0, rights, path[0].pte & PTE_ADDR, 12, 8,
-			   w, error) == WALK_OK)
+		    finish(c, gva, acc, idx, path, 0, 0, rights, path[0].pte & PTE_ADDR, 12, 8, w,
+			   error) == WALK_OK)
 			return WALK_OK;
 		/* Cached rights may be out of date: only a full walk may fault. */
 		pwc->tag = ~0ull;
@@ -272,8 +271,8 @@ INLINE enum walk_status walk_pae(struct cpu *c, u64 gva, enum mem_access acc, en
 
 	if (nested) { /* not held in the CPU (APM2 15.25.10) */
 		struct step s;
-		enum walk_status r = step_to(c, &s, (c->cr3 & 0xffffffe0) + (gva >> 30 & 3) * 8, 8,
-					     true);
+		enum walk_status r =
+			step_to(c, &s, (c->cr3 & 0xffffffe0) + (gva >> 30 & 3) * 8, 8, true);
 
 		*error = 0;
 		if (r)
@@ -296,8 +295,8 @@ INLINE enum walk_status walk(struct cpu *c, u64 gva, enum mem_access acc, enum m
 			     bool nested, struct mmu_walk *w, u32 *error)
 {
 	if (c->efer & EFER_LMA)
-		return walk_wide(c, gva, acc, idx, c->cr3 & PTE_ADDR, la57(c) ? 4 : 3, false, nested,
-				 w, error);
+		return walk_wide(c, gva, acc, idx, c->cr3 & PTE_ADDR, la57(c) ? 4 : 3, false,
+				 nested, w, error);
 	if (c->cr4 & CR4_PAE)
 		return walk_pae(c, gva, acc, idx, nested, w, error);
 	return walk_narrow(c, gva, acc, idx, nested, w, error);
@@ -319,9 +318,9 @@ static enum cpu_result through_npt(struct cpu *c, enum mem_access acc, struct mm
 	return CPU_OK;
 }
 
-static __attribute__((noinline)) enum walk_status
-walk_nested(struct cpu *c, u64 gva, enum mem_access acc, enum mmu_idx idx, struct mmu_walk *w,
-	    u32 *error)
+static __attribute__((noinline)) enum walk_status walk_nested(struct cpu *c, u64 gva,
+							      enum mem_access acc, enum mmu_idx idx,
+							      struct mmu_walk *w, u32 *error)
 {
 	enum walk_status r = walk(c, gva, acc, idx, true, w, error);
 

@@ -19,8 +19,8 @@
 /* Is the call about the node, also through a link that the kernel cannot follow to it? */
 static bool about(int dir, const char *path, bool follow)
 {
-	return shim_path(path) && (shim_is_node_read(dir, path) ||
-				   (follow && shim_leads_to_node(dir, path)));
+	return shim_path(path) &&
+	       (shim_is_node_read(dir, path) || (follow && shim_leads_to_node(dir, path)));
 }
 
 static int for_root(void)
@@ -64,8 +64,8 @@ EXPORT int utimensat(int dir, const char *path, const struct timespec t[2], int 
 	bool now = !t || (shim_can_read(t, 2 * sizeof(*t)) && t[0].tv_nsec == UTIME_NOW &&
 			  t[1].tv_nsec == UTIME_NOW);
 
-	return about(dir, path, FOLLOWS(flags)) ? for_times(now) :
-						  NEXT(utimensat)(dir, path, t, flags);
+	return about(dir, path, FOLLOWS(flags)) ? for_times(now)
+						: NEXT(utimensat)(dir, path, t, flags);
 }
 
 EXPORT int futimens(int fd, const struct timespec t[2])
@@ -186,8 +186,8 @@ REMOVE(lremovexattr, BY_NAME)
 
 EXPORT ssize_t fgetxattr(int fd, const char *key, void *value, size_t n)
 {
-	return shim_is_node_fd(fd) ? shim_ret(get_attribute(key)) :
-				     NEXT(fgetxattr)(fd, key, value, n);
+	return shim_is_node_fd(fd) ? shim_ret(get_attribute(key))
+				   : NEXT(fgetxattr)(fd, key, value, n);
 }
 
 EXPORT ssize_t flistxattr(int fd, char *list, size_t n)
@@ -209,5 +209,6 @@ EXPORT int inotify_add_watch(int fd, const char *path, u32 mask)
 	if (!(mask & IN_ALL_EVENTS))
 		return (int)shim_ret(-EINVAL);
 	mask = (mask & quiet) | (mask & ~(u32)IN_ALL_EVENTS);
-	return NEXT(inotify_add_watch)(fd, "/dev/full", mask & quiet ? mask : mask | IN_DELETE_SELF);
+	return NEXT(inotify_add_watch)(fd, "/dev/full",
+				       mask & quiet ? mask : mask | IN_DELETE_SELF);
 }

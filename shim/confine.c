@@ -28,8 +28,9 @@ void shim_confine(unsigned int mode, const void *filter)
 void shim_confine_prctl(int option, unsigned long mode, const void *filter)
 {
 	if (option == PR_SET_SECCOMP)
-		shim_confine(mode == SECCOMP_MODE_FILTER ? SECCOMP_SET_MODE_FILTER :
-			     SECCOMP_SET_MODE_STRICT, filter);
+		shim_confine(mode == SECCOMP_MODE_FILTER ? SECCOMP_SET_MODE_FILTER
+							 : SECCOMP_SET_MODE_STRICT,
+			     filter);
 }
 
 /* All are taken, however many the caller has passed: see syscall(). */

@@ -77,9 +77,9 @@ bool shim_cpuid_fault(int sig, const siginfo_t *info, void *ucontext)
 	 * the processor has just fetched from there. */
 	bool text = sig == SIGILL && info->si_code > 0 && shim_cpuid_text_is((u64)g[REG_RIP]);
 
-	if (!text && (!atomic_load_explicit(&active, memory_order_relaxed) || sig != SIGSEGV ||
-		      info->si_code != SI_KERNEL ||
-		      !shim_cpuid_is((const u8 *)(uintptr_t)g[REG_RIP])))
+	if (!text &&
+	    (!atomic_load_explicit(&active, memory_order_relaxed) || sig != SIGSEGV ||
+	     info->si_code != SI_KERNEL || !shim_cpuid_is((const u8 *)(uintptr_t)g[REG_RIP])))
 		return false;
 	if (!text && faulting(false))
 		return false;

@@ -37,7 +37,7 @@ static u32 nr_patched;
 static const u8 cpuid[2] = { 0x0f, 0xa2 }, ud2[2] = { 0x0f, 0x0b };
 
 struct program {
-	const ElfW(Phdr) *ph;
+	const ElfW(Phdr) * ph;
 	size_t n;
 	u64 bias;
 	const u8 *eh;		/* .eh_frame_hdr */
@@ -86,7 +86,7 @@ static bool find_program(struct program *p)
 	return true;
 }
 
-static const u8 *segment(const struct program *p, const ElfW(Phdr) *ph)
+static const u8 *segment(const struct program *p, const ElfW(Phdr) * ph)
 {
 	return (const u8 *)(uintptr_t)(p->bias + ph->p_vaddr);
 }
@@ -141,8 +141,8 @@ static u64 function_of(const struct program *p, u64 at)
 
 static bool decode(const ZydisDecoder *d, u64 at, u64 end, ZydisDecodedInstruction *insn)
 {
-	return ZYAN_SUCCESS(ZydisDecoderDecodeInstruction(d, NULL, (const void *)(uintptr_t)at, end - at,
-							  insn));
+	return ZYAN_SUCCESS(ZydisDecoderDecodeInstruction(d, NULL, (const void *)(uintptr_t)at,
+							  end - at, insn));
 }
 
 static bool is_instruction(const ZydisDecoder *d, u64 from, u64 at)
@@ -159,8 +159,8 @@ static bool is_ordinary(const ZydisDecodedInstruction *i)
 {
 	return !(i->attributes & ZYDIS_ATTRIB_IS_PRIVILEGED) &&
 	       i->meta.branch_type != ZYDIS_BRANCH_TYPE_FAR &&
-	       i->meta.category != ZYDIS_CATEGORY_IO && i->meta.category != ZYDIS_CATEGORY_IOSTRINGOP &&
-	       i->mnemonic != ZYDIS_MNEMONIC_INT;
+	       i->meta.category != ZYDIS_CATEGORY_IO &&
+	       i->meta.category != ZYDIS_CATEGORY_IOSTRINGOP && i->mnemonic != ZYDIS_MNEMONIC_INT;
 }
 
 /* Without a table of functions: from the bytes around it. */
@@ -211,7 +211,8 @@ u32 shim_cpuid_text_patch(void)
 	    ZYAN_FAILED(ZydisDecoderInit(&d, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64)))
 		return 0;
 	for (size_t i = 0; i < p.n; i++) {
-		const u8 *start = segment(&p, &p.ph[i]), *end = start + p.ph[i].p_filesz, *s = start;
+		const u8 *start = segment(&p, &p.ph[i]), *end = start + p.ph[i].p_filesz,
+			 *s = start;
 
 		if (p.ph[i].p_type != PT_LOAD || !(p.ph[i].p_flags & PF_X) ||
 		    p.ph[i].p_flags & PF_W || !(p.ph[i].p_flags & PF_R))
@@ -219,8 +220,8 @@ u32 shim_cpuid_text_patch(void)
 		for (; nr_patched < PATCHES && (s = memmem(s, (size_t)(end - s), cpuid, 2)); s++) {
 			at = (u64)(uintptr_t)s;
 			from = p.eh ? function_of(&p, at) : 0;
-			if (p.eh ? from < (u64)(uintptr_t)start || !is_instruction(&d, from, at) :
-				   !is_likely(&d, (u64)(uintptr_t)start, at, (u64)(uintptr_t)end))
+			if (p.eh ? from < (u64)(uintptr_t)start || !is_instruction(&d, from, at)
+				 : !is_likely(&d, (u64)(uintptr_t)start, at, (u64)(uintptr_t)end))
 				continue;
 			if (!replace(at, PROT_READ | PROT_EXEC))
 				continue;

@@ -117,8 +117,8 @@ const char *object_word(char *name, int *fd)
 	if (RAW(SYS_faccessat, AT_FDCWD, "/proc/self/fd", F_OK) ||
 	    (!there && (!image || !door_object_alone)))
 		return NULL;
-	from = there ? RAW(SYS_openat, AT_FDCWD, path, O_RDONLY) :
-		       door_image_file("standin-preload", image, image_size);
+	from = there ? RAW(SYS_openat, AT_FDCWD, path, O_RDONLY)
+		     : door_image_file("standin-preload", image, image_size);
 	if (from < 0)
 		return NULL;
 	/* Out of the way of what the loader opens, and never a standard stream. */

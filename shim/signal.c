@@ -192,8 +192,9 @@ static void hold(int sig, siginfo_t *info, void *ucontext)
 
 static u64 unblockable(void)
 {
-	return atomic_load_explicit(&engine_started, memory_order_relaxed) ? fault_bits :
-	       shim_cpuid_signal() ? BIT64(shim_cpuid_signal() - 1) : 0;
+	return atomic_load_explicit(&engine_started, memory_order_relaxed) ? fault_bits
+	       : shim_cpuid_signal() ? BIT64(shim_cpuid_signal() - 1)
+				     : 0;
 }
 
 static bool put_away(int sig, const siginfo_t *info, ucontext_t *uc, const struct sigaction *a)
@@ -323,8 +324,7 @@ static int change(int sig, const struct sigaction *act, struct sigaction *old)
 	return r;
 }
 
-EXPORT int sigaction(int sig, const struct sigaction *restrict act,
-		     struct sigaction *restrict old)
+EXPORT int sigaction(int sig, const struct sigaction *restrict act, struct sigaction *restrict old)
 {
 	return is_program_signal(sig) ? change(sig, act, old) : NEXT(sigaction)(sig, act, old);
 }
@@ -416,8 +416,8 @@ EXPORT int siginterrupt(int sig, int on)
 }
 
 /* next: pthread_sigmask or sigprocmask, which differ in how they report errors. */
-static int change_mask(int (*next)(int, const sigset_t *, sigset_t *), int how,
-		       const sigset_t *set, sigset_t *old)
+static int change_mask(int (*next)(int, const sigset_t *, sigset_t *), int how, const sigset_t *set,
+		       sigset_t *old)
 {
 	u64 before = withheld, after = before, never = unblockable();
 	sigset_t want;

@@ -32,8 +32,8 @@ EXPORT __attribute__((no_sanitize("address"))) long syscall(long nr, ...)
 	case SYS_openat:
 		return openat((int)a[0], (const char *)a[1], (int)a[2], (mode_t)a[3]);
 	case SYS_openat2:
-		return shim_ret(shim_openat2((int)a[0], (const char *)a[1], (const void *)a[2],
-					     a[3]));
+		return shim_ret(
+			shim_openat2((int)a[0], (const char *)a[1], (const void *)a[2], a[3]));
 	case SYS_access:
 		return access((const char *)a[0], (int)a[1]);
 	case SYS_faccessat:

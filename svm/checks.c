@@ -275,8 +275,7 @@ int svm_check_save(const struct svm_caps *k, const struct vmcb_control *ctl,
 
 #define SAVE SKIP
 #define LATE TEST
-int svm_check_late(const struct svm_caps *k, const struct vmcb_save *save,
-		   struct svm_refusal *why)
+int svm_check_late(const struct svm_caps *k, const struct vmcb_save *save, struct svm_refusal *why)
 {
 	const struct subject s = { .k = k, .save = save };
 	u64 x = 0, a = 0;

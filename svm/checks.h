@@ -150,8 +150,7 @@ int svm_check_control(const struct svm_caps *k, const struct vmcb_control *ctl,
 		      struct svm_refusal *why);
 int svm_check_save(const struct svm_caps *k, const struct vmcb_control *ctl,
 		   const struct vmcb_save *save, struct svm_refusal *why);
-int svm_check_late(const struct svm_caps *k, const struct vmcb_save *save,
-		   struct svm_refusal *why);
+int svm_check_late(const struct svm_caps *k, const struct vmcb_save *save, struct svm_refusal *why);
 /* Every violated rule, in the order of SVM_RULES; returns how many. */
 u32 svm_check_all(const struct svm_caps *k, const struct vmcb *vmcb,
 		  void (*visit)(void *arg, const struct svm_refusal *why), void *arg);

@@ -99,10 +99,10 @@ const char *svm_exit_name(u64 code, char buf[32])
 
 	switch (code) {
 #define X(name, number, feature) case number: return #name;
-	SVM_INTERCEPTS(X)
+		SVM_INTERCEPTS(X)
 #undef X
 #define X(name, number) case number: return #name;
-	SVM_EXTRA_EXITS(X)
+		SVM_EXTRA_EXITS(X)
 #undef X
 	case SVM_EXIT_INVALID: return "INVALID";
 	}

@@ -51,8 +51,7 @@ static enum cpu_result operand(struct cpu *c, const struct insn *in, bool write,
 	*pa = svm_operand(c, in);
 	if (!svm_pa_legal(c, *pa))
 		return cpu_raise_err(c, EXC_GP, 0);
-	if (c->in_l2 && (s->ctl.misc_ctl2 & SVM_VLS_ENABLE) &&
-	    (s->ctl.misc_ctl & SVM_NP_ENABLE))
+	if (c->in_l2 && (s->ctl.misc_ctl2 & SVM_VLS_ENABLE) && (s->ctl.misc_ctl & SVM_NP_ENABLE))
 		return mmu_nested_translate(c, *pa, write ? MEM_W : MEM_R, pa);
 	return CPU_OK;
 }

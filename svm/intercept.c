@@ -14,7 +14,7 @@
 
 typedef bool test_fn(struct cpu *c, const struct insn *in, enum cpu_result *res);
 static test_fn mov, lmsw, clts, int3, into, int1, pause_insn, vmcall, rdpmc, xsetbv, invlpg,
-	       invpcid, int_n;
+	invpcid, int_n;
 
 /* Those that are more than one bit: FN in the table. */
 #define SPECIAL(X) \
@@ -73,8 +73,8 @@ static bool mov_cr(struct cpu *c, const struct insn *in, enum cpu_result *res)
 
 	if ((cr > 4 && cr != 8) || cr == 1 || c->cpl)
 		return false;
-	if (exits(c, in, (write ? SVM_I_CR_WRITE : SVM_I_CR_READ) + cr,
-		  mov_info(c, in, BIT64(63)), res))
+	if (exits(c, in, (write ? SVM_I_CR_WRITE : SVM_I_CR_READ) + cr, mov_info(c, in, BIT64(63)),
+		  res))
 		return true;
 	return write && cr == 0 &&
 	       selective(c, in, insn_reg(c, in->rm, in->mode == 8 ? 8 : 4), res);
@@ -105,8 +105,7 @@ static bool mov(struct cpu *c, const struct insn *in, enum cpu_result *res)
 /* The selective intercept takes LMSW whatever it writes (APM2 15.9), before its operand is read. */
 static bool lmsw(struct cpu *c, const struct insn *in, enum cpu_result *res)
 {
-	return exits(c, in, SVM_I_CR_WRITE, 0, res) ||
-	       exits(c, in, SVM_I_CR0_SEL_WRITE, 0, res);
+	return exits(c, in, SVM_I_CR_WRITE, 0, res) || exits(c, in, SVM_I_CR0_SEL_WRITE, 0, res);
 }
 
 static bool clts(struct cpu *c, const struct insn *in, enum cpu_result *res)
@@ -135,8 +134,7 @@ static bool int3(struct cpu *c, const struct insn *in, enum cpu_result *res)
 
 static bool into(struct cpu *c, const struct insn *in, enum cpu_result *res)
 {
-	return in->mode != 8 && (c->rflags & FL_OF) &&
-	       exits(c, in, SVM_I_EXCP + EXC_OF, 0, res);
+	return in->mode != 8 && (c->rflags & FL_OF) && exits(c, in, SVM_I_EXCP + EXC_OF, 0, res);
 }
 
 static bool int1(struct cpu *c, const struct insn *in, enum cpu_result *res)
@@ -268,8 +266,7 @@ void svm_write_trap(struct cpu *c, const struct insn *in)
 	case ZYDIS_MNEMONIC_LMSW: case ZYDIS_MNEMONIC_CLTS:
 		break;
 	case ZYDIS_MNEMONIC_WRMSR:
-		if ((u32)c->gpr[R_RCX] == MSR_EFER &&
-		    svm_intercepts(c, SVM_I_EFER_WRITE_TRAP))
+		if ((u32)c->gpr[R_RCX] == MSR_EFER && svm_intercepts(c, SVM_I_EFER_WRITE_TRAP))
 			svm_vmexit(c, SVM_EXIT_EFER_WRITE_TRAP, c->efer, 0);
 		return;
 	default:

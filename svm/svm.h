@@ -62,7 +62,7 @@ struct svm {
 	bool own_pat;		/* L2 runs with G_PAT: c->pat is L2's, l1_pat L1's */
 	u64 l1_pat;
 	u64 vmcb_pa;		/* of the VMCB that VMRUN was given last; ~0 = none */
-	struct vmcb_control ctl;/* L1's, as VMRUN took it over */
+	struct vmcb_control ctl; /* L1's, as VMRUN took it over */
 	struct svm_l1 l1;
 	/* L1's, while in L2 those in struct cpu are L2's */
 	u64 l1_tsc_offset, l1_tsc_ratio;
@@ -89,7 +89,8 @@ struct svm {
  * The fields of struct svm are svm/'s own: the layers above use the functions (tests/unit/layers.py). s becomes
  * c's for good; the trace ids are of its records.
  */
-void svm_init(struct cpu *c, struct svm *s, const struct svm_ops *ops, u16 trace_vm, s16 trace_vcpu);
+void svm_init(struct cpu *c, struct svm *s, const struct svm_ops *ops, u16 trace_vm,
+	      s16 trace_vcpu);
 /* RESET and INIT (APM2 14.1.3, 15.17): out of guest mode, GIF = 1. */
 void svm_reset(struct cpu *c, bool init);
 

@@ -29,8 +29,9 @@ void svm_window_close(struct cpu *c, const struct vmcb_window *w);
 /* Operand of VMRUN, VMLOAD, VMSAVE, INVLPGA: rAX in the address size (APM3). */
 static inline u64 svm_operand(const struct cpu *c, const struct insn *in)
 {
-	return in->addrsize == 8 ? c->gpr[R_RAX] : in->addrsize == 4 ? (u32)c->gpr[R_RAX] :
-								       (u16)c->gpr[R_RAX];
+	return in->addrsize == 8   ? c->gpr[R_RAX]
+	       : in->addrsize == 4 ? (u32)c->gpr[R_RAX]
+				   : (u16)c->gpr[R_RAX];
 }
 static inline bool svm_pa_legal(const struct cpu *c, u64 pa)
 {

@@ -160,7 +160,12 @@ struct vmcb_seg {
 #define SVM_EVENT_ERROR BIT(11)
 #define SVM_EVENT_VALID BIT(31)
 #define SVM_EVENT_KNOWN (SVM_EVENT_VALID | SVM_EVENT_ERROR | SVM_EVENT_TYPE | SVM_EVENT_VECTOR)
-enum svm_event_type { SVM_EVENT_INTR = 0, SVM_EVENT_NMI = 2, SVM_EVENT_EXC = 3, SVM_EVENT_SOFT = 4 };
+enum svm_event_type {
+	SVM_EVENT_INTR = 0,
+	SVM_EVENT_NMI = 2,
+	SVM_EVENT_EXC = 3,
+	SVM_EVENT_SOFT = 4
+};
 static inline u32 svm_event_type(u32 ev)
 {
 	return (ev & SVM_EVENT_TYPE) >> SVM_EVENT_TYPE_SHIFT;

@@ -100,8 +100,8 @@ static u32 inline_mask(const struct svm *s)
 		u32 bit;
 		u8 intercept;
 	} by_intercept[] = {
-		{ L2_PUSHF, SVM_I_PUSHF }, { L2_POPF, SVM_I_POPF }, { L2_IRET, SVM_I_IRET },
-		{ L2_INT, SVM_I_INTN }, { L2_RDTSC, SVM_I_RDTSC }, { L2_RDTSCP, SVM_I_RDTSCP },
+		{ L2_PUSHF, SVM_I_PUSHF }, { L2_POPF, SVM_I_POPF },   { L2_IRET, SVM_I_IRET },
+		{ L2_INT, SVM_I_INTN },	   { L2_RDTSC, SVM_I_RDTSC }, { L2_RDTSCP, SVM_I_RDTSCP },
 		{ L2_PAUSE, SVM_I_PAUSE }, { L2_CPUID, SVM_I_CPUID }, { L2_HLT, SVM_I_HLT },
 	};
 	u32 m = 0;

@@ -44,8 +44,9 @@ static bool is_a_name(const char *name)
 bool t_chosen(const struct t *t)
 {
 	for (int i = 0; i < choices; i++) {
-		if (is_a_name(chosen[i]) ? !strcmp(t->name, chosen[i]) :
-					   strstr(t->name, chosen[i]) || strstr(t_rule(t), chosen[i]))
+		if (is_a_name(chosen[i])
+			    ? !strcmp(t->name, chosen[i])
+			    : strstr(t->name, chosen[i]) || strstr(t_rule(t), chosen[i]))
 			return true;
 	}
 	return !choices;
@@ -76,7 +77,8 @@ static void print_command(void)
 
 	name = preload ? strstr(preload, "/libstandin-preload.so") : NULL;
 	if (name)
-		printf("%.*s/standin run -- ", (int)(name - from_here(preload)), from_here(preload));
+		printf("%.*s/standin run -- ", (int)(name - from_here(preload)),
+		       from_here(preload));
 }
 
 void t_again(const struct t *t)

@@ -28,7 +28,8 @@ void cli_begin(struct cli *c, const struct verb *v, int argc, char **argv)
 	letters[l++] = 'h';
 	longs[n++] = (struct option){ "help", no_argument, NULL, 'h' };
 	for (const struct cli_option *o = v->options; o && o->name && n < MAX_OPTIONS; o++, n++) {
-		longs[n] = (struct option){ o->name, o->arg ? required_argument : no_argument, NULL, o->id };
+		longs[n] = (struct option){ o->name, o->arg ? required_argument : no_argument, NULL,
+					    o->id };
 		if (o->id >= 256)
 			continue;
 		letters[l++] = (char)o->id;
@@ -76,7 +77,8 @@ int cli_error(const struct verb *v, const char *fmt, ...)
 	return EXIT_USAGE;
 }
 
-bool cli_number(const struct verb *v, const char *what, const char *text, u64 low, u64 high, u64 *out)
+bool cli_number(const struct verb *v, const char *what, const char *text, u64 low, u64 high,
+		u64 *out)
 {
 	char *end;
 
@@ -84,8 +86,8 @@ bool cli_number(const struct verb *v, const char *what, const char *text, u64 lo
 	*out = strtoull(text, &end, 10);
 	if (isdigit((unsigned char)*text) && !*end && !errno && *out >= low && *out <= high)
 		return true;
-	cli_error(v, "%s: '%s' is not a number from %llu to %llu", what, text, (unsigned long long)low,
-		  (unsigned long long)high);
+	cli_error(v, "%s: '%s' is not a number from %llu to %llu", what, text,
+		  (unsigned long long)low, (unsigned long long)high);
 	return false;
 }
 

@@ -50,9 +50,11 @@ int cli_status(int id);
 int cli_error(const struct verb *v, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* The whole of text as a number in low..high; false + message that names `what`. */
-bool cli_number(const struct verb *v, const char *what, const char *text, u64 low, u64 high, u64 *out);
+bool cli_number(const struct verb *v, const char *what, const char *text, u64 low, u64 high,
+		u64 *out);
 /* Seconds, with a fraction perhaps. */
-bool cli_seconds(const struct verb *v, const char *what, const char *text, double high, double *out);
+bool cli_seconds(const struct verb *v, const char *what, const char *text, double high,
+		 double *out);
 
 void cli_help(const struct verb *v, FILE *f);
 /* What bash's completion offers for it. */

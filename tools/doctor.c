@@ -58,8 +58,8 @@ static void why_not(void)
 	virt = c & BIT(5);	/* VMX */
 	if (__get_cpuid(0x80000001, &a, &b, &c, &d))
 		virt |= c & BIT(2);	/* SVM */
-	fact(virt ? FACT_OK : FACT_NO, SECTION_REAL, "VT-x or AMD-V", "%s", virt ? "the CPU offers it" :
-	     "the CPU offers neither");
+	fact(virt ? FACT_OK : FACT_NO, SECTION_REAL, "VT-x or AMD-V", "%s",
+	     virt ? "the CPU offers it" : "the CPU offers neither");
 	for (size_t i = 0; i < ARRAY_SIZE(modules); i++) {
 		snprintf(path, sizeof(path), "/sys/module/%s", modules[i]);
 		if (!access(path, F_OK)) {
@@ -84,7 +84,8 @@ static bool right_node(const char *node)
 		fact(FACT_NO, SECTION_REAL, "node", "%s is device %u:%u; KVM's is %d:%d", node,
 		     major(st.st_rdev), minor(st.st_rdev), KVM_MAJOR, KVM_MINOR);
 	else if (access(node, R_OK | W_OK))
-		fact(FACT_NO, SECTION_REAL, "node", "%s: %s; it is of group %u", node, strerror(errno), st.st_gid);
+		fact(FACT_NO, SECTION_REAL, "node", "%s: %s; it is of group %u", node,
+		     strerror(errno), st.st_gid);
 	else
 		return true;
 	return false;
@@ -126,8 +127,8 @@ static void settings(void)
 		if (!v)
 			continue;
 		/* A path may tell of the user. */
-		fact(*v && !option_allows(o, v) ? FACT_WARN : FACT_NOTE, SECTION_MACHINE, option_name(o), "%s",
-		     strcmp(kinds[o], "PATH") ? v : "(a path)");
+		fact(*v && !option_allows(o, v) ? FACT_WARN : FACT_NOTE, SECTION_MACHINE,
+		     option_name(o), "%s", strcmp(kinds[o], "PATH") ? v : "(a path)");
 	}
 }
 
@@ -140,7 +141,8 @@ static const char *const verdicts[] = {
 /* A path without the name of the user in it. */
 static void print_detail(const char *text)
 {
-	const char *home = getenv("HOME"), *at = home && home[0] == '/' && home[1] ? strstr(text, home) : NULL;
+	const char *home = getenv("HOME"),
+		   *at = home && home[0] == '/' && home[1] ? strstr(text, home) : NULL;
 
 	if (at)
 		printf("%.*s~%s\n", (int)(at - text), text, at + strlen(home));
@@ -172,8 +174,8 @@ static void print_text(bool real, bool cannot, bool report)
 
 static void print_json(bool real, bool cannot)
 {
-	printf("{\n  \"version\": \"%s\",\n  \"real_kvm\": %s,\n  \"standin\": %s,\n  \"facts\": [", STANDIN_VERSION,
-	       real ? "true" : "false", cannot ? "false" : "true");
+	printf("{\n  \"version\": \"%s\",\n  \"real_kvm\": %s,\n  \"standin\": %s,\n  \"facts\": [",
+	       STANDIN_VERSION, real ? "true" : "false", cannot ? "false" : "true");
 	for (u32 i = 0; i < nr_facts; i++) {
 		static const char *const words[] = { "ok", "note", "warn", "no", "fail" };
 		const struct fact_row *f = &facts[i];

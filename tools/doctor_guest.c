@@ -176,18 +176,23 @@ void doctor_doors(void)
 	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
 
 	if (n <= 0 || !library) {
-		fact(FACT_FAIL, SECTION_STANDIN, "preload object", "%s", library ? "there is no /proc" : "missing");
+		fact(FACT_FAIL, SECTION_STANDIN, "preload object", "%s",
+		     library ? "there is no /proc" : "missing");
 		return;
 	}
 	fact(FACT_OK, SECTION_STANDIN, "preload object", "%s", library);
 	door("door of glibc programs", FACT_FAIL,
-	     (char *[]){ self, (char *)"run", (char *)"--", self, (char *)"doctor", (char *)"--guest", NULL });
+	     (char *[]){ self, (char *)"run", (char *)"--", self, (char *)"doctor",
+			 (char *)"--guest", NULL });
 
-	snprintf(object, sizeof(object), "%.*s" DOOR_NAME, (int)(strrchr(library, '/') + 1 - library), library);
+	snprintf(object, sizeof(object), "%.*s" DOOR_NAME,
+		 (int)(strrchr(library, '/') + 1 - library), library);
 	if (access(object, X_OK))
 		fact(FACT_WARN, SECTION_STANDIN, "door of other programs",
-		     "%s: %s; static, musl and Go programs are out of reach", object, strerror(errno));
+		     "%s: %s; static, musl and Go programs are out of reach", object,
+		     strerror(errno));
 	else
 		door("door of other programs", FACT_WARN,
-		     (char *[]){ object, self, self, (char *)"-", self, (char *)"doctor", (char *)"--guest", NULL });
+		     (char *[]){ object, self, self, (char *)"-", self, (char *)"doctor",
+				 (char *)"--guest", NULL });
 }

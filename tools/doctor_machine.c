@@ -102,9 +102,9 @@ static void cpuid_faulting(void)
 
 	if (can)
 		syscall(SYS_arch_prctl, ARCH_SET_CPUID, 1);
-	fact(can ? FACT_OK : FACT_WARN, SECTION_STANDIN, "CPUID faulting", "%s", can ?
-	     "programs that look for VT-x or AMD-V themselves find it" :
-	     "not here: CPUID is answered in the text of programs that are not too big (docs/doors.md)");
+	fact(can ? FACT_OK : FACT_WARN, SECTION_STANDIN, "CPUID faulting", "%s",
+	     can ? "programs that look for VT-x or AMD-V themselves find it"
+		 : "not here: CPUID is answered in the text of programs that are not too big (docs/doors.md)");
 }
 
 /* -- memory -- */
@@ -114,7 +114,8 @@ static bool low_memory(void)
 	for (u64 at = 0x10000; at + LOW_NEED <= LOW_TOP; at += 1ul << 20) {
 		void *want = (void *)(uintptr_t)at;
 		void *p = mmap(want, LOW_NEED, PROT_NONE,
-			       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
+			       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE,
+			       -1, 0);
 
 		if (p == MAP_FAILED)
 			continue;
@@ -142,11 +143,14 @@ static void code_cache(void)
 		err = errno;
 	}
 	if (w != MAP_FAILED && x != MAP_FAILED)
-		fact(FACT_OK, SECTION_STANDIN, "executable memory", "a memfd may be mapped executable");
+		fact(FACT_OK, SECTION_STANDIN, "executable memory",
+		     "a memfd may be mapped executable");
 	else
-		fact(FACT_FAIL, SECTION_STANDIN, "executable memory", "a memfd cannot be mapped executable: %s%s",
-		     strerror(err), err == EACCES || err == EPERM ?
-		     " (vm.memfd_noexec, SELinux's execmem, or a sandbox)" : "");
+		fact(FACT_FAIL, SECTION_STANDIN, "executable memory",
+		     "a memfd cannot be mapped executable: %s%s", strerror(err),
+		     err == EACCES || err == EPERM
+			     ? " (vm.memfd_noexec, SELinux's execmem, or a sandbox)"
+			     : "");
 	if (w != MAP_FAILED)
 		munmap(w, 4096);
 	if (x != MAP_FAILED)
@@ -161,9 +165,11 @@ static void overcommit(void)
 	if (!read_line("/proc/sys/vm/overcommit_memory", text, sizeof(text)))
 		return;
 	fact(atoi(text) == 2 ? FACT_WARN : FACT_OK, SECTION_STANDIN, "vm.overcommit_memory", "%s",
-	     atoi(text) == 2 ? "2: guest memory counts in full" : "memory is committed as it is used");
+	     atoi(text) == 2 ? "2: guest memory counts in full"
+			     : "memory is committed as it is used");
 	if (read_line("/proc/sys/vm/max_map_count", text, sizeof(text)))
-		fact(atol(text) >= 65530 ? FACT_OK : FACT_WARN, SECTION_STANDIN, "vm.max_map_count", "%s", text);
+		fact(atol(text) >= 65530 ? FACT_OK : FACT_WARN, SECTION_STANDIN, "vm.max_map_count",
+		     "%s", text);
 }
 
 /* -- limits -- */
@@ -175,7 +181,8 @@ static const struct {
 	const char *else_what;
 } limits[] = {
 	{ RLIMIT_NOFILE, "RLIMIT_NOFILE", 256, "a VM has a descriptor, and each vCPU one" },
-	{ RLIMIT_AS, "RLIMIT_AS", 64ull << 30, "a vCPU wants 360 MiB of addresses, and does with 30" },
+	{ RLIMIT_AS, "RLIMIT_AS", 64ull << 30,
+	  "a vCPU wants 360 MiB of addresses, and does with 30" },
 	{ RLIMIT_FSIZE, "RLIMIT_FSIZE", 512ull << 20, "code memory is a file of some 100 MiB" },
 	{ RLIMIT_NPROC, "RLIMIT_NPROC", 64, "a VM has threads of its own" },
 	{ RLIMIT_STACK, "RLIMIT_STACK", 256 << 10, "threads need a stack" },
@@ -216,14 +223,17 @@ static void seccomp(void)
 	char mode[16] = "", filters[16] = "", nnp[16] = "";
 
 	if (!read_field("/proc/self/status", "Seccomp", mode, sizeof(mode))) {
-		fact(FACT_NOTE, SECTION_MACHINE, "seccomp", "unknown: /proc/self/status does not say");
+		fact(FACT_NOTE, SECTION_MACHINE, "seccomp",
+		     "unknown: /proc/self/status does not say");
 		return;
 	}
 	read_field("/proc/self/status", "Seccomp_filters", filters, sizeof(filters));
 	read_field("/proc/self/status", "NoNewPrivs", nnp, sizeof(nnp));
 	fact(atoi(mode) == 1 ? FACT_FAIL : FACT_NOTE, SECTION_MACHINE, "seccomp", "%s%s%s%s",
-	     atoi(mode) == 2 ? "filtered" : atoi(mode) ? "strict" : "none", *filters ? ", filters: " : "",
-	     filters, atoi(nnp) ? ", no new privileges" : "");
+	     atoi(mode) == 2 ? "filtered"
+	     : atoi(mode)    ? "strict"
+			     : "none",
+	     *filters ? ", filters: " : "", filters, atoi(nnp) ? ", no new privileges" : "");
 }
 
 static void container(void)
@@ -239,20 +249,22 @@ static void container(void)
 
 	for (size_t i = 0; i < ARRAY_SIZE(marks); i++)
 		if (!access(marks[i][0], F_OK))
-			snprintf(kinds + strlen(kinds), sizeof(kinds) - strlen(kinds), "%s%s", *kinds ? ", " : "",
-				 marks[i][1]);
+			snprintf(kinds + strlen(kinds), sizeof(kinds) - strlen(kinds), "%s%s",
+				 *kinds ? ", " : "", marks[i][1]);
 	if (env && *env)
-		snprintf(kinds + strlen(kinds), sizeof(kinds) - strlen(kinds), "%s%.20s", *kinds ? ", " : "", env);
+		snprintf(kinds + strlen(kinds), sizeof(kinds) - strlen(kinds), "%s%.20s",
+			 *kinds ? ", " : "", env);
 	if (read_line("/proc/version", text, sizeof(text)) && strstr(text, "gVisor"))
-		snprintf(kinds + strlen(kinds), sizeof(kinds) - strlen(kinds), "%sgVisor", *kinds ? ", " : "");
+		snprintf(kinds + strlen(kinds), sizeof(kinds) - strlen(kinds), "%sgVisor",
+			 *kinds ? ", " : "");
 	fact(FACT_NOTE, SECTION_MACHINE, "container", "%s", *kinds ? kinds : "no sign of one");
 	__cpuid(1, a, b, c, d);
 	fact(FACT_NOTE, SECTION_MACHINE, "virtual machine", "%s", c & BIT(31) ? "yes" : "no");
 	if (read_line("/sys/fs/cgroup/memory.max", text, sizeof(text)))
 		fact(FACT_NOTE, SECTION_MACHINE, "cgroup memory.max", "%s", text);
 	if (read_line("/sys/fs/cgroup/pids.max", text, sizeof(text)))
-		fact(strcmp(text, "max") && atol(text) < 64 ? FACT_WARN : FACT_NOTE, SECTION_MACHINE,
-		     "cgroup pids.max", "%s", text);
+		fact(strcmp(text, "max") && atol(text) < 64 ? FACT_WARN : FACT_NOTE,
+		     SECTION_MACHINE, "cgroup pids.max", "%s", text);
 	if (read_line("/sys/fs/cgroup/cpu.max", text, sizeof(text)))
 		fact(FACT_NOTE, SECTION_MACHINE, "cgroup cpu.max", "%s", text);
 	if (read_line("/proc/self/attr/current", text, sizeof(text)))
@@ -285,7 +297,8 @@ void doctor_machine(void)
 	if (low_memory())
 		fact(FACT_OK, SECTION_STANDIN, "addresses below 2 GiB", "64 MiB in one piece");
 	else
-		fact(FACT_FAIL, SECTION_STANDIN, "addresses below 2 GiB", "no 64 MiB in one piece are free");
+		fact(FACT_FAIL, SECTION_STANDIN, "addresses below 2 GiB",
+		     "no 64 MiB in one piece are free");
 	cpuid_faulting();
 	overcommit();
 	resource_limits();

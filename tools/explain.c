@@ -19,12 +19,24 @@ static const struct reg_feature {
 	const char *name;
 	u64 cr4, efer;
 } reg_features[] = {
-	{ "umip", CR4_UMIP, 0 }, { "la57", CR4_LA57, 0 }, { "fsgsbase", CR4_FSGSBASE, 0 },
-	{ "pcid", CR4_PCIDE, 0 }, { "xsave", CR4_OSXSAVE, 0 }, { "smep", CR4_SMEP, 0 },
-	{ "smap", CR4_SMAP, 0 }, { "pku", CR4_PKE, 0 }, { "shstk", BIT64(23), 0 },
-	{ "lm", 0, EFER_LME | EFER_LMA }, { "nx", 0, EFER_NX }, { "svm", 0, EFER_SVME },
-	{ "ffxsr", 0, EFER_FFXSR }, { "tce", 0, EFER_TCE }, { "lmsle", 0, BIT64(13) },
-	{ "mcommit", 0, BIT64(17) }, { "intwb", 0, BIT64(18) }, { "autoibrs", 0, BIT64(21) },
+	{ "umip", CR4_UMIP, 0 },
+	{ "la57", CR4_LA57, 0 },
+	{ "fsgsbase", CR4_FSGSBASE, 0 },
+	{ "pcid", CR4_PCIDE, 0 },
+	{ "xsave", CR4_OSXSAVE, 0 },
+	{ "smep", CR4_SMEP, 0 },
+	{ "smap", CR4_SMAP, 0 },
+	{ "pku", CR4_PKE, 0 },
+	{ "shstk", BIT64(23), 0 },
+	{ "lm", 0, EFER_LME | EFER_LMA },
+	{ "nx", 0, EFER_NX },
+	{ "svm", 0, EFER_SVME },
+	{ "ffxsr", 0, EFER_FFXSR },
+	{ "tce", 0, EFER_TCE },
+	{ "lmsle", 0, BIT64(13) },
+	{ "mcommit", 0, BIT64(17) },
+	{ "intwb", 0, BIT64(18) },
+	{ "autoibrs", 0, BIT64(21) },
 };
 
 static const struct {
@@ -209,8 +221,8 @@ static void json_field(const struct vmcb *v, const struct vmcb_field *f)
 	printf("]}");
 }
 
-static void explain_json(const char *path, const struct vmcb *v, const struct svm_caps *k, u32 refusals,
-			 bool fields)
+static void explain_json(const char *path, const struct vmcb *v, const struct svm_caps *k,
+			 u32 refusals, bool fields)
 {
 	printf("{\n  \"file\": ");
 	json_string(stdout, path);
@@ -254,7 +266,13 @@ static int explain_vmcb(const char *path, const struct svm_caps *k, bool fields,
 	return n ? EXIT_VIOLATED : EXIT_VALID;
 }
 
-enum { EXPLAIN_FEATURES = CLI_LONG(0), EXPLAIN_MAXPHYADDR, EXPLAIN_OWN_PAT, EXPLAIN_FIELDS, EXPLAIN_JSON };
+enum {
+	EXPLAIN_FEATURES = CLI_LONG(0),
+	EXPLAIN_MAXPHYADDR,
+	EXPLAIN_OWN_PAT,
+	EXPLAIN_FIELDS,
+	EXPLAIN_JSON
+};
 static const struct cli_option explain_options[] = {
 	{ EXPLAIN_FEATURES, "features", "LIST", "add (NAME) or take away (-NAME) CPU features, by comma" },
 	{ EXPLAIN_MAXPHYADDR, "maxphyaddr", "BITS", "physical address size (48)" },
@@ -305,7 +323,9 @@ static int explain_fn(const struct verb *verb, int argc, char **argv)
 	if (id != CLI_END)
 		return cli_status(id);
 	if (c.at >= argc || strcmp(argv[c.at], "vmcb"))
-		return cli_error(verb, c.at < argc ? "'%s' cannot be explained, a vmcb can" : "what? A vmcb%s",
+		return cli_error(verb,
+				 c.at < argc ? "'%s' cannot be explained, a vmcb can"
+					     : "what? A vmcb%s",
 				 c.at < argc ? argv[c.at] : "");
 	if (argc - c.at != 2)
 		return cli_error(verb, argc - c.at < 2 ? "which file?" : "one file, please");

@@ -123,8 +123,8 @@ static void print_json(const struct answers *a)
 		const struct kvm_cpuid_entry2 *e = &a->cpuid.e[i];
 
 		printf("    {\"function\": %u, \"index\": %u, \"flags\": %u, \"eax\": %u, "
-		       "\"ebx\": %u, \"ecx\": %u, \"edx\": %u}%s\n", e->function, e->index,
-		       e->flags, e->eax, e->ebx, e->ecx, e->edx,
+		       "\"ebx\": %u, \"ecx\": %u, \"edx\": %u}%s\n",
+		       e->function, e->index, e->flags, e->eax, e->ebx, e->ecx, e->edx,
 		       i + 1 < a->cpuid.h.nent ? "," : "");
 	}
 	printf("  ],\n");

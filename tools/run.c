@@ -75,7 +75,8 @@ static int run_fn(const struct verb *v, int argc, char **argv)
 	cli_begin(&c, v, argc, argv);
 	while ((id = cli_next(&c)) > 0) {
 		if (id == RUN_AVIC && !set_avic(c.arg))
-			return cli_error(v, "--avic=%s is none of none, avic, x2avic, x2avic-ext", c.arg);
+			return cli_error(v, "--avic=%s is none of none, avic, x2avic, x2avic-ext",
+					 c.arg);
 		if (id == RUN_ONLY)
 			setenv("STANDIN_ONLY", c.arg, 1);
 		if (id == RUN_EXCEPT)

@@ -83,7 +83,8 @@ static void settings_markdown(void)
 	};
 
 	for (size_t g = 0; g < ARRAY_SIZE(titles); g++) {
-		printf("%s%s\n\n| variable | values | meaning |\n|---|---|---|\n", g ? "\n" : "", titles[g]);
+		printf("%s%s\n\n| variable | values | meaning |\n|---|---|---|\n", g ? "\n" : "",
+		       titles[g]);
 		for (size_t i = 0; i < ARRAY_SIZE(settings); i++) {
 			const struct setting *s = &settings[i];
 
@@ -215,7 +216,8 @@ static int close_output(int status)
 	errno = 0;
 	if (!fclose(stdout) && !failed)
 		return status;
-	fprintf(stderr, "standin: write error%s%s\n", errno ? ": " : "", errno ? strerror(errno) : "");
+	fprintf(stderr, "standin: write error%s%s\n", errno ? ": " : "",
+		errno ? strerror(errno) : "");
 	return status ? status : 1;
 }
 

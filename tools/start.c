@@ -40,8 +40,10 @@ int preload_env(void)
 		if (fd < 0)
 			fd = fcntl(from, F_DUPFD, LOW_FD);
 		if (fd < 0 || access("/proc/self/fd", F_OK)) {
-			fprintf(stderr, "standin: %s: LD_PRELOAD cannot carry a path with a blank or "
-				"colon, and there is no /proc\n", lib);
+			fprintf(stderr,
+				"standin: %s: LD_PRELOAD cannot carry a path with a blank or "
+				"colon, and there is no /proc\n",
+				lib);
 			return -1;
 		}
 		close(from);
@@ -157,8 +159,10 @@ int start_program(char **argv)
 		start_second(path, argv);
 	/* The name may be a script's, in the messages of the kernel's own too. */
 	if (door_reason(c.kind) && c.door != DOOR_PRELOAD && is_wanted(path))
-		fprintf(stderr, "standin: warning: %s %s: it cannot be reached and will not see "
-			"the stand-in%s\n", c.scripts ? c.program : path, door_reason(c.kind),
+		fprintf(stderr,
+			"standin: warning: %s %s: it cannot be reached and will not see "
+			"the stand-in%s\n",
+			c.scripts ? c.program : path, door_reason(c.kind),
 			door_strips(c.kind) ? "" : " (programs it starts can)");
 	if (!door_strips(c.kind) && preload_env())
 		return 1;

@@ -40,7 +40,7 @@ static void show_inhibits(const struct trace_area *a, struct trace_vm *vm)
 
 		if (!times && !(mask & BIT(i)))
 			continue;
-		printf("  %-9s %-20s set %u time%s", mask & BIT(i) ? "inhibited" : "was", 
+		printf("  %-9s %-20s set %u time%s", mask & BIT(i) ? "inhibited" : "was",
 		       trace_inhibit_name(i), times, times == 1 ? "" : "s");
 		if (vcpu >= 0)
 			printf(", last by vCPU %d", vcpu);
@@ -141,14 +141,16 @@ static void show_text(struct target *t, double seconds)
 		u64 n = counted(t, e);
 
 		if (n)
-			printf("%-34s %14" PRIu64 " %14.0f\n", area_event_name(e), n, (double)n / seconds);
+			printf("%-34s %14" PRIu64 " %14.0f\n", area_event_name(e), n,
+			       (double)n / seconds);
 	}
 	printf("%-34s %14s %14s\n", "engine", "count", "per second");
 	for (u32 w = 0; w < WORK_COUNT; w++) {
 		u64 n = worked(t, w);
 
 		if (n)
-			printf("%-34s %14" PRIu64 " %14.0f\n", works[w].what, n, (double)n / seconds);
+			printf("%-34s %14" PRIu64 " %14.0f\n", works[w].what, n,
+			       (double)n / seconds);
 	}
 }
 
@@ -161,9 +163,9 @@ static void json_vm(const struct trace_area *a, struct trace_vm *vm)
 	bool more = false;
 
 	printf("{\"vm\": %u, \"vcpus\": %u, \"irqchip\": \"%s\", \"suppress_eoi_broadcast\": \"%s\", "
-	       "\"avic_max_id\": %u, \"inhibits\": [", vm->serial, atomic_load(&vm->nr_vcpus),
-	       chip < ARRAY_SIZE(chips) ? chips[chip] : "?", mode < ARRAY_SIZE(modes) ? modes[mode] : "?",
-	       atomic_load(&vm->avic_max_id));
+	       "\"avic_max_id\": %u, \"inhibits\": [",
+	       vm->serial, atomic_load(&vm->nr_vcpus), chip < ARRAY_SIZE(chips) ? chips[chip] : "?",
+	       mode < ARRAY_SIZE(modes) ? modes[mode] : "?", atomic_load(&vm->avic_max_id));
 	for (u32 i = 0; i < TRACE_REASONS; i++) {
 		u32 times = atomic_load(&vm->why[i].times);
 		u64 tsc = atomic_load(&vm->why[i].tsc);
@@ -171,8 +173,8 @@ static void json_vm(const struct trace_area *a, struct trace_vm *vm)
 		if (!times && !(mask & BIT(i)))
 			continue;
 		printf("%s{\"reason\": \"%s\", \"now\": %s, \"times\": %u, \"vcpu\": %d, \"seconds_ago\": ",
-		       more ? ", " : "", trace_inhibit_name(i), mask & BIT(i) ? "true" : "false", times,
-		       atomic_load(&vm->why[i].vcpu));
+		       more ? ", " : "", trace_inhibit_name(i), mask & BIT(i) ? "true" : "false",
+		       times, atomic_load(&vm->why[i].vcpu));
 		if (tsc)
 			printf("%.3f}", (double)(now_ns() - trace_ns(a, tsc)) / 1e9);
 		else
@@ -258,7 +260,8 @@ static bool look(struct target *t, bool json)
 /* Rounds over all that live. 1: one has ended, or nobody reads. */
 static int follow(struct target *targets, int nr, double interval, u64 rounds, bool json)
 {
-	struct timespec pause = { (time_t)interval, (long)((interval - (double)(time_t)interval) * 1e9) };
+	struct timespec pause = { (time_t)interval,
+				  (long)((interval - (double)(time_t)interval) * 1e9) };
 	int left = nr, status = 0;
 
 	for (u64 n = 0; left && (!rounds || n < rounds) && !stop; n++) {

@@ -134,7 +134,8 @@ static void written(FILE *f, const char *base, const char *suffix, int *status)
 	errno = 0;
 	if (!f || (!fclose(f) && !bad))
 		return;
-	fprintf(stderr, "standin: %s%s: %s\n", base, suffix, errno ? strerror(errno) : "write error");
+	fprintf(stderr, "standin: %s%s: %s\n", base, suffix,
+		errno ? strerror(errno) : "write error");
 	if (!*status)
 		*status = 1 << 8;
 }
@@ -177,7 +178,8 @@ static int trace_fn(const struct verb *v, int argc, char **argv)
 	if (id != CLI_END)
 		return cli_status(id);
 	if (!pid == (c.at >= argc))
-		return cli_error(v, pid ? "a program or --pid, not both" : "which program, or --pid?");
+		return cli_error(v,
+				 pid ? "a program or --pid, not both" : "which program, or --pid?");
 	mask = area_events(events);
 	if (!mask)
 		return cli_error(v, "--events=%s matches no event", events);
@@ -215,7 +217,8 @@ static int trace_fn(const struct verb *v, int argc, char **argv)
 	spans_end(s.spans, s.last_ns);
 	fprintf(stderr, "standin: %llu events", (unsigned long long)s.records);
 	if (s.rd.lost)
-		fprintf(stderr, ", %llu lost (choose fewer with -e)", (unsigned long long)s.rd.lost);
+		fprintf(stderr, ", %llu lost (choose fewer with -e)",
+			(unsigned long long)s.rd.lost);
 	fprintf(stderr, "; %s.txt, and %s.json for https://ui.perfetto.dev\n", base, base);
 	if (s.records) {
 		exits_report(s.exits, stderr);

@@ -80,8 +80,7 @@ struct trace_area *area_of_pid(int pid)
 		if (n < 0)
 			continue;
 		link[n] = 0;
-		if (strcmp(link, "/memfd:standin (deleted)") &&
-		    !strstr(link, "/standin-trace."))
+		if (strcmp(link, "/memfd:standin (deleted)") && !strstr(link, "/standin-trace."))
 			continue;
 		fd = open(path, O_RDWR | O_CLOEXEC);
 		if (fd < 0)

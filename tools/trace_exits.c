@@ -77,7 +77,9 @@ void exits_record(struct exits *e, const struct trace_record *r, u64 ns)
 	if (r->event == TRACE_kvm_userspace_exit) {
 		s64 error = (s64)r->arg[1];
 
-		a->row = error == -EINTR ? SIGNAL : error || r->arg[0] >= REASONS ? OTHER : (u32)r->arg[0];
+		a->row = error == -EINTR		 ? SIGNAL
+			 : error || r->arg[0] >= REASONS ? OTHER
+							 : (u32)r->arg[0];
 		a->ns = ns;
 		e->rows[a->row].count++;
 		return;
@@ -157,15 +159,15 @@ static void report_line(void *arg, const struct exit_line *l)
 
 	if (!l->to_vmm) {
 		if (!r->inside)
-			fprintf(r->f, "%-32s %10s %5s %10s\n", "handled by standin, or begun", "count", "",
-				"per second");
+			fprintf(r->f, "%-32s %10s %5s %10s\n", "handled by standin, or begun",
+				"count", "", "per second");
 		r->inside = true;
 		fprintf(r->f, "%-32s %10" PRIu64 " %5s %10.0f\n", l->name, l->count, "", rate);
 		return;
 	}
 	if (!r->vmm)
-		fprintf(r->f, "%-32s %10s %5s %10s %12s %12s %12s\n", "exits to the VMM", "count", "%",
-			"per second", "VMM ms", "avg us", "max us");
+		fprintf(r->f, "%-32s %10s %5s %10s %12s %12s %12s\n", "exits to the VMM", "count",
+			"%", "per second", "VMM ms", "avg us", "max us");
 	r->vmm = true;
 	fprintf(r->f, "%-32s %10" PRIu64 " %5.1f %10.0f %12.3f %12.3f %12.3f\n", l->name, l->count,
 		100.0 * (double)l->count / (double)r->all, rate, (double)l->ns / 1e6,

@@ -71,7 +71,8 @@ static int put_icr(char *to, size_t size, u64 icr)
 	static const char *const shorthand[] = { "dst", "self", "all", "all-but-self" };
 
 	return snprintf(to, size, "%u (%s|%s|%s|%s|%s)", (u32)icr & 0xff,
-			list_name("delivery", 8, icr >> 8 & 7), icr >> 11 & 1 ? "logical" : "physical",
+			list_name("delivery", 8, icr >> 8 & 7),
+			icr >> 11 & 1 ? "logical" : "physical",
 			icr >> 14 & 1 ? "assert" : "de-assert", icr >> 15 & 1 ? "level" : "edge",
 			shorthand[icr >> 18 & 3]);
 }
@@ -114,8 +115,8 @@ static int put(char *to, size_t size, const char *conv, size_t len, u64 v)
 		return put_icr(to, size, v);
 	if (len == 7 && !strncmp(conv, "apicreg", 7)) {
 		name = lapic_reg_name((u32)v);
-		return name ? snprintf(to, size, "APIC_%s", name) :
-			      snprintf(to, size, "0x%" PRIx64, v);
+		return name ? snprintf(to, size, "APIC_%s", name)
+			    : snprintf(to, size, "0x%" PRIx64, v);
 	}
 	name = list_name(conv, len, v);
 	return name ? snprintf(to, size, "%s", name) : snprintf(to, size, "%" PRIu64, v);

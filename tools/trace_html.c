@@ -11,7 +11,15 @@
 #include "trace_page.h"	/* page: made of trace.html */
 
 /* A bin is BIN_NS long at first, and twice as long each time there are more than BINS. */
-enum { BINS = 2048, BIN_NS = 1 << 14, LAST = 4096, ENDS = 64, BEFORE = 24, VECTORS = 32, TEXT = 160 };
+enum {
+	BINS = 2048,
+	BIN_NS = 1 << 14,
+	LAST = 4096,
+	ENDS = 64,
+	BEFORE = 24,
+	VECTORS = 32,
+	TEXT = 160
+};
 
 /* What a vCPU's time is spent on, and what happens to it, by bin. */
 #define LANES(X) X(vmm) X(halted) X(exits) X(interrupts) X(faults)
@@ -213,7 +221,8 @@ static void put_text(FILE *f, const char *s)
 
 static void put_line(const struct html *h, FILE *f, const struct line *l)
 {
-	fprintf(f, "[%" PRIu64 ",%u,%d,\"%s\",", l->ns - h->start, l->vm, l->vcpu, area_event_name(l->event));
+	fprintf(f, "[%" PRIu64 ",%u,%d,\"%s\",", l->ns - h->start, l->vm, l->vcpu,
+		area_event_name(l->event));
 	put_text(f, l->text);
 	putc(']', f);
 }
@@ -259,8 +268,10 @@ static void put_exit(void *arg, const struct exit_line *l)
 	t->comma = true;
 	fputs("{\"name\":", t->f);
 	put_text(t->f, l->name);
-	fprintf(t->f, ",\"vmm\":%s,\"count\":%" PRIu64 ",\"timed\":%" PRIu64 ",\"ns\":%" PRIu64 ",\"max\":%" PRIu64
-		"}", l->to_vmm ? "true" : "false", l->count, l->timed, l->ns, l->max);
+	fprintf(t->f,
+		",\"vmm\":%s,\"count\":%" PRIu64 ",\"timed\":%" PRIu64 ",\"ns\":%" PRIu64
+		",\"max\":%" PRIu64 "}",
+		l->to_vmm ? "true" : "false", l->count, l->timed, l->ns, l->max);
 }
 
 static void put_interrupts(FILE *f, const struct spans *s)
@@ -288,8 +299,8 @@ static void put_command(FILE *f, char *const *command)
 	putc(']', f);
 }
 
-void html_write(const struct html *h, FILE *f, char *const *command, u64 lost, const struct exits *e,
-		const struct spans *s)
+void html_write(const struct html *h, FILE *f, char *const *command, u64 lost,
+		const struct exits *e, const struct spans *s)
 {
 	static const char mark[] = "@DATA@";
 	const char *at = strstr(page, mark);
@@ -299,7 +310,9 @@ void html_write(const struct html *h, FILE *f, char *const *command, u64 lost, c
 	fwrite(page, 1, (size_t)(at - page), f);
 	fprintf(f, "{\"version\":\"%s\",", STANDIN_VERSION);
 	put_command(f, command);
-	fprintf(f, ",\"records\":%" PRIu64 ",\"lost\":%" PRIu64 ",\"ns\":%" PRIu64 ",\"bin\":%" PRIu64 ",\n\"tracks\":[",
+	fprintf(f,
+		",\"records\":%" PRIu64 ",\"lost\":%" PRIu64 ",\"ns\":%" PRIu64 ",\"bin\":%" PRIu64
+		",\n\"tracks\":[",
 		h->records, lost, h->last_ns - h->start, h->bin_ns);
 	for (const struct track *t = h->tracks; t; t = t->next) {
 		put_track(h, f, t);

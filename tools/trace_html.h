@@ -19,8 +19,8 @@ struct html;
 struct html *html_begin(const struct trace_area *a);
 void html_record(struct html *h, const struct trace_record *r, u64 ns);
 /* The file. command: argv of what was traced, or NULL. */
-void html_write(const struct html *h, FILE *f, char *const *command, u64 lost, const struct exits *e,
-		const struct spans *s);
+void html_write(const struct html *h, FILE *f, char *const *command, u64 lost,
+		const struct exits *e, const struct spans *s);
 void html_free(struct html *h);
 
 #endif

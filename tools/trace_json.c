@@ -65,9 +65,10 @@ static void name_vm(struct json *j, u16 vm)
 		return;
 	j->named_vm[vm] = true;
 	item(j);
-	fprintf(j->f, "{\"ph\":\"M\",\"pid\":%u,\"name\":\"process_name\",\"args\":{\"name\":"
-		"\"VM %u of process %d\"}}", vm + 1, j->area->vms[vm].serial,
-		j->area->vms[vm].pid);
+	fprintf(j->f,
+		"{\"ph\":\"M\",\"pid\":%u,\"name\":\"process_name\",\"args\":{\"name\":"
+		"\"VM %u of process %d\"}}",
+		vm + 1, j->area->vms[vm].serial, j->area->vms[vm].pid);
 }
 
 static u32 vcpu_tid(struct json *j, u16 vm, s32 vcpu)
@@ -78,8 +79,10 @@ static u32 vcpu_tid(struct json *j, u16 vm, s32 vcpu)
 	if (!(j->named_vcpu[vm][vcpu / 8] & BIT(vcpu % 8))) {
 		j->named_vcpu[vm][vcpu / 8] |= (u8)BIT(vcpu % 8);
 		item(j);
-		fprintf(j->f, "{\"ph\":\"M\",\"pid\":%u,\"tid\":%d,\"name\":\"thread_name\","
-			"\"args\":{\"name\":\"vCPU %d\"}}", vm + 1, vcpu + 1, vcpu);
+		fprintf(j->f,
+			"{\"ph\":\"M\",\"pid\":%u,\"tid\":%d,\"name\":\"thread_name\","
+			"\"args\":{\"name\":\"vCPU %d\"}}",
+			vm + 1, vcpu + 1, vcpu);
 	}
 	return (u32)vcpu + 1;
 }
@@ -87,8 +90,8 @@ static u32 vcpu_tid(struct json *j, u16 vm, s32 vcpu)
 static void head(struct json *j, const char *ph, u16 vm, u32 tid, u64 ns)
 {
 	item(j);
-	fprintf(j->f, "{\"ph\":\"%s\",\"pid\":%u,\"tid\":%u,\"ts\":%" PRIu64 ".%03u", ph, vm + 1, tid,
-		ns / 1000, (u32)(ns % 1000));
+	fprintf(j->f, "{\"ph\":\"%s\",\"pid\":%u,\"tid\":%u,\"ts\":%" PRIu64 ".%03u", ph, vm + 1,
+		tid, ns / 1000, (u32)(ns % 1000));
 }
 
 static struct open *open_of(struct json *j, u64 id)
@@ -106,9 +109,10 @@ void json_interrupt(struct json *j, u16 vm, s32 vcpu, u32 vec, u64 id, u64 ns, b
 	*open_of(j, id) = (struct open){ .id = id, .vcpu = vcpu, .vec = vec };
 	tid = vcpu_tid(j, vm, vcpu);
 	head(j, "b", vm, tid, ns);
-	fprintf(j->f, ",\"cat\":\"interrupt\",\"id\":%" PRIu64 ",\"name\":\"vCPU %d vector 0x%02x\","
-		"\"args\":{\"trigger\":\"%s\",\"cause\":\"", id, vcpu, vec,
-		level ? "level" : "edge");
+	fprintf(j->f,
+		",\"cat\":\"interrupt\",\"id\":%" PRIu64 ",\"name\":\"vCPU %d vector 0x%02x\","
+		"\"args\":{\"trigger\":\"%s\",\"cause\":\"",
+		id, vcpu, vec, level ? "level" : "edge");
 	text(j->f, why);
 	fputs("\"}}", j->f);
 }
@@ -129,8 +133,9 @@ void json_interrupt_end(struct json *j, u16 vm, u64 id, u64 ns)
 		return;
 	o = open_of(j, id);
 	head(j, "e", vm, vcpu_tid(j, vm, o->vcpu), ns);
-	fprintf(j->f, ",\"cat\":\"interrupt\",\"id\":%" PRIu64 ",\"name\":\"vCPU %d vector 0x%02x\"}",
-		id, o->vcpu, o->vec);
+	fprintf(j->f,
+		",\"cat\":\"interrupt\",\"id\":%" PRIu64 ",\"name\":\"vCPU %d vector 0x%02x\"}", id,
+		o->vcpu, o->vec);
 }
 
 void json_pin(struct json *j, u16 vm, u32 pin, u32 vec, u64 ns, bool set)
@@ -141,8 +146,10 @@ void json_pin(struct json *j, u16 vm, u32 pin, u32 vec, u64 ns, bool set)
 	if (vm < TRACE_MAX_VMS && !(j->named_pin[vm][pin / 8] & BIT(pin % 8))) {
 		j->named_pin[vm][pin / 8] |= (u8)BIT(pin % 8);
 		item(j);
-		fprintf(j->f, "{\"ph\":\"M\",\"pid\":%u,\"tid\":%u,\"name\":\"thread_name\","
-			"\"args\":{\"name\":\"I/O APIC pin %u\"}}", vm + 1, PIN_TID + pin, pin);
+		fprintf(j->f,
+			"{\"ph\":\"M\",\"pid\":%u,\"tid\":%u,\"name\":\"thread_name\","
+			"\"args\":{\"name\":\"I/O APIC pin %u\"}}",
+			vm + 1, PIN_TID + pin, pin);
 	}
 	head(j, set ? "B" : "E", vm, PIN_TID + pin, ns);
 	if (set)
@@ -167,8 +174,10 @@ void json_instant(struct json *j, const struct trace_record *r, u64 ns)
 static void put_counter(struct json *j, const struct counter *c, u64 ms, u32 n)
 {
 	head(j, "C", c->vm, 0, ms * 1000000);
-	fprintf(j->f, ",\"name\":\"interrupts per ms: vCPU %d vector 0x%02x\","
-		"\"args\":{\"n\":%u}}", c->vcpu, c->vec, n);
+	fprintf(j->f,
+		",\"name\":\"interrupts per ms: vCPU %d vector 0x%02x\","
+		"\"args\":{\"n\":%u}}",
+		c->vcpu, c->vec, n);
 }
 
 void json_rate(struct json *j, u16 vm, s32 vcpu, u32 vec, u64 ns)

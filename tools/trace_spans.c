@@ -58,7 +58,7 @@ struct spans {
 	struct {
 		u32 tid;
 		struct cause c;
-	} cause[64];	/* by thread */
+	} cause[64]; /* by thread */
 };
 
 struct spans *spans_begin(FILE *json, const struct trace_area *a)
@@ -332,8 +332,10 @@ static u32 findings(const struct apic *a, u32 vec, const struct vector *v, FILE 
 	u32 n = 0;
 
 	if (v->most_in_ms >= STORM_PER_MS) {
-		fprintf(f, "storm: vm %u vCPU %d took vector 0x%02x %" PRIu64
-			" times in one millisecond\n", a->vm, a->id, vec, v->most_in_ms);
+		fprintf(f,
+			"storm: vm %u vCPU %d took vector 0x%02x %" PRIu64
+			" times in one millisecond\n",
+			a->vm, a->id, vec, v->most_in_ms);
 		n++;
 	}
 	/* At a power-off the last ones always stay behind. */
@@ -343,8 +345,10 @@ static u32 findings(const struct apic *a, u32 vec, const struct vector *v, FILE 
 		n++;
 	}
 	if (v->eoi.id) {
-		fprintf(f, "no I/O APIC EOI: vm %u vCPU %d ended vector 0x%02x, the I/O APIC has "
-			"not heard of it\n", a->vm, a->id, vec);
+		fprintf(f,
+			"no I/O APIC EOI: vm %u vCPU %d ended vector 0x%02x, the I/O APIC has "
+			"not heard of it\n",
+			a->vm, a->id, vec);
 		n++;
 	}
 	return n;
@@ -355,7 +359,8 @@ u32 spans_report(const struct spans *s, FILE *f)
 	u32 found = 0;
 
 	fprintf(f, "%-4s %-5s %-6s %10s %8s %12s %12s %12s %12s %8s\n", "vm", "vcpu", "vector",
-		"taken", "merged", "IRR avg us", "IRR max us", "ISR avg us", "ISR max us", "max/ms");
+		"taken", "merged", "IRR avg us", "IRR max us", "ISR avg us", "ISR max us",
+		"max/ms");
 	for (struct apic *a = s->apics; a; a = a->next)
 		for (u32 i = 0; i < 256; i++) {
 			const struct vector *v = a->v[i];
@@ -363,9 +368,10 @@ u32 spans_report(const struct spans *s, FILE *f)
 
 			if (!v || (!v->taken && !v->irr.id))
 				continue;
-			fprintf(f, "%-4u %-5d 0x%02x   %10" PRIu64 " %8" PRIu64
-				" %12.3f %12.3f %12.3f %12.3f %8" PRIu64 "\n", a->vm, a->id, i,
-				v->taken, v->merged, (double)v->wait_ns / n,
+			fprintf(f,
+				"%-4u %-5d 0x%02x   %10" PRIu64 " %8" PRIu64
+				" %12.3f %12.3f %12.3f %12.3f %8" PRIu64 "\n",
+				a->vm, a->id, i, v->taken, v->merged, (double)v->wait_ns / n,
 				(double)v->wait_max / 1e3, (double)v->service_ns / n,
 				(double)v->service_max / 1e3, v->most_in_ms);
 		}
@@ -379,8 +385,10 @@ u32 spans_report(const struct spans *s, FILE *f)
 
 			if (!p->set || p->longest < STUCK_NS)
 				continue;
-			fprintf(f, "stuck: vm %u I/O APIC pin %u has had Remote IRR set for %.3f ms "
-				"(vector 0x%02x)\n", vm, i, (double)p->longest / 1e6, p->vec);
+			fprintf(f,
+				"stuck: vm %u I/O APIC pin %u has had Remote IRR set for %.3f ms "
+				"(vector 0x%02x)\n",
+				vm, i, (double)p->longest / 1e6, p->vec);
 			found++;
 		}
 	return found;

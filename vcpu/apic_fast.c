@@ -15,8 +15,9 @@
 
 void vcpu_apic_page_update(struct vcpu *v)
 {
-	v->c->apic_page = v->lapic && lapic_hw_enabled(v->lapic) && !lapic_x2apic(v->lapic) ?
-			  lapic_get_base(v->lapic) & PAGE_MASK : ~0ull;
+	v->c->apic_page = v->lapic && lapic_hw_enabled(v->lapic) && !lapic_x2apic(v->lapic)
+				  ? lapic_get_base(v->lapic) & PAGE_MASK
+				  : ~0ull;
 }
 
 /* The APIC's fast side, or NULL. Accesses that somebody traces or debugs are made in full. */
@@ -37,8 +38,8 @@ static inline u64 slow(void)
 
 static inline u64 done(const struct cpu *c)
 {
-	return cpu_short_cut(atomic_load_explicit(&c->poll, memory_order_relaxed) ?
-			     CPU_POLL : CPU_OK, 0);
+	return cpu_short_cut(
+		atomic_load_explicit(&c->poll, memory_order_relaxed) ? CPU_POLL : CPU_OK, 0);
 }
 
 /* What is deliverable may have grown. */
@@ -80,8 +81,8 @@ static inline bool is_page(const struct cpu *c, u64 gva, enum mem_access acc)
  */
 static u64 whole_write(struct vcpu *v, u32 offset, u32 val)
 {
-	if (!v->lapic || v->c->fpu_live || v->c->in_l2 || v->p->dbg.control || v->p->tpr_reporting ||
-	    trace_any())
+	if (!v->lapic || v->c->fpu_live || v->c->in_l2 || v->p->dbg.control ||
+	    v->p->tpr_reporting || trace_any())
 		return slow();
 	return lapic_mmio_write(v->lapic, offset, &val, 4) ? slow() : done(v->c);
 }
@@ -95,7 +96,8 @@ static u64 store(struct cpu *c, u64 gva, u64 val)
 	if (!is_page(c, gva, MEM_W))
 		return slow();
 	if (!f)
-		return offset == APIC_EOI || offset == APIC_TPR ? whole_write(v, offset, lo) : slow();
+		return offset == APIC_EOI || offset == APIC_TPR ? whole_write(v, offset, lo)
+								: slow();
 	switch (offset) {
 	case APIC_EOI:
 		return lapic_fast_eoi(f) ? recheck(c, f) : whole_write(v, offset, lo);

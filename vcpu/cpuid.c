@@ -217,8 +217,9 @@ static void derive(struct vcpu *v)
 	       (c->has_smep ? CR4_SMEP : 0) | (c->has_smap ? CR4_SMAP : 0) |
 	       (HAS(LA57) ? CR4_LA57 : 0);
 	c->cr4_reserved = ~cr4;
-	efer = EFER_SCE | (HAS(FXSR_OPT) ? EFER_FFXSR : 0) | (c->has_lm ? EFER_LME | EFER_LMA : 0) | (c->has_nx ? EFER_NX : 0) |
-	       (HAS(AUTO_IBRS) ? BIT64(21) : 0) | (HAS(SVM) ? EFER_SVME : 0);
+	efer = EFER_SCE | (HAS(FXSR_OPT) ? EFER_FFXSR : 0) | (c->has_lm ? EFER_LME | EFER_LMA : 0) |
+	       (c->has_nx ? EFER_NX : 0) | (HAS(AUTO_IBRS) ? BIT64(21) : 0) |
+	       (HAS(SVM) ? EFER_SVME : 0);
 	c->efer_reserved = ~efer;
 #undef HAS
 
@@ -231,7 +232,7 @@ static void derive(struct vcpu *v)
 
 	e = cpuid_find(v, 0, 0);
 	v->p->cpuid.amd = !e || (e->ebx == 0x68747541 && e->edx == 0x69746e65) ||
-			  (e->ebx == 0x6f677948);	/* "Auth...", "Hygo..." */
+			  (e->ebx == 0x6f677948); /* "Auth...", "Hygo..." */
 	c->sysenter_in_lm = !v->p->cpuid.amd;
 	v->p->cpuid.pv_leaf = pv_leaf(v);
 	e = v->p->cpuid.pv_leaf ? cpuid_find(v, v->p->cpuid.pv_leaf, 0) : NULL;

@@ -100,8 +100,10 @@ static bool svm_option(enum cpuid_feature f)
 		enum cpuid_feature f;
 		const char *word;
 	} words[] = {
-		{ CPUID_F_SVM_DECODE, "decodeassists" }, { CPUID_F_SVM_AVIC, "avic" },
-		{ CPUID_F_SVM_X2AVIC, "x2avic" }, { CPUID_F_SVM_X2AVIC_EXT, "x2avic-ext" },
+		{ CPUID_F_SVM_DECODE, "decodeassists" },
+		{ CPUID_F_SVM_AVIC, "avic" },
+		{ CPUID_F_SVM_X2AVIC, "x2avic" },
+		{ CPUID_F_SVM_X2AVIC_EXT, "x2avic-ext" },
 	};
 
 	for (u32 i = 0; i < ARRAY_SIZE(words); i++)

@@ -134,8 +134,7 @@ void debug_left(struct vcpu *v, enum cpu_result why, bool moved, bool tf, u64 he
 	struct vcpu_debug *d = &v->p->dbg;
 	const struct vcpu_mmio *m = &v->p->mmio;
 	/* OUTS, and OUT to port 0x7e: user space has only to see it. */
-	bool out = why == CPU_USER && v->p->pend == PEND_NONE &&
-		   v->run->exit_reason == KVM_EXIT_IO;
+	bool out = why == CPU_USER && v->p->pend == PEND_NONE && v->run->exit_reason == KVM_EXIT_IO;
 
 	if (out || m->written < m->writes) {
 		d->step_owed = d->control & KVM_GUESTDBG_SINGLESTEP;

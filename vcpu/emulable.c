@@ -47,7 +47,8 @@ bool insn_emulable(const struct insn *in)
 	case 0:
 		if (in->opcode < 0xd8 || in->opcode > 0xdf)
 			return true;
-		return in->mnemonic == ZYDIS_MNEMONIC_FNSTCW || in->mnemonic == ZYDIS_MNEMONIC_FNSTSW;
+		return in->mnemonic == ZYDIS_MNEMONIC_FNSTCW ||
+		       in->mnemonic == ZYDIS_MNEMONIC_FNSTSW;
 	case 1:
 		if (in->opcode == 0xae)		/* FXSAVE FXRSTOR CLFLUSH */
 			return (in->reg & 7) < 2 || (in->reg & 7) == 7;

@@ -40,9 +40,12 @@ enum cpu_result exit_internal_error(struct vcpu *v, u32 suberror)
 	u32 n = 0;
 
 	engine_fpu_save(v->c);
-	fault_report(v, suberror == KVM_INTERNAL_ERROR_EMULATION ? "internal error (emulation)" :
-		     suberror == KVM_INTERNAL_ERROR_DELIVERY_EV ? "internal error (delivery of an event)" :
-		     "internal error", false);
+	fault_report(v,
+		     suberror == KVM_INTERNAL_ERROR_EMULATION ? "internal error (emulation)"
+		     : suberror == KVM_INTERNAL_ERROR_DELIVERY_EV
+			     ? "internal error (delivery of an event)"
+			     : "internal error",
+		     false);
 	run->exit_reason = KVM_EXIT_INTERNAL_ERROR;
 	run->internal.suberror = suberror;
 	run->internal.ndata = 0;

@@ -15,7 +15,8 @@
 
 enum { MAX_BYTES = 16, LINE = 3 * MAX_BYTES + 24 };
 
-void fault_chain_add(struct vcpu *v, bool first, const struct cpu_event *e, const struct cpu_fault *f)
+void fault_chain_add(struct vcpu *v, bool first, const struct cpu_event *e,
+		     const struct cpu_fault *f)
 {
 	struct fault_chain *ch = &v->p->chain;
 
@@ -41,11 +42,16 @@ static const char *event_name(char *buf, size_t size, u8 kind, u8 vector)
 	for (size_t i = 0; kind != EV_INTR && kind != EV_SOFT_INT && i < ARRAY_SIZE(names); i++)
 		if (names[i].vector == vector)
 			return names[i].name;
-	snprintf(buf, size, kind == EV_NMI ? "NMI" : kind == EV_SOFT_INT ? "INT %u" : "interrupt %u", vector);
+	snprintf(buf, size,
+		 kind == EV_NMI	       ? "NMI"
+		 : kind == EV_SOFT_INT ? "INT %u"
+				       : "interrupt %u",
+		 vector);
 	return buf;
 }
 
-static const char *error_text(char *buf, size_t size, bool has_error, u32 error, u8 vector, u64 payload)
+static const char *error_text(char *buf, size_t size, bool has_error, u32 error, u8 vector,
+			      u64 payload)
 {
 	int n = has_error ? snprintf(buf, size, ", error code %#x", error) : 0;
 
@@ -86,9 +92,11 @@ static void log_gate(struct vcpu *v, const struct cpu_event *e)
 	char text[LINE];
 
 	if (at + size - 1 > c->idtr.limit)
-		log_info("vcpu%u:    its gate at IDT + %#x lies beyond the limit %#x", v->id, at, c->idtr.limit);
+		log_info("vcpu%u:    its gate at IDT + %#x lies beyond the limit %#x", v->id, at,
+			 c->idtr.limit);
 	else
-		log_info("vcpu%u:    its gate at %#llx: %s", v->id, (unsigned long long)(c->idtr.base + at),
+		log_info("vcpu%u:    its gate at %#llx: %s", v->id,
+			 (unsigned long long)(c->idtr.base + at),
 			 bytes_at(v, text, c->idtr.base + at, size));
 }
 
@@ -102,14 +110,15 @@ static void log_chain(struct vcpu *v)
 
 		log_info("vcpu%u: %u. %s%s: cannot be delivered", v->id, i + 1,
 			 event_name(name, sizeof(name), e->kind, e->vector),
-			 error_text(error, sizeof(error), e->has_error, e->error, e->vector, e->payload));
+			 error_text(error, sizeof(error), e->has_error, e->error, e->vector,
+				    e->payload));
 		log_gate(v, e);
 	}
 	if (ch->n)
 		log_info("vcpu%u: %u. %s%s: shutdown", v->id, ch->n + 1,
 			 event_name(name, sizeof(name), EV_EXCEPTION, ch->last.vector),
-			 error_text(error, sizeof(error), ch->last.has_error, ch->last.error, ch->last.vector,
-				    ch->last.payload));
+			 error_text(error, sizeof(error), ch->last.has_error, ch->last.error,
+				    ch->last.vector, ch->last.payload));
 	else
 		log_info("vcpu%u: no exception led there: it was asked for", v->id);
 }
@@ -134,8 +143,8 @@ static void log_past(struct vcpu *v)
 			error_text(error, sizeof(error), e->has_error, e->error,
 				   e->kind == EV_EXCEPTION ? e->vector : 0, e->payload);
 		}
-		log_info("vcpu%u: before: %s%s at rip %#llx%s", v->id, what, error, (unsigned long long)e->rip,
-			 times);
+		log_info("vcpu%u: before: %s%s at rip %#llx%s", v->id, what, error,
+			 (unsigned long long)e->rip, times);
 	}
 }
 
@@ -144,13 +153,15 @@ static void log_state(struct vcpu *v)
 	const struct cpu *c = v->c;
 	typedef unsigned long long ull;
 
-	log_info("vcpu%u: cr0 %#llx cr2 %#llx cr3 %#llx cr4 %#llx efer %#llx", v->id, (ull)c->cr0, (ull)c->cr2,
-		 (ull)c->cr3, (ull)c->cr4, (ull)c->efer);
-	log_info("vcpu%u: idt %#llx/%#x gdt %#llx/%#x tr %#x cs %#x ss %#x rsp %#llx rflags %#llx", v->id,
-		 (ull)c->idtr.base, c->idtr.limit, (ull)c->gdtr.base, c->gdtr.limit, c->seg[S_TR].sel,
-		 c->seg[S_CS].sel, c->seg[S_SS].sel, (ull)c->gpr[R_RSP], (ull)c->rflags);
+	log_info("vcpu%u: cr0 %#llx cr2 %#llx cr3 %#llx cr4 %#llx efer %#llx", v->id, (ull)c->cr0,
+		 (ull)c->cr2, (ull)c->cr3, (ull)c->cr4, (ull)c->efer);
+	log_info("vcpu%u: idt %#llx/%#x gdt %#llx/%#x tr %#x cs %#x ss %#x rsp %#llx rflags %#llx",
+		 v->id, (ull)c->idtr.base, c->idtr.limit, (ull)c->gdtr.base, c->gdtr.limit,
+		 c->seg[S_TR].sel, c->seg[S_CS].sel, c->seg[S_SS].sel, (ull)c->gpr[R_RSP],
+		 (ull)c->rflags);
 	if (c->in_l2)
-		log_info("vcpu%u: in L2, whose VMCB is at %#llx; the state is L2's", v->id, (ull)svm_vmcb_pa(c));
+		log_info("vcpu%u: in L2, whose VMCB is at %#llx; the state is L2's", v->id,
+			 (ull)svm_vmcb_pa(c));
 }
 
 void fault_report(struct vcpu *v, const char *what, bool chain)
@@ -162,7 +173,8 @@ void fault_report(struct vcpu *v, const char *what, bool chain)
 		return;
 	}
 	engine_fpu_save(v->c);
-	log_info("vcpu%u: %s at rip %#llx, cpl %u, code %s", v->id, what, (unsigned long long)v->c->rip, v->c->cpl,
+	log_info("vcpu%u: %s at rip %#llx, cpl %u, code %s", v->id, what,
+		 (unsigned long long)v->c->rip, v->c->cpl,
 		 bytes_at(v, text, vcpu_linear_rip(v), MAX_BYTES));
 	if (chain)
 		log_chain(v);

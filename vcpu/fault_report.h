@@ -44,7 +44,8 @@ static inline void past_add(struct past *p, const struct past_event *e)
 }
 
 /* The delivery of e has raised f. first: no other event's delivery has raised e. */
-void fault_chain_add(struct vcpu *v, bool first, const struct cpu_event *e, const struct cpu_fault *f);
+void fault_chain_add(struct vcpu *v, bool first, const struct cpu_event *e,
+		     const struct cpu_fault *f);
 /* The guest ends here. chain: because of exceptions. Written to the log at level info. */
 void fault_report(struct vcpu *v, const char *what, bool chain);
 

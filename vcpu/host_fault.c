@@ -21,8 +21,8 @@ enum { EXIT_MEMORY_FAULT = 39 };
 
 static bool host_to_gpa(const struct vcpu *v, u64 hva, u64 *gpa)
 {
-	const struct phys_map *m = v->phys ?
-		atomic_load_explicit(&v->phys->map, memory_order_acquire) : NULL;
+	const struct phys_map *m =
+		v->phys ? atomic_load_explicit(&v->phys->map, memory_order_acquire) : NULL;
 
 	if (!m)
 		return false;
@@ -61,8 +61,7 @@ bool vcpu_host_fault(int sig, void *siginfo, void *ucontext)
 	const siginfo_t *si = siginfo;
 	u64 gpa;
 
-	if (!v || !v->p->guarded || (sig != SIGSEGV && sig != SIGBUS) ||
-	    !siginfo_is_fault(sig, si))
+	if (!v || !v->p->guarded || (sig != SIGSEGV && sig != SIGBUS) || !siginfo_is_fault(sig, si))
 		return false;
 	if (!host_to_gpa(v, (u64)(uintptr_t)si->si_addr, &gpa))
 		return false;

@@ -47,8 +47,7 @@ static enum cpu_result map_gpa_range(struct vcpu *v, const struct insn *in, cons
 	*ret = -KVM_ENOSYS;
 	if (!v->cfg->hypercall_map_gpa_range)
 		return CPU_OK;
-	if ((a[0] & ~PAGE_MASK) || !a[1] ||
-	    (a[0] >> PAGE_SHIFT) + a[1] <= (a[0] >> PAGE_SHIFT)) {
+	if ((a[0] & ~PAGE_MASK) || !a[1] || (a[0] >> PAGE_SHIFT) + a[1] <= (a[0] >> PAGE_SHIFT)) {
 		*ret = -KVM_EINVAL;
 		return CPU_OK;
 	}
@@ -129,9 +128,10 @@ enum cpu_result hypercall_hook(struct cpu *c, const struct insn *in)
 		ret = clock_pairing(v, a[0], a[1]);
 		break;
 	case KVM_HC_SEND_IPI:
-		ret = pv_has(v, KVM_FEATURE_PV_SEND_IPI) && v->cfg->irq ?
-			apic_send_pv_ipi(v->cfg->irq, a[0], a[1], (u32)a[2], a[3], wide ? 64 : 32) :
-			-KVM_ENOSYS;
+		ret = pv_has(v, KVM_FEATURE_PV_SEND_IPI) && v->cfg->irq
+			      ? apic_send_pv_ipi(v->cfg->irq, a[0], a[1], (u32)a[2], a[3],
+						 wide ? 64 : 32)
+			      : -KVM_ENOSYS;
 		break;
 	case KVM_HC_SCHED_YIELD:
 		ret = -KVM_ENOSYS;

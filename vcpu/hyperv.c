@@ -115,7 +115,8 @@ static u64 ref_time_locked(struct vcpu *v)
 
 	if (hv->tsc_page == HV_TSC_SET)
 		return scaled(tsc_guest(time_vcpu(v)), hv->tsc_scale) + hv->tsc_offset;
-	return (v->vm_ops->clock_ns ? v->vm_ops->clock_ns(v->vm) : tsc_host_to_ns(tsc_host())) / 100;
+	return (v->vm_ops->clock_ns ? v->vm_ops->clock_ns(v->vm) : tsc_host_to_ns(tsc_host())) /
+	       100;
 }
 
 u64 hyperv_ref_time(struct vcpu *v)
@@ -159,8 +160,8 @@ static enum hyperv_tsc_page write_tsc_page(struct vcpu *v)
 	t.scale = tsc_scale_of(first->p->tsc_khz);
 	if (!t.scale || !v->vm_ops->master_clock || !v->vm_ops->master_clock(v->vm, &host, &ns))
 		return HV_TSC_BROKEN;
-	t.offset = ns / 100 -
-		   scaled(tsc_scale(host, tsc_ratio(first)) + tsc_offset(first), t.scale);
+	t.offset =
+		ns / 100 - scaled(tsc_scale(host, tsc_ratio(first)) + tsc_offset(first), t.scale);
 	if (phys_write(v->phys, gpa, &t, sizeof(t)))
 		return HV_TSC_BROKEN;
 	t.sequence = p.sequence + 1 == 0 || p.sequence + 1 == ~0u ? 1 : p.sequence + 1;
@@ -211,7 +212,7 @@ enum cpu_result hyperv_service(struct vcpu *v)
 	if (h->todo & (HV_TODO_CRASH | HV_TODO_RESET)) {
 		bool crash = h->todo & HV_TODO_CRASH;
 
-		h->todo &= (u8)~(crash ? HV_TODO_CRASH : HV_TODO_RESET);
+		h->todo &= (u8) ~(crash ? HV_TODO_CRASH : HV_TODO_RESET);
 		run->exit_reason = KVM_EXIT_SYSTEM_EVENT;
 		run->system_event.type = crash ? KVM_SYSTEM_EVENT_CRASH : KVM_SYSTEM_EVENT_RESET;
 		run->system_event.ndata = 0;
@@ -364,8 +365,9 @@ WR(ref_tsc)
 	struct hyperv_vm *hv = v->cfg->hv;
 
 	hv->ref_tsc = val;
-	hv->tsc_page = !(val & HV_ENABLE) ? HV_TSC_UNSET :
-		       host ? HV_TSC_HOST_CHANGED : HV_TSC_GUEST_CHANGED;
+	hv->tsc_page = !(val & HV_ENABLE) ? HV_TSC_UNSET
+		       : host		  ? HV_TSC_HOST_CHANGED
+					  : HV_TSC_GUEST_CHANGED;
 	/* The guest finds it written; memory of a VM that stands still does not change. */
 	if (val & HV_ENABLE && !host) {
 		vcpu_mem_begin(v);
@@ -512,7 +514,8 @@ static u64 *syndbg(struct vcpu *v, u32 msr)
 {
 	struct hyperv_vm *hv = v->cfg->hv;
 
-	return msr == HV_MSR_SYNDBG_OPTIONS ? &hv->syndbg_options : &hv->syndbg[msr - HV_MSR_SYNDBG];
+	return msr == HV_MSR_SYNDBG_OPTIONS ? &hv->syndbg_options
+					    : &hv->syndbg[msr - HV_MSR_SYNDBG];
 }
 
 RD(syndbg)

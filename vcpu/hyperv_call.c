@@ -201,9 +201,7 @@ static int send_ipi(struct vcpu *v, struct call *k, u64 *result)
 	}
 	if ((u32)w[0] < 16 || (u32)w[0] > 255)
 		return HV_INVALID_INPUT;
-	for_each_in_set(v, &s, i, t)
-		if (t->lapic)
-			lapic_set_irq(t->lapic, (u8)w[0], false);
+	for_each_in_set(v, &s, i, t) if (t->lapic) lapic_set_irq(t->lapic, (u8)w[0], false);
 	return HV_SUCCESS;
 }
 

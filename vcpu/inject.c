@@ -308,8 +308,7 @@ static int take_interrupt(struct vcpu *v)
 			ev->ext_vector = -1;
 			return vec;
 		}
-		return v->cfg->irq ? irqchip_extint_ack(v->cfg->irq) :
-				     v->vm_ops->extint_ack(v->vm);
+		return v->cfg->irq ? irqchip_extint_ack(v->cfg->irq) : v->vm_ops->extint_ack(v->vm);
 	}
 	vec = lapic_ack(v->lapic);
 	if (vec >= 0 && unlikely(v->p->msr.pv_eoi & 1))
@@ -383,8 +382,7 @@ static enum cpu_result deliver_pending_exception(struct vcpu *v)
  * opened for L1 (docs/kvm-apic.md 3.2, 3.8). */
 static void irq_window(struct vcpu *v, bool on)
 {
-	if (apicv_irq_window(v->lapic) == on ||
-	    (on && apicv_active(v->lapic) && !extint(v)) ||
+	if (apicv_irq_window(v->lapic) == on || (on && apicv_active(v->lapic) && !extint(v)) ||
 	    !apicv_count_irq_window(v->lapic, on))
 		return;
 	engine_fpu_save(v->c);

@@ -51,8 +51,7 @@ MSR_WR(mc)
 	if (msr % 4 == 0 && val && (val | BIT64(10) | BIT64(0)) != MSR_ALL)
 		return -EINVAL;
 	/* STATUS: only zero, unless HWCR.McStatusWrEn, which is AMD's. */
-	if (!host && msr % 4 == 1 && val &&
-	    !(v->p->cpuid.amd && v->p->msr.hwcr & BIT64(18)))
+	if (!host && msr % 4 == 1 && val && !(v->p->cpuid.amd && v->p->msr.hwcr & BIT64(18)))
 		return -EINVAL;
 	*p = val;
 	return 0;
@@ -147,8 +146,8 @@ int vcpu_set_mce(struct vcpu *v, const struct kvm_x86_mce *m)
 		return 0;
 	}
 	/* Reporting is switched off: nothing is even logged. */
-	if ((m->status & MCI_UC) && ((s->mcg_cap & MCG_CTL_P && s->mcg_ctl != MSR_ALL) ||
-				     bank[0] != MSR_ALL))
+	if ((m->status & MCI_UC) &&
+	    ((s->mcg_cap & MCG_CTL_P && s->mcg_ctl != MSR_ALL) || bank[0] != MSR_ALL))
 		return 0;
 	if (m->status & MCI_UC) {
 		struct cpu_fault f = { .vector = EXC_MC };

@@ -115,8 +115,8 @@ static enum cpu_result read_piece(struct cpu *c, u64 gpa, void *buf, u32 len)
 /* To be emulated, as KVM does with every access that is not memory's? */
 static enum cpu_result emulable(struct cpu *c)
 {
-	return likely(!c->accessing || insn_emulable(c->accessing)) ? CPU_OK :
-								      exit_not_emulable(c->owner);
+	return likely(!c->accessing || insn_emulable(c->accessing)) ? CPU_OK
+								    : exit_not_emulable(c->owner);
 }
 
 enum cpu_result mmio_read(struct cpu *c, u64 gpa, void *buf, u32 len)
@@ -185,8 +185,8 @@ enum cpu_result mmio_write(struct cpu *c, u64 gpa, const void *buf, u32 len)
 		len -= n;
 	}
 	/* An EOI that must reach user space ends the run here: there is room for one. */
-	if (r == CPU_OK && atomic_load_explicit(&v->requests, memory_order_relaxed) &
-			   BIT64(VREQ_IOAPIC_EOI_EXIT))
+	if (r == CPU_OK &&
+	    atomic_load_explicit(&v->requests, memory_order_relaxed) & BIT64(VREQ_IOAPIC_EOI_EXIT))
 		r = CPU_DONE;
 	return r;
 }

@@ -32,8 +32,8 @@ static void do_init(struct vcpu *v)
 		lapic_reset(v->lapic, true);
 	}
 	cpuid_update_dynamic(v);
-	vcpu_set_mp(v, v->id == v->cfg->bsp_id ? KVM_MP_STATE_RUNNABLE :
-						 KVM_MP_STATE_INIT_RECEIVED);
+	vcpu_set_mp(v,
+		    v->id == v->cfg->bsp_id ? KVM_MP_STATE_RUNNABLE : KVM_MP_STATE_INIT_RECEIVED);
 }
 
 int vcpu_apic_events(struct vcpu *v)

@@ -134,8 +134,9 @@ static bool filtered(struct vcpu *v, u32 msr, bool write)
 static enum cpu_result refuse(struct vcpu *v, u32 msr, u64 val, bool write, int why)
 {
 	struct kvm_run *run = v->run;
-	u32 reason = why == -EACCES ? KVM_MSR_EXIT_REASON_FILTER :
-		     why == -ENOENT ? KVM_MSR_EXIT_REASON_UNKNOWN : KVM_MSR_EXIT_REASON_INVAL;
+	u32 reason = why == -EACCES   ? KVM_MSR_EXIT_REASON_FILTER
+		     : why == -ENOENT ? KVM_MSR_EXIT_REASON_UNKNOWN
+				      : KVM_MSR_EXIT_REASON_INVAL;
 
 	if (!(v->cfg->user_space_msr_mask & reason))
 		return cpu_raise_err(v->c, EXC_GP, 0);
@@ -217,7 +218,8 @@ void msr_reset(struct vcpu *v)
 
 	for (const struct msr_row *r = rows; r < rows + ARRAY_SIZE(rows); r++)
 		if (r->value)
-			*msr_field(v, r) = r->list != LIST_V && (r->list != LIST_F || stuff) ? r->value : 0;
+			*msr_field(v, r) =
+				r->list != LIST_V && (r->list != LIST_F || stuff) ? r->value : 0;
 }
 
 static u32 list(u32 *out, u32 max, bool features)

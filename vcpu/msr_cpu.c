@@ -34,8 +34,7 @@ MSR_WR(canon)
  * a guest on another maker's CPU sees is 64 bits, those above the width following its top one. */
 MSR_WR(addr)
 {
-	*msr_field(v, row) = v->p->cpuid.amd ? (u32)val :
-					       cpu_sign_extend(val, cpu_has_la57(v->c));
+	*msr_field(v, row) = v->p->cpuid.amd ? (u32)val : cpu_sign_extend(val, cpu_has_la57(v->c));
 	return 0;
 }
 
@@ -188,8 +187,8 @@ MSR_WR(efer)
 			svm_efer_changed(c);
 		return 0;
 	}
-	if (val & ~(EFER_SCE | EFER_LME | EFER_LMA | EFER_NX | EFER_SVME | EFER_FFXSR |
-		    EFER_TCE | BIT64(21)))
+	if (val & ~(EFER_SCE | EFER_LME | EFER_LMA | EFER_NX | EFER_SVME | EFER_FFXSR | EFER_TCE |
+		    BIT64(21)))
 		return -EINVAL;
 	svm_efer_forced(c, val);
 	nested_note(v);
@@ -243,8 +242,8 @@ static u64 *mtrr(struct vcpu *v, u32 msr)
 		return &m->mtrr_var[msr - MSR_MTRR_VAR];
 	if (msr == MSR_MTRR_FIX64K)
 		return &m->mtrr_fixed[0];
-	return msr < MSR_MTRR_FIX4K ? &m->mtrr_fixed[1 + (msr - MSR_MTRR_FIX16K)] :
-				      &m->mtrr_fixed[3 + (msr - MSR_MTRR_FIX4K)];
+	return msr < MSR_MTRR_FIX4K ? &m->mtrr_fixed[1 + (msr - MSR_MTRR_FIX16K)]
+				    : &m->mtrr_fixed[3 + (msr - MSR_MTRR_FIX4K)];
 }
 
 static bool mtrr_type(u64 t)
@@ -267,8 +266,8 @@ MSR_WR(mtrr)
 		if ((val & ~0xcffull) || !mtrr_type(val & 0xff))
 			return -EINVAL;
 	} else if (msr < MSR_MTRR_FIX64K) {
-		if (msr & 1 ? val & (reserved | 0x7ff) :
-			      (val & (reserved | 0xf00)) || !mtrr_type(val & 0xff))
+		if (msr & 1 ? val & (reserved | 0x7ff)
+			    : (val & (reserved | 0xf00)) || !mtrr_type(val & 0xff))
 			return -EINVAL;
 	} else {
 		for (u32 i = 0; i < 8; i++)

@@ -71,8 +71,7 @@ MSR_WR(apf_en)
 {
 	u8 byte;
 
-	if ((val & 0x30) ||
-	    ((val & BIT64(2)) && !pv_has(v, KVM_FEATURE_ASYNC_PF_VMEXIT)) ||
+	if ((val & 0x30) || ((val & BIT64(2)) && !pv_has(v, KVM_FEATURE_ASYNC_PF_VMEXIT)) ||
 	    ((val & BIT64(3)) && !pv_has(v, KVM_FEATURE_ASYNC_PF_INT)))
 		return -EINVAL;
 	if (!v->lapic && val)

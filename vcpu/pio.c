@@ -115,8 +115,8 @@ static enum cpu_result repeat_ins(struct vcpu *v)
 		atomic_store(&v->c->poll, 0);
 		vcpu_flush_requests(v);
 		r = vcpu_enter(v, true);
-	} while (r == CPU_POLL || (r == CPU_OK && v->p->pio.ready &&
-				   vcpu_linear_rip(v) == v->p->pend_rip));
+	} while (r == CPU_POLL ||
+		 (r == CPU_OK && v->p->pio.ready && vcpu_linear_rip(v) == v->p->pend_rip));
 	v->p->pio.ready = false;
 	return r;
 }

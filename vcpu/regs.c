@@ -33,7 +33,8 @@ int vcpu_set_regs(struct vcpu *v, const struct kvm_regs *r)
 	c->rip = r->rip;
 	/* Reserved bits read as zero, APM2 3.1.6. */
 	c->rflags = (r->rflags & (FL_ARITH | FL_TF | FL_IF | FL_DF | FL_IOPL | FL_NT | FL_RF |
-				  FL_VM | FL_AC | FL_VIF | FL_VIP | FL_ID)) | FL_FIXED;
+				  FL_VM | FL_AC | FL_VIF | FL_VIP | FL_ID)) |
+		    FL_FIXED;
 	if (c->cr0 & CR0_PE)
 		c->cpl = c->rflags & FL_VM ? 3 : (c->seg[S_SS].attr & SEG_DPL) >> SEG_DPL_SHIFT;
 	cpu_mode_changed(c);

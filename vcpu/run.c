@@ -83,8 +83,8 @@ static enum cpu_result service(struct vcpu *v)
 		steal_update(v);
 	/* No SMM: nothing but L1's intercept can see it. It waits for GIF (APM2 15.17). */
 	if (take(v, VREQ_SMI) && v->lapic && nested_gif(v) &&
-	    lapic_take_events(v->lapic, LAPIC_EV_SMI, NULL) &&
-	    v->c->in_l2 && svm_intercepts(v->c, SVM_I_SMI))
+	    lapic_take_events(v->lapic, LAPIC_EV_SMI, NULL) && v->c->in_l2 &&
+	    svm_intercepts(v->c, SVM_I_SMI))
 		svm_vmexit(v->c, SVM_EXIT_SMI, 0, 0);
 	if (take(v, VREQ_NMI))
 		vcpu_take_nmis(v);
@@ -102,8 +102,7 @@ static enum cpu_result service(struct vcpu *v)
 		apicv_update(v->lapic);
 	if (take(v, VREQ_TIMER))
 		rearm_timer(v);
-	if (take(v, VREQ_UNBLOCK) && v->lapic &&
-	    lapic_take_events(v->lapic, LAPIC_EV_UNHALT, NULL))
+	if (take(v, VREQ_UNBLOCK) && v->lapic && lapic_take_events(v->lapic, LAPIC_EV_UNHALT, NULL))
 		v->p->pv_unhalted = true;
 	if (take(v, VREQ_EVENT) && v->lapic) {
 		vcpu_count(v, req_event);
@@ -405,8 +404,7 @@ static int run_unmasked(struct vcpu *v)
 	if (run->immediate_exit)
 		return -EINTR;
 	/* Time is stolen while this thread waits outside too; looking costs system calls. */
-	if (unlikely(p->msr.steal & 1) &&
-	    tsc_host() - p->clock.steal_tsc > (u64)tsc_host_khz() / 5)
+	if (unlikely(p->msr.steal & 1) && tsc_host() - p->clock.steal_tsc > (u64)tsc_host_khz() / 5)
 		atomic_fetch_or(&v->requests, BIT64(VREQ_STEAL_UPDATE));
 	return errno_of(loop(v));
 }
@@ -421,8 +419,7 @@ static void post_run(struct vcpu *v)
 	run->if_flag = !!(v->c->rflags & FL_IF);
 	run->cr8 = vcpu_get_cr8(v);
 	run->apic_base = vcpu_get_apic_base(v);
-	run->ready_for_interrupt_injection =
-		v->cfg->irqchip == 1 || vcpu_ready_for_interrupt(v);
+	run->ready_for_interrupt_injection = v->cfg->irqchip == 1 || vcpu_ready_for_interrupt(v);
 	if (unlikely(run->kvm_valid_regs))
 		sync_regs_store(v);
 }
@@ -526,7 +523,8 @@ static int __attribute__((noinline)) run_here(struct vcpu *v)
 
 	if (unlikely(dn)) {
 #define X(name) vcpu_stat_set(v, direct_##name, dn->name);
-		X(stays) X(pages) X(left_syscall) X(left_fault) X(left_code) X(left_kick) X(left_other)
+		X(stays)
+		X(pages) X(left_syscall) X(left_fault) X(left_code) X(left_kick) X(left_other)
 #undef X
 	}
 	post_run(v);

@@ -48,10 +48,9 @@ static void seg_set(struct cpu *c, enum cpu_sreg n, const struct kvm_segment *k)
 	s->base = k->base;
 	s->limit = k->limit;
 	s->sel = k->selector;
-	s->attr = (u16)((k->type & SEG_TYPE) | (k->s ? SEG_S : 0) |
-			(k->dpl & 3) << SEG_DPL_SHIFT | (k->avl ? SEG_AVL : 0) |
-			(k->l ? SEG_L : 0) | (k->db ? SEG_DB : 0) | (k->g ? SEG_G : 0) |
-			(k->present && !k->unusable ? SEG_P : 0));
+	s->attr = (u16)((k->type & SEG_TYPE) | (k->s ? SEG_S : 0) | (k->dpl & 3) << SEG_DPL_SHIFT |
+			(k->avl ? SEG_AVL : 0) | (k->l ? SEG_L : 0) | (k->db ? SEG_DB : 0) |
+			(k->g ? SEG_G : 0) | (k->present && !k->unusable ? SEG_P : 0));
 }
 
 #define SEGS(X) X(cs, S_CS) X(ds, S_DS) X(es, S_ES) X(fs, S_FS) X(gs, S_GS) X(ss, S_SS) \

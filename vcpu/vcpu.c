@@ -47,8 +47,8 @@ struct vcpu *vcpu_touching(void)
 }
 
 int vcpu_create(struct vcpu **out, u32 id, u32 index, int run_fd, void *vm,
-		const struct vcpu_vm_ops *ops, const struct vcpu_vm_config *cfg,
-		struct phys *phys, struct lapic *lapic)
+		const struct vcpu_vm_ops *ops, const struct vcpu_vm_config *cfg, struct phys *phys,
+		struct lapic *lapic)
 {
 	struct vcpu *v = NULL;
 	void *run;
@@ -93,14 +93,14 @@ int vcpu_create(struct vcpu **out, u32 id, u32 index, int run_fd, void *vm,
 	mmu_tlb_init(v->c);
 	cpu_reset(v->c, false);
 	v->p->ev.ext_vector = -1;
-	v->p->apic_base = APIC_DEFAULT_BASE | APIC_BASE_EN |
-			  (id == cfg->bsp_id ? APIC_BASE_BSP : 0);
+	v->p->apic_base =
+		APIC_DEFAULT_BASE | APIC_BASE_EN | (id == cfg->bsp_id ? APIC_BASE_BSP : 0);
 	msr_reset(v);
 	hyperv_init(v);
 	tsc_init(v);
 	/* KVM: an AP with an in-kernel LAPIC waits for INIT; everything else runs. */
-	vcpu_set_mp(v, !cfg->irqchip || id == cfg->bsp_id ? KVM_MP_STATE_RUNNABLE :
-							    KVM_MP_STATE_UNINITIALIZED);
+	vcpu_set_mp(v, !cfg->irqchip || id == cfg->bsp_id ? KVM_MP_STATE_RUNNABLE
+							  : KVM_MP_STATE_UNINITIALIZED);
 	cpuid_init(v);
 	direct_attach(v->c);
 	*out = v;

@@ -140,8 +140,8 @@ struct vcpu {
 /* -- life cycle -- */
 /* run_fd: the memfd of >= 3 pages that holds kvm_run. 0 or -errno. */
 int vcpu_create(struct vcpu **out, u32 id, u32 index, int run_fd, void *vm,
-		const struct vcpu_vm_ops *ops, const struct vcpu_vm_config *cfg,
-		struct phys *phys, struct lapic *lapic);
+		const struct vcpu_vm_ops *ops, const struct vcpu_vm_config *cfg, struct phys *phys,
+		struct lapic *lapic);
 /* For a LAPIC that needs the vCPU first; before the vCPU runs. */
 void vcpu_attach_lapic(struct vcpu *v, struct lapic *lapic);
 void vcpu_destroy(struct vcpu *v);

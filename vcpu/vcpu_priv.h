@@ -124,8 +124,8 @@ struct vcpu_cpuid {
 struct vcpu_msrs {
 	u64 mtrr_def, mtrr_fixed[11], mtrr_var[16];
 	u64 tsc_adjust;
-	u64 misc_enable, misc_features, hwcr, platform_info, ucode_rev, de_cfg,
-	    arch_cap, spec_ctrl, virt_spec_ctrl;
+	u64 misc_enable, misc_features, hwcr, platform_info, ucode_rev, de_cfg, arch_cap, spec_ctrl,
+		virt_spec_ctrl;
 	u64 osvw_len, osvw_status;
 	u64 mcg_cap, mcg_status, mcg_ctl, mc[MC_BANKS][4], mc_ctl2[MC_BANKS];
 	u64 smi_count, power_ctl;
@@ -298,8 +298,7 @@ void vcpu_apic_page_update(struct vcpu *v);
 
 /* -- debug.c -- */
 enum cpu_result debug_halted(struct vcpu *v);	/* CPU_USER: a debugger outside has it */
-enum cpu_result debug_exec(struct cpu *c,
-			   const struct insn *in);	/* CPU_OK: go on with cpu_exec */
+enum cpu_result debug_exec(struct cpu *c, const struct insn *in); /* CPU_OK: go on with cpu_exec */
 enum cpu_result debug_breakpoint(struct cpu *c, u8 vector);		/* cpu_hooks.breakpoint */
 void debug_update(struct vcpu *v);	/* before entering: follow DR7 and the control word */
 bool debug_at_breakpoint(struct vcpu *v, enum cpu_result *r);

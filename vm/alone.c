@@ -19,21 +19,16 @@ static void begin(struct vm *vm, struct vcpu *v)
 		nobody = 0;
 		vcpu_alone_wait(v, NULL);
 	}
-	vm_for_each_vcpu(vm, i, vv)
-		if (vv->v != v)
-			vcpu_request(vv->v, VREQ_ALONE);
-	vm_for_each_vcpu(vm, i, vv)
-		if (vv->v != v)
-			vcpu_alone_wait(v, vv->v);
+	vm_for_each_vcpu(vm, i, vv) if (vv->v != v) vcpu_request(vv->v, VREQ_ALONE);
+	vm_for_each_vcpu(vm, i, vv) if (vv->v != v) vcpu_alone_wait(v, vv->v);
 }
 
 static void end(struct vm *vm, struct vcpu *v)
 {
 	struct vm_vcpu *vv;
 
-	vm_for_each_vcpu(vm, i, vv)
-		if (vv->v != v)
-			atomic_fetch_and(&vv->v->requests, ~BIT64(VREQ_ALONE));
+	vm_for_each_vcpu(vm, i, vv) if (vv->v != v)
+		atomic_fetch_and(&vv->v->requests, ~BIT64(VREQ_ALONE));
 	atomic_store(&vm->alone, 0);
 }
 

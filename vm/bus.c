@@ -85,7 +85,8 @@ static bool dirty_ring_full(void *o, struct vcpu *v)
 {
 	struct vm *vm = o;
 
-	return vm->ring_bytes && vm_dirty_ring_soft_full(&atomic_load(&vm->vcpus[v->c->index])->ring);
+	return vm->ring_bytes &&
+	       vm_dirty_ring_soft_full(&atomic_load(&vm->vcpus[v->c->index])->ring);
 }
 
 static struct vcpu *vcpu_at(void *o, u32 index)

@@ -20,9 +20,7 @@ static void code_page(void *owner, u64 gpa, u32 by)
 	struct vm_vcpu *vv;
 
 	save_fpu();
-	vm_for_each_vcpu(vm, i, vv)
-		if (i != by)
-			vcpu_code_page(vv->v, gpa);
+	vm_for_each_vcpu(vm, i, vv) if (i != by) vcpu_code_page(vv->v, gpa);
 }
 
 static void code_written(void *owner, u64 gpa, u32 len, u32 by)

@@ -63,9 +63,7 @@ static int assign(struct vm *vm, struct vm_ioeventfd *n, int fd)
 	struct vm_ioeventfd *grown;
 	u32 at;
 
-	for_each_at(vm, i, n->bus, n->addr)
-		if (collides(&vm->ioevents[i], n))
-			return -EEXIST;
+	for_each_at(vm, i, n->bus, n->addr) if (collides(&vm->ioevents[i], n)) return -EEXIST;
 	grown = realloc(vm->ioevents, (vm->nr_ioevents + 1) * sizeof(*grown));
 	if (!grown)
 		return -ENOMEM;
@@ -114,7 +112,8 @@ int vm_ioeventfd(struct vm *vm, const struct kvm_ioeventfd *p)
 	if (r)
 		return r;
 	pthread_rwlock_wrlock(&vm->bus_lock);
-	r = p->flags & KVM_IOEVENTFD_FLAG_DEASSIGN ? deassign(vm, &n, p->fd) : assign(vm, &n, p->fd);
+	r = p->flags & KVM_IOEVENTFD_FLAG_DEASSIGN ? deassign(vm, &n, p->fd)
+						   : assign(vm, &n, p->fd);
 	pthread_rwlock_unlock(&vm->bus_lock);
 	return r;
 }

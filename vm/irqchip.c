@@ -38,9 +38,7 @@ static struct vcpu *vp(struct vm *vm, u32 index)
 {
 	struct vm_vcpu *vv;
 
-	vm_for_each_vcpu(vm, i, vv)
-		if (hyperv_is_vp(vv->v, index))
-			return vv->v;
+	vm_for_each_vcpu(vm, i, vv) if (hyperv_is_vp(vv->v, index)) return vv->v;
 	return NULL;
 }
 

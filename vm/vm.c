@@ -156,9 +156,7 @@ struct vm_vcpu *vm_find_vcpu(struct vm *vm, u32 id)
 {
 	struct vm_vcpu *vv;
 
-	vm_for_each_vcpu(vm, i, vv)
-		if (vv->v->id == id)
-			return vv;
+	vm_for_each_vcpu(vm, i, vv) if (vv->v->id == id) return vv;
 	return NULL;
 }
 

@@ -75,7 +75,7 @@ struct vm_dirty_ring {
 	struct {
 		u32 slot;
 		u64 page;
-	} *overflow;
+	} * overflow;
 };
 
 /* A vCPU as its VM sees it. Made once, freed with the VM. */
@@ -105,7 +105,7 @@ struct vm {
 		struct vm_chunks {
 			struct phys_chunk **chunk;
 			u32 n, room;
-		} chunks;	/* of the map */
+		} chunks; /* of the map */
 		void *dirty;
 		size_t dirty_bytes;
 		struct vm_code_area *areas;	/* list */

@@ -25,7 +25,7 @@ static const struct t *current;
 static struct shared {
 	u32 checks, differences, explained;
 	char note[200];
-} *shared;
+} * shared;
 
 static const char *errname(long v, char buf[40], bool number)
 {
@@ -34,9 +34,9 @@ static const char *errname(long v, char buf[40], bool number)
 		const char *name;
 	} names[] = {
 #define E(x) { x, #x }
-		E(EINVAL), E(ENOTTY), E(EFAULT), E(EEXIST), E(ENOENT), E(EBUSY), E(E2BIG), E(ENXIO),
-		E(EIO), E(EPERM), E(EINTR), E(EAGAIN), E(ENODEV), E(ENOMEM), E(EBADF), E(ENOSYS),
-		E(EOPNOTSUPP), E(ENOSPC), E(EHWPOISON), E(EACCES),
+		E(EINVAL), E(ENOTTY), E(EFAULT),     E(EEXIST), E(ENOENT),    E(EBUSY),	 E(E2BIG),
+		E(ENXIO),  E(EIO),    E(EPERM),	     E(EINTR),	E(EAGAIN),    E(ENODEV), E(ENOMEM),
+		E(EBADF),  E(ENOSYS), E(EOPNOTSUPP), E(ENOSPC), E(EHWPOISON), E(EACCES),
 #undef E
 	};
 
@@ -148,12 +148,13 @@ int main(int argc, char **argv)
 			return 0;
 		} else if (!strcmp(argv[i], "--ioctls")) {
 			for (u32 j = 0; j < coverage_rows; j++)
-				printf("%-7s %-28s %-22s %-22s %s\n", coverage[j].fd, coverage[j].name,
-				       coverage[j].success->name, coverage[j].refusal->name,
-				       coverage[j].round_trip->name);
+				printf("%-7s %-28s %-22s %-22s %s\n", coverage[j].fd,
+				       coverage[j].name, coverage[j].success->name,
+				       coverage[j].refusal->name, coverage[j].round_trip->name);
 			return 0;
 		} else {
-			fprintf(stderr, "usage: abi_rules [--report] [--list] [--ioctls] [NAME...]\n");
+			fprintf(stderr,
+				"usage: abi_rules [--report] [--list] [--ioctls] [NAME...]\n");
 			return 2;
 		}
 	}

@@ -56,7 +56,8 @@ T(hyperv_cpuid, "6.8: GET_SUPPORTED_HV_CPUID: system and vCPU; too few entries E
 	IS(ioctl(m.cpu, KVM_GET_SUPPORTED_HV_CPUID, BAD), -EFAULT);
 }
 
-T(hyperv_msrs_of_user, "6.8: user space reads and writes all of Hyper-V's MSRs, whatever CPUID says")
+T(hyperv_msrs_of_user,
+  "6.8: user space reads and writes all of Hyper-V's MSRs, whatever CPUID says")
 {
 	static const u32 kept[] = { 0x40000000, 0x40000073, 0x40000100, 0x40000104, 0x40000106,
 				    0x40000107, 0x40000108, 0x400000f2 };
@@ -132,14 +133,17 @@ T(hyperv_eventfd, "6.8: HYPERV_EVENTFD: unknown flags, ids above 24 bits EINVAL;
 	IS(ioctl(m.vm, KVM_HYPERV_EVENTFD, BAD), -EFAULT);
 }
 
-T(hyperv_sint_route, "5.2: routing HV_SINT: alone on its GSI; raising it without SynIC goes nowhere")
+T(hyperv_sint_route,
+  "5.2: routing HV_SINT: alone on its GSI; raising it without SynIC goes nowhere")
 {
 	struct {
 		struct kvm_irq_routing h;
 		struct kvm_irq_routing_entry e[2];
-	} r = { .h.nr = 1, .e = { { .gsi = 30, .type = KVM_IRQ_ROUTING_HV_SINT,
-				    .u.hv_sint = { .vcpu = 0, .sint = 2 } },
-				  { .gsi = 30, .type = KVM_IRQ_ROUTING_MSI } } };
+	} r = { .h.nr = 1,
+		.e = { { .gsi = 30,
+			 .type = KVM_IRQ_ROUTING_HV_SINT,
+			 .u.hv_sint = { .vcpu = 0, .sint = 2 } },
+		       { .gsi = 30, .type = KVM_IRQ_ROUTING_MSI } } };
 	struct kvm_irq_level l = { .irq = 30, .level = 1 };
 
 	machine(M_IRQCHIP | M_CPUID);

@@ -27,8 +27,7 @@ T(irqchip_split, "5.4: SPLIT_IRQCHIP: pins 1..24, once, before vCPUs and a full 
 	IS(enable(m.vm, KVM_CAP_SPLIT_IRQCHIP, 24), -EEXIST);
 }
 
-T(irqchip_state,
-     "5.2: GET/SET_IRQCHIP: not full in-kernel ENXIO; bad chip id EINVAL; round trip")
+T(irqchip_state, "5.2: GET/SET_IRQCHIP: not full in-kernel ENXIO; bad chip id EINVAL; round trip")
 {
 	struct kvm_irqchip c = { 0 }, d;
 
@@ -113,7 +112,7 @@ T(pit_state, "5.2: GET/SET_PIT(2), REINJECT_CONTROL: no PIT ENXIO; round trip")
 }
 
 T(irq_line,
-     "5.2: IRQ_LINE(_STATUS): no irqchip ENXIO; status: CPUs reached, 0 coalesced, <0 ignored")
+  "5.2: IRQ_LINE(_STATUS): no irqchip ENXIO; status: CPUs reached, 0 coalesced, <0 ignored")
 {
 	struct kvm_irq_level l = { .irq = 4, .level = 1 };
 	struct kvm_irqchip c = { .chip_id = 0 };
@@ -221,7 +220,7 @@ T(gsi_routing, "5.2: SET_GSI_ROUTING: every refusal is EINVAL; replaces the whol
 }
 
 T(gsi_routing_split,
-     "5.2: split mode: an IRQCHIP entry is refused; 32-bit ids: MSI address_hi low byte 0")
+  "5.2: split mode: an IRQCHIP entry is refused; 32-bit ids: MSI address_hi low byte 0")
 {
 	struct routes r = { .h.nr = 1, .e[0] = { .gsi = 3, .type = KVM_IRQ_ROUTING_IRQCHIP,
 			    .u.irqchip = { .irqchip = 2, .pin = 3 } } };

@@ -36,8 +36,8 @@ static long guest_msr(u32 msr, bool write, u32 in, u64 *val)
 /* Faulting RDMSR and WRMSR become exits. */
 static void faults_exit(void)
 {
-	MUST(!enable(m.vm, KVM_CAP_X86_USER_SPACE_MSR, KVM_MSR_EXIT_REASON_INVAL |
-		     KVM_MSR_EXIT_REASON_UNKNOWN));
+	MUST(!enable(m.vm, KVM_CAP_X86_USER_SPACE_MSR,
+		     KVM_MSR_EXIT_REASON_INVAL | KVM_MSR_EXIT_REASON_UNKNOWN));
 }
 
 /* -- MSRs -- */
@@ -47,14 +47,14 @@ static const struct {
 	u64 val;
 	bool writes_ignored;
 } every_amd[] = {
-	{ 0xc0011022, 0, true },	/* DC_CFG */
-	{ 0xc0011023, 0, true },	/* TW_CFG */
-	{ 0xc001102a, 0, true },	/* BU_CFG2 */
-	{ 0xc001102c, 0, true },	/* EX_CFG */
-	{ 0xc001001b, 0x20000000, true },	/* K7_CLK_CTL */
-	{ 0x11e, 0xbe702111, true },	/* BBL_CR_CTL3 */
-	{ 0x2c, 1 << 24, false },	/* EBC_FREQUENCY_ID */
-	{ 0xc0011021, 0, false },	/* F15H_IC_CFG */
+	{ 0xc0011022, 0, true },	  /* DC_CFG */
+	{ 0xc0011023, 0, true },	  /* TW_CFG */
+	{ 0xc001102a, 0, true },	  /* BU_CFG2 */
+	{ 0xc001102c, 0, true },	  /* EX_CFG */
+	{ 0xc001001b, 0x20000000, true }, /* K7_CLK_CTL */
+	{ 0x11e, 0xbe702111, true },	  /* BBL_CR_CTL3 */
+	{ 0x2c, 1 << 24, false },	  /* EBC_FREQUENCY_ID */
+	{ 0xc0011021, 0, false },	  /* F15H_IC_CFG */
 };
 
 T(msrs_of_every_model, "6.9: MSRs that KVM answers on every AMD model, host and guest; writes")
@@ -108,7 +108,8 @@ T(msr_osvw, "6.9: the OSVW MSRs are there by their CPUID bit, for user space too
 	EQ(set_msr(m.cpu, 0xc0010141, 1), 1);
 }
 
-T(msr_speculation, "6.9: SPEC_CTRL keeps IBRS, STIBP, SSBD and PSFD; PRED_CMD takes IBPB and is write-only")
+T(msr_speculation,
+  "6.9: SPEC_CTRL keeps IBRS, STIBP, SSBD and PSFD; PRED_CMD takes IBPB and is write-only")
 {
 	u64 v;
 
@@ -230,7 +231,8 @@ T(model_frozen_nested, "5.2: a vCPU in guest mode is frozen too, although it nev
 	struct {
 		struct kvm_nested_state h;
 		u8 image[4096];
-	} n = { .h = { .flags = KVM_STATE_NESTED_GUEST_MODE | KVM_STATE_NESTED_GIF_SET, .format = 1,
+	} n = { .h = { .flags = KVM_STATE_NESTED_GUEST_MODE | KVM_STATE_NESTED_GIF_SET,
+		       .format = 1,
 		       .size = sizeof(n) } };
 	struct kvm_sregs s;
 
@@ -255,7 +257,7 @@ T(model_frozen_nested, "5.2: a vCPU in guest mode is frozen too, although it nev
 }
 
 T(model_counts_from_creation,
-     "5.2: CPUID counts from creation: SET_SREGS before SET_CPUID2 refuses what an empty CPUID lacks")
+  "5.2: CPUID counts from creation: SET_SREGS before SET_CPUID2 refuses what an empty CPUID lacks")
 {
 	static const u64 cr4[] = { 1 << 20 /* SMEP */, 1 << 21 /* SMAP */, 1 << 11 /* UMIP */,
 				   1 << 16 /* FSGSBASE */, 1 << 17 /* PCIDE */, 1 << 18 /* OSXSAVE */ };
@@ -274,7 +276,7 @@ T(model_counts_from_creation,
 }
 
 T(settings_before_vcpus,
-     "5.4: DISABLE_EXITS and the VM's SET_TSC_KHZ: EINVAL once there is a vCPU, mask 0 included")
+  "5.4: DISABLE_EXITS and the VM's SET_TSC_KHZ: EINVAL once there is a vCPU, mask 0 included")
 {
 	machine(M_NO_CPU);
 	IS(enable(m.vm, KVM_CAP_X86_DISABLE_EXITS, 0), 0);
@@ -298,7 +300,7 @@ static u64 tsc_of(int cpu)
 }
 
 T(tsc_first_write,
-     "5.2: the first TSC that user space sets is taken; later ones within a second are the same")
+  "5.2: the first TSC that user space sets is taken; later ones within a second are the same")
 {
 	u64 want, khz;
 	int other;
@@ -477,7 +479,7 @@ T(translate_without_paging, "5.2: TRANSLATE without paging: beyond the physical 
 }
 
 T(delivery_error_data,
-     "5.5: DELIVERY_EV: 5 words: EXITINTINFO, exit code, exit info 1, the GPA, the last CPU")
+  "5.5: DELIVERY_EV: 5 words: EXITINTINFO, exit code, exit info 1, the GPA, the last CPU")
 {
 	struct kvm_sregs s;
 

@@ -53,8 +53,7 @@ T(run_layout, "5.6: where the fields of kvm_run are; beyond the three pages: SIG
 	EQ(WIFSIGNALED(status) ? WTERMSIG(status) : 0, SIGBUS);
 }
 
-T(run_immediate_exit,
-     "5.7: immediate_exit: EINTR before the guest runs, exit_reason as it was")
+T(run_immediate_exit, "5.7: immediate_exit: EINTR before the guest runs, exit_reason as it was")
 {
 	machine(0);
 	LOAD(0xe6, 0x10, 0xf4);
@@ -83,7 +82,7 @@ T(run_completion_first, "5.7: the pending completion runs before the immediate_e
 }
 
 T(run_completion_new_exit,
-     "5.7: a completion may be another exit: multi-fragment MMIO, whatever immediate_exit says")
+  "5.7: a completion may be another exit: multi-fragment MMIO, whatever immediate_exit says")
 {
 	machine(0);
 	/* mov ax,0x8000; mov ds,ax; mov eax,[0xffe]: crosses a page */
@@ -117,7 +116,7 @@ T(run_valid_regs, "5.7: kvm_valid_regs, kvm_dirty_regs outside the mask: EINVAL"
 }
 
 T(run_sync_regs,
-     "5.6: dirty registers are loaded and the mask cleared; valid ones stored on return")
+  "5.6: dirty registers are loaded and the mask cleared; valid ones stored on return")
 {
 	machine(0);
 	LOAD(0x40, 0xf4);	/* inc ax */
@@ -283,7 +282,7 @@ static int msi(u32 dest, u32 data)
 }
 
 T(run_parked,
-     "5.7: UNINITIALIZED: immediate_exit EINTR; waits for INIT, then EAGAIN; SIPI starts it")
+  "5.7: UNINITIALIZED: immediate_exit EINTR; waits for INIT, then EAGAIN; SIPI starts it")
 {
 	struct kvm_mp_state s;
 	pthread_t t;
@@ -449,7 +448,9 @@ T(pio_rip, "5.8: IN, OUT, INS: RIP at the instruction; OUTS: after it")
 
 T(pio_sizes, "5.8: IN merges by size: AL, AX; EAX zero-extends")
 {
-	static const u8 ops[3][3] = { { 0xe4, 0x10, 0xf4 }, { 0xe5, 0x10, 0xf4 }, { 0x66, 0xe5, 0x10 } };
+	static const u8 ops[3][3] = { { 0xe4, 0x10, 0xf4 },
+				      { 0xe5, 0x10, 0xf4 },
+				      { 0x66, 0xe5, 0x10 } };
 	static const u64 want[3] = { 0x1122334455667788, 0x112233445566bb88 + 0, 0xddccbb88 };
 
 	machine(M_CPUID);
@@ -561,7 +562,8 @@ T(mmio_fragments, "5.8: larger than 8 bytes or across a page: fragments, each it
 {
 	machine(0);
 	/* mov ax,0x8000; mov ds,ax; mov dword [0xffd],0x44332211 */
-	LOAD(0xb8, 0x00, 0x80, 0x8e, 0xd8, 0x66, 0xc7, 0x06, 0xfd, 0x0f, 0x11, 0x22, 0x33, 0x44, 0xf4);
+	LOAD(0xb8, 0x00, 0x80, 0x8e, 0xd8, 0x66, 0xc7, 0x06, 0xfd, 0x0f, 0x11, 0x22, 0x33, 0x44,
+	     0xf4);
 	EQ(run(), KVM_EXIT_MMIO);
 	EQ(m.run->mmio.phys_addr, NOWHERE + 0xffd);
 	EQ(m.run->mmio.len, 3);
@@ -579,7 +581,8 @@ T(mmio_fragments_16, "5.8: a 16-byte access is two fragments of 8")
 	machine(M_CPUID);
 	MUST(!enter64());
 	/* movups xmm0,[0x80000]; movups [0x80100],xmm0; hlt */
-	memcpy(m.ram + CODE, "\x0f\x10\x04\x25\x00\x00\x08\x00\x0f\x11\x04\x25\x00\x01\x08\x00\xf4", 17);
+	memcpy(m.ram + CODE, "\x0f\x10\x04\x25\x00\x00\x08\x00\x0f\x11\x04\x25\x00\x01\x08\x00\xf4",
+	       17);
 	set_regs(&(struct kvm_regs){ .rip = CODE, .rflags = 2 });
 	for (u64 i = 0; i < 2; i++) {
 		EQ(run(), KVM_EXIT_MMIO);
@@ -709,7 +712,8 @@ T(hypercall_exit, "5.8: MAP_GPA_RANGE: exit 3; ret lands in RAX and RIP moves on
 	EQ(run(), KVM_EXIT_HLT);
 	EQ(regs().rax, 0x77);
 	/* unaligned: -EINVAL without an exit */
-	set_regs(&(struct kvm_regs){ .rip = CODE, .rflags = 2, .rax = 12, .rbx = 0x4001, .rcx = 1 });
+	set_regs(
+		&(struct kvm_regs){ .rip = CODE, .rflags = 2, .rax = 12, .rbx = 0x4001, .rcx = 1 });
 	EQ(run(), KVM_EXIT_HLT);
 	EQ(regs().rax, -22);
 }
@@ -770,8 +774,7 @@ T(memory_gone, "5.5: memory of a slot that is unmapped: KVM_RUN EFAULT, exit 39"
 	EQ(regs().rip, CODE + 5);
 }
 
-T(emulation_failure_default,
-     "5.5: without the capability: the exit at CPL 0, and #UD is queued")
+T(emulation_failure_default, "5.5: without the capability: the exit at CPL 0, and #UD is queued")
 {
 	struct kvm_vcpu_events e;
 
@@ -794,8 +797,7 @@ T(emulation_failure_default,
 	EQ(run(), KVM_EXIT_HLT);
 }
 
-T(vapic_page,
-     "5.1: SET_VAPIC_ADDR: the page shows the TPR before entry and sets it after exit")
+T(vapic_page, "5.1: SET_VAPIC_ADDR: the page shows the TPR before entry and sets it after exit")
 {
 	struct kvm_vapic_addr a = { .vapic_addr = DATA };
 	struct kvm_lapic_state l;
@@ -814,8 +816,7 @@ T(vapic_page,
 	EQ((u8)l.regs[0x80], 0x50);
 }
 
-T(vapic_page_with_code,
-     "5.1: SET_VAPIC_ADDR: the page may hold code, which runs, MMIO included")
+T(vapic_page_with_code, "5.1: SET_VAPIC_ADDR: the page may hold code, which runs, MMIO included")
 {
 	struct kvm_vapic_addr a = { .vapic_addr = CODE + 0x800 };
 
@@ -836,8 +837,8 @@ static void load_patcher(u64 ds)
 {
 	struct kvm_sregs s;
 
-	LOAD(0xe8, 0xfd, 0x00, 0x88, 0xc3, 0xc6, 0x06, 0x01, 0x11, 0x02, 0xe8, 0xf3, 0x00, 0x88, 0xc7,
-	     0xf4);
+	LOAD(0xe8, 0xfd, 0x00, 0x88, 0xc3, 0xc6, 0x06, 0x01, 0x11, 0x02, 0xe8, 0xf3, 0x00, 0x88,
+	     0xc7, 0xf4);
 	memcpy(m.ram + CODE + 0x100, "\xb0\x01\xc3", 3);
 	s = sregs();
 	s.ds.base = ds;
@@ -864,7 +865,7 @@ T(code_slot_recreated, "5.2: a slot deleted and made again: stores into code are
 }
 
 T(code_two_slots,
-     "5.2: two slots over one piece of host memory: a store through either changes the code")
+  "5.2: two slots over one piece of host memory: a store through either changes the code")
 {
 	machine(0);
 	MUST(!slot(m.vm, 1, 0, RAM, 0x10000, m.ram));
@@ -929,14 +930,15 @@ static void *patch_later(void *arg)
 }
 
 T(code_from_outside,
-     "5.8: code that a thread of the VMM writes is seen once its page is mapped anew")
+  "5.8: code that a thread of the VMM writes is seen once its page is mapped anew")
 {
 	pthread_t t;
 
 	machine(M_CPUID);
 	MUST(!enter64());
 	/* 1: mov rax,cr3; mov cr3,rax; call 0x3000; cmp al,2; jne 1b; hlt; 0x3000: mov al,1; ret */
-	memcpy(m.ram + CODE, "\x0f\x20\xd8\x0f\x22\xd8\xe8\xf5\x1f\x00\x00\x3c\x02\x75\xf1\xf4", 16);
+	memcpy(m.ram + CODE, "\x0f\x20\xd8\x0f\x22\xd8\xe8\xf5\x1f\x00\x00\x3c\x02\x75\xf1\xf4",
+	       16);
 	memcpy(m.ram + 0x3000, "\xb0\x01\xc3", 3);
 	set_regs(&(struct kvm_regs){ .rip = CODE, .rflags = 2, .rsp = 0x8000 });
 	catch(SIGALRM);

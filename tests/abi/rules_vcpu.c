@@ -159,7 +159,8 @@ T(cpuid_old, "5.1: SET_CPUID, the old form: entries without sub-leaves")
 	struct {
 		struct kvm_cpuid h;
 		struct kvm_cpuid_entry e[2];
-	} o = { .h.nent = 2, .e = { { .function = 0, .eax = 1 }, { .function = 1, .eax = 0x123 } } };
+	} o = { .h.nent = 2,
+		.e = { { .function = 0, .eax = 1 }, { .function = 1, .eax = 0x123 } } };
 	struct kvm_cpuid2 *c = cpuid_buf(256);
 
 	machine(0);
@@ -179,7 +180,8 @@ T(msrs_count, "5.2: GET/SET_MSRS: the number processed; stop at the first failur
 	struct {
 		struct kvm_msrs h;
 		struct kvm_msr_entry e[3];
-	} q = { .h.nmsrs = 3, .e = { { .index = 0x174 }, { .index = 0x12345678 }, { .index = 0x175 } } };
+	} q = { .h.nmsrs = 3,
+		.e = { { .index = 0x174 }, { .index = 0x12345678 }, { .index = 0x175 } } };
 
 	machine(M_CPUID);
 	IS(ioctl(m.cpu, KVM_GET_MSRS, &q), 1);
@@ -206,8 +208,11 @@ T(msrs_pv, "6.2: KVM's MSRs: reserved bits refused, values kept")
 		u32 msr;
 		u64 good, bad;
 	} t[] = {
-		{ 0x4b564d03, DATA | 1, DATA | 3 }, { 0x4b564d04, DATA | 1, DATA | 2 },
-		{ 0x4b564d05, 0, 2 }, { 0x4b564d06, 0x42, 0x100 }, { 0x4b564d02, 0, 0x10 },
+		{ 0x4b564d03, DATA | 1, DATA | 3 },
+		{ 0x4b564d04, DATA | 1, DATA | 2 },
+		{ 0x4b564d05, 0, 2 },
+		{ 0x4b564d06, 0x42, 0x100 },
+		{ 0x4b564d02, 0, 0x10 },
 	};
 	u64 v;
 
@@ -216,8 +221,10 @@ T(msrs_pv, "6.2: KVM's MSRs: reserved bits refused, values kept")
 		char name[40];
 
 		snprintf(name, sizeof(name), "MSR %#x", t[i].msr);
-		check(__FILE__, __LINE__, name, 0, set_msr(m.cpu, t[i].msr, t[i].bad), true, false, 0, 0);
-		check(__FILE__, __LINE__, name, 1, set_msr(m.cpu, t[i].msr, t[i].good), true, false, 0, 0);
+		check(__FILE__, __LINE__, name, 0, set_msr(m.cpu, t[i].msr, t[i].bad), true, false,
+		      0, 0);
+		check(__FILE__, __LINE__, name, 1, set_msr(m.cpu, t[i].msr, t[i].good), true, false,
+		      0, 0);
 		EQ(get_msr(m.cpu, t[i].msr, &v), 1);
 		EQ(v, t[i].good);
 	}
@@ -372,8 +379,7 @@ T(guest_debug, "5.2: SET_GUEST_DEBUG: INJECT with an exception pending: EBUSY")
 	IS(ioctl(m.cpu, KVM_SET_GUEST_DEBUG, BAD), -EFAULT);
 }
 
-T(guest_debug_breaks,
-     "5.2: software and hardware breakpoints, watchpoints end in KVM_EXIT_DEBUG")
+T(guest_debug_breaks, "5.2: software and hardware breakpoints, watchpoints end in KVM_EXIT_DEBUG")
 {
 	struct kvm_guest_debug d = { .control = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_SW_BP };
 
@@ -497,8 +503,7 @@ T(tpr_reporting, "5.1: TPR_ACCESS_REPORTING: flags not 0 EINVAL")
 	IS(ioctl(m.cpu, KVM_TPR_ACCESS_REPORTING, BAD), -EFAULT);
 }
 
-T(kvmclock_ctrl,
-     "5.2: KVMCLOCK_CTRL: EINVAL unless the guest enabled kvmclock; flag 2 is shown")
+T(kvmclock_ctrl, "5.2: KVMCLOCK_CTRL: EINVAL unless the guest enabled kvmclock; flag 2 is shown")
 {
 	machine(M_CPUID);
 	IS(ioctl(m.cpu, KVM_KVMCLOCK_CTRL, 0), -EINVAL);
@@ -532,8 +537,7 @@ T(tsc_offset_attr, "5.1: vCPU attribute 0/0: TSC offset; others ENXIO")
 	IS(ioctl(m.cpu, KVM_HAS_DEVICE_ATTR, BAD), -EFAULT);
 }
 
-T(mce,
-     "5.1: X86_SETUP_MCE, X86_SET_MCE: banks and bits; a UC error without CR4.MCE shuts down")
+T(mce, "5.1: X86_SETUP_MCE, X86_SET_MCE: banks and bits; a UC error without CR4.MCE shuts down")
 {
 	u64 cap_ = 0, v;
 	struct kvm_x86_mce e = { .bank = 1, .status = 1ull << 63 | 5, .addr = 0x1000, .misc = 7 };
@@ -610,7 +614,7 @@ T(x2apic_api, "2.3: X2APIC_API: bits outside EINVAL; enable and disable together
 }
 
 T(nested_state,
-     "4.13: GET/SET_NESTED_STATE: size too small, unknown flags or format refused; round trip")
+  "4.13: GET/SET_NESTED_STATE: size too small, unknown flags or format refused; round trip")
 {
 	struct kvm_nested_state *s = calloc(1, 8192);
 	u64 v;

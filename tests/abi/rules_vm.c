@@ -66,7 +66,7 @@ T(vm_boot_cpu_is_bsp, "5.2: the BSP runs, the others wait; its APIC base says so
 }
 
 T(vm_addresses,
-     "5.2: SET_TSS_ADDR above 4 GiB - 3 pages, SET_IDENTITY_MAP_ADDR after a vCPU: EINVAL")
+  "5.2: SET_TSS_ADDR above 4 GiB - 3 pages, SET_IDENTITY_MAP_ADDR after a vCPU: EINVAL")
 {
 	u64 addr = 0xfffbc000;
 
@@ -128,8 +128,7 @@ T(slot_address_spaces, "5.2: slot high 16 bits: the address space; overlaps with
 	IS(slot(m.vm, 1 << 16, 0, 0, 0, h), -EINVAL);
 }
 
-T(slot_changes,
-     "5.2: overlap EEXIST; new size, hva or READONLY on a slot EINVAL; move; delete")
+T(slot_changes, "5.2: overlap EEXIST; new size, hva or READONLY on a slot EINVAL; move; delete")
 {
 	u8 *h;
 
@@ -155,7 +154,8 @@ T(slot_region2, "5.2: SET_USER_MEMORY_REGION2: the same rules; guest_memfd refus
 	struct kvm_userspace_memory_region2 r = { .memory_size = 0x1000 };
 
 	machine(M_NO_CPU | M_NO_RAM);
-	r.userspace_addr = (uintptr_t)mmap(NULL, 0x1000, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	r.userspace_addr =
+		(uintptr_t)mmap(NULL, 0x1000, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	IS(ioctl(m.vm, KVM_SET_USER_MEMORY_REGION2, BAD), -EFAULT);
 	IS(ioctl(m.vm, KVM_SET_USER_MEMORY_REGION2, &r), 0);
 	r.flags = 4;
@@ -358,8 +358,7 @@ T(coalesced_ring, "5.6: the ring: a write inside a zone queues; 169 usable, then
 
 /* -- clock, TSC -- */
 
-T(vm_clock,
-     "5.2: GET/SET_CLOCK: flags outside 0xE: EINVAL; the clock goes on from what is set")
+T(vm_clock, "5.2: GET/SET_CLOCK: flags outside 0xE: EINVAL; the clock goes on from what is set")
 {
 	struct kvm_clock_data c = { 0 };
 
@@ -533,7 +532,8 @@ T(enable_masks, "5.4: masks and booleans: bits outside EINVAL")
 	IS(enable(m.vm, KVM_CAP_HALT_POLL, 1ull << 32), -EINVAL);
 }
 
-T(enable_no_nx_pages, "5.4: VM_DISABLE_NX_HUGE_PAGES: EPERM without CAP_SYS_BOOT; argument 0, no vCPU")
+T(enable_no_nx_pages,
+  "5.4: VM_DISABLE_NX_HUGE_PAGES: EPERM without CAP_SYS_BOOT; argument 0, no vCPU")
 {
 	struct __user_cap_header_struct h = { .version = _LINUX_CAPABILITY_VERSION_3 };
 	struct __user_cap_data_struct d[2];
@@ -551,7 +551,8 @@ T(enable_no_nx_pages, "5.4: VM_DISABLE_NX_HUGE_PAGES: EPERM without CAP_SYS_BOOT
 	IS(enable(m.vm, 220, 0), -EPERM);
 }
 
-T(enable_aperfmperf, "5.4: X86_DISABLE_EXITS, bit 4: the guest reads APERF and MPERF, which is #GP else")
+T(enable_aperfmperf,
+  "5.4: X86_DISABLE_EXITS, bit 4: the guest reads APERF and MPERF, which is #GP else")
 {
 	machine(M_CPUID);
 	MUST(!enable(m.vm, KVM_CAP_X86_USER_SPACE_MSR, 3));
@@ -569,7 +570,7 @@ T(enable_aperfmperf, "5.4: X86_DISABLE_EXITS, bit 4: the guest reads APERF and M
 }
 
 T(enable_apic_bus,
-     "5.4: X86_APIC_BUS_CYCLES_NS: 0 or overflow EINVAL, no irqchip ENXIO, vCPU EINVAL")
+  "5.4: X86_APIC_BUS_CYCLES_NS: 0 or overflow EINVAL, no irqchip ENXIO, vCPU EINVAL")
 {
 	machine(M_NO_CPU);
 	IS(enable(m.vm, 237, 0), -EINVAL);
@@ -596,7 +597,10 @@ T(msr_filter, "5.2: X86_SET_MSR_FILTER: flags, ranges, sizes")
 	f.flags = 2;
 	IS(ioctl(m.vm, KVM_X86_SET_MSR_FILTER, &f), -EINVAL);
 	f.flags = 0;
-	f.ranges[0] = (struct kvm_msr_filter_range){ .flags = 0, .nmsrs = 8, .base = 0x10, .bitmap = bits };
+	f.ranges[0] = (struct kvm_msr_filter_range){ .flags = 0,
+						     .nmsrs = 8,
+						     .base = 0x10,
+						     .bitmap = bits };
 	IS(ioctl(m.vm, KVM_X86_SET_MSR_FILTER, &f), -EINVAL);
 	f.ranges[0].flags = 4;
 	IS(ioctl(m.vm, KVM_X86_SET_MSR_FILTER, &f), -EINVAL);
@@ -713,8 +717,7 @@ T(ring_map, "5.6: ring pages: mapped read-write shared; private or PROT_EXEC EIN
 	TRUE(mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, m.cpu, 0) != MAP_FAILED);
 }
 
-T(ring_entries,
-     "5.6: a dirtied page is an entry once; RESET_DIRTY_RINGS counts harvested ones")
+T(ring_entries, "5.6: a dirtied page is an entry once; RESET_DIRTY_RINGS counts harvested ones")
 {
 	struct kvm_dirty_gfn *g;
 	u64 map;
@@ -796,7 +799,7 @@ T(ring_full, "5.6: soft-full, 64 in reserve: exit 31 at every entry until it is 
 }
 
 T(msr_filter_works,
-     "5.2: a denied MSR: #GP, or exit with reason FILTER; 0x800-0x8ff never; replaced whole")
+  "5.2: a denied MSR: #GP, or exit with reason FILTER; 0x800-0x8ff never; replaced whole")
 {
 	static u8 bits[1];	/* 0: denied */
 	struct kvm_msr_filter f = { .ranges[0] = { .flags = 3, .nmsrs = 1, .base = 0x174,

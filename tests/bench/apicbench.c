@@ -201,7 +201,7 @@ KEEP void bare_main(void)
 	apic_write(SPIV, 0x100 | SPURIOUS);
 	report("eoi", BEST(N * 10, apic_write(EOI, 0)), N * 10);
 	report("tpr", BEST(N * 10, apic_write(TPR, 0x10)), N * 10);
-	report("cr8", BEST(N * 10, ({ __asm__ volatile("mov %0, %%cr8" :: "r"(1ul)); })), N * 10);
+	report("cr8", BEST(N * 10, ({ __asm__ volatile("mov %0, %%cr8" ::"r"(1ul)); })), N * 10);
 	__asm__ volatile("mov %0, %%cr8\nsti" :: "r"(0ul));
 	report("self-ipi", BEST(N, self_ipi()), N);
 	timer();

@@ -182,7 +182,8 @@ static void create_vm(int inhibited)
 		struct kvm_irq_routing_entry e;
 	} route = {
 		.head.nr = 1,
-		.e = { .gsi = GSI, .type = KVM_IRQ_ROUTING_MSI,
+		.e = { .gsi = GSI,
+		       .type = KVM_IRQ_ROUTING_MSI,
 		       .u.msi = { .address_lo = 0xfee00000, .data = VECTOR } },
 	};
 
@@ -260,7 +261,7 @@ static void start(int i, int role, struct program p, int x2, uint64_t rbx, uint6
 	if (p.handler) {
 		memcpy(memory + handler, p.handler, p.handler_end - p.handler);
 		put64(IDT + VECTOR * 16, (handler & 0xffff) | 8 << 16 | 0x8e00ull << 32 |
-					 (handler & 0xffff0000) << 32);
+						 (handler & 0xffff0000) << 32);
 		put64(IDT + VECTOR * 16 + 8, 0);
 	}
 	must(vcpus[i].fd, KVM_GET_SREGS, &s, "KVM_GET_SREGS");
@@ -428,10 +429,10 @@ static void never_poll(void)
 /* vCPU 0 sends, vCPU 1 receives, spinning or halted. Both directions of the time are taken. */
 static void ipi(const char *suffix, int asleep, long n)
 {
-	const char *way = asleep ? "ipi-to-halted" : "ipi", *trip = asleep ?
-			  "ipi-round-trip-halted" : "ipi-round-trip";
-	struct program receiver = asleep ? PROGRAM(sleeper, oneway_handler) :
-					   PROGRAM(spinner, oneway_handler);
+	const char *way = asleep ? "ipi-to-halted" : "ipi",
+		   *trip = asleep ? "ipi-round-trip-halted" : "ipi-round-trip";
+	struct program receiver =
+		asleep ? PROGRAM(sleeper, oneway_handler) : PROGRAM(spinner, oneway_handler);
 
 	n = n > MAX_SAMPLES / 2 - 8 ? MAX_SAMPLES / 2 - 8 : n;
 	for (int i = 0; i < 2; i++) {
@@ -524,8 +525,10 @@ static void many(int n)
 	printf("%d-vcpus-memory-idle %ld KiB\n", n, (resident_kib() - before) / n);
 	for (int i = n - 1; i >= 0; i--) {
 		set_cpuid(i);
-		start(i, i ? 1 : 0, i ? PROGRAM(crowd, crowd_handler) :
-		      (struct program){ guest_shout, guest_shout_end, 0, 0 }, 1, n - 1, 0);
+		start(i, i ? 1 : 0,
+		      i ? PROGRAM(crowd, crowd_handler)
+			: (struct program){ guest_shout, guest_shout_end, 0, 0 },
+		      1, n - 1, 0);
 	}
 	t = now_ns();
 	for (int i = 1; i < n; i++)
@@ -605,8 +608,8 @@ int main(int argc, char **argv)
 		ROW("timer-halted-asleep", inhibited, (never_poll(), timer(asleep, 1, n)));
 		ROW("irqfd", inhibited, irqfd("irqfd", s, 0, 0, n));
 		ROW("irqfd-halted", inhibited, irqfd("irqfd-halted", s, 1, 0, n));
-		ROW("irqfd-halted-asleep", inhibited, (never_poll(),
-						       irqfd("irqfd-halted", asleep, 1, 0, n)));
+		ROW("irqfd-halted-asleep", inhibited,
+		    (never_poll(), irqfd("irqfd-halted", asleep, 1, 0, n)));
 		ROW("irqfd-kernel", inhibited, irqfd("irqfd-kernel", s, 0, 1, n));
 	}
 	ROW("288-vcpus", 0, many(288));

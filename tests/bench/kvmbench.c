@@ -38,7 +38,13 @@ enum {
 	VECTOR = 0x40,
 };
 
-enum { SEL_CODE = 0x08, SEL_DATA = 0x10, SEL_USER_DATA = 0x1b, SEL_USER_CODE = 0x23, SEL_TSS = 0x28 };
+enum {
+	SEL_CODE = 0x08,
+	SEL_DATA = 0x10,
+	SEL_USER_DATA = 0x1b,
+	SEL_USER_CODE = 0x23,
+	SEL_TSS = 0x28
+};
 
 /*
  * The guest's code. RBX counts the repetitions; each loop ends with OUT to PORT. The code is
@@ -116,8 +122,8 @@ static void put64(unsigned at, uint64_t value)
 
 static void put_gate(int vector, uint64_t handler)
 {
-	put64(IDT + vector * 16, (handler & 0xffff) | SEL_CODE << 16 | 0x8e00ull << 32 |
-				 (handler & 0xffff0000) << 32);
+	put64(IDT + vector * 16,
+	      (handler & 0xffff) | SEL_CODE << 16 | 0x8e00ull << 32 | (handler & 0xffff0000) << 32);
 	put64(IDT + vector * 16 + 8, handler >> 32);
 }
 
@@ -209,8 +215,8 @@ static void expect(unsigned reason, const char *name)
 	if (r < 0)
 		die(name);
 	if (run->exit_reason != reason) {
-		fprintf(stderr, "kvmbench: %s: exit reason %u instead of %u", name, run->exit_reason,
-			reason);
+		fprintf(stderr, "kvmbench: %s: exit reason %u instead of %u", name,
+			run->exit_reason, reason);
 		if (run->exit_reason == KVM_EXIT_INTERNAL_ERROR)
 			fprintf(stderr, ", suberror %u", run->internal.suberror);
 		fprintf(stderr, "\n");
@@ -219,7 +225,8 @@ static void expect(unsigned reason, const char *name)
 }
 
 /* Exits and re-entries: the guest exits for ever. */
-static void round_trips(const char *name, const char *code, const char *end, unsigned reason, long n)
+static void round_trips(const char *name, const char *code, const char *end, unsigned reason,
+			long n)
 {
 	double best = 1e18;
 

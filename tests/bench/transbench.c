@@ -69,7 +69,8 @@ static int load(const char *path)
 		if (p[i].type != LOADED || !(p[i].flags & EXECUTABLE))
 			continue;
 		bytes = p[i].filesz & PAGE_MASK;
-		u8 *to = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		u8 *to = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+			      0);
 
 		if (to == MAP_FAILED)
 			return -1;
@@ -126,8 +127,9 @@ int main(int argc, char **argv)
 		}
 		t = now() - t;
 		printf("%llu units, %llu instructions: %.0f ns a unit, %.1f ns an instruction; "
-		       "bytes a unit: %.0f hot, %.0f cold, %.0f kept\n", (unsigned long long)units,
-		       (unsigned long long)insns, t * 1e9 / (double)units, t * 1e9 / (double)insns,
+		       "bytes a unit: %.0f hot, %.0f cold, %.0f kept\n",
+		       (unsigned long long)units, (unsigned long long)insns,
+		       t * 1e9 / (double)units, t * 1e9 / (double)insns,
 		       (double)(e->mem.hot - e->mem.hot_start) / (double)units,
 		       (double)(e->mem.cold - e->mem.cold_start) / (double)units,
 		       (double)e->arena.used / (double)units);

@@ -50,8 +50,7 @@ int main(int argc, char **argv)
 	s.cs.base = 0;
 	s.cs.selector = 0;
 	if (ioctl(vcpu, KVM_SET_SREGS, &s) || ioctl(vcpu, KVM_SET_MP_STATE, &running) ||
-	    ioctl(vcpu, KVM_SET_REGS, &(struct kvm_regs){ .rflags = 2 }) ||
-	    ioctl(vcpu, KVM_RUN, 0))
+	    ioctl(vcpu, KVM_SET_REGS, &(struct kvm_regs){ .rflags = 2 }) || ioctl(vcpu, KVM_RUN, 0))
 		return 2;
 	printf("%lu 0 %u\n", id, run->exit_reason);
 	return 0;

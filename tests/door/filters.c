@@ -56,8 +56,8 @@ static int machine(void)
 		return 0;
 	sys = open(node ? node : "/dev/kvm", O_RDWR | O_CLOEXEC);
 	vm = ioctl(sys, KVM_CREATE_VM, 0);
-	mem = mmap(NULL, slot.memory_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-		   -1, 0);
+	mem = mmap(NULL, slot.memory_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+		   0);
 	memcpy(mem + 0x1000, code, sizeof(code));
 	slot.userspace_addr = (unsigned long)mem;
 	if (ioctl(vm, KVM_SET_USER_MEMORY_REGION, &slot))
@@ -225,8 +225,8 @@ static int check(const char *name, unsigned int k)
 		_exit(one());
 	}
 	waitpid(p, &status, 0);
-	if (kills ? WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS :
-		    WIFEXITED(status) && !WEXITSTATUS(status))
+	if (kills ? WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS
+		  : WIFEXITED(status) && !WEXITSTATUS(status))
 		return 0;
 	printf("%s%s%s%s%s: ", name, by_prctl ? " prctl" : "", late ? " late" : "",
 	       tsync ? " tsync" : "", first ? " uninteresting" : "");

@@ -39,8 +39,8 @@ static int machine(void)
 
 	sys = open(node ? node : "/dev/kvm", O_RDWR | O_CLOEXEC);
 	vm = ioctl(sys, KVM_CREATE_VM, 0);
-	mem = mmap(NULL, slot.memory_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-		   -1, 0);
+	mem = mmap(NULL, slot.memory_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+		   0);
 	memcpy(mem + 0x1000, code, sizeof(code));
 	slot.userspace_addr = (unsigned long)mem;
 	if (ioctl(vm, KVM_SET_USER_MEMORY_REGION, &slot))

@@ -113,7 +113,7 @@ static void stacks(void)
 	s.ss_size = sizeof(alt);
 	IS("set", !sigaltstack(&s, NULL));
 	IS("get", !sigaltstack(NULL, &old) && old.ss_sp == alt && old.ss_size == sizeof(alt) &&
-		  !old.ss_flags);
+			  !old.ss_flags);
 	set(SIGUSR1, SA_ONSTACK);
 	raise(SIGUSR1);
 	IS("on the stack", count == 1 && on_stack);

@@ -80,14 +80,14 @@ static int raw_threads(void)
 	int ok = 1;
 
 	for (int i = 0; i < 50; i++) {
-		char *stack = mmap(NULL, 16384, PROT_READ | PROT_WRITE,
-				   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		char *stack = mmap(NULL, 16384, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+				   -1, 0);
 		volatile int result = 0;
 		int tid = 1;
 
 		if (clone(empty, stack + 16384,
 			  CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD |
-			  CLONE_SYSVSEM | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID,
+				  CLONE_SYSVSEM | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID,
 			  (void *)&result, &tid, NULL, &tid) < 0)
 			return 0;
 		while (*(volatile int *)&tid)
@@ -137,8 +137,8 @@ int main(void)
 	sys = open(node(), O_RDWR | O_CLOEXEC);
 	vm = ioctl(sys, KVM_CREATE_VM, 0);
 	run_size = ioctl(sys, KVM_GET_VCPU_MMAP_SIZE, 0);
-	mem = mmap(NULL, slot.memory_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-		   -1, 0);
+	mem = mmap(NULL, slot.memory_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+		   0);
 	memcpy(mem + 0x1000, code, sizeof(code));
 	slot.userspace_addr = (unsigned long)mem;
 	if (ioctl(vm, KVM_SET_USER_MEMORY_REGION, &slot)) {

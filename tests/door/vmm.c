@@ -58,8 +58,8 @@ int main(int argc, char **argv)
 	if (CHECK(ioctl(sys, KVM_GET_API_VERSION, 0)) != 12)
 		return 1;
 	vm = (int)CHECK(ioctl(sys, KVM_CREATE_VM, 0));
-	mem = mmap(NULL, slot.memory_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-		   -1, 0);
+	mem = mmap(NULL, slot.memory_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+		   0);
 	memcpy(mem + 0x1000, code, sizeof(code));
 	slot.userspace_addr = (unsigned long)mem;
 	CHECK(ioctl(vm, KVM_SET_USER_MEMORY_REGION, &slot));

@@ -104,7 +104,9 @@ static inline void *door_mmap(int fd, size_t n)
 struct door_run {
 	char none;
 };
-static inline void door_run_init(struct door_run *d) { }
+static inline void door_run_init(struct door_run *d)
+{
+}
 static inline int door_run(struct door_run *d, int fd, unsigned long arg)
 {
 	return ioctl(fd, KVM_RUN, arg);

@@ -110,7 +110,8 @@ int fuzz_main(const struct fuzzer *f, int argc, char **argv)
 	printf("TAP version 13\n1..1\n");
 	for (int i = 1; i < argc; i += 2) {
 		if (i + 1 == argc) {
-			fprintf(stderr, "usage: %s [--seconds N] [--seed S] [--case SEED]\n", argv[0]);
+			fprintf(stderr, "usage: %s [--seconds N] [--seed S] [--case SEED]\n",
+				argv[0]);
 			return 2;
 		} else if (!strcmp(argv[i], "--seconds")) {
 			seconds = (u32)atoi(argv[i + 1]);
@@ -126,7 +127,8 @@ int fuzz_main(const struct fuzzer *f, int argc, char **argv)
 			printf("%s 1 - seed %llu\n", ok ? "ok" : "not ok", (ull)seed);
 			return ok ? 0 : 1;
 		} else {
-			fprintf(stderr, "usage: %s [--seconds N] [--seed S] [--case SEED]\n", argv[0]);
+			fprintf(stderr, "usage: %s [--seconds N] [--seed S] [--case SEED]\n",
+				argv[0]);
 			return 2;
 		}
 	}

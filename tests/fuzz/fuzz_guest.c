@@ -100,7 +100,8 @@ static void scribble(struct guest *g, u64 *rng)
 	while (n--) {
 		u32 p = fuzz_next(rng) % ARRAY_SIZE(places);
 
-		g->ram[places[p].at + fuzz_next(rng) % places[p].len] ^= (u8)(1 << fuzz_next(rng) % 8);
+		g->ram[places[p].at + fuzz_next(rng) % places[p].len] ^=
+			(u8)(1 << fuzz_next(rng) % 8);
 	}
 }
 
@@ -205,7 +206,8 @@ static bool one_case(struct guest *g, u64 seed, bool loud)
 		if ((s.kind == ST_IN && s.count == 1) || (s.kind == ST_MMIO && !s.write))
 			cpu_answer(c, fuzz_next(&rng));
 		if (s.kind == ST_EXC || s.kind == ST_DONE)
-			WITH_REGS(c, r) r.rip = G_CODE + fuzz_next(&rng) % 1024;
+			WITH_REGS(c, r)
+				r.rip = G_CODE + fuzz_next(&rng) % 1024;
 	}
 	arm(0);
 	running = NULL;

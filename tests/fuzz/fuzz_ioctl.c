@@ -146,7 +146,8 @@ static bool request_step(struct worker *w)
 	errno = 0;
 	ret = run ? door_run(&w->run, fd, arg) : door_ioctl(fd, r->code, arg);
 	if (loud)
-		printf("# fd %d %s %#lx: %d errno %d\n", fd, r->name, arg, ret, ret < 0 ? errno : 0);
+		printf("# fd %d %s %#lx: %d errno %d\n", fd, r->name, arg, ret,
+		       ret < 0 ? errno : 0);
 	if (ret < 0 && !errno_is_kvms(errno)) {
 		printf("# %s: errno %d is not KVM's\n", r->name, errno);
 		return false;
@@ -162,7 +163,9 @@ static void start_step(struct worker *w)
 {
 	struct args *a = &w->a;
 	int fd = atomic_load(&fds[FD_VCPU][pick(a, SLOTS)]);
-	struct kvm_regs r = { .rip = pick(a, 16) << 12, .rsp = 0x8000, .rflags = 2 | pick(a, 2) << 9 };
+	struct kvm_regs r = { .rip = pick(a, 16) << 12,
+			      .rsp = 0x8000,
+			      .rflags = 2 | pick(a, 2) << 9 };
 	struct kvm_mp_state runnable = { KVM_MP_STATE_RUNNABLE };
 	struct kvm_sregs s;
 
@@ -211,7 +214,8 @@ static void run_page_step(struct worker *w)
 	case 2: run->cr8 = v; break;
 	case 3: run->kvm_valid_regs = v & 0xf; break;
 	case 4: run->kvm_dirty_regs = v & 0xf; break;
-	default: memcpy((u8 *)run + pick(a, RUN_BYTES / 8) * 8, &v, 8);
+	default:
+		memcpy((u8 *)run + pick(a, RUN_BYTES / 8) * 8, &v, 8);
 	}
 }
 

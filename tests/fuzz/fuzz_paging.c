@@ -207,7 +207,8 @@ static void make_seq(struct seq *s, u8 *code, u32 where)
 		memcpy(code + at, insns[k].b, insns[k].len);
 		code[at + insns[k].disp] = (u8)disp;
 		code[at + insns[k].disp - 1] |= rdi;
-		s->a[i] = (struct access){ insns[k].kind, insns[k].bytes, (u8)disp, (u8)i, rdi, where + at };
+		s->a[i] = (struct access){ insns[k].kind, insns[k].bytes, (u8)disp, (u8)i,
+					   rdi,		  where + at };
 		at += insns[k].len;
 	}
 	code[at] = 0xcd;
@@ -263,8 +264,8 @@ static void make_case(struct fuzz_case *c)
 	c->ss = c->user ? SEL_UDATA : SEL_DATA;
 	c->rsp = c->user ? ALIAS + G_STACK3 : 0x7000;
 	c->flags = 2 | (below(2) ? 1u << 18 : 0);
-	c->rip = c->op < ARRAY_SIZE(ops) ? at(ops[c->op].begin) :
-		 SEQ_CODE + (c->op - (u32)ARRAY_SIZE(ops)) * SEQ_BYTES;
+	c->rip = c->op < ARRAY_SIZE(ops) ? at(ops[c->op].begin)
+					 : SEQ_CODE + (c->op - (u32)ARRAY_SIZE(ops)) * SEQ_BYTES;
 	c->rip += c->user ? ALIAS : 0;
 }
 
@@ -280,7 +281,8 @@ struct expected {
 /* One page. False: a fault. */
 static bool walk(const struct fuzz_case *c, u64 va, u32 kind, struct expected *e)
 {
-	static const u8 path[2][4] = { { E_PML4, E_PDPT, E_PD1, E_PT1 }, { E_PML4, E_PDPT, E_PD2, E_PT2 } };
+	static const u8 path[2][4] = { { E_PML4, E_PDPT, E_PD1, E_PT1 },
+				       { E_PML4, E_PDPT, E_PD2, E_PT2 } };
 	const u8 *p = path[va >= PAGE2];
 	u32 code = (kind == WR ? 2 : 0) | (c->user ? 4 : 0) | (kind == EX ? 16 : 0), leaf = 3;
 	bool user = true, wr = true, nx = false, bad;
@@ -386,7 +388,8 @@ static struct expected model(const struct fuzz_case *c, bool other_first)
 	return e;
 }
 
-static bool differs(const struct fuzz_case *c, const struct fuzz_result *r, const struct expected *e)
+static bool differs(const struct fuzz_case *c, const struct fuzz_result *r,
+		    const struct expected *e)
 {
 	if (r->vec != e->vec || (e->vec == 14 && (r->err != e->err || r->cr2 != e->cr2)))
 		return true;
@@ -416,21 +419,24 @@ static void show(const struct fuzz_case *c, const struct fuzz_result *r)
 	static const char *const names[] = { "PML4E", "PDPTE", "PDE 1", "PDE 2", "PTE 1", "PTE 2" };
 	struct expected e = model(c, false);
 
-	printf("# %s, ring %u, rsi %llx rdi %llx, WP %u SMEP %u SMAP %u AC %u\n", name_of(c), c->user ? 3 : 0,
-	       (unsigned long long)c->rsi, (unsigned long long)c->rdi, wp, smep, smap, (u32)(c->flags >> 18 & 1));
+	printf("# %s, ring %u, rsi %llx rdi %llx, WP %u SMEP %u SMAP %u AC %u\n", name_of(c),
+	       c->user ? 3 : 0, (unsigned long long)c->rsi, (unsigned long long)c->rdi, wp, smep,
+	       smap, (u32)(c->flags >> 18 & 1));
 	if (c->op >= ARRAY_SIZE(ops)) {
 		const struct seq *q = &seqs[c->op - ARRAY_SIZE(ops)];
 
 		for (u32 i = 0; i < q->n; i++)
-			printf("#   %x: %s %u bytes at %x(%s)\n", q->a[i].rip, q->a[i].kind == RD ? "read" : "write",
-			       q->a[i].bytes, q->a[i].disp, q->a[i].rdi ? "rdi" : "rsi");
+			printf("#   %x: %s %u bytes at %x(%s)\n", q->a[i].rip,
+			       q->a[i].kind == RD ? "read" : "write", q->a[i].bytes, q->a[i].disp,
+			       q->a[i].rdi ? "rdi" : "rsi");
 	}
 	printf("#   rules: vector %x(%x) cr2 %llx; guest: %x(%x) %llx at %llx\n", e.vec, e.err,
-	       (unsigned long long)e.cr2, r->vec, r->err, (unsigned long long)r->cr2, (unsigned long long)r->rip);
+	       (unsigned long long)e.cr2, r->vec, r->err, (unsigned long long)r->cr2,
+	       (unsigned long long)r->rip);
 	for (u32 i = 0; i < ENTRIES; i++)
 		printf("#   %s %016llx: must %02llx, may %02llx; is %016llx\n", names[i],
-		       (unsigned long long)c->e[i], (unsigned long long)e.must[i], (unsigned long long)e.may[i],
-		       (unsigned long long)r->e[i]);
+		       (unsigned long long)c->e[i], (unsigned long long)e.must[i],
+		       (unsigned long long)e.may[i], (unsigned long long)r->e[i]);
 }
 
 /* -- the guest -- */
@@ -473,7 +479,8 @@ static struct guest *start(void)
 		memcpy(g->ram + big + page + 0xffc, &v, 4);
 		memcpy(g->ram + big + page, (u8 *)&v + 4, 4);
 	}
-	WITH_SREGS(cpu0(g), sr) sr.efer |= 0x800;
+	WITH_SREGS(cpu0(g), sr)
+		sr.efer |= 0x800;
 	return g;
 }
 
@@ -508,7 +515,8 @@ int main(int argc, char **argv)
 			sr.cr4 = (sr.cr4 & ~(3ull << 20)) | (u64)smep << 20 | (u64)smap << 21;
 		}
 		for (u32 i = 0; i < SEQS; i++)
-			make_seq(&seqs[i], g->ram + SEQ_CODE + i * SEQ_BYTES, SEQ_CODE + i * SEQ_BYTES);
+			make_seq(&seqs[i], g->ram + SEQ_CODE + i * SEQ_BYTES,
+				 SEQ_CODE + i * SEQ_BYTES);
 		for (u32 i = 0; i < BATCH_CASES; i++)
 			make_case(&c[i]);
 		*g32(g, V_NEXT) = 0;

@@ -53,7 +53,19 @@ _Static_assert(sizeof(struct fuzz_case) == 64 && sizeof(struct fuzz_result) == 6
 
 enum what { LOAD, READ, WRITE, ADD, PEEK, FAR };
 enum seg { ES, CS, SS, DS, FS, GS };
-enum { F_JMP, F_CALL, F_RET, F_IRET, F_INT, F_CALL_GATE, F_JMP_GATE, P_VERR = 0, P_VERW, P_LAR, P_LSL };
+enum {
+	F_JMP,
+	F_CALL,
+	F_RET,
+	F_IRET,
+	F_INT,
+	F_CALL_GATE,
+	F_JMP_GATE,
+	P_VERR = 0,
+	P_VERW,
+	P_LAR,
+	P_LSL
+};
 /* name, what, segment or which, size, before it, the instruction, and one that uses what was loaded */
 #define OPS(X)											\
 	X(mov_es, LOAD, ES, 0, "", "mov %ax, %es", "") X(mov_ss, LOAD, SS, 0, "", "mov %ax, %ss", "")	\
@@ -237,7 +249,8 @@ static u32 random_access(void)
 static void data_case(struct fuzz_case *c)
 {
 	static const u32 limits[] = { 0, 1, 2, 3, 0xff, 0xfff, 0x1000, 0xffff, 0x10000, 0x7ffff };
-	u32 limit = below(4) ? limits[below(ARRAY_SIZE(limits))] : below(0x80000), flags = below(4) << 2 | below(2);
+	u32 limit = below(4) ? limits[below(ARRAY_SIZE(limits))] : below(0x80000),
+	    flags = below(4) << 2 | below(2);
 	u32 access = random_access(), edge;
 
 	/* D decides, L is reserved. */
@@ -256,7 +269,7 @@ static void far_case(struct fuzz_case *c, u32 land)
 
 	/* Gates and tasks go elsewhere. */
 	if (!(access & 0x10))
-		access = (access & ~15u) | (u32)"\0\2\6\7\10\12\15\16\17"[below(9)];
+		access = (access & ~15u) | (u32) "\0\2\6\7\10\12\15\16\17"[below(9)];
 	else if (below(4))
 		access |= 8;
 	limit = below(3) ? back + below(4) - 1 : below(2) ? 0xffff : 0xfffff;
@@ -267,7 +280,9 @@ static void far_case(struct fuzz_case *c, u32 land)
 /* A gate of either width, seldom something else; none of a task. */
 static void gate_case(struct fuzz_case *c, u32 which)
 {
-	u32 type = which != F_INT ? below(2) * 8 + 4 : below(8) ? (u32)"\6\7\16\17"[below(4)] : (u32)"\0\1\2\3\4\10\11\12\13\14\15"[below(11)];
+	u32 type = which != F_INT ? below(2) * 8 + 4
+		   : below(8)	  ? (u32) "\6\7\16\17"[below(4)]
+				  : (u32) "\0\1\2\3\4\10\11\12\13\14\15"[below(11)];
 	u32 present = below(8) ? 1 : 0, dpl = below(2) ? 3 : below(4);
 
 	c->gate[0] = (c->far_off & 0xffff) | c->far_sel << 16;
@@ -433,7 +448,8 @@ static void peek(const struct fuzz_case *c, u32 which, struct expected *e)
 	else if (which == P_VERW)
 		ok = is_writable(d) && reach;
 	else
-		ok = reach && (is_segment(d) || (which == P_LAR ? lar_types : lsl_types) >> desc_type(d) & 1);
+		ok = reach && (is_segment(d) ||
+			       (which == P_LAR ? lar_types : lsl_types) >> desc_type(d) & 1);
 	e->zf_counts = true;
 	e->zf = ok;
 	e->reads = ok && (which == P_LAR || which == P_LSL);
@@ -481,8 +497,9 @@ static void far(const struct fuzz_case *c, u32 which, u32 eip, struct expected *
 		fault(e, 13, sel & 0xfffc, eip);
 		return;
 	}
-	if (gate ? dpl > ring : back ? (is_conforming(d) ? dpl > rpl : dpl != rpl) :
-		   (is_conforming(d) ? dpl > ring : rpl > ring || dpl != ring)) {
+	if (gate   ? dpl > ring
+	    : back ? (is_conforming(d) ? dpl > rpl : dpl != rpl)
+		   : (is_conforming(d) ? dpl > ring : rpl > ring || dpl != ring)) {
 		fault(e, 13, sel & 0xfffc, eip);
 		return;
 	}
@@ -541,7 +558,8 @@ static bool wrong(const struct fuzz_case *c, const struct fuzz_result *r, const 
 	u32 hi = c->desc[1] | (e->loaded ? 0x100 : 0);
 	bool error = e->vec >= 10 && e->vec <= 13;
 
-	if (r->vec != e->vec || r->eip != e->eip || (r->cs & 0xffff) != e->cs || (error && r->err != e->err))
+	if (r->vec != e->vec || r->eip != e->eip || (r->cs & 0xffff) != e->cs ||
+	    (error && r->err != e->err))
 		return true;
 	if ((r->desc_hi ^ hi) & ~(e->touched ? 0x100u : 0) || r->dword != e->dword)
 		return true;
@@ -557,12 +575,14 @@ static bool wrong(const struct fuzz_case *c, const struct fuzz_result *r, const 
 static void show(const struct fuzz_case *c, const struct fuzz_result *r, const struct expected *e)
 {
 	printf("# %s ring %u descriptor %08x%08x selector %x esi %x far %x:%x edx %x gate %08x%08x\n",
-	       ops[c->op].name, c->ring, c->desc[1], c->desc[0], c->eax, c->esi, c->far_sel, c->far_off, c->edx,
-	       c->gate[1], c->gate[0]);
-	printf("#   rules: vector %x(%x) at %x:%x descriptor %08x dword %08x ebx %08x zf %u fs %x\n", e->vec, e->err,
-	       e->cs, e->eip, c->desc[1] | (e->loaded ? 0x100 : 0), e->dword, e->ebx, e->zf, e->fs_after);
-	printf("#   guest: vector %x(%x) at %x:%x descriptor %08x dword %08x ebx %08x zf %u fs %x\n", r->vec, r->err,
-	       r->cs & 0xffff, r->eip, r->desc_hi, r->dword, r->ebx, r->flags >> 6 & 1, r->fs);
+	       ops[c->op].name, c->ring, c->desc[1], c->desc[0], c->eax, c->esi, c->far_sel,
+	       c->far_off, c->edx, c->gate[1], c->gate[0]);
+	printf("#   rules: vector %x(%x) at %x:%x descriptor %08x dword %08x ebx %08x zf %u fs %x\n",
+	       e->vec, e->err, e->cs, e->eip, c->desc[1] | (e->loaded ? 0x100 : 0), e->dword,
+	       e->ebx, e->zf, e->fs_after);
+	printf("#   guest: vector %x(%x) at %x:%x descriptor %08x dword %08x ebx %08x zf %u fs %x\n",
+	       r->vec, r->err, r->cs & 0xffff, r->eip, r->desc_hi, r->dword, r->ebx,
+	       r->flags >> 6 & 1, r->fs);
 }
 
 /* -- the guest -- */
@@ -631,7 +651,8 @@ int main(int argc, char **argv)
 			make_case(&c[i], g->ram);
 		*g32(g, V_NEXT) = 0;
 		*g32(g, V_COUNT) = BATCH_CASES;
-		WITH_REGS(cpu0(g), regs) regs.rip = G_CODE;
+		WITH_REGS(cpu0(g), regs)
+			regs.rip = G_CODE;
 		s = run(g);
 		if (s.kind != ST_DONE) {
 			struct expected e = model(&c[*g32(g, V_NEXT)]);

@@ -62,7 +62,8 @@ struct snippet {
 
 static struct guest *make(const struct snippet *s, bool inhibited)
 {
-	struct guest *g = guest_with_apic(s->b, (u32)(s->e - s->b), VEC, G_CODE + (u64)(s->handler - s->b));
+	struct guest *g =
+		guest_with_apic(s->b, (u32)(s->e - s->b), VEC, G_CODE + (u64)(s->handler - s->b));
 	struct kvm_pit_config pit = { 0 };
 
 	if (inhibited && ioctl(g->vm, KVM_CREATE_PIT2, &pit))
@@ -277,7 +278,8 @@ T(flags, "arithmetic flags survive loads and stores of the APIC, and CR8")
 	static const struct {
 		const u8 *b, *e;
 	} code[] = {
-		{ flags_store_b, flags_store_e }, { flags_load_b, flags_load_e },
+		{ flags_store_b, flags_store_e },
+		{ flags_load_b, flags_load_e },
 		{ flags_cr8_b, flags_cr8_e },
 	};
 
@@ -443,7 +445,9 @@ T(msr_faults, "what x2APIC MSRs do not take is #GP also after many good writes")
 	static const struct {
 		const u8 *b, *e;
 	} code[] = {
-		{ bad_eoi_b, bad_eoi_e }, { bad_tpr_b, bad_tpr_e }, { bad_icr_b, bad_icr_e },
+		{ bad_eoi_b, bad_eoi_e },
+		{ bad_tpr_b, bad_tpr_e },
+		{ bad_icr_b, bad_icr_e },
 		{ bad_self_b, bad_self_e },
 	};
 
@@ -548,8 +552,8 @@ static void wake_other(u64 halt_poll_ns)
 	guest_map_apic(g);
 	guest_load(g, G_CODE, sender);
 	guest_load(g, G_CODE + 0x1000, receiver);
-	guest_gate(g, VEC, SEL_CODE64, G_CODE + 0x1000 + (u64)(receiver_handler - receiver_b),
-		   0xe, 0, 0);
+	guest_gate(g, VEC, SEL_CODE64, G_CODE + 0x1000 + (u64)(receiver_handler - receiver_b), 0xe,
+		   0, 0);
 	for (u32 i = 0; i < 512; i++)
 		g->ram[G_DATA + 0x100 + i] = (u8)(i * 7 + 3);
 	WITH_SREGS(cpu0(g), r)
@@ -597,7 +601,7 @@ T(tpr_reporting, "TPR accesses are reported if asked for, unless they are accele
 		if (i) {
 			CHECK_STOP(s, ST_OTHER);
 			CHECK_EQ(s.err, KVM_EXIT_TPR_ACCESS);
-		} else if (s.kind != ST_OTHER) {	/* KVM without AVIC reports, too */
+		} else if (s.kind != ST_OTHER) { /* KVM without AVIC reports, too */
 			CHECK_STOP(s, ST_DONE);
 		}
 		guest_free(g);

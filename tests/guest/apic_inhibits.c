@@ -120,7 +120,8 @@ static u32 make_ops(struct op_entry *o, u32 n, bool x2)
 			PUT(OP_WAIT, 0, 0);
 			break;
 		case 8:
-			PUT(w, REG(0x360 + 16 * rnd(2)), (rnd(2) ? 0x10000u : 0) | (0x40 + rnd(0xb0)));
+			PUT(w, REG(0x360 + 16 * rnd(2)),
+			    (rnd(2) ? 0x10000u : 0) | (0x40 + rnd(0xb0)));
 			break;
 		case 9:
 			PUT(w, REG(0x80), 0);
@@ -175,10 +176,13 @@ static void set_reg(struct guest_cpu *c, u32 reg, u32 v)
 	vcpu_ioctl(c, KVM_SET_LAPIC, &s, "KVM_SET_LAPIC");
 }
 
-static void nothing(struct guest *g) { }
+static void nothing(struct guest *g)
+{
+}
 static void move_base(struct guest *g)
 {
-	WITH_SREGS(&g->cpu[2], s) s.apic_base = 0xfee10000 | 1 << 11;
+	WITH_SREGS(&g->cpu[2], s)
+		s.apic_base = 0xfee10000 | 1 << 11;
 }
 static void change_id(struct guest *g) { set_reg(&g->cpu[2], 0x20, 9u << 24); }
 static void alias_id(struct guest *g) { set_reg(&g->cpu[2], 0x20, 3u << 24); }
@@ -301,8 +305,10 @@ static void differ(const struct setup *how, const struct result *a, const struct
 
 	for (u32 i = 0; i < n; i++)
 		if (a->log[i].what != b->log[i].what || a->log[i].val != b->log[i].val) {
-			test_fail(__FILE__, __LINE__, "%s: entry %u is %#llx = %#llx, active: "
-				  "%#llx = %#llx", how->name, i, (unsigned long long)b->log[i].what,
+			test_fail(__FILE__, __LINE__,
+				  "%s: entry %u is %#llx = %#llx, active: "
+				  "%#llx = %#llx",
+				  how->name, i, (unsigned long long)b->log[i].what,
 				  (unsigned long long)b->log[i].val,
 				  (unsigned long long)a->log[i].what,
 				  (unsigned long long)a->log[i].val);
@@ -311,7 +317,8 @@ static void differ(const struct setup *how, const struct result *a, const struct
 	CHECK_EQ(b->n, a->n);
 	for (u32 cpu = 0; cpu < 2; cpu++)
 		for (u32 reg = 0; reg < 0x400; reg += 16)
-			if (reg != 0x390 && memcmp(a->apic[cpu].regs + reg, b->apic[cpu].regs + reg, 4))
+			if (reg != 0x390 &&
+			    memcmp(a->apic[cpu].regs + reg, b->apic[cpu].regs + reg, 4))
 				test_fail(__FILE__, __LINE__, "%s: vCPU %u register %#x differs",
 					  how->name, cpu, reg);
 }

@@ -16,8 +16,10 @@ static struct guest *with_avx512(const u8 *p, u64 n)
 
 	if (!guest_has(g, 7, 1, 16))
 		test_skip("no AVX-512");
-	WITH_SREGS(cpu0(g), sr) sr.cr4 |= 1u << 18;
-	WITH_REGS(cpu0(g), r) r.rdi = PAGE;
+	WITH_SREGS(cpu0(g), sr)
+		sr.cr4 |= 1u << 18;
+	WITH_REGS(cpu0(g), r)
+		r.rdi = PAGE;
 	return g;
 }
 #define WITH(s) with_avx512(s##_b, LEN(s))
@@ -57,7 +59,8 @@ T(xcr0, "the three bits of XCR0 go together, and with AVX")
 		struct guest *g = WITH(partial);
 		struct stop s;
 
-		WITH_REGS(cpu0(g), r) r.rsi = bad[i];
+		WITH_REGS(cpu0(g), r)
+			r.rsi = bad[i];
 		s = run(g);
 		CHECK_EXC(s, 13, 0);
 		guest_free(g);
@@ -164,7 +167,8 @@ CODE64(store, SET_XCR0 AT_END FILL "mov $0xf, %eax\n kmovw %eax, %k1\n vmovdqu32
 	" mov $0x20f, %eax\n kmovw %eax, %k1\n vmovdqu32 %zmm20, (%rsi){%k1}" DONE);
 CODE64(packed, SET_XCR0 AT_END FILL "mov $0x8421, %eax\n kmovw %eax, %k1\n vpcompressd %zmm3, (%rsi){%k1}\n"
 	" mov $0x8c21, %eax\n kmovw %eax, %k1\n vpcompressd %zmm20, (%rsi){%k1}" DONE);
-T(suppressed, "what a mask leaves out cannot fault; a fault is that of the first element that does, and stores nothing")
+T(suppressed,
+  "what a mask leaves out cannot fault; a fault is that of the first element that does, and stores nothing")
 {
 	struct guest *g = WITH(load);
 	struct stop s;

@@ -99,8 +99,7 @@ static void follow(struct guest *g, const struct at t)
 		}
 		if (s.rip - t.base != m[0] || dr6 != (DR6_INIT | m[1])) {
 			test_fail(__FILE__, __LINE__, "#DB at +%llx dr6 %x, expected +%x %x",
-				  (unsigned long long)(s.rip - t.base), dr6, m[0],
-				  DR6_INIT | m[1]);
+				  (unsigned long long)(s.rip - t.base), dr6, m[0], DR6_INIT | m[1]);
 			return;
 		}
 		m += 2;
@@ -236,7 +235,8 @@ static struct guest *sys_guest(u64 mask, u64 flags, u64 set, u64 clear)
 	struct guest_cpu *c = cpu0(g);
 
 	cpu_ring3(c, G_CODE);
-	WITH_SREGS(c, sr) sr.efer |= 1;
+	WITH_SREGS(c, sr)
+		sr.efer |= 1;
 	cpu_set_msr(c, MSR_STAR, (u64)0x33 << 48 | (u64)SEL_CODE64 << 32);
 	cpu_set_msr(c, MSR_LSTAR, AT(sys, sys_k));
 	cpu_set_msr(c, MSR_SFMASK, mask);

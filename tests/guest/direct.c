@@ -117,8 +117,10 @@ static void page_fault(struct guest *g, u64 pte, u64 rip, u32 err)
 	struct stop s;
 
 	*guest_pte(g, U_DATA) = pte;
-	WITH_SREGS(cpu0(g), sr) sr.efer |= 1u << 11;
-	WITH_REGS(cpu0(g), r) r.rdi = U_DATA + 8;
+	WITH_SREGS(cpu0(g), sr)
+		sr.efer |= 1u << 11;
+	WITH_REGS(cpu0(g), r)
+		r.rdi = U_DATA + 8;
 	s = run(g);
 	CHECK_EXC(s, 14, err);
 	CHECK_EQ(s.cr2, U_DATA + 8);
@@ -145,7 +147,8 @@ T(accessed, "A and D are set when they have to be, and no earlier")
 
 	*guest_pte(g, U_DATA) = U_DATA | PTE_P | PTE_W | PTE_U;
 	*guest_pte(g, U_DATA + 0x1000) = (U_DATA + 0x1000) | PTE_P | PTE_W | PTE_U;
-	WITH_REGS(cpu0(g), r) r.rdi = U_DATA;
+	WITH_REGS(cpu0(g), r)
+		r.rdi = U_DATA;
 	s = run(g);
 	CHECK_EXC(s, VEC_DONE3, -1);
 	CHECK_EQ(*guest_pte(g, U_DATA) & (PTE_A | PTE_D), PTE_A);
@@ -153,7 +156,8 @@ T(accessed, "A and D are set when they have to be, and no earlier")
 	CHECK_DIRECT(g, 1);
 	g = USER(store);
 	*guest_pte(g, U_DATA) = U_DATA | PTE_P | PTE_W | PTE_U | PTE_A;
-	WITH_REGS(cpu0(g), r) r.rdi = U_DATA;
+	WITH_REGS(cpu0(g), r)
+		r.rdi = U_DATA;
 	s = run(g);
 	CHECK_EXC(s, VEC_DONE3, -1);
 	CHECK_EQ(*guest_pte(g, U_DATA) & (PTE_A | PTE_D), PTE_A | PTE_D);
@@ -271,8 +275,8 @@ T(exceptions, "exceptions are the guest's")
 		s32 err;
 	} t[] = {
 #define ROW(n, vec, err) { n##_b, n##_e, n##_at, vec, err }
-		ROW(x_de, 0, -1), ROW(x_ud, 6, -1), ROW(x_gp, 13, 0), ROW(x_hlt, 13, 0), ROW(x_db, 1, -1), ROW(x_ac, 17, 0),
-		ROW(x_xf, 19, -1),
+		ROW(x_de, 0, -1), ROW(x_ud, 6, -1), ROW(x_gp, 13, 0),  ROW(x_hlt, 13, 0),
+		ROW(x_db, 1, -1), ROW(x_ac, 17, 0), ROW(x_xf, 19, -1),
 	};
 
 	for (u32 i = 0; i < ARRAY_SIZE(t); i++) {
@@ -365,7 +369,8 @@ T(killed, "a stub that is killed in the middle ends KVM_RUN, and no more than th
 /* What the program finds of ours it may overwrite, and jump to: its own state is at stake, no more. */
 CODE64(vandal, "mov $100000, %ecx\n 1: dec %ecx\n jnz 1b\n mov %r8, %rdi\n mov $0x1000, %ecx\n mov $-1, %rax\n rep stosq\n ud2");
 CODE64(jumper, "mov $100000, %ecx\n 1: dec %ecx\n jnz 1b\n mov $9, %eax\n mov $0x10000000, %edi\n mov $0x1000, %esi\n jmp *%r8");
-T(hostile, "a program that overwrites the stub's pages, or jumps into its code, does not stop the VMM")
+T(hostile,
+  "a program that overwrites the stub's pages, or jumps into its code, does not stop the VMM")
 {
 	const u64 base = 0x2f5e70000000;
 
@@ -377,9 +382,11 @@ T(hostile, "a program that overwrites the stub's pages, or jumps into its code, 
 
 		sigaction(SIGALRM, &a, NULL);
 		setitimer(ITIMER_REAL, &t, NULL);
-		WITH_REGS(cpu0(g), r) r.r8 = i < 4 ? base + 0x8000 + i * 0x1000 : base + 0x100 + i * 13;
+		WITH_REGS(cpu0(g), r)
+			r.r8 = i < 4 ? base + 0x8000 + i * 0x1000 : base + 0x100 + i * 13;
 		s = run(g);
-		CHECK(s.kind == ST_EXC || s.kind == ST_INTERNAL || s.kind == ST_INTR || s.kind == ST_SHUTDOWN);
+		CHECK(s.kind == ST_EXC || s.kind == ST_INTERNAL || s.kind == ST_INTR ||
+		      s.kind == ST_SHUTDOWN);
 		t.it_value.tv_sec = 0;
 		setitimer(ITIMER_REAL, &t, NULL);
 		guest_free(g);

@@ -90,7 +90,8 @@ static void program_pin(struct guest *g, bool split)
 		struct kvm_irq_routing_entry e;
 	} route = {
 		.head = { .nr = 1 },
-		.e = { .gsi = GSI, .type = KVM_IRQ_ROUTING_MSI,
+		.e = { .gsi = GSI,
+		       .type = KVM_IRQ_ROUTING_MSI,
 		       .u.msi = { .address_lo = 0xfee00000, .data = VEC | 1 << 15 } },
 	};
 
@@ -123,7 +124,7 @@ static void map_apics(struct guest *g)
 static void credential_guard(bool split, u32 api, bool x2, bool expect_offer, bool expect_works)
 {
 	struct guest *g = guest_new_flags(M_LONG, (split ? GUEST_SPLIT : GUEST_IRQCHIP) |
-					  GUEST_X2APIC_API(api));
+							  GUEST_X2APIC_API(api));
 	struct pin p = { 0 };
 	struct stop s;
 	bool served = false, storm = false;
@@ -133,8 +134,9 @@ static void credential_guard(bool split, u32 api, bool x2, bool expect_offer, bo
 	else
 		guest_load(g, G_CODE, xapic);
 	map_apics(g);
-	guest_gate(g, VEC, SEL_CODE64, (x2 ? AT(x2apic, x2apic_handler) : AT(xapic, xapic_handler)) -
-		   HANDLER_HEAD, 0xe, 0, 0);
+	guest_gate(g, VEC, SEL_CODE64,
+		   (x2 ? AT(x2apic, x2apic_handler) : AT(xapic, xapic_handler)) - HANDLER_HEAD, 0xe,
+		   0, 0);
 	program_pin(g, split);
 	for (;;) {
 		s = run(g);

@@ -90,7 +90,8 @@ T(iobm, "ring 3 ports through the I/O permission bitmap")
 	struct stop s;
 
 	cpu_ring3(cpu0(g), G_CODE);
-	WITH_SREGS(cpu0(g), sr) sr.tr.limit = 0x68 + 0x20;
+	WITH_SREGS(cpu0(g), sr)
+		sr.tr.limit = 0x68 + 0x20;
 	memset(g->ram + G_TSS + 0x68, 0, 0x21);
 	g->ram[G_TSS + 0x68 + 0x48 / 8] = 1;
 	s = run(g);
@@ -135,7 +136,8 @@ T(mmio_read, "MMIO reads of each size, with extension")
 	struct guest *g = guest_with(M_LONG, mmio_r);
 	struct stop s;
 
-	WITH_REGS(cpu0(g), r) r.rdi = G_MMIO;
+	WITH_REGS(cpu0(g), r)
+		r.rdi = G_MMIO;
 	for (;;) {
 		s = run(g);
 		if (s.kind != ST_MMIO)
@@ -216,7 +218,8 @@ T(mmio_sse, "16-byte SSE accesses come as pieces of 8")
 	u64 dev[16] = { 0x1111, 0x2222 };
 	struct stop s;
 
-	WITH_REGS(cpu0(g), r) r.rdi = G_MMIO;
+	WITH_REGS(cpu0(g), r)
+		r.rdi = G_MMIO;
 	for (u32 n = 0; n < 20; n++) {
 		s = run(g);
 		if (s.kind != ST_MMIO || s.gpa - G_MMIO >= sizeof(dev))
@@ -286,7 +289,8 @@ T(mmio_cross, "an access half in memory, half in MMIO")
 	/* The last page of the window leads to MMIO, the one before is memory. */
 	*guest_pte(g, 0x3ff000) = G_MMIO | 7;
 	*g32(g, 0x3feffc) = 0x11223344;
-	WITH_REGS(cpu0(g), r) r.rdi = 0x3feffc;
+	WITH_REGS(cpu0(g), r)
+		r.rdi = 0x3feffc;
 	s = run(g);
 	CHECK_STOP(s, ST_MMIO);
 	CHECK_EQ(s.gpa, G_MMIO);
@@ -349,7 +353,8 @@ T(triple, "a fault without an IDT is a shutdown")
 	CHECK_STOP(s, ST_SHUTDOWN);
 	guest_free(g);
 	g = guest_with_code(M_PM32, "\x0f\x0b", 2);
-	WITH_SREGS(cpu0(g), sr) sr.idt.limit = 0;
+	WITH_SREGS(cpu0(g), sr)
+		sr.idt.limit = 0;
 	s = run(g);
 	CHECK_STOP(s, ST_SHUTDOWN);
 }
@@ -375,7 +380,8 @@ T(unbacked, "fetching from MMIO ends KVM_RUN in a documented way")
 	struct guest *g = guest_with(M_LONG, nowhere);
 	struct stop s;
 
-	WITH_REGS(cpu0(g), r) r.rdi = G_MMIO;
+	WITH_REGS(cpu0(g), r)
+		r.rdi = G_MMIO;
 	s = run(g);
 	if (s.kind == ST_MMIO)	/* KVM reads the opcode by MMIO when it emulates */
 		return;

@@ -46,7 +46,8 @@ T(far64, "64-bit far CALL through memory and a 64-bit call gate")
 	*g16(g, G_DATA + 4) = SEL_GATE;
 	guest_gdt(g, SEL_GATE, gate(SEL_CODE64, (u32)AT(far64m, far64m_in), 0xc, 0, 0));
 	guest_gdt(g, SEL_GATE + 8, 0);
-	WITH_REGS(cpu0(g), r) r.rdi = G_DATA;
+	WITH_REGS(cpu0(g), r)
+		r.rdi = G_DATA;
 	s = run(g);
 	CHECK_STOP(s, ST_DONE);
 	CHECK_EQ(s.r.rbx, G_STACK - 16);
@@ -167,7 +168,8 @@ T(popf, "POPF in ring 3 cannot change IOPL, nor IF when IOPL is 0")
 	guest_free(g);
 	g = guest_with(M_PM32, popf3);
 	cpu_ring3(cpu0(g), G_CODE);
-	WITH_REGS(cpu0(g), r) r.rflags |= 0x3000;
+	WITH_REGS(cpu0(g), r)
+		r.rflags |= 0x3000;
 	s = run(g);
 	CHECK_EQ(s.r.rax & 0x3200, 0x3200);
 }

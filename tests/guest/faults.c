@@ -143,7 +143,8 @@ T(noncanonical, "non-canonical data is #GP(0), through RSP or RBP #SS(0)")
 		/* A stack that is no address needs IST to deliver its fault. */
 		for (u32 v = 12; v <= 13; v++)
 			guest_gate(g, (u8)v, SEL_CODE64, G_STUBS + v * 16, 0xe, 0, 1);
-		WITH_REGS(cpu0(g), r) r.rdi = 0x8000000000000000;
+		WITH_REGS(cpu0(g), r)
+			r.rdi = 0x8000000000000000;
 		s = run(g);
 		if (s.kind != ST_EXC || s.vec != rows[i].vec || s.err)
 			test_fail(__FILE__, __LINE__, "row %u: %s", i, stop_text(&s));
@@ -207,7 +208,9 @@ T(cpuid_faulting, "MISC_FEATURES_ENABLES.CPUID_FAULT: CPUID in ring 3 is #GP(0),
 	cpu_set_msr(cpu0(g), 0x140, 1);
 	s = run(g);
 	CHECK_EXC(s, VEC_DONE3, -1);
-	WITH_REGS(cpu0(g), r) { r.rax = r.rbx = 0; }
+	WITH_REGS(cpu0(g), r) {
+		r.rax = r.rbx = 0;
+	}
 	cpu_ring3(cpu0(g), G_CODE);
 	s = run(g);
 	CHECK_EXC(s, 13, 0);
@@ -228,7 +231,8 @@ T(umip, "SGDT in ring 3: allowed, with CR4.UMIP #GP(0)")
 	if (!guest_has(g, 7, 2, 2))
 		test_skip("no UMIP");
 	cpu_ring3(cpu0(g), G_CODE);
-	WITH_REGS(cpu0(g), r) r.rdi = G_DATA;
+	WITH_REGS(cpu0(g), r)
+		r.rdi = G_DATA;
 	s = run(g);
 	CHECK_EXC(s, VEC_DONE3, -1);
 	CHECK_EQ(*g16(g, G_DATA), GDT_BYTES - 1);
@@ -236,7 +240,8 @@ T(umip, "SGDT in ring 3: allowed, with CR4.UMIP #GP(0)")
 	guest_free(g);
 	g = guest_with(M_LONG, umip_sgdt);
 	cpu_ring3(cpu0(g), G_CODE);
-	WITH_SREGS(cpu0(g), sr) sr.cr4 |= 1u << 11;
+	WITH_SREGS(cpu0(g), sr)
+		sr.cr4 |= 1u << 11;
 	s = run(g);
 	CHECK_EXC(s, 13, 0);
 }
@@ -294,8 +299,10 @@ T(mf, "#MF comes with the next waiting x87 instruction")
 	struct guest *g = guest_with(M_LONG, mf);
 	struct stop s;
 
-	WITH_REGS(cpu0(g), r) r.rdi = G_DATA;
-	WITH_SREGS(cpu0(g), sr) sr.cr0 |= 0x20;
+	WITH_REGS(cpu0(g), r)
+		r.rdi = G_DATA;
+	WITH_SREGS(cpu0(g), sr)
+		sr.cr0 |= 0x20;
 	s = run(g);
 	CHECK_EXC(s, 16, -1);
 	CHECK_EQ(s.rip, AT(mf, mf_next));
@@ -312,15 +319,19 @@ T(mf_mem, "and before that instruction's page fault, unless it does not wait")
 	struct guest *g = guest_with(M_LONG, mf_mem);
 	struct stop s;
 
-	WITH_REGS(cpu0(g), r) r.rdi = G_DATA;
-	WITH_SREGS(cpu0(g), sr) sr.cr0 |= 0x20;
+	WITH_REGS(cpu0(g), r)
+		r.rdi = G_DATA;
+	WITH_SREGS(cpu0(g), sr)
+		sr.cr0 |= 0x20;
 	s = run(g);
 	CHECK_EXC(s, 16, -1);
 	CHECK_EQ(s.rip, AT(mf_mem, mf_at));
 	guest_free(g);
 	g = guest_with(M_LONG, mf_not);
-	WITH_REGS(cpu0(g), r) r.rdi = G_DATA;
-	WITH_SREGS(cpu0(g), sr) sr.cr0 |= 0x20;
+	WITH_REGS(cpu0(g), r)
+		r.rdi = G_DATA;
+	WITH_SREGS(cpu0(g), sr)
+		sr.cr0 |= 0x20;
 	s = run(g);
 	CHECK_EXC(s, 14, -1);
 	CHECK_EQ(s.rip, AT(mf_not, mf_at2));
@@ -332,8 +343,10 @@ static struct stop xf_run(u64 cr4_off)
 {
 	struct guest *g = guest_with(M_LONG, xf);
 
-	WITH_REGS(cpu0(g), r) r.rdi = G_DATA;
-	WITH_SREGS(cpu0(g), sr) sr.cr4 &= ~cr4_off;
+	WITH_REGS(cpu0(g), r)
+		r.rdi = G_DATA;
+	WITH_SREGS(cpu0(g), sr)
+		sr.cr4 &= ~cr4_off;
 	*g32(g, G_DATA + 4) = 0;
 	return run(g);
 }
@@ -345,14 +358,17 @@ T(xf, "an unmasked SSE exception is #XF, without OSXMMEXCPT #UD")
 	struct guest *g = guest_with(M_LONG, xf_one);
 	struct stop s;
 
-	WITH_REGS(cpu0(g), r) r.rdi = G_DATA;
+	WITH_REGS(cpu0(g), r)
+		r.rdi = G_DATA;
 	s = run(g);
 	CHECK_EXC(s, 19, -1);
 	CHECK_EQ(s.rip, AT(xf_one, xf1_at));
 	guest_free(g);
 	g = guest_with(M_LONG, xf_one);
-	WITH_REGS(cpu0(g), r) r.rdi = G_DATA;
-	WITH_SREGS(cpu0(g), sr) sr.cr4 &= ~0x400ull;
+	WITH_REGS(cpu0(g), r)
+		r.rdi = G_DATA;
+	WITH_SREGS(cpu0(g), sr)
+		sr.cr4 &= ~0x400ull;
 	s = run(g);
 	CHECK_EXC(s, 6, -1);
 	/* 0/0 is an invalid operation, masked here: no fault. */
@@ -365,7 +381,8 @@ static struct guest *ac_guest(enum mode m, const u8 *p, u32 n, bool am, bool ac)
 	struct guest *g = guest_with_code(m, p, n);
 
 	cpu_ring3(cpu0(g), G_CODE);
-	WITH_SREGS(cpu0(g), sr) sr.cr0 = (sr.cr0 & ~BIT64(18)) | (am ? BIT64(18) : 0);
+	WITH_SREGS(cpu0(g), sr)
+		sr.cr0 = (sr.cr0 & ~BIT64(18)) | (am ? BIT64(18) : 0);
 	WITH_REGS(cpu0(g), r) {
 		r.rdi = G_DATA;
 		r.rsi = G_DATA + 0x100;
@@ -396,7 +413,8 @@ T(ac_ring0, "and in ring 0 nothing")
 	struct guest *g = guest_with(M_LONG, ac_ring0);
 	struct stop s;
 
-	WITH_SREGS(cpu0(g), sr) sr.cr0 |= BIT64(18);
+	WITH_SREGS(cpu0(g), sr)
+		sr.cr0 |= BIT64(18);
 	WITH_REGS(cpu0(g), r) {
 		r.rdi = G_DATA;
 		r.rflags |= 1u << 18;
@@ -426,22 +444,26 @@ LABEL(acf_iretq);
 LABEL(acf_lcall);
 LABEL(acf_fxsave);
 LABEL(acf_fxrstor);
-T(ac_frames, "#AC in the frames of far calls, far returns and IRET in ring 3, and of FXSAVE and FXRSTOR")
+T(ac_frames,
+  "#AC in the frames of far calls, far returns and IRET in ring 3, and of FXSAVE and FXRSTOR")
 {
 #define F(n, ac, gp) { ac_##n##_b, ac_##n##_e, acf_##n, ac, gp }
 	static const struct {
 		const u8 *p, *e, *at;
 		u8 ac, gp;	/* address bits that may not be set */
-	} f[] = { F(lretq, 7, 0), F(lretl, 3, 0), F(iretq, 7, 0), F(lcall, 3, 0), F(fxsave, 3, 15), F(fxrstor, 3, 15) };
+	} f[] = { F(lretq, 7, 0), F(lretl, 3, 0),   F(iretq, 7, 0),
+		  F(lcall, 3, 0), F(fxsave, 3, 15), F(fxrstor, 3, 15) };
 #undef F
 
 	for (u32 i = 0; i < ARRAY_SIZE(f); i++)
 		for (u32 off = 0; off <= 16; off++) {
-			struct guest *g = ac_guest(M_LONG, f[i].p, (u32)(f[i].e - f[i].p), true, true);
+			struct guest *g =
+				ac_guest(M_LONG, f[i].p, (u32)(f[i].e - f[i].p), true, true);
 			u64 at = G_CODE + (u64)(f[i].at - f[i].p);
 			struct stop s;
 
-			WITH_SREGS(cpu0(g), sr) sr.cr4 |= 1u << 9;
+			WITH_SREGS(cpu0(g), sr)
+				sr.cr4 |= 1u << 9;
 			WITH_REGS(cpu0(g), r) {
 				r.rdi = G_DATA + 0x800;
 				r.rsi = G_DATA + 0x100 + off;
@@ -502,23 +524,47 @@ T(ac_kinds, "which types are checked, and what comes first")
 		const u8 *b, *e;
 		int vec, err;
 	} rows[] = {
-		ROW(ac_a8, VEC_DONE3, -1), ROW(ac_a16, VEC_DONE3, -1), ROW(ac_a64, VEC_DONE3, -1),
-		ROW(ac_a_ld, VEC_DONE3, -1), ROW(ac_a_rep, VEC_DONE3, -1),
-		ROW(ac_a_repq, VEC_DONE3, -1), ROW(ac_a_rep0, VEC_DONE3, -1),
-		ROW(ac_a_lea, VEC_DONE3, -1), ROW(ac_a_abs, VEC_DONE3, -1),
-		ROW(ac_m16, 17, 0), ROW(ac_m64, 17, 0), ROW(ac_m_st, 17, 0), ROW(ac_m_rmw, 17, 0),
-		ROW(ac_m_lock, 17, 0), ROW(ac_m_cx8, 17, 0), ROW(ac_m_bt, 17, 0),
-		ROW(ac_m_sse, 17, 0), ROW(ac_m_sd, 17, 0), ROW(ac_m_ups, 17, 0),
-		ROW(ac_m_ld, 17, 0), ROW(ac_m_env, 17, 0), ROW(ac_m_movs, 17, 0),
-		ROW(ac_m_stos, 17, 0), ROW(ac_m_cmps, 17, 0), ROW(ac_m_abs, 17, 0),
-		ROW(ac_m_cross, 17, 0), ROW(ac_m_sreg, 17, 0), ROW(ac_m_jmp, 17, 0),
-		ROW(ac_m_unmapped, 17, 0), ROW(ac_m_push, 17, 0), ROW(ac_m_pop, 17, 0),
-		ROW(ac_m_pushf, 17, 0), ROW(ac_m_call, 17, 0), ROW(ac_m_enter, 17, 0),
-		ROW(ac_nc, 13, 0), ROW(ac_aps, 13, 0),
+		ROW(ac_a8, VEC_DONE3, -1),
+		ROW(ac_a16, VEC_DONE3, -1),
+		ROW(ac_a64, VEC_DONE3, -1),
+		ROW(ac_a_ld, VEC_DONE3, -1),
+		ROW(ac_a_rep, VEC_DONE3, -1),
+		ROW(ac_a_repq, VEC_DONE3, -1),
+		ROW(ac_a_rep0, VEC_DONE3, -1),
+		ROW(ac_a_lea, VEC_DONE3, -1),
+		ROW(ac_a_abs, VEC_DONE3, -1),
+		ROW(ac_m16, 17, 0),
+		ROW(ac_m64, 17, 0),
+		ROW(ac_m_st, 17, 0),
+		ROW(ac_m_rmw, 17, 0),
+		ROW(ac_m_lock, 17, 0),
+		ROW(ac_m_cx8, 17, 0),
+		ROW(ac_m_bt, 17, 0),
+		ROW(ac_m_sse, 17, 0),
+		ROW(ac_m_sd, 17, 0),
+		ROW(ac_m_ups, 17, 0),
+		ROW(ac_m_ld, 17, 0),
+		ROW(ac_m_env, 17, 0),
+		ROW(ac_m_movs, 17, 0),
+		ROW(ac_m_stos, 17, 0),
+		ROW(ac_m_cmps, 17, 0),
+		ROW(ac_m_abs, 17, 0),
+		ROW(ac_m_cross, 17, 0),
+		ROW(ac_m_sreg, 17, 0),
+		ROW(ac_m_jmp, 17, 0),
+		ROW(ac_m_unmapped, 17, 0),
+		ROW(ac_m_push, 17, 0),
+		ROW(ac_m_pop, 17, 0),
+		ROW(ac_m_pushf, 17, 0),
+		ROW(ac_m_call, 17, 0),
+		ROW(ac_m_enter, 17, 0),
+		ROW(ac_nc, 13, 0),
+		ROW(ac_aps, 13, 0),
 	};
 
 	for (u32 i = 0; i < ARRAY_SIZE(rows); i++) {
-		struct guest *g = ac_guest(M_LONG, rows[i].b, (u32)(rows[i].e - rows[i].b), true, true);
+		struct guest *g =
+			ac_guest(M_LONG, rows[i].b, (u32)(rows[i].e - rows[i].b), true, true);
 		struct stop s = run(g);
 
 		if (s.kind != ST_EXC || s.vec != rows[i].vec || (rows[i].err >= 0 && s.err))
@@ -570,7 +616,8 @@ T(jump_nowhere, "an indirect jump to any multiple of 2^48, or that far from code
 			s = run(g);
 			if (s.kind != ST_EXC || s.vec != 13) {
 				test_fail(__FILE__, __LINE__, "to %llx: %s",
-					  (unsigned long long)((k << 48) + places[i]), stop_text(&s));
+					  (unsigned long long)((k << 48) + places[i]),
+					  stop_text(&s));
 				return;
 			}
 		}

@@ -98,8 +98,9 @@ T(faults, "flags in the frame of a page fault in between")
 			s = run(g);
 			if (!check_stop(__FILE__, __LINE__, &s, ST_EXC, 14, -1) ||
 			    (s.rflags & ARITH) != flags || s.r.rax != (flags | 2))
-				test_fail(__FILE__, __LINE__, "page %u: flags %#llx, wanted %#llx", k,
-					  (unsigned long long)s.rflags, (unsigned long long)flags);
+				test_fail(__FILE__, __LINE__, "page %u: flags %#llx, wanted %#llx",
+					  k, (unsigned long long)s.rflags,
+					  (unsigned long long)flags);
 			*guest_pte(g, va) = pte;
 			cpu_resume(cpu0(g), &s, s.rip);
 			s = run(g);
@@ -128,8 +129,10 @@ T(gone, "flags where KVM_RUN ends with EFAULT in between")
 			r = cpu_regs(cpu0(g));
 			if (s.kind != ST_ERROR || s.err != EFAULT || (r.rflags & ARITH) != flags ||
 			    r.rax != (flags | 2))
-				test_fail(__FILE__, __LINE__, "page %u: %s, flags %#llx, wanted %#llx", k,
-					  stop_text(&s), (unsigned long long)r.rflags, (unsigned long long)flags);
+				test_fail(__FILE__, __LINE__,
+					  "page %u: %s, flags %#llx, wanted %#llx", k,
+					  stop_text(&s), (unsigned long long)r.rflags,
+					  (unsigned long long)flags);
 			if (mmap(page, 4096, PROT_READ | PROT_WRITE,
 				 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED)
 				test_die("mmap: %s", strerror(errno));
@@ -149,7 +152,8 @@ T(device, "flags where user space answers a load in between")
 		struct stop s;
 
 		start(g, flags);
-		WITH_REGS(cpu0(g), r) r.rdi = G_MMIO;
+		WITH_REGS(cpu0(g), r)
+			r.rdi = G_MMIO;
 		s = run(g);
 		CHECK_STOP(s, ST_MMIO);
 		CHECK_EQ(cpu_regs(cpu0(g)).rflags & ARITH, flags);
@@ -227,7 +231,8 @@ T(apic, "... and the local APIC in between, which has a way of its own")
 
 	guest_load(g, G_CODE, apic);
 	guest_map_apic(g);
-	WITH_REGS(cpu0(g), r) r.r13 = R13_SEEN;
+	WITH_REGS(cpu0(g), r)
+		r.r13 = R13_SEEN;
 	s = run(g);
 	CHECK_STOP(s, ST_DONE);
 	CHECK_EQ(s.r.r13, R13_SEEN);
@@ -247,7 +252,8 @@ T(apic_flags, "the local APIC is accessed with flags live")
 
 	guest_load(g, G_CODE, apic_live);
 	guest_map_apic(g);
-	WITH_REGS(cpu0(g), r) r.r9 = 0;
+	WITH_REGS(cpu0(g), r)
+		r.r9 = 0;
 	s = run(g);
 	CHECK_STOP(s, ST_DONE);
 	CHECK_EQ(s.r.rax, 0x30);
@@ -322,19 +328,22 @@ static const struct {
 	const u8 *p, *e;
 } with_rf[] = {
 #define X(n) { #n, rf_##n##_b, rf_##n##_e },
-	X(nop) X(add) X(load) X(store) X(split) X(split_push) X(push) X(popf) X(jmp) X(jcc) X(call) X(ret) X(ind)
-	X(far) X(movs) X(cmps) X(cpuid) X(sgdt) X(sti) X(movss) X(fld) X(fxsave) X(maskmov) X(clflush) X(out)
-	X(in) X(mmio) X(mmio_read) X(mmio_rmw) X(cr) X(msr) X(int3) X(syscall)
+	X(nop) X(add) X(load) X(store) X(split) X(split_push) X(push) X(popf) X(jmp) X(jcc) X(call)
+		X(ret) X(ind) X(far) X(movs) X(cmps) X(cpuid) X(sgdt) X(sti) X(movss) X(fld)
+			X(fxsave) X(maskmov) X(clflush) X(out) X(in) X(mmio) X(mmio_read)
+				X(mmio_rmw) X(cr) X(msr) X(int3) X(syscall)
 #undef X
 };
 T(rf_cleared, "RF is gone when the instruction after the IRET has completed, whatever it was")
 {
 	for (u32 i = 0; i < ARRAY_SIZE(with_rf); i++) {
-		struct guest *g = guest_with_code(M_LONG, with_rf[i].p, (u32)(with_rf[i].e - with_rf[i].p));
+		struct guest *g =
+			guest_with_code(M_LONG, with_rf[i].p, (u32)(with_rf[i].e - with_rf[i].p));
 		u32 exits = 0;
 		struct stop s;
 
-		WITH_SREGS(cpu0(g), sr) sr.cr4 |= 1u << 9;
+		WITH_SREGS(cpu0(g), sr)
+			sr.cr4 |= 1u << 9;
 		WITH_REGS(cpu0(g), r) {
 			r.rsi = r.rdi = G_WINDOW;
 			r.r8 = G_MMIO;
@@ -344,7 +353,8 @@ T(rf_cleared, "RF is gone when the instruction after the IRET has completed, wha
 			if (s.kind != ST_IN && s.kind != ST_OUT && s.kind != ST_MMIO)
 				break;
 			if (s.kind == ST_MMIO && s.write && s.r.rflags & 0x10000)
-				test_fail(__FILE__, __LINE__, "%s: RF at the exit", with_rf[i].name);
+				test_fail(__FILE__, __LINE__, "%s: RF at the exit",
+					  with_rf[i].name);
 			if ((s.kind == ST_MMIO && !s.write) || s.kind == ST_IN)
 				cpu_answer(cpu0(g), 0);
 			if (++exits > 8)
@@ -392,13 +402,15 @@ T(rf_again, "RF is set at the exit of the very instruction, not when a loop has 
 	static const struct {
 		const u8 *p, *e;
 	} loops[] = {
-		{ rf_again_b, rf_again_e }, { rf_again_far_b, rf_again_far_e },
+		{ rf_again_b, rf_again_e },
+		{ rf_again_far_b, rf_again_far_e },
 		{ rf_again_call_b, rf_again_call_e },
 	};
 
 	for (u32 i = 0; i < ARRAY_SIZE(loops); i++)
 		for (u64 before = 0; before < 4; before++) {
-			struct guest *g = guest_with_code(M_LONG, loops[i].p, (u32)(loops[i].e - loops[i].p));
+			struct guest *g =
+				guest_with_code(M_LONG, loops[i].p, (u32)(loops[i].e - loops[i].p));
 			struct stop s;
 
 			WITH_REGS(cpu0(g), r) {
@@ -427,7 +439,8 @@ static void on_alarm(int sig) { (void)sig; }
 	"out %al, $0x10\n iretq\n 1: " text)
 RF_IF(rf_self, "jmp 1b");
 RF_IF(rf_rep, "mov $1, %eax\n jmp 1b");
-T(rf_interrupt, "an interrupt before the instruction saves RF, one that comes when it has completed does not")
+T(rf_interrupt,
+  "an interrupt before the instruction saves RF, one that comes when it has completed does not")
 {
 	const struct itimerval soon = { .it_value.tv_usec = 10000 };
 	const struct sigaction alarm = { .sa_handler = on_alarm };
@@ -435,7 +448,8 @@ T(rf_interrupt, "an interrupt before the instruction saves RF, one that comes wh
 	sigaction(SIGALRM, &alarm, NULL);
 	for (u32 i = 0; i < 2; i++)
 		for (u32 late = 0; late < 2; late++) {
-			struct guest *g = i ? guest_with(M_LONG, rf_rep) : guest_with(M_LONG, rf_self);
+			struct guest *g =
+				i ? guest_with(M_LONG, rf_rep) : guest_with(M_LONG, rf_self);
 			struct stop s = run(g);
 
 			CHECK_STOP(s, ST_OUT);

@@ -114,7 +114,8 @@ T(unmap, "it is not mapped any more: the fetch faults with the return address pu
 	struct guest *g = prepare(unmap_b, unmap_e);
 	struct stop s;
 
-	WITH_REGS(cpu0(g), r) r.rsi = (u64)((u8 *)guest_pte(g, 0x200000) - g->ram);
+	WITH_REGS(cpu0(g), r)
+		r.rsi = (u64)((u8 *)guest_pte(g, 0x200000) - g->ram);
 	s = run(g);
 	CHECK_EXC(s, 14, 0);
 	CHECK_EQ(s.rip, 0x200000);
@@ -132,7 +133,8 @@ T(faults, "a fault inside it has its own RIP")
 	struct stop s;
 
 	guest_write(g, 0x200000, divide, sizeof(divide));
-	WITH_REGS(cpu0(g), r) r.rsi = 0;
+	WITH_REGS(cpu0(g), r)
+		r.rsi = 0;
 	s = run(g);
 	CHECK_EXC(s, 0, -1);
 	CHECK_EQ(s.rip, 0x200000);
@@ -141,7 +143,8 @@ T(faults, "a fault inside it has its own RIP")
 	g = prepare(once_b, once_e);
 	guest_write(g, 0x200000, load, sizeof(load));
 	*guest_pte(g, 0x3f0000) = 0;
-	WITH_REGS(cpu0(g), r) r.rsi = 0x3f0008;
+	WITH_REGS(cpu0(g), r)
+		r.rsi = 0x3f0008;
 	s = run(g);
 	CHECK_EXC(s, 14, 0);
 	CHECK_EQ(s.rip, 0x200000);

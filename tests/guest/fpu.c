@@ -12,7 +12,8 @@ static struct guest *with_avx(const u8 *p, u64 n)
 
 	if (!guest_has(g, 1, 2, 26) || !guest_has(g, 1, 2, 28))
 		test_skip("no XSAVE or no AVX");
-	WITH_SREGS(cpu0(g), sr) sr.cr4 |= 1u << 18;
+	WITH_SREGS(cpu0(g), sr)
+		sr.cr4 |= 1u << 18;
 	return g;
 }
 #define WITH_AVX(s) with_avx(s##_b, LEN(s))
@@ -55,7 +56,8 @@ T(avx, "AVX state survives an exit; XGETBV")
 
 	if (!guest_has(g, 7, 1, 5))
 		test_skip("no AVX2");
-	WITH_REGS(cpu0(g), r) r.rdi = G_DATA;
+	WITH_REGS(cpu0(g), r)
+		r.rdi = G_DATA;
 	s = run(g);
 	CHECK_STOP(s, ST_OUT);
 	vcpu_ioctl(cpu0(g), KVM_GET_XSAVE, x, "KVM_GET_XSAVE");
@@ -77,7 +79,8 @@ T(xsave, "XSAVE and partial XRSTOR")
 	struct guest *g = WITH_AVX(xsave);
 	struct stop s;
 
-	WITH_REGS(cpu0(g), r) r.rdi = G_DATA;
+	WITH_REGS(cpu0(g), r)
+		r.rdi = G_DATA;
 	s = run(g);
 	CHECK_STOP(s, ST_DONE);
 	CHECK_EQ(s.r.rbx, 0xffffffff);
@@ -95,24 +98,29 @@ T(xsave_faults, "misaligned XSAVE, reserved header bits, invalid XCR0 are #GP; n
 	static const u32 bad[] = { 0, 2, 5, 0x80000001 };
 	struct stop s;
 
-	WITH_REGS(cpu0(g), r) r.rdi = G_DATA;
+	WITH_REGS(cpu0(g), r)
+		r.rdi = G_DATA;
 	s = run(g);
 	CHECK_EXC(s, 13, 0);
 	g = WITH_AVX(xrstor_gp);
 	*g64(g, G_DATA + 520) = 1;
-	WITH_REGS(cpu0(g), r) r.rdi = G_DATA;
+	WITH_REGS(cpu0(g), r)
+		r.rdi = G_DATA;
 	s = run(g);
 	CHECK_EXC(s, 13, 0);
 	for (u32 i = 0; i < ARRAY_SIZE(bad); i++) {
 		g = WITH_AVX(xsetbv_gp);
-		WITH_REGS(cpu0(g), r) r.rsi = bad[i];
+		WITH_REGS(cpu0(g), r)
+			r.rsi = bad[i];
 		s = run(g);
 		CHECK_EXC(s, 13, 0);
 		guest_free(g);
 	}
 	g = WITH_AVX(xsetbv_gp);
-	WITH_SREGS(cpu0(g), sr) sr.cr4 &= ~(1ull << 18);
-	WITH_REGS(cpu0(g), r) r.rsi = 7;
+	WITH_SREGS(cpu0(g), sr)
+		sr.cr4 &= ~(1ull << 18);
+	WITH_REGS(cpu0(g), r)
+		r.rsi = 7;
 	s = run(g);
 	CHECK_EXC(s, 6, -1);
 }
@@ -133,7 +141,8 @@ T(xsavec, "XSAVEC writes the compacted form, XRSTOR reads it")
 
 	if (!guest_has(g, 0xd, 0, 0))
 		test_skip("no leaf 0xd");
-	WITH_REGS(cpu0(g), r) r.rdi = G_DATA;
+	WITH_REGS(cpu0(g), r)
+		r.rdi = G_DATA;
 	s = run(g);
 	if (s.kind == ST_EXC && s.vec == 6)
 		test_skip("no XSAVEC");
@@ -147,7 +156,8 @@ T(fxsave, "FXSAVE and FXRSTOR")
 	struct guest *g = guest_with(M_LONG, fxsave);
 	struct stop s;
 
-	WITH_REGS(cpu0(g), r) r.rdi = G_DATA;
+	WITH_REGS(cpu0(g), r)
+		r.rdi = G_DATA;
 	s = run(g);
 	CHECK_STOP(s, ST_DONE);
 	CHECK_EQ(s.r.rbx, 0x99);
@@ -181,7 +191,8 @@ T(ffxsr, "EFER.FFXSR: FXSAVE and FXRSTOR leave XMM registers out, at CPL 0 in 64
 
 	if (!guest_has(g, 0x80000001, 3, 25))
 		test_skip("no FXSR_OPT");
-	WITH_REGS(cpu0(g), r) r.rdi = G_DATA;
+	WITH_REGS(cpu0(g), r)
+		r.rdi = G_DATA;
 	s = run(g);
 	CHECK_STOP(s, ST_DONE);
 	CHECK_EQ(s.r.r8 >> 14 & 1, 1);
@@ -191,8 +202,10 @@ T(ffxsr, "EFER.FFXSR: FXSAVE and FXRSTOR leave XMM registers out, at CPL 0 in 64
 	guest_free(g);
 	g = guest_with(M_LONG, ffxsr3);
 	cpu_ring3(cpu0(g), G_CODE);
-	WITH_SREGS(cpu0(g), sr) sr.efer |= BIT64(14);
-	WITH_REGS(cpu0(g), r) r.rdi = G_DATA;
+	WITH_SREGS(cpu0(g), sr)
+		sr.efer |= BIT64(14);
+	WITH_REGS(cpu0(g), r)
+		r.rdi = G_DATA;
 	s = run(g);
 	CHECK_EXC(s, VEC_DONE3, -1);
 	CHECK_EQ(s.r.rbx, 0x99);
@@ -241,7 +254,8 @@ T(xsaves, "XSAVES writes the compacted form, XRSTORS takes nothing else; CPL 0 o
 			has = g->cpuid->entries[i].eax & 8;
 	if (!has)
 		test_skip("no XSAVES");
-	WITH_REGS(cpu0(g), r) r.rdi = G_DATA;
+	WITH_REGS(cpu0(g), r)
+		r.rdi = G_DATA;
 	s = run(g);
 	CHECK_STOP(s, ST_DONE);
 	CHECK_EQ(s.r.r8, 0);
@@ -251,16 +265,19 @@ T(xsaves, "XSAVES writes the compacted form, XRSTORS takes nothing else; CPL 0 o
 	CHECK_EQ(s.r.rax >> 11 & 7, 7);
 	guest_free(g);
 	g = WITH_AVX(xrstors_gp);	/* a zero header is the standard form */
-	WITH_REGS(cpu0(g), r) r.rdi = G_DATA;
+	WITH_REGS(cpu0(g), r)
+		r.rdi = G_DATA;
 	s = run(g);
 	CHECK_EXC(s, 13, 0);
 	guest_free(g);
 	g = WITH_AVX(xsaves3);
 	cpu_ring3(cpu0(g), G_CODE);
-	WITH_REGS(cpu0(g), r) r.rdi = G_DATA;
+	WITH_REGS(cpu0(g), r)
+		r.rdi = G_DATA;
 	s = run(g);
 	CHECK_EXC(s, 13, 0);
-	WITH_SREGS(cpu0(g), sr) sr.cr4 &= ~(1ull << 18);
+	WITH_SREGS(cpu0(g), sr)
+		sr.cr4 &= ~(1ull << 18);
 	cpu_ring3(cpu0(g), G_CODE);
 	s = run(g);
 	CHECK_EXC(s, 6, -1);
@@ -292,8 +309,10 @@ T(clzero, "CLZERO clears the line that RAX points into, and faults like a store;
 	g = guest_with(M_LONG, clzero_pf);
 	*guest_pte(g, G_WINDOW) &= ~(u64)(PTE_W | PTE_D);
 	memset(g->ram + G_WINDOW, 0xaa, 64);
-	WITH_REGS(cpu0(g), r) r.rax = G_WINDOW + 63;
-	WITH_SREGS(cpu0(g), sr) sr.cr0 |= 1 << 16;
+	WITH_REGS(cpu0(g), r)
+		r.rax = G_WINDOW + 63;
+	WITH_SREGS(cpu0(g), sr)
+		sr.cr0 |= 1 << 16;
 	s = run(g);
 	CHECK_EXC(s, 14, 3);
 	CHECK_EQ(s.cr2, G_WINDOW);
@@ -325,7 +344,8 @@ T(crypto, "VAES, VPCLMULQDQ and GFNI give what the host gives")
 		m[i] = (u8)(i * 37 + 11);
 	memcpy(g->ram + G_DATA, m, sizeof(m));
 	crypto_native(m);
-	WITH_REGS(cpu0(g), r) r.rdi = G_DATA;
+	WITH_REGS(cpu0(g), r)
+		r.rdi = G_DATA;
 	s = run(g);
 	CHECK_STOP(s, ST_DONE);
 	CHECK(!memcmp(g->ram + G_DATA, m, sizeof(m)));

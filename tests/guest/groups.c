@@ -25,7 +25,8 @@ static void check_fault(struct guest *g, u64 rbx, u64 cr2)
 {
 	struct stop s;
 
-	WITH_REGS(cpu0(g), r) r.rbx = rbx;
+	WITH_REGS(cpu0(g), r)
+		r.rbx = rbx;
 	s = run(g);
 	CHECK_EXC(s, 14, 0);
 	CHECK_EQ(s.cr2, cr2);
@@ -61,8 +62,8 @@ T(marks, "what does not come about leaves no A bit, no D bit and no mark in the 
 		u8 vec;
 		u64 bits;
 	} c[] = {
-		{ div_store_b, div_store_e, 0, PTE_A }, { div_load_b, div_load_e, 0, 0 },
-		{ ud_store_b, ud_store_e, 13, PTE_A }, { fpu_store_b, fpu_store_e, 16, PTE_A },
+		{ div_store_b, div_store_e, 0, PTE_A },	  { div_load_b, div_load_e, 0, 0 },
+		{ ud_store_b, ud_store_e, 13, PTE_A },	  { fpu_store_b, fpu_store_e, 16, PTE_A },
 		{ push_store_b, push_store_e, 0, PTE_A },
 	};
 
@@ -117,16 +118,23 @@ CODE64(turns, "mov (%rsi), %rax\n mov (%rdi), %rcx\n add %rax, %rcx\n mov %rcx, 
 	"turns_8: mov %r13, 8(%rbx)\n mov 8(%rdi), %r14\n lea (%r13,%r14), %r15\n turns_16: mov %r15, 16(%rbx)" DONE);
 LABEL(turns_8);
 LABEL(turns_16);
-T(turns, "accesses off several bases in turn, in one page or two, the second of them missing or a device")
+T(turns,
+  "accesses off several bases in turn, in one page or two, the second of them missing or a device")
 {
-	enum { SRC = G_WINDOW + 0x10000, SUM = G_WINDOW + 0x20000, DST = G_WINDOW + 0x30000, BITS = G_WINDOW + 0x40000 };
+	enum {
+		SRC = G_WINDOW + 0x10000,
+		SUM = G_WINDOW + 0x20000,
+		DST = G_WINDOW + 0x30000,
+		BITS = G_WINDOW + 0x40000
+	};
 
 	/* Where in its page each operand begins: within, 8(base) in two pages, 16(base) in the next. */
 	static const u32 at[] = { 0x100, 4096 - 12, 4096 - 16 };
 
 	for (u32 n = 0; n < 27 * 3; n++) {
 		struct guest *g = guest_with(M_LONG, turns);
-		u64 src = SRC + at[n % 3], sum = SUM + at[n / 3 % 3], dst = DST + at[n / 9 % 3], bad = n / 27;
+		u64 src = SRC + at[n % 3], sum = SUM + at[n / 3 % 3], dst = DST + at[n / 9 % 3],
+		    bad = n / 27;
 		struct stop s;
 
 		for (u32 round = 0; round < 2; round++) {
@@ -150,7 +158,8 @@ T(turns, "accesses off several bases in turn, in one page or two, the second of 
 				r.rbp = 64 + 7;
 			}
 			/* It has changed a table. */
-			WITH_SREGS(cpu0(g), sr) sr.cr4 ^= 0x80;
+			WITH_SREGS(cpu0(g), sr)
+				sr.cr4 ^= 0x80;
 			s = run(g);
 			if (round && bad && at[n / 9 % 3] != 0x100) {
 				bool split = at[n / 9 % 3] == 4096 - 12;
@@ -158,11 +167,13 @@ T(turns, "accesses off several bases in turn, in one page or two, the second of 
 				if (bad == 1) {
 					CHECK_EXC(s, 14, 2);
 					CHECK_EQ(s.cr2, DST + 4096);
-					CHECK_EQ(s.rip, split ? AT(turns, turns_8) : AT(turns, turns_16));
+					CHECK_EQ(s.rip,
+						 split ? AT(turns, turns_8) : AT(turns, turns_16));
 				} else {
 					CHECK_STOP(s, ST_MMIO);
 				}
-				CHECK_EQ(*g64(g, dst + 8) & 0xffffffff, split ? bad == 1 ? 0 : 0x2222 : 0x2222);
+				CHECK_EQ(*g64(g, dst + 8) & 0xffffffff,
+					 split ? bad == 1 ? 0 : 0x2222 : 0x2222);
 			} else {
 				CHECK_STOP(s, ST_DONE);
 				CHECK_EQ(*g64(g, dst + 8), 0x2222);

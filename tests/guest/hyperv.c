@@ -168,7 +168,8 @@ T(ref_time, "reference counter and TSC page are one clock; frequencies")
 	offset = *g64(g, PAGE_TSC + 16);
 	CHECK_EQ(ioctl(g->vm, KVM_SET_CLOCK, &cd), 0);
 	CHECK_EQ(*g64(g, PAGE_TSC + 16), offset);
-	WITH_REGS(cpu0(g), r) r.rip = G_CODE;
+	WITH_REGS(cpu0(g), r)
+		r.rip = G_CODE;
 	s = run(g);
 	CHECK_STOP(s, ST_DONE);
 	CHECK(*g64(g, PAGE_TSC + 16) != offset);
@@ -224,7 +225,8 @@ T(eoi, "the EOI MSR ends an interrupt: the next one comes")
 	guest_map_apic(g);
 	guest_gate(g, 0x61, SEL_CODE64, AT(eoi, eoi_h), 0xe, 0, 0);
 	guest_gate(g, 0x62, SEL_CODE64, AT(eoi, eoi_h), 0xe, 0, 0);
-	WITH_REGS(cpu0(g), r) r.r10 = 0;
+	WITH_REGS(cpu0(g), r)
+		r.r10 = 0;
 	s = run(g);
 	CHECK_STOP(s, ST_DONE);
 	CHECK_EQ(s.r.r10, 2);
@@ -301,15 +303,18 @@ CODE64(sint, SYNIC_ON WRMSR(0x40000092, 0x50) "xor %r10d, %r10d\n sti\n" STOP(1)
 	"1: pause\n test %r10d, %r10d\n jz 1b\n cli" DONE
 	"sint_h: inc %r10d\n movl $0, 0xb0(%rbp)\n iretq\n");
 LABEL(sint_h);
-T(sint, "the message page's set-up is told to user space; a routed source interrupts; irqfd resamples")
+T(sint,
+  "the message page's set-up is told to user space; a routed source interrupts; irqfd resamples")
 {
 	struct guest *g = HYPERV(GUEST_IRQCHIP, sint);
 	struct guest_cpu *c = cpu0(g);
 	struct {
 		struct kvm_irq_routing h;
 		struct kvm_irq_routing_entry e[1];
-	} r = { .h.nr = 1, .e = { { .gsi = 40, .type = KVM_IRQ_ROUTING_HV_SINT,
-				    .u.hv_sint = { .vcpu = 0, .sint = 2 } } } };
+	} r = { .h.nr = 1,
+		.e = { { .gsi = 40,
+			 .type = KVM_IRQ_ROUTING_HV_SINT,
+			 .u.hv_sint = { .vcpu = 0, .sint = 2 } } } };
 	int fd = eventfd(0, EFD_NONBLOCK), again = eventfd(0, EFD_NONBLOCK);
 	struct kvm_irqfd f = { .fd = (u32)fd, .gsi = 40, .flags = KVM_IRQFD_FLAG_RESAMPLE,
 			       .resamplefd = (u32)again };
@@ -356,7 +361,8 @@ CODE64(direct, "mov $0xfee00000, %ebp\n movl $0x1ff, 0xf0(%rbp)\n xor %r10d, %r1
 	RDMSR(0x40000020) "mov %rax, %r13\n" RDMSR(0x400000b0) "mov %rax, %r14" DONE
 	"direct_h: inc %r10d\n movl $0, 0xb0(%rbp)\n iretq\n");
 LABEL(direct_h);
-T(direct, "a synthetic timer in direct mode wakes a halted CPU, not before its time, and is off then")
+T(direct,
+  "a synthetic timer in direct mode wakes a halted CPU, not before its time, and is off then")
 {
 	struct guest *g = HYPERV(GUEST_IRQCHIP, direct);
 	struct stop s;
@@ -406,8 +412,10 @@ T(auto_eoi, "AutoEOI: a source's interrupt is over when it is taken")
 	struct {
 		struct kvm_irq_routing h;
 		struct kvm_irq_routing_entry e[1];
-	} r = { .h.nr = 1, .e = { { .gsi = 40, .type = KVM_IRQ_ROUTING_HV_SINT,
-				    .u.hv_sint = { .vcpu = 0, .sint = 3 } } } };
+	} r = { .h.nr = 1,
+		.e = { { .gsi = 40,
+			 .type = KVM_IRQ_ROUTING_HV_SINT,
+			 .u.hv_sint = { .vcpu = 0, .sint = 3 } } } };
 	struct kvm_irq_level l = { .irq = 40, .level = 1 };
 	struct stop s;
 
@@ -572,8 +580,9 @@ T(any_msr, "20,000 random writes to Hyper-V's MSRs: taken, #GP or an exit, and t
 		}
 		do
 			s = run(g);
-		while (s.kind == ST_OTHER && (c->run->exit_reason == KVM_EXIT_HYPERV ||
-					      c->run->exit_reason == KVM_EXIT_SYSTEM_EVENT) &&
+		while (s.kind == ST_OTHER &&
+		       (c->run->exit_reason == KVM_EXIT_HYPERV ||
+			c->run->exit_reason == KVM_EXIT_SYSTEM_EVENT) &&
 		       exits++ < 5);
 		bad += s.kind != ST_DONE && (s.kind != ST_EXC || s.vec != 13);
 		if (s.kind == ST_EXC)

@@ -328,10 +328,14 @@ static const struct {
 	const char *bytes;
 	u32 n;
 } state_insns[] = {
-	{ "FLD1", K_X87, 0, 0, 0, "\xd9\xe8", 2 }, { "FNSTSW", K_X87, 0, 0, 0, "\xdf\xe0", 2 },
-	{ "FNINIT", K_X87, 0, 0, 0, "\xdb\xe3", 2 }, { "FCOMI", K_X87, 0, 0, 0, "\xdb\xf1", 2 },
-	{ "FCMOVB", K_X87, 0, 0, 0, "\xda\xc0", 2 }, { "FWAIT", K_WAIT, 0, 0, 0, "\x9b", 1 },
-	{ "PADDB mm", K_MMX, 0, 0, 0, "\x0f\xfc\xc1", 3 }, { "EMMS", K_MMX, 0, 0, 0, "\x0f\x77", 2 },
+	{ "FLD1", K_X87, 0, 0, 0, "\xd9\xe8", 2 },
+	{ "FNSTSW", K_X87, 0, 0, 0, "\xdf\xe0", 2 },
+	{ "FNINIT", K_X87, 0, 0, 0, "\xdb\xe3", 2 },
+	{ "FCOMI", K_X87, 0, 0, 0, "\xdb\xf1", 2 },
+	{ "FCMOVB", K_X87, 0, 0, 0, "\xda\xc0", 2 },
+	{ "FWAIT", K_WAIT, 0, 0, 0, "\x9b", 1 },
+	{ "PADDB mm", K_MMX, 0, 0, 0, "\x0f\xfc\xc1", 3 },
+	{ "EMMS", K_MMX, 0, 0, 0, "\x0f\x77", 2 },
 	{ "PSHUFW", K_MMX, 0, 0, 0, "\x0f\x70\xc1\x00", 4 },
 	{ "PMOVMSKB mm", K_MMX, 0, 0, 0, "\x0f\xd7\xc1", 3 },
 	{ "PADDQ mm", K_MMX, 0, 0, 0, "\x0f\xd4\xc1", 3 },
@@ -366,7 +370,8 @@ static const struct {
 	{ "XGETBV", K_XGETBV, ECX1, 26, "\x0f\x01\xd0", 3 },
 };
 
-T(switched_off, "CR0.EM, MP, TS and CR4.OSFXSR, OSXSAVE: each class of instructions in each of 32 ways")
+T(switched_off,
+  "CR0.EM, MP, TS and CR4.OSFXSR, OSXSAVE: each class of instructions in each of 32 ways")
 {
 	static const enum mode modes[] = { M_LONG, M_COMPAT, M_PG32, M_PM16, M_REAL };
 
@@ -392,13 +397,14 @@ T(switched_off, "CR0.EM, MP, TS and CR4.OSFXSR, OSXSAVE: each class of instructi
 				/* There is no SIB byte in 16-bit addresses. */
 				if (narrow && !strcmp(state_insns[i].name, "VPGATHERDD"))
 					continue;
-				if (state_insns[i].leaf && !guest_has(g, state_insns[i].leaf, state_insns[i].reg,
-								      state_insns[i].bit))
+				if (state_insns[i].leaf &&
+				    !guest_has(g, state_insns[i].leaf, state_insns[i].reg,
+					       state_insns[i].bit))
 					continue;
 				s.cr0 = (s0.cr0 & ~14ull) | (way & 1 ? CR0_EM_ : 0) |
 					(way & 2 ? CR0_MP_ : 0) | (way & 4 ? CR0_TS_ : 0);
-				s.cr4 = (s0.cr4 & ~(u64)(CR4_FXSR | CR4_XSAVE)) | (way & 8 ? CR4_FXSR : 0) |
-					(way & 16 ? CR4_XSAVE : 0);
+				s.cr4 = (s0.cr4 & ~(u64)(CR4_FXSR | CR4_XSAVE)) |
+					(way & 8 ? CR4_FXSR : 0) | (way & 16 ? CR4_XSAVE : 0);
 				r.rbx = r.rbp = data;	/* 16-bit addresses are [BP+DI] */
 				r.rsi = r.rdi = r.rcx = r.rax = r.rdx = 0;
 				cpu_set_sregs(cpu0(g), &s);
@@ -407,10 +413,13 @@ T(switched_off, "CR0.EM, MP, TS and CR4.OSFXSR, OSXSAVE: each class of instructi
 				guest_write(g, G_CODE, state_insns[i].bytes, state_insns[i].n);
 				guest_write(g, G_CODE + state_insns[i].n, "\xe6\xf0", 2);
 				st = run(g);
-				want = state_exception(state_insns[i].kind, s.cr0, s.cr4, modes[m] == M_REAL);
-				if (!(want < 0 ? CHECK_STOP(st, ST_DONE) : CHECK_EXC(st, (u8)want, -1)))
-					printf("# %s in %s, CR0 %#llx, CR4 %#llx\n", state_insns[i].name,
-					       mode_name[modes[m]], (unsigned long long)s.cr0,
+				want = state_exception(state_insns[i].kind, s.cr0, s.cr4,
+						       modes[m] == M_REAL);
+				if (!(want < 0 ? CHECK_STOP(st, ST_DONE)
+					       : CHECK_EXC(st, (u8)want, -1)))
+					printf("# %s in %s, CR0 %#llx, CR4 %#llx\n",
+					       state_insns[i].name, mode_name[modes[m]],
+					       (unsigned long long)s.cr0,
 					       (unsigned long long)s.cr4);
 			}
 		guest_free(g);

@@ -53,7 +53,8 @@ static void route(struct guest *g)
 		struct kvm_irq_routing_entry e;
 	} r = {
 		.head.nr = 1,
-		.e = { .gsi = GSI, .type = KVM_IRQ_ROUTING_MSI,
+		.e = { .gsi = GSI,
+		       .type = KVM_IRQ_ROUTING_MSI,
 		       .u.msi = { .address_lo = 0xfee00000, .data = VEC } },
 	};
 
@@ -395,7 +396,8 @@ T(written_asleep, "code that a device has written while the vCPU slept runs as w
 	guest_load(g, G_CODE, asleep);
 	guest_gate(g, VEC, SEL_CODE64, AT(asleep, asleep_handler), 0xe, 0, 0);
 	guest_write(g, 0x300000, fn, sizeof(fn));
-	WITH_REGS(cpu0(g), r) r.rdi = 0x300000;
+	WITH_REGS(cpu0(g), r)
+		r.rdi = 0x300000;
 	CHECK(!pthread_create(&t, NULL, device, g));
 	s = run(g);
 	pthread_join(t, NULL);

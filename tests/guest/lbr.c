@@ -154,7 +154,10 @@ T(events, "LBR: exceptions and INT n are recorded, the branch before them is put
 		u8 vec;
 	} ev[] = {
 #define X(n, vec) { event##n##_b, event##n##_e, ev_f##n, ev_t##n, ev##n, vec }
-		X(0, 6), X(1, 0x40), X(2, 3), X(3, 1),
+		X(0, 6),
+		X(1, 0x40),
+		X(2, 3),
+		X(3, 1),
 #undef X
 	};
 

@@ -91,12 +91,16 @@ T(kick_immediate, "a signal whose handler sets immediate_exit ends KVM_RUN with 
 T(kick_plain, "a signal with a plain handler ends KVM_RUN with EINTR")
 {
 	for (u32 i = 0; i < ARRAY_SIZE(shapes); i++)
-		kick_out(shapes[i].b, (u32)(shapes[i].e - shapes[i].b), shapes[i].name, plain_handler);
+		kick_out(shapes[i].b, (u32)(shapes[i].e - shapes[i].b), shapes[i].name,
+			 plain_handler);
 }
 T(sigmask, "a blocked signal that KVM_SET_SIGNAL_MASK opens ends KVM_RUN")
 {
 	/* struct kvm_signal_mask with its set: none is blocked while the guest runs. */
-	struct { u32 len; u8 set[8]; } arg = { .len = 8 };
+	struct {
+		u32 len;
+		u8 set[8];
+	} arg = { .len = 8 };
 	struct guest *g = guest_with(M_LONG, chain);
 	struct kicker k;
 	sigset_t blocked;
@@ -199,7 +203,8 @@ T(locked, "LOCKed operations of two vCPUs add up")
 CODE64(stamps, "mov $300000, %edi\n 1: mov $1, %eax\n xchg %eax, (%rsi)\n test %eax, %eax\n jnz 1b\n"
 	" rdtscp\n shl $32, %rdx\n or %rdx, %rax\n cmp 8(%rsi), %rax\n jae 2f\n incl 4(%rsi)\n 2: mov %rax, 8(%rsi)\n"
 	" movl $0, (%rsi)\n dec %edi\n jnz 1b" DONE);
-T(stamps, "RDTSCP waits for what is in front of it: two vCPUs take times under a lock, none goes back")
+T(stamps,
+  "RDTSCP waits for what is in front of it: two vCPUs take times under a lock, none goes back")
 {
 	struct guest *g = guest_with(M_LONG, stamps);
 	struct guest_cpu *c = guest_add_cpu(g);
@@ -207,7 +212,8 @@ T(stamps, "RDTSCP waits for what is in front of it: two vCPUs take times under a
 	struct stop s;
 
 	for (u32 i = 0; i < 2; i++)
-		WITH_REGS(&g->cpu[i], r) r.rsi = G_DATA;
+		WITH_REGS(&g->cpu[i], r)
+			r.rsi = G_DATA;
 	pthread_create(&t, NULL, run_sender, c);
 	s = run(g);
 	pthread_join(t, NULL);

@@ -119,8 +119,8 @@ static void reach_all(int n)
 
 	guest_load(g, G_CODE, leader);
 	guest_load(g, G_CODE + 0x1000, member);
-	guest_gate(g, VEC, SEL_CODE64, G_CODE + 0x1000 + (u64)(member_handler - member_b),
-		   0xe, 0, 0);
+	guest_gate(g, VEC, SEL_CODE64, G_CODE + 0x1000 + (u64)(member_handler - member_b), 0xe, 0,
+		   0);
 	for (int i = 0; i < n; i++)
 		add(g, i);
 	for (int i = 1; i < n; i++) {

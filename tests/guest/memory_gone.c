@@ -21,8 +21,8 @@ static void take(struct guest *g, u64 gpa)
 
 static void give(struct guest *g, u64 gpa)
 {
-	if (mmap(g->ram + gpa, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED,
-		 -1, 0) == MAP_FAILED)
+	if (mmap(g->ram + gpa, 4096, PROT_READ | PROT_WRITE,
+		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED)
 		test_die("mmap: %s", strerror(errno));
 }
 
@@ -63,8 +63,8 @@ T(gone, "EFAULT for every kind of access, and on again")
 		const char *name;
 		const u8 *b, *e;
 	} rows[] = {
-		ROW(g_load), ROW(g_store), ROW(g_rmw), ROW(g_sse), ROW(g_cross), ROW(g_bounce),
-		ROW(g_push), ROW(g_movs), ROW(g_back), ROW(g_jump), ROW(g_xsave), ROW(g_live),
+		ROW(g_load), ROW(g_store), ROW(g_rmw),	ROW(g_sse),  ROW(g_cross), ROW(g_bounce),
+		ROW(g_push), ROW(g_movs),  ROW(g_back), ROW(g_jump), ROW(g_xsave), ROW(g_live),
 	};
 
 	for (u32 i = 0; i < ARRAY_SIZE(rows); i++) {
@@ -165,7 +165,8 @@ T(shrunk, "a file behind the memory has become shorter (SIGBUS)")
 	if (fd < 0 || ftruncate(fd, 4096))
 		test_die("memfd: %s", strerror(errno));
 	if (mmap(g->ram + HOLE, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0) ==
-	    MAP_FAILED || ftruncate(fd, 0))
+		    MAP_FAILED ||
+	    ftruncate(fd, 0))
 		test_die("mmap: %s", strerror(errno));
 	s = run(g);
 	check_gone("SIGBUS", g, s, HOLE);

@@ -170,10 +170,11 @@ T(same, "registers, flags and bytes are the same on a device as in memory")
 		if (!run_one(&snippets[i], mem, false, &a) || !run_one(&snippets[i], dev, true, &b))
 			continue;
 		if (memcmp(&a, &b, sizeof(a)))
-			test_fail(__FILE__, __LINE__, "%s: rax %llx %llx rcx %llx %llx "
+			test_fail(__FILE__, __LINE__,
+				  "%s: rax %llx %llx rcx %llx %llx "
 				  "rdx %llx %llx r8 %llx %llx r9 %llx %llx flags %llx %llx",
-				  snippets[i].name, a.rax, b.rax, a.rcx, b.rcx, a.rdx, b.rdx,
-				  a.r8, b.r8, a.r9, b.r9, a.rflags, b.rflags);
+				  snippets[i].name, a.rax, b.rax, a.rcx, b.rcx, a.rdx, b.rdx, a.r8,
+				  b.r8, a.r9, b.r9, a.rflags, b.rflags);
 		for (u32 k = 0; k < SPAN; k++) {
 			if (mem[k] == dev[k])
 				continue;

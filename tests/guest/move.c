@@ -62,7 +62,8 @@ static struct stop run_with(struct space *s, u64 lin, u64 off, u64 rflags)
 	map_all(s, lin, true);
 	WITH_SREGS(c, r) r.cr3 ^= 8;	/* another value: flushes */
 	cpu_ring3(c, lin + off);
-	WITH_REGS(c, r) r.rflags |= rflags;
+	WITH_REGS(c, r)
+		r.rflags |= rflags;
 	stop = cpu_run(c);
 	map_all(s, lin, false);
 	return stop;
@@ -109,7 +110,8 @@ static void expect_pic_with(struct space *s, u64 lin, u64 rflags)
 	u64 sum = *g64(s->g, DATA + 0x10);
 	struct stop stop;
 
-	WITH_REGS(cpu0(s->g), r) r.rdx = 0;
+	WITH_REGS(cpu0(s->g), r)
+		r.rdx = 0;
 	*g64(s->g, DATA) = lin ^ 0x1234;
 	stop = run_with(s, lin, 0, rflags);
 	CHECK_EXC(stop, VEC_DONE3, -1);
@@ -200,7 +202,8 @@ T(two, "jumps between pages, and an instruction in both")
 		u64 lin = places[k % ARRAY_SIZE(places)] + (k << 12);
 		struct stop stop;
 
-		WITH_REGS(cpu0(s.g), r) r.rdx = 0;
+		WITH_REGS(cpu0(s.g), r)
+			r.rdx = 0;
 		stop = run_at(&s, lin, 0);
 		CHECK_EXC(stop, VEC_DONE3, -1);
 		CHECK_EQ(stop.r.rax, 0x1122334455667788);
@@ -226,7 +229,8 @@ T(linked, "loops in two pages that jump to each other")
 		u64 lin = places[k % ARRAY_SIZE(places)] + (k << 12);
 		struct stop stop;
 
-		WITH_REGS(cpu0(s.g), r) r.rdx = 0;
+		WITH_REGS(cpu0(s.g), r)
+			r.rdx = 0;
 		stop = run_at(&s, lin, 0);
 		CHECK_EXC(stop, VEC_DONE3, -1);
 		CHECK_EQ(stop.r.rdx, 1200);
@@ -245,7 +249,8 @@ T(at_once, "mapped at all addresses all the time, with nothing flushed")
 		u64 lin = places[k % ARRAY_SIZE(places)];
 		struct stop stop;
 
-		WITH_REGS(cpu0(s.g), r) r.rdx = 0;
+		WITH_REGS(cpu0(s.g), r)
+			r.rdx = 0;
 		cpu_ring3(cpu0(s.g), lin);
 		stop = run(s.g);
 		CHECK_EXC(stop, VEC_DONE3, -1);
@@ -275,8 +280,10 @@ T(pages_apart, "its second page is another one at the next address")
 		map_all(&s, lin, true);
 		if (k & 1)
 			map(&s, lin + 0x1000, copy);
-		WITH_SREGS(c, r) r.cr3 ^= 8;
-		WITH_REGS(c, r) r.rdx = r.rsi = 0;
+		WITH_SREGS(c, r)
+			r.cr3 ^= 8;
+		WITH_REGS(c, r)
+			r.rdx = r.rsi = 0;
 		cpu_ring3(c, lin);
 		stop = cpu_run(c);
 		CHECK_EXC(stop, VEC_DONE3, -1);
@@ -333,7 +340,8 @@ T(changed, "the code changes while it is on its way")
 		struct stop stop;
 
 		guest_write(s.g, TEXT + (u64)(pic_e - pic_b) - 4, code, sizeof(code));
-		WITH_REGS(cpu0(s.g), r) r.rdx = 0;
+		WITH_REGS(cpu0(s.g), r)
+			r.rdx = 0;
 		stop = run_at(&s, lin, 0);
 		CHECK_EXC(stop, VEC_DONE3, -1);
 		CHECK_EQ(stop.r.rdx, 600u * add);
@@ -364,8 +372,10 @@ T(ways, "units that were left behind come after when they are wanted, with all t
 		u16 off = entries[k % ARRAY_SIZE(entries)];
 		struct stop stop;
 
-		WITH_REGS(c, r) r.rax = r.rdx = r.rsi = r.rdi = r.rbx = 0;
-		WITH_REGS(c, r) r.rax = off == 0x180 ? 2 : 0;
+		WITH_REGS(c, r)
+			r.rax = r.rdx = r.rsi = r.rdi = r.rbx = 0;
+		WITH_REGS(c, r)
+			r.rax = off == 0x180 ? 2 : 0;
 		stop = run_at(&s, lin, off);
 		CHECK_EXC(stop, VEC_DONE3, -1);
 		CHECK_EQ(stop.r.rsi, off == 0x100 ? 0 : lin + (u64)(ways_odd - ways_b));
@@ -404,7 +414,8 @@ static void expect_other(u32 between)
 		map_all(&s, lin, true);
 		if (last)
 			map(&s, home, copy);
-		WITH_SREGS(c, r) r.cr3 ^= 8;
+		WITH_SREGS(c, r)
+			r.cr3 ^= 8;
 		WITH_REGS(c, r) {
 			r.rcx = 300;
 			r.rdx = 0;

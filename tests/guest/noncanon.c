@@ -24,8 +24,8 @@ static const struct row {
 	bool by_rdi;
 } rows[] = {
 #define R(id, by) { #id, id##_b, id##_e, id##_x, by }
-	R(b_jmp, false), R(b_jmpm, true), R(b_call, false), R(b_callm, true), R(b_ret, false),
-	R(b_retn, false),
+	R(b_jmp, false),  R(b_jmpm, true), R(b_call, false),
+	R(b_callm, true), R(b_ret, false), R(b_retn, false),
 };
 
 static void branch(const struct row *r, u64 target, bool tf, u64 rdi)

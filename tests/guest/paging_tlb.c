@@ -19,7 +19,8 @@ T(ad64, "A is set by a read, D by a write")
 	u64 *pte = guest_pte(g, VA);
 	struct stop s;
 
-	WITH_REGS(cpu0(g), r) r.rdi = VA;
+	WITH_REGS(cpu0(g), r)
+		r.rdi = VA;
 	CHECK_EQ(*pte & (PTE_A | PTE_D), 0);
 	s = run(g);
 	CHECK_STOP(s, ST_OUT);
@@ -37,7 +38,8 @@ static void ad_large(enum mode m)
 	u8 *pde = m == M_LONG ? g->ram + G_PT + 0x2000 + 8 * 3 : g->ram + G_PT + 4 * 2;
 	struct stop s;
 
-	WITH_REGS(cpu0(g), r) r.rdi = m == M_LONG ? 0x600000 : 0x800000;
+	WITH_REGS(cpu0(g), r)
+		r.rdi = m == M_LONG ? 0x600000 : 0x800000;
 	s = run(g);
 	CHECK_STOP(s, ST_OUT);
 	CHECK_EQ(*pde & (PTE_A | PTE_D), PTE_A);
@@ -69,8 +71,10 @@ T(no_dirty_on_fault, "a write that faults sets no D")
 	struct stop s;
 
 	*guest_pte(g, VA) &= ~(u64)PTE_W;
-	WITH_SREGS(cpu0(g), sr) sr.cr0 |= 1u << 16;
-	WITH_REGS(cpu0(g), r) r.rdi = VA;
+	WITH_SREGS(cpu0(g), sr)
+		sr.cr0 |= 1u << 16;
+	WITH_REGS(cpu0(g), r)
+		r.rdi = VA;
 	s = run(g);
 	CHECK_EXC(s, 14, 3);
 	CHECK_EQ(*guest_pte(g, VA) & PTE_D, 0);
@@ -92,7 +96,8 @@ static void remap(const void *code, u32 n, u64 bits, u64 cr4, u64 want)
 	*g32(g, VA) = 0x11;
 	*g32(g, OTHER) = 0x22;
 	*pte |= bits;
-	WITH_SREGS(cpu0(g), sr) sr.cr4 |= cr4;
+	WITH_SREGS(cpu0(g), sr)
+		sr.cr4 |= cr4;
 	WITH_REGS(cpu0(g), r) {
 		r.rdi = VA;
 		r.rsi = (u64)((u8 *)pte - g->ram);
@@ -159,7 +164,8 @@ T(pcid, "PCIDs keep address spaces apart, also without a flush")
 	(void)pd;
 	*g32(g, VA) = 0x11;
 	*g32(g, OTHER) = 0x22;
-	WITH_SREGS(cpu0(g), sr) sr.cr4 |= 1u << 17 | 0x80;
+	WITH_SREGS(cpu0(g), sr)
+		sr.cr4 |= 1u << 17 | 0x80;
 	WITH_REGS(cpu0(g), r) {
 		r.rdi = VA;
 		r.rsi = G_PT | 1;
@@ -252,8 +258,10 @@ T(cross_code, "an instruction over a page boundary, second page absent, then pre
 
 	guest_write(g, VA + 0xffe, mov, sizeof(mov));
 	*guest_pte(g, VA2) &= ~(u64)PTE_P;
-	WITH_SREGS(cpu0(g), sr) sr.efer |= 0x800;
-	WITH_REGS(cpu0(g), r) r.rdi = VA + 0xffe;
+	WITH_SREGS(cpu0(g), sr)
+		sr.efer |= 0x800;
+	WITH_REGS(cpu0(g), r)
+		r.rdi = VA + 0xffe;
 	s = run(g);
 	CHECK_EXC(s, 14, 0x10);
 	CHECK_EQ(s.rip, VA + 0xffe);
@@ -278,20 +286,23 @@ T(levels, "a missing entry at any level; non-canonical addresses")
 	CHECK_EQ(s.cr2, 0x80000000);
 	guest_free(g);
 	g = guest_with(M_LONG, read_di);
-	WITH_REGS(cpu0(g), r) r.rdi = 0xffff800000000000;
+	WITH_REGS(cpu0(g), r)
+		r.rdi = 0xffff800000000000;
 	s = run(g);
 	CHECK_EXC(s, 14, 0);
 	CHECK_EQ(s.cr2, 0xffff800000000000);
 	guest_free(g);
 	g = guest_with(M_LONG, read_di);
-	WITH_REGS(cpu0(g), r) r.rdi = 0x800000000000;
+	WITH_REGS(cpu0(g), r)
+		r.rdi = 0x800000000000;
 	s = run(g);
 	CHECK_EXC(s, 13, 0);
 	guest_free(g);
 	/* A large page with a bit set below its address: reserved. */
 	g = guest_with(M_LONG, read_di);
 	*g64(g, G_PT + 0x2000 + 8 * 3) |= 1u << 14;
-	WITH_REGS(cpu0(g), r) r.rdi = 0x600000;
+	WITH_REGS(cpu0(g), r)
+		r.rdi = 0x600000;
 	s = run(g);
 	CHECK_EXC(s, 14, 9);
 }

@@ -87,7 +87,8 @@ T(preempted, "sleeping is said and taken back, again and again")
 
 	CHECK_STOP(s, ST_DONE);
 	for (int i = 0; i < 3; i++) {
-		WITH_REGS(cpu0(g), r) r.rip = G_CODE;
+		WITH_REGS(cpu0(g), r)
+			r.rip = G_CODE;
 		s = halted(g, 2);
 		CHECK_STOP(s, ST_DONE);
 		CHECK_EQ(s.r.r13, 0x22);

@@ -51,7 +51,8 @@ T(limit, "limit checks of expand-up data, byte and page granular")
 }
 T(base, "the base is added and wraps at 4 GiB")
 {
-	struct stop s = with_desc(seg_read_b, gdt_desc(0xfff00000, 0xffffffff, 0x93, 0xc), 0x500000);
+	struct stop s =
+		with_desc(seg_read_b, gdt_desc(0xfff00000, 0xffffffff, 0x93, 0xc), 0x500000);
 
 	/* The warm loop reads 0xfff00000: unbacked, an MMIO read. */
 	while (s.kind == ST_MMIO)
@@ -73,7 +74,8 @@ T(abs16, "a 16-bit absolute address above 0x7fff in 32-bit code")
 CODE32(seg_wrap, "mov %eax, %fs\n mov $3000, %ecx\n 1: mov %fs:(%esi), %eax\n dec %ecx\n jnz 1b" DONE);
 T(base_wrap, "base plus offset wraps at 4 GiB")
 {
-	struct stop s = with_desc(seg_wrap_b, gdt_desc(0xfff00000, 0xffffffff, 0x93, 0xc), 0x500000);
+	struct stop s =
+		with_desc(seg_wrap_b, gdt_desc(0xfff00000, 0xffffffff, 0x93, 0xc), 0x500000);
 
 	CHECK_STOP(s, ST_DONE);
 	CHECK_EQ(s.r.rax, 0x44332211);
@@ -141,10 +143,12 @@ T(loads, "loading selectors: null, not present, wrong type, beyond the table")
 		struct stop s;
 
 		guest_gdt(g, SEL_A, rows[i].d);
-		WITH_REGS(cpu0(g), r) r.rax = rows[i].sel;
+		WITH_REGS(cpu0(g), r)
+			r.rax = rows[i].sel;
 		s = run(g);
-		if (rows[i].vec < 0 ? s.kind != ST_DONE :
-		    s.kind != ST_EXC || s.vec != rows[i].vec || s.err != rows[i].err)
+		if (rows[i].vec < 0
+			    ? s.kind != ST_DONE
+			    : s.kind != ST_EXC || s.vec != rows[i].vec || s.err != rows[i].err)
 			test_fail(__FILE__, __LINE__, "row %u: %s", i, stop_text(&s));
 		guest_free(g);
 	}
@@ -165,7 +169,8 @@ T(accessed, "loading sets the accessed bit")
 	struct stop s;
 
 	guest_gdt(g, SEL_A, gdt_desc(0, 0xffffffff, 0x92, 0xc));
-	WITH_REGS(cpu0(g), r) r.rax = SEL_A;
+	WITH_REGS(cpu0(g), r)
+		r.rax = SEL_A;
 	s = run(g);
 	CHECK_STOP(s, ST_DONE);
 	CHECK_EQ(g->ram[G_GDT + SEL_A + 5], 0x93);
@@ -181,7 +186,8 @@ T(cs_limit, "running over the code segment's limit is #GP(0)")
 		sr.cs.limit = 0x9fff;
 		sr.cs.g = 0;
 	}
-	WITH_REGS(cpu0(g), r) r.rsi = 0x9f00;
+	WITH_REGS(cpu0(g), r)
+		r.rsi = 0x9f00;
 	s = run(g);
 	CHECK_EXC(s, 13, 0);
 	CHECK_EQ(s.rip, 0xa000);
@@ -226,7 +232,8 @@ T(cs_edge, "an instruction that the limit of CS cuts is #GP(0) at its own addres
 			CHECK_EQ(s.rip, rows[i].at);
 		}
 		CHECK_EQ(s.r.rax, rows[i].ok ? 0x12345678 : 0);
-		WITH_REGS(cpu0(g), r) r.rsp = G_STACK;
+		WITH_REGS(cpu0(g), r)
+			r.rsp = G_STACK;
 	}
 }
 CODE16(pm16, "mov $0x58, %ax\n mov %ax, %es\n mov $3000, %cx\n xor %bx, %bx\n 1: incw %es:(%bx)\n add $2, %bx\n"
@@ -274,8 +281,10 @@ T(swapgs, "SWAPGS, RDGSBASE and WRFSBASE")
 	*g32(g, 0x420004) = 3;
 	cpu_set_msr(cpu0(g), 0xc0000101, 0x400000);
 	cpu_set_msr(cpu0(g), 0xc0000102, 0x410000);
-	WITH_SREGS(cpu0(g), sr) sr.cr4 |= 1u << 16;
-	WITH_REGS(cpu0(g), r) r.rsi = 0x420000;
+	WITH_SREGS(cpu0(g), sr)
+		sr.cr4 |= 1u << 16;
+	WITH_REGS(cpu0(g), r)
+		r.rsi = 0x420000;
 	s = run(g);
 	CHECK_STOP(s, ST_DONE);
 	CHECK_EQ(s.r.rax, 2);
@@ -310,7 +319,8 @@ static void null_clears(struct guest *g, bool on)
 {
 	for (u32 i = 0; i < g->cpuid->nent; i++)
 		if (g->cpuid->entries[i].function == 0x80000021)
-			g->cpuid->entries[i].eax = (g->cpuid->entries[i].eax & ~0x40u) | (on ? 0x40 : 0);
+			g->cpuid->entries[i].eax =
+				(g->cpuid->entries[i].eax & ~0x40u) | (on ? 0x40 : 0);
 	vcpu_ioctl(cpu0(g), KVM_SET_CPUID2, g->cpuid, "KVM_SET_CPUID2");
 }
 
@@ -346,12 +356,15 @@ T(null_hidden, "a null selector by MOV, IRET or far RET leaves base and limit, i
 	static const struct {
 		const u8 *b, *e;
 	} x[] = {
-		{ null_mov_b, null_mov_e }, { null_iret_b, null_iret_e }, { null_lret_b, null_lret_e },
+		{ null_mov_b, null_mov_e },
+		{ null_iret_b, null_iret_e },
+		{ null_lret_b, null_lret_e },
 	};
 
 	for (u32 i = 0; i < 2 * ARRAY_SIZE(x); i++) {
 		bool clears = i & 1;
-		struct guest *g = guest_with_code(M_LONG, x[i / 2].b, (u32)(x[i / 2].e - x[i / 2].b));
+		struct guest *g =
+			guest_with_code(M_LONG, x[i / 2].b, (u32)(x[i / 2].e - x[i / 2].b));
 		struct kvm_sregs sr;
 		struct stop s;
 

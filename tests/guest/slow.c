@@ -39,8 +39,8 @@ static void split_read(struct guest *g, u64 va, u8 *p, u32 n)
 static const struct x87_store {
 	u8 opcode, reg, size;
 } x87_stores[] = {
-	{ 0xd9, 2, 4 }, { 0xd9, 3, 4 }, { 0xdd, 2, 8 }, { 0xdd, 3, 8 }, { 0xdb, 7, 10 },
-	{ 0xdb, 2, 4 }, { 0xdb, 3, 4 }, { 0xdf, 2, 2 }, { 0xdf, 3, 2 }, { 0xdf, 7, 8 },
+	{ 0xd9, 2, 4 }, { 0xd9, 3, 4 }, { 0xdd, 2, 8 }, { 0xdd, 3, 8 },	 { 0xdb, 7, 10 },
+	{ 0xdb, 2, 4 }, { 0xdb, 3, 4 }, { 0xdf, 2, 2 }, { 0xdf, 3, 2 },	 { 0xdf, 7, 8 },
 	{ 0xdb, 1, 4 }, { 0xdd, 1, 8 }, { 0xdf, 1, 2 }, { 0xdf, 6, 10 },
 };
 CODE64(x87_store, "addq $0, (%rdi)\n fninit\n fldcw (%rbx)\n test %ecx, %ecx\n jnz 1f\n fldt 16(%rbx)\n"
@@ -102,9 +102,12 @@ T(x87_skipped, "x87 stores that an exception keeps from memory, in one page and 
 			skipped += !memcmp(got[0], was, sizeof(was));
 			same = !memcmp(got[0], got[1], sizeof(was)) && s[0].r.rax == s[1].r.rax;
 			if (!same)
-				test_fail(__FILE__, __LINE__, "%02x /%u cw %x value %u: %02x%02x.. sw %llx in one page, "
-					  "%02x%02x.. sw %llx in two", x->opcode, x->reg, cw, n, got[0][0], got[0][1],
-					  s[0].r.rax, got[1][0], got[1][1], s[1].r.rax);
+				test_fail(
+					__FILE__, __LINE__,
+					"%02x /%u cw %x value %u: %02x%02x.. sw %llx in one page, "
+					"%02x%02x.. sw %llx in two",
+					x->opcode, x->reg, cw, n, got[0][0], got[0][1], s[0].r.rax,
+					got[1][0], got[1][1], s[1].r.rax);
 		}
 	}
 	CHECK(skipped > 100);
@@ -182,9 +185,11 @@ static u32 both_apart(struct guest *g, u64 code2, u64 rsi, u64 rdi)
 	} while (n < ROUNDS && b.tv_sec - a.tv_sec < 2);
 	return n;
 }
-T(locked, "two vCPUs count with LOCK in one page, over two that are neighbours, and over two that are not")
+T(locked,
+  "two vCPUs count with LOCK in one page, over two that are neighbours, and over two that are not")
 {
-	static const u64 at[] = { G_WINDOW + 64, G_WINDOW + 60, G_WINDOW + 4092, SPLIT_HI - 4, SPLIT_HI - 1 };
+	static const u64 at[] = { G_WINDOW + 64, G_WINDOW + 60, G_WINDOW + 4092, SPLIT_HI - 4,
+				  SPLIT_HI - 1 };
 	struct guest *g = TWO_CPUS(lock_inc);
 	struct guest *h = TWO_CPUS(lock_cmpxchg);
 
@@ -204,7 +209,8 @@ T(locked, "two vCPUs count with LOCK in one page, over two that are neighbours, 
 	guest_free(h);
 }
 #define TWO_SLOTS 0x20000000ull
-T(locked_slots, "... over two memory slots, and with the dirty log on: both pages are dirty and have D")
+T(locked_slots,
+  "... over two memory slots, and with the dirty log on: both pages are dirty and have D")
 {
 	static u8 other[0x2000] __attribute__((aligned(4096)));
 	static u64 log[G_RAM_SIZE / 4096 / 64], log1[1];
@@ -216,10 +222,12 @@ T(locked_slots, "... over two memory slots, and with the dirty log on: both page
 		.slot = 1, .flags = KVM_MEM_LOG_DIRTY_PAGES, .guest_phys_addr = TWO_SLOTS,
 		.memory_size = sizeof(other), .userspace_addr = (u64)(uintptr_t)other,
 	};
-	struct kvm_dirty_log d = { .slot = 0, .dirty_bitmap = log }, d1 = { .slot = 1, .dirty_bitmap = log1 };
+	struct kvm_dirty_log d = { .slot = 0, .dirty_bitmap = log },
+			     d1 = { .slot = 1, .dirty_bitmap = log1 };
 	u32 lo, rounds, page = (G_WINDOW + 0x20000) / 4096;
 
-	if (ioctl(g->vm, KVM_SET_USER_MEMORY_REGION, &m) || ioctl(g->vm, KVM_SET_USER_MEMORY_REGION, &m1))
+	if (ioctl(g->vm, KVM_SET_USER_MEMORY_REGION, &m) ||
+	    ioctl(g->vm, KVM_SET_USER_MEMORY_REGION, &m1))
 		test_die("KVM_SET_USER_MEMORY_REGION: errno %d", errno);
 	*guest_pte(g, SPLIT_HI) = TWO_SLOTS | PTE_P | PTE_W | PTE_U;
 	/* half of it in each */
@@ -254,7 +262,8 @@ static void *slot_changer(void *p)
 	}
 	return NULL;
 }
-T(locked_changes, "... while the VMM changes slots and reads the log, for which it waits for the vCPUs")
+T(locked_changes,
+  "... while the VMM changes slots and reads the log, for which it waits for the vCPUs")
 {
 	struct guest *g = TWO_CPUS(lock_inc);
 	pthread_t t;
@@ -313,7 +322,8 @@ T(xchg, "XCHG is a lock over two pages without a prefix")
 
 	CHECK_EQ(*g64(g, G_DATA), 2 * rounds);
 }
-T(locked_plain, "a LOCK over two pages does not undo another vCPU's plain stores beside what it changes")
+T(locked_plain,
+  "a LOCK over two pages does not undo another vCPU's plain stores beside what it changes")
 {
 	struct guest *g = TWO_CPUS(lock_inc);
 
@@ -324,7 +334,8 @@ T(locked_plain, "a LOCK over two pages does not undo another vCPU's plain stores
 	CHECK_EQ((u32)split64(g, SPLIT_HI - 4), rounds);
 }
 CODE64(stay, "1: pause\n cmpl $0, (%rdi)\n je 1b" DONE);
-T(locked_spin, "a LOCK over two pages while the other vCPU is not in the guest, and while it runs a loop")
+T(locked_spin,
+  "a LOCK over two pages while the other vCPU is not in the guest, and while it runs a loop")
 {
 	struct guest *g = TWO_CPUS(lock_inc);
 	struct guest_cpu *b = &g->cpu[1];
@@ -367,11 +378,13 @@ T(second_faults, "a fault in the second page leaves no trace in the first, D inc
 	static const u64 bad[] = { 0, PTE_P };
 
 	for (u32 i = 0; i < ARRAY_SIZE(code) * ARRAY_SIZE(bad); i++) {
-		struct guest *g = guest_with_code(M_LONG, code[i / 2].p, (u32)(code[i / 2].e - code[i / 2].p));
+		struct guest *g = guest_with_code(M_LONG, code[i / 2].p,
+						  (u32)(code[i / 2].e - code[i / 2].p));
 		struct stop s;
 
 		split_pages(g);
-		WITH_SREGS(cpu0(g), sr) sr.cr0 |= 1u << 16;
+		WITH_SREGS(cpu0(g), sr)
+			sr.cr0 |= 1u << 16;
 		*guest_pte(g, SPLIT_HI) = bad[i % 2] | (G_WINDOW + 0x30000);
 		*g32(g, G_WINDOW + 0x20ffc) = 0x12345678;
 		guest_gate(g, 14, SEL_CODE64, G_STUBS + 14 * 16, 0xe, 0, 1);
@@ -468,9 +481,12 @@ T(flush, "CLFLUSH, CLFLUSHOPT and CLWB: not present, not canonical, supervisor, 
 				bool user;
 				u32 err;
 			} c[] = {
-				{ G_WINDOW + 0xfff, 14, false, 0 }, { G_WINDOW + 0x1fff, -1, false, 0 },
-				{ G_WINDOW + 0x1fff, 14, true, 5 }, { 0x8000000000000000, 13, false, 0 },
-				{ G_MMIO, -1, false, 0 }, { G_WINDOW - 1, -1, false, 0 },
+				{ G_WINDOW + 0xfff, 14, false, 0 },
+				{ G_WINDOW + 0x1fff, -1, false, 0 },
+				{ G_WINDOW + 0x1fff, 14, true, 5 },
+				{ 0x8000000000000000, 13, false, 0 },
+				{ G_MMIO, -1, false, 0 },
+				{ G_WINDOW - 1, -1, false, 0 },
 			};
 
 			cpu_setup(cpu0(g));
@@ -502,7 +518,8 @@ T(flush_segments, "CLFLUSH: segments and limits, code that may not be read; hint
 	struct guest *g = guest_with(M_LONG, flush_ss);
 	struct stop s;
 
-	WITH_REGS(cpu0(g), r) r.rbp = 0x8000000000000000;
+	WITH_REGS(cpu0(g), r)
+		r.rbp = 0x8000000000000000;
 	s = run(g);
 	CHECK_EXC(s, 12, 0);
 	guest_free(g);
@@ -512,7 +529,8 @@ T(flush_segments, "CLFLUSH: segments and limits, code that may not be read; hint
 		sr.fs.g = 0;
 		sr.cs.type = 9;	/* execute only */
 	}
-	WITH_REGS(cpu0(g), r) r.rsi = 0xfff;
+	WITH_REGS(cpu0(g), r)
+		r.rsi = 0xfff;
 	s = run(g);
 	CHECK_STOP(s, ST_DONE);
 	cpu_setup(cpu0(g));
@@ -520,17 +538,20 @@ T(flush_segments, "CLFLUSH: segments and limits, code that may not be read; hint
 		sr.fs.limit = 0xfff;
 		sr.fs.g = 0;
 	}
-	WITH_REGS(cpu0(g), r) r.rsi = 0x1000;
+	WITH_REGS(cpu0(g), r)
+		r.rsi = 0x1000;
 	s = run(g);
 	CHECK_EXC(s, 13, 0);
 	guest_free(g);
 	g = guest_with(M_LONG, flush_loop);
-	WITH_REGS(cpu0(g), r) r.rsi = G_WINDOW;
+	WITH_REGS(cpu0(g), r)
+		r.rsi = G_WINDOW;
 	s = run(g);
 	CHECK_STOP(s, ST_DONE);
 	guest_free(g);
 	g = guest_with(M_LONG, hints);
-	WITH_REGS(cpu0(g), r) r.rsi = 0x8000000000000000;
+	WITH_REGS(cpu0(g), r)
+		r.rsi = 0x8000000000000000;
 	s = run(g);
 	CHECK_STOP(s, ST_DONE);
 	guest_free(g);
@@ -540,21 +561,32 @@ T(flush_segments, "CLFLUSH: segments and limits, code that may not be read; hint
 
 CODE64(mf, "fninit\n fldcw (%rbx)\n fld1\n fldz\n fdivrp\n mf_op: .fill 6, 1, 0x90" DONE);
 LABEL(mf_op);
-T(mf_first, "a pending #MF comes before the page fault, #GP, #SS or device of the next MMX instruction")
+T(mf_first,
+  "a pending #MF comes before the page fault, #GP, #SS or device of the next MMX instruction")
 {
 	static const struct {
 		u8 op[6], len;
 		bool waits;
-	} c[] = {	/* at (%rsi) */
-		{ { 0x0f, 0x6f, 0x06 }, 3, true }, { { 0x0f, 0x7f, 0x06 }, 3, true },
-		{ { 0x0f, 0x6e, 0x06 }, 3, true }, { { 0x0f, 0xfc, 0x06 }, 3, true },
-		{ { 0x0f, 0xc4, 0x06, 1 }, 4, true }, { { 0x0f, 0xe7, 0x06 }, 3, true },
-		{ { 0x0f, 0x2d, 0x06 }, 3, true }, { { 0x66, 0x0f, 0x2c, 0x06 }, 4, true },
-		{ { 0x0f, 0x3a, 0x0f, 0x06, 1 }, 5, true }, { { 0x0f, 0x38, 0x00, 0x06 }, 4, true },
-		{ { 0x0f, 0x70, 0x06, 1 }, 4, true }, { { 0x0f, 0xf7, 0xc8 }, 3, true },
-		{ { 0xdd, 0x06 }, 2, true }, { { 0xdd, 0x1e }, 2, true },
-		{ { 0x0f, 0x2a, 0x06 }, 3, false }, { { 0x66, 0x0f, 0x6f, 0x06 }, 4, false },
-		{ { 0xd9, 0x3e }, 2, false }, { { 0x8b, 0x06 }, 2, false },
+	} c[] = {
+		/* at (%rsi) */
+		{ { 0x0f, 0x6f, 0x06 }, 3, true },
+		{ { 0x0f, 0x7f, 0x06 }, 3, true },
+		{ { 0x0f, 0x6e, 0x06 }, 3, true },
+		{ { 0x0f, 0xfc, 0x06 }, 3, true },
+		{ { 0x0f, 0xc4, 0x06, 1 }, 4, true },
+		{ { 0x0f, 0xe7, 0x06 }, 3, true },
+		{ { 0x0f, 0x2d, 0x06 }, 3, true },
+		{ { 0x66, 0x0f, 0x2c, 0x06 }, 4, true },
+		{ { 0x0f, 0x3a, 0x0f, 0x06, 1 }, 5, true },
+		{ { 0x0f, 0x38, 0x00, 0x06 }, 4, true },
+		{ { 0x0f, 0x70, 0x06, 1 }, 4, true },
+		{ { 0x0f, 0xf7, 0xc8 }, 3, true },
+		{ { 0xdd, 0x06 }, 2, true },
+		{ { 0xdd, 0x1e }, 2, true },
+		{ { 0x0f, 0x2a, 0x06 }, 3, false },
+		{ { 0x66, 0x0f, 0x6f, 0x06 }, 4, false },
+		{ { 0xd9, 0x3e }, 2, false },
+		{ { 0x8b, 0x06 }, 2, false },
 	};
 	static const struct {
 		u64 at;

@@ -36,7 +36,8 @@ T(loops, "an immediate changed in every round: ahead, behind, in a called page")
 	CHECK_EQ(s.r.rax, 0x3000 + 2999 * 3000 / 2);
 	g = guest_with(M_LONG, called);
 	guest_write(g, 0x300ffd, fn, sizeof(fn));	/* over a page boundary */
-	WITH_REGS(cpu0(g), r) r.rdi = 0x300ffd;
+	WITH_REGS(cpu0(g), r)
+		r.rdi = 0x300ffd;
 	s = run(g);
 	CHECK_STOP(s, ST_DONE);
 	CHECK_EQ(s.r.rax, 3000 * 3001 / 2);
@@ -79,7 +80,8 @@ T(other_stores, "REP MOVSB and SSE stores over warm code")
 	guest_write(g, 0x300000, one, 6);
 	guest_write(g, 0x310000, two, 6);
 	guest_write(g, 0x310008, three, 6);
-	WITH_REGS(cpu0(g), r) r.rdi = 0x300000;
+	WITH_REGS(cpu0(g), r)
+		r.rdi = 0x300000;
 	s = run(g);
 	CHECK_STOP(s, ST_DONE);
 	CHECK_EQ(s.r.rbx, 2);
@@ -118,7 +120,8 @@ static struct guest *warm_guest(void)
 	struct stop s;
 
 	guest_write(g, 0x300000, fn_one, 6);
-	WITH_REGS(cpu0(g), r) r.rdi = 0x300000;
+	WITH_REGS(cpu0(g), r)
+		r.rdi = 0x300000;
 	s = run(g);
 	CHECK_STOP(s, ST_OUT);
 	CHECK_EQ(s.r.rax, 1);
@@ -158,7 +161,8 @@ T(vmm_exit, "the VMM stores into code while the guest is in an exit")
 	struct stop s;
 
 	guest_write(g, 0x300000, fn_one, 6);
-	WITH_REGS(cpu0(g), r) r.rdi = 0x300000;
+	WITH_REGS(cpu0(g), r)
+		r.rdi = 0x300000;
 	for (u32 i = 0; i < 2000; i++) {
 		s = run(g);
 		CHECK_STOP(s, ST_OUT);
@@ -193,7 +197,8 @@ T(vmm_thread, "a thread of the VMM writes code, then a flag the guest polls")
 	s = run(g);
 	CHECK_STOP(s, ST_DONE);
 	*g32(g, G_DATA) = 0;
-	WITH_REGS(cpu0(g), r) r.rip = G_CODE;
+	WITH_REGS(cpu0(g), r)
+		r.rip = G_CODE;
 	pthread_create(&t, NULL, late_writer, g);
 	s = run(g);
 	pthread_join(t, NULL);

@@ -109,7 +109,8 @@ static void write_it(const struct writer *w)
 static void *writer(void *p)
 {
 	struct writer *w = p;
-	struct kvm_msi msi = { .address_lo = 0xfee00000, .data = w->signal == BY_NMI ? 0x400 : 0x40 };
+	struct kvm_msi msi = { .address_lo = 0xfee00000,
+			       .data = w->signal == BY_NMI ? 0x400 : 0x40 };
 
 	while (!__atomic_load_n((u32 *)g32(w->g, G_DATA + 8), __ATOMIC_ACQUIRE))
 		usleep(1000);
@@ -122,7 +123,8 @@ static void *writer(void *p)
 	return NULL;
 }
 
-static void check(struct guest *g, const u8 *code, u64 len, enum way way, enum signal signal, const char *event)
+static void check(struct guest *g, const u8 *code, u64 len, enum way way, enum signal signal,
+		  const char *event)
 {
 	bool shared = way == SECOND || way == OTHER;
 	struct writer w = { .g = g, .way = way, .signal = signal, .fn = g->ram + FN };
@@ -150,7 +152,8 @@ static void check(struct guest *g, const u8 *code, u64 len, enum way way, enum s
 	guest_load(g, HANDLER, handler);
 	guest_gate(g, 0x40, SEL_CODE64, HANDLER, 0xe, 0, 0);
 	guest_gate(g, 2, SEL_CODE64, HANDLER, 0xe, 0, 0);
-	WITH_SREGS(cpu0(g), sr) sr.cr0 &= ~8ull;
+	WITH_SREGS(cpu0(g), sr)
+		sr.cr0 &= ~8ull;
 	WITH_REGS(cpu0(g), r) {
 		r.rip = G_CODE;
 		r.rdi = FN;
@@ -163,7 +166,8 @@ static void check(struct guest *g, const u8 *code, u64 len, enum way way, enum s
 	if (s.kind != ST_DONE && !(s.kind == ST_EXC && s.vec == VEC_DONE3))
 		test_fail(__FILE__, __LINE__, "%s: stopped by %s", event, stop_text(&s));
 	if ((u32)s.r.rbx != 1 || (u32)s.r.rax != 2)
-		test_fail(__FILE__, __LINE__, "%s, then %s: %llu, then %llu", way_name[way], event, s.r.rbx, s.r.rax);
+		test_fail(__FILE__, __LINE__, "%s, then %s: %llu, then %llu", way_name[way], event,
+			  s.r.rbx, s.r.rax);
 	if (shared) {
 		munmap(w.fn, 0x10000);
 		munmap(w.second, 0x10000);
@@ -176,18 +180,21 @@ static const struct event {
 	const u8 *p, *e;
 } events[] = {
 #define X(n, title) { title, ev_##n##_b, ev_##n##_e },
-	X(cpuid, "CPUID") X(iret, "IRET") X(iret3, "IRET to ring 3") X(cr0, "MOV CR0") X(cr3, "MOV CR3")
-	X(cr4, "MOV CR4") X(lmsw, "LMSW") X(dr, "MOV DR7") X(invlpg, "INVLPG") X(wbinvd, "WBINVD")
-	X(lgdt, "LGDT") X(lidt, "LIDT") X(lldt, "LLDT") X(wrmsr, "WRMSR")
+	X(cpuid, "CPUID") X(iret, "IRET") X(iret3, "IRET to ring 3") X(cr0, "MOV CR0")
+		X(cr3, "MOV CR3") X(cr4, "MOV CR4") X(lmsw, "LMSW") X(dr, "MOV DR7")
+			X(invlpg, "INVLPG") X(wbinvd, "WBINVD") X(lgdt, "LGDT") X(lidt, "LIDT")
+				X(lldt, "LLDT") X(wrmsr, "WRMSR")
 #undef X
 };
 T(instructions, "code written by somebody outside is new after each instruction that serialises")
 {
 	for (u32 i = 0; i < ARRAY_SIZE(events); i++)
 		for (u32 way = 0; way < WAYS; way++)
-			check(guest_new(M_LONG), events[i].p, (u64)(events[i].e - events[i].p), way, BY_FLAG, events[i].name);
+			check(guest_new(M_LONG), events[i].p, (u64)(events[i].e - events[i].p), way,
+			      BY_FLAG, events[i].name);
 }
-T(often, "... if it comes so often that not every one of them looks, too, when some time has passed")
+T(often,
+  "... if it comes so often that not every one of them looks, too, when some time has passed")
 {
 	for (u32 way = 0; way < WAYS; way++)
 		check(guest_new(M_LONG), ev_often_b, LEN(ev_often), way, BY_FLAG, "LIDT in a loop");
@@ -202,7 +209,8 @@ T(interrupts, "... and after an interrupt or NMI, without any other event")
 			vcpu_ioctl(cpu0(g), KVM_GET_LAPIC, &l, "KVM_GET_LAPIC");
 			*(u32 *)(void *)(l.regs + 0xf0) = 0x1ff;
 			vcpu_ioctl(cpu0(g), KVM_SET_LAPIC, &l, "KVM_SET_LAPIC");
-			check(g, ev_intr_b, LEN(ev_intr), way, i ? BY_NMI : BY_MSI, i ? "an NMI" : "an interrupt");
+			check(g, ev_intr_b, LEN(ev_intr), way, i ? BY_NMI : BY_MSI,
+			      i ? "an NMI" : "an interrupt");
 		}
 }
 T(vmrun, "... and after VMRUN and #VMEXIT")

@@ -31,11 +31,13 @@ static const struct variant {
 	const char *name;
 	const u8 *b, *e;
 } variants[] = {
-	{ "nop", nop_b, nop_e }, { "load", load_b, load_e }, { "store", store_b, store_e }, { "push", pushes_b, pushes_e },
-	{ "pushf", flags_b, flags_e }, { "lock add", adds_b, adds_e },
+	{ "nop", nop_b, nop_e },	  { "load", load_b, load_e },
+	{ "store", store_b, store_e },	  { "push", pushes_b, pushes_e },
+	{ "pushf", flags_b, flags_e },	  { "lock add", adds_b, adds_e },
 	{ "vector", vector_b, vector_e }, { "jmp", jump_b, jump_e },
-	{ "call", calls_b, calls_e }, { "hlt", halts_b, halts_e }, { "sti", again_b, again_e },
-	{ "cpuid", cpuid_b, cpuid_e }, { "mov", moves_b, moves_e },
+	{ "call", calls_b, calls_e },	  { "hlt", halts_b, halts_e },
+	{ "sti", again_b, again_e },	  { "cpuid", cpuid_b, cpuid_e },
+	{ "mov", moves_b, moves_e },
 };
 
 static struct guest *prepare(const u8 *b, const u8 *e, u64 rsi)
@@ -44,7 +46,8 @@ static struct guest *prepare(const u8 *b, const u8 *e, u64 rsi)
 
 	guest_write(g, G_CODE, b, (u32)(e - b));
 	guest_map_apic(g);
-	WITH_REGS(cpu0(g), r) r.rsi = rsi;
+	WITH_REGS(cpu0(g), r)
+		r.rsi = rsi;
 	return g;
 }
 

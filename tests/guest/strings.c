@@ -142,7 +142,8 @@ T(scan, "REPNE SCASB and REPE CMPS stop where they should, with flags")
 	CHECK_EQ(s.r.rflags & 0x41, 1);		/* 0 - 1: CF */
 	guest_free(g);
 	g = PREPARE(cmpsl, VA, SRC, 0, false);
-	WITH_REGS(cpu0(g), r) r.rflags |= 0x40;
+	WITH_REGS(cpu0(g), r)
+		r.rflags |= 0x40;
 	s = run(g);
 	CHECK_EQ(s.r.rflags & 0x40, 0x40);	/* no round: flags stay */
 	CHECK_EQ(s.r.rsi, VA);

@@ -131,7 +131,8 @@ T(traps, "every trapped write: the value is in the page, RIP behind the instruct
 		struct stop st;
 
 		s.save->rax = 0x12345678;
-		WITH_REGS(s.c, r) r.rbx = trapped[i];
+		WITH_REGS(s.c, r)
+			r.rbx = trapped[i];
 		st = svm_run(&s);
 		if (!CHECK_EXIT(&s, st, UNACCELERATED))
 			printf("# register %#x\n", trapped[i]);
@@ -143,14 +144,16 @@ T(traps, "every trapped write: the value is in the page, RIP behind the instruct
 }
 T(faults_write, "writes that are neither accelerated nor trapped: RIP at the instruction")
 {
-	static const u16 refused[] = { 0x30, 0x90, 0xa0, 0x100, 0x180, 0x200, 0x390, 0x3f0, 0x10, 0x700 };
+	static const u16 refused[] = { 0x30,  0x90,  0xa0,  0x100, 0x180,
+				       0x200, 0x390, 0x3f0, 0x10,  0x700 };
 
 	for (u32 i = 0; i < ARRAY_SIZE(refused); i++) {
 		struct svm_guest s = avic_with(write_reg);
 		struct stop st;
 
 		s.save->rax = 0x12345678;
-		WITH_REGS(s.c, r) r.rbx = refused[i];
+		WITH_REGS(s.c, r)
+			r.rbx = refused[i];
 		st = svm_run(&s);
 		if (!CHECK_EXIT(&s, st, UNACCELERATED))
 			printf("# register %#x\n", refused[i]);
@@ -168,7 +171,8 @@ T(faults_read, "reads of APR and the current count fault")
 		struct svm_guest s = avic_with(read_reg);
 		struct stop st;
 
-		WITH_REGS(s.c, r) r.rbx = refused[i];
+		WITH_REGS(s.c, r)
+			r.rbx = refused[i];
 		st = svm_run(&s);
 		CHECK_EXIT(&s, st, UNACCELERATED);
 		CHECK_EQ(s.ctl->exit_info_1, refused[i]);
@@ -182,7 +186,8 @@ T(npf_first, "what nested paging refuses is a nested page fault, not an APIC acc
 	struct stop st;
 
 	*g64(s.g, G_NPT + 0x3000 + 8 * (0xfee00000ull >> 21 & 511)) = 0;
-	WITH_REGS(s.c, r) r.rbx = 0x20;
+	WITH_REGS(s.c, r)
+		r.rbx = 0x20;
 	st = svm_run(&s);
 	CHECK_EXIT(&s, st, SVM_EXIT_NPF);
 	CHECK_EQ(s.ctl->exit_info_2, 0xfee00020);
@@ -256,7 +261,8 @@ LABEL(ipi_1);
 static struct stop send(struct svm_guest *s, u32 icr, u32 dest)
 {
 	s->save->rax = icr;
-	WITH_REGS(s->c, r) r.rdx = dest;
+	WITH_REGS(s->c, r)
+		r.rdx = dest;
 	return svm_run(s);
 }
 
@@ -473,7 +479,8 @@ T(doorbell, "a doorbell makes a running L2 take what was put into its IRR")
 
 	vcpu_ioctl(other, KVM_SET_MP_STATE, &running, "KVM_SET_MP_STATE");
 	guest_write(s.g, G_CODE + 0x800, ring_b, (u32)LEN(ring));
-	WITH_REGS(other, r) r.rip = G_CODE + 0x800;
+	WITH_REGS(other, r)
+		r.rip = G_CODE + 0x800;
 	if (pthread_create(&t, NULL, run_l2, &s))
 		test_die("no thread");
 	/* L2 spins by now or soon: the doorbell is rung until it has heard. */
@@ -483,7 +490,8 @@ T(doorbell, "a doorbell makes a running L2 take what was put into its IRR")
 		if (i == 10)
 			__atomic_fetch_or(page_reg(&s, G_PAGE, 0x200 + VEC / 32 * 16),
 					  1u << (VEC % 32), __ATOMIC_SEQ_CST);
-		WITH_REGS(other, r) r.rip = G_CODE + 0x800;
+		WITH_REGS(other, r)
+			r.rip = G_CODE + 0x800;
 		st = cpu_run(other);
 		CHECK_STOP(st, ST_DONE);
 		nanosleep(&ts, NULL);

@@ -256,7 +256,8 @@ T(events_both, "... with both")
 	all_events(true, true);
 }
 
-T(event_reserved, "EVENTINJ: reserved bits and the error-code bit take no part; not valid, not looked at")
+T(event_reserved,
+  "EVENTINJ: reserved bits and the error-code bit take no part; not valid, not looked at")
 {
 	struct svm_guest s = svm_with(call);
 
@@ -416,7 +417,8 @@ T(border, "60000 VMCBs near the border: refused exactly when the independent rul
 			vcpu_ioctl(s.c, KVM_SET_NESTED_STATE, &leave, "KVM_SET_NESTED_STATE");
 			st = svm_run(&s);
 			if (st.kind != ST_OUT || st.port != PORT_L1) {
-				test_fail(__FILE__, __LINE__, "VMCB %u: then %s", n, stop_text(&st));
+				test_fail(__FILE__, __LINE__, "VMCB %u: then %s", n,
+					  stop_text(&st));
 				return;
 			}
 		}

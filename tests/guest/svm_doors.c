@@ -95,8 +95,8 @@ static void no_hypercall(const u8 *b, u64 len, bool ring3, bool intercept_ud)
 			CHECK_EXIT(&s, st, SVM_EXIT_EXCP + 6);
 		else
 			CHECK_EXC(st, 6, -1);
-		if (intercept_ud ? s.save->rip != G_L2 || s.save->rax != k->rax :
-				   st.rip != G_L2 || st.r.rax != k->rax)
+		if (intercept_ud ? s.save->rip != G_L2 || s.save->rax != k->rax
+				 : st.rip != G_L2 || st.r.rax != k->rax)
 			test_fail(__FILE__, __LINE__, "%s: RIP or RAX has changed", k->name);
 		check_target(&s);
 		CHECK(!irr(&s, 0x41));
@@ -222,9 +222,15 @@ T(others, "ports, CPUID, MSRs, CR8 are the vCPU's; SKINIT and RSM are #UD, RDPMC
 		u64 want;		/* vector, port or RAX */
 	} d[] = {
 #define D(n, k, w) { #n, d_##n##_b, d_##n##_e, k, w }
-		D(skinit, ST_EXC, 6), D(rsm, ST_EXC, 6), D(rdpmc, ST_EXC, 13),
-		D(mwait, ST_OTHER, 0x77), D(cpuid, ST_OTHER, 0x4b4d564b), D(invlpga, ST_OTHER, 0x77),
-		D(cr8, ST_OTHER, 5), D(kvmclock, ST_OTHER, 0x900001), D(port, ST_OUT, 0x99),
+		D(skinit, ST_EXC, 6),
+		D(rsm, ST_EXC, 6),
+		D(rdpmc, ST_EXC, 13),
+		D(mwait, ST_OTHER, 0x77),
+		D(cpuid, ST_OTHER, 0x4b4d564b),
+		D(invlpga, ST_OTHER, 0x77),
+		D(cr8, ST_OTHER, 5),
+		D(kvmclock, ST_OTHER, 0x900001),
+		D(port, ST_OUT, 0x99),
 	};
 
 	for (u32 i = 0; i < ARRAY_SIZE(d); i++) {
@@ -233,7 +239,8 @@ T(others, "ports, CPUID, MSRs, CR8 are the vCPU's; SKINIT and RSM are #UD, RDPMC
 		bool ok;
 
 		if (d[i].kind == ST_OTHER)
-			ok = CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL) && CHECK_EQ(s.save->rax, d[i].want);
+			ok = CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL) &&
+			     CHECK_EQ(s.save->rax, d[i].want);
 		else
 			ok = CHECK_STOP(st, d[i].kind) &&
 			     CHECK_EQ(d[i].kind == ST_EXC ? st.vec : st.port, d[i].want);

@@ -530,7 +530,9 @@ CODE64(wb, "wb_0: out %al, $0x10\n wb_1: cpuid\n wb_2: vmmcall\n hlt");
 LABEL(wb_1); LABEL(wb_2);
 T(write_back, "#VMEXIT leaves TLB_CONTROL, V_INTR_VECTOR and reserved bits; EVENTINJ's error is 0")
 {
-	static const struct nop { u8 b[4]; } code = { { 0x0f, 0x01, 0xd9, 0xf4 } };
+	static const struct nop {
+		u8 b[4];
+	} code = { { 0x0f, 0x01, 0xd9, 0xf4 } };
 	struct svm_guest s = svm_new(M_LONG, 0, code.b, sizeof(code));
 	struct stop st;
 

@@ -159,7 +159,7 @@ LABEL(lo_1);
 #define LBR_TO 0x1dc
 
 T(lbr_records, "L2's branches are recorded in the VMCB with LBRV, among L1's without; VMRUN, "
-		  "#VMEXIT and what L1 intercepts are no branches")
+	       "#VMEXIT and what L1 intercepts are no branches")
 {
 	for (u32 lbrv = 0; lbrv < 2; lbrv++) {
 		struct svm_guest s = svm_with(lbr_on);

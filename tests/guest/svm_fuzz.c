@@ -127,8 +127,8 @@ T(any, "random VMCBs end in a documented way")
 				break;
 		}
 		if (!plausible(&s, &st)) {
-			printf("# seed %llx round %u: exit code %llx\n", (unsigned long long)was,
-			       i, (unsigned long long)s.ctl->exit_code);
+			printf("# seed %llx round %u: exit code %llx\n", (unsigned long long)was, i,
+			       (unsigned long long)s.ctl->exit_code);
 			test_fail(__FILE__, __LINE__, "not an exit code");
 			return;
 		}
@@ -138,8 +138,9 @@ T(any, "random VMCBs end in a documented way")
 			test_fail(__FILE__, __LINE__, "KVM_RUN failed");
 			return;
 		}
-		exits[st.kind != ST_OUT || st.port != PORT_L1 ? 2 :
-		      s.ctl->exit_code == SVM_EXIT_INVALID]++;
+		exits[st.kind != ST_OUT || st.port != PORT_L1
+			      ? 2
+			      : s.ctl->exit_code == SVM_EXIT_INVALID]++;
 		/* L2's writes may have hit anything. */
 		if (i % 64 == 63) {
 			guest_free(s.g);

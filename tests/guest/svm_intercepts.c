@@ -76,30 +76,58 @@ static const struct row {
 } rows[] = {
 #define ROW(id, num, fl, ...) { .name = #id, .b = id##_b, .e = id##_e, .a = id##_a, \
 	.n = id##_b2, .number = num, .flags = fl, ##__VA_ARGS__ }
-	ROW(cr0r, SVM_I_CR_READ + 0, 0), ROW(cr2r, SVM_I_CR_READ + 2, 0),
-	ROW(cr3r, SVM_I_CR_READ + 3, 0), ROW(cr4r, SVM_I_CR_READ + 4, 0),
-	ROW(cr8r, SVM_I_CR_READ + 8, 0), ROW(cr0w, SVM_I_CR_WRITE + 0, 0),
-	ROW(cr2w, SVM_I_CR_WRITE + 2, 0), ROW(cr3w, SVM_I_CR_WRITE + 3, 0),
-	ROW(cr4w, SVM_I_CR_WRITE + 4, 0), ROW(cr8w, SVM_I_CR_WRITE + 8, 0),
-	ROW(clts, SVM_I_CR_WRITE + 0, 0), ROW(smsw, SVM_I_CR_READ + 0, 0),
-	ROW(lmsw, SVM_I_CR_WRITE + 0, 0), ROW(dr0r, SVM_I_DR_READ + 0, 0),
-	ROW(dr6r, SVM_I_DR_READ + 6, 0), ROW(dr7r, SVM_I_DR_READ + 7, 0),
-	ROW(dr3w, SVM_I_DR_WRITE + 3, 0), ROW(dr7w, SVM_I_DR_WRITE + 7, 0),
-	ROW(sidt, SVM_I_SIDT, 0), ROW(sgdt, SVM_I_SGDT, 0), ROW(sldt, SVM_I_SLDT, 0),
-	ROW(str, SVM_I_STR, 0), ROW(lidt, SVM_I_LIDT, 0), ROW(lgdt, SVM_I_LGDT, 0),
-	ROW(lldt, SVM_I_LLDT, 0), ROW(ltr, SVM_I_LTR, 0), ROW(rdtsc, SVM_I_RDTSC, 0),
-	ROW(rdtscp, SVM_I_RDTSCP, 0), ROW(pushf, SVM_I_PUSHF, 0), ROW(popf, SVM_I_POPF, 0),
-	ROW(cpuid, SVM_I_CPUID, 0), ROW(iret, SVM_I_IRET, 0), ROW(intn, SVM_I_INTN, NO_FREE),
-	ROW(invd, SVM_I_INVD, 0), ROW(wbinvd, SVM_I_WBINVD, 0), ROW(hlt, SVM_I_HLT, NO_FREE),
-	ROW(pause, SVM_I_PAUSE, 0), ROW(invlpg, SVM_I_INVLPG, 0),
-	ROW(invlpga, SVM_I_INVLPGA, 0), ROW(vmrun, SVM_I_VMRUN, NO_FREE),
-	ROW(vmload, SVM_I_VMLOAD, 0), ROW(vmsave, SVM_I_VMSAVE, 0), ROW(stgi, SVM_I_STGI, 0),
-	ROW(clgi, SVM_I_CLGI, 0), ROW(icebp, SVM_I_ICEBP, NO_FREE),
-	ROW(monitor, SVM_I_MONITOR, 0), ROW(mwait, SVM_I_MWAIT, 0),
+	ROW(cr0r, SVM_I_CR_READ + 0, 0),
+	ROW(cr2r, SVM_I_CR_READ + 2, 0),
+	ROW(cr3r, SVM_I_CR_READ + 3, 0),
+	ROW(cr4r, SVM_I_CR_READ + 4, 0),
+	ROW(cr8r, SVM_I_CR_READ + 8, 0),
+	ROW(cr0w, SVM_I_CR_WRITE + 0, 0),
+	ROW(cr2w, SVM_I_CR_WRITE + 2, 0),
+	ROW(cr3w, SVM_I_CR_WRITE + 3, 0),
+	ROW(cr4w, SVM_I_CR_WRITE + 4, 0),
+	ROW(cr8w, SVM_I_CR_WRITE + 8, 0),
+	ROW(clts, SVM_I_CR_WRITE + 0, 0),
+	ROW(smsw, SVM_I_CR_READ + 0, 0),
+	ROW(lmsw, SVM_I_CR_WRITE + 0, 0),
+	ROW(dr0r, SVM_I_DR_READ + 0, 0),
+	ROW(dr6r, SVM_I_DR_READ + 6, 0),
+	ROW(dr7r, SVM_I_DR_READ + 7, 0),
+	ROW(dr3w, SVM_I_DR_WRITE + 3, 0),
+	ROW(dr7w, SVM_I_DR_WRITE + 7, 0),
+	ROW(sidt, SVM_I_SIDT, 0),
+	ROW(sgdt, SVM_I_SGDT, 0),
+	ROW(sldt, SVM_I_SLDT, 0),
+	ROW(str, SVM_I_STR, 0),
+	ROW(lidt, SVM_I_LIDT, 0),
+	ROW(lgdt, SVM_I_LGDT, 0),
+	ROW(lldt, SVM_I_LLDT, 0),
+	ROW(ltr, SVM_I_LTR, 0),
+	ROW(rdtsc, SVM_I_RDTSC, 0),
+	ROW(rdtscp, SVM_I_RDTSCP, 0),
+	ROW(pushf, SVM_I_PUSHF, 0),
+	ROW(popf, SVM_I_POPF, 0),
+	ROW(cpuid, SVM_I_CPUID, 0),
+	ROW(iret, SVM_I_IRET, 0),
+	ROW(intn, SVM_I_INTN, NO_FREE),
+	ROW(invd, SVM_I_INVD, 0),
+	ROW(wbinvd, SVM_I_WBINVD, 0),
+	ROW(hlt, SVM_I_HLT, NO_FREE),
+	ROW(pause, SVM_I_PAUSE, 0),
+	ROW(invlpg, SVM_I_INVLPG, 0),
+	ROW(invlpga, SVM_I_INVLPGA, 0),
+	ROW(vmrun, SVM_I_VMRUN, NO_FREE),
+	ROW(vmload, SVM_I_VMLOAD, 0),
+	ROW(vmsave, SVM_I_VMSAVE, 0),
+	ROW(stgi, SVM_I_STGI, 0),
+	ROW(clgi, SVM_I_CLGI, 0),
+	ROW(icebp, SVM_I_ICEBP, NO_FREE),
+	ROW(monitor, SVM_I_MONITOR, 0),
+	ROW(mwait, SVM_I_MWAIT, 0),
 	ROW(xsetbv, SVM_I_XSETBV, 0),
 	/* The descriptor's linear address and the type. */
 	ROW(invpcid, SVM_I_INVPCID, 0, .info1 = 0x10000, .info2 = 2),
-	ROW(rsm, SVM_I_RSM, NO_FREE), ROW(rdpmc, SVM_I_RDPMC, NO_FREE),
+	ROW(rsm, SVM_I_RSM, NO_FREE),
+	ROW(rdpmc, SVM_I_RDPMC, NO_FREE),
 };
 
 static struct svm_guest start(const struct row *r)
@@ -192,11 +220,11 @@ T(cpl, "#GP(0) of a privileged instruction comes before its intercept")
 		const u8 *b, *e;
 		u32 number;
 	} u[] = {
-		{ u_hlt_b, u_hlt_e, SVM_I_HLT }, { u_rdmsr_b, u_rdmsr_e, SVM_I_MSR },
-		{ u_cr_b, u_cr_e, SVM_I_CR_READ }, { u_dr_b, u_dr_e, SVM_I_DR_READ },
-		{ u_lgdt_b, u_lgdt_e, SVM_I_LGDT }, { u_invlpg_b, u_invlpg_e, SVM_I_INVLPG },
+		{ u_hlt_b, u_hlt_e, SVM_I_HLT },	  { u_rdmsr_b, u_rdmsr_e, SVM_I_MSR },
+		{ u_cr_b, u_cr_e, SVM_I_CR_READ },	  { u_dr_b, u_dr_e, SVM_I_DR_READ },
+		{ u_lgdt_b, u_lgdt_e, SVM_I_LGDT },	  { u_invlpg_b, u_invlpg_e, SVM_I_INVLPG },
 		{ u_wbinvd_b, u_wbinvd_e, SVM_I_WBINVD }, { u_vmload_b, u_vmload_e, SVM_I_VMLOAD },
-		{ u_stgi_b, u_stgi_e, SVM_I_STGI }, { u_clts_b, u_clts_e, SVM_I_CR_WRITE },
+		{ u_stgi_b, u_stgi_e, SVM_I_STGI },	  { u_clts_b, u_clts_e, SVM_I_CR_WRITE },
 	};
 
 	for (u32 i = 0; i < ARRAY_SIZE(u); i++) {
@@ -291,10 +319,10 @@ T(exceptions, "exception intercepts: code, error code, CR2 in EXITINFO2 only, RI
 		u8 vec;
 		u32 err;
 	} x[] = {
-		{ x_de_b, x_de_e, x_de_a, 0, 0 }, { x_bp_b, x_bp_e, x_bp_a, 3, 0 },
-		{ x_ud_b, x_ud_e, x_ud_a, 6, 0 }, { x_gp_b, x_gp_e, x_gp_a, 13, 0x1ff8 },
-		{ x_pf_b, x_pf_e, x_pf_a, 14, 2 }, { x_nm_b, x_nm_e, x_nm_a, 7, 0 },
-		{ x_db_b, x_db_e, x_db_n, 1, 0 }, { x_ss_b, x_ss_e, x_ss_a, 12, 0 },
+		{ x_de_b, x_de_e, x_de_a, 0, 0 },     { x_bp_b, x_bp_e, x_bp_a, 3, 0 },
+		{ x_ud_b, x_ud_e, x_ud_a, 6, 0 },     { x_gp_b, x_gp_e, x_gp_a, 13, 0x1ff8 },
+		{ x_pf_b, x_pf_e, x_pf_a, 14, 2 },    { x_nm_b, x_nm_e, x_nm_a, 7, 0 },
+		{ x_db_b, x_db_e, x_db_n, 1, 0 },     { x_ss_b, x_ss_e, x_ss_a, 12, 0 },
 		{ x_np_b, x_np_e, x_np_a, 11, 0x80 },
 	};
 
@@ -343,8 +371,8 @@ T(vectoring, "an intercepted fault in delivery leaves the first event in EXITINT
 		const u8 *b, *e;
 		u32 info, err;
 	} x[] = {
-		{ x_ud_b, x_ud_e, 0x80000306, 0 }, { x_gp_b, x_gp_e, 0x80000b0d, 0x1ff8 },
-		{ x_bp_b, x_bp_e, 0x80000303, 0 }, { intn_b, intn_e, 0x80000480, 0 },
+		{ x_ud_b, x_ud_e, 0x80000306, 0 },   { x_gp_b, x_gp_e, 0x80000b0d, 0x1ff8 },
+		{ x_bp_b, x_bp_e, 0x80000303, 0 },   { intn_b, intn_e, 0x80000480, 0 },
 		{ icebp_b, icebp_e, 0x80000301, 0 },
 	};
 
@@ -436,7 +464,8 @@ T(task_events, "a task gate in L2's IDT: exceptions, injected events and INT n e
 		{ task_nop_b, task_nop_e, 0x80000202, 0, 2, 0x80000202, 0 },
 		{ task_nop_b, task_nop_e, 0x80000055, 0, 0x55, 0x80000055, 0 },
 		{ task_nop_b, task_nop_e, 0x80000306, 0, 6, 0x80000306, BIT64(48) },
-		{ task_nop_b, task_nop_e, 0x80000b0d, 0x77, 13, 0x80000b0d, BIT64(48) | BIT64(44) | 0x77 },
+		{ task_nop_b, task_nop_e, 0x80000b0d, 0x77, 13, 0x80000b0d,
+		  BIT64(48) | BIT64(44) | 0x77 },
 		{ task_nop_b, task_nop_e, 0x80000440, 0, 0x40, 0x80000440, 0 },
 	};
 

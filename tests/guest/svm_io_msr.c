@@ -31,9 +31,9 @@ T(io_info, "IOIO: port, size, direction, string, REP, address size, segment; nex
 		u32 len, port;
 	} x[] = {
 #define X(n, info, len, port) { n##_b, n##_e, n##_a, info, len, port }
-		X(o8, 0x1230210, 1, 0x123), X(o16, 0x1230220, 2, 0x123),
-		X(o32, 0x1230240, 1, 0x123), X(i8, 0x1230211, 1, 0x123),
-		X(i16, 0x1230221, 2, 0x123), X(imm, 0x800241, 2, 0x80),
+		X(o8, 0x1230210, 1, 0x123),   X(o16, 0x1230220, 2, 0x123),
+		X(o32, 0x1230240, 1, 0x123),  X(i8, 0x1230211, 1, 0x123),
+		X(i16, 0x1230221, 2, 0x123),  X(imm, 0x800241, 2, 0x80),
 		X(outs, 0x1230e2c, 3, 0x123), X(outs_fs, 0x1231214, 2, 0x123),
 		X(ins, 0x1230145, 2, 0x123),
 #undef X
@@ -64,8 +64,8 @@ T(iopm, "IOPM: one bit a port, any of an access's ports; no bit or no intercept:
 		u32 bit;
 		bool exits;
 	} x[] = {
-		{ o8_b, o8_e, 0x123, true }, { o8_b, o8_e, 0x124, false },
-		{ o8_b, o8_e, 0x122, false }, { o16_b, o16_e, 0x124, true },
+		{ o8_b, o8_e, 0x123, true },	{ o8_b, o8_e, 0x124, false },
+		{ o8_b, o8_e, 0x122, false },	{ o16_b, o16_e, 0x124, true },
 		{ o16_b, o16_e, 0x125, false }, { o32_b, o32_e, 0x126, true },
 		{ o32_b, o32_e, 0x127, false },
 	};

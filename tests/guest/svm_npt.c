@@ -292,8 +292,10 @@ T(string_io, "OUTS and INS that no one intercepts: the fault of their memory, or
 			if (st.kind == ST_IN)
 				cpu_answer(s.c, 0x55);
 		} while (st.kind == ST_IN);
-		CHECK_NPF(&s, st, (table ? NPF_TABLE : NPF_FINAL) | NU | (in ? NP : 0) |
-				  (in || table ? NW : 0), at);
+		CHECK_NPF(&s, st,
+			  (table ? NPF_TABLE : NPF_FINAL) | NU | (in ? NP : 0) |
+				  (in || table ? NW : 0),
+			  at);
 		guest_free(s.g);
 	}
 }

@@ -15,12 +15,14 @@ static struct guest *prepare(void)
 	struct guest_cpu *c = cpu0(g);
 
 	cpu_ring3(c, G_CODE);
-	WITH_SREGS(c, sr) sr.efer |= 1;
+	WITH_SREGS(c, sr)
+		sr.efer |= 1;
 	cpu_set_msr(c, MSR_STAR, (u64)0x33 << 48 | (u64)SEL_CODE64 << 32);
 	cpu_set_msr(c, MSR_LSTAR, AT(sc, sc_entry));
 	cpu_set_msr(c, MSR_SFMASK, 0x400 | 0x200);
 	/* The stack is not switched: the handler pushes onto ring 3's. */
-	WITH_REGS(c, r) r.rflags = 0x602;
+	WITH_REGS(c, r)
+		r.rflags = 0x602;
 	return g;
 }
 T(syscall, "SYSCALL and SYSRETQ, three thousand times")
@@ -43,7 +45,8 @@ T(sce, "SYSCALL without EFER.SCE is #UD")
 	struct guest *g = prepare();
 	struct stop s;
 
-	WITH_SREGS(cpu0(g), sr) sr.efer &= ~1ull;
+	WITH_SREGS(cpu0(g), sr)
+		sr.efer &= ~1ull;
 	s = run(g);
 	CHECK_EXC(s, 6, -1);
 }
@@ -54,7 +57,8 @@ T(sysret_cpl, "SYSRET in ring 3 is #GP(0)")
 	struct stop s;
 
 	cpu_ring3(cpu0(g), G_CODE);
-	WITH_SREGS(cpu0(g), sr) sr.efer |= 1;
+	WITH_SREGS(cpu0(g), sr)
+		sr.efer |= 1;
 	s = run(g);
 	CHECK_EXC(s, 13, 0);
 }
@@ -69,7 +73,8 @@ T(syscall_compat, "SYSCALL from compatibility mode enters at CSTAR (AMD)")
 	if (!guest_is_amd(g))
 		test_skip("not an AMD CPU");
 	cpu_ring3(c, G_CODE);
-	WITH_SREGS(c, sr) sr.efer |= 1;
+	WITH_SREGS(c, sr)
+		sr.efer |= 1;
 	cpu_set_msr(c, MSR_STAR, (u64)0x33 << 48 | (u64)SEL_CODE64 << 32);
 	cpu_set_msr(c, MSR_CSTAR, AT(sc_compat, scc_entry));
 	cpu_set_msr(c, MSR_SFMASK, 0);

@@ -12,8 +12,8 @@ static bool word(FILE *f, const char *name, u64 want, u64 got, u64 mask)
 	if (((want ^ got) & mask) == 0)
 		return false;
 	if (f)
-		fprintf(f, "#   %-6s host %016" PRIx64 "  guest %016" PRIx64 "\n", name, want & mask,
-			got & mask);
+		fprintf(f, "#   %-6s host %016" PRIx64 "  guest %016" PRIx64 "\n", name,
+			want & mask, got & mask);
 	return true;
 }
 
@@ -46,8 +46,8 @@ static bool other_operand(const struct insn_state *want, const struct insn_state
 	u64 rsi = want->gpr[6], rdi = want->gpr[7];
 
 	/* Two #GPs differ in nothing. */
-	return (want->vec == 14 || got->vec == 14) &&
-	       ((reports(want, rdi) && reports(got, rsi)) || (reports(want, rsi) && reports(got, rdi)));
+	return (want->vec == 14 || got->vec == 14) && ((reports(want, rdi) && reports(got, rsi)) ||
+						       (reports(want, rsi) && reports(got, rdi)));
 }
 
 static bool fault_differs(const struct gen_case *c, const struct insn_state *want,
@@ -123,8 +123,8 @@ static bool vectors_differ(const struct insn_state *want, const struct insn_stat
 }
 
 /* The same #DBs, as far as each side noted them. */
-static bool steps_differ(const struct gen_case *c, const struct insn_steps *want, const struct insn_steps *got,
-			 FILE *f)
+static bool steps_differ(const struct gen_case *c, const struct insn_steps *want,
+			 const struct insn_steps *got, FILE *f)
 {
 	bool d = word(f, "traps", want->n, got->n, ALL);
 	char name[12];
@@ -141,7 +141,8 @@ static bool steps_differ(const struct gen_case *c, const struct insn_steps *want
 	if (d && f && want->n != got->n) {
 		u64 i = want->n < got->n ? want->n : got->n;
 
-		fprintf(f, "#   first at %016" PRIx64 "\n", want->n < got->n ? got->at[i] : want->at[i]);
+		fprintf(f, "#   first at %016" PRIx64 "\n",
+			want->n < got->n ? got->at[i] : want->at[i]);
 	}
 	return d;
 }

@@ -48,7 +48,7 @@ static struct shared {
 		u8 bytes[16], len, host_len, cls;
 		u16 mnemonic;	/* 0: not decoded */
 	} shown[MAX_SHOWN];
-} *sh;
+} * sh;
 
 static u32 mode;	/* MODE_SIZE64, 32, 16 */
 static struct translator *t;
@@ -86,7 +86,9 @@ static const char *const prefixes[] = {
 /* Every ModRM.reg with a register and with memory at (E)BX, and the rest where it decides more. */
 static u8 modrm(u32 k)
 {
-	return k < 8 ? (u8)(0xc1 | k << 3) : k < 16 ? (u8)(0x07 | (k & 7) << 3) : (u8)(0xc0 + (k - 16));
+	return k < 8	? (u8)(0xc1 | k << 3)
+	       : k < 16 ? (u8)(0x07 | (k & 7) << 3)
+			: (u8)(0xc0 + (k - 16));
 }
 
 enum { MODRMS = 16 + 64, LEGACY = 16 * 4 * 256 * MODRMS, VEX = 3 * 4 * 2 * 2 * 2 * 256 * 16 };
@@ -121,7 +123,8 @@ static bool systematic(u64 n, u8 *b)
 	k = digit(&n, 16);
 	op = digit(&n, 256);
 	b[0] = 0xc4;
-	b[2] = (u8)(digit(&n, 4) | digit(&n, 2) << 2 | digit(&n, 2) << 7 | (digit(&n, 2) ? 15 : 14) << 3);
+	b[2] = (u8)(digit(&n, 4) | digit(&n, 2) << 2 | digit(&n, 2) << 7 |
+		    (digit(&n, 2) ? 15 : 14) << 3);
 	b[1] = (u8)(0xe0 | (1 + n));
 	b[3] = (u8)op;
 	b[4] = modrm(k);
@@ -130,7 +133,9 @@ static bool systematic(u64 n, u8 *b)
 
 static void random_bytes(u64 n, u8 *b)
 {
-	static const u8 some[] = { 0x66, 0xf2, 0xf3, 0xf0, 0x67, 0x2e, 0x36, 0x3e, 0x26, 0x64, 0x65 };
+	static const u8 some[] = {
+		0x66, 0xf2, 0xf3, 0xf0, 0x67, 0x2e, 0x36, 0x3e, 0x26, 0x64, 0x65
+	};
 	u64 s = seed * 0x2545f4914f6cdd1dull + n * 0x632be59bd9b4e019ull, r;
 	u32 i = 0, many;
 
@@ -197,8 +202,8 @@ static bool undocumented_vex(const u8 *b)
 
 	if (map == 3)
 		return op == 0x00 || op == 0x01 || (op >= 0x30 && op <= 0x33);
-	return map == 1 && ((op >= 0x41 && op <= 0x4b) || (op >= 0x90 && op <= 0x93) || op == 0x98 ||
-			    op == 0x99);
+	return map == 1 && ((op >= 0x41 && op <= 0x4b) || (op >= 0x90 && op <= 0x93) ||
+			    op == 0x98 || op == 0x99);
 }
 
 /* What must not be tried even if it should be refused: it leaves the process, or waits. And a few of which it
@@ -274,7 +279,8 @@ static bool next_case(void)
 		memset(&d, 0, sizeof(d));
 		status = decode_afresh(t, &d, b, 15);
 		/* The latter Linux emulates if CR4.UMIP is set, and goes on behind them. */
-		if (ZYAN_SUCCESS(status) && d.cls != CL_UD && (changes_segments() || (d.rules & R_UMIP)))
+		if (ZYAN_SUCCESS(status) && d.cls != CL_UD &&
+		    (changes_segments() || (d.rules & R_UMIP)))
 			continue;
 		/* Refused by the table alone. */
 		if (ZYAN_SUCCESS(status) && d.cls == CL_UD && insn_row(&t->zi).way == WAY_REFUSED &&
@@ -296,7 +302,10 @@ static void complain(const char *what, u32 host_len)
 
 	if (sh->found++ >= MAX_SHOWN)
 		return;
-	*x = (struct difference){ .what = what, .len = d.in.len, .host_len = (u8)host_len, .cls = d.cls };
+	*x = (struct difference){ .what = what,
+				  .len = d.in.len,
+				  .host_len = (u8)host_len,
+				  .cls = d.cls };
 	if (ZYAN_SUCCESS(status))
 		x->mnemonic = d.in.mnemonic;
 	memcpy(x->bytes, sh->bytes, 16);
@@ -343,7 +352,8 @@ static bool is_branch(void)
 static void judge(int sig, u64 trap, u64 rip)
 {
 	bool decoded = ZYAN_SUCCESS(status), refused = !decoded || d.cls == CL_UD;
-	bool too_long = status == ZYDIS_STATUS_INSTRUCTION_TOO_LONG || status == ZYDIS_STATUS_NO_MORE_DATA;
+	bool too_long =
+		status == ZYDIS_STATUS_INSTRUCTION_TOO_LONG || status == ZYDIS_STATUS_NO_MORE_DATA;
 	u32 len = (u32)(rip - (mode == MODE_SIZE16 ? 0 : CODE));
 	bool xop = sh->bytes[count_prefixes(sh->bytes)] == 0x8f;	/* up to 11 bytes from there */
 
@@ -370,7 +380,9 @@ static void start_case(ucontext_t *uc)
 	greg_t *g = uc->uc_mcontext.gregs;
 	struct _libc_fpstate *fp = uc->uc_mcontext.fpregs;
 	u64 data = mode == MODE_SIZE16 ? 0x8000 : DATA + DATA_BYTES / 2;
-	u16 cs = mode == MODE_SIZE64 ? SEL_USER64 : mode == MODE_SIZE32 ? SEL_USER32 : SEL_LDT_CODE16;
+	u16 cs = mode == MODE_SIZE64   ? SEL_USER64
+		 : mode == MODE_SIZE32 ? SEL_USER32
+				       : SEL_LDT_CODE16;
 	u16 ss = mode == MODE_SIZE16 ? SEL_LDT_DATA16 : SEL_USER_DATA;
 
 	memcpy((void *)CODE, sh->bytes, 16);
@@ -380,7 +392,8 @@ static void start_case(ucontext_t *uc)
 	g[REG_RDX] = 0;
 	g[REG_RIP] = mode == MODE_SIZE16 ? 0 : CODE;
 	g[REG_EFL] = 0x302;
-	g[REG_CSGSFS] = (g[REG_CSGSFS] & 0xffffffff0000ll & ~0xffffll) | cs | (greg_t)((u64)ss << 48);
+	g[REG_CSGSFS] =
+		(g[REG_CSGSFS] & 0xffffffff0000ll & ~0xffffll) | cs | (greg_t)((u64)ss << 48);
 	fp->cwd = 0x37f;
 	fp->swd = fp->ftw = 0;
 	fp->mxcsr = 0x1f80;
@@ -418,8 +431,12 @@ static void on_signal(int sig, siginfo_t *si, void *p)
 static int child(void)
 {
 	static const int sigs[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGUSR1 };
-	struct sigaction sa = { .sa_sigaction = on_signal, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER };
-	struct user_desc code = { .entry_number = 0, .base_addr = CODE, .limit = 0xffff, .contents = 2 };
+	struct sigaction sa = { .sa_sigaction = on_signal,
+				.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER };
+	struct user_desc code = { .entry_number = 0,
+				  .base_addr = CODE,
+				  .limit = 0xffff,
+				  .contents = 2 };
 	struct user_desc data = { .entry_number = 1, .base_addr = DATA, .limit = 0xffff };
 	stack_t st = { .ss_size = 1 << 16 };
 
@@ -473,7 +490,8 @@ static bool run_mode(u32 m, u64 random)
 			break;
 	}
 	show();
-	printf("# %u-bit: %llu encodings, %u differ\n", 16u << m, (unsigned long long)sh->ran, sh->found);
+	printf("# %u-bit: %llu encodings, %u differ\n", 16u << m, (unsigned long long)sh->ran,
+	       sh->found);
 	return !sh->found;
 }
 

@@ -16,21 +16,36 @@ static const struct {
 	u8 ext;
 	u8 feature;
 } exts[] = {
-	{ ZYDIS_ISA_EXT_BASE, ALWAYS }, { ZYDIS_ISA_EXT_LONGMODE, ALWAYS },
-	{ ZYDIS_ISA_EXT_X87, ALWAYS }, { ZYDIS_ISA_EXT_PAUSE, ALWAYS },
-	{ ZYDIS_ISA_EXT_MMX, GF_MMX }, { ZYDIS_ISA_EXT_SSE, ALWAYS },
-	{ ZYDIS_ISA_EXT_SSE2, ALWAYS }, { ZYDIS_ISA_EXT_SSE3, GF_SSE3 },
-	{ ZYDIS_ISA_EXT_SSSE3, GF_SSSE3 }, { ZYDIS_ISA_EXT_SSE4, GF_SSE42 },
-	{ ZYDIS_ISA_EXT_SSE4A, GF_SSE4A }, { ZYDIS_ISA_EXT_AES, GF_AES },
-	{ ZYDIS_ISA_EXT_PCLMULQDQ, GF_PCLMUL }, { ZYDIS_ISA_EXT_MOVBE, GF_MOVBE },
-	{ ZYDIS_ISA_EXT_AVX, GF_AVX }, { ZYDIS_ISA_EXT_AVX2, GF_AVX2 },
-	{ ZYDIS_ISA_EXT_AVX2GATHER, GF_AVX2 }, { ZYDIS_ISA_EXT_AVXAES, GF_AES },
-	{ ZYDIS_ISA_EXT_FMA, GF_FMA }, { ZYDIS_ISA_EXT_F16C, GF_F16C },
-	{ ZYDIS_ISA_EXT_BMI1, GF_BMI1 }, { ZYDIS_ISA_EXT_BMI2, GF_BMI2 },
-	{ ZYDIS_ISA_EXT_ADOX_ADCX, GF_ADX }, { ZYDIS_ISA_EXT_LZCNT, GF_LZCNT },
-	{ ZYDIS_ISA_EXT_SHA, GF_SHA }, { ZYDIS_ISA_EXT_GFNI, GF_GFNI },
-	{ ZYDIS_ISA_EXT_VAES, GF_VAES }, { ZYDIS_ISA_EXT_VPCLMULQDQ, GF_VPCLMUL },
-	{ ZYDIS_ISA_EXT_AVX512EVEX, GF_AVX512F }, { ZYDIS_ISA_EXT_AVX512VEX, GF_AVX512F },
+	{ ZYDIS_ISA_EXT_BASE, ALWAYS },
+	{ ZYDIS_ISA_EXT_LONGMODE, ALWAYS },
+	{ ZYDIS_ISA_EXT_X87, ALWAYS },
+	{ ZYDIS_ISA_EXT_PAUSE, ALWAYS },
+	{ ZYDIS_ISA_EXT_MMX, GF_MMX },
+	{ ZYDIS_ISA_EXT_SSE, ALWAYS },
+	{ ZYDIS_ISA_EXT_SSE2, ALWAYS },
+	{ ZYDIS_ISA_EXT_SSE3, GF_SSE3 },
+	{ ZYDIS_ISA_EXT_SSSE3, GF_SSSE3 },
+	{ ZYDIS_ISA_EXT_SSE4, GF_SSE42 },
+	{ ZYDIS_ISA_EXT_SSE4A, GF_SSE4A },
+	{ ZYDIS_ISA_EXT_AES, GF_AES },
+	{ ZYDIS_ISA_EXT_PCLMULQDQ, GF_PCLMUL },
+	{ ZYDIS_ISA_EXT_MOVBE, GF_MOVBE },
+	{ ZYDIS_ISA_EXT_AVX, GF_AVX },
+	{ ZYDIS_ISA_EXT_AVX2, GF_AVX2 },
+	{ ZYDIS_ISA_EXT_AVX2GATHER, GF_AVX2 },
+	{ ZYDIS_ISA_EXT_AVXAES, GF_AES },
+	{ ZYDIS_ISA_EXT_FMA, GF_FMA },
+	{ ZYDIS_ISA_EXT_F16C, GF_F16C },
+	{ ZYDIS_ISA_EXT_BMI1, GF_BMI1 },
+	{ ZYDIS_ISA_EXT_BMI2, GF_BMI2 },
+	{ ZYDIS_ISA_EXT_ADOX_ADCX, GF_ADX },
+	{ ZYDIS_ISA_EXT_LZCNT, GF_LZCNT },
+	{ ZYDIS_ISA_EXT_SHA, GF_SHA },
+	{ ZYDIS_ISA_EXT_GFNI, GF_GFNI },
+	{ ZYDIS_ISA_EXT_VAES, GF_VAES },
+	{ ZYDIS_ISA_EXT_VPCLMULQDQ, GF_VPCLMUL },
+	{ ZYDIS_ISA_EXT_AVX512EVEX, GF_AVX512F },
+	{ ZYDIS_ISA_EXT_AVX512VEX, GF_AVX512F },
 };
 
 /* Of AVX-512 what a host may have and no guest. */
@@ -127,8 +142,8 @@ bool filter_allows(const ZydisDecodedInstruction *in, const ZydisDecodedOperand 
 
 	if (narrow && (in->mnemonic == ZYDIS_MNEMONIC_INTO || in->mnemonic == ZYDIS_MNEMONIC_BOUND))
 		return true;
-	if (!ext_allowed(in->meta.isa_ext, o->features) || !set_allowed(in->meta.isa_set) || !category_allowed(in->meta.category) ||
-	    !mnemonic_allowed(in->mnemonic) ||
+	if (!ext_allowed(in->meta.isa_ext, o->features) || !set_allowed(in->meta.isa_set) ||
+	    !category_allowed(in->meta.category) || !mnemonic_allowed(in->mnemonic) ||
 	    in->attributes & ZYDIS_ATTRIB_IS_PRIVILEGED)
 		return false;
 	if (o->watch && wide_count(in->mnemonic))
@@ -144,7 +159,8 @@ bool filter_allows(const ZydisDecodedInstruction *in, const ZydisDecodedOperand 
 		if (ops[i].type != ZYDIS_OPERAND_TYPE_REGISTER)
 			continue;
 		/* Behind a PUSH, CPUs of family 25 take for RSP in such an instruction what it was before. */
-		if (in->encoding == ZYDIS_INSTRUCTION_ENCODING_EVEX && is_stack_pointer(ops[i].reg.value))
+		if (in->encoding == ZYDIS_INSTRUCTION_ENCODING_EVEX &&
+		    is_stack_pointer(ops[i].reg.value))
 			return false;
 		switch (ZydisRegisterGetClass(ops[i].reg.value)) {
 		case ZYDIS_REGCLASS_SEGMENT:	/* an LDT has the same selectors on both sides */
@@ -194,5 +210,6 @@ static u32 more_undefined(u32 m)
 
 u32 filter_undefined(const ZydisDecodedInstruction *in)
 {
-	return more_undefined(in->mnemonic) | (in->cpu_flags ? in->cpu_flags->undefined & FL_ARITH : 0);
+	return more_undefined(in->mnemonic) |
+	       (in->cpu_flags ? in->cpu_flags->undefined & FL_ARITH : 0);
 }

@@ -47,7 +47,8 @@ static u64 interesting(u64 *rng)
 	switch (r % 4) {
 	case 0: return nice[v % ARRAY_SIZE(nice)];
 	case 1: return v >> (r >> 8) % 64;
-	case 2: return 0x3f00000000000000 + (v >> 8) % 0x0200000000000000; /* doubles near 1 */
+	case 2:
+		return 0x3f00000000000000 + (v >> 8) % 0x0200000000000000; /* doubles near 1 */
 	default: return v;
 	}
 }
@@ -71,8 +72,9 @@ static u32 base_of_reg(const struct gen *g, u32 reg)
 
 static u32 base_of(const struct gen *g, const ZydisDecodedOperand *m)
 {
-	return m->mem.segment == ZYDIS_REGISTER_SS ? g->o->world->ss_base :
-	       m->mem.segment == ZYDIS_REGISTER_CS ? g->o->world->cs_base : g->o->world->base;
+	return m->mem.segment == ZYDIS_REGISTER_SS   ? g->o->world->ss_base
+	       : m->mem.segment == ZYDIS_REGISTER_CS ? g->o->world->cs_base
+						     : g->o->world->base;
 }
 
 /* A register of 16- and 32-bit code: where SP or 16-bit addresses use its lower half only, anything above. */
@@ -143,8 +145,11 @@ static void make_avx512(struct gen *g, struct insn_state *s)
 	for (u32 i = 0; i < 8; i++) {
 		u32 r = below(g, 100);
 
-		s->k[i] = r < 20 ? ~0ull : r < 30 ? 0 : r < 45 ? BIT64(below(g, 64)) - 1 :
-			r < 60 ? ~0ull << below(g, 64) : gen_next(&g->rng);
+		s->k[i] = r < 20   ? ~0ull
+			  : r < 30 ? 0
+			  : r < 45 ? BIT64(below(g, 64)) - 1
+			  : r < 60 ? ~0ull << below(g, 64)
+				   : gen_next(&g->rng);
 	}
 }
 
@@ -167,8 +172,9 @@ static void make_state(struct gen *g)
 		default: s->gpr[i] = narrow(g, i, interesting(&g->rng));
 		}
 	}
-	s->gpr[4] = narrow(g, 4, A_DATA + 0x800 - base_of_reg(g, 4) +
-			   (below(g, 0x1000) & ~(chance(g, 85) ? 7u : 0u)));
+	s->gpr[4] = narrow(g, 4,
+			   A_DATA + 0x800 - base_of_reg(g, 4) +
+				   (below(g, 0x1000) & ~(chance(g, 85) ? 7u : 0u)));
 	s->rflags = 0x202 | ((u32)gen_next(&g->rng) & 0x8d5) | (chance(g, 10) ? 0x400 : 0);
 	if (g->o->step)
 		s->rflags |= (chance(g, 85) ? 0x100 : 0) | (chance(g, 20) ? 0x10000 : 0);
@@ -193,9 +199,11 @@ static void random_bytes(struct gen *g, u8 *b)
 	if (g->o->features >> GF_AVX512F & 1 && !g->o->watch && chance(g, g->o->evex)) {
 		if (chance(g, 12)) {	/* of mask registers: VEX */
 			b[i] = 0xc4;
-			b[i + 1] = (u8)((b[i + 1] & 0xe0) | (chance(g, 80) ? 1 : 3) | (is64(g) ? 0 : 0xc0));
-			b[i + 3] = chance(g, 50) ? (u8)(0x40 + below(g, 12)) : chance(g, 60) ?
-				(u8)(0x90 + below(g, 10)) : (u8)(0x30 + below(g, 4));
+			b[i + 1] = (u8)((b[i + 1] & 0xe0) | (chance(g, 80) ? 1 : 3) |
+					(is64(g) ? 0 : 0xc0));
+			b[i + 3] = chance(g, 50)   ? (u8)(0x40 + below(g, 12))
+				   : chance(g, 60) ? (u8)(0x90 + below(g, 10))
+						   : (u8)(0x30 + below(g, 4));
 			return;
 		}
 		b[i] = 0x62;
@@ -321,7 +329,8 @@ static bool memory_fits(struct gen *g, ZydisDecodedInstruction *in, const ZydisD
 				return false;
 		}
 		/* A split lock makes some hosts stop the oracle for a while. */
-		if ((in->attributes & ZYDIS_ATTRIB_HAS_LOCK || in->mnemonic == ZYDIS_MNEMONIC_XCHG) &&
+		if ((in->attributes & ZYDIS_ATTRIB_HAS_LOCK ||
+		     in->mnemonic == ZYDIS_MNEMONIC_XCHG) &&
 		    a % 64 + 16 > 64)
 			return false;
 	}
@@ -360,7 +369,8 @@ static bool follow_flags(struct gen *g, const ZydisDecodedInstruction *in, struc
 	if (in->cpu_flags) {
 		if (in->cpu_flags->tested & g->undef)
 			return false;
-		known = (in->cpu_flags->modified | in->cpu_flags->set_0 | in->cpu_flags->set_1) & ~undef;
+		known = (in->cpu_flags->modified | in->cpu_flags->set_0 | in->cpu_flags->set_1) &
+			~undef;
 	}
 	out->undef_before = g->undef;
 	if (!g->branched && !filter_may_keep_flags(in))
@@ -636,7 +646,7 @@ static u32 follow_undefined(struct gen_case *c)
 			first_ill = i;
 		}
 		if (!branched && !in->may_keep)
-			undef &= (u16)~(in->kills & ~in->leaves);
+			undef &= (u16) ~(in->kills & ~in->leaves);
 		undef |= in->leaves;
 		in->undef_after = undef;
 		branched |= in->fix == FIX_JUMP;
@@ -666,7 +676,8 @@ static bool odd_fault(const ZydisDecodedInstruction *in)
 	default:
 		/* Elements beside the one that faults may have been done as well. */
 		return in->meta.isa_ext == ZYDIS_ISA_EXT_AVX2GATHER ||
-		       in->meta.category == ZYDIS_CATEGORY_GATHER || in->meta.category == ZYDIS_CATEGORY_SCATTER;
+		       in->meta.category == ZYDIS_CATEGORY_GATHER ||
+		       in->meta.category == ZYDIS_CATEGORY_SCATTER;
 	}
 }
 
@@ -685,12 +696,14 @@ static void note_flags(struct gen *g)
 				(zi.raw.imm[0].size && !(zi.raw.imm[0].value.u & 31)));
 		in->leaves = (u16)filter_undefined(&zi);
 		in->odd_fault = odd_fault(&zi);
-		in->two_reads = zi.opcode_map == ZYDIS_OPCODE_MAP_DEFAULT && (zi.opcode & 0xfe) == 0xa6;
+		in->two_reads =
+			zi.opcode_map == ZYDIS_OPCODE_MAP_DEFAULT && (zi.opcode & 0xfe) == 0xa6;
 		in->reads = (u16)(zi.cpu_flags->tested & FL_ARITH);
 		/* A shift by CL may be one by nothing. */
 		if (!in->may_keep)
 			in->kills = (u16)((zi.cpu_flags->modified | zi.cpu_flags->set_0 |
-					   zi.cpu_flags->set_1 | filter_undefined(&zi)) & FL_ARITH);
+					   zi.cpu_flags->set_1 | filter_undefined(&zi)) &
+					  FL_ARITH);
 	}
 }
 
@@ -705,8 +718,10 @@ static const ZydisMachineMode *machine_mode(u32 bits)
 
 static void init_decoder(ZydisDecoder *d, u32 bits)
 {
-	ZydisDecoderInit(d, *machine_mode(bits), bits == 64 ? ZYDIS_STACK_WIDTH_64 :
-			 bits == 32 ? ZYDIS_STACK_WIDTH_32 : ZYDIS_STACK_WIDTH_16);
+	ZydisDecoderInit(d, *machine_mode(bits),
+			 bits == 64   ? ZYDIS_STACK_WIDTH_64
+			 : bits == 32 ? ZYDIS_STACK_WIDTH_32
+				      : ZYDIS_STACK_WIDTH_16);
 }
 
 void gen_make(struct gen_case *c, u64 seed, const struct gen_options *o)
@@ -757,7 +772,8 @@ static void follow_liveness(struct gen_case *c)
 	for (u32 round = 0; round < 3; round++)	/* the one backward branch needs a second */
 		for (u32 i = c->n; i-- > 0;) {
 			struct gen_insn *in = &c->insn[i];
-			bool always = in->bytes[0] == 0xe8 || in->bytes[0] == 0xe9 || in->bytes[0] == 0xeb;
+			bool always = in->bytes[0] == 0xe8 || in->bytes[0] == 0xe9 ||
+				      in->bytes[0] == 0xeb;
 			u16 out = 0;
 
 			if (!has_successor(in))

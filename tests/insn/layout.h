@@ -62,7 +62,7 @@ struct insn_state {
 	u64 err;
 	u64 cr2;
 	u64 fault_rip;	/* 168 */
-	u64 fault_flags;/* 176 */
+	u64 fault_flags; /* 176 */
 	u64 pad;
 	u8 fx[512];	/* 192: FXSAVE64 image */
 	u8 ymm_hi[16][16];
@@ -77,10 +77,12 @@ _Static_assert(offsetof(struct insn_state, fault_rip) == 168, "fault_rip");
 _Static_assert(offsetof(struct insn_state, zmm_hi) == 960, "zmm_hi");
 _Static_assert(offsetof(struct insn_state, zmm16) == 1472, "zmm16");
 _Static_assert(offsetof(struct insn_state, k) == 2496, "k");
-_Static_assert(BATCH * STATE_BYTES <= A_RESULTS - A_CASES, "cases");
+_Static_assert(BATCH *STATE_BYTES <= A_RESULTS - A_CASES, "cases");
 _Static_assert((u64)A_CODE + BATCH * SLOT <= A_CODE_END, "code");
-_Static_assert(STEPS_MAX == STEPS_MAX_S && RESULT_BYTES == RESULT_BYTES_S && STATE_BYTES == STATE_BYTES_S, "strings");
-_Static_assert(BATCH * RESULT_BYTES <= A_PRIV_END - A_RESULTS, "results");
+_Static_assert(STEPS_MAX == STEPS_MAX_S && RESULT_BYTES == RESULT_BYTES_S &&
+		       STATE_BYTES == STATE_BYTES_S,
+	       "strings");
+_Static_assert(BATCH *RESULT_BYTES <= A_PRIV_END - A_RESULTS, "results");
 
 struct arena_ctrl {
 	u32 i;		/* the case that runs */

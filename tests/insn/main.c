@@ -75,8 +75,8 @@ static void load_batch(struct session *s, u32 n)
 	u8 *code = part(a, A_CODE);
 
 	for (u32 i = 0; i < n; i++) {
-		gen_layout(&s->cases[i], code + i * SLOT, A_CODE + i * (u64)SLOT - s->gen.world->cs_base,
-			   exit_at);
+		gen_layout(&s->cases[i], code + i * SLOT,
+			   A_CODE + i * (u64)SLOT - s->gen.world->cs_base, exit_at);
 		in[i] = s->cases[i].in;
 	}
 	memcpy(part(b, A_CODE), code, n * SLOT);
@@ -135,7 +135,8 @@ static u64 watched_data(struct session *s, u32 n)
 	u64 written = written_data(s, n), r = gen_next(&s->rng);
 	const struct world *w = s->gen.world;
 	u32 reg = pointers[(r >> 8) % ARRAY_SIZE(pointers)];
-	u64 at = s->cases[(r >> 16) % n].in.gpr[reg] + (reg == 4 || reg == 5 ? w->ss_base : w->base);
+	u64 at =
+		s->cases[(r >> 16) % n].in.gpr[reg] + (reg == 4 || reg == 5 ? w->ss_base : w->base);
 
 	if (written && r & 3)
 		return written;
@@ -178,7 +179,8 @@ static const char *set_watch(struct session *s, u32 n)
 static bool lost_by_host(struct session *s, u32 n)
 {
 	for (u32 i = 0; i < n; i++)
-		if (result_of(s->oracle.arena, i)->steps.n < result_of(s->subject.arena, i)->steps.n)
+		if (result_of(s->oracle.arena, i)->steps.n <
+		    result_of(s->subject.arena, i)->steps.n)
 			return true;
 	return false;
 }
@@ -197,8 +199,8 @@ static bool differs(struct session *s, const struct gen_case *c)
 }
 
 /* Leave out instructions as long as the difference stays; print what is left. */
-static void report(struct session *s, const struct gen_case *found,
-		   const struct insn_result *want, const struct insn_result *got)
+static void report(struct session *s, const struct gen_case *found, const struct insn_result *want,
+		   const struct insn_result *got)
 {
 	struct gen_case c = *found;
 	const char *why;
@@ -206,9 +208,9 @@ static void report(struct session *s, const struct gen_case *found,
 	s->failed++;
 	printf("# case %#llx, ring %d:\n", (unsigned long long)c.seed, s->gen.ring0 ? 0 : 3);
 	if (s->gen.watch)
-		printf("#   dr0 %llx dr1 %llx dr2 %llx dr3 %llx dr7 %x\n", (unsigned long long)s->w.dr[0],
-		       (unsigned long long)s->w.dr[1], (unsigned long long)s->w.dr[2],
-		       (unsigned long long)s->w.dr[3], s->w.dr7);
+		printf("#   dr0 %llx dr1 %llx dr2 %llx dr3 %llx dr7 %x\n",
+		       (unsigned long long)s->w.dr[0], (unsigned long long)s->w.dr[1],
+		       (unsigned long long)s->w.dr[2], (unsigned long long)s->w.dr[3], s->w.dr7);
 	if (differs(s, &c)) {
 		for (u32 i = c.n; i-- > 0;) {
 			if (c.insn[i].dead)
@@ -445,8 +447,9 @@ int main(int argc, char **argv)
 	for (u64 at = seed << 32; !single && s.insns < count && s.failed < keep; at += BATCH) {
 		one_batch(&s, at, s.gen.watch ? WATCH_BATCH : s.gen.world->batch);
 		if (s.insns >= next_note) {
-			printf("# %llu instructions, %.0f s, seed %llu\n", (unsigned long long)s.insns,
-			       now() - start, (unsigned long long)seed);
+			printf("# %llu instructions, %.0f s, seed %llu\n",
+			       (unsigned long long)s.insns, now() - start,
+			       (unsigned long long)seed);
 			next_note += count / 10 + 1;
 		}
 	}

@@ -54,7 +54,8 @@ static long raw_arch_prctl(u64 op, u64 v)
 }
 
 /* A #DB: one more of struct insn_steps, and on; in the trampoline stepping ends. False: no room is left. */
-__attribute__((no_stack_protector)) static bool on_trap(greg_t *g, struct insn_steps *s, bool single)
+__attribute__((no_stack_protector)) static bool on_trap(greg_t *g, struct insn_steps *s,
+							bool single)
 {
 	u64 rip = (u64)g[REG_RIP], flags = (u64)g[REG_EFL] & STEP_FLAGS;
 
@@ -78,7 +79,8 @@ __attribute__((no_stack_protector)) static void on_fault(int sig, siginfo_t *si,
 
 	/* The kernel leaves AC as the sequence had it. */
 	__asm__ volatile("pushfq\n\tandl $~0x40000, (%%rsp)\n\tpopfq" : : : "memory", "cc");
-	if (g[REG_TRAPNO] == 1 && on_trap(g, &((struct insn_result *)(void *)r)->steps, si->si_code == TRAP_TRACE))
+	if (g[REG_TRAPNO] == 1 &&
+	    on_trap(g, &((struct insn_result *)(void *)r)->steps, si->si_code == TRAP_TRACE))
 		return;
 	/* Ours, not a sequence's: die with the reason visible to the parent. */
 	if (rip - A_TRAMP < 0x1000)
@@ -91,7 +93,8 @@ __attribute__((no_stack_protector)) static void on_fault(int sig, siginfo_t *si,
 	g[REG_RIP] = A_TRAMP + (greg_t)(tramp_exit - tramp_start);
 	g[REG_EFL] &= ~(greg_t)0x10100;		/* TF, RF */
 	/* CS and SS of 64-bit code, whatever it was. */
-	g[REG_CSGSFS] = (greg_t)(((u64)g[REG_CSGSFS] & 0x0000ffffffff0000ull) | USER_CS | (u64)USER_SS << 48);
+	g[REG_CSGSFS] = (greg_t)(((u64)g[REG_CSGSFS] & 0x0000ffffffff0000ull) | USER_CS |
+				 (u64)USER_SS << 48);
 }
 
 static int make_ldt(void)
@@ -124,8 +127,10 @@ static int reserve(u64 at, u64 end)
 {
 	void *want = (void *)(uintptr_t)at;
 
-	return mmap(want, end - at, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1,
-		    0) == want ? 0 : -1;
+	return mmap(want, end - at, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE,
+		    -1, 0) == want
+		       ? 0
+		       : -1;
 }
 
 static int map_arena(int fd)
@@ -163,7 +168,8 @@ static void run_batch(u64 fs)
 int oracle_main(int arena, int in, int out)
 {
 	static const int sigs[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP };
-	struct sigaction sa = { .sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER };
+	struct sigaction sa = { .sa_sigaction = on_fault,
+				.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER };
 	struct arena_ctrl *ctrl = (void *)(uintptr_t)A_CTRL;
 	stack_t st = { .ss_size = 1 << 16 };
 	u64 fs = current_fs();
@@ -223,7 +229,8 @@ int oracle_start(struct oracle *o)
 	char a[3][12];
 	char **env = plain_environment();
 
-	if (fd < 0 || ftruncate(fd, A_SIZE) || pipe2(in, O_CLOEXEC) || pipe2(out, O_CLOEXEC) || !env)
+	if (fd < 0 || ftruncate(fd, A_SIZE) || pipe2(in, O_CLOEXEC) || pipe2(out, O_CLOEXEC) ||
+	    !env)
 		return -errno;
 	o->arena = mmap(NULL, A_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (o->arena == MAP_FAILED)
@@ -276,7 +283,8 @@ int oracle_watch(struct oracle *o, const struct watch *w)
 	/* None is on while their addresses change. */
 	bad = ptrace(PTRACE_POKEUSER, o->pid, offsetof(struct user, u_debugreg[7]), 0);
 	for (u32 i = 0; i < 4; i++)
-		bad |= ptrace(PTRACE_POKEUSER, o->pid, offsetof(struct user, u_debugreg[i]), w->dr[i]);
+		bad |= ptrace(PTRACE_POKEUSER, o->pid, offsetof(struct user, u_debugreg[i]),
+			      w->dr[i]);
 	bad |= ptrace(PTRACE_POKEUSER, o->pid, offsetof(struct user, u_debugreg[7]), (u64)w->dr7);
 	bad |= ptrace(PTRACE_DETACH, o->pid, 0, 0);
 	return bad ? -EIO : 0;

@@ -184,7 +184,8 @@ static void map_range(struct guest *g, u64 from, u64 end, u64 flags)
 /* One page at every 64 KiB of 4 GiB, as Linux has it for the same reason (espfix). */
 static void make_aliases(struct guest *g)
 {
-	u64 *pdpt = g64(g, ALIAS_TABLES), *pd = g64(g, ALIAS_TABLES + 0x1000), *pt = g64(g, ALIAS_TABLES + 0x2000);
+	u64 *pdpt = g64(g, ALIAS_TABLES), *pd = g64(g, ALIAS_TABLES + 0x1000),
+	    *pt = g64(g, ALIAS_TABLES + 0x2000);
 
 	*g64(g, G_PT + 8 * (ALIAS >> 39 & 511)) = ALIAS_TABLES | PTE_P | PTE_W;
 	for (u32 i = 0; i < 4; i++)
@@ -299,7 +300,8 @@ const char *subject_run(struct subject *s)
 {
 	struct arena_ctrl *ctrl = (void *)(s->arena + arena_offset(A_CTRL));
 	struct guest_cpu *c = cpu0(s->g);
-	struct kvm_segment d = s->ring0 ? seg_flat(SEL_DATA, 3, 0, 32) : seg_flat(SEL_UDATA, 3, 3, 32);
+	struct kvm_segment d =
+		s->ring0 ? seg_flat(SEL_DATA, 3, 0, 32) : seg_flat(SEL_UDATA, 3, 3, 32);
 	static char why[260];
 	struct stop st;
 
@@ -323,8 +325,10 @@ const char *subject_run(struct subject *s)
 	if (st.kind == ST_OUT && st.port == PORT_BAD)
 		snprintf(why, sizeof(why), "exception %llu in the trampoline at %#llx, case %u",
 			 (unsigned long long)st.r.rax & 0xff,
-			 (unsigned long long)((struct insn_state *)(void *)
-				(s->arena + arena_offset(A_RES)))->fault_rip, ctrl->i);
+			 (unsigned long long)((struct insn_state *)(void *)(s->arena +
+									    arena_offset(A_RES)))
+				 ->fault_rip,
+			 ctrl->i);
 	else
 		snprintf(why, sizeof(why), "the guest stopped in case %u by %s", ctrl->i,
 			 stop_text(&st));

@@ -125,7 +125,8 @@ static void helper(void)
 
 	setrlimit(RLIMIT_CORE, &no_core);
 	dir = open("/dev", O_PATH | O_DIRECTORY);
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog))
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ||
+	    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog))
 		_exit(77);
 	fd = openat(dir, base, O_PATH | O_NOFOLLOW);
 	if (fd < 0 || fstatat(fd, "", &st, AT_EMPTY_PATH) || !is_node(&st) || close(fd))
@@ -175,7 +176,10 @@ static void receive(int s)
 {
 	char c, b[64];
 	struct iovec i = { &c, 1 };
-	struct msghdr m = { .msg_iov = &i, .msg_iovlen = 1, .msg_control = b, .msg_controllen = 64 };
+	struct msghdr m = { .msg_iov = &i,
+			    .msg_iovlen = 1,
+			    .msg_control = b,
+			    .msg_controllen = 64 };
 	void *run;
 	int fd;
 

@@ -120,7 +120,8 @@ static void paths(const char *bad)
 	FAULTS(syscall(SYS_access, bad, R_OK));
 	FAULTS(syscall(SYS_faccessat2, AT_FDCWD, bad, R_OK, AT_EACCESS));
 	FAULTS(syscall(SYS_readlink, bad, buf, sizeof(buf)));
-	FAULTS(syscall(SYS_openat2, AT_FDCWD, bad, &(struct open_how){ 0 }, sizeof(struct open_how)));
+	FAULTS(syscall(SYS_openat2, AT_FDCWD, bad, &(struct open_how){ 0 },
+		       sizeof(struct open_how)));
 	close(in);
 }
 
@@ -167,9 +168,12 @@ static void programs(char *bad)
 	FAULTS(execveat(AT_FDCWD, bad, args, environ, 0));
 	FAULTS(syscall(SYS_execve, bad, args, environ));
 	FAULTS(syscall(SYS_execveat, AT_FDCWD, bad, args, environ, 0));
-	FAULTS(posix_spawn(&pid, bad, NULL, NULL, args, environ) == EFAULT ? (errno = EFAULT, -1) : 0);
-	FAULTS(posix_spawn(&pid, "/bin/sh", NULL, NULL, args, (char **)(bad ? bad : (char *)8)) == EFAULT ?
-		       (errno = EFAULT, -1) : 0);
+	FAULTS(posix_spawn(&pid, bad, NULL, NULL, args, environ) == EFAULT ? (errno = EFAULT, -1)
+									   : 0);
+	FAULTS(posix_spawn(&pid, "/bin/sh", NULL, NULL, args, (char **)(bad ? bad : (char *)8)) ==
+			       EFAULT
+		       ? (errno = EFAULT, -1)
+		       : 0);
 }
 
 static void lists(void)
@@ -184,7 +188,10 @@ static void messages(void *bad)
 {
 	int s[2], kvm = open(node, O_RDWR), vm = ioctl(kvm, KVM_CREATE_VM, 0);
 	struct iovec io = { "x", 1 };
-	struct msghdr m = { .msg_iov = &io, .msg_iovlen = 1, .msg_control = bad, .msg_controllen = 64 };
+	struct msghdr m = { .msg_iov = &io,
+			    .msg_iovlen = 1,
+			    .msg_control = bad,
+			    .msg_controllen = 64 };
 
 	if (socketpair(AF_UNIX, SOCK_STREAM, 0, s) || vm < 0) {
 		wrong = 1;

@@ -86,7 +86,8 @@ static int start(const char *how)
 	if (IS("posix_spawn"))
 		return posix_spawn(&pid, self, NULL, NULL, argv, no_environment) ? 98 : result(pid);
 	if (IS("posix_spawnp"))
-		return posix_spawnp(&pid, self, NULL, NULL, argv, no_environment) ? 98 : result(pid);
+		return posix_spawnp(&pid, self, NULL, NULL, argv, no_environment) ? 98
+										  : result(pid);
 	if (IS("vfork")) {
 		pid = vfork();
 		if (!pid) {
@@ -190,7 +191,8 @@ static int paths(void)
 	CHECK(!syscall(SYS_lstat, n, &st) && is_node(&st));
 	CHECK(!syscall(SYS_newfstatat, dir, base, &st, 0) && is_node(&st));
 	CHECK(!statx(dir, base, 0, STATX_BASIC_STATS, &sx) && S_ISCHR(sx.stx_mode));
-	CHECK(!syscall(SYS_statx, dir, base, 0, STATX_BASIC_STATS, &sx) && sx.stx_rdev_minor == 232);
+	CHECK(!syscall(SYS_statx, dir, base, 0, STATX_BASIC_STATS, &sx) &&
+	      sx.stx_rdev_minor == 232);
 	fd = open(n, O_RDWR);
 	CHECK(!fstat(fd, &st) && is_node(&st));
 	CHECK(!fstatat(fd, "", &st, AT_EMPTY_PATH) && is_node(&st));

@@ -28,11 +28,11 @@ static const struct knob {
 	enum { BITS, PA, EVENT, PAT, SMALL } kind;
 } knobs[] = {
 	{ 0x4d0, 8, BITS }, { 0x548, 8, BITS }, { 0x558, 8, BITS }, { 0x560, 8, BITS },
-	{ 0x568, 8, BITS }, { 0x410, 4, BITS }, { 0x550, 8, PA }, { 0x40, 8, PA },
-	{ 0x48, 8, PA }, { 0xb0, 8, PA }, { 0xe0, 8, PA }, { 0xf0, 8, PA }, { 0xf8, 8, PA },
-	{ 0xa8, 4, EVENT }, { 0xa8, 4, EVENT }, { 0x668, 8, PAT }, { 0x58, 4, SMALL },
-	{ 0x10, 4, SMALL }, { 0x0c, 4, BITS }, { 0x60, 4, BITS }, { 0x90, 8, SMALL },
-	{ 0xb8, 8, SMALL },
+	{ 0x568, 8, BITS }, { 0x410, 4, BITS }, { 0x550, 8, PA },   { 0x40, 8, PA },
+	{ 0x48, 8, PA },    { 0xb0, 8, PA },	{ 0xe0, 8, PA },    { 0xf0, 8, PA },
+	{ 0xf8, 8, PA },    { 0xa8, 4, EVENT }, { 0xa8, 4, EVENT }, { 0x668, 8, PAT },
+	{ 0x58, 4, SMALL }, { 0x10, 4, SMALL }, { 0x0c, 4, BITS },  { 0x60, 4, BITS },
+	{ 0x90, 8, SMALL }, { 0xb8, 8, SMALL },
 };
 
 /* A value on the border or one step beside it. `old` is valid. */

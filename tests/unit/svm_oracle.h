@@ -81,7 +81,8 @@ static inline void oracle(const struct oracle_cpu *cpu, const uint8_t *img, char
 	const bool lm = (efer & 0x100) != 0 && (cr0 & 0x80000000) != 0;
 	const bool np = cpu->npt && (img[0x90] & 1);
 	const uint32_t ev = img32(img, 0xa8);
-	const uint64_t msrpm = img64(img, 0x48) / 4096 * 4096, iopm = img64(img, 0x40) / 4096 * 4096;
+	const uint64_t msrpm = img64(img, 0x48) / 4096 * 4096,
+		       iopm = img64(img, 0x40) / 4096 * 4096;
 
 #define REFUSE_IF(cond, letter) do { if (cond) *verdict++ = (letter); } while (0)
 	REFUSE_IF((efer & 0x1000) == 0, 'S');
@@ -105,8 +106,9 @@ static inline void oracle(const struct oracle_cpu *cpu, const uint8_t *img, char
 	REFUSE_IF(!oracle_event_type_ok(ev), 't');
 	REFUSE_IF(!oracle_event_vector_ok(cpu, ev), 'x');
 	REFUSE_IF(cpu->avic && img[0x63] >= 0x80 &&
-		  !(fits(cpu, img64(img, 0xe0)) && fits(cpu, img64(img, 0xf0)) &&
-		    fits(cpu, img64(img, 0xf8))), 'a');
+			  !(fits(cpu, img64(img, 0xe0)) && fits(cpu, img64(img, 0xf0)) &&
+			    fits(cpu, img64(img, 0xf8))),
+		  'a');
 	REFUSE_IF(!lm && !fits(cpu, cr3), 'c');
 #undef REFUSE_IF
 	*verdict = 0;

@@ -86,8 +86,8 @@ T(absent_until_there_is_an_irqchip)
 {
 	int kvm, vm = new_vm(&kvm);
 
-	assert_int_equal(inhibits(vm), on() ? BIT(APICV_INHIBIT_ABSENT) :
-					      BIT(APICV_INHIBIT_DISABLED));
+	assert_int_equal(inhibits(vm),
+			 on() ? BIT(APICV_INHIBIT_ABSENT) : BIT(APICV_INHIBIT_DISABLED));
 	split(vm);
 	assert_int_equal(inhibits(vm), on() ? 0 : BIT(APICV_INHIBIT_DISABLED));
 	close(vm);

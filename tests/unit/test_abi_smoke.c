@@ -266,7 +266,9 @@ T(real_mode)
 T(dirty_log)
 {
 	/* mov byte [0x3000],1; mov byte [0x5000],2; hlt */
-	static const uint8_t code[] = { 0xc6, 0x06, 0x00, 0x30, 1, 0xc6, 0x06, 0x00, 0x50, 2, 0xf4 };
+	static const uint8_t code[] = {
+		0xc6, 0x06, 0x00, 0x30, 1, 0xc6, 0x06, 0x00, 0x50, 2, 0xf4
+	};
 	struct rig *g = *state;
 	uint64_t map = 0;
 	struct kvm_dirty_log log = { .dirty_bitmap = &map };

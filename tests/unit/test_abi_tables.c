@@ -88,7 +88,9 @@ T(caps_vmms_insist_on)
 				    37 };
 	static const u16 kvmtool[] = { 15, 4, 33, 3, 25, 0, 1, 26, 7 };
 	static const u16 firecracker[] = { 0, 36, 32, 3, 4, 33, 35, 39, 50, 14, 41, 56, 55, 7 };
-	static const u16 chv[] = { 39, 7, 61, 136, 36, 0, 32, 25, 14, 37, 4, 121, 72, 3, 22, 41, 55 };
+	static const u16 chv[] = {
+		39, 7, 61, 136, 36, 0, 32, 25, 14, 37, 4, 121, 72, 3, 22, 41, 55
+	};
 
 #define ALL(list) \
 	for (size_t i = 0; i < ARRAY_SIZE(list); i++) \

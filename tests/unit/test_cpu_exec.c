@@ -65,8 +65,8 @@ T(popf_rules)
 		if (row[i].size16)
 			in.prefixes = PFX_OPSIZE;
 		assert_int_equal(cpu_exec(c, &in), CPU_OK);
-		assert_int_equal(c->rflags, FL_FIXED | row[i].set |
-				 (u64)row[i].iopl << FL_IOPL_SHIFT);
+		assert_int_equal(c->rflags,
+				 FL_FIXED | row[i].set | (u64)row[i].iopl << FL_IOPL_SHIFT);
 		assert_int_equal(c->gpr[R_RSP], row[i].size16 ? 0x9002 : 0x9004);
 		assert_int_equal(fake_window, 1);	/* TF at least */
 		fake_free(c);

@@ -637,10 +637,15 @@ T(xrstor_refusals)
 		u64 bv, comp, rsvd0, rsvd5;
 		bool gp;
 	} t[] = {
-		{ 7, 0, 0, 0, false }, { 8, 0, 0, 0, true }, { 1, 1, 0, 0, true },
-		{ 1, 0, 1, 0, true }, { 1, 0, 0, 1, false },
-		{ 1, BIT64(63) | 7, 0, 0, false }, { 1, BIT64(63) | 6, 0, 0, true },
-		{ 1, BIT64(63) | 15, 0, 0, true }, { 1, BIT64(63) | 1, 0, 1, true },
+		{ 7, 0, 0, 0, false },
+		{ 8, 0, 0, 0, true },
+		{ 1, 1, 0, 0, true },
+		{ 1, 0, 1, 0, true },
+		{ 1, 0, 0, 1, false },
+		{ 1, BIT64(63) | 7, 0, 0, false },
+		{ 1, BIT64(63) | 6, 0, 0, true },
+		{ 1, BIT64(63) | 15, 0, 0, true },
+		{ 1, BIT64(63) | 1, 0, 1, true },
 		{ 0, BIT64(63), 0, 0, false },
 	};
 

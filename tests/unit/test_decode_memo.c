@@ -54,19 +54,20 @@ static void random_insn(u8 *p)
 
 static bool same_access(const struct access *a, const struct access *b)
 {
-	return a->base == b->base && a->index == b->index && a->scale == b->scale && a->seg == b->seg &&
-	       a->addrsize == b->addrsize && a->write == b->write && a->stack == b->stack &&
-	       a->bitreg == b->bitreg && a->size == b->size && a->disp == b->disp;
+	return a->base == b->base && a->index == b->index && a->scale == b->scale &&
+	       a->seg == b->seg && a->addrsize == b->addrsize && a->write == b->write &&
+	       a->stack == b->stack && a->bitreg == b->bitreg && a->size == b->size &&
+	       a->disp == b->disp;
 }
 
 static bool same_encoding(const struct encoding *a, const struct encoding *b)
 {
 	if (a->reg != b->reg || a->rm != b->rm || a->vvvv != b->vvvv || a->imm_at != b->imm_at ||
 	    a->imm_len != b->imm_len || a->vex_lpp != b->vex_lpp || a->vex_map != b->vex_map ||
-	    a->evex != b->evex || a->evex_last != b->evex_last ||
-	    a->n_fields != b->n_fields || a->used != b->used || a->opsize != b->opsize ||
-	    a->repne != b->repne || a->rep != b->rep || a->lock != b->lock || a->w != b->w ||
-	    a->high != b->high || a->writes_rcx != b->writes_rcx)
+	    a->evex != b->evex || a->evex_last != b->evex_last || a->n_fields != b->n_fields ||
+	    a->used != b->used || a->opsize != b->opsize || a->repne != b->repne ||
+	    a->rep != b->rep || a->lock != b->lock || a->w != b->w || a->high != b->high ||
+	    a->writes_rcx != b->writes_rcx)
 		return false;
 	for (u32 i = 0; i < a->n_fields; i++) {
 		const struct greg_field *x = &a->f[i], *y = &b->f[i];
@@ -88,12 +89,12 @@ static bool same(const struct di *a, const struct di *b)
 	    x->mode != y->mode || x->opsize != y->opsize || x->addrsize != y->addrsize ||
 	    x->has_modrm != y->has_modrm || x->has_mem != y->has_mem || x->has_rex != y->has_rex ||
 	    x->mod != y->mod || x->reg != y->reg || x->rm != y->rm || x->vvvv != y->vvvv ||
-	    x->opreg != y->opreg || x->vex_l != y->vex_l ||
-	    x->evex != y->evex || x->mask != y->mask || x->mask_form != y->mask_form ||
-	    x->mask_n != y->mask_n || x->mask_elem != y->mask_elem || x->seg != y->seg || x->base != y->base ||
+	    x->opreg != y->opreg || x->vex_l != y->vex_l || x->evex != y->evex ||
+	    x->mask != y->mask || x->mask_form != y->mask_form || x->mask_n != y->mask_n ||
+	    x->mask_elem != y->mask_elem || x->seg != y->seg || x->base != y->base ||
 	    x->index != y->index || x->scale != y->scale || x->memsize != y->memsize ||
-	    x->mem_r != y->mem_r || x->mem_w != y->mem_w || x->disp != y->disp || x->imm != y->imm ||
-	    x->imm2 != y->imm2 || memcmp(x->bytes, y->bytes, x->len))
+	    x->mem_r != y->mem_r || x->mem_w != y->mem_w || x->disp != y->disp ||
+	    x->imm != y->imm || x->imm2 != y->imm2 || memcmp(x->bytes, y->bytes, x->len))
 		return false;
 	if (a->n_acc != b->n_acc || a->fl_read != b->fl_read || a->fl_kill != b->fl_kill ||
 	    a->gpr_written != b->gpr_written || a->cls != b->cls || a->greg != b->greg ||
@@ -152,11 +153,15 @@ T(same_as_afresh)
 		/* Other bytes behind any place, the opcode among them; and too few. */
 		for (u32 again = 0; again < 6; again++) {
 			u8 q[16];
-			u32 keep = again < 4 && d.in.len > 1 ? d.in.len - 1 - rnd(d.in.len < 9 ? d.in.len - 1u : 8)
-				: d.in.len;
+			u32 keep = again < 4 && d.in.len > 1
+					   ? d.in.len - 1 - rnd(d.in.len < 9 ? d.in.len - 1u : 8)
+					   : d.in.len;
 
 			for (u32 i = 0; i < 16; i++)
-				q[i] = i < keep ? p[i] : (u8)(rnd(3) ? rnd(256) : rnd(2) ? 0xff : 0);
+				q[i] = i < keep ? p[i]
+						: (u8)(rnd(3)	? rnd(256)
+						       : rnd(2) ? 0xff
+								: 0);
 			check(t, q, again == 5 ? 1 + rnd(15) : 15);
 		}
 		check(t, p, 15);

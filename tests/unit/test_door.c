@@ -92,7 +92,8 @@ T(elf_files)
 	/* execve() has the last word on these. */
 	assert_int_equal(choose(elf("no-loader", "/none", false, 0)).kind, PROGRAM_UNKNOWN);
 	for (size_t n = 0; n < offsetof(struct image, ph) + 2 * sizeof(Elf64_Phdr); n += 7)
-		assert_int_equal(choose(elf("cut", GLIBC_LOADER, false, n ? n : 1)).door, DOOR_NONE);
+		assert_int_equal(choose(elf("cut", GLIBC_LOADER, false, n ? n : 1)).door,
+				 DOOR_NONE);
 	image.eh.e_ident[EI_CLASS] = ELFCLASS32;
 	image.eh.e_machine = EM_386;
 	assert_int_equal(choose(file("bits32", &image, sizeof(image))).kind, PROGRAM_BITS32);

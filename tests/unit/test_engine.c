@@ -23,7 +23,8 @@ static enum cpu_result t_fill(struct cpu *c, u64 gva, enum mem_access acc, enum 
 	u32 slot = (u32)(gva >> 12) & (TLB_SIZE - 1);
 
 	if (gva >= MEM_SIZE) {
-		c->fault = (struct cpu_fault){ .vector = EXC_PF, .has_error = true, .payload = gva };
+		c->fault =
+			(struct cpu_fault){ .vector = EXC_PF, .has_error = true, .payload = gva };
 		return CPU_FAULT;
 	}
 	if (acc == MEM_W && code_pages[gva >> 12])
@@ -42,7 +43,10 @@ static enum cpu_result t_fill(struct cpu *c, u64 gva, enum mem_access acc, enum 
 static enum cpu_result t_fetch(struct cpu *c, u64 gva, struct fetch_page *fp)
 {
 	if (gva >= MEM_SIZE) {
-		c->fault = (struct cpu_fault){ .vector = EXC_PF, .has_error = true, .error = PF_I, .payload = gva };
+		c->fault = (struct cpu_fault){ .vector = EXC_PF,
+					       .has_error = true,
+					       .error = PF_I,
+					       .payload = gva };
 		return CPU_FAULT;
 	}
 	fp->gpa = gva & PAGE_MASK;
@@ -52,7 +56,8 @@ static enum cpu_result t_fetch(struct cpu *c, u64 gva, struct fetch_page *fp)
 static enum cpu_result t_read(struct cpu *c, u64 gva, void *b, u32 n, enum mmu_idx i)
 {
 	if (gva + n > MEM_SIZE) {
-		c->fault = (struct cpu_fault){ .vector = EXC_PF, .has_error = true, .payload = gva };
+		c->fault =
+			(struct cpu_fault){ .vector = EXC_PF, .has_error = true, .payload = gva };
 		return CPU_FAULT;
 	}
 	memcpy(b, mem + gva, n);
@@ -61,15 +66,18 @@ static enum cpu_result t_read(struct cpu *c, u64 gva, void *b, u32 n, enum mmu_i
 static enum cpu_result t_write(struct cpu *c, u64 gva, const void *b, u32 n, enum mmu_idx i)
 {
 	if (gva + n > MEM_SIZE) {
-		c->fault = (struct cpu_fault){ .vector = EXC_PF, .has_error = true, .payload = gva };
+		c->fault =
+			(struct cpu_fault){ .vector = EXC_PF, .has_error = true, .payload = gva };
 		return CPU_FAULT;
 	}
 	memcpy(mem + gva, b, n);
 	engine_code_written(c, gva, n);
 	return CPU_OK;
 }
-static enum cpu_result t_probe(struct cpu *c, u64 gva, u32 n,
-			       enum mmu_idx i) { return gva + n > MEM_SIZE ? CPU_FAULT : CPU_OK; }
+static enum cpu_result t_probe(struct cpu *c, u64 gva, u32 n, enum mmu_idx i)
+{
+	return gva + n > MEM_SIZE ? CPU_FAULT : CPU_OK;
+}
 /* Nowhere in one piece: always on the bounce buffer. */
 static enum cpu_result t_open(struct cpu *c, u64 gva, u32 n, enum mem_access acc, enum mmu_idx i,
 			      struct mem_ref *m)
@@ -77,13 +85,17 @@ static enum cpu_result t_open(struct cpu *c, u64 gva, u32 n, enum mem_access acc
 	*m = (struct mem_ref){ .gva = gva, .len = n, .n = 1 };
 	return acc == MEM_W ? t_probe(c, gva, n, i) : CPU_OK;
 }
-static enum cpu_result t_load(struct cpu *c, const struct mem_ref *m,
-			      void *b) { return t_read(c, m->gva, b, m->len, MMU_KERNEL); }
+static enum cpu_result t_load(struct cpu *c, const struct mem_ref *m, void *b)
+{
+	return t_read(c, m->gva, b, m->len, MMU_KERNEL);
+}
 static enum cpu_result t_store(struct cpu *c, const struct mem_ref *m, const void *b)
 {
 	return t_write(c, m->gva, b, m->len, MMU_KERNEL);
 }
-static void t_used(struct cpu *c, const struct mem_ref *m, bool write) { }
+static void t_used(struct cpu *c, const struct mem_ref *m, bool write)
+{
+}
 static enum cpu_result t_linear(struct cpu *c, enum cpu_sreg s, u64 ea, u32 n, bool w, u64 *lin)
 {
 	*lin = ea + (s == S_FS || s == S_GS || !cpu_in_64(c) ? c->seg[s].base : 0);

@@ -70,8 +70,9 @@ static void put_lines(FILE *f, const struct line *l, u32 n, bool system)
 		if (system)
 			fprintf(f, " %s | %s | %s |", first->way,
 				strcmp(first->fn, "NULL") ? first->fn : "-",
-				!strcmp(first->intercept, "NONE") ? "-" :
-				!strcmp(first->intercept, "FN") ? "function" : first->intercept);
+				!strcmp(first->intercept, "NONE") ? "-"
+				: !strcmp(first->intercept, "FN") ? "function"
+								  : first->intercept);
 		fprintf(f, " ");
 		put_list(f, first->rules, rule_name);
 		fprintf(f, " | ");
@@ -104,12 +105,14 @@ static void print(FILE *f)
 	fprintf(f, "\n## Rules\n\n| rule | meaning |\n|---|---|\n");
 	for (u32 i = 0; i < ARRAY_SIZE(rules); i++)
 		fprintf(f, "| %s | %s |\n", rules[i].name, rules[i].text);
-	fprintf(f, "\n## More than computations\n\n"
+	fprintf(f,
+		"\n## More than computations\n\n"
 		"| mnemonics | way | C | intercept of L2 | rules | CPUID |\n|---|---|---|---|---|---|\n");
 	put_lines(f, system_lines, ARRAY_SIZE(system_lines), true);
 	fprintf(f, "\n## Integer computations\n\n| mnemonics | rules | CPUID |\n|---|---|---|\n");
 	put_lines(f, host_lines, ARRAY_SIZE(host_lines), false);
-	fprintf(f, "\n## Sets\n\n| Zydis's ISA set | way | state | rules | CPUID |\n|---|---|---|---|---|\n");
+	fprintf(f,
+		"\n## Sets\n\n| Zydis's ISA set | way | state | rules | CPUID |\n|---|---|---|---|---|\n");
 	for (u32 i = 0; i < ARRAY_SIZE(sets); i++) {
 		const struct insn_row *r = &insn_sets[sets[i].set];
 
@@ -153,9 +156,9 @@ T(who_may_be_left_to_c_has_a_function)
 
 		if (!strcmp(l->way, "C") || !strcmp(l->way, "MOV") || !strcmp(l->way, "PUSH") ||
 		    !strcmp(l->way, "POP") || !strcmp(l->way, "JMP") || !strcmp(l->way, "CALL") ||
-		    !strcmp(l->way, "RET") || !strcmp(l->way, "PUSHF") || !strcmp(l->way, "SWAPGS") ||
-		    !strcmp(l->way, "CLI") || !strcmp(l->way, "STI") || !strcmp(l->way, "MSR") ||
-		    !strcmp(l->way, "STRING"))
+		    !strcmp(l->way, "RET") || !strcmp(l->way, "PUSHF") ||
+		    !strcmp(l->way, "SWAPGS") || !strcmp(l->way, "CLI") || !strcmp(l->way, "STI") ||
+		    !strcmp(l->way, "MSR") || !strcmp(l->way, "STRING"))
 			assert_true(c);
 		else
 			assert_false(c);

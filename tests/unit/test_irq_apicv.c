@@ -292,9 +292,11 @@ T(every_id_can_be_created_on_every_kind)
 		assert_int_equal(r->cpu[0].wakes[IRQ_WAKE_APICV] > 0, 1);
 		assert_false(all_active(r));
 		/* It works, by software. */
-		assert_int_equal(lapic_set_base(big, lapic_get_base(big) | APIC_BASE_EXTD, true), -EINVAL);
+		assert_int_equal(lapic_set_base(big, lapic_get_base(big) | APIC_BASE_EXTD, true),
+				 -EINVAL);
 		lapic_set_features(big, LAPIC_HAS_X2APIC, 48);
-		assert_int_equal(lapic_set_base(big, lapic_get_base(big) | APIC_BASE_EXTD, true), 0);
+		assert_int_equal(lapic_set_base(big, lapic_get_base(big) | APIC_BASE_EXTD, true),
+				 0);
 		assert_int_equal(lapic_msr_write(big, 0x80f, 0x1ff), 0);
 		assert_true(apic_deliver(r->chip, &(struct apic_msg){	/* 255 reaches all */
 			.dest = id, .vector = 0x55, .level = 1 }, NULL) >= 1);

@@ -332,8 +332,8 @@ T(tables_may_span_pages)
 	struct avic_exit x;
 
 	/* id 600 is in the second page of the table */
-	((u64 *)(void *)mem.page[1])[600 - 512] = AVIC_PHYS_VALID | AVIC_PHYS_RUNNING | BACKING(3) |
-						   0xabc;
+	((u64 *)(void *)mem.page[1])[600 - 512] =
+		AVIC_PHYS_VALID | AVIC_PHYS_RUNNING | BACKING(3) | 0xabc;
 	assert_int_equal(ipi(&hw, 600, 0x4061).code, 0);
 	assert_int_equal(requested(0x61), BIT(3));
 	assert_int_equal(mem.doorbells[0xabc], 1);

@@ -203,8 +203,10 @@ T(lowest_priority)
 	for (u32 i = 0; i < 4; i++)
 		rig_write(r->cpu[i].l, APIC_LDR, 1u << (24 + i));
 	for (u32 v = 0x40; v < 0x48; v++) {
-		u32 got = send(r, MSG(.dest = 0x0b, .dest_logical = 1, .vector = (u8)v,
-				      .delivery = APIC_LOWEST), NULL, &ret);
+		u32 got = send(r,
+			       MSG(.dest = 0x0b, .dest_logical = 1, .vector = (u8)v,
+				   .delivery = APIC_LOWEST),
+			       NULL, &ret);
 
 		assert_int_equal(ret, 1);
 		assert_int_equal(__builtin_popcount(got), 1);
@@ -219,8 +221,10 @@ T(lowest_priority)
 	for (u32 i = 1; i < 4; i++)
 		rig_write(r->cpu[i].l, APIC_SPIV, 0xff);
 	for (u32 v = 0x40; v < 0x44; v++)
-		expect(r, MSG(.dest = 0xff, .dest_logical = 1, .vector = (u8)v,
-			      .delivery = APIC_LOWEST), NULL, 1, 1);
+		expect(r,
+		       MSG(.dest = 0xff, .dest_logical = 1, .vector = (u8)v,
+			   .delivery = APIC_LOWEST),
+		       NULL, 1, 1);
 	/* the same when each APIC has to be asked */
 	rig_write(r->cpu[0].l, APIC_LDR, 3u << 24);
 	expect(r, MSG(.dest = 0x0b, .dest_logical = 1, .delivery = APIC_LOWEST), NULL, 1, 1);

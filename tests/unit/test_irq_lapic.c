@@ -203,8 +203,8 @@ T(mmio_hole)
 
 T(base_transitions)
 {
-	static const u64 off = APIC_DEFAULT_BASE, x = off | APIC_BASE_EN,
-			 x2 = x | APIC_BASE_EXTD, bad = off | APIC_BASE_EXTD;
+	static const u64 off = APIC_DEFAULT_BASE, x = off | APIC_BASE_EN, x2 = x | APIC_BASE_EXTD,
+			 bad = off | APIC_BASE_EXTD;
 	struct rig *r = rig_new(IRQCHIP_FULL, 1);
 	struct lapic *l = r->cpu[0].l;
 	static const struct { u64 from, to; int guest, host; } t[] = {

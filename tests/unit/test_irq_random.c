@@ -46,8 +46,7 @@ static void check_lapic(struct rig *r, u32 cpu)
 		assert_false(lapic_set_irq(l, 0x20, false));
 	assert_true(l->highest_stale < 256);
 	if (l->highest_stale >= 0)
-		assert_true(l->fast.eoi_exit[l->highest_stale / 64] >>
-			    (l->highest_stale % 64) & 1);
+		assert_true(l->fast.eoi_exit[l->highest_stale / 64] >> (l->highest_stale % 64) & 1);
 	if (l->timer_mode == LVT_TIMER_TSC_DEADLINE)
 		assert_int_equal(lapic_get(l, APIC_TMICT), 0);
 	assert_true(l->divide && !(l->divide & (l->divide - 1)) && l->divide <= 128);
@@ -100,8 +99,8 @@ static void check_map(struct rig *r)
 		assert_true(lapic_hw_enabled(m->phys[id]));
 		assert_true(apic_match(m->phys[id], NULL, APIC_TO_DEST, id, false));
 	}
-	assert_int_equal(!m->one_to_one, !!(apicv_inhibits(r->chip) &
-					    BIT(APICV_INHIBIT_PHYSICAL_ID_ALIASED)));
+	assert_int_equal(!m->one_to_one,
+			 !!(apicv_inhibits(r->chip) & BIT(APICV_INHIBIT_PHYSICAL_ID_ALIASED)));
 }
 
 /* -- the fast path must address exactly the APICs that match one by one -- */

@@ -161,8 +161,9 @@ static struct op choose(struct rig *r)
 		break;
 	case OP_IOAPIC:
 		o.reg = one_in(8) ? rnd(0x42) : 0x10 + rnd(48);
-		o.v = o.reg & 1 ? (u64)rnd(1u << CPUS) << 24 :
-		      one_in(8) ? o.v : (o.v & 0xf8ff & ~0x700u) | (one_in(4) ? RTE_MASKED : 0);
+		o.v = o.reg & 1	  ? (u64)rnd(1u << CPUS) << 24
+		      : one_in(8) ? o.v
+				  : (o.v & 0xf8ff & ~0x700u) | (one_in(4) ? RTE_MASKED : 0);
 		break;
 	case OP_RUNNING:
 		break;
@@ -440,7 +441,8 @@ static void check_kept(struct rig *r, const struct op *o, const struct before b[
 		} else {
 			assert_int_equal(irr_lost, 0);
 			assert_int_equal(isr_new, 0);
-			if (!own || (o->kind != OP_EOI && !(o->kind == OP_REG && o->reg == APIC_EOI)))
+			if (!own ||
+			    (o->kind != OP_EOI && !(o->kind == OP_REG && o->reg == APIC_EOI)))
 				assert_int_equal(isr_lost, 0);
 			assert_true(isr_lost <= 1);
 		}
@@ -474,8 +476,7 @@ static void check_state(struct rig *r)
 
 			if (lapic_hw_enabled(l) &&
 			    apic_match(l, NULL, APIC_TO_DEST, e.dest, e.logical))
-				assert_true(l->fast.eoi_exit[e.vector / 64] >>
-					    (e.vector % 64) & 1);
+				assert_true(l->fast.eoi_exit[e.vector / 64] >> (e.vector % 64) & 1);
 		}
 	}
 }
@@ -483,9 +484,9 @@ static void check_state(struct rig *r)
 /* cmocka's assertions cost a call each; the comparison itself must be cheap. */
 static void differ(struct rig *a, struct rig *b, const struct op *o, u64 at, const char *what)
 {
-	print_error("round seed %#" PRIx64 " operation %" PRIu64 ": kind %u cpu %u reg %#x v %#"
-		    PRIx64 " w %#" PRIx64 " flag %d: %s differs\n", round_seed, at, o->kind, o->cpu,
-		    o->reg, o->v, o->w, o->flag, what);
+	print_error("round seed %#" PRIx64 " operation %" PRIu64
+		    ": kind %u cpu %u reg %#x v %#" PRIx64 " w %#" PRIx64 " flag %d: %s differs\n",
+		    round_seed, at, o->kind, o->cpu, o->reg, o->v, o->w, o->flag, what);
 	for (u32 i = 0; i < CPUS; i++)
 		for (u32 reg = 0; reg < 0x400; reg += 16)
 			if (lapic_get(a->cpu[i].l, reg) != lapic_get(b->cpu[i].l, reg))
@@ -511,12 +512,12 @@ static void compare(struct rig *a, struct rig *b, const struct op *o, u64 at)
 		    memcmp(l->fast.eoi_exit, m->fast.eoi_exit, sizeof(l->fast.eoi_exit)))
 			differ(a, b, o, at, "state");
 	}
-	if (memcmp(x->ioapic.e, y->ioapic.e, sizeof(x->ioapic.e)) || x->ioapic.irr != y->ioapic.irr ||
-	    x->ioapic.irr_delivered != y->ioapic.irr_delivered ||
+	if (memcmp(x->ioapic.e, y->ioapic.e, sizeof(x->ioapic.e)) ||
+	    x->ioapic.irr != y->ioapic.irr || x->ioapic.irr_delivered != y->ioapic.irr_delivered ||
 	    x->ioapic.rtc_pending != y->ioapic.rtc_pending)
 		differ(a, b, o, at, "I/O APIC");
-	if (memcmp(x->pic.s, y->pic.s, sizeof(x->pic.s)) ||
-	    x->pit.pending != y->pit.pending || x->pit.irq_ack != y->pit.irq_ack)
+	if (memcmp(x->pic.s, y->pic.s, sizeof(x->pic.s)) || x->pit.pending != y->pit.pending ||
+	    x->pit.irq_ack != y->pit.irq_ack)
 		differ(a, b, o, at, "PIC or PIT");
 	if (memcmp(a->acks, b->acks, sizeof(a->acks)))
 		differ(a, b, o, at, "acks");
@@ -646,9 +647,9 @@ T(accelerated_and_inhibited_agree)
 	}
 	clock_gettime(CLOCK_MONOTONIC, &to);
 	print_message("%" PRIu64 " operations in %ld s: %" PRIu64 " with AVIC active, %" PRIu64
-		      " interrupts, IPIs %" PRIu64 " accelerated and %" PRIu64 " not\n", done,
-		      (long)(to.tv_sec - from.tv_sec), seen_active, seen_acks, seen_accelerated,
-		      seen_incomplete);
+		      " interrupts, IPIs %" PRIu64 " accelerated and %" PRIu64 " not\n",
+		      done, (long)(to.tv_sec - from.tv_sec), seen_active, seen_acks,
+		      seen_accelerated, seen_incomplete);
 	/* The point of it all. */
 	assert_true(seen_active > done / 4);
 	if (done >= 1000000)

@@ -79,7 +79,7 @@ static const struct format {
 	enum paging pg;
 	int level;
 } formats[] = {
-	{ PG_32, 0 }, { PG_32, 1 }, { PG_PAE, 0 }, { PG_PAE, 1 },
+	{ PG_32, 0 },	{ PG_32, 1 },	{ PG_PAE, 0 },	{ PG_PAE, 1 },
 	{ PG_LONG, 0 }, { PG_LONG, 1 }, { PG_LONG, 2 },
 };
 
@@ -128,16 +128,26 @@ T(reserved_bits)
 		u64 leaf;
 		bool rsvd;
 	} t[] = {
-		{ PG_LONG, 0, BIT64(39), false }, { PG_LONG, 0, BIT64(40), true },
-		{ PG_LONG, 0, BIT64(51), true }, { PG_LONG, 0, BIT64(52), false },
-		{ PG_LONG, 0, BIT64(62), false }, { PG_LONG, 0, PS, false },
-		{ PG_LONG, 1, PS | BIT64(13), true }, { PG_LONG, 1, PS | BIT64(20), true },
-		{ PG_LONG, 1, PS | BIT64(12), false }, { PG_LONG, 1, PS | BIT64(21), false },
-		{ PG_LONG, 2, PS | BIT64(29), true }, { PG_LONG, 2, PS | BIT64(30), false },
-		{ PG_LONG, 3, PS, true }, { PG_LONG, 3, G, true },
-		{ PG_PAE, 0, BIT64(40), true }, { PG_PAE, 0, BIT64(52), true },
-		{ PG_PAE, 0, BIT64(62), true }, { PG_PAE, 1, PS | BIT64(13), true },
-		{ PG_32, 1, PS | BIT64(21), true }, { PG_32, 1, PS | BIT64(20), false },
+		{ PG_LONG, 0, BIT64(39), false },
+		{ PG_LONG, 0, BIT64(40), true },
+		{ PG_LONG, 0, BIT64(51), true },
+		{ PG_LONG, 0, BIT64(52), false },
+		{ PG_LONG, 0, BIT64(62), false },
+		{ PG_LONG, 0, PS, false },
+		{ PG_LONG, 1, PS | BIT64(13), true },
+		{ PG_LONG, 1, PS | BIT64(20), true },
+		{ PG_LONG, 1, PS | BIT64(12), false },
+		{ PG_LONG, 1, PS | BIT64(21), false },
+		{ PG_LONG, 2, PS | BIT64(29), true },
+		{ PG_LONG, 2, PS | BIT64(30), false },
+		{ PG_LONG, 3, PS, true },
+		{ PG_LONG, 3, G, true },
+		{ PG_PAE, 0, BIT64(40), true },
+		{ PG_PAE, 0, BIT64(52), true },
+		{ PG_PAE, 0, BIT64(62), true },
+		{ PG_PAE, 1, PS | BIT64(13), true },
+		{ PG_32, 1, PS | BIT64(21), true },
+		{ PG_32, 1, PS | BIT64(20), false },
 		{ PG_32, 1, PS | BIT64(13), false },
 	};
 
@@ -474,8 +484,9 @@ T(crossing)
 			assert_int_equal(mmu_mem_read(c, GVA + at, b, len, MMU_KERNEL), CPU_OK);
 			assert_memory_equal(b, want, len);
 			for (u32 i = 0; i < len; i++)
-				assert_int_equal(at + i < 4096 ? rig.ram[0x7000 + at + i] :
-						 rig.ram[0x3000 + at + i - 4096], want[i]);
+				assert_int_equal(at + i < 4096 ? rig.ram[0x7000 + at + i]
+							       : rig.ram[0x3000 + at + i - 4096],
+						 want[i]);
 		}
 	}
 	/* the second page faults: the first stays as it is, CR2 is the second's */

@@ -183,8 +183,10 @@ T(npf_error_of_table_access_is_a_write)
 		u64 leaf;
 		u64 want;
 	} t[] = {
-		{ 0, PF_U | PF_W }, { P | U, PF_P | PF_U | PF_W },
-		{ P | W, PF_P | PF_U | PF_W }, { P | W | U | NX, 0 },
+		{ 0, PF_U | PF_W },
+		{ P | U, PF_P | PF_U | PF_W },
+		{ P | W, PF_P | PF_U | PF_W },
+		{ P | W | U | NX, 0 },
 		{ P | W | U | BIT64(45), PF_P | PF_U | PF_W | PF_RSVD },
 	};
 
@@ -212,16 +214,28 @@ T(npf_reserved_bits_by_level_and_mode)
 		u64 bits;
 		bool rsvd;
 	} t[] = {
-		{ PG_LONG, 0, BIT64(39), false }, { PG_LONG, 0, BIT64(40), true },
-		{ PG_LONG, 0, BIT64(51), true }, { PG_LONG, 0, BIT64(52), false },
-		{ PG_LONG, 1, PS | BIT64(13), true }, { PG_LONG, 1, PS | BIT64(20), true },
-		{ PG_LONG, 1, PS | BIT64(12), false }, { PG_LONG, 2, PS | BIT64(29), true },
-		{ PG_LONG, 2, PS, false }, { PG_LONG, 3, PS, true }, { PG_LONG, 3, G, true },
-		{ PG_LA57, 4, PS, true }, { PG_LA57, 4, G, true }, { PG_LA57, 3, PS, true },
-		{ PG_LA57, 2, PS, false }, { PG_LA57, 1, PS | BIT64(14), true },
-		{ PG_PAE, 0, BIT64(40), true }, { PG_PAE, 0, BIT64(52), true },
-		{ PG_PAE, 1, PS | BIT64(13), true }, { PG_PAE, 1, PS, false },
-		{ PG_32, 1, PS | BIT64(21), true }, { PG_32, 1, PS | BIT64(20), false },
+		{ PG_LONG, 0, BIT64(39), false },
+		{ PG_LONG, 0, BIT64(40), true },
+		{ PG_LONG, 0, BIT64(51), true },
+		{ PG_LONG, 0, BIT64(52), false },
+		{ PG_LONG, 1, PS | BIT64(13), true },
+		{ PG_LONG, 1, PS | BIT64(20), true },
+		{ PG_LONG, 1, PS | BIT64(12), false },
+		{ PG_LONG, 2, PS | BIT64(29), true },
+		{ PG_LONG, 2, PS, false },
+		{ PG_LONG, 3, PS, true },
+		{ PG_LONG, 3, G, true },
+		{ PG_LA57, 4, PS, true },
+		{ PG_LA57, 4, G, true },
+		{ PG_LA57, 3, PS, true },
+		{ PG_LA57, 2, PS, false },
+		{ PG_LA57, 1, PS | BIT64(14), true },
+		{ PG_PAE, 0, BIT64(40), true },
+		{ PG_PAE, 0, BIT64(52), true },
+		{ PG_PAE, 1, PS | BIT64(13), true },
+		{ PG_PAE, 1, PS, false },
+		{ PG_32, 1, PS | BIT64(21), true },
+		{ PG_32, 1, PS | BIT64(20), false },
 	};
 	u64 gpa;
 
@@ -287,9 +301,12 @@ T(every_host_mode_carries_every_guest_mode)
 					if (guest != PG_NONE)
 						rig_page(guest, gva, gl, P | W | U,
 							 P | W | (gl ? PS : 0) |
-							 (gl == 2 ? 0 : gl ? 0xc00000 : 0xc05000));
+								 (gl == 2 ? 0
+								  : gl	  ? 0xc00000
+									  : 0xc05000));
 					if (hl)
-						npt_map(0xc00000, 1, P | W | U, AT | P | W | U | PS);
+						npt_map(0xc00000, 1, P | W | U,
+							AT | P | W | U | PS);
 					else
 						npt_map(0xc05000, 0, P | W | U,
 							(AT + 0x5000) | P | W | U);
@@ -300,8 +317,9 @@ T(every_host_mode_carries_every_guest_mode)
 					if (mmu_mem_read(rig.c, gva, &b, 8, MMU_KERNEL) || b != v)
 						fail_msg("host %u/%d guest %u/%d", h, hl, g, gl);
 					b = ~v;
-					assert_int_equal(mmu_mem_write(rig.c, gva, &b, 8, MMU_KERNEL),
-							 CPU_OK);
+					assert_int_equal(
+						mmu_mem_write(rig.c, gva, &b, 8, MMU_KERNEL),
+						CPU_OK);
 					assert_memory_equal(rig.ram + at, &b, 8);
 					mmu_peek(rig.c, gva, &b);
 					assert_int_equal(b, at);
@@ -449,7 +467,7 @@ T(tlb_control)
 		u8 ctl;
 		bool l1, l2, l2_global;
 	} t[] = {
-		{ 0, true, true, true }, { 1, false, false, false }, { 3, true, false, false },
+		{ 0, true, true, true },  { 1, false, false, false }, { 3, true, false, false },
 		{ 7, true, false, true }, { 2, false, false, false }, { 0xff, false, false, false },
 	};
 

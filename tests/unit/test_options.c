@@ -27,8 +27,9 @@ T(a_misspelt_name_is_told_with_what_was_meant)
 {
 	assert_string_equal(check("STANDIN_LGO", "info"),
 			    "there is no setting STANDIN_LGO; do you mean STANDIN_LOG?\n");
-	assert_string_equal(check("STANDIN_HALTPOLL", "0"),
-			    "there is no setting STANDIN_HALTPOLL; do you mean STANDIN_HALT_POLL?\n");
+	assert_string_equal(
+		check("STANDIN_HALTPOLL", "0"),
+		"there is no setting STANDIN_HALTPOLL; do you mean STANDIN_HALT_POLL?\n");
 	assert_string_equal(check("STANDIN_SOMETHING_ELSE", "0"),
 			    "there is no setting STANDIN_SOMETHING_ELSE\n");
 	assert_string_equal(check("STANDIN_A_NAME_THAT_IS_LONGER_THAN_ANY", "0"),
@@ -37,8 +38,9 @@ T(a_misspelt_name_is_told_with_what_was_meant)
 
 T(a_bad_value_is_told_with_what_is_allowed)
 {
-	assert_string_equal(check("STANDIN_LOG", "loud"),
-			    "STANDIN_LOG=loud is ignored: it has to be one of error|warn|info|debug|off\n");
+	assert_string_equal(
+		check("STANDIN_LOG", "loud"),
+		"STANDIN_LOG=loud is ignored: it has to be one of error|warn|info|debug|off\n");
 	assert_string_equal(check("STANDIN_NODE", "kvm"),
 			    "STANDIN_NODE=kvm is ignored: it has to be an absolute path\n");
 	assert_string_equal(check("STANDIN_SVM", "avic,avik"),

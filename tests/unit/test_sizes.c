@@ -148,8 +148,9 @@ static void line_of(u32 k, char *line, size_t room)
 
 int main(int argc, char **argv)
 {
-	const char *head = "# Bytes of host code: where it runs, and of the ways out that it rarely takes.\n"
-			   "# Made by test_sizes --print.\n";
+	const char *head =
+		"# Bytes of host code: where it runs, and of the ways out that it rarely takes.\n"
+		"# Made by test_sizes --print.\n";
 	bool print = argc > 1 && !strcmp(argv[1], "--print");
 	FILE *f = argc > 1 && !print ? fopen(argv[1], "r") : NULL;
 	char line[200], want[200];
@@ -177,7 +178,8 @@ int main(int argc, char **argv)
 		fprintf(stderr, "is:       %swas:      %s", line, want[0] ? want : "missing\n");
 	}
 	if (bad)
-		fprintf(stderr, "if that is what was meant: test_sizes --print > tests/unit/sizes.txt\n");
+		fprintf(stderr,
+			"if that is what was meant: test_sizes --print > tests/unit/sizes.txt\n");
 	if (f)
 		fclose(f);
 	return bad;

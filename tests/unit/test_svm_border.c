@@ -29,8 +29,9 @@ static void fail(const struct oracle_cpu *cpu, const u8 *img, const char *want, 
 	FILE *f = fopen("svm_border.vmcb", "wb");
 
 	printf("not ok - %d bits npt %d shstk %d sev-es %d avic %d pat %d: "
-	       "expected \"%s\", got \"%s\"%s\n", cpu->phys_bits, cpu->npt, cpu->shstk, cpu->sev_es,
-	       cpu->avic, cpu->own_pat, want, got, f ? ", image in svm_border.vmcb" : "");
+	       "expected \"%s\", got \"%s\"%s\n",
+	       cpu->phys_bits, cpu->npt, cpu->shstk, cpu->sev_es, cpu->avic, cpu->own_pat, want,
+	       got, f ? ", image in svm_border.vmcb" : "");
 	if (f) {
 		fwrite(img, 1, 4096, f);
 		fclose(f);
@@ -53,9 +54,9 @@ static struct oracle_cpu random_cpu(struct svm_caps *k)
 		.efer_reserved = ~cpu.efer_allowed, .separate_pat = cpu.own_pat,
 	};
 	svm_caps_features(k, (cpu.npt ? BIT64(SVM_FEAT_NPT) : 0) |
-			  (cpu.shstk ? BIT64(SVM_FEAT_SHSTK) : 0) |
-			  (cpu.sev_es ? BIT64(SVM_FEAT_SEV_ES) : 0) |
-			  (cpu.avic ? BIT64(SVM_FEAT_AVIC) : 0));
+				     (cpu.shstk ? BIT64(SVM_FEAT_SHSTK) : 0) |
+				     (cpu.sev_es ? BIT64(SVM_FEAT_SEV_ES) : 0) |
+				     (cpu.avic ? BIT64(SVM_FEAT_AVIC) : 0));
 	return cpu;
 }
 
@@ -85,9 +86,18 @@ static void start_image(u8 *img)
 		u16 at;
 		u64 v;
 	} init[] = {
-		{ 0x10, 1 }, { 0x40, 0x12000 }, { 0x48, 0x10000 }, { 0x58, 1 }, { 0x90, 1 },
-		{ 0xb0, 0x5000 }, { 0x4d0, 0x1000 }, { 0x548, 0x20 }, { 0x550, 0x3000 },
-		{ 0x558, 0x80000011 }, { 0x560, 0x400 }, { 0x568, 0xffff0ff0 },
+		{ 0x10, 1 },
+		{ 0x40, 0x12000 },
+		{ 0x48, 0x10000 },
+		{ 0x58, 1 },
+		{ 0x90, 1 },
+		{ 0xb0, 0x5000 },
+		{ 0x4d0, 0x1000 },
+		{ 0x548, 0x20 },
+		{ 0x550, 0x3000 },
+		{ 0x558, 0x80000011 },
+		{ 0x560, 0x400 },
+		{ 0x568, 0xffff0ff0 },
 		{ 0x668, 0x0007040600070406ull },
 	};
 

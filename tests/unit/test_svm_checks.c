@@ -166,8 +166,8 @@ T(exceptions_of_the_table)
 	assert_string_equal(exc_name(14), "PF");
 	/* APM2 8.2: error codes */
 	for (u32 v = 0; v < 32; v++)
-		assert_int_equal(exc_has_error((u8)v), v == 8 || (v >= 10 && v <= 14) ||
-				 v == 17 || v == 21 || v == 29 || v == 30);
+		assert_int_equal(exc_has_error((u8)v), v == 8 || (v >= 10 && v <= 14) || v == 17 ||
+							       v == 21 || v == 29 || v == 30);
 	assert_int_equal(exc_mask_of(EXC_SHSTK), BIT(21));
 	assert_int_equal(exc_mask_of(EXC_SEV_ES), BIT(29));
 }
@@ -380,16 +380,11 @@ T(kvm_unit_tests_bitmaps)
 	} rows[] = {
 		/* The map at the limit - 8 KiB is legal; that it is not backed is seen when
 		 * it is read, so kvm-unit-tests's row is the caller's (SVM_RULE_MSRPM_READ). */
-		{ TOP - 0x2000, 0, "runs" },
-		{ TOP - 0x2000 + 1, 0, "runs" },
-		{ TOP - 0x1000, 0, "MSRPM" },
-		{ TOP, 0, "MSRPM" },
-		{ ~0ull, 0, "MSRPM" },
-		{ 0, TOP - 0x4000, "runs" },
-		{ 0, TOP - 0x3000, "runs" },
-		{ 0, TOP - 0x2000 - 2, "runs" },
-		{ 0, TOP - 0x2000, "IOPM" },
-		{ 0, TOP - 0x1000, "IOPM" },
+		{ TOP - 0x2000, 0, "runs" },  { TOP - 0x2000 + 1, 0, "runs" },
+		{ TOP - 0x1000, 0, "MSRPM" }, { TOP, 0, "MSRPM" },
+		{ ~0ull, 0, "MSRPM" },	      { 0, TOP - 0x4000, "runs" },
+		{ 0, TOP - 0x3000, "runs" },  { 0, TOP - 0x2000 - 2, "runs" },
+		{ 0, TOP - 0x2000, "IOPM" },  { 0, TOP - 0x1000, "IOPM" },
 		{ 0, ~0ull, "IOPM" },
 	};
 
@@ -447,13 +442,15 @@ T(sanitise_field_by_field)
 		u32 off, len;
 		u64 keep;
 	} rows[] = {
-		{ 0x3c, 2, ~0ull }, { 0x3e, 2, ~0ull }, { 0x40, 8, ~0xfffull },
-		{ 0x48, 8, ~0xfffull }, { 0x50, 8, ~0ull }, { 0x58, 4, ~0ull }, { 0x5c, 1, 7 },
-		{ 0x5d, 1, ~0ull }, { 0x60, 4, 0x3fffffff }, { 0x64, 4, 0xff }, { 0x68, 4, 1 },
-		{ 0x70, 8, ~0ull }, { 0x78, 8, ~0ull }, { 0x80, 8, ~0ull }, { 0x88, 4, ~0ull },
-		{ 0x8c, 4, ~0ull }, { 0x90, 8, 0 }, { 0x98, 8, ~0ull }, { 0xa8, 4, 0x80000fff },
-		{ 0xac, 4, ~0ull }, { 0xb0, 8, ~0ull }, { 0xb8, 8, 0 }, { 0xc0, 4, ~0ull },
-		{ 0xc8, 8, ~0ull }, { 0xe0, 8, ~0ull }, { 0xf0, 8, ~0ull }, { 0xf8, 8, ~0ull },
+		{ 0x3c, 2, ~0ull },	 { 0x3e, 2, ~0ull }, { 0x40, 8, ~0xfffull },
+		{ 0x48, 8, ~0xfffull },	 { 0x50, 8, ~0ull }, { 0x58, 4, ~0ull },
+		{ 0x5c, 1, 7 },		 { 0x5d, 1, ~0ull }, { 0x60, 4, 0x3fffffff },
+		{ 0x64, 4, 0xff },	 { 0x68, 4, 1 },     { 0x70, 8, ~0ull },
+		{ 0x78, 8, ~0ull },	 { 0x80, 8, ~0ull }, { 0x88, 4, ~0ull },
+		{ 0x8c, 4, ~0ull },	 { 0x90, 8, 0 },     { 0x98, 8, ~0ull },
+		{ 0xa8, 4, 0x80000fff }, { 0xac, 4, ~0ull }, { 0xb0, 8, ~0ull },
+		{ 0xb8, 8, 0 },		 { 0xc0, 4, ~0ull }, { 0xc8, 8, ~0ull },
+		{ 0xe0, 8, ~0ull },	 { 0xf0, 8, ~0ull }, { 0xf8, 8, ~0ull },
 		{ 0x120, 4, ~0ull },
 	};
 	struct svm_caps k = caps(0);
@@ -465,9 +462,9 @@ T(sanitise_field_by_field)
 	memset(want, 0, sizeof(want));
 	memset(want, 0xff, 24);
 	/* Intercepts of SKINIT, RDTSCP, XSETBV, RDPRU and INVPCID, which this CPU lacks. */
-	want[134 / 8] &= (u8)~(1 << 134 % 8 | 1 << 135 % 8);
-	want[141 / 8] &= (u8)~(1 << 141 % 8 | 1 << 142 % 8);
-	want[162 / 8] &= (u8)~(1 << 162 % 8);
+	want[134 / 8] &= (u8) ~(1 << 134 % 8 | 1 << 135 % 8);
+	want[141 / 8] &= (u8) ~(1 << 141 % 8 | 1 << 142 % 8);
+	want[162 / 8] &= (u8) ~(1 << 162 % 8);
 	for (u32 i = 0; i < ARRAY_SIZE(rows); i++)
 		memcpy(want + rows[i].off, &rows[i].keep, rows[i].len);
 	svm_sanitize(&k, &to, &from);
@@ -512,9 +509,9 @@ T(caps_follow_cpuid)
 
 		svm_caps_set(&k, only_one, rows[i]);
 		assert_true(k.features == BIT64(rows[i][1]));
-		assert_int_equal(k.exceptions, common |
-				 (rows[i][1] == SVM_FEAT_SHSTK ? BIT(21) : 0) |
-				 (rows[i][1] == SVM_FEAT_SEV_ES ? BIT(29) : 0));
+		assert_int_equal(k.exceptions,
+				 common | (rows[i][1] == SVM_FEAT_SHSTK ? BIT(21) : 0) |
+					 (rows[i][1] == SVM_FEAT_SEV_ES ? BIT(29) : 0));
 	}
 }
 
@@ -532,7 +529,7 @@ T(refusals_in_words)
 	assert_int_equal(svm_check_control(&k, &v.control, &why), -22);
 	n = svm_refusal_format(&why, buf);
 	assert_string_equal(buf, "VMRUN refused: EVENTINJ type 3 vector 20 is not an exception "
-			    "this CPU has (APM2 15.20)");
+				 "this CPU has (APM2 15.20)");
 	assert_int_equal(n, strlen(buf));
 	assert_int_equal(why.offset, 0xa8);
 	assert_true(why.value == 0x80000314);
@@ -541,20 +538,20 @@ T(refusals_in_words)
 	svm_check_control(&k, &v.control, &why);
 	svm_refusal_format(&why, buf);
 	assert_string_equal(buf, "VMRUN refused: EVENTINJ type 5 vector 5 has a reserved type "
-			    "(APM2 15.20)");
+				 "(APM2 15.20)");
 	v = good();
 	v.save.cr4 = CR4_PAE | CR4_PKE;
 	svm_check_save(&k, &v.control, &v.save, &why);
 	svm_refusal_reason(&why, buf);
 	assert_string_equal(buf, "CR4 0x400020 sets bits 0x400000 that this CPU reserves "
-			    "(APM2 15.5.1)");
+				 "(APM2 15.5.1)");
 	assert_int_equal(why.offset, 0x548);
 	/* The caller's own rules, and no place to report to. */
 	assert_int_equal(svm_refuse(NULL, SVM_RULE_PDPTE, 0, 0), -22);
 	svm_refuse(&why, SVM_RULE_MSRPM_READ, 0x10000, 0x11000);
 	svm_refusal_reason(&why, buf);
 	assert_string_equal(buf, "MSRPM_BASE_PA 0x10000: the map at 0x11000 is not backed by "
-			    "memory (APM2 15.11)");
+				 "memory (APM2 15.11)");
 }
 
 /* Every text ends within the buffer and has used all of its parts. */

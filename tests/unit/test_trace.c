@@ -41,7 +41,8 @@ T(formats_have_one_field_for_each_argument)
 		for (const char *p = events[i].f; *p; p++)
 			fields += *p == '{';
 		if (rest ? fields > events[i].n : fields != events[i].n)
-			fail_msg("%s: %u fields, %u arguments", events[i].name, fields, events[i].n);
+			fail_msg("%s: %u fields, %u arguments", events[i].name, fields,
+				 events[i].n);
 		assert_true(events[i].n <= TRACE_MAX_ARGS);
 	}
 	assert_true(APICV_INHIBIT_COUNT <= TRACE_REASONS);
@@ -72,7 +73,7 @@ T(a_refused_vmrun_says_why)
 	assert_int_equal(trace_read(&rd, &r), 1);
 	trace_format(&r, text, sizeof(text));
 	assert_string_equal(text, "EVENTINJ type 3 vector 20 is not an exception this CPU has "
-			    "(APM2 15.20)");
+				  "(APM2 15.20)");
 }
 
 T(an_event_nobody_watches_is_not_recorded)
@@ -288,10 +289,12 @@ T(exits_are_counted_by_reason_with_the_time_in_the_vmm)
 	exits_report(e, f);
 	exits_free(e);
 	fclose(f);
-	assert_non_null(strstr(table, "KVM_EXIT_IO                               2  50.0          2        6.000"
-				      "     3000.000     4000.000"));
-	assert_non_null(strstr(table, "KVM_EXIT_MMIO                             1  25.0          1        0.400"
-				      "      400.000      400.000"));
+	assert_non_null(strstr(
+		table, "KVM_EXIT_IO                               2  50.0          2        6.000"
+		       "     3000.000     4000.000"));
+	assert_non_null(strstr(
+		table, "KVM_EXIT_MMIO                             1  25.0          1        0.400"
+		       "      400.000      400.000"));
 	assert_non_null(strstr(table, "(a signal)                                1"));
 	assert_non_null(strstr(table, "msr                                       1"));
 	free(table);

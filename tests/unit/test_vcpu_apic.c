@@ -22,8 +22,12 @@ static u64 now_ns(void *vm)
 	clock_gettime(CLOCK_MONOTONIC, &ts);
 	return (u64)ts.tv_sec * 1000000000u + (u64)ts.tv_nsec;
 }
-static void ack(void *vm, u32 gsi) { }
-static void timer(void *vm, u64 deadline) { }
+static void ack(void *vm, u32 gsi)
+{
+}
+static void timer(void *vm, u64 deadline)
+{
+}
 
 static const struct irq_ops irq = {
 	.now_ns = now_ns, .tsc_now = vcpu_tsc_now, .tsc_to_ns = vcpu_tsc_to_ns,

@@ -132,7 +132,9 @@ static bool guest_read(u32 msr, u64 *val)
 /* SPEC_CTRL needs IBRS, ARCH_CAPABILITIES its bit; user space may always read both. */
 T(speculation_msrs_follow_cpuid)
 {
-	static const struct { u32 msr, leaf; } rows[] = { { 0x48, 0x80000008 }, { 0x10a, 7 } };
+	static const struct {
+		u32 msr, leaf;
+	} rows[] = { { 0x48, 0x80000008 }, { 0x10a, 7 } };
 	struct kvm_cpuid_entry2 e[256];
 	u64 v;
 

@@ -245,7 +245,7 @@ T(event_rules)
 	struct kvm_vcpu_events e = events();
 
 	assert_int_equal(e.flags, KVM_VCPUEVENT_VALID_NMI_PENDING | KVM_VCPUEVENT_VALID_SHADOW |
-				  KVM_VCPUEVENT_VALID_SMM);
+					  KVM_VCPUEVENT_VALID_SMM);
 	e.flags = 0x40;
 	assert_int_equal(vcpu_set_events(R.v, &e), -EINVAL);
 	e.flags = KVM_VCPUEVENT_VALID_PAYLOAD;	/* not enabled */

@@ -83,8 +83,12 @@ static const struct vcpu_vm_ops rig_ops = {
 	.clock_ns = rig_clock, .msr_allowed = rig_msr_allowed,
 };
 
-static void rig_code_page(void *o, u64 gpa, u32 by) { }
-static void rig_code_written(void *o, u64 gpa, u32 len, u32 by) { }
+static void rig_code_page(void *o, u64 gpa, u32 by)
+{
+}
+static void rig_code_written(void *o, u64 gpa, u32 len, u32 by)
+{
+}
 static const struct phys_ops rig_phys_ops = {
 	.code_page = rig_code_page, .code_written = rig_code_written,
 };

@@ -210,8 +210,8 @@ int main(int argc, char **argv)
 	CHECK(ioctl(vm, KVM_SET_TSS_ADDR, 0xfffbd000));
 	CHECK(ioctl(vm, KVM_CREATE_IRQCHIP, 0));
 	CHECK(ioctl(vm, KVM_CREATE_PIT2, &(struct kvm_pit_config){ 0 }));
-	mem = mmap(NULL, MEMORY, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-		   -1, 0);
+	mem = mmap(NULL, MEMORY, PROT_READ | PROT_WRITE,
+		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	slot.userspace_addr = (uintptr_t)mem;
 	CHECK(ioctl(vm, KVM_SET_USER_MEMORY_REGION, &slot));
 	boot_parameters(argv[1], argv[2], argv[3]);

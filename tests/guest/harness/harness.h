@@ -236,10 +236,9 @@ const char *stop_text(const struct stop *s);
 
 /* -- tests -- */
 /* T() of tests/t.h. */
-#define TEST T
 
-__attribute__((format(printf, 3, 4)))
-void test_fail(const char *file, int line, const char *fmt, ...);
+__attribute__((format(printf, 3, 4))) void test_fail(const char *file, int line, const char *fmt,
+						     ...);
 __attribute__((noreturn, format(printf, 1, 2))) void test_skip(const char *fmt, ...);
 /* Says why and ends the test. */
 __attribute__((noreturn, format(printf, 1, 2))) void test_die(const char *fmt, ...);

@@ -185,7 +185,8 @@ const char *stop_text(const struct stop *s)
 		break;
 	case ST_OUT: case ST_IN:
 		snprintf(buf, sizeof(buf), "%s port %#x size %u x%u value %#llx, rip %llx",
-			 names[s->kind], s->port, s->size, s->count, (unsigned long long)s->val, rip);
+			 names[s->kind], s->port, s->size, s->count, (unsigned long long)s->val,
+			 rip);
 		break;
 	case ST_MMIO:
 		snprintf(buf, sizeof(buf), "MMIO %s %#llx size %u value %#llx, rip %llx",

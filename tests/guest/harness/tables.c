@@ -192,7 +192,9 @@ static void set_data(struct kvm_sregs *s, const struct kvm_segment *d)
 void cpu_setup(struct guest_cpu *c)
 {
 	struct kvm_sregs s = cpu_sregs(c);
-	struct kvm_regs r = { .rip = G_CODE, .rsp = G_STACK - 0x200ull * (u32)c->index, .rflags = 2 };
+	struct kvm_regs r = { .rip = G_CODE,
+			      .rsp = G_STACK - 0x200ull * (u32)c->index,
+			      .rflags = 2 };
 	struct kvm_segment data = seg_flat(SEL_DATA, 3, 0, 32);
 	enum mode m = c->g->mode;
 

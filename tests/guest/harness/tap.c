@@ -163,8 +163,10 @@ int main(int argc, char **argv)
 		} else if (argv[i][0] != '-') {
 			t_choose(argv[i]);
 		} else {
-			fprintf(stderr, "usage: %s [--who] [--list] [--no-fork] [--time-limit S]"
-				" [NAME...]\n", argv[0]);
+			fprintf(stderr,
+				"usage: %s [--who] [--list] [--no-fork] [--time-limit S]"
+				" [NAME...]\n",
+				argv[0]);
 			return 2;
 		}
 	}
