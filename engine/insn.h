@@ -90,6 +90,12 @@ u32 insn_align_mask(const struct insn *in, u32 size);
 /* Effective address (offset within the segment, masked to the address size). */
 u64 insn_ea(const struct cpu *c, const struct insn *in);
 
+/* The address of an element of memory under a mask: beyond 4 GiB it is at 0 outside 64-bit mode, with no limit between. */
+static inline u64 insn_element(const struct cpu *c, u64 ea)
+{
+	return cpu_in_64(c) ? ea : (u32)ea;
+}
+
 /* Advance c->rip past the instruction, wrapped to the code size. */
 void insn_retire(struct cpu *c, const struct insn *in);
 

@@ -164,7 +164,8 @@ enum cpu_result slow_vmaskmov(struct engine *e, const struct insn *in)
 
 			if (!(mask[i + esz - 1] & 0x80))
 				continue;
-			r = c->ops->linear(c, in->seg, ea + i, esz, in->mem_w, &lin);
+			r = c->ops->linear(c, in->seg, insn_element(c, ea + i), esz, in->mem_w,
+					   &lin);
 			if (r == CPU_OK && !in->mem_w)
 				r = c->ops->mem_read(c, lin, v + i, esz, cpu_mmu_idx(c));
 			else if (r == CPU_OK)

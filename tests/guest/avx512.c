@@ -246,3 +246,16 @@ T(device, "a device sees the elements that the mask chooses, and no others")
 	CHECK_STOP(s, ST_DONE);
 	CHECK_EQ(s.r.rbx, 0x1000);
 }
+CODE64(aligned, SET_XCR0 "lea 0xff8(%rdi), %rsi\n kxorw %k1, %k1, %k1\n"
+	" vmovdqa32 (%rsi), %zmm1{%k1}{z}\n vmovdqa32 %zmm1, (%rsi){%k1}\n"
+	" mov $1, %eax\n kmovw %eax, %k1\n mov $1, %ebx\n vmovdqa32 (%rsi), %zmm1{%k1}{z}" DONE);
+T(alignment, "what is not accessed is not misaligned")
+{
+	struct guest *g = WITH(aligned);
+	struct stop s;
+
+	*guest_pte(g, NEXT) = 0;
+	s = run(g);
+	CHECK_EXC(s, 13, 0);
+	CHECK_EQ(s.r.rbx, 1);
+}

@@ -106,6 +106,9 @@ for f, t in looked.items():
     if f in ('CHANGELOG.md', here):
         continue
     for m in re.finditer(r'(?<![\w/.<-])(' + FOLDERS + r'(?:/[\w-]+)+\.(?:[chsS]|py|sh|md|list|supp))(?![\w/*])', t):
+        # What a guide makes in its course is not there.
+        if f.startswith('docs/adding-') and re.search(r'^\s*--- %s$' % re.escape(m[1]), t, re.M):
+            continue
         if m[1] not in known and not re.search(r'#include\s*["<]$', t[:m.start()][-12:]):
             bad.append('%s: %s' % (f, m[1]))
 result('every source file that is named exists', bad)
