@@ -580,7 +580,7 @@ static enum cpu_result run(struct engine *e)
 		}
 		bool shadow = c->shadow_sti | c->shadow_ss;
 		/* Branches are recorded by looking at each instruction (APM2 13.1.6.1). */
-		if (unlikely(creep)) {
+		if (unlikely(creep && c->direct)) {
 			enum cpu_direct r = c->direct->creep(c);
 
 			creep = r == DIRECT_CREEP;
