@@ -39,8 +39,8 @@ struct t {
 struct t_around {
 	int (*setup)(void **state), (*teardown)(void **state);
 };
-#define T_EACH(s, t) const struct t_around t_each = { s, t }
-#define T_ALL(s, t) const struct t_around t_all = { s, t }
+#define T_EACH(s, t) struct t_around t_each = { s, t }
+#define T_ALL(s, t) struct t_around t_all = { s, t }
 /* What a program does before its tests, with its arguments. Returns how many of them it took. */
 #define T_START(argc, argv) int t_start(int argc, char **argv)
 T_START(argc, argv);
