@@ -110,7 +110,8 @@ static struct size size_of(u32 cpl, const u8 *code, u32 n)
 	if (!c)
 		return s;
 	memset(page, 0x90, sizeof(page));
-	memcpy(page, code, n);
+	if (n)	/* of the empty one there is no text */
+		memcpy(page, code, n);
 	memcpy(page + n, "\x0f\x0b", 2);
 	c->ops = &ops;
 	c->cr0 = CR0_PE | CR0_PG;
