@@ -287,6 +287,8 @@ int oracle_watch(struct oracle *o, const struct watch *w)
 			      w->dr[i]);
 	bad |= ptrace(PTRACE_POKEUSER, o->pid, offsetof(struct user, u_debugreg[7]), (u64)w->dr7);
 	bad |= ptrace(PTRACE_DETACH, o->pid, 0, 0);
+	/* The stop that attaching asked for may come later than another one: it would stay. */
+	bad |= kill(o->pid, SIGCONT);
 	return bad ? -EIO : 0;
 }
 
