@@ -578,6 +578,9 @@ bool slow_mf_pending(struct cpu *c, const struct insn *in);
 bool slow_stack_misaligned(const struct cpu *c, const struct insn *in);
 /* The computation of the instruction at c->rip, with its memory operand at ptr. */
 enum cpu_result slow_run_alone(struct engine *e, u8 *ptr);
+/* Of gathers and scatters: are indices of 64 bits? The address of element i, with the index register's bytes. */
+bool slow_wide_indices(const struct insn *in);
+u64 slow_vsib_ea(const struct cpu *c, const struct insn *in, const u8 *idx, u32 i);
 enum cpu_result slow_gather(struct engine *e, const struct insn *in);
 /* *exit: a store has been queued, and counts as done. */
 enum cpu_result slow_evex_vsib(struct engine *e, const struct insn *in, bool *exit);

@@ -7,30 +7,16 @@
 #include "engine/engine_priv.h"
 #include "engine/vecreg.h"
 
-static bool idx_is_wide(u16 m)
-{
-	switch (m) {
-	case ZYDIS_MNEMONIC_VGATHERQPD: case ZYDIS_MNEMONIC_VGATHERQPS:
-	case ZYDIS_MNEMONIC_VPGATHERQD: case ZYDIS_MNEMONIC_VPGATHERQQ:
-	case ZYDIS_MNEMONIC_VSCATTERQPD: case ZYDIS_MNEMONIC_VSCATTERQPS:
-	case ZYDIS_MNEMONIC_VPSCATTERQD: case ZYDIS_MNEMONIC_VPSCATTERQQ:
-		return true;
-	default:
-		return false;
-	}
-}
-
 /* Gather and scatter: in the order of the elements; the mask's bit goes with each, so that a fault
  * leaves what is done and what is to do (SDM2 VGATHERDPS, VSCATTERDPS). */
 enum cpu_result slow_evex_vsib(struct engine *e, const struct insn *in, bool *exit)
 {
 	struct cpu *c = e->c;
-	bool wide = idx_is_wide(in->mnemonic), scatter = in->mem_w;
-	u32 esz = in->rex_w ? 8 : 4, isz = wide ? 8 : 4;
+	bool scatter = in->mem_w;
+	u32 esz = in->rex_w ? 8 : 4, isz = slow_wide_indices(in) ? 8 : 4;
 	u32 n = (16u << in->vex_l) / (esz > isz ? esz : isz);
-	u8 v[VEC_BYTES], idx[VEC_BYTES];
+	u8 v[VEC_BYTES], idx[VEC_BYTES] __attribute__((aligned(8)));
 	u32 kreg = in->vsib_mask;
-	struct insn b = *in;
 	enum cpu_result r = CPU_OK;
 	u64 k;
 
@@ -40,19 +26,12 @@ enum cpu_result slow_evex_vsib(struct engine *e, const struct insn *in, bool *ex
 	k = mask_get(c, kreg);
 	vec_get(c, in->reg, v);
 	vec_get(c, in->index, idx);
-	b.index = INSN_NOREG;
 	for (u32 i = 0; i < n; i++) {
-		s64 off = 0;
 		u64 lin;
 
 		if (!(k >> i & 1))
 			continue;
-		if (wide)
-			__builtin_memcpy(&off, idx + 8 * i, 8);
-		else
-			off = *(s32 *)(idx + 4 * i);
-		b.disp = in->disp + off * in->scale;
-		r = c->ops->linear(c, in->seg, insn_ea(c, &b), esz, scatter, &lin);
+		r = c->ops->linear(c, in->seg, slow_vsib_ea(c, in, idx, i), esz, scatter, &lin);
 		if (r == CPU_OK)
 			r = cpu_align(c, lin, esz - 1);
 		if (r == CPU_OK && scatter)

@@ -6,20 +6,43 @@
 #include "engine/engine_priv.h"
 #include "engine/vecreg.h"
 
+bool slow_wide_indices(const struct insn *in)
+{
+	switch (in->mnemonic) {
+	case ZYDIS_MNEMONIC_VGATHERQPD: case ZYDIS_MNEMONIC_VGATHERQPS:
+	case ZYDIS_MNEMONIC_VPGATHERQD: case ZYDIS_MNEMONIC_VPGATHERQQ:
+	case ZYDIS_MNEMONIC_VSCATTERQPD: case ZYDIS_MNEMONIC_VSCATTERQPS:
+	case ZYDIS_MNEMONIC_VPSCATTERQD: case ZYDIS_MNEMONIC_VPSCATTERQQ:
+		return true;
+	default:
+		return false;
+	}
+}
+
+u64 slow_vsib_ea(const struct cpu *c, const struct insn *in, const u8 *idx, u32 i)
+{
+	struct insn b = *in;
+	s64 off;
+
+	if (slow_wide_indices(in))
+		off = *(const s64 *)(idx + 8 * i);
+	else
+		off = *(const s32 *)(idx + 4 * i);
+	b.index = INSN_NOREG;
+	b.disp += off * in->scale;
+	return insn_ea(c, &b);
+}
+
 /* VSIB gathers (APM4): elements whose mask sign bit is set, in order; the mask
  * element is cleared as each one completes, so a fault restarts where it was. */
 enum cpu_result slow_gather(struct engine *e, const struct insn *in)
 {
 	struct cpu *c = e->c;
-	bool idx64 = in->mnemonic == ZYDIS_MNEMONIC_VGATHERQPD ||
-		     in->mnemonic == ZYDIS_MNEMONIC_VGATHERQPS ||
-		     in->mnemonic == ZYDIS_MNEMONIC_VPGATHERQD ||
-		     in->mnemonic == ZYDIS_MNEMONIC_VPGATHERQQ;
-	u32 esz = in->rex_w ? 8 : 4, isz = idx64 ? 8 : 4;
+	u32 esz = in->rex_w ? 8 : 4, isz = slow_wide_indices(in) ? 8 : 4;
 	u32 vl = in->vex_l ? 32 : 16;
 	u32 n = vl / (esz > isz ? esz : isz);
-	u8 dst[VEC_BYTES], idx[VEC_BYTES], mask[VEC_BYTES];
-	struct insn b = *in;
+	u8 dst[VEC_BYTES], mask[VEC_BYTES];
+	u8 idx[VEC_BYTES] __attribute__((aligned(8)));
 	enum cpu_result r = CPU_OK;
 
 	engine_fpu_save(c);
@@ -28,19 +51,12 @@ enum cpu_result slow_gather(struct engine *e, const struct insn *in)
 	vec_get(c, in->reg, dst);
 	vec_get(c, in->index, idx);
 	vec_get(c, in->vvvv, mask);
-	b.index = INSN_NOREG;
 	for (u32 i = 0; i < n; i++) {
-		s64 off = 0;
 		u64 lin;
 
 		if (!(mask[i * esz + esz - 1] & 0x80))
 			continue;
-		if (isz == 8)
-			__builtin_memcpy(&off, idx + 8 * i, 8);
-		else
-			off = *(s32 *)(idx + 4 * i);
-		b.disp = in->disp + off * in->scale;
-		r = c->ops->linear(c, in->seg, insn_ea(c, &b), esz, false, &lin);
+		r = c->ops->linear(c, in->seg, slow_vsib_ea(c, in, idx, i), esz, false, &lin);
 		if (r == CPU_OK)
 			r = c->ops->mem_read(c, lin, dst + i * esz, esz, cpu_mmu_idx(c));
 		if (r != CPU_OK)

@@ -12,6 +12,10 @@
 
 enum { VEC_BYTES = 64 };
 
+/* The components that hold a vector register, from its lowest bytes on. */
+static const u8 vec_parts[] = { XSTATE_SSE_BIT, XSTATE_AVX_BIT, XSTATE_ZMM_HI256_BIT,
+				XSTATE_HI16_ZMM_BIT };
+
 static inline u64 *vec_in_use(struct cpu *c)
 {
 	return (u64 *)(c->xsave + XSTATE_LEGACY_BYTES);
@@ -30,15 +34,13 @@ static inline u8 *vec_part(struct cpu *c, u32 r, u32 bit, u32 *n)
 
 static inline void vec_get(struct cpu *c, u32 r, u8 v[VEC_BYTES])
 {
-	static const u8 parts[] = { XSTATE_SSE_BIT, XSTATE_AVX_BIT, XSTATE_ZMM_HI256_BIT,
-				    XSTATE_HI16_ZMM_BIT };
 	u32 at = 0, n;
 
 	cpu_zero(v, VEC_BYTES);
-	for (u32 i = 0; i < ARRAY_SIZE(parts); i++) {
-		u8 *p = vec_part(c, r, parts[i], &n);
+	for (u32 i = 0; i < ARRAY_SIZE(vec_parts); i++) {
+		u8 *p = vec_part(c, r, vec_parts[i], &n);
 
-		if (p && (*vec_in_use(c) >> parts[i] & 1))
+		if (p && (*vec_in_use(c) >> vec_parts[i] & 1))
 			cpu_copy(v + at, p, n);
 		if (p)
 			at += n;
@@ -48,13 +50,11 @@ static inline void vec_get(struct cpu *c, u32 r, u8 v[VEC_BYTES])
 /* All of the register: VEX and EVEX clear what is beyond their vector. */
 static inline void vec_put(struct cpu *c, u32 r, const u8 v[VEC_BYTES])
 {
-	static const u8 parts[] = { XSTATE_SSE_BIT, XSTATE_AVX_BIT, XSTATE_ZMM_HI256_BIT,
-				    XSTATE_HI16_ZMM_BIT };
 	u32 at = 0, n;
 
-	for (u32 i = 0; i < ARRAY_SIZE(parts); i++) {
-		u8 *p = vec_part(c, r, parts[i], &n);
-		u64 bit = BIT64(parts[i]), any = 0;
+	for (u32 i = 0; i < ARRAY_SIZE(vec_parts); i++) {
+		u8 *p = vec_part(c, r, vec_parts[i], &n);
+		u64 bit = BIT64(vec_parts[i]), any = 0;
 
 		if (!p)
 			continue;
@@ -62,11 +62,11 @@ static inline void vec_put(struct cpu *c, u32 r, const u8 v[VEC_BYTES])
 			any |= v[at + k];
 		/* A component in its initial state stays there if it may. */
 		if (any && !(*vec_in_use(c) & bit)) {
-			if (parts[i] == XSTATE_SSE_BIT)
+			if (vec_parts[i] == XSTATE_SSE_BIT)
 				cpu_zero(c->xsave + 160, 256);
 			else
-				cpu_zero(c->xsave + xstate_offset(parts[i]),
-					 xstate_bytes(parts[i]));
+				cpu_zero(c->xsave + xstate_offset(vec_parts[i]),
+					 xstate_bytes(vec_parts[i]));
 			*vec_in_use(c) |= bit;
 		}
 		if (*vec_in_use(c) & bit)
