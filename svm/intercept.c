@@ -13,13 +13,13 @@
 #include "svm/svm_priv.h"
 
 typedef bool test_fn(struct cpu *c, const struct insn *in, enum cpu_result *res);
-static test_fn mov, lmsw, clts, int3, into, int1, pause_insn, vmcall, rdpmc, xsetbv, invlpg,
-	invpcid, int_n;
+static test_fn mov, lmsw, clts, int3, into, int1, pause_insn, vmcall, vmmcall, rdpmc, xsetbv,
+	invlpg, invpcid, int_n;
 
 /* Those that are more than one bit: FN in the table. */
 #define SPECIAL(X) \
 	X(MOV, mov) X(LMSW, lmsw) X(CLTS, clts) X(INT, int_n) X(INT3, int3) X(INTO, into) \
-	X(INT1, int1) X(PAUSE, pause_insn) X(VMCALL, vmcall) X(RDPMC, rdpmc) X(XSETBV, xsetbv) \
+	X(INT1, int1) X(PAUSE, pause_insn) X(VMCALL, vmcall) X(VMMCALL, vmmcall) X(RDPMC, rdpmc) X(XSETBV, xsetbv) \
 	X(INVLPG, invlpg) X(INVPCID, invpcid) X(RDMSR, svm_intercept_msr) \
 	X(WRMSR, svm_intercept_msr) X(IN, svm_intercept_io) X(OUT, svm_intercept_io) \
 	X(INSB, svm_intercept_io) X(INSW, svm_intercept_io) X(INSD, svm_intercept_io) \
@@ -187,6 +187,7 @@ static bool pause_insn(struct cpu *c, const struct insn *in, enum cpu_result *re
 static bool vmcall(struct cpu *c, const struct insn *in, enum cpu_result *res)
 {
 	u64 rip = c->rip, next;
+	struct insn copy = *in;
 
 	insn_retire(c, in);
 	next = c->rip;
@@ -200,6 +201,8 @@ static bool vmcall(struct cpu *c, const struct insn *in, enum cpu_result *res)
 		*res = cpu_raise(c, EXC_UD);
 		return true;
 	}
+	if (svm_hv_call(c, &copy, res))
+		return true;
 	/* Not intercepted: it is executed again, as a VMMCALL. */
 	*res = CPU_OK;
 	if (svm_intercepts(c, SVM_I_VMMCALL)) {
@@ -207,6 +210,11 @@ static bool vmcall(struct cpu *c, const struct insn *in, enum cpu_result *res)
 		*res = svm_vmexit(c, SVM_EXIT_VMMCALL, 0, 0);
 	}
 	return true;
+}
+
+static bool vmmcall(struct cpu *c, const struct insn *in, enum cpu_result *res)
+{
+	return svm_hv_call(c, in, res) || exits(c, in, SVM_I_VMMCALL, 0, res);
 }
 
 static bool rdpmc(struct cpu *c, const struct insn *in, enum cpu_result *res)

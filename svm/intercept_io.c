@@ -38,6 +38,8 @@ bool svm_msr_intercepted(const struct cpu *c, u32 msr, bool write)
 	if (bit < 0)
 		return true;
 	bit += write;
+	if (unlikely(c->svm->msrpm_own))
+		return c->svm->msrpm[bit / 8] >> (bit & 7) & 1;
 	return map_bits(c, ctl->msrpm + (u32)bit / 8, 1) >> (bit & 7) & 1;
 }
 

@@ -178,6 +178,7 @@ int svm_nested_set(struct cpu *c, const struct kvm_nested_state *hdr, const stru
 	s->gif = hdr->flags & KVM_STATE_NESTED_GIF_SET;
 	s->run_pending = hdr->flags & KVM_STATE_NESTED_RUN_PENDING;
 	s->vmcb_pa = hdr->hdr.svm.vmcb_pa;
+	s->msrpm_vmcb = ~0ull;
 	s->ctl = ctl;
 	s->last_next_rip = ctl.next_rip;
 	load_l1(&s->l1, &image->save);

@@ -9,7 +9,7 @@ void svm_init(struct cpu *c, struct svm *s, const struct svm_ops *ops, u16 trace
 	s->trace_vcpu = trace_vcpu;
 	s->ops = ops;
 	s->gif = true;
-	s->vmcb_pa = ~0ull;
+	s->vmcb_pa = s->msrpm_vmcb = ~0ull;
 	s->msr.tsc_ratio = BIT64(32);
 }
 
@@ -23,7 +23,7 @@ void svm_reset(struct cpu *c, bool init)
 	if (init)
 		return;
 	s->msr = (struct svm_msrs){ .tsc_ratio = BIT64(32) };
-	s->vmcb_pa = ~0ull;
+	s->vmcb_pa = s->msrpm_vmcb = ~0ull;
 }
 
 bool svm_window_open(struct cpu *c, struct vmcb_window *w, u64 pa)

@@ -28,6 +28,12 @@ struct svm_msrs {
 	u64 vm_cr, hsave_pa, tsc_ratio;
 };
 
+enum svm_hv_call {
+	SVM_HV_NOT_OURS,
+	SVM_HV_DONE,
+	SVM_HV_TRAP,		/* done, and L1 wants to hear of it */
+};
+
 /*
  * What svm/ asks of vcpu/. Events that wait for delivery are vcpu/'s: EVENTINJ is put
  * among them as an event that user space had injected.
@@ -45,6 +51,10 @@ struct svm_ops {
 	enum cpu_result (*triple_fault)(struct cpu *c);
 	/* VMCALL, which is not ours: true when it is taken for VMMCALL, and patched. */
 	bool (*fix_hypercall)(struct cpu *c);
+	/* L1 uses Hyper-V's interface. */
+	bool (*hyperv)(struct cpu *c);
+	/* A hypercall of L2 that L1 may have left to L0; *res when it was one. */
+	enum svm_hv_call (*hv_call)(struct cpu *c, const struct insn *in, enum cpu_result *res);
 	/* An operand's page is legal but not memory: KVM_EXIT_INTERNAL_ERROR. CPU_USER. */
 	enum cpu_result (*unbacked)(struct cpu *c);
 	/* AVIC doorbell to the CPU with this APIC id: it is to look at its virtual APIC. */
@@ -81,6 +91,10 @@ struct svm {
 	bool avic_trapped;	/* avic_trap is to be made when the instruction has retired */
 	struct avic_hw avic;
 	struct avic_exit avic_trap;
+	/* -- Hyper-V's enlightened MSR bitmap (svm/hyperv.c) -- */
+	bool msrpm_own;		/* L2's map is msrpm[]: as it was when L1 last said that it changed */
+	u64 msrpm_vmcb;		/* the VMCB that msrpm[] is of; ~0 = none */
+	u8 msrpm[SVM_MSRPM_USED];
 	u16 trace_vm;			/* of trace records */
 	s16 trace_vcpu;
 };

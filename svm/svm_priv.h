@@ -87,6 +87,14 @@ void svm_lbr_drop(struct cpu *c);
 void svm_lbr_read(const struct vmcb_save *v, u64 *ctl, u64 *lbr);
 void svm_lbr_write(struct vmcb_save *v, u64 ctl, const u64 *lbr);
 
+/* -- hyperv.c -- */
+/* The VMCB's software area means something only where L1 uses Hyper-V's interface. */
+void svm_hv_claims(struct cpu *c);
+/* The MSR permission map that is to count, before L2 runs. */
+void svm_hv_msrpm(struct cpu *c);
+/* VMMCALL in L2: true when L0 has done it for L1. */
+bool svm_hv_call(struct cpu *c, const struct insn *in, enum cpu_result *res);
+
 /* -- intercept_io.c: true = L1 wants it -- */
 bool svm_msr_intercepted(const struct cpu *c, u32 msr, bool write);
 bool svm_io_intercepted(const struct cpu *c, u16 port, u32 size);

@@ -61,7 +61,11 @@
 	R(0x124, 0x14) \
 	F(0x138, u64, allowed_sev_features, 0, "ALLOWED_SEV_FEATURES") \
 	R(0x140, 0x2a0) \
-	A(0x3e0, u8, software, 32, 0, "reserved for software")
+	F(0x3e0, u32, hv_control, SVM_ALL, "Hyper-V's enlightenments") \
+	F(0x3e4, u32, hv_vp_id, SVM_ALL, "Hyper-V: L2's processor") \
+	F(0x3e8, u64, hv_vm_id, SVM_ALL, "Hyper-V: L2's partition") \
+	F(0x3f0, u64, hv_assist, SVM_ALL, "Hyper-V: partition assist page") \
+	R(0x3f8, 0x08)
 
 /* Attributes in 12 bits: descriptor bits 55:52,47:40, as in struct cpu_seg. */
 struct vmcb_seg {
@@ -153,6 +157,11 @@ struct vmcb_seg {
 #define SVM_VLS_ENABLE BIT64(1)
 #define SVM_MISC2_KNOWN (SVM_LBRV_ENABLE | SVM_VLS_ENABLE)
 
+/* hv_control: what the VMCB's software area means to a hypervisor that uses Hyper-V's interface
+ * (TLFS, nested virtualization; clean bit 31 covers it). */
+#define SVM_HV_DIRECT_FLUSH BIT(0)	/* L0 carries out L2's TLB-flush hypercalls */
+#define SVM_HV_MSR_BITMAP BIT(1)	/* the MSR permission map changes only with that bit clear */
+
 /* event_inj and exit_int_info (APM2 15.20, 15.7.2) */
 #define SVM_EVENT_VECTOR 0xffu
 #define SVM_EVENT_TYPE_SHIFT 8
@@ -234,7 +243,8 @@ enum svm_exit {
 #undef X
 };
 #define SVM_EXIT_INVALID (~0ull)
-#define SVM_EXIT_SOFTWARE 0xf0000000ull	/* and above: for software */
+#define SVM_EXIT_SOFTWARE 0xf0000000ull	/* and above: for software; this one is Hyper-V's */
+#define SVM_HV_TRAP_AFTER_FLUSH 1	/* its EXITINFO1: L2 has flushed, and is to be stopped */
 
 /* -- layout -- */
 
@@ -289,6 +299,7 @@ static inline void vmcb_clear_intercept(struct vmcb_control *ctl, u32 number)
 
 /* Permission maps (APM2 15.10.1, 15.11). */
 #define SVM_MSRPM_SIZE 0x2000ull
+#define SVM_MSRPM_USED 0x1800ull
 #define SVM_IOPM_SIZE 0x3000ull
 
 /* Bit number of the read half of an MSR's pair; the write half is the next. -1: not in the map. */

@@ -12,6 +12,7 @@
 		     CR0_NW | CR0_CD | CR0_PG)
 /* The parts of a VMCB that VMRUN looks at. */
 #define CONTROL_USED 0x140
+#define CONTROL_SOFTWARE 0x3e0
 #define SAVE_USED 0x2a0
 
 /* -- time (APM2 15.30.5) -- */
@@ -238,14 +239,14 @@ enum cpu_result svm_vmrun(struct cpu *c, const struct insn *in)
 	/* Read once: other CPUs may be writing to it. */
 	host = slot->hva + (pa - slot->gpa);
 	cpu_copy(&raw, host, CONTROL_USED);
-	cpu_copy(raw.software, host + offsetof(struct vmcb_control, software),
-		 sizeof(raw.software));
+	cpu_copy(&raw.hv_control, host + CONTROL_SOFTWARE, SVM_SAVE_OFFSET - CONTROL_SOFTWARE);
 	cpu_copy(&save, host + SVM_SAVE_OFFSET, SAVE_USED);
 
 	svm_retire(c, in);
 	engine_serialise(c, true);
 	s->vmcb_pa = pa;
 	svm_sanitize(&s->caps, &s->ctl, &raw);
+	svm_hv_claims(c);
 	if (unlikely(svm_check_save(&s->caps, &s->ctl, &save, &why) ||
 		     svm_check_control(&s->caps, &s->ctl, &why)))
 		return refuse(c, pa, &why);
@@ -267,6 +268,7 @@ enum cpu_result svm_vmrun(struct cpu *c, const struct insn *in)
 		return refuse_late(c, why.rule, why.value, why.aux);
 	if (unlikely(!msrpm_readable(c)))
 		return refuse_late(c, SVM_RULE_MSRPM_READ, s->ctl.msrpm, s->ctl.msrpm);
+	svm_hv_msrpm(c);
 	if (unlikely(!svm_avic_enter(c)))
 		return refuse_late(c, SVM_RULE_AVIC_PAGE, s->ctl.avic_backing, s->ctl.avic_backing);
 	if (!(s->ctl.misc_ctl & SVM_NP_ENABLE) && pae_paging(c) && mmu_load_pdptes(c, c->cr3))
@@ -297,6 +299,9 @@ int svm_finish_resume(struct cpu *c, bool load_pdptes)
 	cpu_mode_changed(c);
 	if (!msrpm_readable(c))
 		return -EINVAL;
+	/* Only now is there what says whether L1 uses Hyper-V's interface. */
+	svm_hv_claims(c);
+	svm_hv_msrpm(c);
 	if (!svm_avic_enter(c))
 		return -EINVAL;
 	if (load_pdptes && !n.np && pae_paging(c) && mmu_load_pdptes(c, c->cr3))

@@ -17,6 +17,10 @@ int vcpu_enable_cap(struct vcpu *v, const struct kvm_enable_cap *cap)
 		return hyperv_synic_enable(v, false);
 	case KVM_CAP_HYPERV_SYNIC2:
 		return cap->args[0] ? -EINVAL : hyperv_synic_enable(v, true);
+	/* Intel's VMCS; and flushes that L0 hands on to a hypervisor below it. */
+	case KVM_CAP_HYPERV_ENLIGHTENED_VMCS:
+	case KVM_CAP_HYPERV_DIRECT_TLBFLUSH:
+		return -ENOTTY;
 	}
 	return -EINVAL;
 }

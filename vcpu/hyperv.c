@@ -67,6 +67,11 @@ void hyperv_cpuid_changed(struct vcpu *v)
 		h->cpuid[HV_HINT_EAX] = e->eax;
 		h->cpuid[HV_HINT_EBX] = e->ebx;
 	}
+	e = cpuid_find(v, 0x4000000a, 0);
+	if (e) {
+		h->cpuid[HV_NEST_EAX] = e->eax;
+		h->cpuid[HV_NEST_EBX] = e->ebx;
+	}
 	e = cpuid_find(v, 0x40000082, 0);
 	h->syndbg = e && e->eax & 2;
 }
@@ -296,7 +301,7 @@ RD(vp_index)
 
 WR(vp_index)
 {
-	if (!host || val >> 32 || val >= HYPERV_MAX_VPS)
+	if (!host || (u32)val >= HYPERV_MAX_VPS)
 		return -EINVAL;
 	v->p->hv.vp_index = (u32)val;
 	return 0;
@@ -704,7 +709,6 @@ u32 hyperv_msr_list(u32 *out, u32 max)
 
 #define TXT(a, b, c, d) ((u32)(a) | (u32)(b) << 8 | (u32)(c) << 16 | (u32)(d) << 24)
 #define VENDOR TXT('L', 'i', 'n', 'u'), TXT('x', ' ', 'K', 'V'), TXT('M', ' ', 'H', 'v')
-#define NESTED_MSR_BITMAP BIT(19)
 
 int hyperv_cpuid(struct vcpu *v, struct kvm_cpuid_entry2 *e, u32 *n)
 {
@@ -719,11 +723,10 @@ int hyperv_cpuid(struct vcpu *v, struct kvm_cpuid_entry2 *e, u32 *n)
 		{ 0x40000080, 0, 0, 0, VENDOR, { 0 } },
 		{ 0x40000081, 0, 0, TXT('V', 'S', '#', '1'), 0, 0, 0, { 0 } },
 		{ 0x40000082, 0, 0, 2 /* kernel debugging */, 0, 0, 0, { 0 } },
-		/* MSR bitmaps are read at each access: whatever the clean bit says is right. */
-		{ 0x4000000a, 0, 0, NESTED_MSR_BITMAP, 0, 0, 0, { 0 } },
+		{ 0x4000000a, 0, 0, 0, 0, 0, 0, { 0 } },
 	};
 	bool apic = !v || v->lapic;
-	u32 r[5] = { 0 };
+	u32 r[HV_REGS] = { 0 };
 
 	if (*n < ARRAY_SIZE(leaves))
 		return -E2BIG;
@@ -740,5 +743,7 @@ int hyperv_cpuid(struct vcpu *v, struct kvm_cpuid_entry2 *e, u32 *n)
 	e[3].edx = r[HV_EDX];
 	e[4].eax = r[HV_HINT_EAX];
 	e[5].eax = HYPERV_MAX_VPS;
+	e[9].eax = r[HV_NEST_EAX];
+	e[9].ebx = r[HV_NEST_EBX];
 	return 0;
 }

@@ -14,8 +14,8 @@
 
 #define HYPERV_MAX_VPS 1024	/* as many as a VM has vCPUs */
 
-/* -- CPUID 0x40000003 and 0x40000004: which register, which bit (TLFS 2.4) -- */
-enum hyperv_reg { HV_EAX, HV_EBX, HV_EDX, HV_HINT_EAX, HV_HINT_EBX };
+/* -- CPUID 0x40000003, 0x40000004 and 0x4000000a: which register, which bit (TLFS 2.4) -- */
+enum hyperv_reg { HV_EAX, HV_EBX, HV_EDX, HV_HINT_EAX, HV_HINT_EBX, HV_NEST_EAX, HV_NEST_EBX, HV_REGS };
 #define HYPERV_BITS(X) \
 	X(VP_RUNTIME, HV_EAX, 0) X(REF_COUNT, HV_EAX, 1) X(SYNIC, HV_EAX, 2) X(STIMER, HV_EAX, 3) \
 	X(APIC, HV_EAX, 4) X(HYPERCALL, HV_EAX, 5) X(VP_INDEX, HV_EAX, 6) X(RESET, HV_EAX, 7) \
@@ -28,7 +28,10 @@ enum hyperv_reg { HV_EAX, HV_EBX, HV_EDX, HV_HINT_EAX, HV_HINT_EBX };
 	X(STIMER_DIRECT, HV_EDX, 19) \
 	X(HINT_REMOTE_FLUSH, HV_HINT_EAX, 2) X(HINT_APIC, HV_HINT_EAX, 3) \
 	X(HINT_RELAXED, HV_HINT_EAX, 5) X(HINT_NO_AUTO_EOI, HV_HINT_EAX, 9) \
-	X(HINT_CLUSTER_IPI, HV_HINT_EAX, 10) X(HINT_EX_MASKS, HV_HINT_EAX, 11)
+	X(HINT_CLUSTER_IPI, HV_HINT_EAX, 10) X(HINT_EX_MASKS, HV_HINT_EAX, 11) \
+	X(NEST_DIRECT_FLUSH, HV_NEST_EAX, 17) X(NEST_MSR_BITMAP, HV_NEST_EAX, 19) \
+	/* For VMX; KVM shows it on every host. */ \
+	X(NEST_PERF_GLOBAL_CTRL, HV_NEST_EBX, 0)
 
 enum hyperv_bit {
 #define X(name, reg, bit) HVB_##name,

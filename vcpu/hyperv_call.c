@@ -6,6 +6,7 @@
 #include <sched.h>
 
 #include "irq/lapic.h"
+#include "mmu/nested.h"
 #include "vcpu/hyperv_priv.h"
 #include "vcpu/vcpu_priv.h"
 
@@ -104,9 +105,18 @@ static int read_banks(struct vcpu *v, struct call *k, struct vp_set *s)
 	return input(v, k, k->var, (HYPERV_MAX_VPS + 63) / 64, s->bank);
 }
 
+/* L2 names its own processors, by what L1 has told us of them (TLFS, nested virtualization). */
+static bool is_wanted(const struct vcpu *v, const struct vcpu *t, const struct vp_set *s)
+{
+	if (!v->c->in_l2)
+		return in_set(s, atomic_load_explicit(&t->p->hv.vp_index, memory_order_relaxed));
+	return atomic_load(&t->p->hv.l2_vm) == atomic_load(&v->p->hv.l2_vm) &&
+	       in_set(s, atomic_load(&t->p->hv.l2_vp));
+}
+
 #define for_each_in_set(v, s, i, t) \
 	for (u32 i = 0; ((t) = (v)->vm_ops->vcpu_at((v)->vm, i)) != NULL; i++) \
-		if (in_set(s, atomic_load_explicit(&(t)->p->hv.vp_index, memory_order_relaxed)))
+		if (is_wanted(v, t, s))
 
 /* -- the calls -- */
 
@@ -124,6 +134,15 @@ static int flush(struct vcpu *v, struct call *k, u64 *result)
 	struct vp_set s;
 	struct vcpu *t;
 
+	/* L2's input is where L1 has mapped it. */
+	if (!k->fast && v->c->in_l2) {
+		struct cpu_fault saved = v->c->fault;
+
+		if (mmu_nested_translate(v->c, k->in, MEM_R, &k->in)) {
+			v->c->fault = saved;
+			return HV_INVALID_INPUT;
+		}
+	}
 	/* address space, flags, then a mask; or format, valid banks, banks */
 	if (k->fast) {
 		w[0] = k->in;
@@ -342,6 +361,19 @@ static enum cpu_result to_user(struct vcpu *v, const struct call *k, const struc
 	return CPU_USER;
 }
 
+/* The partition assist page: does L1 want to hear of L2's flushes? */
+static int after_l2(struct vcpu *v, u64 *result)
+{
+	u32 locks;
+
+	if (phys_read(v->phys, svm_control(v->c)->hv_assist, &locks, sizeof(locks))) {
+		*result = 0;
+		return HV_INVALID_INPUT;
+	}
+	v->p->hv.l2_trap = locks;
+	return HV_SUCCESS;
+}
+
 /* Vector state is saved; the caller has seen to VMCALL and VMMCALL. */
 enum cpu_result hyperv_call(struct vcpu *v, const struct insn *in)
 {
@@ -384,9 +416,49 @@ enum cpu_result hyperv_call(struct vcpu *v, const struct insn *in)
 	}
 	if (status == HV_TO_USER)
 		return to_user(v, &k, in);
+	vcpu_count(v, hypercalls);
+	if (unlikely(c->in_l2) && !status)
+		status = after_l2(v, &result);
 	set_result(v, result | (u64)status);
 	insn_retire(c, in);
 	return CPU_OK;
+}
+
+/* -- L2's flushes, which L1 may leave to L0 (TLFS, nested virtualization) -- */
+
+/* struct hv_vp_assist_page */
+#define ASSIST_NESTED_CONTROL 32
+#define NESTED_DIRECT_CALLS BIT(0)
+
+void hyperv_l2_entered(struct vcpu *v)
+{
+	const struct vmcb_control *ctl = svm_control(v->c);
+	struct hyperv_vcpu *h = &v->p->hv;
+	u32 control;
+
+	atomic_store(&h->l2_vm, ctl->hv_vm_id);
+	atomic_store(&h->l2_vp, ctl->hv_vp_id);
+	h->l2_direct = (ctl->hv_control & SVM_HV_DIRECT_FLUSH) && h->assist & HV_ENABLE &&
+		       !phys_read(v->phys, (h->assist & PAGE_MASK) + ASSIST_NESTED_CONTROL,
+				  &control, sizeof(control)) &&
+		       control & NESTED_DIRECT_CALLS;
+}
+
+enum svm_hv_call hyperv_l2_call(struct cpu *c, const struct insn *in, enum cpu_result *res)
+{
+	struct vcpu *v = c->owner;
+	u64 rip = c->rip;
+	const struct call_row *r;
+
+	if (!v->p->hv.l2_direct || !hyperv_has(v, HVB_NEST_DIRECT_FLUSH) || !hyperv_call_enabled(v))
+		return SVM_HV_NOT_OURS;
+	r = find((u16)(cpu_in_64(c) ? c->gpr[R_RCX] : c->gpr[R_RAX]));
+	if (!r || r->fn != flush)
+		return SVM_HV_NOT_OURS;
+	engine_fpu_save(c);
+	v->p->hv.l2_trap = false;
+	*res = hyperv_call(v, in);
+	return *res == CPU_OK && c->rip != rip && v->p->hv.l2_trap ? SVM_HV_TRAP : SVM_HV_DONE;
 }
 
 void hyperv_call_complete(struct vcpu *v)

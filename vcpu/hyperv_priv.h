@@ -24,7 +24,7 @@ enum { HV_TODO_CRASH = 1, HV_TODO_RESET = 2, HV_TODO_EXIT = 4 };
 struct hyperv_vcpu {
 	bool on;		/* CPUID has the interface */
 	bool enforce;		/* KVM_CAP_HYPERV_ENFORCE_CPUID */
-	u32 cpuid[5];		/* enum hyperv_reg */
+	u32 cpuid[HV_REGS];	/* enum hyperv_reg */
 	bool syndbg;		/* CPUID 0x40000082: kernel debugging */
 	_Atomic u32 vp_index;
 	u64 assist;
@@ -36,6 +36,12 @@ struct hyperv_vcpu {
 	_Atomic u64 sint[HV_SINTS];
 	_Atomic s32 sint_gsi[HV_SINTS];	/* -1 = none */
 	struct hyperv_stimer stimer[HV_STIMERS];
+
+	/* What L1 calls the L2 that runs here, or ran last; other vCPUs' L2s flush by it. */
+	_Atomic u64 l2_vm;
+	_Atomic u32 l2_vp;
+	bool l2_direct;		/* the VP assist page allows direct hypercalls */
+	bool l2_trap;		/* of the call that is being made: L1 is to hear of it */
 
 	u8 todo;		/* HV_TODO_*, with VREQ_HYPERV */
 	struct kvm_hyperv_exit exit;
@@ -73,5 +79,9 @@ u64 hyperv_stimers_next(const struct vcpu *v);
 bool hyperv_call_enabled(const struct vcpu *v);
 enum cpu_result hyperv_call(struct vcpu *v, const struct insn *in);
 void hyperv_call_complete(struct vcpu *v);	/* user space has answered */
+/* L2 is about to run, with what its VMCB says. */
+void hyperv_l2_entered(struct vcpu *v);
+/* svm_ops.hv_call */
+enum svm_hv_call hyperv_l2_call(struct cpu *c, const struct insn *in, enum cpu_result *res);
 
 #endif

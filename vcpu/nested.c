@@ -67,6 +67,8 @@ static bool entered(struct cpu *c)
 	struct vcpu *v = c->owner;
 
 	vcpu_count(v, nested_run);
+	if (unlikely(v->p->hv.on))
+		hyperv_l2_entered(v);
 	vcpu_stat_set(v, guest_mode, 1);
 	if (v->lapic)
 		apicv_set_nested(v->lapic, true);
@@ -156,6 +158,11 @@ static enum cpu_result unbacked(struct cpu *c)
 	return exit_internal_error(v, KVM_INTERNAL_ERROR_EMULATION);
 }
 
+static bool hyperv(struct cpu *c)
+{
+	return hyperv_call_enabled(c->owner);
+}
+
 static void doorbell(struct cpu *c, u32 apic_id)
 {
 	struct vcpu *v = c->owner, *to;
@@ -176,6 +183,8 @@ static const struct svm_ops ops = {
 	.gif_set = gif_set,
 	.triple_fault = triple_fault,
 	.fix_hypercall = hypercall_fix,
+	.hyperv = hyperv,
+	.hv_call = hyperv_l2_call,
 	.unbacked = unbacked,
 };
 

@@ -40,6 +40,7 @@ int vcpu_finish_nested_state(struct vcpu *v)
 		v->run->internal.ndata = 0;
 		return -EINVAL;
 	}
+	hyperv_l2_entered(v);
 	v->p->user_pdptes = false;
 	return 0;
 }

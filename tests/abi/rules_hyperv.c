@@ -47,6 +47,9 @@ T(hyperv_cpuid, "6.8: GET_SUPPORTED_HV_CPUID: system and vCPU; too few entries E
 	/* hypercalls, VP index, reference counter, TSC page, APIC MSRs, runtime, frequencies */
 	EQ(leaf(c, 0x40000003)->eax & 0xa73, 0xa73);
 	EQ(leaf(c, 0x40000004)->eax & 0x28, 0x28);	/* APIC MSRs, relaxed timing */
+	/* Nested: direct flush and MSR bitmap; a bit of VMX's that KVM shows on every host. */
+	EQ(leaf(c, 0x4000000a)->eax, 0xa0000);
+	EQ(leaf(c, 0x4000000a)->ebx, 1);
 	/* Direct timers and IPIs need a local APIC. */
 	d = leaves(m.cpu, 64);
 	EQ(leaf(c, 0x40000003)->edx >> 19 & 1, 1);
@@ -92,13 +95,18 @@ T(hyperv_msrs_of_user,
 	EQ(set_msr(m.cpu, 0x40000090, 0x20), 1);
 }
 
-T(hyperv_enable, "5.4: vCPU ENABLE_CAP: SYNIC needs an irqchip; SYNIC2 takes 0 only; ENFORCE")
+T(hyperv_enable, "5.4: vCPU ENABLE_CAP: SYNIC needs an irqchip; SYNIC2 takes 0 only; ENFORCE; others ENOTTY")
 {
 	machine(0);
 	NEED(cap(m.sys, KVM_CAP_HYPERV) == 1, "no Hyper-V");
 	IS(enable(m.cpu, KVM_CAP_HYPERV_SYNIC, 0), -EINVAL);
 	IS(enable(m.cpu, KVM_CAP_HYPERV_SYNIC2, 0), -EINVAL);
 	IS(enable(m.cpu, KVM_CAP_HYPERV_ENFORCE_CPUID, 1), 0);
+	/* The VMCS is Intel's; direct flushes of the second are for a KVM on Hyper-V. */
+	EQ(cap(m.sys, KVM_CAP_HYPERV_ENLIGHTENED_VMCS), 0);
+	EQ(cap(m.sys, KVM_CAP_HYPERV_DIRECT_TLBFLUSH), 0);
+	IS(enable(m.cpu, KVM_CAP_HYPERV_ENLIGHTENED_VMCS, 0), -ENOTTY);
+	IS(enable(m.cpu, KVM_CAP_HYPERV_DIRECT_TLBFLUSH, 0), -ENOTTY);
 	machine(M_SPLIT);
 	IS(enable(m.cpu, KVM_CAP_HYPERV_SYNIC2, 1), -EINVAL);
 	IS(enable(m.cpu, KVM_CAP_HYPERV_SYNIC2, 0), 0);

@@ -7,7 +7,6 @@
  */
 /* Run: build/standin run -- build/tests/guest/guest_hyperv [NAME...] */
 #include <poll.h>
-#include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -30,34 +29,12 @@
 /* The call's control word is in RCX, input in RDX and R8. */
 #define CALL "mov $0x20000, %rbx\n call *%rbx\n"
 
-/* The guest's CPUID gets Hyper-V's leaves, all that KVM supports. */
-static void hyperv_cpuid(struct guest_cpu *c)
-{
-	struct kvm_cpuid2 *all = calloc(1, sizeof(*all) + 256 * sizeof(all->entries[0]));
-	struct kvm_cpuid2 *hv = calloc(1, sizeof(*hv) + 32 * sizeof(hv->entries[0]));
-	u32 n = 0;
-
-	hv->nent = 32;
-	if (ioctl(c->fd, KVM_GET_SUPPORTED_HV_CPUID, hv))
-		test_skip("no Hyper-V: %s", strerror(errno));
-	for (u32 i = 0; i < c->g->cpuid->nent; i++)
-		if (c->g->cpuid->entries[i].function >> 8 != 0x400000)
-			all->entries[n++] = c->g->cpuid->entries[i];
-	for (u32 i = 0; i < hv->nent; i++)
-		all->entries[n++] = hv->entries[i];
-	all->nent = n;
-	if (ioctl(c->fd, KVM_SET_CPUID2, all))
-		test_die("KVM_SET_CPUID2: %s", strerror(errno));
-	free(all);
-	free(hv);
-}
-
 static struct guest *hyperv(u32 flags, const void *code, u32 n)
 {
 	struct guest *g = guest_new_flags(M_LONG, flags);
 
 	guest_write(g, G_CODE, code, n);
-	hyperv_cpuid(cpu0(g));
+	cpu_hyperv(cpu0(g), NULL);
 	return g;
 }
 #define HYPERV(flags, snip) hyperv(flags, snip##_b, (u32)LEN(snip))

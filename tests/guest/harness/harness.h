@@ -193,6 +193,8 @@ static inline struct guest_cpu *cpu0(struct guest *g) { return &g->cpu[0]; }
 #define WITH_SREGS(c, s)							\
 	for (struct kvm_sregs s = cpu_sregs(c), *once_ = &s; once_;		\
 	     cpu_set_sregs(c, &s), once_ = NULL)
+/* The vCPU's CPUID gets Hyper-V's leaves, all that KVM supports, each as `change` leaves it. */
+void cpu_hyperv(struct guest_cpu *c, void (*change)(struct kvm_cpuid_entry2 *e));
 u32 vcpu_ioctl(struct guest_cpu *c, unsigned long req, void *arg, const char *what);
 
 /* -- tables -- */
