@@ -34,8 +34,8 @@ int abi_kick(struct handle *h);
 /* May this signal not reach the program, because only KVM_RUN's mask opens it
  * (vcpu_signal_hold)? Async-signal-safe. */
 bool abi_signal_hold(int sig);
-/* Set by whoever owns the handlers. prepare: these signals may come while KVM_RUN's mask is in force.
- * restored: it is no longer, and the thread's own mask is this. */
+/* Set by whoever owns the handlers. prepare: these signals may come while KVM_RUN's mask is in
+ * force. restored: it is no longer, and the thread's own mask is this. */
 void abi_set_signal_hooks(void (*prepare)(u64 set), void (*restored)(u64 mask));
 /* The program has mapped h's descriptor at p: put in what is not the descriptor's own. */
 int abi_mapped(struct handle *h, void *p, size_t len, int prot, int flags, off_t off);

@@ -38,8 +38,8 @@ static _Atomic bool any_handle;
 static struct handle hidden = { .refs = 1u << 30 };
 
 u32 handle_fork_gen = 1;
-/* Threads between making an object's memfd and publishing the object: a number that another thread guesses
- * (or remembers of an object that is gone) may then name what is not to be adopted. */
+/* Threads between making an object's memfd and publishing the object: a number that another thread
+ * guesses (or remembers of an object that is gone) may then name what is not to be adopted. */
 static _Atomic u32 making;
 static pid_t own_pid;			/* atfork child handler and handle_init() */
 

@@ -12,7 +12,8 @@
 
 #define TYPE_MSR 2
 
-/* Of the 64-bit id, from its low end: index (32), type (8), reserved (12), size (4), architecture. */
+/* Of the 64-bit id, from its low end: index (32), type (8), reserved (12), size (4),
+ * architecture. */
 static long msr_of(const struct kvm_one_reg *r, u32 *msr)
 {
 	if ((r->id & KVM_REG_ARCH_MASK) != KVM_REG_X86 || (r->id >> 40 & 0xfff))

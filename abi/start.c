@@ -74,8 +74,8 @@ int abi_mapped(struct handle *h, void *p, size_t len, int prot, int flags, off_t
 	const off_t ring = (off_t)(VM_COALESCED_PAGE * PAGE_SIZE);
 	int fd = abi_ring_fd(h);
 
-	/* Another process's vCPU (through exec or a socket): its run page and nothing more, since the VM is
-	 * not here. */
+	/* Another process's vCPU (through exec or a socket): its run page and nothing more, since
+	 * the VM is not here. */
 	if (h->kind == HANDLE_VCPU && handle_foreign_mm(h))
 		return 0;
 	/* Pages of a dirty ring are shared, or not mapped at all (docs/kvm-abi.md 5.6). */

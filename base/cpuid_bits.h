@@ -4,8 +4,9 @@
  *
  * Row: name, leaf, sub-leaf, register, bit, host requirement. H: offered when the
  * host's CPUID has the same bit, because its instructions run on the host. V: the same, and
- * the host's XCR0 must have AVX. Z: likewise AVX-512. N: ours alone, offered everywhere. O: the same, when
- * the environment asks for it (docs/engine.md). U: not offered, but works where a VMM says so.
+ * the host's XCR0 must have AVX. Z: likewise AVX-512. N: ours alone, offered everywhere. O: the
+ * same, when the environment asks for it (docs/engine.md). U: not offered, but works where a VMM
+ * says so.
  * K: not offered; the checks of VMRUN know what it allows.
  */
 #ifndef BASE_CPUID_BITS_H

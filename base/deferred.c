@@ -83,8 +83,8 @@ void deferred_mask_restored(struct deferred *d, u64 mask)
 {
 	d->now = mask;
 	d->now_known = true;
-	/* Taken before the request changed the mask, which had it blocked by then: where to go back to is
-	 * known already. */
+	/* Taken before the request changed the mask, which had it blocked by then: where to go back
+	 * to is known already. */
 	if (atomic_load(&d->n) && mask & BIT64(d->q[0].info.si_signo - 1))
 		return;
 	d->resume = mask;

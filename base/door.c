@@ -187,8 +187,9 @@ void door_read_object(const void *image, size_t bytes)
 	door_object_alone = alone;
 }
 
-/* Is this dynamic loader of glibc 2.minor or newer? `ld.so --version` says so since 2.33, in a string.
- * The versions of symbols that it defines tell nothing: ld.so of 2.43 has GLIBC_2.35 as the last. */
+/* Is this dynamic loader of glibc 2.minor or newer? `ld.so --version` says so since 2.33, in a
+ * string. The versions of symbols that it defines tell nothing: ld.so of 2.43 has GLIBC_2.35 as the
+ * last. */
 static bool loader_has(int fd, u32 minor)
 {
 	static const char banner[] = " release version 2.";

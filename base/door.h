@@ -65,9 +65,9 @@ void door_read_object(const void *image, size_t bytes);
 /* Does it need nothing but libc, so that it can be loaded in another root? */
 extern bool door_object_alone;
 
-/* The "#!" line at the head (n bytes in a buffer of DOOR_HEAD_BYTES) of a script, as Linux splits it:
- * the interpreter and at most one argument (NULL: none), as strings within head, which is changed.
- * False: not a script. */
+/* The "#!" line at the head (n bytes in a buffer of DOOR_HEAD_BYTES) of a script, as Linux splits
+ * it: the interpreter and at most one argument (NULL: none), as strings within head, which is
+ * changed. False: not a script. */
 bool door_script(char *head, size_t n, char **interp, char **arg);
 enum { DOOR_HEAD_BYTES = 256 };	/* how much of the file Linux looks at for that */
 

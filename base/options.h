@@ -3,8 +3,8 @@
  * base/options.h - every setting that comes from the environment: one table, from which the parser,
  * `standin --help` and docs/options.md (scripts/options-doc) are made.
  *
- * A value that the table does not allow counts as not given, and so does an empty one (ANY apart); options_check() says so, once, where the
- * process starts.
+ * A value that the table does not allow counts as not given, and so does an empty one (ANY apart);
+ * options_check() says so, once, where the process starts.
  */
 #ifndef BASE_OPTIONS_H
 #define BASE_OPTIONS_H
@@ -23,23 +23,31 @@
 #define OPTIONS(X) \
 	X(LOG, WORD, "error|warn|info|debug|off", USER, "how much is logged; nothing without it", \
 	  "`info` has each change of the APICv inhibits and why VMRUN was refused") \
-	X(LOG_FILE, PATH, "", USER, "where the log goes; else standard error", "It is appended to.") \
+	X(LOG_FILE, PATH, "", USER, "where the log goes; else standard error", \
+	  "It is appended to.") \
 	X(NODE, PATH, "", USER, "the node that is taken over (/dev/kvm)", "") \
 	X(AVIC, WORD, "none|avic|x2avic|x2avic-ext", USER, "interrupt hardware that is modelled", \
-	  "None, or for ids up to 254, 511, 4095 (default). `standin run --avic=` sets it ([irq.md](irq.md)).") \
+	  "None, or for ids up to 254, 511, 4095 (default). `standin run --avic=` sets it " \
+	  "([irq.md](irq.md)).") \
 	X(HALT_POLL, NUMBER, "0..4294967295", USER, \
 	  "ns that a halted vCPU polls at most (200000); 0: never", \
 	  "KVM's `halt_poll_ns`; `KVM_CAP_HALT_POLL` sets it for one VM ([irq.md](irq.md)).") \
-	X(SVM, WORDS, "decodeassists|avic|x2avic|x2avic-ext", USER, "more than KVM offers nested hypervisors", \
-	  "In CPUID 0x8000000A ([svm.md](svm.md)). Each word is one bit, so x2AVIC is `avic,x2avic`.") \
+	X(SVM, WORDS, "decodeassists|avic|x2avic|x2avic-ext", USER, \
+	  "more than KVM offers nested hypervisors", \
+	  "In CPUID 0x8000000A ([svm.md](svm.md)). Each word is one bit, so x2AVIC is " \
+	  "`avic,x2avic`.") \
 	X(LA57, WORD, "1|0", USER, "1: offer guests 5-level paging", \
 	  "Off because guests use it when they see it, and it costs time.") \
-	X(DIRECT, WORD, "0|1|always", DEVEL, "1: run user code of the guest directly where that pays", \
-	  "An experiment, and not safe yet ([direct-execution.md](direct-execution.md)). `always`: also where it does not pay.") \
-	X(IGNORE_MSRS, NUMBER, "0..1", USER, "1: MSRs that are not there read as 0 and ignore writes", \
+	X(DIRECT, WORD, "0|1|always", DEVEL, "1: run user code of the guest directly where that " \
+	  "pays", \
+	  "An experiment, and not safe yet ([direct-execution.md](direct-execution.md)). " \
+	  "`always`: also where it does not pay.") \
+	X(IGNORE_MSRS, NUMBER, "0..1", USER, "1: MSRs that are not there read as 0 and ignore " \
+	  "writes", \
 	  "KVM's `ignore_msrs`. Otherwise they are #GP, and unknown to the VMM.") \
 	X(CPUID, WORD, "0|1", USER, "0: leave the CPUID instruction alone", \
-	  "Otherwise it is answered for programs that look for VT-x or AMD-V, where the host can fault on it.") \
+	  "Otherwise it is answered for programs that look for VT-x or AMD-V, where the host can " \
+	  "fault on it.") \
 	X(OFF, ANY, "", USER, "for a child: do not put it on standin", \
 	  "In the environment of a program that is started.") \
 	X(ONLY, PATH, "", USER, "put only programs of these names on standin", \
@@ -52,7 +60,8 @@
 	X(PRECISE_FLAGS, ANY, "", DEVEL, "arithmetic flags are exact at every memory access", \
 	  "See [engine.md](engine.md).") \
 	X(UNIT, ANY, "", DEVEL, "one instruction in each translated unit", \
-	  "This, the one before and the next take a range of RIPs, `LOW-HIGH` in hexadecimal: only there.") \
+	  "This, the one before and the next take a range of RIPs, `LOW-HIGH` in hexadecimal: " \
+	  "only there.") \
 	X(GROUP, ANY, "", DEVEL, "accesses are not checked in groups", "") \
 	X(DUMP, PATH, "", DEVEL, "where units of guest and host code go, as text", \
 	  "`FILE,LOW-HIGH`: only units whose RIP is in that range.") \
@@ -85,8 +94,8 @@ bool option_given(enum option o);
 
 /* May o have this value? */
 bool option_allows(enum option o, const char *value);
-/* Say what is wrong with the STANDIN_ variables of the environment: names that are none, with what may
- * have been meant, and values that are ignored. Returns how many. */
+/* Say what is wrong with the STANDIN_ variables of the environment: names that are none, with what
+ * may have been meant, and values that are ignored. Returns how many. */
 u32 options_check(void (*say)(const char *text));
 
 #endif

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * base/sys.h - the system calls that libc has under a name of shim/'s. Below shim/ such a name would be
- * our own function: what we open or close would count as the program's. So nobody there calls one:
- * tests/unit/layers.py looks at the objects, and knows the names from the preload object itself.
+ * base/sys.h - the system calls that libc has under a name of shim/'s. Below shim/ such a name
+ * would be our own function: what we open or close would count as the program's. So nobody there
+ * calls one: tests/unit/layers.py looks at the objects, and knows the names from the preload object
+ * itself.
  *
- * -errno; errno is left alone, nothing is a cancellation point, and no vector register is touched, so
- * that guest-side code may call these too. A call that shim/ does not take over is libc's.
+ * -errno; errno is left alone, nothing is a cancellation point, and no vector register is touched,
+ * so that guest-side code may call these too. A call that shim/ does not take over is libc's.
  */
 #ifndef BASE_SYS_H
 #define BASE_SYS_H

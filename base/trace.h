@@ -81,7 +81,8 @@ struct trace_area {
 	_Atomic u64 recorded;	/* events that go into the ring */
 	_Atomic u64 counted;	/* events that are counted in vms[].count */
 	_Atomic u32 nr_vms;
-	_Atomic u32 look;	/* who looks adds one: vCPUs report work from here on, not what was before */
+	_Atomic u32 look;	/* who looks adds one: vCPUs report work from here on, not what was
+				 * before */
 	_Atomic u64 head __attribute__((aligned(64)));	/* number of the next record */
 	struct trace_vm vms[TRACE_MAX_VMS];
 	struct trace_record ring[TRACE_RING] __attribute__((aligned(4096)));

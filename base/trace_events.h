@@ -46,10 +46,12 @@
 	X(kvm_ack_irq, 2, "irqchip {chip:chip} pin {pin}") \
 	X(kvm_pic_set_irq, 3, "chip {chip} pin {pin} {result:coalesced}") \
 	/* -- APICv and AVIC -- */ \
-	X(kvm_apicv_inhibit_changed, 3, "{set:setclear} reason={reason:inhibit}, inhibits={mask:x}") \
+	X(kvm_apicv_inhibit_changed, 3, \
+	  "{set:setclear} reason={reason:inhibit}, inhibits={mask:x}") \
 	X(kvm_apicv_accept_irq, 4, "apicid {apicid:h} vec {vec} ({mode:delivery}|{trig:trig})") \
 	X(kvm_avic_incomplete_ipi, 4, "icrh:icrl={icrh:x}:{icrl:x}, id={id:ipi}, index={index}") \
-	X(kvm_avic_unaccelerated_access, 4, "offset={offset:apicreg}, {trap:trap}, {dir:rw}, vec={vec}") \
+	X(kvm_avic_unaccelerated_access, 4, \
+	  "offset={offset:apicreg}, {trap:trap}, {dir:rw}, vec={vec}") \
 	X(kvm_avic_kick_vcpu_slowpath, 3, "icrh:icrl={icrh:x}:{icrl:x}, index={index}") \
 	X(kvm_avic_doorbell, 1, "apicid {apicid:h}") \
 	X(standin_apicv, 2, "vcpu is {on:onoff}, inhibits={mask:x}") \

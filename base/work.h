@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * base/work.h - what the engine counts of its own work, one row a counter: engine_counts() has them of a
- * vCPU, `standin stat` shows them of a VM.
+ * base/work.h - what the engine counts of its own work, one row a counter: engine_counts() has them
+ * of a vCPU, `standin stat` shows them of a VM.
  *
  *	X(name, what it counts)
  */

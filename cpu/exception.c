@@ -300,7 +300,8 @@ enum cpu_result cpu_deliver(struct cpu *c, const struct cpu_event *e)
 	else if (is_soft(e))
 		d.rflags &= ~(u64)FL_RF;	/* the instruction has completed */
 	r = cpu_real_mode(c) ? deliver_real(c, &d) : deliver_protected(c, &d);
-	/* NoNestedDataBp: a #DB whose delivery led to the next one would never reach its handler. */
+	/* NoNestedDataBp: a #DB whose delivery led to the next one would never reach its
+	 * handler. */
 	if (is_db(e))
 		c->watch_hit = hit;
 	if (r == CPU_OK) {

@@ -233,8 +233,8 @@ static enum cpu_result far_transfer(struct cpu *c, const struct insn *in, bool c
 	enum cpu_result r;
 
 	if (in->has_mem) {
-		/* AMD's CPUs have no pointers with a 64-bit offset (APM3 CALL (Far), JMP (Far)): REX.W only
-		 * makes the pushes wider. */
+		/* AMD's CPUs have no pointers with a 64-bit offset (APM3 CALL (Far), JMP (Far)):
+		 * REX.W only makes the pushes wider. */
 		u32 size = p.size == 8 ? 4 : p.size;
 		u8 buf[6];
 

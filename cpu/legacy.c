@@ -188,7 +188,8 @@ static enum cpu_result bound(struct cpu *c, const struct insn *in)
 	} b;
 	bool inside;
 	u64 ea = insn_ea(c, in);
-	/* Two loads: a fault of the first comes before whatever is wrong with the second, as the host has it. */
+	/* Two loads: a fault of the first comes before whatever is wrong with the second, as the
+	 * host has it. */
 	enum cpu_result r = cpu_read_aligned(c, in->seg, ea, &b, in->opsize, in->opsize);
 
 	if (!r)
@@ -216,7 +217,8 @@ static enum cpu_result enter(struct cpu *c, const struct insn *in)
 	u64 mask = cpu_stack_mask(c);
 	u64 sp = (c->gpr[R_RSP] - size) & mask;
 	u64 bp = c->gpr[R_RBP];
-	u64 frame = (c->gpr[R_RSP] & ~mask) | sp;	/* a 16-bit stack leaves ESP's upper half alone */
+	u64 frame = (c->gpr[R_RSP] & ~mask) | sp;	/* a 16-bit stack leaves ESP's upper half
+							 * alone */
 	enum cpu_result ret, r;
 
 	ret = cpu_write(c, S_SS, sp, &bp, size);

@@ -76,7 +76,8 @@ enum cpu_result exec_rdtsc(struct cpu *c, const struct insn *in)
 
 enum cpu_result exec_rdtscp(struct cpu *c, const struct insn *in)
 {
-	/* What is older is done before the time is read (APM3, RDTSCP); RDTSC alone waits for nothing. */
+	/* What is older is done before the time is read (APM3, RDTSCP); RDTSC alone waits for
+	 * nothing. */
 	__asm__ volatile("lfence" : : : "memory");
 	exec_rdtsc(c, in);
 	set32(c, R_RCX, c->tsc_aux);

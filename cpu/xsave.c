@@ -271,7 +271,8 @@ static enum cpu_result xsave(struct xs *x, bool opt, bool compact)
 		u32 n = used_bytes(i, x->m64);
 
 		if (n)
-			keep(&ret, put(x, compact ? xstate_compact_offset(rfbm, i) : xstate_offset(i),
+			keep(&ret, put(x, compact ? xstate_compact_offset(rfbm, i)
+				       : xstate_offset(i),
 				       c->xsave + xstate_offset(i), n));
 	}
 	h.bv = (compact ? 0 : h.bv & ~(u64)rfbm) | (rfbm & in_use);

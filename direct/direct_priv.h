@@ -90,7 +90,8 @@ struct ram {
 	int fd;
 	const void *owner;
 };
-/* Only grows: an entry below the count changes no more but for its end. Written under a lock of ram.c. */
+/* Only grows: an entry below the count changes no more but for its end. Written under a lock of
+ * ram.c. */
 extern struct ram direct_ram[RAM_MAX];
 extern _Atomic u32 direct_ram_n;
 #define STUB_FD_COMM 3
@@ -144,7 +145,8 @@ struct space {			/* an address space of the guest, by CR3 */
 	u64 cr3;
 	u64 usual;		/* TSC between entering and leaving CPL 3, averaged */
 	u64 used;
-	u64 fault;		/* page of the last page fault that the guest was given, and what for; 0 */
+	u64 fault;		/* page of the last page fault that the guest was given, and what
+				 * for; 0 */
 	u32 refusals;
 	struct stub *stub;
 	u32 ram_n;		/* files it knows */
@@ -160,11 +162,13 @@ struct direct {
 	u64 since;
 	struct gens gens;
 	u64 written[MIRROR_CHECKS];	/* guest-physical pages, by gens.code */
-	u64 on, off;		/* space.usual from which on one is worth it, and below which not any more */
+	u64 on, off;		/* space.usual from which on one is worth it, and below which not
+				 * any more */
 	u64 creep_page;
 	u32 creep_left;
 	u8 cpl;
-	u8 *writers[RAM_MAX];	/* per page: how many mirrors can write it (saturating); made when needed */
+	u8 *writers[RAM_MAX];	/* per page: how many mirrors can write it (saturating); made when
+				 * needed */
 	struct direct_counts n;
 };
 
@@ -183,8 +187,8 @@ static inline bool mirror_stale(const struct direct *d, const struct mirror *m)
 /* Can any mirror write the page? */
 bool mirror_writes(const struct direct *d, const u8 *hva);
 
-/* May the page be executed? before: what the page in front of it has, or NULL. And an instruction that
- * reaches from it into the next? */
+/* May the page be executed? before: what the page in front of it has, or NULL. And an instruction
+ * that reaches from it into the next? */
 bool scan_page(const u8 *page, const u8 *before);
 bool scan_edge(const u8 *page, const u8 *next);
 

@@ -2,9 +2,9 @@
 /*
  * direct/enter.c - when user code runs directly, and what happens when it stops.
  *
- * Whatever stops it, the vCPU has the state of an instruction boundary then and goes on translated from
- * there: the translator finds the same instruction and does what it does. Only page faults and single-step
- * traps are given to the guest from here.
+ * Whatever stops it, the vCPU has the state of an instruction boundary then and goes on translated
+ * from there: the translator finds the same instruction and does what it does. Only page faults and
+ * single-step traps are given to the guest from here.
  */
 #include <errno.h>
 #include <sched.h>
@@ -31,8 +31,8 @@
 #define REFUSALS 3	/* times that a stub may fail an address space */
 /* Instructions that are translated one by one in a page that may not run directly. */
 #define CREEP_MAX 2000
-/* Time between entering and leaving CPL 3, in TSC: worth it from 100 us of translated code on, and not any more
- * below 20 us. A stay costs some 15 us. */
+/* Time between entering and leaving CPL 3, in TSC: worth it from 100 us of translated code on, and
+ * not any more below 20 us. A stay costs some 15 us. */
 #define WORTH_TSC 260000
 #define WORTHLESS_TSC 52000
 
@@ -50,7 +50,8 @@ bool direct_wanted(void)
 
 /* -- whether -- */
 
-/* The descriptors that user code of Linux can load are the same in its guest, but for the accessed bit. */
+/* The descriptors that user code of Linux can load are the same in its guest, but for the accessed
+ * bit. */
 static bool linux_gdt(struct cpu *c)
 {
 	static const u64 want[] = { 0x00cffa000000ffff, 0x00cff2000000ffff, 0x00affa000000ffff };
@@ -324,7 +325,8 @@ static int stopped(struct direct *d, struct space *s)
 		d->n.left_kick++;
 		return read_frame(c, st, false) ? DIRECT_GO_ON : DIRECT_LOST;
 	case SIGSYS:
-		/* SYSCALL and INT $0x80 have two bytes, and have changed nothing but what SYSCALL does. */
+		/* SYSCALL and INT $0x80 have two bytes, and have changed nothing but what SYSCALL
+		 * does. */
 		d->n.left_syscall++;
 		if (!read_frame(c, st, true))
 			return DIRECT_LOST;
@@ -511,11 +513,10 @@ void direct_detach(struct cpu *c)
 
 	if (!d)
 		return;
-	log_info(
-		"direct: %lu stays in %lu stubs, %lu turns of the CPU, %lu pages compared, %lu crept, "
-		"%lu mappings, %lu pages dropped",
-		d->n.stays, d->n.stubs, d->n.turns, d->n.compared, d->n.crept, d->n.mappings,
-		d->n.dropped);
+	log_info("direct: %lu stays in %lu stubs, %lu turns of the CPU, %lu pages compared, %lu "
+		 "crept, %lu mappings, %lu pages dropped",
+		 d->n.stays, d->n.stubs, d->n.turns, d->n.compared, d->n.crept, d->n.mappings,
+		 d->n.dropped);
 	for (u32 i = 0; i < SPACES; i++)
 		if (d->space[i].stub)
 			unmake(d, &d->space[i]);

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * direct/mirror.c - which pages a stub has, by which entries of the guest's page tables, and keeping that true.
+ * direct/mirror.c - which pages a stub has, by which entries of the guest's page tables, and
+ * keeping that true.
  *
- * A mirror is a TLB: an entry is there only if the guest's tables allow it now, or did when they were last
- * said to have changed. So a flush need not empty it: it is enough to compare every entry with the
- * tables before the stub runs again. It holds what a TLB may hold: A is set in the tables, and D where it can
- * be written. A page can be written or executed, not both; one that can be executed counts as one with
- * translations, so that every store to it is noticed.
+ * A mirror is a TLB: an entry is there only if the guest's tables allow it now, or did when they
+ * were last said to have changed. So a flush need not empty it: it is enough to compare every entry
+ * with the tables before the stub runs again. It holds what a TLB may hold: A is set in the tables,
+ * and D where it can be written. A page can be written or executed, not both; one that can be
+ * executed counts as one with translations, so that every store to it is noticed.
  */
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -380,8 +381,8 @@ bool mirror_fill(struct direct *d, struct space *s, u64 gva, enum mem_access acc
 	r = region_get(&s->m, gva >> 21);
 	if (!r)
 		return false;
-	/* An instruction that writes to its own page would want it to be both in turn, for ever: the translator
-	 * makes the store, and then it can be executed no more. */
+	/* An instruction that writes to its own page would want it to be both in turn, for ever:
+	 * the translator makes the store, and then it can be executed no more. */
 	if (acc == MEM_W && (r->prot[at] & MAP_X))
 		return false;
 	if (!l.table && acc != MEM_X)

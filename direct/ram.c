@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * direct/ram.c - guest memory becomes shared memory, so that stubs can map it: a memfd with the same contents
- * takes the place of private anonymous memory, at the same address.
+ * direct/ram.c - guest memory becomes shared memory, so that stubs can map it: a memfd with the
+ * same contents takes the place of private anonymous memory, at the same address.
  */
 #include <pthread.h>
 #include <stdio.h>

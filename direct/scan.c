@@ -2,10 +2,11 @@
 /*
  * direct/scan.c - has a page an instruction that answers differently on the host than in the guest?
  *
- * Bytes that could be one are looked for; two in five pages of a compiler have some, nearly all of them in the
- * middle of other instructions. So it is decoded from sixteen places in a row that lie some way before: whoever
- * begins in the wrong place falls into step after a few instructions. What any of them finds counts. A
- * program that jumps into the middle of an instruction on purpose is not seen.
+ * Bytes that could be one are looked for; two in five pages of a compiler have some, nearly all of
+ * them in the middle of other instructions. So it is decoded from sixteen places in a row that lie
+ * some way before: whoever begins in the wrong place falls into step after a few instructions. What
+ * any of them finds counts. A program that jumps into the middle of an instruction on purpose is
+ * not seen.
  */
 #include "direct/direct_priv.h"
 #include "engine/insn.h"
@@ -27,7 +28,8 @@ static bool tells(const u8 *p)
 		return true;
 	case 0x00:	/* SLDT, STR, VERR, VERW */
 		return reg <= 1 || reg == 4 || reg == 5;
-	case 0x01:	/* SGDT, SIDT, SMSW; XGETBV, VMCALL, VMMCALL, RDTSCP, MONITORX, MWAITX, CLZERO, RDPRU */
+	case 0x01:	/* SGDT, SIDT, SMSW; XGETBV, VMCALL, VMMCALL, RDTSCP, MONITORX, MWAITX,
+			 * CLZERO, RDPRU */
 		return mem ? reg <= 1 || reg == 4
 			   : reg == 4 || m == 0xd0 || m == 0xc1 || m == 0xd9 ||
 				       (m >= 0xf9 && m <= 0xfd);
@@ -46,8 +48,8 @@ static u32 opcode_at(const u8 *p, u32 len)
 
 	for (; i < len; i++)
 		switch (p[i]) {
-		case 0x26: case 0x2e: case 0x36: case 0x3e: case 0x64: case 0x65: case 0x66: case 0x67:
-		case 0xf0: case 0xf2: case 0xf3:
+		case 0x26: case 0x2e: case 0x36: case 0x3e: case 0x64: case 0x65: case 0x66:
+		case 0x67: case 0xf0: case 0xf2: case 0xf3:
 			continue;
 		default:
 			if ((p[i] & 0xf0) == 0x40)
@@ -57,8 +59,8 @@ static u32 opcode_at(const u8 *p, u32 len)
 	return i;
 }
 
-/* Is there a way of decoding that finds an instruction whose opcode is at `hit`? buf: from the page's start
- * to `end`. */
+/* Is there a way of decoding that finds an instruction whose opcode is at `hit`? buf: from the
+ * page's start to `end`. */
 static bool reached(const u8 *buf, u32 hit, u32 end)
 {
 	u32 from = hit > AHEAD ? hit - AHEAD : 0;
@@ -73,7 +75,8 @@ static bool reached(const u8 *buf, u32 hit, u32 end)
 		if (!at[o - from])
 			continue;
 		if (insn_decode(&in, buf + o, end - o > 15 ? 15 : end - o, 8)) {
-			/* Cut off, or none: prefixes in front of the hit make a hit all the same. */
+			/* Cut off, or none: prefixes in front of the hit make a hit all the
+			 * same. */
 			if (o + opcode_at(buf + o, end - o) == hit)
 				return true;
 			continue;

@@ -2,8 +2,8 @@
 /*
  * direct/stub.c - the process in which user code of the guest runs: its start, its turns, its end.
  *
- * It begins as a program of one page (a memfd) and inherits nothing but the descriptors it needs. The
- * turn passes by a futex in a page that both map. Own thread of the vCPU.
+ * It begins as a program of one page (a memfd) and inherits nothing but the descriptors it needs.
+ * The turn passes by a futex in a page that both map. Own thread of the vCPU.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -29,7 +29,8 @@
 
 #include <elf.h>	/* has macros of names that engine/cpu.h declares */
 
-static pthread_mutex_t births = PTHREAD_MUTEX_INITIALIZER;	/* one at a time: program_fd, stack of stub_new() */
+static pthread_mutex_t births = PTHREAD_MUTEX_INITIALIZER;	/* one at a time: program_fd, stack
+								 * of stub_new() */
 static int program_fd = -1;
 
 static int program(void)
@@ -112,7 +113,8 @@ static bool alive(struct stub *s)
 {
 	siginfo_t si = { 0 };
 
-	/* Its number stays taken until stub_free(): others may be about to send it a signal (cpu.away). */
+	/* Its number stays taken until stub_free(): others may be about to send it a signal
+	 * (cpu.away). */
 	return s->pid > 0 &&
 	       !waitid(P_PID, (id_t)s->pid, &si, WEXITED | WNOHANG | WNOWAIT | __WALL) &&
 	       !si.si_pid;
@@ -207,7 +209,8 @@ static bool start(struct stub *s)
 	d->ss = (stack_t){ .ss_sp = (void *)(STUB_BASE + STUB_STACK),
 			   .ss_size = STUB_SIZE - STUB_STACK };
 	d->act.handler = STUB_BASE + STUB_CODE_AT + (u64)(direct_stub_handler - direct_stub_code);
-	d->act.flags = SA_SIGINFO | SA_ONSTACK | 0x04000000;	/* SA_RESTORER: never used, but wanted */
+	d->act.flags = SA_SIGINFO | SA_ONSTACK | 0x04000000;	/* SA_RESTORER: never used, but
+								 * wanted */
 	d->act.restorer = d->act.handler;
 	d->act.mask = ~0ull;
 	d->prog.len = (unsigned short)write_filter(d->filter);

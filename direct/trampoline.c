@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * direct/trampoline.c - the only code of the stub that is ours. One page at a fixed place; it carries
- * out orders, waits, and is where signals arrive. Offsets are those of priv.h.
+ * direct/trampoline.c - the only code of the stub that is ours. One page at a fixed place; it
+ * carries out orders, waits, and is where signals arrive. Offsets are those of priv.h.
  */
 #include "direct/direct_priv.h"
 

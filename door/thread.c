@@ -30,8 +30,8 @@ static pthread_mutex_t region_lock = PTHREAD_MUTEX_INITIALIZER;	/* within thread
 static u64 spare[4096];
 static u32 nr_spare;
 /* Where libc keeps a thread's number in what pthread_self() points to: locks that know their owner
- * go by it; and the word there that the kernel clears when a thread has left, for pthread_join(). Until
- * glibc 2.42 that is the same one. 0: not known (yet); thread_lock. */
+ * go by it; and the word there that the kernel clears when a thread has left, for pthread_join().
+ * Until glibc 2.42 that is the same one. 0: not known (yet); thread_lock. */
 static size_t tid_at, left_at;
 enum { PTHREAD_BYTES = 2048 };
 
@@ -212,7 +212,8 @@ static u32 own_tid(void)
 	return (u32)RAW(SYS_gettid);
 }
 
-/* What the kernel clears when this thread leaves, if the kernel tells (CONFIG_CHECKPOINT_RESTORE). */
+/* What the kernel clears when this thread leaves, if the kernel tells
+ * (CONFIG_CHECKPOINT_RESTORE). */
 static size_t find_left(size_t otherwise)
 {
 	u64 at = 0, self = (u64)pthread_self();

@@ -14,7 +14,8 @@
 #define FUNCTIONS(X) \
 	X(ZydisDecoderInit) X(ZydisDecoderEnableMode) X(ZydisDecoderDecodeFull) \
 	X(ZydisDecoderDecodeInstruction) \
-	X(ZydisRegisterGetId) X(ZydisRegisterGetClass) X(ZydisFormatterInit) X(ZydisFormatterFormatInstruction)
+	X(ZydisRegisterGetId) X(ZydisRegisterGetClass) X(ZydisFormatterInit) \
+	X(ZydisFormatterFormatInstruction)
 
 __asm__(".section .rodata\n"
 	".p2align 12\n"

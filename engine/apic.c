@@ -61,8 +61,8 @@ u8 *emit_call(struct translator *t, const void *fn, bool pair)
 	return start;
 }
 
-/* Is there anything of the page at rcx in the second level? C looks closer: to call it for nothing would
- * cost as much as all the rest. */
+/* Is there anything of the page at rcx in the second level? C looks closer: to call it for nothing
+ * would cost as much as all the rest. */
 static void again_filter(struct translator *t)
 {
 	_Static_assert(TLB2_BITS == 16 && sizeof(struct tlb2_entry) == 16, "movzx; shl 4");
@@ -89,7 +89,8 @@ static void again_filter_flagless(struct translator *t)
 	movzx16(t, H_RSI, H_RSI);
 	lea(t, true, H_RSI, -1, H_RSI, 8, 0);
 	ld_abs(t, H_RCX, &e->c->tlb2);
-	b2(t, 0x48, 0x8b), b2(t, 0x04 | H_RSI << 3, 1 << 6 | H_RSI << 3 | H_RCX);	/* mov rsi, [rcx + rsi*2] */
+	b2(t, 0x48, 0x8b);	/* mov rsi, [rcx + rsi*2] */
+	b2(t, 0x04 | H_RSI << 3, 1 << 6 | H_RSI << 3 | H_RCX);
 	ld_abs(t, H_RCX, &e->ea);
 	pext_abs(t, H_RSI, H_RSI, &e->page_bits);
 	pext_abs(t, H_RCX, H_RCX, &e->page_bits);
@@ -162,8 +163,8 @@ void call_rx(struct translator *t, const u8 *rx)
 	__builtin_memcpy(s, &rel, 4);
 }
 
-/* By rcx: CPU_OK falls through behind what is emitted here, CPU_SLOW leaves with `slow`, CPU_POLL with
- * `poll`. */
+/* By rcx: CPU_OK falls through behind what is emitted here, CPU_SLOW leaves with `slow`, CPU_POLL
+ * with `poll`. */
 static void emit_outcome(struct translator *t, const struct record *slow, const struct record *poll)
 {
 	u8 *done, *refused;

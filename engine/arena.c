@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* engine/arena.c - memory for what is known about units: given out piece by piece, freed as a whole. */
+/* engine/arena.c - memory for what is known about units: given out piece by piece, freed as a
+ * whole. */
 #include "base/mem.h"
 #include "engine/engine_priv.h"
 

@@ -28,7 +28,8 @@ static u8 state_of(const struct translator *t, u8 state)
 static bool state_allowed(struct translator *t, struct di *d, u8 state)
 {
 	static const u32 needs[] = {
-		[STATE_X87] = MODE_X87, [STATE_MMX] = MODE_X87, [STATE_SSE] = MODE_SSE, [STATE_AVX] = MODE_AVX,
+		[STATE_X87] = MODE_X87, [STATE_MMX] = MODE_X87, [STATE_SSE] = MODE_SSE,
+		[STATE_AVX] = MODE_AVX,
 		[STATE_AVX512] = MODE_AVX512,
 	};
 
@@ -251,7 +252,8 @@ static void host(struct translator *t, struct di *d)
 	add_mem_access(t, d);
 }
 
-/* Forms that Zydis takes and AMD's CPUs refuse: VEX in real mode, and of 64-bit mode outside of it. */
+/* Forms that Zydis takes and AMD's CPUs refuse: VEX in real mode, and of 64-bit mode outside of
+ * it. */
 static bool refused_form(const struct translator *t)
 {
 	if (t->zi.encoding == ZYDIS_INSTRUCTION_ENCODING_EVEX)
@@ -274,16 +276,16 @@ static bool known_encoding(const ZydisDecodedInstruction *zi)
 		zi->meta.isa_set != ZYDIS_ISA_SET_KNCV);
 }
 
-/* Neither looks at the flags nor changes them, and leaves them to nobody else before its memory operand
- * has been accessed. */
+/* Neither looks at the flags nor changes them, and leaves them to nobody else before its memory
+ * operand has been accessed. */
 static bool spares_flags(const struct di *d)
 {
 	if (d->fpu || d->n_acc > 1)
 		return false;
 	switch (d->cls) {
-	case CL_NOP: case CL_LEA: case CL_MOFFS: case CL_PUSH_REG: case CL_PUSH_IMM: case CL_POP_REG:
-	case CL_LEAVE: case CL_CALL: case CL_CALL_ON: case CL_CALL_IND: case CL_JMP_ON: case CL_JMP_IND:
-	case CL_RET:
+	case CL_NOP: case CL_LEA: case CL_MOFFS: case CL_PUSH_REG: case CL_PUSH_IMM:
+	case CL_POP_REG: case CL_LEAVE: case CL_CALL: case CL_CALL_ON: case CL_CALL_IND:
+	case CL_JMP_ON: case CL_JMP_IND: case CL_RET:
 		return true;
 	case CL_COMPUTE:
 		switch (d->in.mnemonic) {

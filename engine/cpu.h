@@ -151,9 +151,9 @@ enum mmu_idx {
 /*
  * tag: linear page address. host: host address of that page. A lookup of
  * address A in slot (A >> 12) % TLB_SIZE hits when A - tag <= 4096 - size.
- * The check without flags looks at the last byte instead: A + size - 1 - tag < 4096. So an empty slot's
- * tag must be no page that belongs into the slot, and none behind such a page. It is 0 almost
- * everywhere, and a zeroed TLB is empty and costs no memory.
+ * The check without flags looks at the last byte instead: A + size - 1 - tag < 4096. So an empty
+ * slot's tag must be no page that belongs into the slot, and none behind such a page. It is 0
+ * almost everywhere, and a zeroed TLB is empty and costs no memory.
  */
 struct tlb_entry {
 	u64 tag;
@@ -250,7 +250,8 @@ struct mem_ref {
 	u32 len, n;
 	struct mem_part {
 		u8 *src;	/* reads come from here; NULL: a device */
-		u8 *dst;	/* writes go here; NULL: a device, or it was not opened for writing */
+		u8 *dst;	/* writes go here; NULL: a device, or it was not opened for
+				 * writing */
 		u64 gpa;	/* unless both are known from the TLB */
 		const struct phys_slot *slot;	/* there may be code, or a watchpoint; else NULL */
 		u32 len;
@@ -277,8 +278,9 @@ struct cpu_ops {
 	 * CPU_SLOW: not directly accessible (MMIO, page with translated code,
 	 * read-only slot, watchpoint): use mem_read/mem_write. */
 	enum cpu_result (*tlb_fill)(struct cpu *c, u64 gva, enum mem_access acc, enum mmu_idx idx);
-	/* The same out of translated code, like cpu_apic_ops, from what is known without a look at guest memory;
-	 * what: idx * 2, and 1 for a write. Refused with cpu_short_cut(). NULL: nothing is known. */
+	/* The same out of translated code, like cpu_apic_ops, from what is known without a look at
+	 * guest memory; what: idx * 2, and 1 for a write. Refused with cpu_short_cut(). NULL:
+	 * nothing is known. */
 	u64 (*tlb_again)(struct cpu *c, u64 gva, u64 what);
 	/* Resolve a code page for execution at the current CPL. */
 	enum cpu_result (*fetch)(struct cpu *c, u64 gva, struct fetch_page *out);
@@ -310,8 +312,8 @@ struct cpu_ops {
 	/* This CPU now holds translations of a page, which leaves the write TLBs: put is 0, and
 	 * the result names what has been taken. With that as `put`: it holds none any more. */
 	u32 (*code_page)(struct cpu *c, u64 gpa, u32 put);
-	/* STI at CPL 0, called out of translated code like cpu_apic_ops: sets IF and the shadow, and
-	 * c->poll if something waits for them. NULL: every STI is left to exec. The result
+	/* STI at CPL 0, called out of translated code like cpu_apic_ops: sets IF and the shadow,
+	 * and c->poll if something waits for them. NULL: every STI is left to exec. The result
 	 * means nothing. */
 	u64 (*sti)(struct cpu *c, u64 unused, u64 unused2);
 	/* Execute one instruction that is left to C. c->rip is at it. On CPU_OK
@@ -323,8 +325,8 @@ struct cpu_ops {
  * Optional short cuts to the local APIC. They are called out of translated code: gpr[], rip and
  * the arithmetic flags here are stale, the vector state is live, and neither the mode nor the
  * memory map may change. A refusal (CPU_SLOW) must have had no effect: the instruction is
- * then executed in full. CPU_OK: go on behind it. CPU_POLL: done, and c->poll wants to be seen before
- * the next instruction.
+ * then executed in full. CPU_OK: go on behind it. CPU_POLL: done, and c->poll wants to be seen
+ * before the next instruction.
  */
 static inline u64 cpu_short_cut(enum cpu_result how, u32 value)
 {
@@ -402,8 +404,8 @@ struct cpu {
 	u8 halted;	/* HLT executed; cleared by whoever wakes it */
 	u8 single_step;	/* run one instruction per engine_run() call */
 	u8 branched;	/* that instruction has transferred control */
-	/* enum cpu_debug_note, of the instruction that has retired last; cleared by the owner before
-	 * it runs the engine. */
+	/* enum cpu_debug_note, of the instruction that has retired last; cleared by the owner
+	 * before it runs the engine. */
 	u8 debug_note;
 	u8 in_l2;	/* SVM guest mode (APM2 15.5); set and cleared with mmu_enter_guest()
 			 * and mmu_leave_guest() */
@@ -448,8 +450,8 @@ struct cpu {
 	struct phys *phys;	/* guest-physical map of the VM */
 	const struct cpu_direct_ops *direct;	/* set before the CPU runs; or NULL */
 	void *direct_state;
-	/* The process in which it runs, 0: here. The owner stores it and then looks at poll; who sets poll
-	 * looks at it afterwards. */
+	/* The process in which it runs, 0: here. The owner stores it and then looks at poll; who
+	 * sets poll looks at it afterwards. */
 	_Atomic u32 away;
 	struct svm *svm;	/* nested virtualisation; always there */
 	u32 index;		/* dense number inside the VM, 0.. */
@@ -468,8 +470,8 @@ struct cpu {
 	u64 tlb2_used[TLB2_SIZE * sizeof(struct tlb2_entry) / 4096 / 64];
 	struct mmu_ctx mmu[2];	/* by in_l2 */
 	struct mmu_l2 l2;
-	/* Translations of pages that are not memory, so that devices cost no walk: of mmu/access.c, and read by
-	 * nobody else but cpu_io_page(). */
+	/* Translations of pages that are not memory, so that devices cost no walk: of mmu/access.c,
+	 * and read by nobody else but cpu_io_page(). */
 	struct mmu_io_entry {
 		u64 tag;	/* page | acc; ~0 = empty */
 		u64 gpa;

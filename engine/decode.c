@@ -152,7 +152,9 @@ int insn_from_zydis(struct insn *in, const ZydisDecodedInstruction *zi,
 		.reg = (u8)(zi->raw.modrm.reg | r8),
 		.rm = (u8)(zi->raw.modrm.rm | b8),
 		.opreg = (u8)((zi->opcode & 7) | b8),
-		.vex_l = evex ? (u8)(zi->raw.evex.L2 << 1 | zi->raw.evex.L) : vex ? zi->raw.vex.L : 0,
+		.vex_l = evex ? (u8)(zi->raw.evex.L2 << 1 | zi->raw.evex.L)
+			 : vex ? zi->raw.vex.L
+			       : 0,
 		.evex = evex,
 		.seg = S_DS,
 		.base = INSN_NOREG,
@@ -240,7 +242,8 @@ int insn_from_zydis(struct insn *in, const ZydisDecodedInstruction *zi,
 	return 0;
 }
 
-/* LOCK MOV CR0 is MOV CR8 (APM3 MOV CRn, AltMovCr8), which Zydis does not know: shown to it without LOCK. */
+/* LOCK MOV CR0 is MOV CR8 (APM3 MOV CRn, AltMovCr8), which Zydis does not know: shown to it without
+ * LOCK. */
 static ZyanStatus alt_mov_cr8(const ZydisDecoder *dec, const u8 *p, u32 n,
 			      ZydisDecodedInstruction *zi, ZydisDecodedOperand *op)
 {

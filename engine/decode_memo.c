@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * engine/decode_memo.c - decoding, with a memory: the same instructions come again and again, and to
- * decode and classify one costs more than the rest of its translation.
+ * engine/decode_memo.c - decoding, with a memory: the same instructions come again and again, and
+ * to decode and classify one costs more than the rest of its translation.
  *
- * What an instruction is follows from the mode and its bytes up to the displacement and the immediate
- * operands, its tail. Of most instructions the tail changes nothing but the values themselves: they are
- * remembered without it, or each call and each branch would be one of its own.
+ * What an instruction is follows from the mode and its bytes up to the displacement and the
+ * immediate operands, its tail. Of most instructions the tail changes nothing but the values
+ * themselves: they are remembered without it, or each call and each branch would be one of its own.
  */
 #include <stddef.h>
 
@@ -21,7 +21,8 @@
 struct memo {
 	u32 mode;
 	u8 key;		/* leading bytes that must be the same; 0: empty */
-	/* The tail: where in the instruction and how many bytes; 0 bytes: part of the key, or none. */
+	/* The tail: where in the instruction and how many bytes; 0 bytes: part of the key, or
+	 * none. */
 	u8 disp_at, disp_len;
 	u8 imm_at[2], imm_len[2];
 	bool imm_signed[2];

@@ -42,9 +42,18 @@ static inline void op_abs(struct translator *t, bool w, u32 op, u32 reg, const v
 	b2(t, 0x04 | (reg & 7) << 3, 0x25);
 	d4(t, lo32(abs));
 }
-static inline void ld_abs(struct translator *t, u32 reg, const void *abs) { op_abs(t, true, 0x8b, reg, abs); }
-static inline void st_abs(struct translator *t, u32 reg, const void *abs) { op_abs(t, true, 0x89, reg, abs); }
-static inline void ld_abs32(struct translator *t, u32 reg, const void *abs) { op_abs(t, false, 0x8b, reg, abs); }
+static inline void ld_abs(struct translator *t, u32 reg, const void *abs)
+{
+	op_abs(t, true, 0x8b, reg, abs);
+}
+static inline void st_abs(struct translator *t, u32 reg, const void *abs)
+{
+	op_abs(t, true, 0x89, reg, abs);
+}
+static inline void ld_abs32(struct translator *t, u32 reg, const void *abs)
+{
+	op_abs(t, false, 0x8b, reg, abs);
+}
 
 /* op reg, rm (register form) */
 static inline void op_rr(struct translator *t, bool w, u32 op, u32 reg, u32 rm)
@@ -57,7 +66,10 @@ static inline void mov_rr(struct translator *t, u32 dst, u32 src)
 	if (dst != src)
 		op_rr(t, true, 0x8b, dst, src);
 }
-static inline void mov_rr32(struct translator *t, u32 dst, u32 src) { op_rr(t, false, 0x8b, dst, src); }
+static inline void mov_rr32(struct translator *t, u32 dst, u32 src)
+{
+	op_rr(t, false, 0x8b, dst, src);
+}
 static inline void movzx16(struct translator *t, u32 dst, u32 src)
 {
 	rex(t, false, dst, 0, src);
@@ -167,8 +179,8 @@ static inline void lea(struct translator *t, bool w, u32 dst, int base, int inde
 		d4(t, (u32)disp);
 }
 
-/* Without flags (BMI2): dst = src rotated right; the bits of src that [abs] selects, moved together; the lowest
- * bits of src, moved to where [abs] has ones. */
+/* Without flags (BMI2): dst = src rotated right; the bits of src that [abs] selects, moved
+ * together; the lowest bits of src, moved to where [abs] has ones. */
 static inline void rorx32(struct translator *t, u32 dst, u32 src, u32 n)
 {
 	b3(t, 0xc4, 0xe3, 0x7b);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * engine/encoding.c - which registers an instruction names and where, and what else of its bytes the
- * host needs: everything that lower.c has to know to write it again, found once.
+ * engine/encoding.c - which registers an instruction names and where, and what else of its bytes
+ * the host needs: everything that lower.c has to know to write it again, found once.
  */
 #include "engine/emit.h"
 
@@ -143,7 +143,7 @@ static bool needs_66(const ZydisDecodedInstruction *zi, bool vector)
 static bool memory_for_gpr(ZydisMnemonic m)
 {
 	switch (m) {
-	case ZYDIS_MNEMONIC_VPINSRD: case ZYDIS_MNEMONIC_VPEXTRD: /* EVEX; VEX is refused (classify.c) */
+	case ZYDIS_MNEMONIC_VPINSRD: case ZYDIS_MNEMONIC_VPEXTRD: /* EVEX; see classify.c */
 	case ZYDIS_MNEMONIC_VCVTSI2SS: case ZYDIS_MNEMONIC_VCVTSI2SD: case ZYDIS_MNEMONIC_VMOVD:
 	case ZYDIS_MNEMONIC_VCVTUSI2SS: case ZYDIS_MNEMONIC_VCVTUSI2SD:
 		return true;
@@ -192,8 +192,9 @@ void note_encoding(struct translator *t, struct di *d)
 		} else {
 			n->vvvv &= 7;
 		}
-		/* W widens general registers; outside 64-bit mode it is ignored for them, and for the
-		 * memory in their place. The fourth register has no more than three bits there. */
+		/* W widens general registers; outside 64-bit mode it is ignored for them, and for
+		 * the memory in their place. The fourth register has no more than three bits
+		 * there. */
 		n->w = zi->raw.vex.W && (t64(t) || !(n->n_fields || memory_for_gpr(zi->mnemonic)));
 		n->is4 = !t64(t) && has_is4(t);
 		n->vex_lpp = (u8)(zi->raw.vex.L << 2 | zi->raw.vex.pp);

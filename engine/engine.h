@@ -84,8 +84,8 @@ void engine_itlb_flush_page(struct cpu *c, bool l2, u64 gva);
 void engine_code_written(struct cpu *c, u64 gpa, u32 len);
 /* Something outside may have written any code: revalidate before executing. */
 void engine_code_suspect(struct cpu *c);
-/* The same; but code run since the last time is compared at once if it is little. Reads guest memory:
- * the map must be the current one. */
+/* The same; but code run since the last time is compared at once if it is little. Reads guest
+ * memory: the map must be the current one. */
 void engine_code_recheck(struct cpu *c);
 /* The same where an event or instruction has serialised: what is executed from now on is what is
  * in memory now, whoever has written it. often: of a kind that may come a hundred thousand times a

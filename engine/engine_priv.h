@@ -50,7 +50,8 @@ enum {
 	MODE_L2_FLAGS = 1 << 15,	/* L2: CLI or PUSHF is L1's business */
 	MODE_NOVEX = 1 << 19,	/* real and virtual-8086 mode: no VEX encodings */
 	MODE_AVX512 = 1 << 20,
-	MODE_CPU = 0xffff | MODE_NOVEX | MODE_AVX512,	/* all of the above come from the CPU state */
+	MODE_CPU = 0xffff | MODE_NOVEX | MODE_AVX512,	/* all of the above come from the CPU
+							 * state */
 	/* flavours of a unit */
 	MODE_NOGROUP = 1 << 16,	/* every access checked on its own */
 	MODE_BOUNCE = 1 << 17,	/* one instruction, memory operand in the bounce buffer */
@@ -108,9 +109,9 @@ _Static_assert((int)REC_LINK == WORK_left_link && (int)REC_TLB == WORK_left_acce
 	       "engine_counts.n[]");
 
 /*
- * A guest has hundreds of thousands of units, most of which run a few times: what is kept about each
- * is as much memory as its code. Places in code memory are offsets from its start (codemem_at()), and
- * a record is as long as its kind needs.
+ * A guest has hundreds of thousands of units, most of which run a few times: what is kept about
+ * each is as much memory as its code. Places in code memory are offsets from its start
+ * (codemem_at()), and a record is as long as its kind needs.
  */
 struct record {
 	u8 kind;
@@ -152,7 +153,8 @@ struct rec_tlb {	/* REC_TLB */
 	u8 base, index, scale, seg, addrsize;
 	u8 bitreg, bitsize;
 	u8 crossed : 7;	/* the group lay in two pages so often */
-	bool flagless : 1;	/* the check has spared the flags, and left nothing of the address */
+	bool flagless : 1;	/* the check has spared the flags, and left nothing of the
+				 * address */
 };
 _Static_assert(sizeof(struct rec_link) <= 56 && sizeof(struct rec_tlb) <= 56, "a cache line");
 
@@ -181,7 +183,8 @@ struct unit {
 	u16 len;	/* guest bytes */
 	u8 n_insns;
 	bool dead : 1;
-	bool served : 1;	/* C may carry out its first instruction in line, or may not (apic.c) */
+	bool served : 1;	/* C may carry out its first instruction in line, or may not
+				 * (apic.c) */
 	bool fixed : 1;	/* cannot go to another address (move.c) */
 	bool beyond : 1;	/* one instruction, which CS's limit cuts: never entered */
 	/* entries, in code memory; e_ind and e_cross are 0 until somebody wants them */
@@ -209,7 +212,8 @@ struct fixup {
 	u16 at;		/* offset from unit.code */
 	u16 kind;
 };
-enum { FIX_RIP, FIX_TLB };	/* a 64-bit address; the 32-bit address of something in a TLB entry */
+enum { FIX_RIP, FIX_TLB };	/* a 64-bit address; the 32-bit address of something in a TLB
+				 * entry */
 static inline struct fixup *unit_fixups(const struct unit *u)
 {
 	return (struct fixup *)(u->insns + u->n_insns);
@@ -298,7 +302,8 @@ static inline bool in_range(const struct rip_range *r, u64 rip)
 	return r->on && rip >= r->first && rip <= r->last;
 }
 
-/* Of struct cpu_ops what translated code calls, where its 32-bit addresses reach; NULL: not called. */
+/* Of struct cpu_ops what translated code calls, where its 32-bit addresses reach; NULL: not
+ * called. */
 struct near_calls {
 	u64 (*sti)(struct cpu *c, u64 unused, u64 unused2);
 	u64 (*tlb_again)(struct cpu *c, u64 gva, u64 what);
@@ -352,12 +357,12 @@ struct engine {
 	u32 suspect_gen;
 	u64 suspected;		/* TSC of the last engine_code_suspect() */
 	u64 look_wait;		/* so long after it pays to do that again (itlb.c) */
-	/* Events that come often (engine_serialise()): since when, how many have looked at the clock, and
-	 * how many more need not. */
+	/* Events that come often (engine_serialise()): since when, how many have looked at the
+	 * clock, and how many more need not. */
 	u64 burst_began;
 	u32 burst_seen, burst_left;
-	/* Units that were entered with RF set, by RIP: a page that is not there yet is met by the same
-	 * instruction again and again. */
+	/* Units that were entered with RF set, by RIP: a page that is not there yet is met by the
+	 * same instruction again and again. */
 	struct unit *rf_units[RF_UNITS];
 	u32 rechecks;		/* in a row */
 	u32 move_gen;		/* move.c */
@@ -401,8 +406,8 @@ struct engine {
 	u8 *stub_apic_store, *stub_apic_load, *stub_apic_wrmsr, *stub_apic_rdmsr,
 		*stub_apic_set_tpr, *stub_apic_get_tpr; /* apic.c */
 	u8 *stub_sti;
-	/* A missed check of L1's privilege, for reads and writes: ask again_fn for the linear address in rcx, or for rcx and
-	 * the slot's tag. rcx is zero then if it is there now. */
+	/* A missed check of L1's privilege, for reads and writes: ask again_fn for the linear
+	 * address in rcx, or for rcx and the slot's tag. rcx is zero then if it is there now. */
 	u8 *stub_again[MMU_L2][2], *stub_again_sub[MMU_L2][2];
 	struct translator *tr;
 	/* How near to each other accesses must be to share a check, by a hash of the unit's
@@ -475,8 +480,8 @@ void cache_move_jumps(struct engine *e, const struct unit *u, u64 rip);
 
 /* move.c: may translations be moved that are made at this RIP? */
 bool move_worth(u32 mode, u64 rip);
-/* move.c: a code page of pp that nobody has run for a while, mapped at lin from now on, with its units;
- * NULL: there is none, or this is not the time. */
+/* move.c: a code page of pp that nobody has run for a while, mapped at lin from now on, with its
+ * units; NULL: there is none, or this is not the time. */
 struct cpage *cpage_move(struct engine *e, struct ppage *pp, u64 lin);
 /* Its page has moved since it was last wanted. */
 static inline bool unit_left(const struct unit *u)
@@ -525,13 +530,17 @@ static inline u64 flags_image(u64 rflags)
 /* The reservation, at `near` if that is free. 0 or -errno. */
 int codemem_init(struct engine *e, void *near);
 void codemem_destroy(struct engine *e);
-/* Zeroed pages of it, for as long as there is an engine: NULL when it has been laid out too small. */
+/* Zeroed pages of it, for as long as there is an engine: NULL when it has been laid out too
+ * small. */
 void *pool_take(struct engine *e, size_t bytes);
 /* Zeroed pages at this address, if nothing is there yet. */
 void *pages_at(void *at, size_t bytes);
 /* Have the memory behind `at` made, in steps that grow with what is used already. */
 void codemem_populate(struct code_mem *m, u8 *at, const u8 *start, const u8 *end, u8 **there);
-static inline u8 *codemem_rw(const struct code_mem *m, const u8 *rx) { return m->rw + (rx - m->rx); }
+static inline u8 *codemem_rw(const struct code_mem *m, const u8 *rx)
+{
+	return m->rw + (rx - m->rx);
+}
 /* Offsets name places in it. 0 is in the fixed stubs: never a place of a unit. */
 static inline u8 *codemem_at(const struct code_mem *m, u32 off) { return m->rx + off; }
 
@@ -541,15 +550,15 @@ int translator_init(struct engine *e);
 void translator_narrow(struct engine *e, struct unit *u);
 /* Time to flush, between two instructions. */
 bool translator_full(const struct engine *e);
-/* Builds the unit at rip. NULL: code memory is full (the caller flushes and tries again), or the first
- * instruction could not be fetched: then *res says why. */
+/* Builds the unit at rip. NULL: code memory is full (the caller flushes and tries again), or the
+ * first instruction could not be fetched: then *res says why. */
 struct unit *translate(struct engine *e, struct cpage *cp, u64 rip, u32 mode, enum unit_way way,
 		       enum cpu_result *res);
 
 /* lower_branch.c: u is to be where its page is mapped now, delta further on. */
 void unit_entries_move(struct engine *e, struct unit *u, u64 delta);
-/* lower_branch.c: make an entry of u that has not been wanted before. It is 0 afterwards if there cannot
- * be one. */
+/* lower_branch.c: make an entry of u that has not been wanted before. It is 0 afterwards if there
+ * cannot be one. */
 void unit_want_cross(struct engine *e, struct unit *u);
 void unit_want_ind(struct engine *e, struct unit *u);
 
@@ -578,7 +587,8 @@ bool slow_mf_pending(struct cpu *c, const struct insn *in);
 bool slow_stack_misaligned(const struct cpu *c, const struct insn *in);
 /* The computation of the instruction at c->rip, with its memory operand at ptr. */
 enum cpu_result slow_run_alone(struct engine *e, u8 *ptr);
-/* Of gathers and scatters: are indices of 64 bits? The address of element i, with the index register's bytes. */
+/* Of gathers and scatters: are indices of 64 bits? The address of element i, with the index
+ * register's bytes. */
 bool slow_wide_indices(const struct insn *in);
 u64 slow_vsib_ea(const struct cpu *c, const struct insn *in, const u8 *idx, u32 i);
 enum cpu_result slow_gather(struct engine *e, const struct insn *in);

@@ -2,8 +2,8 @@
 /*
  * engine/follow.c - a direct jump or call to a few instructions that end in a return or an indirect
  * jump: they become part of the unit that goes there. Kernels return through such thunks, and
- * programs call their libraries through them. A unit of their own would cost two transitions, and its
- * one indirect jump, shared by everybody, could not be predicted.
+ * programs call their libraries through them. A unit of their own would cost two transitions, and
+ * its one indirect jump, shared by everybody, could not be predicted.
  *
  * What is followed may lie in other pages. Where the unit crosses into one, it checks that the page
  * is still mapped; and the page knows who has its bytes (cpage.deps).
@@ -117,7 +117,8 @@ static void make_followed(struct translator *t, struct di *d, struct cpage *cp)
 void follow(struct translator *t)
 {
 	struct cpage *pages[FOLLOW_JUMPS];
-	u32 at[FOLLOW_JUMPS + 1] = { t->n }, jumps = 0;	/* where in d[] the tail of each jump begins */
+	u32 at[FOLLOW_JUMPS + 1] = { t->n }, jumps = 0;	/* where in d[] the tail of each jump
+							 * begins */
 
 	if (!t64(t) || t->mode & ~MODE_CPU || in_range(&t->e->max1, t->u->rip) || t->u->cp2)
 		return;

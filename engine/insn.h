@@ -18,7 +18,8 @@ enum { INSN_NOREG = 0xff, INSN_RIP = 0xfe };
 enum insn_mask_form {
 	MASK_ELEMENTS,	/* a bit for each element */
 	MASK_ANY,	/* broadcast: all of the operand or nothing */
-	MASK_PACKED,	/* VPCOMPRESS, VPEXPAND: as many elements as there are bits, one after the other */
+	MASK_PACKED,	/* VPCOMPRESS, VPEXPAND: as many elements as there are bits, one after the
+			 * other */
 };
 
 /*
@@ -43,8 +44,8 @@ struct insn {
 	u8 opreg;	/* register in the opcode byte (PUSH, POP), 0..15 */
 	u8 vex_l;	/* VEX and EVEX: vectors of 16 << vex_l bytes (of EVEX's memory forms) */
 	bool evex;
-	/* Memory of which a mask chooses elements, and nothing else is touched (SDM2 2.8: all classes but
-	 * NF). mask 0: not so. */
+	/* Memory of which a mask chooses elements, and nothing else is touched (SDM2 2.8: all
+	 * classes but NF). mask 0: not so. */
 	u8 mask;	/* k1 to k7 */
 	u8 mask_form;	/* enum insn_mask_form */
 	u8 mask_n;	/* bits of the mask that count */
@@ -90,7 +91,8 @@ u32 insn_align_mask(const struct insn *in, u32 size);
 /* Effective address (offset within the segment, masked to the address size). */
 u64 insn_ea(const struct cpu *c, const struct insn *in);
 
-/* The address of an element of memory under a mask: beyond 4 GiB it is at 0 outside 64-bit mode, with no limit between. */
+/* The address of an element of memory under a mask: beyond 4 GiB it is at 0 outside 64-bit mode,
+ * with no limit between. */
 static inline u64 insn_element(const struct cpu *c, u64 ea)
 {
 	return cpu_in_64(c) ? ea : (u32)ea;

@@ -15,7 +15,8 @@ const struct insn_row insn_rows[ZYDIS_MNEMONIC_MAX_VALUE + 1] = {
 
 const struct insn_row insn_sets[ZYDIS_ISA_SET_MAX_VALUE + 1] = {
 #define X(s, w, st, r, f) \
-	[ZYDIS_ISA_SET_##s] = { .way = WAY_##w, .state = STATE_##st, .rules = (r), .features = (f) },
+	[ZYDIS_ISA_SET_##s] = { .way = WAY_##w, .state = STATE_##st, .rules = (r), \
+				.features = (f) },
 	INSN_SETS(X)
 #undef X
 };

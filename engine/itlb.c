@@ -16,10 +16,10 @@ u32 itlb_index(u64 lin)
 }
 
 /*
- * What runs between two events that serialise is compared anew: at each page fault's IRET and INVLPG that
- * made page faults four times as dear, and switches between processes three times. So events that come
- * often wait until the last look has been paid for: some 5 us for each page that it has compared, which
- * take 0.1 to 0.2, and 4 ms at most.
+ * What runs between two events that serialise is compared anew: at each page fault's IRET and
+ * INVLPG that made page faults four times as dear, and switches between processes three times. So
+ * events that come often wait until the last look has been paid for: some 5 us for each page that
+ * it has compared, which take 0.1 to 0.2, and 4 ms at most.
  */
 #define LOOK_TSC_PAGE 16000
 #define LOOK_TSC_MAX 12000000
@@ -143,9 +143,9 @@ void engine_itlb_flush_page(struct cpu *c, bool l2, u64 gva)
 }
 
 /*
- * A guest that talks to its VMM all the time runs the same few pages between two exits. To have them
- * compared in one go costs less than to leave translated code at each. What has not been needed for a
- * while is forgotten now and then.
+ * A guest that talks to its VMM all the time runs the same few pages between two exits. To have
+ * them compared in one go costs less than to leave translated code at each. What has not been
+ * needed for a while is forgotten now and then.
  */
 #define RECHECK_PAGES 16
 #define RECHECKS 8

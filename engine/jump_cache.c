@@ -2,10 +2,10 @@
 /*
  * engine/jump_cache.c - where indirect jumps lead: code by RIP.
  *
- * A slot holds an entry that proves by itself that RIP and page are its unit's; what has lost its slot to
- * another is found in a second table, by RIP and mode (stubs.c). Code of one mode knows one bank of
- * slots. Modes that a guest goes back and forth between have banks of their own: 64-bit and other
- * code, with vector state and, while CR0.TS says that it is somebody else's, without.
+ * A slot holds an entry that proves by itself that RIP and page are its unit's; what has lost its
+ * slot to another is found in a second table, by RIP and mode (stubs.c). Code of one mode knows one
+ * bank of slots. Modes that a guest goes back and forth between have banks of their own: 64-bit and
+ * other code, with vector state and, while CR0.TS says that it is somebody else's, without.
  */
 #include "base/mem.h"
 #include "engine/engine_priv.h"
@@ -13,8 +13,8 @@
 enum { KIND_64, KIND_64_NO_FPU, KIND_32, KIND_32_NO_FPU, KINDS };
 
 /*
- * log2 of the slots. The kernel's returns and indirect calls come from all over its text; a compiler's
- * or an interpreter's from no less (gcc: 1.3 million misses in a small file with 2^13).
+ * log2 of the slots. The kernel's returns and indirect calls come from all over its text; a
+ * compiler's or an interpreter's from no less (gcc: 1.3 million misses in a small file with 2^13).
  */
 static const u8 slot_bits[MMU_IDX_COUNT][KINDS] = {
 	[MMU_KERNEL] = { 14, 10, 13, 9 },
@@ -95,7 +95,8 @@ void jump_cache_mode(struct engine *e)
 {
 	u32 b = jc_bank(e->mode);
 
-	/* With a base or a limit no jump cache is used: firmware goes back and forth all the time. */
+	/* With a base or a limit no jump cache is used: firmware goes back and forth all the
+	 * time. */
 	if (!(e->mode & MODE_CSBASE) && e->jc[b].mode != e->mode) {
 		e->jc[b].mode = e->mode;
 		reset(e, b);

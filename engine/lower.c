@@ -168,7 +168,8 @@ static void tmp_is(struct translator *t, u8 g)
 	t->tmp_greg = g;
 }
 
-/* Guest register g, which lives in memory. One instruction often takes up what the last one left. */
+/* Guest register g, which lives in memory. One instruction often takes up what the last one
+ * left. */
 static void load_home(struct translator *t, u32 host, u8 g)
 {
 	if (t->tmp_at != t->p || t->tmp_greg != g)
@@ -197,8 +198,9 @@ static void store_field(struct translator *t, const struct renamed *r)
  * ptr/off: where the memory operand is (ptr < 0: absolute). keep_ptr: SCR_PTR
  * must survive, a later instruction of the group uses it.
  */
-/* VZEROALL and VZEROUPPER outside 64-bit mode: of eight registers, and the other eight keep what 64-bit code
- * has in them (APM4). VPXOR and VMOVAPS of XMM registers clear the upper half as well. */
+/* VZEROALL and VZEROUPPER outside 64-bit mode: of eight registers, and the other eight keep what
+ * 64-bit code has in them (APM4). VPXOR and VMOVAPS of XMM registers clear the upper half as
+ * well. */
 static void emit_vzero(struct translator *t, bool all)
 {
 	for (u32 i = 0; i < 8; i++) {

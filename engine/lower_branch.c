@@ -158,8 +158,8 @@ static void check_token(struct translator *t, const struct cpage *cp, struct rec
 	need_rcx_zero(t, r);
 }
 
-/* Through here with RIP in rcx. Where rcx is zero then, RIP and token are the unit's: *over is to be
- * pointed there. NULL: only RIP has been looked at. */
+/* Through here with RIP in rcx. Where rcx is zero then, RIP and token are the unit's: *over is to
+ * be pointed there. NULL: only RIP has been looked at. */
 static void emit_ind(struct translator *t, struct unit *u, u8 **over)
 {
 	u->e_ind = code_off(t, t->p);
@@ -550,7 +550,8 @@ static void enter_page(struct translator *t, const struct di *d)
 	r = new_record(t, REC_ENTRY, branch_target(t, d));
 	if (!r)
 		return;
-	/* What is mapped there instead may want the flags; the stack's group still needs SCR_PTR. */
+	/* What is mapped there instead may want the flags; the stack's group still needs
+	 * SCR_PTR. */
 	emit_flags_aside(t);
 	cmp_abs_imm(t, (u8 *)token_of(t, d->to) + 4, (u32)(d->to->token >> 32));
 	add_cold(t, jcc32(t, CC_NE), r, FLAGS_ASIDE);

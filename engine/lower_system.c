@@ -31,8 +31,8 @@ void emit_cli(struct translator *t)
 }
 
 /*
- * Interrupts wait until the instruction behind it has been executed (APM2 8.1.4). That one is in the
- * same unit, and nothing is polled in between; cpu.shadow_sti tells those who look meanwhile
+ * Interrupts wait until the instruction behind it has been executed (APM2 8.1.4). That one is in
+ * the same unit, and nothing is polled in between; cpu.shadow_sti tells those who look meanwhile
  * because its memory operand needs C.
  */
 void emit_sti(struct translator *t)

@@ -2,12 +2,12 @@
 /*
  * engine/move.c - a code page is mapped at another address: its units go there.
  *
- * Address randomisation gives each start of a program new linear addresses for the same physical pages
- * of its text and libraries. Units have addresses in their code (operands relative to RIP, what a CALL
- * pushes, the page's slot in the execute TLB), so each address would want units of its own, and most of
- * the time of a shell script would be spent on making them. A page that nobody has run for a while is
- * most likely that of a program that has ended: its units are taken along instead (docs/engine.md,
- * "Addresses that move").
+ * Address randomisation gives each start of a program new linear addresses for the same physical
+ * pages of its text and libraries. Units have addresses in their code (operands relative to RIP,
+ * what a CALL pushes, the page's slot in the execute TLB), so each address would want units of its
+ * own, and most of the time of a shell script would be spent on making them. A page that nobody has
+ * run for a while is most likely that of a program that has ended: its units are taken along
+ * instead (docs/engine.md, "Addresses that move").
  */
 #include "engine/translate_priv.h"
 

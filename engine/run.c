@@ -53,7 +53,8 @@ static void *low_alloc(size_t size)
 
 struct cpu *engine_cpu_create(void *near)
 {
-	/* A hundred vCPUs can have as much as they like; where there are a thousand, all must fit. */
+	/* A hundred vCPUs can have as much as they like; where there are a thousand, all must
+	 * fit. */
 	bool small = low_hint < LOW_AMPLE;
 	size_t size = cpu_map_size(small);
 	struct cpu *c = low_alloc(size);
@@ -399,22 +400,26 @@ static void note_transfer(struct cpu *c, bool transfer, u64 from, bool l2)
 }
 
 /*
- * RF is for one instruction (APM2 3.1.6): when it completes, RF is clear. What C executes sees to that
- * itself (cpu_exec()). Translated code is entered with RF set, behind the entry's poll, and clears
- * nothing: nobody looks at RF before the next exit, which says whether the instruction has completed.
- * At an exit at the instruction's own address it has if the registers of its operand differ: the way
- * has led round to it again. If they do not this is the first time; an access at the same address
- * would have succeeded again, since only C takes anything out of the TLB. Where C may refuse at will
- * what it did before (unit.served), and in units of two pages, whose body begins with their
- * entry, the instruction is a unit of its own.
+ * RF is for one instruction (APM2 3.1.6): when it completes, RF is clear. What C executes sees to
+ * that itself (cpu_exec()). Translated code is entered with RF set, behind the entry's poll, and
+ * clears nothing: nobody looks at RF before the next exit, which says whether the instruction has
+ * completed. At an exit at the instruction's own address it has if the registers of its operand
+ * differ: the way has led round to it again. If they do not this is the first time; an access at
+ * the same address would have succeeded again, since only C takes anything out of the TLB. Where C
+ * may refuse at will what it did before (unit.served), and in units of two pages, whose body begins
+ * with their entry, the instruction is a unit of its own.
  */
 static void clear_rf(struct cpu *c)
 {
 	c->rflags &= ~(u64)FL_RF;
 }
 
-/* The unit for c->rip, if it was entered with RF set before and its page is known to be as it was. */
-static struct unit **rf_unit(struct engine *e, u64 rip) { return &e->rf_units[(rip ^ rip >> 6) % RF_UNITS]; }
+/* The unit for c->rip, if it was entered with RF set before and its page is known to be as it
+ * was. */
+static struct unit **rf_unit(struct engine *e, u64 rip)
+{
+	return &e->rf_units[(rip ^ rip >> 6) % RF_UNITS];
+}
 static struct unit *known_rf_unit(struct engine *e)
 {
 	struct unit *u = *rf_unit(e, e->c->rip);
@@ -434,7 +439,8 @@ static void keep_gprs(u64 *to, const u64 *gpr)
 	}
 }
 
-/* Translated code that was entered at `at`, with these registers and RF set, has been left through r. */
+/* Translated code that was entered at `at`, with these registers and RF set, has been left through
+ * r. */
 static bool rf_is_over(struct cpu *c, struct record *r, u64 at, const u64 *gpr)
 {
 	const struct rec_tlb *t;
@@ -509,9 +515,9 @@ static bool entry_confirmed(struct engine *e, const struct record *r)
 }
 
 /*
- * A near branch to an address that is not canonical is #GP at the branch, which has done nothing (APM3
- * CALL, JMP, RET). It stands at the end of u; what it has done is taken back. False: it does not, #GP
- * comes at the target.
+ * A near branch to an address that is not canonical is #GP at the branch, which has done nothing
+ * (APM3 CALL, JMP, RET). It stands at the end of u; what it has done is taken back. False: it does
+ * not, #GP comes at the target.
  */
 static bool branch_back(struct engine *e, const struct unit *u, bool direct)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * engine/show.c - what the translator has made, for people: guest and host code side by side
- * (STANDIN_DUMP), names of units for `perf report` (STANDIN_PERFMAP), and the ranges of guest code in
- * which the debugging switches hold. Nothing of it costs anything while it is not asked for.
+ * (STANDIN_DUMP), names of units for `perf report` (STANDIN_PERFMAP), and the ranges of guest code
+ * in which the debugging switches hold. Nothing of it costs anything while it is not asked for.
  */
 #include <errno.h>
 #include <stdarg.h>

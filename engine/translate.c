@@ -15,8 +15,8 @@ _Static_assert(UNIT_MAX_HOT < 1u << 15, "unit_insn.host");
 #define UNIT_MAX_COLD (MAX_COLD * 100u)
 /* Of the arena: the unit, its records and instructions, the pages that it follows jumps to. */
 #define UNIT_MAX_ARENA (64u << 10)
-/* Kept free for units that run one instruction for C, which still needs that instruction's record: a
- * flush in the middle would take it away. */
+/* Kept free for units that run one instruction for C, which still needs that instruction's record:
+ * a flush in the middle would take it away. */
 #define RESERVE 4u
 
 /* The longest group, in the order in which they are tried; 0: each access is checked alone. */
@@ -89,8 +89,8 @@ static bool shadow_ok(const struct di *d)
 	switch (d->cls) {
 	case CL_COMPUTE:
 		return !d->fpu && d->n_acc < 2;
-	case CL_NOP: case CL_LEA: case CL_MOFFS: case CL_PUSH_REG: case CL_PUSH_IMM: case CL_POP_REG:
-	case CL_PUSHF:
+	case CL_NOP: case CL_LEA: case CL_MOFFS: case CL_PUSH_REG: case CL_PUSH_IMM:
+	case CL_POP_REG: case CL_PUSHF:
 		return true;
 	default:
 		return false;
@@ -125,7 +125,8 @@ static bool beyond_cs(const struct translator *t, u64 rip, u32 len)
 static void no_insn(struct di *d)
 {
 	*d = (struct di){
-		.cls = CL_UD, .group = -1, .fl_read = FL_ARITH, .in.len = 1, .rip = d->rip, .off = d->off,
+		.cls = CL_UD, .group = -1, .fl_read = FL_ARITH, .in.len = 1, .rip = d->rip,
+		.off = d->off,
 	};
 }
 
@@ -323,8 +324,8 @@ static void reg_written(struct regver *v, u8 g, u16 *next)
 	}
 }
 
-/* What a base may be moved by, and stay the same: with UNIT_MAX_INSNS of them, all positions that begin
- * at GROUP_DISP_MAX at most are still displacements of 32 bits. */
+/* What a base may be moved by, and stay the same: with UNIT_MAX_INSNS of them, all positions that
+ * begin at GROUP_DISP_MAX at most are still displacements of 32 bits. */
 #define GROUP_DISP_MAX 0x70000000
 _Static_assert(GROUP_DISP_MAX + 2ll * UNIT_MAX_INSNS * 65536 < 0x7fffffff, "make_groups()");
 static bool is_small(s64 v) { return v < 65536 && v > -65536; }

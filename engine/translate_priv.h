@@ -48,9 +48,11 @@ struct greg_field {
 
 /* How to write a CL_COMPUTE again (encoding.c). */
 struct encoding {
-	u8 reg, rm, vvvv;	/* fields as they stand, with extension bits: of what is not renamed */
+	u8 reg, rm, vvvv;	/* fields as they stand, with extension bits: of what is not
+				 * renamed */
 	u8 imm_at, imm_len;	/* copied as they stand */
-	u8 vex_lpp, vex_map;	/* L and pp where the third byte has them; vex_map 0: no VEX, no EVEX */
+	u8 vex_lpp, vex_map;	/* L and pp where the third byte has them; vex_map 0: no VEX, no
+				 * EVEX */
 	u8 evex_last;		/* z, L'L, b and aaa where EVEX's last byte has them */
 	bool evex;
 	u8 n_fields;
@@ -74,7 +76,8 @@ struct di {
 	u8 cls;
 	u8 n_acc;
 	u8 greg;		/* the register of CL_PUSH_REG, CL_POP_REG and of `add` */
-	s8 add;			/* ADD (1) or SUB (-1) of an immediate to a whole register, else 0 */
+	s8 add;			/* ADD (1) or SUB (-1) of an immediate to a whole register, else
+				 * 0 */
 	bool fpu;
 	bool bitop;		/* BT/BTS/BTR/BTC mem, reg */
 	bool spares;		/* spares_flags(), but for `shadowed` */
@@ -88,7 +91,8 @@ struct di {
 	struct cpage *to;	/* CL_JMP_ON, CL_CALL_ON: the page entered; NULL: the unit's */
 	u32 live;		/* live before the instruction */
 	u32 live_out;		/* live after it */
-	bool reload;		/* the group's pointer is in engine.group_ptr[], not in SCR_PTR any more */
+	bool reload;		/* the group's pointer is in engine.group_ptr[], not in SCR_PTR any
+				 * more */
 	bool keep_ptr;		/* SCR_PTR is still needed after it */
 	s8 group;		/* index of the group acc[0] belongs to, or -1 */
 	s32 group_off;		/* from the group's first byte */
@@ -104,7 +108,8 @@ struct group {
 	s64 lo, hi;		/* range relative to the first access */
 	bool save_flags;
 	bool exit_since;	/* the unit may be left between its first access and the next one */
-	s8 kept;		/* in engine.group_ptr[]: other accesses stand in between; -1: not */
+	s8 kept;		/* in engine.group_ptr[]: other accesses stand in between; -1:
+				 * not */
 	u16 base_ver, index_ver;
 	s32 index_off;
 	s32 add;		/* constant part of the pointer, known at the check */
@@ -174,7 +179,8 @@ struct translator {
 	bool may_aside;		/* by a check of this instruction */
 	bool aside;		/* they are: FLAGS_ASIDE */
 	bool aside_used;	/* ... during an access of this instruction */
-	struct rec_tlb *apic_rec;	/* of this instruction's access, if apic_patch() may want it */
+	struct rec_tlb *apic_rec;	/* of this instruction's access, if apic_patch() may want
+					 * it */
 	u32 n_spilled;
 	u8 spill_reg[2];
 };
@@ -189,15 +195,16 @@ static inline bool t64(const struct translator *t)
 bool decode_insn(struct translator *t, struct di *d, struct cpage *cp, u32 off, u32 n, u64 rip);
 void note_peek(struct unit *u, u32 from, u32 to);
 
-/* follow.c: the last instruction decoded is a jump: add what it leads to to the unit, if it may be. */
+/* follow.c: the last instruction decoded is a jump: add what it leads to to the unit, if it may
+ * be. */
 void follow(struct translator *t);
 
 /* decode_memo.c: decode and classify what stands at p, of which n bytes may be looked at. d->rip
  * and d->off are the caller's to set, afterwards. */
 #define DECODE_MEMO_AFTER 2000u	/* units: a small guest does without the memory */
 ZyanStatus decode_one(struct translator *t, struct di *d, const u8 *p, u32 n);
-/* Only what it is: not the values of displacements and immediates. Until the next instruction is decoded;
- * NULL: none. */
+/* Only what it is: not the values of displacements and immediates. Until the next instruction is
+ * decoded; NULL: none. */
 const struct di *decode_peek(struct translator *t, const u8 *p, u32 n);
 /* The same as the first without the memory. */
 ZyanStatus decode_afresh(struct translator *t, struct di *d, const u8 *p, u32 n);
@@ -229,12 +236,14 @@ s32 emit_check(struct translator *t, const struct access *a, u32 len, bool write
 	       const struct di *d, bool grouped, bool save_flags);
 void emit_access(struct translator *t, struct di *d, u32 n, int *ptr, s32 *off);
 void emit_ea_flagless(struct translator *t, const struct access *a, bool again);
-void emit_ea_plain(struct translator *t, const struct access *a);	/* the offset into SCR_PTR; SCR_TMP is lost */
+void emit_ea_plain(struct translator *t, const struct access *a);	/* the offset into SCR_PTR;
+									 * SCR_TMP is lost */
 u8 *emit_tlb_check(struct translator *t, const struct tlb_entry *te, u32 len);
 void emit_flags_save(struct translator *t, bool keep_rax);
 void emit_flags_restore(struct translator *t);
 void emit_flags_unaside(struct translator *t);	/* from FLAGS_ASIDE to FLAGS_HOST */
-void emit_flags_aside(struct translator *t);	/* FLAGS_ASIDE from here on; only before what spares them */
+void emit_flags_aside(struct translator *t);	/* FLAGS_ASIDE from here on; only before what spares
+						 * them */
 void emit_flags_back(struct translator *t);	/* FLAGS_ASIDE is over, if it has begun */
 void emit_fpu_check(struct translator *t, u64 rip, bool save_flags);
 bool access_const(const struct translator *t, const struct access *a);

@@ -86,7 +86,8 @@ static inline u64 mask_get(struct cpu *c, u32 k)
 
 static inline void mask_put(struct cpu *c, u32 k, u64 v)
 {
-	/* It was used to choose something, so it is not in its initial state; or it was zero, and is. */
+	/* It was used to choose something, so it is not in its initial state; or it was zero, and
+	 * is. */
 	if (*vec_in_use(c) & XSTATE_OPMASK)
 		cpu_copy(c->xsave + xstate_offset(XSTATE_OPMASK_BIT) + 8 * k, &v, 8);
 }

@@ -19,7 +19,8 @@ static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 static void ask(u32 leaf, u32 sub, u32 r[4])
 {
-	__asm__ volatile("cpuid" : "=a"(r[0]), "=b"(r[1]), "=c"(r[2]), "=d"(r[3]) : "a"(leaf), "c"(sub));
+	__asm__ volatile("cpuid" : "=a"(r[0]), "=b"(r[1]), "=c"(r[2]), "=d"(r[3]) : "a"(leaf),
+			 "c"(sub));
 }
 
 /* AVX-512: with XGETBV1, which tells whether its 1.6 KiB are in use (engine/fpu.c). */

@@ -2,9 +2,9 @@
 /*
  * engine/xstate.h - the components of XSAVE areas that guests may have, and where they lie.
  *
- * cpu.xsave is in the host's standard form, for the host saves and loads it. Sizes are architectural
- * (SDM1 13.4, APM2 11.5.2); places beyond AVX's are what the host's CPUID says, and AMD's and Intel's
- * differ. Guests are told the same places.
+ * cpu.xsave is in the host's standard form, for the host saves and loads it. Sizes are
+ * architectural (SDM1 13.4, APM2 11.5.2); places beyond AVX's are what the host's CPUID says, and
+ * AMD's and Intel's differ. Guests are told the same places.
  */
 #ifndef ENGINE_XSTATE_H
 #define ENGINE_XSTATE_H
@@ -34,9 +34,11 @@ u32 xstate_offset(u32 bit);
 u32 xstate_compact_offset(u64 components, u32 bit);
 /* Bytes of an area with these components. */
 u32 xstate_size(u64 components, bool compact);
-/* The bits of XCR0 that guests may have: x87 and SSE, and of AVX and AVX-512 what the host has. Any thread. */
+/* The bits of XCR0 that guests may have: x87 and SSE, and of AVX and AVX-512 what the host has. Any
+ * thread. */
 u64 xcr0_host_supported(void);
-/* May XCR0 be v? (APM2 11.5.2: x87 always, AVX wants SSE; SDM1 13.3: AVX-512's three go together, with AVX) */
+/* May XCR0 be v? (APM2 11.5.2: x87 always, AVX wants SSE; SDM1 13.3: AVX-512's three go together,
+ * with AVX) */
 bool xcr0_valid(u64 v, u64 supported);
 
 #endif

@@ -4,8 +4,8 @@
  *
  *	cc vmm.c -o vmm $(pkg-config --cflags --libs standin)
  *	./vmm			a built-in guest says hello
- *	./vmm IMAGE [LIMIT]	IMAGE is loaded at 0x7c00 and started there in real mode, like a boot
- *				sector; it is stopped after LIMIT seconds
+ *	./vmm IMAGE [LIMIT]	IMAGE is loaded at 0x7c00 and started there in real mode,
+ *				like a boot sector; it is stopped after LIMIT seconds
  *
  * The machine: 1 MiB of memory, one CPU, a serial port at 0x3f8 of which only the transmitter
  * exists, and an "exit" port at 0xf4. HLT ends it as well.

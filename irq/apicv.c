@@ -229,8 +229,8 @@ bool apicv_active(struct lapic *l)
 	return l->fast.apicv_active;
 }
 
-/* The one place where acceleration of a vCPU is set up (seed 003). Every id may be created; one that
- * the tables cannot address rules acceleration out for the VM. */
+/* The one place where acceleration of a vCPU is set up (seed 003). Every id may be created; one
+ * that the tables cannot address rules acceleration out for the VM. */
 int apicv_init_vcpu(struct lapic *l)
 {
 	struct irqchip *chip = l->chip;

@@ -8,7 +8,8 @@
  * hold that guest's physical addresses: fill a struct avic_hw from the VMCB and turn
  * struct avic_exit into EXITCODE and EXITINFO.
  *
- * Which accesses are accelerated (docs/kvm-apic.md 3.6, 3.9; APM2 15.29.3.1; all others trap or fault):
+ * Which accesses are accelerated (docs/kvm-apic.md 3.6, 3.9; APM2 15.29.3.1; all others trap or
+ * fault):
  *   reads	every register that can be read but APR (0x90) and TMCCT (0x390)
  *   writes	TPR; EOI of a vector whose TMR bit is clear; ICR high; ICR low and SELF_IPI of
  *		fixed, edge-triggered IPIs that the tables can address

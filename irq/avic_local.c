@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * irq/avic_local.c - AVIC as the accelerator of our own vCPUs: the tables, and what KVM's exit handlers
- * do with accesses and IPIs that the hardware leaves to software (docs/kvm-apic.md 3.6-3.9).
+ * irq/avic_local.c - AVIC as the accelerator of our own vCPUs: the tables, and what KVM's exit
+ * handlers do with accesses and IPIs that the hardware leaves to software (docs/kvm-apic.md
+ * 3.6-3.9).
  *
  * The tables are made from the APIC map, whole, whenever that is published. They are stricter
  * than KVM's: an entry is valid only while software would deliver to that APIC by its id, and

@@ -77,7 +77,8 @@ bool lapic_pv_eoi_ok(struct lapic *l)
 	u32 n = 0;
 	int v = lapic_find_highest(l, APIC_ISR);
 
-	/* An accelerated EOI is cheaper than the guest's test of a byte (KVM offers none either). */
+	/* An accelerated EOI is cheaper than the guest's test of a byte (KVM offers none
+	 * either). */
 	if (v < 0 || apicv_active(l) || lapic_has_pending(l) || is_handled(l, (u8)v))
 		return false;
 	for (u32 i = 0; i < 8; i++)

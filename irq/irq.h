@@ -66,16 +66,17 @@ struct irq_ops {
 	/* The guest finished a GSI that has an ack notifier (irqchip_ack_register): signal its
 	 * resample eventfds. Source IRQ_SOURCE_RESAMPLE has already been lowered. */
 	void (*ack)(void *vm, u32 gsi);
-	/* Optional, Hyper-V (irq/lapic.h): the guest finished a vector of lapic_set_synic(). [owner],
-	 * no lock held. */
+	/* Optional, Hyper-V (irq/lapic.h): the guest finished a vector of lapic_set_synic().
+	 * [owner], no lock held. */
 	void (*synic_eoi)(void *vcpu, u8 vector);
-	/* Optional: a KVM_IRQ_ROUTING_HV_SINT entry is raised (result as apic_deliver()); or, after a
-	 * change of the table, exists. No irq/ lock is held. */
+	/* Optional: a KVM_IRQ_ROUTING_HV_SINT entry is raised (result as apic_deliver()); or, after
+	 * a change of the table, exists. No irq/ lock is held. */
 	int (*hv_sint)(void *vm, u32 vp, u32 sint);
 	void (*hv_sint_route)(void *vm, u32 vp, u32 sint, u32 gsi);
 	/* irqchip_timer() is wanted at this time (now_ns clock); 0 = no more. */
 	void (*timer)(void *vm, u64 deadline_ns);
-	/* Optional. The mask of irq/apicv.h has changed; in the order of the changes, locks held. */
+	/* Optional. The mask of irq/apicv.h has changed; in the order of the changes, locks
+	 * held. */
 	void (*inhibits)(void *vm, u32 mask);
 };
 

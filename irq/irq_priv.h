@@ -63,8 +63,10 @@ struct lapic {
 	/* acceleration (apicv.c, avic_local.c); owner unless noted */
 	struct avic_hw hw;
 	bool in_l2, irq_window;
-	_Atomic bool running;		/* between lapic_load() and lapic_put_away(); read by anyone */
-	u32 reasons;			/* chip->inhibit_lock: this vCPU's part of the counted ones */
+	_Atomic bool running;		/* between lapic_load() and lapic_put_away(); read by
+					 * anyone */
+	u32 reasons;			/* chip->inhibit_lock: this vCPU's part of the counted
+					 * ones */
 	struct lapic_stats stats;
 
 	/* EOI reporting; owner. fast.eoi_exit has these vectors, and SynIC's. */

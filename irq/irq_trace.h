@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * irq/irq_trace.h - trace points of the fabric (base/trace_events.h) and what `standin stat` shows of
- * a VM. Any thread; irq/ locks may be held.
+ * irq/irq_trace.h - trace points of the fabric (base/trace_events.h) and what `standin stat` shows
+ * of a VM. Any thread; irq/ locks may be held.
  */
 #ifndef IRQ_IRQ_TRACE_H
 #define IRQ_IRQ_TRACE_H

@@ -241,7 +241,8 @@ static const struct irq_device *find(struct irqchip *chip, bool mmio, u64 addr, 
 		if (d->mmio != mmio)
 			continue;
 		for (u32 k = 0; k < ARRAY_SIZE(d->range) && d->range[k].len; k++)
-			if (addr >= d->range[k].first && addr + len <= d->range[k].first + d->range[k].len &&
+			if (addr >= d->range[k].first &&
+			    addr + len <= d->range[k].first + d->range[k].len &&
 			    (!d->answers || d->answers(chip, addr)))
 				return d;
 	}

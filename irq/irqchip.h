@@ -35,7 +35,8 @@ struct irq_settings {
 };
 
 /* nr_reserved_pins: split mode, the argument of KVM_CAP_SPLIT_IRQCHIP. Full mode starts with
- * KVM's default routing, split mode with none. NULL: no memory. ops and set must outlive the chip. */
+ * KVM's default routing, split mode with none. NULL: no memory. ops and set must outlive the
+ * chip. */
 struct irqchip *irqchip_create(enum irqchip_mode mode, const struct irq_ops *ops, void *vm,
 			       struct irq_settings *set, u32 nr_reserved_pins);
 void irqchip_destroy(struct irqchip *chip);	/* after all its LAPICs */
@@ -72,7 +73,8 @@ bool irqchip_gsi_is_msi(struct irqchip *chip, u32 gsi);	/* for tests */
 int irqchip_ack_register(struct irqchip *chip, u32 gsi);	/* 0 or -EINVAL */
 void irqchip_ack_unregister(struct irqchip *chip, u32 gsi);
 
-void irqchip_ack(struct irqchip *chip, u32 gsi);	/* an EOI of a GSI that no controller serves */
+void irqchip_ack(struct irqchip *chip, u32 gsi);	/* an EOI of a GSI that no controller
+							 * serves */
 
 /* -- guest access -- */
 /* 0 handled; -ENOENT: not a port of ours (any size; partial sizes as KVM, docs/kvm-abi.md 5.8). */

@@ -5,8 +5,8 @@
  * they are written.
  *
  * The map is immutable and behind one atomic pointer: a sorted array of chunks of sorted slots, so
- * that a change copies one chunk and the array of chunks, not the slots of the whole VM. vm/ builds a
- * new one for every slot change, publishes it, makes every vCPU drop its TLB
+ * that a change copies one chunk and the array of chunks, not the slots of the whole VM. vm/ builds
+ * a new one for every slot change, publishes it, makes every vCPU drop its TLB
  * and leave the old one (request + wait), and frees it then. Readers are vCPU
  * threads inside KVM_RUN and whoever holds the VM's slots lock.
  */

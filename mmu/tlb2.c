@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * mmu/tlb2.c - the second level of the software TLB: what has been in the first one. Translated
- * code asks for it where that misses, without being left (engine/lower_mem.c), so nothing here touches
- * guest memory. An entry is void when its generation is over, which makes flushes cheap: one generation
- * each for global mappings and others, and one for the right to write.
+ * code asks for it where that misses, without being left (engine/lower_mem.c), so nothing here
+ * touches guest memory. An entry is void when its generation is over, which makes flushes cheap:
+ * one generation each for global mappings and others, and one for the right to write.
  */
 #include "base/mem.h"
 #include "mmu/mmu_priv.h"
@@ -64,7 +64,8 @@ void tlb2_drop_page(struct cpu *c, u64 gva)
 {
 	u32 page = table_page(gva);
 
-	/* Whatever is there: to look would wait for the cache. What it becomes is no page of the slot's. */
+	/* Whatever is there: to look would wait for the cache. What it becomes is no page of the
+	 * slot's. */
 	if (c->tlb2_used[page / 64] & BIT64(page % 64))
 		at(c, gva)->tag = ~gva;
 }

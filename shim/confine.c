@@ -21,7 +21,8 @@ void shim_confine(unsigned int mode, const void *filter)
 	else if (shim_can_read(p, sizeof(*p)) && p->len <= BPF_MAXINSNS &&
 		 shim_can_read(p->filter, p->len * sizeof(*p->filter)))
 		optional_filter(p->filter, p->len);
-	/* Else nothing will be installed: programs ask with NULL whether there is seccomp at all. */
+	/* Else nothing will be installed: programs ask with NULL whether there is seccomp at
+	 * all. */
 }
 
 /* Both ways of asking for it, by the arguments of prctl(2). */

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * shim/cpuid_text.c - CPUID where the processor cannot fault on it: the instructions in the text of a
- * program that knows of the node are replaced by UD2, which is as long, and answered from the handler
- * of SIGILL.
+ * shim/cpuid_text.c - CPUID where the processor cannot fault on it: the instructions in the text of
+ * a program that knows of the node are replaced by UD2, which is as long, and answered from the
+ * handler of SIGILL.
  *
  * Only what is surely an instruction is replaced. Where .eh_frame_hdr names the functions (LSB 5.0,
  * 11.5.2), decoding from the function's start has to arrive at it. Static programs and Go's have no
- * such table: there decoding from several places in front of it has to arrive, hardly any may go past it, and
- * what stands around it has to be code of a program. Programs that do not mention the node are not touched, nor are
- * big ones, which would take long to look through.
+ * such table: there decoding from several places in front of it has to arrive, hardly any may go
+ * past it, and what stands around it has to be code of a program. Programs that do not mention the
+ * node are not touched, nor are big ones, which would take long to look through.
  */
 #include "shim/shim.h"
 
@@ -24,9 +24,9 @@ enum {
 	PATCHES = 256, TEXT_MAX = 8 << 20, ALL_MAX = 32 << 20,
 	/* The pointer encodings that every linker uses for the table. */
 	EH_PTR_ENC = 0x1b, EH_COUNT_ENC = 0x03, EH_TABLE_ENC = 0x3b,
-	/* Decoding from a wrong place finds the right ones after a few instructions. Of STREAMS places in a
-	 * row, LEAD bytes before, so many have to arrive, and so many times as many as go past it; and AFTER
-	 * instructions behind it have to be there. */
+	/* Decoding from a wrong place finds the right ones after a few instructions. Of STREAMS
+	 * places in a row, LEAD bytes before, so many have to arrive, and so many times as many as
+	 * go past it; and AFTER instructions behind it have to be there. */
 	STREAMS = 32, LEAD = 40, ARRIVE = 6, OVER_MISSES = 4, AFTER = 6,
 };
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * shim/dir.c - the node in the list of its folder, where the kernel has none to list: it comes last.
+ * shim/dir.c - the node in the list of its folder, where the kernel has none to list: it comes
+ * last.
  *
  * What has been listed is remembered by the stream, so rewinding begins anew.
  */

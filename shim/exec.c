@@ -53,8 +53,8 @@ void launch_prepare(struct launch *l, int dir, const char *path, int flags, char
 	door_for(dir, path, flags, &l->choice);
 	if (!door_strips(l->choice.kind))
 		word = object_word(l->name, &l->fd);
-	/* Where our object cannot be loaded from, the second door, which needs nothing of the program's
-	 * root, is the way for all. */
+	/* Where our object cannot be loaded from, the second door, which needs nothing of the
+	 * program's root, is the way for all. */
 	if ((l->choice.door == DOOR_SECOND || (l->choice.door == DOOR_PRELOAD && !word)) &&
 	    shim_wanted(l->choice.scripts ? l->choice.program : path)) {
 		l->envp = environ_for(envp, NULL, room);

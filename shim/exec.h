@@ -35,7 +35,8 @@ struct launch {
 	struct door_choice choice;
 	char *const *envp;
 	char name[OBJECT_NAME_BYTES];
-	int fd;			/* to be closed when the program could not be started, or has been */
+	int fd;			/* to be closed when the program could not be started, or has
+				 * been */
 	bool second;		/* start second instead */
 	struct door_launch by;
 };

@@ -100,7 +100,8 @@ static bool path_leads_here(void)
 {
 	struct stat st;
 
-	/* access(2) looks without the capabilities that a program which has dropped its user loses in exec. */
+	/* access(2) looks without the capabilities that a program which has dropped its user loses
+	 * in exec. */
 	return path[0] && !RAW(SYS_newfstatat, AT_FDCWD, path, &st, 0) && st.st_dev == dev &&
 	       st.st_ino == ino && !RAW(SYS_faccessat, AT_FDCWD, path, R_OK);
 }

@@ -155,12 +155,14 @@ bool shim_leads_to_node(int dir, const char *path);
 /* After a call of the kernel about path, with errno if it has failed: was that about the node? A
  * real one may exist, with other rights. Keeps errno. follow: the call follows links. */
 bool shim_was_node(bool failed, int dir, const char *path, bool follow);
-bool shim_is_device(const struct stat *st);	/* the real node, or what was made with its number */
+bool shim_is_device(const struct stat *st);	/* the real node, or what was made with its
+						 * number */
 /* A descriptor of the node, opened by us in whatever process. */
 bool shim_is_node_fd(int fd);
 
 int shim_open_node(int flags);		/* fd or -errno; starts nothing */
-/* Reads and writes of KVM's descriptors: the errno, 0: fd is none. at_offset: pread and the like. */
+/* Reads and writes of KVM's descriptors: the errno, 0: fd is none. at_offset: pread and the
+ * like. */
 int shim_refusal(int fd, bool at_offset);
 
 /* -- pathfd.c -- */
@@ -183,8 +185,10 @@ int shim_open_cpuinfo(const char *path, int flags);
 void shim_exec_init(void);
 
 /* -- chosen.c: which programs are put on standin; written by the constructor only -- */
-extern bool shim_off;		/* STANDIN_OFF: nothing of the program's is touched, nor its children's */
-extern bool shim_passive;	/* off, or not one of those that were asked for: its children may be */
+extern bool shim_off;		/* STANDIN_OFF: nothing of the program's is touched, nor its
+				 * children's */
+extern bool shim_passive;	/* off, or not one of those that were asked for: its children may
+				 * be */
 void shim_chosen_init(void);
 bool shim_wanted(const char *path);	/* by its name; path can be read */
 

@@ -200,7 +200,8 @@ static u64 unblockable(void)
 static bool put_away(int sig, const siginfo_t *info, ucontext_t *uc, const struct sigaction *a)
 {
 	struct deferred_action d = {
-		.handler = a->sa_sigaction, .mask = set_bits(&a->sa_mask), .flags = (u32)a->sa_flags,
+		.handler = a->sa_sigaction, .mask = set_bits(&a->sa_mask),
+		.flags = (u32)a->sa_flags,
 	};
 
 	shim_deferred.never = unblockable();

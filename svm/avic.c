@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * svm/avic.c - AVIC and x2AVIC for L1 (APM2 15.29): the hardware model of irq/avic.h over tables and
- * pages in L1's memory, as the VMCB that is running names them. KVM never offers this to
+ * svm/avic.c - AVIC and x2AVIC for L1 (APM2 15.29): the hardware model of irq/avic.h over tables
+ * and pages in L1's memory, as the VMCB that is running names them. KVM never offers this to
  * its guests; we do by option (vcpu/cpuid.h).
  *
  * Everything runs on the CPU's own thread inside the guest. L1's other CPUs change IRR, TMR and the

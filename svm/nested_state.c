@@ -36,8 +36,8 @@ static void control_image(const struct svm *s, struct vmcb_control *out)
 {
 	*out = s->ctl;
 	out->clean = 0;
-	/* It is among the vCPU's events since VMRUN, and KVM_GET_VCPU_EVENTS shows it there. A state
-	 * that has not run since it was restored still has it here. */
+	/* It is among the vCPU's events since VMRUN, and KVM_GET_VCPU_EVENTS shows it there. A
+	 * state that has not run since it was restored still has it here. */
 	if (!s->resume)
 		out->event_inj = out->event_inj_err = 0;
 	/* VMRUN's is for the event that it injects; later it is that of L2's last exit. */

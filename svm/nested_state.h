@@ -24,7 +24,8 @@ u32 svm_nested_size(const struct cpu *c);
 void svm_nested_get(const struct cpu *c, struct kvm_nested_state *hdr, struct vmcb *image);
 /* 0: done, the CPU is out of guest mode. 1: the image is needed. -EINVAL: nothing has changed. */
 int svm_nested_header(struct cpu *c, const struct kvm_nested_state *hdr);
-/* Into guest mode, after svm_nested_header() asked for it. 0, or -EINVAL and nothing has changed. */
+/* Into guest mode, after svm_nested_header() asked for it. 0, or -EINVAL and nothing has
+ * changed. */
 int svm_nested_set(struct cpu *c, const struct kvm_nested_state *hdr, const struct vmcb *image);
 
 #endif

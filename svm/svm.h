@@ -100,8 +100,8 @@ struct svm {
 };
 
 /*
- * The fields of struct svm are svm/'s own: the layers above use the functions (tests/unit/layers.py). s becomes
- * c's for good; the trace ids are of its records.
+ * The fields of struct svm are svm/'s own: the layers above use the functions
+ * (tests/unit/layers.py). s becomes c's for good; the trace ids are of its records.
  */
 void svm_init(struct cpu *c, struct svm *s, const struct svm_ops *ops, u16 trace_vm,
 	      s16 trace_vcpu);

@@ -7,14 +7,14 @@
  *           CHECK_EQ(eois(), 1);
  *   }
  *
- * defines a test and makes it known to the program's runner; nothing else has to be told of it, so it cannot
- * be forgotten. The sentence is the rule it checks; without one the name is. A set-up and a way to take it
- * down follow if need be: T(name, "rule", .setup = s, .teardown = t); T_EACH() gives them to all tests of a
- * program that name none, T_ALL() surrounds the whole program.
+ * defines a test and makes it known to the program's runner; nothing else has to be told of it, so
+ * it cannot be forgotten. The sentence is the rule it checks; without one the name is. A set-up and
+ * a way to take it down follow if need be: T(name, "rule", .setup = s, .teardown = t); T_EACH()
+ * gives them to all tests of a program that name none, T_ALL() surrounds the whole program.
  *
- * Runners: tests/guest/harness/tap.c (CHECK..., a child for each test), tests/abi/main.c (IS, EQ..., a
- * child for each), tests/unit/main.c (cmocka's assertions). All know --list and the names of tests, and
- * say after a failure how that one test is run again.
+ * Runners: tests/guest/harness/tap.c (CHECK..., a child for each test), tests/abi/main.c (IS,
+ * EQ..., a child for each), tests/unit/main.c (cmocka's assertions). All know --list and the names
+ * of tests, and say after a failure how that one test is run again.
  */
 #ifndef TESTS_T_H
 #define TESTS_T_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tools/doctor.c - standin doctor: does a real KVM work here; can standin run guests, shown by one that
- * each door runs; and what of the machine matters for that.
+ * tools/doctor.c - standin doctor: does a real KVM work here; can standin run guests, shown by one
+ * that each door runs; and what of the machine matters for that.
  */
 #include "tools/doctor.h"
 
@@ -135,7 +135,8 @@ static void settings(void)
 /* -- what is printed -- */
 
 static const char *const verdicts[] = {
-	[FACT_OK] = "ok", [FACT_NOTE] = "-", [FACT_WARN] = "warn", [FACT_NO] = "no", [FACT_FAIL] = "FAIL",
+	[FACT_OK] = "ok", [FACT_NOTE] = "-", [FACT_WARN] = "warn", [FACT_NO] = "no",
+	[FACT_FAIL] = "FAIL",
 };
 
 /* A path without the name of the user in it. */
@@ -256,9 +257,11 @@ static int doctor_fn(const struct verb *v, int argc, char **argv)
 }
 
 const struct verb verb_doctor = {
-	.name = "doctor", .args = "[OPTION...]", .what = "does a guest run here, on a real KVM, on standin; and why not",
+	.name = "doctor", .args = "[OPTION...]", .what = "does a guest run here, on a real KVM, on "
+		"standin; and why not",
 	.fn = doctor_fn, .options = doctor_options,
-	.more = "A small guest is run on /dev/kvm, if there is one, and through each of standin's doors.\n"
+	.more = "A small guest is run on /dev/kvm, if there is one, and through each of standin's "
+		"doors.\n"
 		"Exit status: 0 standin can run here, 1 it cannot, 2 wrong usage.\n",
 	.example = "  standin doctor --report > report.txt\n",
 };

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tools/doctor.h - what `standin doctor` finds out: facts in sections, which are printed or become JSON.
+ * tools/doctor.h - what `standin doctor` finds out: facts in sections, which are printed or become
+ * JSON.
  */
 #ifndef TOOLS_DOCTOR_H
 #define TOOLS_DOCTOR_H

@@ -104,7 +104,8 @@ static void cpuid_faulting(void)
 		syscall(SYS_arch_prctl, ARCH_SET_CPUID, 1);
 	fact(can ? FACT_OK : FACT_WARN, SECTION_STANDIN, "CPUID faulting", "%s",
 	     can ? "programs that look for VT-x or AMD-V themselves find it"
-		 : "not here: CPUID is answered in the text of programs that are not too big (docs/doors.md)");
+		 : "not here: CPUID is answered in the text of programs that are not too big "
+		   "(docs/doors.md)");
 }
 
 /* -- memory -- */

@@ -203,7 +203,8 @@ static void json_refusal(void *arg, const struct svm_refusal *why)
 	putchar('}');
 }
 
-/* The bytes in the order of a number: the most significant first; of an array, element by element. */
+/* The bytes in the order of a number: the most significant first; of an array, element by
+ * element. */
 static void json_field(const struct vmcb *v, const struct vmcb_field *f)
 {
 	const u8 *p = (const u8 *)v + f->offset;
@@ -274,7 +275,8 @@ enum {
 	EXPLAIN_JSON
 };
 static const struct cli_option explain_options[] = {
-	{ EXPLAIN_FEATURES, "features", "LIST", "add (NAME) or take away (-NAME) CPU features, by comma" },
+	{ EXPLAIN_FEATURES, "features", "LIST", "add (NAME) or take away (-NAME) CPU features, by "
+		"comma" },
 	{ EXPLAIN_MAXPHYADDR, "maxphyaddr", "BITS", "physical address size (48)" },
 	{ EXPLAIN_OWN_PAT, "own-pat", NULL, "the guest has a PAT of its own: check G_PAT" },
 	{ EXPLAIN_FIELDS, "fields", NULL, "show the fields that are not zero as well" },
@@ -336,15 +338,18 @@ static int explain_fn(const struct verb *verb, int argc, char **argv)
 }
 
 const struct verb verb_explain = {
-	.name = "explain", .args = "[OPTION...] vmcb FILE", .what = "why VMRUN refuses a VMCB", .fn = explain_fn,
+	.name = "explain", .args = "[OPTION...] vmcb FILE", .what = "why VMRUN refuses a VMCB",
+	.fn = explain_fn,
 	.options = explain_options,
-	.more = "FILE is a 4 KiB image of a VMCB, - for standard input. Lists every rule that VMRUN would\n"
+	.more = "FILE is a 4 KiB image of a VMCB, - for standard input. Lists every rule that "
+		"VMRUN would\n"
 		"refuse it for. Exit status: 0 valid, 1 refused, 2 wrong usage or no such file.\n\n"
 		"features:"
 #define X(id, option, ...) " " option
 		SVM_FEATURES(X)
 #undef X
-		" umip la57 fsgsbase pcid xsave smep smap pku shstk lm nx svm ffxsr tce lmsle mcommit intwb\n"
+		" umip la57 fsgsbase pcid xsave smep smap pku shstk lm nx svm ffxsr tce lmsle "
+		"mcommit intwb\n"
 		"default: " DEFAULTS "\n",
 	.example = "  standin explain --fields --features=shstk,-npt vmcb image.bin\n",
 };

@@ -178,7 +178,8 @@ static int info_fn(const struct verb *v, int argc, char **argv)
 }
 
 const struct verb verb_info = {
-	.name = "info", .args = "[OPTION...]", .what = "capabilities, CPUID and MSRs that guests get",
+	.name = "info", .args = "[OPTION...]", .what = "capabilities, CPUID and MSRs that guests "
+		"get",
 	.fn = info_fn, .options = info_options,
 	.more = "Exit status: 0, 1 standin cannot start, 2 wrong usage.\n",
 	.example = "  standin info --json | jq '.capabilities.SPLIT_IRQCHIP'\n",

@@ -56,13 +56,16 @@ static bool set_avic(const char *kind)
 }
 
 enum {
-	RUN_AVIC = CLI_LONG(0), RUN_ONLY = CLI_LONG(1), RUN_EXCEPT = CLI_LONG(2), RUN_REAL = CLI_LONG(3),
+	RUN_AVIC = CLI_LONG(0), RUN_ONLY = CLI_LONG(1), RUN_EXCEPT = CLI_LONG(2),
+	RUN_REAL = CLI_LONG(3),
 };
 static const struct cli_option run_options[] = {
-	{ RUN_AVIC, "avic", "KIND", "interrupt hardware that is modelled: none, avic, x2avic, x2avic-ext" },
+	{ RUN_AVIC, "avic", "KIND", "interrupt hardware that is modelled: none, avic, x2avic, "
+				    "x2avic-ext" },
 	{ RUN_ONLY, "only", "NAMES", "put only programs of these names (with commas) on standin" },
 	{ RUN_EXCEPT, "except", "NAMES", "leave programs of these names alone" },
-	{ RUN_REAL, "prefer-real", NULL, "if the machine's own KVM works, run the program on that" },
+	{ RUN_REAL, "prefer-real", NULL, "if the machine's own KVM works, run the program on "
+					 "that" },
 	{ 0 },
 };
 
@@ -95,8 +98,10 @@ static int run_fn(const struct verb *v, int argc, char **argv)
 
 const struct verb verb_run = {
 	.name = "run", .args = "[OPTION...] [--] PROGRAM [ARG...]",
-	.what = "run a program that expects /dev/kvm", .fn = run_fn, .options = run_options, .program = true,
-	.more = "So are the programs that it starts. The exit status is the program's; 127: it is not\n"
+	.what = "run a program that expects /dev/kvm", .fn = run_fn, .options = run_options,
+	.program = true,
+	.more = "So are the programs that it starts. The exit status is the program's; "
+		"127: it is not\n"
 		"there, 126: it cannot be executed, 1: standin cannot start, 2: wrong usage.\n",
 	.example = "  standin run -- qemu-system-x86_64 -accel kvm -cpu max -m 512 ...\n",
 };

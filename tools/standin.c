@@ -19,11 +19,13 @@ static const struct cli_option help_options[] = {
 	{ 0 },
 };
 static const struct verb verb_help = {
-	.name = "help", .args = "[VERB | settings]", .what = "about a verb, or the environment", .fn = help_fn,
+	.name = "help", .args = "[VERB | settings]", .what = "about a verb, or the environment",
+	.fn = help_fn,
 	.options = help_options, .more = "", .example = "  standin help run\n",
 };
 static const struct verb verb_version = {
-	.name = "version", .args = "", .what = "which standin this is", .fn = version_fn, .more = "",
+	.name = "version", .args = "", .what = "which standin this is", .fn = version_fn,
+	.more = "",
 	.example = "  standin version\n",
 };
 

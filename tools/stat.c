@@ -162,7 +162,8 @@ static void json_vm(const struct trace_area *a, struct trace_vm *vm)
 	u32 mask = atomic_load(&vm->inhibits);
 	bool more = false;
 
-	printf("{\"vm\": %u, \"vcpus\": %u, \"irqchip\": \"%s\", \"suppress_eoi_broadcast\": \"%s\", "
+	printf("{\"vm\": %u, \"vcpus\": %u, \"irqchip\": \"%s\", \"suppress_eoi_broadcast\": "
+	       "\"%s\", "
 	       "\"avic_max_id\": %u, \"inhibits\": [",
 	       vm->serial, atomic_load(&vm->nr_vcpus), chip < ARRAY_SIZE(chips) ? chips[chip] : "?",
 	       mode < ARRAY_SIZE(modes) ? modes[mode] : "?", atomic_load(&vm->avic_max_id));
@@ -172,7 +173,8 @@ static void json_vm(const struct trace_area *a, struct trace_vm *vm)
 
 		if (!times && !(mask & BIT(i)))
 			continue;
-		printf("%s{\"reason\": \"%s\", \"now\": %s, \"times\": %u, \"vcpu\": %d, \"seconds_ago\": ",
+		printf("%s{\"reason\": \"%s\", \"now\": %s, \"times\": %u, \"vcpu\": "
+		       "%d, \"seconds_ago\": ",
 		       more ? ", " : "", trace_inhibit_name(i), mask & BIT(i) ? "true" : "false",
 		       times, atomic_load(&vm->why[i].vcpu));
 		if (tsc)
@@ -281,7 +283,8 @@ enum { STAT_JSON = CLI_LONG(0) };
 static const struct cli_option stat_options[] = {
 	{ 'i', "interval", "SECONDS", "length of a round (1)" },
 	{ 'n', "rounds", "COUNT", "how many (1); 0: until it is interrupted" },
-	{ STAT_JSON, "json", NULL, "for programs: one object a line, for each process in each round" },
+	{ STAT_JSON, "json", NULL, "for programs: one object a line, for each process in each "
+				   "round" },
 	{ 0 },
 };
 
@@ -338,7 +341,8 @@ out:
 
 const struct verb verb_stat = {
 	.name = "stat", .args = "[OPTION...] PID...",
-	.what = "VMs of processes, why APIC acceleration is off, events and the engine's work per second",
+	.what = "VMs of processes, why APIC acceleration is off, events and the engine's work per "
+		"second",
 	.fn = stat_fn,
 	.options = stat_options,
 	.more = "Exit status: 0, 1 a process is not on standin or has ended, 2 wrong usage.\n",

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * tools/trace.c - standin trace: record a program, or a process that is running already.
- * BASE.txt is in the layout of ftrace's trace file, BASE.json opens in Perfetto; --html writes a page.
+ * BASE.txt is in the layout of ftrace's trace file, BASE.json opens in Perfetto; --html writes a
+ * page.
  */
 #include <errno.h>
 #include <signal.h>
@@ -144,7 +145,8 @@ static const struct cli_option trace_options[] = {
 	{ 'o', "output", "BASE", "names of the files: BASE.txt, BASE.json (standin-trace)" },
 	{ 'e', "events", "LIST", "wildcards with commas; else all but kvm_entry and kvm_exit" },
 	{ 't', "time", "SECONDS", "then stop" },
-	{ 'H', "html", "FILE", "also one page with timeline, exits and faults, for any browser, offline" },
+	{ 'H', "html", "FILE", "also one page with timeline, exits and faults, for any "
+			       "browser, offline" },
 	{ 'p', "pid", "PID", "a process that is running on standin already" },
 	{ 0 },
 };
@@ -244,9 +246,12 @@ out:
 
 const struct verb verb_trace = {
 	.name = "trace", .args = "[OPTION...] [--] PROGRAM [ARG...]",
-	.what = "events under KVM's names: BASE.txt as ftrace prints them, BASE.json for Perfetto", .fn = trace_fn,
+	.what = "events under KVM's names: BASE.txt as ftrace prints them, BASE.json for Perfetto",
+	.fn = trace_fn,
 	.options = trace_options, .program = true,
-	.more = "At the end a table of exits by reason and one of interrupts by vector are printed. Exit status: the program's; 0 with\n"
+	.more = "At the end a table of exits by reason and one of interrupts by vector are "
+		"printed. Exit status: the program's; 0 with\n"
 		"--pid; 1 a file could not be written or standin cannot start, 2 wrong usage.\n",
-	.example = "  standin trace -e 'kvm_*eoi*,kvm_apic*' -- qemu-system-x86_64 -accel kvm ...\n",
+	.example = "  standin trace -e 'kvm_*eoi*,kvm_apic*' -- qemu-system-x86_64 -accel kvm "
+		   "...\n",
 };

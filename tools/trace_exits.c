@@ -12,7 +12,8 @@ enum { REASONS = 64, SIGNAL = REASONS, OTHER, ROWS };
 
 /* What a real KVM exits for, and does without the VMM: its name there, our event. */
 #define INSIDE(X) \
-	X("msr", kvm_msr) X("cpuid", kvm_cpuid) X("hypercall", kvm_hypercall) X("halt", kvm_vcpu_wakeup) \
+	X("msr", kvm_msr) X("cpuid", kvm_cpuid) X("hypercall", kvm_hypercall) \
+	X("halt", kvm_vcpu_wakeup) \
 	X("mmio (read, write)", kvm_mmio) X("io", kvm_pio) X("vmrun", kvm_nested_vmenter) \
 	X("#vmexit of L2", kvm_nested_vmexit) X("avic incomplete ipi", kvm_avic_incomplete_ipi) \
 	X("avic unaccelerated access", kvm_avic_unaccelerated_access)
@@ -128,8 +129,10 @@ void exits_each(const struct exits *e, exit_line_fn *fn, void *arg)
 			break;
 		done[best] = true;
 		r = &e->rows[best];
-		fn(arg, &(struct exit_line){ .name = row_name(best, name, sizeof(name)), .to_vmm = true,
-					     .count = r->count, .timed = r->timed, .ns = r->ns, .max = r->max });
+		fn(arg, &(struct exit_line){ .name = row_name(best, name, sizeof(name)),
+					     .to_vmm = true,
+					     .count = r->count, .timed = r->timed, .ns = r->ns,
+					     .max = r->max });
 	}
 #define X(n, event) \
 	if (e->inside[TRACE_##event]) \

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tools/trace_exits.h - a table of exits by reason: those that the VMM handled, with the time that it
- * took from kvm_userspace_exit to standin_run, and those handled inside. One reader's thread.
+ * tools/trace_exits.h - a table of exits by reason: those that the VMM handled, with the time that
+ * it took from kvm_userspace_exit to standin_run, and those handled inside. One reader's thread.
  */
 #ifndef TOOLS_TRACE_EXITS_H
 #define TOOLS_TRACE_EXITS_H

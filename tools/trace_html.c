@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* tools/trace_html.c - see trace_html.h. The page is tools/trace.html; its data is JSON in its middle. */
+/* tools/trace_html.c - see trace_html.h. The page is tools/trace.html; its data is JSON in its
+ * middle. */
 #include "tools/trace_html.h"
 
 #include <errno.h>

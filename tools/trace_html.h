@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tools/trace_html.h - a trace as one HTML file that needs nothing else: a timeline of each vCPU, the
- * table of exits, faults with what came before them, the last events. One reader's thread.
+ * tools/trace_html.h - a trace as one HTML file that needs nothing else: a timeline of each vCPU,
+ * the table of exits, faults with what came before them, the last events. One reader's thread.
  *
  * What is kept does not grow with the trace: bins that become wider, and rings.
  */

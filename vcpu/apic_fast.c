@@ -61,7 +61,8 @@ static inline u64 write_eoi(struct cpu *c, struct apic_fast *f)
 	return lapic_fast_eoi(f) ? recheck(c, f) : slow();
 }
 
-/* docs/kvm-apic.md 3.7: other delivery modes, level triggers and vectors below 16 are software's. */
+/* docs/kvm-apic.md 3.7: other delivery modes, level triggers and vectors below 16 are
+ * software's. */
 static inline bool fixed_edge(u32 icr)
 {
 	return !(icr & (7u << 8 | ICR_LEVEL)) && (icr & 0xff) >= 16;
@@ -75,9 +76,9 @@ static inline bool is_page(const struct cpu *c, u64 gva, enum mem_access acc)
 }
 
 /*
- * What is not accelerated (an EOI that somebody waits for; without acceleration TPR as well) is written in
- * full from here, too, which may take locks and call out: only while no vector state is live, because it
- * cannot be saved in the middle of a unit.
+ * What is not accelerated (an EOI that somebody waits for; without acceleration TPR as well) is
+ * written in full from here, too, which may take locks and call out: only while no vector state is
+ * live, because it cannot be saved in the middle of a unit.
  */
 static u64 whole_write(struct vcpu *v, u32 offset, u32 val)
 {

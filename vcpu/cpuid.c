@@ -155,8 +155,8 @@ void cpuid_hook(struct cpu *c, u32 leaf, u32 sub, u32 out[4])
 }
 
 /*
- * Hypervisors' leaves stand in blocks of 0x100 from 0x40000000, each with its signature in the first:
- * with Hyper-V's at the front, KVM's are behind. The leaf with the feature bits, 0 = none.
+ * Hypervisors' leaves stand in blocks of 0x100 from 0x40000000, each with its signature in the
+ * first: with Hyper-V's at the front, KVM's are behind. The leaf with the feature bits, 0 = none.
  */
 static u32 pv_leaf(const struct vcpu *v)
 {
@@ -170,8 +170,8 @@ static u32 pv_leaf(const struct vcpu *v)
 }
 
 /*
- * The instructions that this guest does not have. A CPUID that describes no CPU (none was set, or one
- * without features) hides only what KVM itself intercepts: its processor would execute the rest
+ * The instructions that this guest does not have. A CPUID that describes no CPU (none was set, or
+ * one without features) hides only what KVM itself intercepts: its processor would execute the rest
  * (docs/instructions.md).
  */
 static u64 missing_insns(const struct vcpu *v)

@@ -82,8 +82,8 @@ bool debug_at_breakpoint(struct vcpu *v, enum cpu_result *r)
 	}
 	if (!hit)
 		return false;
-	/* What MOV SS has held back is told by the same #DB: a second one, inside its handler, would
-	 * be on the same stack (APM2 13.1.2). */
+	/* What MOV SS has held back is told by the same #DB: a second one, inside its handler,
+	 * would be on the same stack (APM2 13.1.2). */
 	hit |= v->c->watch_hit;
 	v->c->watch_hit = 0;
 	if (user_hw(v)) {
@@ -97,8 +97,8 @@ bool debug_at_breakpoint(struct vcpu *v, enum cpu_result *r)
 }
 
 /*
- * Between two instructions: a trap that could not be delivered where it arose. The one behind MOV SS
- * had an exception; an event's frame lies on a watched address; the instruction had to finish in
+ * Between two instructions: a trap that could not be delivered where it arose. The one behind MOV
+ * SS had an exception; an event's frame lies on a watched address; the instruction had to finish in
  * user space.
  */
 bool debug_pending(struct vcpu *v, enum cpu_result *r)
@@ -125,9 +125,9 @@ enum cpu_result debug_stepped(struct vcpu *v, bool tf)
 }
 
 /*
- * The engine was left in the middle or at the end of an instruction. One that is to run again hits its
- * breakpoints again; one that has retired with writes for user space is stepped behind them. HLT and
- * what vcpu_retire() completes see to themselves.
+ * The engine was left in the middle or at the end of an instruction. One that is to run again hits
+ * its breakpoints again; one that has retired with writes for user space is stepped behind them.
+ * HLT and what vcpu_retire() completes see to themselves.
  */
 void debug_left(struct vcpu *v, enum cpu_result why, bool moved, bool tf, u64 held)
 {

@@ -18,7 +18,8 @@
 #define VCPU_DOORS_H
 
 #define CPU_DOORS(X) \
-	/* Every MSR that the permission map lets through, KVM's own too (kvmclock, steal time, async \
+	/* Every MSR that the permission map lets through, KVM's own too (kvmclock, steal time, \
+	 * async \
 	 * page faults): addresses in them are L1's, who may keep L2 from them. x2APIC MSRs are \
 	 * x2AVIC's when it is on, EFER and with G_PAT the PAT are L2's. */ \
 	X(msr_read, msr_hook_read, FREE_L2, MSR) \
@@ -29,15 +30,18 @@
 	X(pio_out, pio_out, FREE_L1, IOIO) \
 	/* The CPU halts; what would wake L1 wakes it. */ \
 	X(hlt, hlt, FREE_L1, HLT) \
-	/* L0's hypercalls are L1's alone: they take L1's addresses and APIC ids. A VMMCALL that is not \
+	/* L0's hypercalls are L1's alone: they take L1's addresses and APIC ids. A VMMCALL that \
+	 * is not \
 	 * intercepted is #UD (APM3 VMMCALL). */ \
 	X(hypercall, hypercall_hook, FREE_UD, VMMCALL) \
 	/* V_TPR with V_INTR_MASKING, else the TPR of L1's APIC (APM2 15.21.1). */ \
 	X(read_cr8, read_cr8, FREE_L2, CR_READ) \
 	X(write_cr8, write_cr8, FREE_L2, CR_WRITE) \
 	X(window, window, FREE_CPU, NONE) \
-	/* svm/insns.c: VMRUN must be intercepted, SKINIT is #UD; VMLOAD and VMSAVE take L1's addresses \
-	 * unless they are virtualised, STGI and CLGI act on V_GIF with VGIF and else on the GIF. */ \
+	/* svm/insns.c: VMRUN must be intercepted, SKINIT is #UD; VMLOAD and VMSAVE take L1's \
+	 * addresses \
+	 * unless they are virtualised, STGI and CLGI act on V_GIF with VGIF and else on the \
+	 * GIF. */ \
 	X(svm, svm_exec, FREE_L2, VMRUN) \
 	X(task_switch, nested_task_switch, FREE_L2, TASK_SWITCH) \
 	/* PAUSE, MONITOR, MWAIT, INVD, WBINVD: gives the host CPU away at most. */ \

@@ -61,8 +61,8 @@ enum cpu_result exit_internal_error(struct vcpu *v, u32 suberror)
 	return CPU_USER;
 }
 
-/* An event cannot be delivered, because what it needs is not memory: as if the nested page fault had
- * met EXITINTINFO (docs/kvm-abi.md 5.5). The read that failed is the last one noted. */
+/* An event cannot be delivered, because what it needs is not memory: as if the nested page fault
+ * had met EXITINTINFO (docs/kvm-abi.md 5.5). The read that failed is the last one noted. */
 enum cpu_result exit_delivery(struct vcpu *v, const struct cpu_event *e)
 {
 	const struct vcpu_mmio *m = &v->p->mmio;

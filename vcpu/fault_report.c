@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * vcpu/fault_report.c - why a guest ended: the exceptions that led to a shutdown, the IDT entries that
- * could not be used, and the state, as lines of the log (docs/troubleshooting.md).
+ * vcpu/fault_report.c - why a guest ended: the exceptions that led to a shutdown, the IDT entries
+ * that could not be used, and the state, as lines of the log (docs/troubleshooting.md).
  *
  * KVM tells a VMM no more than KVM_EXIT_SHUTDOWN; what led there is gone then.
  */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* vcpu/fault_report.h - what is kept of exceptions that cannot be delivered, and told when a guest ends. */
+/* vcpu/fault_report.h - what is kept of exceptions that cannot be delivered, and told when a guest
+ * ends. */
 #ifndef VCPU_FAULT_REPORT_H
 #define VCPU_FAULT_REPORT_H
 
@@ -16,8 +17,8 @@ struct fault_chain {
 	u32 n;
 };
 
-/* What has happened to a vCPU: an event that was delivered, or an exit to the VMM (kind PAST_EXIT, the reason in
- * `error`). The same one again is counted. */
+/* What has happened to a vCPU: an event that was delivered, or an exit to the VMM (kind PAST_EXIT,
+ * the reason in `error`). The same one again is counted. */
 struct past_event {
 	u64 rip, payload;
 	u32 error, times;

@@ -50,8 +50,8 @@ void halt_poll_learn(struct halt_poll *h, u32 max, const struct halt_poll_result
 }
 
 /*
- * One CPU is kept free: for the VMM's threads, and for a vCPU that wakes up. Without it a hypervisor
- * with two vCPUs on two CPUs took 7 % longer to start its guest.
+ * One CPU is kept free: for the VMM's threads, and for a vCPU that wakes up. Without it a
+ * hypervisor with two vCPUs on two CPUs took 7 % longer to start its guest.
  */
 bool halt_poll_spare(const struct halt_poll_crowd *c)
 {

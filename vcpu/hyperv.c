@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * vcpu/hyperv.c - Hyper-V's MSRs, its reference time and its exits (TLFS 3, 9, 12; KVM's own rules on
- * who may touch what). SynIC and timers: hyperv_synic.c. Hypercalls: hyperv_call.c.
+ * vcpu/hyperv.c - Hyper-V's MSRs, its reference time and its exits (TLFS 3, 9, 12; KVM's own rules
+ * on who may touch what). SynIC and timers: hyperv_synic.c. Hypercalls: hyperv_call.c.
  */
 #include <time.h>
 
@@ -476,8 +476,8 @@ RD(assist)
 	return 0;
 }
 
-/* TLFS 7.8.7, 10.3.5: its first word says that an EOI is not needed, which is PV EOI's idea. The rest
- * of the page may hold what a migrated guest needs. */
+/* TLFS 7.8.7, 10.3.5: its first word says that an EOI is not needed, which is PV EOI's idea. The
+ * rest of the page may hold what a migrated guest needs. */
 WR(assist)
 {
 	u32 zero = 0;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * vcpu/hyperv.h - Hyper-V's paravirtual interface (Microsoft's TLFS), as KVM offers it to Windows: MSRs,
- * hypercalls, reference time, SynIC and synthetic timers.
+ * vcpu/hyperv.h - Hyper-V's paravirtual interface (Microsoft's TLFS), as KVM offers it to Windows:
+ * MSRs, hypercalls, reference time, SynIC and synthetic timers.
  *
  * It is part of vcpu/, because nearly all of it is state of one vCPU and runs on its thread. What
  * belongs to the whole VM ("partition-wide") is struct hyperv_vm, under its lock; what other

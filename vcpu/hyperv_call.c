@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * vcpu/hyperv_call.c - Hyper-V's hypercalls (TLFS 3): TLB flushes and IPIs for sets of processors, events,
- * and what user space answers.
+ * vcpu/hyperv_call.c - Hyper-V's hypercalls (TLFS 3): TLB flushes and IPIs for sets of processors,
+ * events, and what user space answers.
  */
 #include <sched.h>
 
@@ -41,7 +41,8 @@ enum { CALL_R = 1, CALL_V = 2, CALL_X = 4 };
 	X(LONG_SPIN,		0x08, long_spin,	COUNT,			0) \
 	X(SEND_IPI,		0x0b, send_ipi,		HINT_CLUSTER_IPI,	0) \
 	X(FLUSH_SPACE_EX,	0x13, flush,		HINT_REMOTE_FLUSH,	CALL_X | CALL_V) \
-	X(FLUSH_LIST_EX,	0x14, flush,		HINT_REMOTE_FLUSH,	CALL_X | CALL_V | CALL_R) \
+	X(FLUSH_LIST_EX,	0x14, flush,		HINT_REMOTE_FLUSH, \
+	  CALL_X | CALL_V | CALL_R) \
 	X(SEND_IPI_EX,		0x15, send_ipi,		HINT_CLUSTER_IPI,	CALL_X | CALL_V) \
 	X(POST_MESSAGE,		0x5c, post_message,	POST_MESSAGES,		0) \
 	X(SIGNAL_EVENT,		0x5d, signal_event,	SIGNAL_EVENTS,		0) \

@@ -73,7 +73,8 @@ static enum cpu_result deliver(struct vcpu *v, struct cpu_event e)
 		switch (r) {
 		case CPU_OK:
 			past_add(&v->p->past, &(struct past_event){
-				.rip = rip, .payload = e.payload, .error = e.error, .times = 1, .kind = e.kind,
+				.rip = rip, .payload = e.payload, .error = e.error, .times = 1,
+				.kind = e.kind,
 				.vector = e.vector, .has_error = e.has_error });
 			if (e.kind == EV_INTR)
 				vcpu_count(v, irq_injections);

@@ -105,8 +105,8 @@ MSR_WR(tsc_adjust)
 
 #define DISABLE_EXITS_APERFMPERF BIT64(4)	/* of newer headers */
 
-/* KVM_CAP_X86_DISABLE_EXITS gives the guest what the processor counts. Ours runs at its nominal rate as
- * far as a guest can tell: both are the TSC (APM2 17.3.5), unscaled. */
+/* KVM_CAP_X86_DISABLE_EXITS gives the guest what the processor counts. Ours runs at its nominal
+ * rate as far as a guest can tell: both are the TSC (APM2 17.3.5), unscaled. */
 MSR_RD(aperfmperf)
 {
 	if (host || !(v->cfg->disabled_exits & DISABLE_EXITS_APERFMPERF))

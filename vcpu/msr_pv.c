@@ -63,7 +63,8 @@ MSR_WR(hyperv)
 	return hyperv_msr_write(v, msr, val, host);
 }
 
-#define APF_ENABLED (BIT64(0) | BIT64(3))	/* "page ready" comes as an interrupt, or not at all */
+/* "Page ready" comes as an interrupt, or not at all. */
+#define APF_ENABLED (BIT64(0) | BIT64(3))
 
 /* A page of the host that is away is waited for, so nothing is ever reported (docs/abi-rules.md);
  * who enables it gets all of KVM's checks (docs/kvm-abi.md 6.7). */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* vcpu/sync_regs.c - register classes passed in kvm_run (KVM_CAP_SYNC_REGS, docs/kvm-abi.md 5.6). */
+/* vcpu/sync_regs.c - register classes passed in kvm_run (KVM_CAP_SYNC_REGS, docs/kvm-abi.md
+ * 5.6). */
 #include "vcpu/vcpu_priv.h"
 
 #define VALID (KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS | KVM_SYNC_X86_EVENTS)

@@ -55,8 +55,8 @@ struct vcpu_vm_ops {
 	int (*extint_ack)(void *vm);
 	u64 (*clock_ns)(void *vm);	/* kvmclock, ns */
 	bool (*msr_allowed)(void *vm, u32 msr, bool write);	/* KVM_X86_SET_MSR_FILTER */
-	/* The LAPIC timer of a vCPU that is not blocked is due at this time (CLOCK_MONOTONIC ns, 0 =
-	 * none): request EVENT then. Called only when the deadline has changed. */
+	/* The LAPIC timer of a vCPU that is not blocked is due at this time (CLOCK_MONOTONIC ns, 0
+	 * = none): request EVENT then. Called only when the deadline has changed. */
 	void (*arm_timer)(void *vm, struct vcpu *v, u64 deadline_ns);
 	/* Optional. One (host TSC, kvmclock ns) pair that is the same for all vCPUs until
 	 * the clock is set again; gives guests the TSC_STABLE flag. */
@@ -64,8 +64,8 @@ struct vcpu_vm_ops {
 	/* Keep all other vCPUs from guest memory, from the call with true to the one with false.
 	 * Meanwhile requests of the caller may be served. */
 	void (*alone)(void *vm, struct vcpu *v, bool begin);
-	/* The vCPUs in order of creation, NULL behind the last; any thread. Optional only as long as
-	 * no guest uses Hyper-V's calls. */
+	/* The vCPUs in order of creation, NULL behind the last; any thread. Optional only as long
+	 * as no guest uses Hyper-V's calls. */
 	struct vcpu *(*vcpu_at)(void *vm, u32 index);
 	/* Optional: signal the eventfd of a connection (KVM_HYPERV_EVENTFD); false: none. */
 	bool (*hyperv_signal)(void *vm, u32 conn);
@@ -90,7 +90,8 @@ struct vcpu_tsc_sync {
  * others before there are vCPUs. */
 struct vcpu_vm_config {
 	void *place;			/* where a vCPU that is made now should be; vm.lock */
-	struct irq_settings shared;	/* with the irqchip, whose lock-free settings they are too */
+	struct irq_settings shared;	/* with the irqchip, whose lock-free settings they are
+					 * too */
 	_Atomic u64 disabled_exits;	/* KVM_X86_DISABLE_EXITS_* */
 	_Atomic u32 user_space_msr_mask;
 	_Atomic u32 irqchip;		/* 0 none, 1 full, 2 split */
@@ -101,7 +102,8 @@ struct vcpu_vm_config {
 	int load_fd;		/* for cpus_running() */
 	_Atomic bool exception_payload, triple_fault_event, exit_on_emulation_failure;
 	_Atomic bool hypercall_map_gpa_range;
-	_Atomic bool msr_platform_info_off;	/* KVM_CAP_MSR_PLATFORM_INFO cleared: guest reads give #GP */
+	_Atomic bool msr_platform_info_off;	/* KVM_CAP_MSR_PLATFORM_INFO cleared: guest reads
+						 * give #GP */
 	_Atomic bool msr_filter;	/* vm_ops->msr_allowed must be asked */
 	_Atomic u32 tsc_khz;		/* default for new vCPUs */
 	u64 tsc_offset;		/* guest TSC - scaled host TSC for new vCPUs, without tsc_sync */
@@ -134,7 +136,8 @@ struct vcpu {
 	struct engine_counts reported;	/* to trace_area, in look `look`; the owner's */
 	u32 look;
 
-	struct vcpu_priv *p;		/* vcpu_priv.h: events, cpuid, msrs, pio/mmio fragments, debug */
+	struct vcpu_priv *p;		/* vcpu_priv.h: events, cpuid, msrs, pio/mmio fragments,
+					 * debug */
 };
 
 /* -- life cycle -- */
@@ -185,8 +188,8 @@ bool vcpu_signal_hold(int sig);
 extern void (*vcpu_signals_prepare)(u64 set);
 /* KVM_RUN has put the thread's mask back to this. Set by the shim at start. */
 extern void (*vcpu_signals_restored)(u64 mask);
-/* How many handlers of this thread wait for its request to be done (base/deferred.h): KVM_RUN does not
- * enter the guest while it is not 0. A thread that never calls this has none. */
+/* How many handlers of this thread wait for its request to be done (base/deferred.h): KVM_RUN does
+ * not enter the guest while it is not 0. A thread that never calls this has none. */
 void vcpu_signals_wait_at(const _Atomic u32 *n);
 /*
  * From the handler of a SIGSEGV or SIGBUS that translated code has not raised: true when
@@ -227,7 +230,8 @@ int vcpu_set_nested_state(struct vcpu *v, const struct kvm_nested_state *hdr,
 			  const struct vmcb *image);
 int vcpu_set_cpuid2(struct vcpu *v, const struct kvm_cpuid_entry2 *e, u32 n);
 int vcpu_get_cpuid2(struct vcpu *v, struct kvm_cpuid_entry2 *e, u32 *n);
-int vcpu_get_msr(struct vcpu *v, u32 msr, u64 *val);		/* host-initiated: 0, or -EINVAL unknown */
+int vcpu_get_msr(struct vcpu *v, u32 msr, u64 *val);		/* host-initiated: 0, or -EINVAL
+								 * unknown */
 int vcpu_set_msr(struct vcpu *v, u32 msr, u64 val);
 int vcpu_get_lapic(struct vcpu *v, struct kvm_lapic_state *s);
 int vcpu_set_lapic(struct vcpu *v, const struct kvm_lapic_state *s);

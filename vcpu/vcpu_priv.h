@@ -202,8 +202,8 @@ struct vcpu_priv {
 enum { TOLD_OUTSIDE = 1, TOLD_INSIDE = 2 };
 
 /* -- inject.c -- */
-/* Deliver what is deliverable. CPU_OK, CPU_DONE, CPU_USER or CPU_SHUTDOWN, as the three below. Sets up
- * single_step / window watching. */
+/* Deliver what is deliverable. CPU_OK, CPU_DONE, CPU_USER or CPU_SHUTDOWN, as the three below. Sets
+ * up single_step / window watching. */
 enum cpu_result vcpu_inject(struct vcpu *v);
 void vcpu_queue_exception(struct vcpu *v, const struct cpu_fault *f);
 enum cpu_result vcpu_deliver_fault(struct vcpu *v, const struct cpu_fault *f);
@@ -256,8 +256,8 @@ bool vcpu_signals_wait(void);	/* taken before this thread's KVM_RUN could see it
 /* The signals of this thread that are to be left pending because only the mask of KVM_RUN opens
  * them; their handlers are in place. */
 u64 vcpu_signals_held(struct vcpu *v);
-/* One pass through the engine; step: a single instruction, no injection before it, and CPU_POLL if it
- * has not come about. */
+/* One pass through the engine; step: a single instruction, no injection before it, and CPU_POLL if
+ * it has not come about. */
 enum cpu_result vcpu_enter(struct vcpu *v, bool step);
 /* What the run loop does about it: CPU_OK, or why KVM_RUN ends. */
 enum cpu_result vcpu_settle(struct vcpu *v, enum cpu_result r);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * vm/eventfd.c - is it an eventfd, which, and adding to it. No descriptor is made to find that out: it would take
- * the lowest free number, which another thread may just have closed and still be using.
+ * vm/eventfd.c - is it an eventfd, which, and adding to it. No descriptor is made to find that out:
+ * it would take the lowest free number, which another thread may just have closed and still be
+ * using.
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * vm/hyperv.c - KVM_HYPERV_EVENTFD: HvSignalEvent on a connection becomes an eventfd's signal, so that
- * VMBus devices can be served without an exit.
+ * vm/hyperv.c - KVM_HYPERV_EVENTFD: HvSignalEvent on a connection becomes an eventfd's signal, so
+ * that VMBus devices can be served without an exit.
  */
 #include <errno.h>
 #include <stdlib.h>

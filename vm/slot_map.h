@@ -20,10 +20,12 @@ struct slot_edit {
 	struct vm_chunks fresh, old;	/* made here; not in the new map */
 };
 
-int slot_edit_begin(struct slot_edit *e, struct vm *vm);		/* 0 or -ENOMEM, as all below */
+int slot_edit_begin(struct slot_edit *e, struct vm *vm);		/* 0 or -ENOMEM, as all
+									 * below */
 int slot_edit_insert(struct slot_edit *e, const struct phys_slot *s);
 int slot_edit_remove(struct slot_edit *e, u64 gpa);
-/* The slot at `gpa`, to be written. NULL: no memory; or it is not there. Good until the next call. */
+/* The slot at `gpa`, to be written. NULL: no memory; or it is not there. Good until the next
+ * call. */
 struct phys_slot *slot_edit_slot(struct slot_edit *e, u64 gpa);
 void slot_edit_abort(struct slot_edit *e);
 /* Makes the new map the current one; what it replaces goes to vm->retired. */

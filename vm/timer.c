@@ -69,8 +69,8 @@ int vm_thread_start(pthread_t *t, void *(*fn)(void *), void *arg, const char *na
 	sigdelset(&all, SIGTRAP);
 	sys_sigmask(SIG_SETMASK, &all, &old);
 	pthread_attr_init(&attr);
-	/* Under mlockall(MCL_FUTURE) all of it is there at once. Too small if the program has a lot of
-	 * thread-local storage. */
+	/* Under mlockall(MCL_FUTURE) all of it is there at once. Too small if the program has a lot
+	 * of thread-local storage. */
 	pthread_attr_setstacksize(&attr, STACK);
 	r = pthread_create(t, &attr, thread, &s);
 	if (r == EINVAL)

@@ -199,8 +199,8 @@ struct vm_code_area {
 	struct vm_code_area *next;	/* of the retired ones */
 };
 struct slot_edit;
-/* A new slot, which is not in the map yet. Fills in its code fields, and in the new map those of all
- * slots it now shares host memory with. 0 or -ENOMEM with nothing changed but in `e`. */
+/* A new slot, which is not in the map yet. Fills in its code fields, and in the new map those of
+ * all slots it now shares host memory with. 0 or -ENOMEM with nothing changed but in `e`. */
 int vm_code_join(struct slot_edit *e, struct vm_slot *slot);
 /* Before the change is committed: what has to change in other slots when this one goes. */
 int vm_code_may_leave(struct slot_edit *e, struct vm_slot *slot);

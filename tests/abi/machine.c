@@ -204,9 +204,11 @@ int enter64(void)
 	s.cr4 |= 0x620;			/* PAE, OSFXSR, OSXMMEXCPT */
 	s.cr0 = 0x80000033;
 	s.efer |= 0x500;
-	s.cs = (struct kvm_segment){ .selector = 8, .type = 11, .present = 1, .s = 1, .l = 1, .g = 1,
+	s.cs = (struct kvm_segment){ .selector = 8, .type = 11, .present = 1, .s = 1, .l = 1,
+				     .g = 1,
 				     .limit = 0xffffffff };
 	s.ds = s.es = s.ss = s.fs = s.gs = (struct kvm_segment){
-		.selector = 16, .type = 3, .present = 1, .s = 1, .db = 1, .g = 1, .limit = 0xffffffff };
+		.selector = 16, .type = 3, .present = 1, .s = 1, .db = 1, .g = 1,
+		.limit = 0xffffffff };
 	return ioctl(m.cpu, KVM_SET_SREGS, &s);
 }

@@ -173,7 +173,8 @@ int main(int argc, char **argv)
 		if (t_chosen(r))
 			failed += !one(r, ++n);
 	if (report) {
-		printf("\n%u rules, %u expectations: %u differences, %u more that the rules explain\n",
+		printf("\n%u rules, %u expectations: %u differences, %u more that the rules "
+		       "explain\n",
 		       total, shared->checks, shared->differences, shared->explained);
 		return 0;
 	}

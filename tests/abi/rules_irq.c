@@ -207,7 +207,8 @@ T(gsi_routing, "5.2: SET_GSI_ROUTING: every refusal is EINVAL; replaces the whol
 	r.e[1].u.irqchip = (struct kvm_irq_routing_irqchip){ .irqchip = 0, .pin = 3 };
 	IS(ioctl(m.vm, KVM_SET_GSI_ROUTING, &r), 0);
 	r.e[1] = (struct kvm_irq_routing_entry){ .gsi = 3, .type = KVM_IRQ_ROUTING_MSI,
-						 .u.msi = { .address_lo = 0xfee00000, .data = 0x30 } };
+						 .u.msi = { .address_lo = 0xfee00000,
+							 .data = 0x30 } };
 	IS(ioctl(m.vm, KVM_SET_GSI_ROUTING, &r), -EINVAL);
 	r.e[1].gsi = 50;
 	IS(ioctl(m.vm, KVM_SET_GSI_ROUTING, &r), 0);

@@ -12,7 +12,8 @@
 #include "tests/abi/abi.h"
 
 #define RDMSR(msr) \
-	0x66, 0xb9, (msr) & 0xff, (msr) >> 8 & 0xff, (msr) >> 16 & 0xff, (u8)((msr) >> 24), 0x0f, 0x32
+	0x66, 0xb9, (msr) & 0xff, (msr) >> 8 & 0xff, (msr) >> 16 & 0xff, (u8)((msr) >> 24), 0x0f, \
+	0x32
 
 /* The guest executes RDMSR or WRMSR (EDX:EAX = 0:val) and HLT. The exit; *val is what it read. */
 static long guest_msr(u32 msr, bool write, u32 in, u64 *val)
@@ -260,7 +261,8 @@ T(model_counts_from_creation,
   "5.2: CPUID counts from creation: SET_SREGS before SET_CPUID2 refuses what an empty CPUID lacks")
 {
 	static const u64 cr4[] = { 1 << 20 /* SMEP */, 1 << 21 /* SMAP */, 1 << 11 /* UMIP */,
-				   1 << 16 /* FSGSBASE */, 1 << 17 /* PCIDE */, 1 << 18 /* OSXSAVE */ };
+				   1 << 16 /* FSGSBASE */, 1 << 17 /* PCIDE */,
+				   1 << 18 /* OSXSAVE */ };
 	struct kvm_sregs s;
 
 	machine(0);

@@ -8,7 +8,8 @@
 T(regs_round_trip, "5.2: GET/SET_REGS: round trip; reserved flags fixed")
 {
 	struct kvm_regs r = { .rax = 1, .rbx = 2, .rcx = 3, .rdx = 4, .rsi = 5, .rdi = 6, .rsp = 7,
-			      .rbp = 8, .r8 = 9, .r9 = 10, .r10 = 11, .r11 = 12, .r12 = 13, .r13 = 14,
+			      .rbp = 8, .r8 = 9, .r9 = 10, .r10 = 11, .r11 = 12, .r12 = 13,
+			      .r13 = 14,
 			      .r14 = 15, .r15 = 16, .rip = 17, .rflags = 0x246 }, s;
 
 	machine(0);
@@ -300,8 +301,10 @@ T(events_rules, "5.2: SET_VCPU_EVENTS: flags, exception numbers, capabilities")
 
 T(events_payload, "5.2: with the capability: pending wins over injected; payload is kept")
 {
-	struct kvm_vcpu_events e = { .flags = KVM_VCPUEVENT_VALID_PAYLOAD, .exception_has_payload = 1,
-		.exception_payload = 0x4000, .exception = { .injected = 1, .pending = 1, .nr = 1 } };
+	struct kvm_vcpu_events e = { .flags = KVM_VCPUEVENT_VALID_PAYLOAD,
+				     .exception_has_payload = 1,
+		.exception_payload = 0x4000, .exception = { .injected = 1, .pending = 1,
+			.nr = 1 } };
 
 	machine(0);
 	IS(enable(m.vm, KVM_CAP_EXCEPTION_PAYLOAD, 1), 0);

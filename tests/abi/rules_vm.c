@@ -669,16 +669,18 @@ static void stats_rule(int obj, const char *const *names)
 
 T(stats_fds, "5.1: GET_STATS_FD: header, id, descriptors, data; read-only; KVM's names")
 {
-	static const char *const vm[] = { "remote_tlb_flush", "remote_tlb_flush_requests", "pages_4k",
+	static const char *const vm[] = { "remote_tlb_flush", "remote_tlb_flush_requests",
+					  "pages_4k",
 					  "pages_2m", "pages_1g", "mmu_unsync", NULL };
 	static const char *const vcpu[] = {
-		"halt_successful_poll", "halt_attempted_poll", "halt_wakeup", "halt_wait_ns", "blocking",
-		"pf_taken", "tlb_flush", "invlpg", "exits", "io_exits", "mmio_exits", "signal_exits",
-		"irq_window_exits", "nmi_window_exits", "halt_exits", "request_irq_exits", "irq_exits",
-		"host_state_reload", "fpu_reload", "insn_emulation", "insn_emulation_fail",
-		"hypercalls", "irq_injections", "nmi_injections", "req_event", "nested_run",
-		"directed_yield_attempted", "directed_yield_successful", "preemption_reported",
-		"preemption_other", "guest_mode", "notify_window_exits", NULL };
+		"halt_successful_poll", "halt_attempted_poll", "halt_wakeup", "halt_wait_ns",
+		"blocking", "pf_taken", "tlb_flush", "invlpg", "exits", "io_exits", "mmio_exits",
+		"signal_exits", "irq_window_exits", "nmi_window_exits", "halt_exits",
+		"request_irq_exits", "irq_exits", "host_state_reload", "fpu_reload",
+		"insn_emulation", "insn_emulation_fail", "hypercalls", "irq_injections",
+		"nmi_injections", "req_event", "nested_run", "directed_yield_attempted",
+		"directed_yield_successful", "preemption_reported", "preemption_other",
+		"guest_mode", "notify_window_exits", NULL };
 
 	machine(0);
 	stats_rule(m.vm, vm);
@@ -778,7 +780,8 @@ T(ring_full, "5.6: soft-full, 64 in reserve: exit 31 at every entry until it is 
 	EQ(run(), KVM_EXIT_DIRTY_RING_FULL);
 	EQ(run(), KVM_EXIT_DIRTY_RING_FULL);
 	TRUE(g[191].flags == 1);
-	/* A page may come twice: its entry is made before the store is, and an exit may lie between. */
+	/* A page may come twice: its entry is made before the store is, and an exit may lie
+	 * between. */
 	do {
 		u32 got = 0;
 

@@ -34,7 +34,8 @@ __asm__("handler: push %rax\npush %rdx\nrdtsc\nshl $32, %rdx\nor %rdx, %rax\nmov
 /* -- the second CPU -- */
 
 extern const u8 trampoline[], trampoline_end[];
-__asm__(".pushsection .boot,\"ax\"\n.balign 16\n.code16\ntrampoline: cli\nxor %ax, %ax\nmov %ax, %ds\n"
+__asm__(".pushsection .boot,\"ax\"\n.balign 16\n.code16\ntrampoline: cli\nxor %ax, %ax\n"
+	"mov %ax, %ds\n"
 	"mov $0x6a0, %eax\nmov %eax, %cr4\nmov $pml4, %eax\nmov %eax, %cr3\n"
 	"mov $0xc0000080, %ecx\nrdmsr\nor $0x101, %eax\nwrmsr\n"
 	"mov %cr0, %eax\nand $0x9ffffffb, %eax\nor $0x80010003, %eax\nmov %eax, %cr0\n"

@@ -57,7 +57,8 @@ struct shared {
 
 #define GUEST(name, body) \
 	extern const char guest_##name[], guest_##name##_end[]; \
-	__asm__(".pushsection .rodata\nguest_" #name ":\n" body "\nguest_" #name "_end:\n.popsection")
+	__asm__(".pushsection .rodata\nguest_" #name ":\n" body "\nguest_" #name "_end:\n" \
+		".popsection")
 #define DONE "mov $0x3f8, %edx\nout %al, %dx\njmp 9f\n9: hlt\n"
 #define TSC_RAX "rdtsc\nshl $32, %rdx\nor %rdx, %rax\n"
 #define ENABLE "mov $0xfee00000, %edi\nmovl $0x1ff, 0xf0(%rdi)\n"

@@ -52,7 +52,8 @@ enum {
  */
 #define GUEST(name, body) \
 	extern const char guest_##name[], guest_##name##_end[]; \
-	__asm__(".pushsection .rodata\nguest_" #name ":\n" body "\nguest_" #name "_end:\n.popsection")
+	__asm__(".pushsection .rodata\nguest_" #name ":\n" body "\nguest_" #name "_end:\n" \
+		".popsection")
 #define DONE "mov $0x3f8, %edx\nout %al, %dx\njmp 9f\n9: hlt\n"
 
 GUEST(out, "mov $0x3f8, %edx\n1: out %al, %dx\njmp 1b\n");
@@ -264,8 +265,8 @@ static int by_size(const void *a, const void *b)
 }
 
 /*
- * How a VMM gets a vCPU out of KVM_RUN: a signal with a handler. The guest spins; from the time that
- * a timer was set for until KVM_RUN has returned, the median.
+ * How a VMM gets a vCPU out of KVM_RUN: a signal with a handler. The guest spins; from the time
+ * that a timer was set for until KVM_RUN has returned, the median.
  */
 static void kick(long n)
 {

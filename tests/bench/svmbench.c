@@ -125,7 +125,8 @@ static void vmrun(void)
 	__asm__ volatile("push %%rbp\npush %%rbx\nmov %0, %%rdi\nmov %1, %%rsi\nvmrun %%rax\n"
 			 "mov %%rdi, %0\nmov %%rsi, %1\npop %%rbx\npop %%rbp\n"
 			 : "+m"(l2_gpr[0]), "+m"(l2_gpr[1]) : "a"(vmcb)
-			 : "rcx", "rdx", "rdi", "rsi", "r8", "r9", "r10", "r11", "r12", "r13", "r14",
+			 : "rcx", "rdx", "rdi", "rsi", "r8", "r9", "r10", "r11", "r12", "r13",
+			 "r14",
 			    "r15", "memory", "cc");
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tests/bench/transbench.c - what translating costs: the text of an ELF file, made into units from its
- * first byte to its last, with nothing run.
+ * tests/bench/transbench.c - what translating costs: the text of an ELF file, made into units from
+ * its first byte to its last, with nothing run.
  *
  *	transbench FILE [ROUNDS]
  */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tests/clients/bigid.c - can this KVM create a vCPU with a given id, and does it run? Prints one line:
- * "ID errno-or-0 exit-reason". Exit status 0 when the question could be asked.
+ * tests/clients/bigid.c - can this KVM create a vCPU with a given id, and does it run? Prints one
+ * line: "ID errno-or-0 exit-reason". Exit status 0 when the question could be asked.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tests/door/cpuid.c - a program that asks CPUID for VT-x or AMD-V before it opens the node, as kvmtool
- * does. What only looks like the instruction stays as it is.
+ * tests/door/cpuid.c - a program that asks CPUID for VT-x or AMD-V before it opens the node, as
+ * kvmtool does. What only looks like the instruction stays as it is.
  */
 /* Run: tests/door/run build/standin-door tests/door quick */
 #include <cpuid.h>
@@ -15,10 +15,14 @@ static const char *const node = "/dev/kvm";
 __asm__(".text\n"
 	".globl constants\n"
 	"constants:\n"
-	"	.quad 0x428a2f98d728ae22, 0x7137449123ef65cd, 0xb5c0fbcfec4d3b2f, 0xe9b5dba58189dbbc\n"
-	"	.quad 0x3956c25bf348b538, 0x59f111f1b605d019, 0x923f82a4af194f9b, 0xab1c5ed5da6d8118\n"
-	"	.quad 0xd807aa98a3030242, 0x12835b0145706fbe, 0xa20fa20fa20fa20f, 0x550c7dc3d5ffb4e2\n"
-	"	.quad 0x72be5d74f27b896f, 0x80deb1fe3b1696b1, 0x9bdc06a725c71235, 0xc19bf174cf692694\n"
+	"	.quad 0x428a2f98d728ae22, 0x7137449123ef65cd\n"
+	"	.quad 0xb5c0fbcfec4d3b2f, 0xe9b5dba58189dbbc\n"
+	"	.quad 0x3956c25bf348b538, 0x59f111f1b605d019\n"
+	"	.quad 0x923f82a4af194f9b, 0xab1c5ed5da6d8118\n"
+	"	.quad 0xd807aa98a3030242, 0x12835b0145706fbe\n"
+	"	.quad 0xa20fa20fa20fa20f, 0x550c7dc3d5ffb4e2\n"
+	"	.quad 0x72be5d74f27b896f, 0x80deb1fe3b1696b1\n"
+	"	.quad 0x9bdc06a725c71235, 0xc19bf174cf692694\n"
 	"	.globl operand\n"
 	"operand:\n"
 	"	mov $0x0ba20f00, %eax\n"

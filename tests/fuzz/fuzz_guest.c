@@ -93,7 +93,8 @@ static u64 some_address(u64 *rng)
 static void scribble(struct guest *g, u64 *rng)
 {
 	static const struct { u32 at, len; } places[] = {
-		{ G_GDT, GDT_BYTES }, { G_IDT, 0x400 }, { G_TSS, 0x200 }, { G_PT, 0x5000 }, { 0, 0x400 },
+		{ G_GDT, GDT_BYTES }, { G_IDT, 0x400 }, { G_TSS, 0x200 }, { G_PT, 0x5000 },
+		{ 0, 0x400 },
 	};
 	u32 n = fuzz_next(rng) % 4 ? 0 : 1 + fuzz_next(rng) % 8;
 
@@ -154,7 +155,9 @@ static void prepare(struct guest *g, u64 seed, u64 *rng)
 			if (&all[i] != &r.rsp || !(fuzz_next(rng) % 8))
 				all[i] = some_address(rng);
 		r.rflags = flags;
-		r.rip = fuzz_next(rng) % 8 ? G_CODE : (flags & 0x20000 ? G_DATA & 0xffff : G_WINDOW - 1000);
+		r.rip = fuzz_next(rng) % 8 ? G_CODE
+			: flags & 0x20000  ? G_DATA & 0xffff
+					   : G_WINDOW - 1000;
 	}
 }
 

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tests/fuzz/fuzz_paging.c - random page tables against a model of the rules: which access faults, with which error
- * code and address, and which accessed and dirty bits are set afterwards (APM2 5.4 to 5.6, 8.2.15).
+ * tests/fuzz/fuzz_paging.c - random page tables against a model of the rules: which access faults,
+ * with which error code and address, and which accessed and dirty bits are set afterwards (APM2 5.4
+ * to 5.6, 8.2.15).
  *
  *   fuzz_paging [--count N] [--seed S]
  *
- * Six entries are a case: those of all levels for an operand that may lie in two pages, below two page
- * directory entries. The guest writes them, goes to the ring, executes and notes what came of it: one instruction of
- * each kind, or a random sequence of loads and stores, made anew for each batch. All memory behind the entries
- * holds one pattern, which every operation leaves as it is.
+ * Six entries are a case: those of all levels for an operand that may lie in two pages, below two
+ * page directory entries. The guest writes them, goes to the ring, executes and notes what came of
+ * it: one instruction of each kind, or a random sequence of loads and stores, made anew for each
+ * batch. All memory behind the entries holds one pattern, which every operation leaves as it is.
  */
 /* Run: build/standin run -- build/tests/fuzz/fuzz_paging --count 100000 */
 #include <stdarg.h>
@@ -75,8 +76,9 @@ enum { NO, RD, WR, EX };
 	X(fild, RD, 8, NO, "fninit\n fildq (%rsi)")						\
 	X(fistp, WR, 8, NO, "fninit\n push %rdx\n fildq (%rsp)\n pop %rdx\n fistpq (%rsi)")	\
 	X(push_mem, RD, 8, NO, "pushq (%rsi)") X(pop_mem, WR, 8, NO, "push %rdx\n popq (%rsi)")	\
-	X(push, WR, 8, NO, "lea 8(%rsi), %rsp\n push %rdx") X(pop, RD, 8, NO, "mov %rsi, %rsp\n pop %rax")	\
-	X(lods, RD, 8, NO, "lodsq") X(stos, WR, 8, NO, "mov %rsi, %rdi\n mov %rdx, %rax\n stosq")	\
+	X(push, WR, 8, NO, "lea 8(%rsi), %rsp\n push %rdx") \
+	X(pop, RD, 8, NO, "mov %rsi, %rsp\n pop %rax") \
+	X(lods, RD, 8, NO, "lodsq") X(stos, WR, 8, NO, "mov %rsi, %rdi\n mov %rdx, %rax\n stosq") \
 	X(movs, RD, 8, WR, "movsq") X(rep_movs, RD, 8, WR, "mov $1, %ecx\n rep movsq")		\
 	X(cmps, RD, 8, RD, "cmpsq") X(clflush, RD, 1, NO, "clflush (%rsi)")			\
 	X(setc, WR, 1, NO, "movb $0x66, (%rsi)") X(call, EX, 8, NO, "call *%rsi")		\
@@ -545,7 +547,8 @@ int main(int argc, char **argv)
 		}
 		done += BATCH_CASES;
 	}
-	printf("# %llu cases, %llu page faults\n%s 1 - paging: random tables, faults and A and D bits, seed %llu\n",
+	printf("# %llu cases, %llu page faults\n%s 1 - paging: random tables, faults and A and D "
+	       "bits, seed %llu\n",
 	       (unsigned long long)done, (unsigned long long)faults, bad ? "not ok" : "ok",
 	       (unsigned long long)seed);
 	return bad != 0;

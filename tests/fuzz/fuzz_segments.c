@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tests/fuzz/fuzz_segments.c - random descriptors, selectors and rings against a model of the rules: loads of each
- * segment register, accesses through it, VERR, VERW, LAR, LSL, far JMP, CALL, RET, IRET, INT n and gates (APM2 4.7 to 4.12;
- * APM3, the instructions).
+ * tests/fuzz/fuzz_segments.c - random descriptors, selectors and rings against a model of the
+ * rules: loads of each segment register, accesses through it, VERR, VERW, LAR, LSL, far JMP, CALL,
+ * RET, IRET, INT n and gates (APM2 4.7 to 4.12; APM3, the instructions).
  *
  *   fuzz_segments [--count N] [--seed S]
  *
- * The guest takes one case after the other from a table: it writes the descriptor, goes to the ring, executes
- * and notes what came of it. The host makes the table and compares.
+ * The guest takes one case after the other from a table: it writes the descriptor, goes to the
+ * ring, executes and notes what came of it. The host makes the table and compares.
  */
 /* Run: build/standin run -- build/tests/fuzz/fuzz_segments --count 100000 */
 #include <stdarg.h>
@@ -27,7 +27,8 @@
 #define SELECTOR 0x80		/* the case's descriptor */
 #define GATE 0xa8		/* and its call gate */
 #define S(x) A_STR(x)
-enum { BATCH_CASES = 8192, AREA_BYTES = 0x200000, CODE1 = 0x88, DATA1 = 0x90, CODE2 = 0x98, DATA2 = 0xa0,
+enum { BATCH_CASES = 8192, AREA_BYTES = 0x200000, CODE1 = 0x88, DATA1 = 0x90, CODE2 = 0x98,
+       DATA2 = 0xa0,
        VECTORS = 0x31, STUB = 16 };
 
 /* One case; the offsets are in the loop below. */
@@ -66,53 +67,64 @@ enum {
 	P_LAR,
 	P_LSL
 };
-/* name, what, segment or which, size, before it, the instruction, and one that uses what was loaded */
+/* name, what, segment or which, size, before it, the instruction, and one that uses what was
+ * loaded */
 #define OPS(X)											\
-	X(mov_es, LOAD, ES, 0, "", "mov %ax, %es", "") X(mov_ss, LOAD, SS, 0, "", "mov %ax, %ss", "")	\
-	X(mov_ds, LOAD, DS, 0, "", "mov %ax, %ds", "") X(mov_fs, LOAD, FS, 0, "", "mov %ax, %fs", "")	\
-	X(mov_gs, LOAD, GS, 0, "", "mov %ax, %gs", "")							\
-	X(pop_es, LOAD, ES, 0, "push %eax", "pop %es", "") X(pop_ss, LOAD, SS, 0, "push %eax", "pop %ss", "")	\
-	X(pop_ds, LOAD, DS, 0, "push %eax", "pop %ds", "") X(pop_fs, LOAD, FS, 0, "push %eax", "pop %fs", "")	\
-	X(pop_gs, LOAD, GS, 0, "push %eax", "pop %gs", "")						\
+	X(mov_es, LOAD, ES, 0, "", "mov %ax, %es", "") \
+	X(mov_ss, LOAD, SS, 0, "", "mov %ax, %ss", "") \
+	X(mov_ds, LOAD, DS, 0, "", "mov %ax, %ds", "") \
+	X(mov_fs, LOAD, FS, 0, "", "mov %ax, %fs", "") \
+	X(mov_gs, LOAD, GS, 0, "", "mov %ax, %gs", "") \
+	X(pop_es, LOAD, ES, 0, "push %eax", "pop %es", "") \
+	X(pop_ss, LOAD, SS, 0, "push %eax", "pop %ss", "") \
+	X(pop_ds, LOAD, DS, 0, "push %eax", "pop %ds", "") \
+	X(pop_fs, LOAD, FS, 0, "push %eax", "pop %fs", "") \
+	X(pop_gs, LOAD, GS, 0, "push %eax", "pop %gs", "") \
 	X(les, LOAD, ES, 0, "", "les " S(FARP) ", %ebx", "")	\
 	X(lds, LOAD, DS, 0, "", "lds " S(FARP) ", %ebx", "")	\
-	X(lss, LOAD, SS, 0, "mov %esp, " S(FARP), "lss " S(FARP) ", %esp", "")				\
+	X(lss, LOAD, SS, 0, "mov %esp, " S(FARP), "lss " S(FARP) ", %esp", "") \
 	X(lfs, LOAD, FS, 0, "", "lfs " S(FARP) ", %ebx", "")	\
 	X(lgs, LOAD, GS, 0, "", "lgs " S(FARP) ", %ebx", "")	\
-	X(read_es, READ, ES, 4, "", "mov %ax, %es", "mov %es:(%esi), %ebx")				\
-	X(read_ds, READ, DS, 4, "", "mov %ax, %ds", "mov %ds:(%esi), %ebx")				\
-	X(read_ss, READ, SS, 4, "", "mov %ax, %ss", "mov %ss:(%esi), %ebx")				\
-	X(read_fs, READ, FS, 2, "", "mov %ax, %fs", "movzwl %fs:(%esi), %ebx")				\
-	X(read_gs, READ, GS, 1, "", "mov %ax, %gs", "movzbl %gs:(%esi), %ebx")				\
-	X(write_es, WRITE, ES, 1, "", "mov %ax, %es", "mov %dl, %es:(%esi)")				\
-	X(write_ds, WRITE, DS, 2, "", "mov %ax, %ds", "mov %dx, %ds:(%esi)")				\
-	X(write_ss, WRITE, SS, 4, "", "mov %ax, %ss", "mov %edx, %ss:(%esi)")				\
-	X(write_fs, WRITE, FS, 4, "", "mov %ax, %fs", "mov %edx, %fs:(%esi)")				\
-	X(write_gs, WRITE, GS, 4, "", "mov %ax, %gs", "mov %edx, %gs:(%esi)")				\
-	X(add_es, ADD, ES, 4, "", "mov %ax, %es", "lock addl %edx, %es:(%esi)")				\
-	X(add_gs, ADD, GS, 4, "", "mov %ax, %gs", "addl %edx, %gs:(%esi)")				\
-	X(verr, PEEK, P_VERR, 0, "xor %ebx, %ebx", "verr %ax", "")					\
-	X(verw, PEEK, P_VERW, 0, "xor %ebx, %ebx", "verw %ax", "")					\
-	X(lar, PEEK, P_LAR, 0, "", "lar %eax, %ebx", "")						\
+	X(read_es, READ, ES, 4, "", "mov %ax, %es", "mov %es:(%esi), %ebx") \
+	X(read_ds, READ, DS, 4, "", "mov %ax, %ds", "mov %ds:(%esi), %ebx") \
+	X(read_ss, READ, SS, 4, "", "mov %ax, %ss", "mov %ss:(%esi), %ebx") \
+	X(read_fs, READ, FS, 2, "", "mov %ax, %fs", "movzwl %fs:(%esi), %ebx") \
+	X(read_gs, READ, GS, 1, "", "mov %ax, %gs", "movzbl %gs:(%esi), %ebx") \
+	X(write_es, WRITE, ES, 1, "", "mov %ax, %es", "mov %dl, %es:(%esi)") \
+	X(write_ds, WRITE, DS, 2, "", "mov %ax, %ds", "mov %dx, %ds:(%esi)") \
+	X(write_ss, WRITE, SS, 4, "", "mov %ax, %ss", "mov %edx, %ss:(%esi)") \
+	X(write_fs, WRITE, FS, 4, "", "mov %ax, %fs", "mov %edx, %fs:(%esi)") \
+	X(write_gs, WRITE, GS, 4, "", "mov %ax, %gs", "mov %edx, %gs:(%esi)") \
+	X(add_es, ADD, ES, 4, "", "mov %ax, %es", "lock addl %edx, %es:(%esi)") \
+	X(add_gs, ADD, GS, 4, "", "mov %ax, %gs", "addl %edx, %gs:(%esi)") \
+	X(verr, PEEK, P_VERR, 0, "xor %ebx, %ebx", "verr %ax", "") \
+	X(verw, PEEK, P_VERW, 0, "xor %ebx, %ebx", "verw %ax", "") \
+	X(lar, PEEK, P_LAR, 0, "", "lar %eax, %ebx", "") \
 	X(lsl, PEEK, P_LSL, 0, "", "lsl %eax, %ebx", "")	\
-	X(jmp, FAR, F_JMP, 0, "", "ljmpl *" S(FARP), "") X(call, FAR, F_CALL, 0, "", "lcall *" S(FARP), "")	\
-	X(ret, FAR, F_RET, 0, "push %edx\n push $0x2f000\n pushl " S(FARP) "+4\n pushl " S(FARP), "lret", "")	\
-	X(iret, FAR, F_IRET, 0, "push %edx\n push $0x2f000\n pushf\n pushl " S(FARP) "+4\n pushl " S(FARP), "iret", "")	\
-	X(les16, LOAD, ES, 0, "", "lesw " S(FARP16) ", %bx", "")					\
-	X(lss16, LOAD, SS, 0, "mov %sp, " S(FARP16), "lssw " S(FARP16) ", %sp", "")			\
-	X(jmp16, FAR, F_JMP, 0, "", "ljmpw *" S(FARP16), "")						\
+	X(jmp, FAR, F_JMP, 0, "", "ljmpl *" S(FARP), "") \
+	X(call, FAR, F_CALL, 0, "", "lcall *" S(FARP), "") \
+	X(ret, FAR, F_RET, 0, "push %edx\n push $0x2f000\n pushl " S(FARP) "+4\n pushl " S(FARP), \
+	  "lret", "") \
+	X(iret, FAR, F_IRET, 0, "push %edx\n push $0x2f000\n pushf\n pushl " S(FARP) "+4\n" \
+		" pushl " S(FARP), "iret", "") \
+	X(les16, LOAD, ES, 0, "", "lesw " S(FARP16) ", %bx", "") \
+	X(lss16, LOAD, SS, 0, "mov %sp, " S(FARP16), "lssw " S(FARP16) ", %sp", "") \
+	X(jmp16, FAR, F_JMP, 0, "", "ljmpw *" S(FARP16), "") \
 	X(call16, FAR, F_CALL, 0, "", "lcallw *" S(FARP16), "")					\
-	X(ret16, FAR, F_RET, 0, "pushw %dx\n pushw $0xf000\n pushl " S(FARP16), "lretw", "")		\
-	X(iret16, FAR, F_IRET, 0, "pushw %dx\n pushw $0xf000\n pushfw\n pushl " S(FARP16), "iretw", "")	\
+	X(ret16, FAR, F_RET, 0, "pushw %dx\n pushw $0xf000\n pushl " S(FARP16), "lretw", "") \
+	X(iret16, FAR, F_IRET, 0, "pushw %dx\n pushw $0xf000\n pushfw\n pushl " S(FARP16), \
+	  "iretw", "") \
 	X(int_n, FAR, F_INT, 0, "", "int $0x31", "")						\
 	X(call_gate, FAR, F_CALL_GATE, 0, "", "lcall *" S(FARP), "")				\
 	X(jmp_gate, FAR, F_JMP_GATE, 0, "", "ljmpl *" S(FARP), "")
 
 #define X(name, what, seg, size, before, first, second)	\
-	#name "_0: " before "\n" #name "_1: " first "\n" #name "_2: " second "\n	int $0x30\n" #name "_3:\n"
+	#name "_0: " before "\n" #name "_1: " first "\n" #name "_2: " second "\n" \
+		"	int $0x30\n" #name "_3:\n"
 CODE32(loop,
 	"seg_next:\n"
-	"	mov $0x10, %eax\n	mov %eax, %ds\n	mov %eax, %es\n	mov %eax, %fs\n	mov %eax, %ss\n"
+	"	mov $0x10, %eax\n	mov %eax, %ds\n	mov %eax, %es\n	mov %eax, %fs\n"
+	"	mov %eax, %ss\n"
 	"	mov $0x8000, %esp\n	xor %eax, %eax\n	mov %eax, %gs\n"
 	"	mov " S(V_NEXT) ", %ebp\n"
 	"	cmp " S(V_COUNT) ", %ebp\n"
@@ -121,8 +133,10 @@ CODE32(loop,
 	"	lea " S(CASES) "(%ebp), %ebx\n"
 	"	mov (%ebx), %eax\n	mov %eax, 0x1000 + " S(SELECTOR) "\n"
 	"	mov 4(%ebx), %eax\n	mov %eax, 0x1004 + " S(SELECTOR) "\n"
-	"	mov 56(%ebx), %eax\n	mov %eax, 0x2000 + 8 * 0x31\n	mov %eax, 0x1000 + " S(GATE) "\n"
-	"	mov 60(%ebx), %eax\n	mov %eax, 0x2004 + 8 * 0x31\n	mov %eax, 0x1004 + " S(GATE) "\n"
+	"	mov 56(%ebx), %eax\n	mov %eax, 0x2000 + 8 * 0x31\n	mov %eax, 0x1000 + "
+	S(GATE) "\n"
+	"	mov 60(%ebx), %eax\n	mov %eax, 0x2004 + 8 * 0x31\n	mov %eax, 0x1004 + "
+	S(GATE) "\n"
 	"	mov 36(%ebx), %eax\n	mov %eax, " S(FARP) "\n"
 	"	mov 40(%ebx), %eax\n	mov %eax, " S(FARP) " + 4\n"
 	"	mov %ax, " S(FARP16) " + 2\n"
@@ -143,7 +157,8 @@ CODE32(loop,
 	"	mov $0x10, %eax\n	mov %eax, %ds\n"
 	"	mov " S(V_NEXT) ", %ebp\n	shl $6, %ebp\n"
 	"	lea " S(RESULTS) "(%ebp), %ebx\n"
-	"	mov %cx, 36(%ebx)\n	mov %es, 38(%ebx)\n	mov %fs, 40(%ebx)\n	mov %gs, 42(%ebx)\n"
+	"	mov %cx, 36(%ebx)\n	mov %es, 38(%ebx)\n	mov %fs, 40(%ebx)\n"
+	"	mov %gs, 42(%ebx)\n"
 	"	mov 32(%esp), %eax\n	mov %eax, (%ebx)\n"
 	"	mov 36(%esp), %eax\n	mov %eax, 4(%ebx)\n"
 	"	mov 40(%esp), %eax\n	mov %eax, 8(%ebx)\n"
@@ -365,7 +380,8 @@ static void make_case(struct fuzz_case *c, const u8 *ram)
 struct expected {
 	u32 vec, err, eip, cs;
 	bool loaded;		/* the descriptor is in a register: its accessed bit is set */
-	bool touched;		/* or it may be: the stack's selector is looked at after that of the code */
+	bool touched;		/* or it may be: the stack's selector is looked at after that of the
+				 * code */
 	bool reads;		/* EBX is a value */
 	u32 ebx, ebx_mask, dword;
 	bool zf_counts, zf;
@@ -436,7 +452,8 @@ static void use(const struct fuzz_case *c, const struct op *o, u32 eip, struct e
 
 static void peek(const struct fuzz_case *c, u32 which, struct expected *e)
 {
-	static const u16 lar_types = 0x1a3e, lsl_types = 0x0a0e;	/* 1 2 3 4 5 9 b c; 1 2 3 9 b */
+	static const u16 lar_types = 0x1a3e, lsl_types = 0x0a0e;	/* 1 2 3 4 5 9 b c; 1 2 3 9
+									 * b */
 	u32 sel = c->eax & 0xffff, rpl = sel & 3, dpl = desc_dpl(c->desc);
 	const u32 *d = c->desc;
 	bool reach = is_conforming(d) || (c->ring <= dpl && rpl <= dpl), ok;
@@ -574,13 +591,16 @@ static bool wrong(const struct fuzz_case *c, const struct fuzz_result *r, const 
 
 static void show(const struct fuzz_case *c, const struct fuzz_result *r, const struct expected *e)
 {
-	printf("# %s ring %u descriptor %08x%08x selector %x esi %x far %x:%x edx %x gate %08x%08x\n",
+	printf("# %s ring %u descriptor %08x%08x selector %x esi %x far %x:%x edx %x gate "
+	       "%08x%08x\n",
 	       ops[c->op].name, c->ring, c->desc[1], c->desc[0], c->eax, c->esi, c->far_sel,
 	       c->far_off, c->edx, c->gate[1], c->gate[0]);
-	printf("#   rules: vector %x(%x) at %x:%x descriptor %08x dword %08x ebx %08x zf %u fs %x\n",
+	printf("#   rules: vector %x(%x) at %x:%x descriptor %08x dword %08x ebx %08x zf %u fs "
+	       "%x\n",
 	       e->vec, e->err, e->cs, e->eip, c->desc[1] | (e->loaded ? 0x100 : 0), e->dword,
 	       e->ebx, e->zf, e->fs_after);
-	printf("#   guest: vector %x(%x) at %x:%x descriptor %08x dword %08x ebx %08x zf %u fs %x\n",
+	printf("#   guest: vector %x(%x) at %x:%x descriptor %08x dword %08x ebx %08x zf %u fs "
+	       "%x\n",
 	       r->vec, r->err, r->cs & 0xffff, r->eip, r->desc_hi, r->dword, r->ebx,
 	       r->flags >> 6 & 1, r->fs);
 }
@@ -672,7 +692,8 @@ int main(int argc, char **argv)
 		}
 		done += BATCH_CASES;
 	}
-	printf("# %llu cases\n%s 1 - segments: random descriptors, selectors and rings, seed %llu\n",
+	printf("# %llu cases\n%s 1 - segments: random descriptors, selectors and rings, seed "
+	       "%llu\n",
 	       (unsigned long long)done, bad ? "not ok" : "ok", (unsigned long long)seed);
 	return bad != 0;
 }

@@ -261,7 +261,8 @@ T(level, "the same EOI that ended edges ends a level interrupt at the I/O APIC")
 
 /* AH: the flags SF ZF AF PF CF by turns; OF by an addition. */
 #define FLAGS_STAY(access) \
-	LOOP("mov %edi, %eax\n shl $8, %eax\n and $0xd500, %eax\n or $0x200, %eax\n mov %eax, %r10d\n" \
+	LOOP("mov %edi, %eax\n shl $8, %eax\n and $0xd500, %eax\n or $0x200, %eax\n" \
+	     " mov %eax, %r10d\n" \
 	     "mov %edi, %eax\n and $1, %al\n add $0x7f, %al\n seto %r11b\n mov %r10d, %eax\n" \
 	     "movzx %r11b, %eax\n add $0x7f, %al\n mov %r10d, %eax\n sahf\n" access \
 	     "seto %r12b\n lahf\n and $0xd700, %eax\n cmp %eax, %r10d\n jne 8f\n" \
@@ -301,7 +302,8 @@ T(flags, "arithmetic flags survive loads and stores of the APIC, and CR8")
 	"mov $0x1" #n ", %" r32 "\n mov %" r32 ", (%rax)\n" \
 	"cmpl $0x1" #n ", (%rax)\n jne 8f\n"
 #define LOADED(r32) \
-	"movl $0x5a, (%rax)\n mov $-1, %" r32 "\n mov (%rax), %" r32 "\n cmp $0x5a, %" r32 "\n jne 8f\n"
+	"movl $0x5a, (%rax)\n mov $-1, %" r32 "\n mov (%rax), %" r32 "\n cmp $0x5a, %" r32 "\n" \
+		" jne 8f\n"
 #define EACH_REG(X) \
 	X(2, "ecx") X(3, "edx") X(4, "ebx") X(5, "ebp") X(6, "esi") X(7, "r15d") X(8, "r8d") \
 	X(9, "r9d") X(a, "r10d") X(b, "r11d") X(c, "r12d") X(d, "r13d") X(e, "r14d")
@@ -391,8 +393,10 @@ T(remap, "an access goes where its page is mapped now")
 
 /* One instruction, first on the APIC, then on a device of user space. */
 CODE64(other_device, "mov $0xfee00080, %ebp\n mov $0x30, %ecx\n"
-		     LOOP("1: mov %ecx, (%rbp)\n cmp $1, %edi\n jne 2f\n mov $0x10000000, %ebp\n 2:")
-		     "mov $7, %ecx\n inc %edi\n test %r15, %r15\n jnz 3f\n inc %r15\n jmp 1b\n 3:" DONE);
+		     LOOP("1: mov %ecx, (%rbp)\n cmp $1, %edi\n jne 2f\n mov $0x10000000, %ebp\n"
+		     " 2:")
+		     "mov $7, %ecx\n inc %edi\n test %r15, %r15\n jnz 3f\n inc %r15\n jmp 1b\n 3:"
+		     DONE);
 
 T(other_device, "the same instruction reaches other devices")
 {

@@ -16,7 +16,8 @@
 
 enum { OPS = G_FREE, LOG = G_FREE + 0x100000, STUBS = G_FREE + 0x200000, LOG_MAX = 2000 };
 enum op {
-	OP_END, OP_WRITE, OP_READ, OP_WINDOW, OP_SET_CR8, OP_GET_CR8, OP_WAIT /* for an interrupt */, OP_X2WRITE, OP_X2READ,
+	OP_END, OP_WRITE, OP_READ, OP_WINDOW, OP_SET_CR8, OP_GET_CR8,
+	OP_WAIT /* for an interrupt */, OP_X2WRITE, OP_X2READ,
 };
 
 /*
@@ -30,7 +31,8 @@ enum op {
 	"cmp $4, %eax\n je 14f\n cmp $5, %eax\n je 15f\n cmp $6, %eax\n je 16f\n" \
 	"cmp $7, %eax\n je 17f\n cmp $8, %eax\n je 18f\n" DONE \
 	"11: mov %r9d, (%rbp, %rbx)\n jmp 1b\n" \
-	"12: mov (%rbp, %rbx), %eax\n 2: mov %rbx, (%rdi)\n mov %rax, 8(%rdi)\n add $16, %rdi\n jmp 1b\n" \
+	"12: mov (%rbp, %rbx), %eax\n 2: mov %rbx, (%rdi)\n mov %rax, 8(%rdi)\n add $16, %rdi\n" \
+	" jmp 1b\n" \
 	"13: sti\n nop\n nop\n nop\n cli\n jmp 1b\n" \
 	"14: mov %r9, %cr8\n jmp 1b\n" \
 	"15: mov %cr8, %rax\n mov $0x2000, %ebx\n jmp 2b\n" \
@@ -38,12 +40,14 @@ enum op {
 	"17: mov %ebx, %ecx\n mov %r9d, %eax\n mov %r9, %rdx\n shr $32, %rdx\n wrmsr\n jmp 1b\n" \
 	"18: mov %ebx, %ecx\n rdmsr\n shl $32, %rdx\n or %rdx, %rax\n jmp 2b\n"
 CODE64(xapic, INTERPRETER("") "xapic_h: push %rax\n push %rbx\n mov 16(%rsp), %rax\n"
-	"mov 0xa0(%rbp), %ebx\n add $0x1000, %eax\n mov %rax, (%rdi)\n mov %rbx, 8(%rdi)\n add $16, %rdi\n"
+	"mov 0xa0(%rbp), %ebx\n add $0x1000, %eax\n mov %rax, (%rdi)\n mov %rbx, 8(%rdi)\n"
+	" add $16, %rdi\n"
 	"cmp $0x1030, %eax\n jb 1f\n movl $0, 0xb0(%rbp)\n"
 	"1: pop %rbx\n pop %rax\n add $8, %rsp\n iretq\n");
 CODE64(x2apic, INTERPRETER("mov $0x1b, %ecx\n rdmsr\n or $0xc00, %eax\n wrmsr\n")
 	"x2apic_h: push %rax\n push %rbx\n push %rcx\n push %rdx\n mov 32(%rsp), %rbx\n"
-	"mov $0x80a, %ecx\n rdmsr\n add $0x1000, %ebx\n mov %rbx, (%rdi)\n mov %rax, 8(%rdi)\n add $16, %rdi\n"
+	"mov $0x80a, %ecx\n rdmsr\n add $0x1000, %ebx\n mov %rbx, (%rdi)\n mov %rax, 8(%rdi)\n"
+	" add $16, %rdi\n"
 	"cmp $0x1030, %ebx\n jb 1f\n xor %eax, %eax\n xor %edx, %edx\n mov $0x80b, %ecx\n wrmsr\n"
 	"1: pop %rdx\n pop %rcx\n pop %rbx\n pop %rax\n add $8, %rsp\n iretq\n");
 LABEL(xapic_h);
@@ -64,9 +68,10 @@ static u32 rnd(u32 below)
 	return (u32)(seed >> 33) % below;
 }
 
-static const u32 readable[] = { 0x20, 0x30, 0x80, 0xa0, 0xd0, 0xf0, 0x100, 0x120, 0x140, 0x160, 0x170,
-				0x180, 0x1a0, 0x200, 0x220, 0x230, 0x240, 0x260, 0x270, 0x280, 0x300,
-				0x320, 0x350, 0x360, 0x370, 0x380, 0x3e0 };
+static const u32 readable[] = { 0x20, 0x30, 0x80, 0xa0, 0xd0, 0xf0, 0x100, 0x120, 0x140, 0x160,
+				0x170,
+				0x180, 0x1a0, 0x200, 0x220, 0x230, 0x240, 0x260, 0x270, 0x280,
+				0x300, 0x320, 0x350, 0x360, 0x370, 0x380, 0x3e0 };
 
 /* An interrupt command that stays inside the VM's first two vCPUs. */
 static u64 random_icr(bool x2)

@@ -37,9 +37,12 @@ static u32 place(struct guest *g, u32 component, u32 *bytes)
 	test_die("CPUID has no component %u", component);
 }
 
-CODE64(no_xcr0, "mov $7, %eax\n xor %ecx, %ecx\n xor %edx, %edx\n xsetbv\n vpxord %zmm0, %zmm0, %zmm0" DONE);
-CODE64(no_xcr0_k, "mov $7, %eax\n xor %ecx, %ecx\n xor %edx, %edx\n xsetbv\n kxorw %k1, %k1, %k1" DONE);
-CODE64(ts, SET_XCR0 "mov %cr0, %rax\n or $8, %rax\n mov %rax, %cr0\n vpxord %zmm0, %zmm0, %zmm0" DONE);
+CODE64(no_xcr0, "mov $7, %eax\n xor %ecx, %ecx\n xor %edx, %edx\n xsetbv\n"
+		" vpxord %zmm0, %zmm0, %zmm0" DONE);
+CODE64(no_xcr0_k, "mov $7, %eax\n xor %ecx, %ecx\n xor %edx, %edx\n xsetbv\n kxorw %k1, %k1, %k1"
+       DONE);
+CODE64(ts, SET_XCR0 "mov %cr0, %rax\n or $8, %rax\n mov %rax, %cr0\n vpxord %zmm0, %zmm0, %zmm0"
+       DONE);
 T(switched, "without its bits in XCR0 #UD, with CR0.TS #NM")
 {
 	struct stop s = run(WITH(no_xcr0));
@@ -67,14 +70,16 @@ T(xcr0, "the three bits of XCR0 go together, and with AVX")
 	}
 }
 CODE64(fresh, SET_XCR0 "vmovdqu64 %zmm16, (%rdi)\n vmovdqu64 %zmm0, 0x40(%rdi)\n kmovq %k3, %rbx\n"
-	" mov $1, %ecx\n xgetbv\n mov %eax, %esi\n mov $-1, %eax\n kmovd %eax, %k1\n mov $1, %ecx\n xgetbv" DONE);
+	" mov $1, %ecx\n xgetbv\n mov %eax, %esi\n mov $-1, %eax\n kmovd %eax, %k1\n mov $1, %ecx\n"
+	" xgetbv" DONE);
 T(fresh, "what the VMM has left in the registers is not seen; XGETBV tells what is in use")
 {
 	struct guest *g = WITH(fresh);
 	struct stop s;
 
 	memset(g->ram + PAGE, 0x55, 128);
-	__asm__ volatile("vpternlogd $0xff, %%zmm16, %%zmm16, %%zmm16\n vpternlogd $0xff, %%zmm0, %%zmm0, %%zmm0\n"
+	__asm__ volatile("vpternlogd $0xff, %%zmm16, %%zmm16, %%zmm16\n"
+			 " vpternlogd $0xff, %%zmm0, %%zmm0, %%zmm0\n"
 			 " kxnorw %%k3, %%k3, %%k3" : : : "xmm0");
 	s = run(g);
 	CHECK_STOP(s, ST_DONE);
@@ -85,9 +90,11 @@ T(fresh, "what the VMM has left in the registers is not seen; XGETBV tells what 
 	CHECK_EQ(s.r.rax & 0xe0, 0x20);
 }
 /* zmm3: 0x33 bytes, zmm20: 0x44 bytes, k5: 0x5555 */
-#define FILL "mov $0x33, %eax\n vpbroadcastb %eax, %zmm3\n mov $0x44, %eax\n vpbroadcastb %eax, %zmm20\n" \
+#define FILL "mov $0x33, %eax\n vpbroadcastb %eax, %zmm3\n mov $0x44, %eax\n" \
+	" vpbroadcastb %eax, %zmm20\n" \
 	" mov $0x5555, %eax\n kmovd %eax, %k5\n"
-CODE64(api, SET_XCR0 FILL STOP(1) "vmovdqu64 %zmm3, (%rdi)\n vmovdqu64 %zmm20, 0x40(%rdi)\n kmovq %k5, %rbx\n"
+CODE64(api, SET_XCR0 FILL STOP(1) "vmovdqu64 %zmm3, (%rdi)\n vmovdqu64 %zmm20, 0x40(%rdi)\n"
+	" kmovq %k5, %rbx\n"
 	" kmovq %k6, %rsi" DONE);
 T(api, "the state survives exits, and is what KVM_GET_XSAVE shows and KVM_SET_XSAVE sets")
 {
@@ -126,8 +133,10 @@ T(api, "the state survives exits, and is what KVM_GET_XSAVE shows and KVM_SET_XS
 #define CLEAR "vpxord %zmm3, %zmm3, %zmm3\n vpxord %zmm20, %zmm20, %zmm20\n kxorq %k5, %k5, %k5\n"
 #define SHOW "vmovdqu64 %zmm3, 0x1000(%rdi)\n vmovdqu64 %zmm20, 0x1040(%rdi)\n kmovq %k5, %rbx\n"
 CODE64(plain, SET_XCR0 FILL ALL_ON "xsave64 (%rdi)\n" CLEAR ALL_ON "xrstor64 (%rdi)\n" SHOW DONE);
-CODE64(compact, SET_XCR0 FILL ALL_ON "xsavec64 (%rdi)\n" CLEAR ALL_ON "xrstor64 (%rdi)\n" SHOW DONE);
-CODE64(some, SET_XCR0 FILL "mov $0x80, %eax\n xor %edx, %edx\n xsavec64 (%rdi)\n" CLEAR "mov $0xc0, %eax\n"
+CODE64(compact, SET_XCR0 FILL ALL_ON "xsavec64 (%rdi)\n" CLEAR ALL_ON "xrstor64 (%rdi)\n"
+       SHOW DONE);
+CODE64(some, SET_XCR0 FILL "mov $0x80, %eax\n xor %edx, %edx\n xsavec64 (%rdi)\n"
+       CLEAR "mov $0xc0, %eax\n"
 	" xor %edx, %edx\n xrstor64 (%rdi)\n" SHOW DONE);
 T(areas, "XSAVE and XSAVEC put each component where CPUID says, and XRSTOR takes it from there")
 {
@@ -151,7 +160,8 @@ T(areas, "XSAVE and XSAVEC put each component where CPUID says, and XRSTOR takes
 	CHECK_EQ(*g64(g, PAGE + 0x1020), 0x3333333333333333);
 	CHECK_EQ(*g64(g, PAGE + 0x1040), 0x4444444444444444);
 	CHECK_EQ(s.r.rbx, 0x5555);
-	g = WITH(some);		/* one component, which is the first then; the other is initialised */
+	g = WITH(some);		/* one component, which is the first then; the other is
+				 * initialised */
 	s = run(g);
 	CHECK_STOP(s, ST_DONE);
 	CHECK_EQ(*g64(g, PAGE + 576 + 4 * 64), 0x4444444444444444);
@@ -161,14 +171,18 @@ T(areas, "XSAVE and XSAVEC put each component where CPUID says, and XRSTOR takes
 }
 /* The last 16 bytes of a page; behind it there is none. */
 #define AT_END "lea 0xff0(%rdi), %rsi\n"
-CODE64(load, SET_XCR0 AT_END "mov $0xf, %eax\n kmovw %eax, %k1\n vmovdqu32 (%rsi), %zmm1{%k1}{z}\n vmovd %xmm1, %ebx\n"
+CODE64(load, SET_XCR0 AT_END "mov $0xf, %eax\n kmovw %eax, %k1\n vmovdqu32 (%rsi), %zmm1{%k1}{z}\n"
+	" vmovd %xmm1, %ebx\n"
 	" mov $0x20f, %eax\n kmovw %eax, %k1\n vmovdqu32 (%rsi), %zmm1{%k1}{z}" DONE);
-CODE64(store, SET_XCR0 AT_END FILL "mov $0xf, %eax\n kmovw %eax, %k1\n vmovdqu32 %zmm3, (%rsi){%k1}\n"
+CODE64(store, SET_XCR0 AT_END FILL "mov $0xf, %eax\n kmovw %eax, %k1\n"
+	" vmovdqu32 %zmm3, (%rsi){%k1}\n"
 	" mov $0x20f, %eax\n kmovw %eax, %k1\n vmovdqu32 %zmm20, (%rsi){%k1}" DONE);
-CODE64(packed, SET_XCR0 AT_END FILL "mov $0x8421, %eax\n kmovw %eax, %k1\n vpcompressd %zmm3, (%rsi){%k1}\n"
+CODE64(packed, SET_XCR0 AT_END FILL "mov $0x8421, %eax\n kmovw %eax, %k1\n"
+	" vpcompressd %zmm3, (%rsi){%k1}\n"
 	" mov $0x8c21, %eax\n kmovw %eax, %k1\n vpcompressd %zmm20, (%rsi){%k1}" DONE);
 T(suppressed,
-  "what a mask leaves out cannot fault; a fault is that of the first element that does, and stores nothing")
+  "what a mask leaves out cannot fault; a fault is that of the first element that does, and stores "
+  "nothing")
 {
 	struct guest *g = WITH(load);
 	struct stop s;
@@ -193,10 +207,12 @@ T(suppressed,
 	CHECK_EQ(*g64(g, PAGE + 0xff8), 0x3333333333333333);
 }
 /* Indices 0, 1024 (the next page), 2, ... in dwords. */
-#define INDICES "xor %eax, %eax\n vpxord %zmm2, %zmm2, %zmm2\n mov $0x400, %eax\n vmovd %eax, %xmm2\n" \
+#define INDICES "xor %eax, %eax\n vpxord %zmm2, %zmm2, %zmm2\n mov $0x400, %eax\n" \
+	" vmovd %eax, %xmm2\n" \
 	" vpslldq $4, %xmm2, %xmm2\n mov $7, %eax\n kmovw %eax, %k1\n"
 CODE64(gather, SET_XCR0 INDICES "vpgatherdd (%rdi,%zmm2,4), %zmm1{%k1}" DONE);
-CODE64(scatter, SET_XCR0 INDICES FILL "mov $7, %eax\n kmovw %eax, %k1\n vpscatterdd %zmm3, (%rdi,%zmm2,4){%k1}" DONE);
+CODE64(scatter, SET_XCR0 INDICES FILL "mov $7, %eax\n kmovw %eax, %k1\n"
+				      " vpscatterdd %zmm3, (%rdi,%zmm2,4){%k1}" DONE);
 T(one_by_one, "gather and scatter: the mask's bits go with what is done")
 {
 	struct guest *g = WITH(gather);

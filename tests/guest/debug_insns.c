@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tests/guest/debug_insns.c - TF, RF, data and instruction breakpoints around each class of instruction
- * (APM2 13.1, 3.1.6; SDM3 17.3 where it says more). Each case is a snippet with marks, in the order
- * in which the #DBs come.
+ * tests/guest/debug_insns.c - TF, RF, data and instruction breakpoints around each class of
+ * instruction (APM2 13.1, 3.1.6; SDM3 17.3 where it says more). Each case is a snippet with marks,
+ * in the order in which the #DBs come.
  */
 /* Run: build/standin run -- build/tests/guest/guest_debug_insns [NAME...] */
 #include "tests/guest/harness/svm.h"
@@ -21,7 +21,8 @@ enum { MSR_STAR = 0xc0000081, MSR_LSTAR, MSR_CSTAR, MSR_SFMASK };
 	"\n.popsection\n"
 /* The table begins in front of the code and ends behind it. */
 #define CASE(bits, name, text) \
-	__asm__(".pushsection .rodata.marks." #name ",\"a\"\n.balign 8\n" #name "_m:\n.popsection\n"); \
+	__asm__(".pushsection .rodata.marks." #name ",\"a\"\n.balign 8\n" #name "_m:\n" \
+		".popsection\n"); \
 	CODE##bits(name, text); \
 	__asm__(".pushsection .rodata.marks." #name ",\"a\"\n" #name "_n:\n.popsection\n"); \
 	extern const u32 name##_m[], name##_n[]
@@ -53,7 +54,8 @@ static void set_dr(struct guest *g, u32 n, u64 addr, u64 dr7)
 	d.dr7 |= dr7 | 0x400;
 	vcpu_ioctl(cpu0(g), KVM_SET_DEBUGREGS, &d, "KVM_SET_DEBUGREGS");
 }
-/* DR7 of breakpoint n: type 0 execute, 1 write, 3 read or write; length code 0, 1, 3 for 1, 2, 4. */
+/* DR7 of breakpoint n: type 0 execute, 1 write, 3 read or write; length code 0, 1, 3 for 1, 2,
+ * 4. */
 #define DR7(n, type, len) (2ull << 2 * (n) | (u64)((type) | (len) << 2) << (16 + 4 * (n)))
 
 /* The #DBs of the table and no others; user space answers what is its own. */
@@ -140,7 +142,8 @@ T(t_plain, "TF: every instruction, also those that C executes")
 }
 
 CASE(64, t_shadow, "mov %ss, %eax" DB(t_shadow, 0x4000) "mov %eax, %ss\n nop" DB(t_shadow, 0x4000)
-	"push %rax" DB(t_shadow, 0x4000) "pop %rcx" DB(t_shadow, 0x4000) "mov %eax, %ss\n mov %eax, %ss\n nop"
+	"push %rax" DB(t_shadow, 0x4000) "pop %rcx" DB(t_shadow, 0x4000) "mov %eax, %ss\n"
+		" mov %eax, %ss\n nop"
 	DB(t_shadow, 0x4000) "sti" DB(t_shadow, 0x4000) "cli" DB(t_shadow, 0x4000) DONE);
 T(t_shadow, "TF: MOV SS holds it back behind the next instruction, STI does not")
 {
@@ -178,7 +181,8 @@ T(t_far, "TF: a far RET")
 
 CASE(64, t_rep, "mov $3, %ecx" DB(t_rep, 0x4000) "1: rep movsb"
 	DB_AT(t_rep, 1b, 0x4000) DB_AT(t_rep, 1b, 0x4000) DB(t_rep, 0x4000)
-	"rep stosb" DB(t_rep, 0x4000) "mov $2, %ecx" DB(t_rep, 0x4000) "xor %eax, %eax" DB(t_rep, 0x4000)
+	"rep stosb" DB(t_rep, 0x4000) "mov $2, %ecx" DB(t_rep, 0x4000) "xor %eax, %eax"
+	DB(t_rep, 0x4000)
 	"cld" DB(t_rep, 0x4000) "2: repe scasb" DB_AT(t_rep, 2b, 0x4000) DB(t_rep, 0x4000) DONE);
 T(t_rep, "TF: behind every round of REP, and once with a count of 0")
 {
@@ -188,7 +192,8 @@ T(t_rep, "TF: behind every round of REP, and once with a count of 0")
 CASE(64, t_io, "in $0x71, %al" DB(t_io, 0x4000) "out %al, $0x72" DB(t_io, 0x4000)
 	"mov $0x72, %edx" DB(t_io, 0x4000) "insb" DB(t_io, 0x4000) "outsb" DB(t_io, 0x4000)
 	"mov $2, %ecx" DB(t_io, 0x4000) "1: rep insb" DB_AT(t_io, 1b, 0x4000) DB(t_io, 0x4000)
-	"mov $2, %ecx" DB(t_io, 0x4000) "2: rep outsb" DB_AT(t_io, 2b, 0x4000) DB(t_io, 0x4000) DONE);
+	"mov $2, %ecx" DB(t_io, 0x4000) "2: rep outsb" DB_AT(t_io, 2b, 0x4000) DB(t_io,
+		0x4000) DONE);
 T(t_io, "TF: ports, also strings that leave KVM_RUN")
 {
 	TF(t_io);
@@ -375,11 +380,14 @@ static void db_elsewhere(struct guest *g)
 		guest_free(g_); \
 	} while (0)
 
-CASE(64, w_plain, "mov (%rdi), %eax" DB(w_plain, 1) "mov %eax, (%rdi)" DB(w_plain, 1) "addl $0, (%rdi)"
-	DB(w_plain, 1) "mov 4(%rdi), %eax\n mov -1(%rdi), %eax" DB(w_plain, 1) "lea 4(%rdi), %rsp\n pop %rax\n"
+CASE(64, w_plain, "mov (%rdi), %eax" DB(w_plain, 1) "mov %eax, (%rdi)" DB(w_plain, 1) "addl "
+	"$0, (%rdi)"
+	DB(w_plain, 1) "mov 4(%rdi), %eax\n mov -1(%rdi), %eax" DB(w_plain, 1) "lea 4(%rdi), %rsp\n"
+	" pop %rax\n"
 	"mov %rdi, %rsp\n pop %rax" DB(w_plain, 1) "push %rax" DB(w_plain, 1) "call 1f\n 1: nop\n"
 	"lea 8(%rdi), %rsp\n call 1f\n 1:" DB(w_plain, 1) "lock xaddl %eax, (%rdi)" DB(w_plain, 1)
-	"mov $0x10, %eax\n movups (%rdi), %xmm0" DB(w_plain, 1) "movups %xmm0, -8(%rdi)" DB(w_plain, 1)
+	"mov $0x10, %eax\n movups (%rdi), %xmm0" DB(w_plain, 1) "movups %xmm0, -8(%rdi)"
+	DB(w_plain, 1)
 	"xor %eax, %eax\n cmpxchg %ecx, 0x40(%rdi)\n lock cmpxchg %ecx, (%rdi)" DB(w_plain, 1)
 	"prefetcht0 (%rdi)\n nopl (%rdi)" DONE);
 T(w_plain, "data breakpoint: loads, stores, stack, LOCK, vectors; not prefetches")
@@ -387,8 +395,10 @@ T(w_plain, "data breakpoint: loads, stores, stack, LOCK, vectors; not prefetches
 	WATCH(w_plain);
 }
 
-CASE(64, w_shadow, "mov (%rdi), %ss\n nop" DB(w_shadow, 1) "mov (%rdi), %ss\n mov %eax, (%rdi)" DB(w_shadow, 1)
-	"movl $0x10, (%rdi)" DB(w_shadow, 1) "mov (%rdi), %ss\n 1: jmp 2f\n nop\n 2:" DB(w_shadow, 1)
+CASE(64, w_shadow, "mov (%rdi), %ss\n nop" DB(w_shadow, 1) "mov (%rdi), %ss\n mov %eax, (%rdi)"
+     DB(w_shadow, 1)
+	"movl $0x10, (%rdi)" DB(w_shadow, 1) "mov (%rdi), %ss\n 1: jmp 2f\n nop\n 2:"
+	DB(w_shadow, 1)
 	"mov (%rdi), %ss\n mov %ss, %eax" DB(w_shadow, 1) DONE);
 T(w_shadow, "data breakpoint: one that MOV SS has hit comes behind the next instruction")
 {
@@ -411,17 +421,20 @@ T(w_rep, "data breakpoint: behind the round of REP that has hit, INS and OUTS")
 	WATCH(w_rep);
 }
 
-CASE(64, w_iret, "mov %ss, %eax\n mov %cs, %ecx\n mov %rsp, %rbx\n lea 1f(%rip), %rdx\n lea 0x28(%rdi), %rsp\n"
+CASE(64, w_iret, "mov %ss, %eax\n mov %cs, %ecx\n mov %rsp, %rbx\n lea 1f(%rip), %rdx\n"
+	" lea 0x28(%rdi), %rsp\n"
 	"push %rax\n push %rbx\n push $2\n push %rcx\n push %rdx" DB(w_iret, 1) "iretq\n nop\n 1:"
 	DB(w_iret, 1) "mov %rsp, %rbx\n lea 8(%rdi), %rsp\n push %rdx" DB(w_iret, 1)
-	"movq $0, 8(%rdi)\n mov %cs, %ecx\n mov %rcx, 8(%rdi)\n lea 2f(%rip), %rdx\n mov %rdx, (%rdi)"
+	"movq $0, 8(%rdi)\n mov %cs, %ecx\n mov %rcx, 8(%rdi)\n lea 2f(%rip), %rdx\n"
+	" mov %rdx, (%rdi)"
 	DB(w_iret, 1) "lretq\n nop\n 2:" DB(w_iret, 1) DONE);
 T(w_iret, "data breakpoint: IRET and a far RET that pop from there, at their target")
 {
 	WATCH(w_iret);
 }
 
-CASE(64, w_int, "lea 0x28(%rdi), %rsp\n int $0x81\n nop" DONE "\n w_int_h: nop\n mov %rsp, %rax\n iretq\n");
+CASE(64, w_int, "lea 0x28(%rdi), %rsp\n int $0x81\n nop" DONE "\n w_int_h: nop\n mov %rsp, %rax\n"
+	" iretq\n");
 LABEL(w_int_h);
 T(w_int, "data breakpoint: the frame of INT n, in front of the handler's first instruction")
 {
@@ -528,21 +541,24 @@ T(x_ss, "MOV SS with a data breakpoint, instruction breakpoint behind it: one #D
 	BREAK(x_ss);
 }
 
-CASE(64, x_data, "mov (%rdi), %eax" DB(x_data, 1) DB(x_data, 2) "x_data_x: mov (%rdi), %eax" DB(x_data, 1) DONE);
+CASE(64, x_data, "mov (%rdi), %eax" DB(x_data, 1) DB(x_data, 2) "x_data_x: mov (%rdi), %eax"
+     DB(x_data, 1) DONE);
 LABEL(x_data_x);
 T(x_data, "a data breakpoint's trap, then the next instruction's breakpoint, then its trap")
 {
 	BREAK(x_data);
 }
 
-CASE(64, x_rep, "mov $3, %ecx" DB(x_rep, 2) "x_rep_x: rep lodsb\n mov $2, %ecx\n lea -1(%rdi), %rdi\n nop\n nop" DONE);
+CASE(64, x_rep, "mov $3, %ecx" DB(x_rep, 2) "x_rep_x: rep lodsb\n mov $2, %ecx\n"
+					    " lea -1(%rdi), %rdi\n nop\n nop" DONE);
 LABEL(x_rep_x);
 T(x_rep, "RF shields REP until it is through: one #DB, not one a round")
 {
 	BREAK(x_rep);
 }
 
-CASE(64, x_jmp, "mov $2, %ecx" DB(x_jmp, 2) DB_AT(x_jmp, x_jmp_x, 2) "x_jmp_x: dec %ecx\n jnz x_jmp_x\n nop" DONE);
+CASE(64, x_jmp, "mov $2, %ecx" DB(x_jmp, 2) DB_AT(x_jmp, x_jmp_x, 2) "x_jmp_x: dec %ecx\n"
+	" jnz x_jmp_x\n nop" DONE);
 LABEL(x_jmp_x);
 T(x_jmp, "RF shields one instruction: the breakpoint in a loop comes every time")
 {
@@ -725,9 +741,11 @@ T(vmexit_held, "what MOV SS of L2 has hit is not told to L1 when the next instru
 
 /* -- 32-bit protected mode -- */
 
-CASE(32, p_flags, "pushf" DB(p_flags, 0x4000) "pop %eax" DB(p_flags, 0x4000) "pushf" DB(p_flags, 0x4000)
+CASE(32, p_flags, "pushf" DB(p_flags, 0x4000) "pop %eax" DB(p_flags, 0x4000) "pushf"
+     DB(p_flags, 0x4000)
 	"popf" DB(p_flags, 0x4000) "pushf" DB(p_flags, 0x4000) "push %cs" DB(p_flags, 0x4000)
-	"push $" LOC(p_flags, p_flags_1) DB(p_flags, 0x4000) "iret\n nop\n p_flags_1:" DB(p_flags, 0x4000)
+	"push $" LOC(p_flags, p_flags_1) DB(p_flags, 0x4000) "iret\n nop\n p_flags_1:"
+	DB(p_flags, 0x4000)
 	"push $2" DB(p_flags, 0x4000) "popf" DB(p_flags, 0x4000) "nop\n nop" DONE);
 T(p_flags, "32-bit: POPF and IRET with TF, and POPF that clears it")
 {
@@ -756,7 +774,8 @@ T(p_ss, "32-bit: MOV SS and POP SS hold TF's trap back, LSS does not")
 	guest_free(g);
 }
 
-CASE(32, p_watch, "mov (%edi), %ss" DB(p_watch, 3) "p_watch_x: nop\n mov %eax, (%edi)" DB(p_watch, 1) DONE);
+CASE(32, p_watch, "mov (%edi), %ss" DB(p_watch, 3) "p_watch_x: nop\n mov %eax, (%edi)"
+     DB(p_watch, 1) DONE);
 LABEL(p_watch_x);
 T(p_watch, "32-bit: MOV SS with a data breakpoint, an instruction breakpoint behind it")
 {

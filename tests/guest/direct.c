@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tests/guest/direct.c - user code that runs directly (STANDIN_DIRECT=always): what it sees and what the kernel
- * sees of it is what translation shows. Every test looks at the counters: it did run directly.
+ * tests/guest/direct.c - user code that runs directly (STANDIN_DIRECT=always): what it sees and
+ * what the kernel sees of it is what translation shows. Every test looks at the counters: it did
+ * run directly.
  */
 /* Run: build/standin run -- build/tests/guest/guest_direct [NAME...] */
 #include <pthread.h>
@@ -68,7 +69,8 @@ static void kernel_at(struct guest *g, u64 entry)
 	cpu_set_msr(cpu0(g), MSR_SFMASK, 0x200);
 }
 
-CODE64(sum, "mov $1000000, %ecx\n xor %eax, %eax\n 1: add %rcx, %rax\n push %rax\n pop %rdx\n dec %ecx\n jnz 1b" DONE3);
+CODE64(sum, "mov $1000000, %ecx\n xor %eax, %eax\n 1: add %rcx, %rax\n push %rax\n pop %rdx\n"
+	    " dec %ecx\n jnz 1b" DONE3);
 T(loop, "a loop with a stack")
 {
 	struct guest *g = USER(sum);
@@ -83,9 +85,11 @@ T(loop, "a loop with a stack")
 	CHECK_DIRECT(g, 1);
 }
 
-CODE64(calls, "mov $300, %esi\n mov $0x1234, %eax\n movq %rax, %xmm7\n vpbroadcastq %xmm7, %ymm7\n fldpi\n"
+CODE64(calls, "mov $300, %esi\n mov $0x1234, %eax\n movq %rax, %xmm7\n vpbroadcastq %xmm7, %ymm7\n"
+	" fldpi\n"
 	"wrfsbase %rsp\n 1: mov $39, %eax\n syscall\n c_next: add %rax, %rdi\n dec %esi\n jnz 1b\n"
-	"vextracti128 $1, %ymm7, %xmm7\n movq %xmm7, %r12\n fstpt -16(%rsp)\n mov -16(%rsp), %r13\n rdfsbase %r14" DONE3
+	"vextracti128 $1, %ymm7, %xmm7\n movq %xmm7, %r12\n fstpt -16(%rsp)\n mov -16(%rsp), %r13\n"
+	" rdfsbase %r14" DONE3
 	"c_entry: mov %rcx, %r8\n mov %r11, %r9\n lea 1(%rax), %rax\n sysretq");
 LABEL(c_next);
 LABEL(c_entry);
@@ -107,8 +111,10 @@ T(system_calls, "SYSCALL is the guest's, whatever number it has; the state goes 
 	CHECK(cpu_counter(cpu0(g), "direct_left_syscall") >= 300);
 }
 
-CODE64(fault, "mov $100000, %ecx\n 1: dec %ecx\n jnz 1b\n mov $0x55, %ebx\n f_read: mov (%rdi), %eax" DONE3);
-CODE64(store, "mov $100000, %ecx\n 1: dec %ecx\n jnz 1b\n mov $0x55, %ebx\n f_store: mov %ebx, (%rdi)" DONE3);
+CODE64(fault, "mov $100000, %ecx\n 1: dec %ecx\n jnz 1b\n mov $0x55, %ebx\n"
+	      " f_read: mov (%rdi), %eax" DONE3);
+CODE64(store, "mov $100000, %ecx\n 1: dec %ecx\n jnz 1b\n mov $0x55, %ebx\n"
+	      " f_store: mov %ebx, (%rdi)" DONE3);
 CODE64(jump, "mov $100000, %ecx\n 1: dec %ecx\n jnz 1b\n mov $0x55, %ebx\n jmp *%rdi");
 LABEL(f_read);
 LABEL(f_store);
@@ -164,9 +170,10 @@ T(accessed, "A and D are set when they have to be, and no earlier")
 	CHECK_DIRECT(g, 1);
 }
 
-/* The kernel maps U_DATA to the one page and to the other in turn: r10 is where the entry is, r12 and r13 are
- * what goes there. */
-#define REMAP(name, flush) CODE64(name, "mov $200, %esi\n 1: add (%rdi), %rbx\n shl $1, %rbp\n syscall\n" \
+/* The kernel maps U_DATA to the one page and to the other in turn: r10 is where the entry is, r12
+ * and r13 are what goes there. */
+#define REMAP(name, flush) CODE64(name, "mov $200, %esi\n 1: add (%rdi), %rbx\n shl $1, %rbp\n" \
+	" syscall\n" \
 	"mov (%rdi), %rax\n add %rax, %r15\n mov %rax, 8(%rdi)\n dec %esi\n jnz 1b" DONE3 \
 	#name "_entry: xchg %r12, %r13\n mov %r12, (%r10)\n" flush "\n sysretq"); \
 	LABEL(name##_entry)
@@ -202,8 +209,10 @@ T(remap, "an entry that changes is followed after INVLPG, MOV to CR3 and MOV to 
 	remap(USER(remap_cr4), UAT(remap_cr4, remap_cr4_entry));
 }
 
-CODE64(own, "mov $300, %ecx\n xor %eax, %eax\n 1: mov %ecx, own_imm+1(%rip)\n own_imm: .byte 0x05\n .long 0\n dec %ecx\n jnz 1b" DONE3);
-CODE64(other, "mov $300, %ecx\n xor %eax, %eax\n 1: mov %ecx, 1(%rdi)\n call *%rsi\n dec %ecx\n jnz 1b" DONE3);
+CODE64(own, "mov $300, %ecx\n xor %eax, %eax\n 1: mov %ecx, own_imm+1(%rip)\n own_imm: .byte 0x05\n"
+	    " .long 0\n dec %ecx\n jnz 1b" DONE3);
+CODE64(other, "mov $300, %ecx\n xor %eax, %eax\n 1: mov %ecx, 1(%rdi)\n call *%rsi\n dec %ecx\n"
+	      " jnz 1b" DONE3);
 T(changing_code, "code that changes itself, also through another address of its page")
 {
 	static const u8 fn[] = { 0x05, 0, 0, 0, 0, 0xc3 };	/* add eax, imm32; ret */
@@ -227,8 +236,10 @@ T(changing_code, "code that changes itself, also through another address of its 
 }
 
 /* r8: where CPUID is planted, r9: XGETBV; both followed by RET. */
-CODE64(truth, "mov $100000, %ecx\n 1: dec %ecx\n jnz 1b\n mov $0x80000002, %eax\n call *%r8\n mov %eax, %esi\n"
-	"xor %ecx, %ecx\n call *%r9\n mov %eax, %edi\n rdtsc\n shl $32, %rdx\n or %rax, %rdx\n mov %rdx, %rbp" DONE3);
+CODE64(truth, "mov $100000, %ecx\n 1: dec %ecx\n jnz 1b\n mov $0x80000002, %eax\n call *%r8\n"
+	" mov %eax, %esi\n"
+	"xor %ecx, %ecx\n call *%r9\n mov %eax, %edi\n rdtsc\n shl $32, %rdx\n or %rax, %rdx\n"
+	" mov %rdx, %rbp" DONE3);
 T(truth, "CPUID, XGETBV and RDTSC answer as the virtual CPU does, also over the end of a page")
 {
 	static const u8 cpuid[] = { 0x0f, 0xa2, 0xc3 }, xgetbv[] = { 0x0f, 0x01, 0xd0, 0xc3 };
@@ -258,15 +269,18 @@ T(truth, "CPUID, XGETBV and RDTSC answer as the virtual CPU does, also over the 
 	}
 }
 
-#define EXC_CODE(name, text) CODE64(name, "mov $100000, %ecx\n 1: dec %ecx\n jnz 1b\n" text DONE3 "ud2")
+#define EXC_CODE(name, text) CODE64(name, "mov $100000, %ecx\n 1: dec %ecx\n jnz 1b\n" text DONE3 \
+				    "ud2")
 EXC_CODE(x_de, "xor %edx, %edx\n xor %ecx, %ecx\n x_de_at: div %ecx");
 EXC_CODE(x_ud, "x_ud_at: ud2");
 EXC_CODE(x_gp, "mov $1, %eax\n shl $63, %rax\n x_gp_at: mov (%rax), %eax");
 EXC_CODE(x_hlt, "x_hlt_at: hlt");
 EXC_CODE(x_db, "pushfq\n orq $0x100, (%rsp)\n popfq\n nop\n x_db_at: nop");
 EXC_CODE(x_ac, "pushfq\n orq $0x40000, (%rsp)\n popfq\n x_ac_at: mov 1(%rsp), %eax");
-EXC_CODE(x_xf, "mov $0, %eax\n push %rax\n ldmxcsr (%rsp)\n mov $1, %eax\n cvtsi2sd %eax, %xmm0\n xorpd %xmm1, %xmm1\n x_xf_at: divsd %xmm1, %xmm0");
-LABEL(x_de_at); LABEL(x_ud_at); LABEL(x_gp_at); LABEL(x_hlt_at); LABEL(x_db_at); LABEL(x_ac_at); LABEL(x_xf_at);
+EXC_CODE(x_xf, "mov $0, %eax\n push %rax\n ldmxcsr (%rsp)\n mov $1, %eax\n cvtsi2sd %eax, %xmm0\n"
+	       " xorpd %xmm1, %xmm1\n x_xf_at: divsd %xmm1, %xmm0");
+LABEL(x_de_at); LABEL(x_ud_at); LABEL(x_gp_at); LABEL(x_hlt_at); LABEL(x_db_at); LABEL(x_ac_at);
+LABEL(x_xf_at);
 T(exceptions, "exceptions are the guest's")
 {
 	static const struct {
@@ -366,9 +380,12 @@ T(killed, "a stub that is killed in the middle ends KVM_RUN, and no more than th
 	CHECK_DIRECT(g, 1);
 }
 
-/* What the program finds of ours it may overwrite, and jump to: its own state is at stake, no more. */
-CODE64(vandal, "mov $100000, %ecx\n 1: dec %ecx\n jnz 1b\n mov %r8, %rdi\n mov $0x1000, %ecx\n mov $-1, %rax\n rep stosq\n ud2");
-CODE64(jumper, "mov $100000, %ecx\n 1: dec %ecx\n jnz 1b\n mov $9, %eax\n mov $0x10000000, %edi\n mov $0x1000, %esi\n jmp *%r8");
+/* What the program finds of ours it may overwrite, and jump to: its own state is at stake, no
+ * more. */
+CODE64(vandal, "mov $100000, %ecx\n 1: dec %ecx\n jnz 1b\n mov %r8, %rdi\n mov $0x1000, %ecx\n"
+	       " mov $-1, %rax\n rep stosq\n ud2");
+CODE64(jumper, "mov $100000, %ecx\n 1: dec %ecx\n jnz 1b\n mov $9, %eax\n mov $0x10000000, %edi\n"
+	       " mov $0x1000, %esi\n jmp *%r8");
 T(hostile,
   "a program that overwrites the stub's pages, or jumps into its code, does not stop the VMM")
 {

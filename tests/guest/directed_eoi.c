@@ -36,7 +36,8 @@
 	"3: inc %r8d\n mov $1, %r9d\n xor %eax, %eax\n" eoi "iretq\n"
 CODE64(xapic, BODY("", "mov 0x30(%rbp), %eax\n", "mov %eax, 0xf0(%rbp)\n mov 0xf0(%rbp), %eax\n",
 	"xapic_handler: mov %eax, 0xb0(%rbp)\n"));
-CODE64(x2apic, BODY("mov $0x1b, %ecx\n rdmsr\n or $0xc00, %eax\n wrmsr\n", "mov $0x803, %ecx\n rdmsr\n",
+CODE64(x2apic, BODY("mov $0x1b, %ecx\n rdmsr\n or $0xc00, %eax\n wrmsr\n", "mov $0x803, %ecx\n"
+	" rdmsr\n",
 	"mov $0x80f, %ecx\n xor %edx, %edx\n wrmsr\n rdmsr\n",
 	"x2apic_handler: push %rcx\n xor %edx, %edx\n mov $0x80b, %ecx\n wrmsr\n pop %rcx\n"));
 LABEL(xapic_handler);
@@ -198,11 +199,14 @@ static void credential_guard(bool split, u32 api, bool x2, bool expect_offer, bo
 
 #define CASES(X) \
 	X(full_quirked, "in-kernel I/O APIC, quirked: storm and brake", false, 0, false, false) \
-	X(full_enabled, "in-kernel I/O APIC, enabled: one interrupt", false, ENABLE_SEOIB, true, true) \
-	X(full_disabled, "in-kernel I/O APIC, disabled: storm and brake", false, DISABLE_SEOIB, false, \
+	X(full_enabled, "in-kernel I/O APIC, enabled: one interrupt", false, ENABLE_SEOIB, true, \
+	  true) \
+	X(full_disabled, "in-kernel I/O APIC, disabled: storm and brake", false, DISABLE_SEOIB, \
+	  false, \
 	  false) \
 	X(split_quirked, "split, quirked: offered, and storms all the same", true, 0, true, false) \
-	X(split_enabled, "split, enabled: one interrupt, no EOI exit", true, ENABLE_SEOIB, true, true) \
+	X(split_enabled, "split, enabled: one interrupt, no EOI exit", true, ENABLE_SEOIB, true, \
+	  true) \
 	X(split_disabled, "split, disabled: not offered, storm", true, DISABLE_SEOIB, false, false)
 #define X(id, title, split, api, offer, works) \
 	T(id##_xapic, "xAPIC, " title) { credential_guard(split, api, false, offer, works); } \

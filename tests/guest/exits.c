@@ -12,7 +12,8 @@ CODE64(pio_out, "mov $0x11223344, %eax\n out %al, $0x20\n out %ax, $0x21\n out %
 T(out, "OUT of each size, immediate and DX")
 {
 	static const struct { u16 port; u8 size; u64 val; } want[] = {
-		{ 0x20, 1, 0x44 }, { 0x21, 2, 0x3344 }, { 0x22, 4, 0x11223344 }, { 0x1234, 4, 0x11223344 },
+		{ 0x20, 1, 0x44 }, { 0x21, 2, 0x3344 }, { 0x22, 4, 0x11223344 },
+		{ 0x1234, 4, 0x11223344 },
 	};
 	struct guest *g = guest_with(M_LONG, pio_out);
 	struct stop s;
@@ -28,8 +29,10 @@ T(out, "OUT of each size, immediate and DX")
 	s = run(g);
 	CHECK_STOP(s, ST_DONE);
 }
-CODE64(pio_in, "mov $0x1122334455667788, %rax\n in $0x20, %al\n mov %rax, %rbx\n mov $0x1122334455667788, %rax\n"
-	" in $0x21, %ax\n mov %rax, %rcx\n mov $0x1122334455667788, %rax\n mov $0x55aa, %edx\n in %dx, %eax" DONE);
+CODE64(pio_in, "mov $0x1122334455667788, %rax\n in $0x20, %al\n mov %rax, %rbx\n"
+	" mov $0x1122334455667788, %rax\n"
+	" in $0x21, %ax\n mov %rax, %rcx\n mov $0x1122334455667788, %rax\n mov $0x55aa, %edx\n"
+	" in %dx, %eax" DONE);
 T(in, "IN merges by size")
 {
 	struct guest *g = guest_with(M_LONG, pio_in);
@@ -102,11 +105,13 @@ T(iobm, "ring 3 ports through the I/O permission bitmap")
 }
 
 /* -- MMIO -- */
-CODE64(mmio_w, "mov %al, (%rdi)\n mov %ax, 2(%rdi)\n mov %eax, 4(%rdi)\n mov %rax, 8(%rdi)\n movb $0x5a, 16(%rdi)" DONE);
+CODE64(mmio_w, "mov %al, (%rdi)\n mov %ax, 2(%rdi)\n mov %eax, 4(%rdi)\n mov %rax, 8(%rdi)\n"
+	       " movb $0x5a, 16(%rdi)" DONE);
 T(mmio_write, "MMIO writes of each size, RIP is after the instruction")
 {
 	static const struct { u64 off; u8 size; u64 val; } want[] = {
-		{ 0, 1, 0x88 }, { 2, 2, 0x7788 }, { 4, 4, 0x55667788 }, { 8, 8, 0x1122334455667788 },
+		{ 0, 1, 0x88 }, { 2, 2, 0x7788 }, { 4, 4, 0x55667788 },
+		{ 8, 8, 0x1122334455667788 },
 		{ 16, 1, 0x5a },
 	};
 	struct guest *g = guest_with(M_LONG, mmio_w);
@@ -129,7 +134,8 @@ T(mmio_write, "MMIO writes of each size, RIP is after the instruction")
 	s = run(g);
 	CHECK_STOP(s, ST_DONE);
 }
-CODE64(mmio_r, "mov $-1, %rax\n mov (%rdi), %al\n mov $-1, %rbx\n mov 2(%rdi), %bx\n mov $-1, %rcx\n mov 4(%rdi), %ecx\n"
+CODE64(mmio_r, "mov $-1, %rax\n mov (%rdi), %al\n mov $-1, %rbx\n mov 2(%rdi), %bx\n"
+	" mov $-1, %rcx\n mov 4(%rdi), %ecx\n"
 	" mov 8(%rdi), %rdx\n movzbl 16(%rdi), %esi\n movsbq 16(%rdi), %r8" DONE);
 T(mmio_read, "MMIO reads of each size, with extension")
 {
@@ -153,7 +159,8 @@ T(mmio_read, "MMIO reads of each size, with extension")
 	CHECK_EQ(s.r.rsi, 0x9a);
 	CHECK_EQ(s.r.r8, 0xffffffffffffff9a);
 }
-CODE64(mmio_rmw, "addl $5, (%rdi)\n xchg %eax, (%rdi)\n lock incl (%rdi)\n xor %ebx, %ebx\n cmp $7, %ebx\n notl (%rdi)\n setb %bl\n"
+CODE64(mmio_rmw, "addl $5, (%rdi)\n xchg %eax, (%rdi)\n lock incl (%rdi)\n xor %ebx, %ebx\n"
+	" cmp $7, %ebx\n notl (%rdi)\n setb %bl\n"
 	" add (%rdi), %ecx" DONE);
 T(mmio_rmw, "read-modify-write on MMIO reads once and writes once")
 {
@@ -187,7 +194,8 @@ T(mmio_rmw, "read-modify-write on MMIO reads once and writes once")
 	CHECK_EQ(s.r.rcx, 1 + ~0x101u);
 	CHECK_EQ(s.r.rbx, 1);
 }
-CODE64(mmio_stack, "mov %rsp, %rbx\n lea 0x20(%rdi), %rsp\n push %rax\n pop %rcx\n pushq (%rdi)\n popq 8(%rdi)\n mov %rbx, %rsp" DONE);
+CODE64(mmio_stack, "mov %rsp, %rbx\n lea 0x20(%rdi), %rsp\n push %rax\n pop %rcx\n pushq (%rdi)\n"
+		   " popq 8(%rdi)\n mov %rbx, %rsp" DONE);
 T(mmio_stack, "PUSH and POP with a stack or operand in MMIO")
 {
 	struct guest *g = guest_with(M_LONG, mmio_stack);
@@ -211,7 +219,8 @@ T(mmio_stack, "PUSH and POP with a stack or operand in MMIO")
 	CHECK_EQ(s.r.rcx, 0xabcdef);
 	CHECK_EQ(dev[1], 0x1111);
 }
-CODE64(mmio_sse, "movdqu (%rdi), %xmm0\n movdqu %xmm0, 0x20(%rdi)\n movd (%rdi), %xmm1\n movq %xmm1, 0x40(%rdi)" DONE);
+CODE64(mmio_sse, "movdqu (%rdi), %xmm0\n movdqu %xmm0, 0x20(%rdi)\n movd (%rdi), %xmm1\n"
+		 " movq %xmm1, 0x40(%rdi)" DONE);
 T(mmio_sse, "16-byte SSE accesses come as pieces of 8")
 {
 	struct guest *g = guest_with(M_LONG, mmio_sse);
@@ -305,7 +314,8 @@ T(mmio_cross, "an access half in memory, half in MMIO")
 	CHECK_STOP(s, ST_DONE);
 }
 /* The same load first reaches memory, thousands of times, then MMIO. */
-CODE64(mmio_warm, "mov $3000, %ecx\n 1: mov (%rdi), %eax\n dec %ecx\n jnz 1b\n mov %rsi, %rdi\n inc %ecx\n cmp $2, %ebp\n"
+CODE64(mmio_warm, "mov $3000, %ecx\n 1: mov (%rdi), %eax\n dec %ecx\n jnz 1b\n mov %rsi, %rdi\n"
+	" inc %ecx\n cmp $2, %ebp\n"
 	" je 2f\n inc %ebp\n jmp 1b\n 2: mov %eax, %ebx" DONE);
 T(mmio_warm, "warm code meets MMIO")
 {

@@ -15,8 +15,10 @@ static u64 gate(u16 sel, u32 off, u8 type, u8 dpl, u8 params)
 }
 
 /* -- same privilege -- */
-CODE32(far32, "lcall $0x08, $" LOC(far32, far32_in) "\n mov %esp, %esi" DONE "far32_in: mov %esp, %edi\n mov %cs, %eax\n lret");
-CODE32(far32g, "lcall $0x80, $0x12345678\n mov %esp, %esi" DONE "far32g_in: mov %esp, %edi\n mov %cs, %eax\n lret");
+CODE32(far32, "lcall $0x08, $" LOC(far32, far32_in) "\n mov %esp, %esi" DONE "far32_in: mov "
+	"%esp, %edi\n mov %cs, %eax\n lret");
+CODE32(far32g, "lcall $0x80, $0x12345678\n mov %esp, %esi" DONE "far32g_in: mov %esp, %edi\n"
+	" mov %cs, %eax\n lret");
 LABEL(far32g_in);
 T(far32, "far CALL and RET in 32-bit code, direct and through a call gate")
 {
@@ -34,7 +36,8 @@ T(far32, "far CALL and RET in 32-bit code, direct and through a call gate")
 	CHECK_EQ(s.r.rdi, G_STACK - 8);
 	CHECK_EQ(s.r.rsi, G_STACK);
 }
-CODE64(far64m, "lcall *(%rdi)\n mov %rsp, %rsi" DONE "far64m_in: mov %rsp, %rbx\n mov %cs, %eax\n lretq");
+CODE64(far64m, "lcall *(%rdi)\n mov %rsp, %rsi" DONE "far64m_in: mov %rsp, %rbx\n mov %cs, %eax\n"
+	" lretq");
 LABEL(far64m_in);
 T(far64, "64-bit far CALL through memory and a 64-bit call gate")
 {
@@ -54,8 +57,10 @@ T(far64, "64-bit far CALL through memory and a 64-bit call gate")
 	CHECK_EQ(s.r.rsi, G_STACK);
 	CHECK_EQ(s.r.rax & 0xffff, SEL_CODE64);
 }
-CODE64(compat, "push $0x08\n push $" LOC(compat, compat_in) "\n lretq\n .code32\n compat_in: mov $-1, %eax\n inc %eax\n"
-	" mov $0x10000, %edi\n mov %cs, %ebx\n .byte 0x40\n push %eax\n pop %ecx\n ljmp $0x18, $" LOC(compat, compat_out) "\n"
+CODE64(compat, "push $0x08\n push $" LOC(compat, compat_in) "\n lretq\n .code32\n"
+	" compat_in: mov $-1, %eax\n inc %eax\n"
+	" mov $0x10000, %edi\n mov %cs, %ebx\n .byte 0x40\n push %eax\n pop %ecx\n ljmp $0x18, $"
+	LOC(compat, compat_out) "\n"
 	" .code64\n compat_out: mov %rcx, %rdx" DONE);
 T(compat, "64-bit to compatibility mode and back")
 {
@@ -69,8 +74,10 @@ T(compat, "64-bit to compatibility mode and back")
 }
 
 /* -- to ring 3 and back -- */
-CODE32(outer, "push $0x3b\n push $0x2f000\n pushf\n push $0x33\n push $" LOC(outer, outer3) "\n iret\n"
-	" outer3: mov %cs, %eax\n mov %esp, %esi\n mov %ds, %ecx\n push $1\n push $2\n lcall $0x83, $0\n"
+CODE32(outer, "push $0x3b\n push $0x2f000\n pushf\n push $0x33\n push $" LOC(outer, outer3) "\n"
+	" iret\n"
+	" outer3: mov %cs, %eax\n mov %esp, %esi\n mov %ds, %ecx\n push $1\n push $2\n"
+	" lcall $0x83, $0\n"
 	" outer_back: mov %esp, %ebx\n" DONE3
 	" outer0: mov %cs, %edx\n mov %esp, %ebp\n mov 8(%esp), %edi\n lret $8");
 LABEL(outer0);
@@ -104,7 +111,8 @@ T(gate_dpl, "a call gate of DPL 0 from ring 3 is #GP(selector)")
 	s = run(g);
 	CHECK_EXC(s, 13, SEL_GATE);
 }
-CODE64(outer64, "push $0x3b\n push $0x2f000\n pushf\n push $0x43\n push $" LOC(outer64, outer64_3) "\n iretq\n"
+CODE64(outer64, "push $0x3b\n push $0x2f000\n pushf\n push $0x43\n"
+	" push $" LOC(outer64, outer64_3) "\n iretq\n"
 	" outer64_3: mov %cs, %eax\n mov %rsp, %rsi" DONE3);
 T(iret64, "IRETQ to ring 3, INT back on RSP0")
 {
@@ -117,7 +125,8 @@ T(iret64, "IRETQ to ring 3, INT back on RSP0")
 	CHECK_EQ(s.ss, SEL_UDATA);
 	CHECK_EQ(s.r.rsp, G_STACK - 5 * 8);
 }
-CODE64(iret_same, "mov %rsp, %rbx\n push $0x10\n push %rbx\n push $0x202\n push $0x18\n push $" LOC(iret_same, is_to)
+CODE64(iret_same, "mov %rsp, %rbx\n push $0x10\n push %rbx\n push $0x202\n push $0x18\n"
+	" push $" LOC(iret_same, is_to)
 	"\n iretq\n hlt\n is_to: mov %rsp, %rcx" DONE);
 T(iret_same, "IRETQ to the same ring pops SS and RSP")
 {
@@ -175,8 +184,10 @@ T(popf, "POPF in ring 3 cannot change IOPL, nor IF when IOPL is 0")
 }
 
 /* -- virtual 8086 -- */
-CODE32(v86, "push $0\n push $0\n push $0x1000\n push $0\n push $0x2000\n push $0xfff0\n push $0x23202\n push $0x700\n push $0x1000 + v86_in - v86_b\n"
-	" iret\n .code16\n v86_in: mov $0x55, %al\n mov %al, 0x10\n mov $0x2345, %bx\n mov %bx, %es\n mov %cs, %cx\n int3");
+CODE32(v86, "push $0\n push $0\n push $0x1000\n push $0\n push $0x2000\n push $0xfff0\n"
+	" push $0x23202\n push $0x700\n push $0x1000 + v86_in - v86_b\n"
+	" iret\n .code16\n v86_in: mov $0x55, %al\n mov %al, 0x10\n mov $0x2345, %bx\n"
+	" mov %bx, %es\n mov %cs, %cx\n int3");
 T(v86, "IRET to virtual-8086 mode and INT3 out of it")
 {
 	struct guest *g = guest_with(M_PM32, v86);
@@ -253,7 +264,8 @@ T(task_call, "CALL to a task nests: NT, back link, IRET returns")
 	CHECK_EQ(s.r.rflags & 0x4000, 0);
 	CHECK_EQ(g->ram[G_GDT + SEL_TSS2 + 5] & 2, 0);
 }
-CODE32(task_int, "mov $0x11, %ebx\n int $0x82\n mov %ebx, %esi" DONE "task2i: mov $0x99, %ebx\n iret");
+CODE32(task_int, "mov $0x11, %ebx\n int $0x82\n mov %ebx, %esi" DONE "task2i: mov $0x99, %ebx\n"
+	" iret");
 LABEL(task2i);
 T(task_gate, "INT through a task gate")
 {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tests/guest/fault_report.c - what standin's log says when a guest ends in a shutdown or an internal
- * error (docs/troubleshooting.md). STANDIN_LOG=info and STANDIN_LOG_FILE are in the environment.
+ * tests/guest/fault_report.c - what standin's log says when a guest ends in a shutdown or an
+ * internal error (docs/troubleshooting.md). STANDIN_LOG=info and STANDIN_LOG_FILE are in the
+ * environment.
  *
  *	meson test -C build fault_report
  */
@@ -100,7 +101,8 @@ T(absent_gate, "a gate that is there and of no use is shown")
 	SAYS(logged(), "1. #UD (invalid opcode): cannot be delivered\n   its gate at 0x2030: ");
 }
 
-CODE64(busy, "mov $3, %ecx\n at_out: out %al, $0x40\n loop at_out\n lidt 0x6000\n at_int: int $0x81\n");
+CODE64(busy, "mov $3, %ecx\n at_out: out %al, $0x40\n loop at_out\n lidt 0x6000\n"
+	     " at_int: int $0x81\n");
 LABEL(at_out);
 T(before, "what happened before, the same again counted: exits to the VMM, delivered exceptions")
 {

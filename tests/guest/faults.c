@@ -54,7 +54,8 @@ T(ud, "#UD of invalid encodings")
 	static const struct { const u8 *p; u64 n; u32 off; const char *name; } rows[] = {
 		{ ud2_b, 0, 1, "ud2" }, { ud_lock_b, 0, 0, "lock mov" },
 		{ ud_lock_reg_b, 0, 0, "lock on a register" }, { ud_push_es_b, 0, 0, "push es" },
-		{ ud_aas_b, 0, 0, "aas" }, { ud_movcs_b, 0, 0, "mov cs" }, { ud_lea_b, 0, 0, "lea" },
+		{ ud_aas_b, 0, 0, "aas" }, { ud_movcs_b, 0, 0, "mov cs" },
+		{ ud_lea_b, 0, 0, "lea" },
 		{ ud_cr1_b, 0, 0, "cr1" }, { ud_ff7_b, 0, 0, "ff /7" }, { ud_rsm_b, 0, 0, "rsm" },
 		{ ud_ud0_b, 0, 0, "ud0" },
 	};
@@ -87,7 +88,8 @@ CODE64(int3, "nop\n int3\n nop" DONE);
 CODE64(int_n, "nop\n int $0x81\n nop" DONE);
 CODE32(into, "mov $0x7fffffff, %eax\n add $1, %eax\n into\n nop" DONE);
 CODE32(into_not, "xor %eax, %eax\n into" DONE);
-CODE32(bound, "movl $5, 0x10000\n movl $9, 0x10004\n mov $3, %eax\n bound_at: bound %eax, 0x10000" DONE);
+CODE32(bound, "movl $5, 0x10000\n movl $9, 0x10004\n mov $3, %eax\n bound_at: bound %eax, 0x10000"
+       DONE);
 LABEL(bound_at);
 T(soft, "INT3, INT n and INTO push the next address; BOUND its own")
 {
@@ -133,7 +135,8 @@ CODE64(nc_jmp, "jmp *%rdi" DONE);
 T(noncanonical, "non-canonical data is #GP(0), through RSP or RBP #SS(0)")
 {
 	static const struct { const u8 *p; u64 n; int vec; } rows[] = {
-		{ nc_read_b, 16, 13 }, { nc_stack_b, 16, 12 }, { nc_bp_b, 16, 12 }, { nc_jmp_b, 16, 13 },
+		{ nc_read_b, 16, 13 }, { nc_stack_b, 16, 12 }, { nc_bp_b, 16, 12 },
+		{ nc_jmp_b, 16, 13 },
 	};
 
 	for (u32 i = 0; i < ARRAY_SIZE(rows); i++) {
@@ -151,7 +154,8 @@ T(noncanonical, "non-canonical data is #GP(0), through RSP or RBP #SS(0)")
 		guest_free(g);
 	}
 }
-CODE64(sse_mis, "mov $3000, %ecx\n mov $0x10000, %edi\n 1: movaps (%rdi), %xmm0\n dec %ecx\n jnz 1b\n"
+CODE64(sse_mis, "mov $3000, %ecx\n mov $0x10000, %edi\n 1: movaps (%rdi), %xmm0\n dec %ecx\n"
+	" jnz 1b\n"
 	" inc %edi\n inc %ecx\n jmp 1b\n");
 T(sse_align, "a misaligned SSE operand is #GP(0), MOVUPS is not")
 {
@@ -350,7 +354,8 @@ static struct stop xf_run(u64 cr4_off)
 	*g32(g, G_DATA + 4) = 0;
 	return run(g);
 }
-CODE64(xf_one, "movl $0x1d80, (%rdi)\n ldmxcsr (%rdi)\n movl $0x3f800000, (%rdi)\n movss (%rdi), %xmm0\n"
+CODE64(xf_one, "movl $0x1d80, (%rdi)\n ldmxcsr (%rdi)\n movl $0x3f800000, (%rdi)\n"
+	" movss (%rdi), %xmm0\n"
 	" xorps %xmm1, %xmm1\n xf1_at: divss %xmm1, %xmm0" DONE);
 LABEL(xf1_at);
 T(xf, "an unmasked SSE exception is #XF, without OSXMMEXCPT #UD")
@@ -422,19 +427,26 @@ T(ac_ring0, "and in ring 0 nothing")
 	s = run(g);
 	CHECK_STOP(s, ST_DONE);
 }
-/* As an AMD CPU does it, measured: frames by the size of their numbers, FXSAVE and FXRSTOR at what is no
- * multiple of four, else #GP; XSAVE #GP always. */
-CODE64(ac_lretq, "lea 1f(%rip), %rax\n mov %cs, %ecx\n mov %rdi, %rsp\n pushfq\n andl $~0x40000, (%rsp)\n popfq\n"
-       "mov %rax, (%rsi)\n mov %rcx, 8(%rsi)\n pushfq\n orl $0x40000, (%rsp)\n popfq\n mov %rsi, %rsp\n"
+/* As an AMD CPU does it, measured: frames by the size of their numbers, FXSAVE and FXRSTOR at what
+ * is no multiple of four, else #GP; XSAVE #GP always. */
+CODE64(ac_lretq, "lea 1f(%rip), %rax\n mov %cs, %ecx\n mov %rdi, %rsp\n pushfq\n"
+       " andl $~0x40000, (%rsp)\n popfq\n"
+       "mov %rax, (%rsi)\n mov %rcx, 8(%rsi)\n pushfq\n orl $0x40000, (%rsp)\n popfq\n"
+       " mov %rsi, %rsp\n"
        "acf_lretq: lretq\n 1: mov %rdi, %rsp" DONE3);
-CODE64(ac_lretl, "lea 1f(%rip), %eax\n mov %cs, %ecx\n mov %rdi, %rsp\n pushfq\n andl $~0x40000, (%rsp)\n popfq\n"
-       "mov %eax, (%rsi)\n mov %ecx, 4(%rsi)\n pushfq\n orl $0x40000, (%rsp)\n popfq\n mov %rsi, %rsp\n"
+CODE64(ac_lretl, "lea 1f(%rip), %eax\n mov %cs, %ecx\n mov %rdi, %rsp\n pushfq\n"
+       " andl $~0x40000, (%rsp)\n popfq\n"
+       "mov %eax, (%rsi)\n mov %ecx, 4(%rsi)\n pushfq\n orl $0x40000, (%rsp)\n popfq\n"
+       " mov %rsi, %rsp\n"
        "acf_lretl: lret\n 1: mov %rdi, %rsp" DONE3);
 CODE64(ac_iretq, "lea 1f(%rip), %rax\n mov %cs, %ecx\n mov %ss, %edx\n mov %rdi, %rsp\n pushfq\n"
-       "andl $~0x40000, (%rsp)\n popfq\n mov %rax, (%rsi)\n mov %rcx, 8(%rsi)\n movq $0x202, 16(%rsi)\n"
-       "mov %rdi, 24(%rsi)\n mov %rdx, 32(%rsi)\n pushfq\n orl $0x40000, (%rsp)\n popfq\n mov %rsi, %rsp\n"
+       "andl $~0x40000, (%rsp)\n popfq\n mov %rax, (%rsi)\n mov %rcx, 8(%rsi)\n"
+       " movq $0x202, 16(%rsi)\n"
+       "mov %rdi, 24(%rsi)\n mov %rdx, 32(%rsi)\n pushfq\n orl $0x40000, (%rsp)\n popfq\n"
+       " mov %rsi, %rsp\n"
        "acf_iretq: iretq\n 1:" DONE3);
-CODE64(ac_lcall, "lea 1f(%rip), %eax\n mov %cs, %ecx\n mov %eax, (%rdi)\n mov %ecx, 4(%rdi)\n mov %rsi, %rsp\n"
+CODE64(ac_lcall, "lea 1f(%rip), %eax\n mov %cs, %ecx\n mov %eax, (%rdi)\n mov %ecx, 4(%rdi)\n"
+       " mov %rsi, %rsp\n"
        "acf_lcall: lcall *(%rdi)\n 1: lea 0x800(%rdi), %rsp" DONE3);
 CODE64(ac_fxsave, "acf_fxsave: fxsave (%rsi)" DONE3);
 CODE64(ac_fxrstor, "acf_fxrstor: fxrstor (%rsi)" DONE3);
@@ -587,7 +599,8 @@ T(ac_popf, "POPF switches it on under warm code, flags survive the checks")
 	CHECK_EQ(s.r.rcx, 1);
 	CHECK_EQ(*g32(g, G_DATA + 12), 3000);
 }
-CODE32(ac32, "mov (%edi), %eax\n mov %ds, %ecx\n push %ecx\n pop %es\n ac32_at: mov %es:2(%edi), %eax" DONE3);
+CODE32(ac32, "mov (%edi), %eax\n mov %ds, %ecx\n push %ecx\n pop %es\n"
+	     " ac32_at: mov %es:2(%edi), %eax" DONE3);
 LABEL(ac32_at);
 T(ac32, "the same in 32-bit code")
 {

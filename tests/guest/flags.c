@@ -14,7 +14,8 @@
 enum { PAGE0 = G_WINDOW + 0x10000, STEP = 0x4000, PAGES = 5, R13_WAS = 0x1313131313131313 };
 
 /* RAX: the flags. RSI, RDI, R8, R9, R10: a page each. RBX, RCX, RDX, RBP and R13 change. */
-CODE64(chain, "mov (%rsp), %r11\n push %rax\n popfq\n jmp 2f\n 2: mov (%rsi), %rdx\n push %rdx\n mov 8(%rdi), %rbx\n"
+CODE64(chain, "mov (%rsp), %r11\n push %rax\n popfq\n jmp 2f\n 2: mov (%rsi), %rdx\n push %rdx\n"
+	" mov 8(%rdi), %rbx\n"
 	" pop %rcx\n mov %rbx, (%r8)\n lea 1(%rbx), %rbx\n mov (%r9), %r13\n lea 2(%r13), %r14\n"
 	" call 1f\n chain_ret: jmp 3f\n 1: mov %r13, 8(%r10)\n mov %rax, %r15\n ret\n"
 	" 3: pushfq\n pop %rbp" DONE);
@@ -164,13 +165,17 @@ T(device, "flags where user space answers a load in between")
 	guest_free(g);
 }
 
-/* Guest R13 to R15 have no host register: what one instruction leaves there the next one takes up. */
-CODE64(homes, "mov %rsi, %r13\n add %rdi, %r13\n mov %r13, %r14\n shl $7, %r14d\n mov %r14d, %r15d\n"
+/* Guest R13 to R15 have no host register: what one instruction leaves there the next one takes
+ * up. */
+CODE64(homes, "mov %rsi, %r13\n add %rdi, %r13\n mov %r13, %r14\n shl $7, %r14d\n"
+	" mov %r14d, %r15d\n"
 	" sub %r13, %r15\n sbb %r13, %r15\n mov $0x5a, %r13b\n xchg %r13, %r14\n setc %r14b\n"
 	" mov %r14w, %r13w\n lea 3(%r13, %r14, 2), %r15\n add %r15w, %r15w\n bswap %r15\n"
 	" imul $3, %r15, %r14\n cmp %r14, %r15\n cmovb %r14d, %r15d\n push %r15\n mov %r15, %r8\n"
-	" pop %r13\n cmp %r13, %r15\n bt %r13d, %r13d\n rcl $1, %r13\n not %r13\n movzbl %r13b, %r14d\n"
-	" movsbq %r14b, %r15\n mov %r15, (%rbx)\n mov (%rbx), %r13\n add %r13, (%rbx)\n mov (%rbx), %r15" DONE);
+	" pop %r13\n cmp %r13, %r15\n bt %r13d, %r13d\n rcl $1, %r13\n not %r13\n"
+	" movzbl %r13b, %r14d\n"
+	" movsbq %r14b, %r15\n mov %r15, (%rbx)\n mov (%rbx), %r13\n add %r13, (%rbx)\n"
+	" mov (%rbx), %r15" DONE);
 
 /* The same by the host CPU. */
 static void homes_here(const struct kvm_regs *in, u64 *r13, u64 *r14, u64 *r15)
@@ -179,11 +184,13 @@ static void homes_here(const struct kvm_regs *in, u64 *r13, u64 *r14, u64 *r15)
 
 	__asm__ volatile("mov %[si], %%r13\n add %[di], %%r13\n mov %%r13, %%r14\n shl $7, %%r14d\n"
 		" mov %%r14d, %%r15d\n sub %%r13, %%r15\n sbb %%r13, %%r15\n mov $0x5a, %%r13b\n"
-		" xchg %%r13, %%r14\n setc %%r14b\n mov %%r14w, %%r13w\n lea 3(%%r13, %%r14, 2), %%r15\n"
+		" xchg %%r13, %%r14\n setc %%r14b\n mov %%r14w, %%r13w\n"
+		" lea 3(%%r13, %%r14, 2), %%r15\n"
 		" add %%r15w, %%r15w\n bswap %%r15\n imul $3, %%r15, %%r14\n cmp %%r14, %%r15\n"
 		" cmovb %%r14d, %%r15d\n mov %%r15, %%r13\n cmp %%r13, %%r15\n"
 		" bt %%r13d, %%r13d\n rcl $1, %%r13\n not %%r13\n movzbl %%r13b, %%r14d\n"
-		" movsbq %%r14b, %%r15\n mov %%r15, (%[m])\n mov (%[m]), %%r13\n add %%r13, (%[m])\n"
+		" movsbq %%r14b, %%r15\n mov %%r15, (%[m])\n mov (%[m]), %%r13\n"
+		" add %%r13, (%[m])\n"
 		" mov (%[m]), %%r15\n mov %%r13, %[a]\n mov %%r14, %[b]\n mov %%r15, %[c]"
 		: [a] "=&m"(a), [b] "=&m"(b), [c] "=&m"(c)
 		: [si] "r"(in->rsi), [di] "r"(in->rdi), [m] "r"(&cell)
@@ -241,9 +248,12 @@ T(apic, "... and the local APIC in between, which has a way of its own")
 	guest_free(g);
 }
 
-CODE64(apic_live, "mov $0xfee00000, %ebp\n movl $0x1ff, 0xf0(%rbp)\n mov $3000, %ecx\n xor %ebx, %ebx\n mov $0x30, %edx\n"
-	" xor %r8d, %r8d\n 1: add $0x60000000, %ebx\n mov %edx, 0x80(%rbp)\n mov 0x80(%rbp), %eax\n adc $0, %r8\n"
-	" add $0x60000000, %ebx\n mov %eax, 0xfee00080\n mov 0x80(%rbp,%r9,4), %r13d\n adc $0, %r8\n"
+CODE64(apic_live, "mov $0xfee00000, %ebp\n movl $0x1ff, 0xf0(%rbp)\n mov $3000, %ecx\n"
+	" xor %ebx, %ebx\n mov $0x30, %edx\n"
+	" xor %r8d, %r8d\n 1: add $0x60000000, %ebx\n mov %edx, 0x80(%rbp)\n mov 0x80(%rbp), %eax\n"
+	" adc $0, %r8\n"
+	" add $0x60000000, %ebx\n mov %eax, 0xfee00080\n mov 0x80(%rbp,%r9,4), %r13d\n"
+	" adc $0, %r8\n"
 	" dec %ecx\n jnz 1b" DONE);
 T(apic_flags, "the local APIC is accessed with flags live")
 {
@@ -263,7 +273,8 @@ T(apic_flags, "the local APIC is accessed with flags live")
 	guest_free(g);
 }
 
-CODE64(edge, "cmp %rcx, %rcx\n mov (%rsi), %rax\n sete %dl\n cmp %rcx, %rcx\n mov (%rdi), %rbx\n sete %dh" DONE);
+CODE64(edge, "cmp %rcx, %rcx\n mov (%rsi), %rax\n sete %dl\n cmp %rcx, %rcx\n mov (%rdi), %rbx\n"
+	     " sete %dh" DONE);
 T(edge, "an operand in two pages is found so where flags are live, with nothing in the TLB")
 {
 	/* The slots of the first page, of the one before 16 MiB and of the last one of all. */
@@ -284,11 +295,13 @@ T(edge, "an operand in two pages is found so where flags are live, with nothing 
 }
 
 /*
- * RF is for one instruction (APM2 3.1.6): one that has completed has cleared it, whoever executed it. An
- * IRETQ sets it and leads to the instruction in question; INT3 behind that shows it.
+ * RF is for one instruction (APM2 3.1.6): one that has completed has cleared it, whoever executed
+ * it. An IRETQ sets it and leads to the instruction in question; INT3 behind that shows it.
  */
-#define WITH_RF(name, text) CODE64(rf_##name, "mov %ss, %eax\n push %rax\n lea 8(%rsp), %rax\n push %rax\n" \
-	"pushfq\n orl $0x10000, (%rsp)\n mov %cs, %eax\n push %rax\n lea 1f(%rip), %rax\n push %rax\n" \
+#define WITH_RF(name, text) CODE64(rf_##name, "mov %ss, %eax\n push %rax\n lea 8(%rsp), %rax\n" \
+	" push %rax\n" \
+	"pushfq\n orl $0x10000, (%rsp)\n mov %cs, %eax\n push %rax\n lea 1f(%rip), %rax\n" \
+	" push %rax\n" \
 	"mov $1, %eax\n iretq\n 1: " text "\n int3" DONE)
 WITH_RF(nop, "nop");
 WITH_RF(add, "add %rax, %rbx");
@@ -396,7 +409,8 @@ T(rf_frames, "RF in the frame of a fault is set, in that of an interrupt behind 
  */
 WITH_RF(again, "2: mov (%rdi), %rax\n add $4096, %rdi\n jmp 2b");
 WITH_RF(again_far, "2: mov (%rdi), %rax\n add $4096, %rdi\n lea 2b(%rip), %rax\n jmp *%rax");
-WITH_RF(again_call, "2: mov (%rdi), %rax\n add $4096, %rdi\n call 3f\n 3: pop %rax\n nop\n nop\n dec %ecx\n jnz 2b");
+WITH_RF(again_call, "2: mov (%rdi), %rax\n add $4096, %rdi\n call 3f\n 3: pop %rax\n nop\n nop\n"
+		    " dec %ecx\n jnz 2b");
 T(rf_again, "RF is set at the exit of the very instruction, not when a loop has come round to it")
 {
 	static const struct {
@@ -434,8 +448,10 @@ T(rf_again, "RF is set at the exit of the very instruction, not when a loop has 
 static void on_alarm(int sig) { (void)sig; }
 
 /* IRETQ sets IF as well; an interrupt waits already, or comes while the instruction goes round. */
-#define RF_IF(name, text) CODE64(name, "mov %ss, %eax\n push %rax\n lea 8(%rsp), %rax\n push %rax\n" \
-	"pushfq\n orl $0x10200, (%rsp)\n mov %cs, %eax\n push %rax\n lea 1f(%rip), %rax\n push %rax\n" \
+#define RF_IF(name, text) CODE64(name, "mov %ss, %eax\n push %rax\n lea 8(%rsp), %rax\n" \
+	" push %rax\n" \
+	"pushfq\n orl $0x10200, (%rsp)\n mov %cs, %eax\n push %rax\n lea 1f(%rip), %rax\n" \
+	" push %rax\n" \
 	"out %al, $0x10\n iretq\n 1: " text)
 RF_IF(rf_self, "jmp 1b");
 RF_IF(rf_rep, "mov $1, %eax\n jmp 1b");

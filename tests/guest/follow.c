@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tests/guest/follow.c - short code behind a direct jump or call, in another page, that the translator
- * makes part of what goes there (engine/follow.c): it changes, moves and faults like any other code.
+ * tests/guest/follow.c - short code behind a direct jump or call, in another page, that the
+ * translator makes part of what goes there (engine/follow.c): it changes, moves and faults like any
+ * other code.
  */
 /* Run: build/standin run -- build/tests/guest/guest_follow [NAME...] */
 #include "tests/guest/harness/harness.h"
@@ -10,7 +11,8 @@
 #define CALL_TO(name, target) ".byte 0xe8\n .long " target " - (0x8000 + (. + 4 - " name "_b))\n"
 #define JMP_TO(name, target) ".byte 0xe9\n .long " target " - (0x8000 + (. + 4 - " name "_b))\n"
 
-CODE64(loop, "mov $200, %ecx\n xor %eax, %eax\n 1: " CALL_TO("loop", "0x200000") "dec %ecx\n jnz 1b" DONE);
+CODE64(loop, "mov $200, %ecx\n xor %eax, %eax\n 1: " CALL_TO("loop", "0x200000") "dec %ecx\n"
+	" jnz 1b" DONE);
 static const u8 add1[] = { 0x83, 0xc0, 0x01, 0xc3 };	/* add eax, 1; ret */
 static const u8 add2[] = { 0x83, 0xc0, 0x02, 0xc3 };
 
@@ -94,7 +96,8 @@ T(remap, "another page is mapped there")
 }
 
 CODE64(exits, "mov $200, %ecx\n xor %eax, %eax\n 1: " CALL_TO("exits", "0x200000")
-	"cmp $100, %ecx\n jne 2f\n mov %eax, %edi\n" STOP(1) "mov %edi, %eax\n 2: dec %ecx\n jnz 1b" DONE);
+	"cmp $100, %ecx\n jne 2f\n mov %eax, %edi\n" STOP(1) "mov %edi, %eax\n 2: dec %ecx\n"
+		" jnz 1b" DONE);
 T(vmm, "user space changes it between two runs")
 {
 	struct guest *g = prepare(exits_b, exits_e);
@@ -153,8 +156,10 @@ T(faults, "a fault inside it has its own RIP")
 }
 
 /* PLT: call; jmp *(table) */
-CODE64(plt, "mov $200, %ecx\n xor %eax, %eax\n 1: " CALL_TO("plt", "0x201000") "dec %ecx\n jnz 1b" DONE);
-static const u8 jump_table[] = { 0xff, 0x25, 0xfa, 0x0f, 0x00, 0x00 };	/* jmp [rip + 0xffa]: 0x202000 */
+CODE64(plt, "mov $200, %ecx\n xor %eax, %eax\n 1: " CALL_TO("plt", "0x201000") "dec %ecx\n"
+	" jnz 1b" DONE);
+static const u8 jump_table[] = { 0xff, 0x25, 0xfa, 0x0f, 0x00, 0x00 };	/* jmp [rip + 0xffa]:
+									 * 0x202000 */
 T(plt, "a call through a table")
 {
 	struct guest *g = prepare(plt_b, plt_e);
@@ -168,10 +173,13 @@ T(plt, "a call through a table")
 	CHECK_EQ(s.r.rax, 200);
 }
 
-/* The flags of a function's end are put aside for all of it, and its pushes and pops share a check. */
+/* The flags of a function's end are put aside for all of it, and its pushes and pops share a
+ * check. */
 CODE64(ends, "mov $200, %ecx\n xor %esi, %esi\n 1: test %ebp, %ebp\n jz 3f\n invlpg 0x203000\n"
-	"3: call 2f\n pushfq\n pop %rdi\n and $0x8d5, %edi\n add %rdi, %rsi\n dec %ecx\n jnz 1b" DONE
-	"2: push %rbx\n push %r13\n xor %ebx, %ebx\n xor %r13d, %r13d\n cmp $100, %cl\n pop %r13\n pop %rbx\n"
+	"3: call 2f\n pushfq\n pop %rdi\n and $0x8d5, %edi\n add %rdi, %rsi\n dec %ecx\n jnz 1b"
+	DONE
+	"2: push %rbx\n push %r13\n xor %ebx, %ebx\n xor %r13d, %r13d\n cmp $100, %cl\n pop %r13\n"
+	" pop %rbx\n"
 	JMP_TO("ends", "0x201ff0"));
 
 static u64 flags_of_ends(void)
@@ -179,7 +187,8 @@ static u64 flags_of_ends(void)
 	u64 sum = 0, fl;
 
 	for (u32 n = 200; n; n--) {
-		__asm__ volatile("cmpb $100, %b1\n pushfq\n pop %0" : "=r"(fl) : "q"(n) : "cc", "memory");
+		__asm__ volatile("cmpb $100, %b1\n pushfq\n pop %0" : "=r"(fl) : "q"(n) : "cc",
+				 "memory");
 		sum += fl & 0x8d5;
 	}
 	return sum;
@@ -210,7 +219,8 @@ T(ends, "flags and registers at the end of a function, wherever its stack is")
 		}
 }
 
-CODE64(other, "mov $200, %ecx\n xor %eax, %eax\n 1: call 2f\n cmp $100, %ecx\n jne 3f\n mov %rdi, (%rsi)\n"
+CODE64(other, "mov $200, %ecx\n xor %eax, %eax\n 1: call 2f\n cmp $100, %ecx\n jne 3f\n"
+	" mov %rdi, (%rsi)\n"
 	"invlpg 0x203000\n 3: dec %ecx\n jnz 1b" DONE
 	"2: push %rbx\n cmp $50, %cl\n pop %rbx\n" JMP_TO("other", "0x201ff0"));
 /* adc eax, 0; lea rsp, [rsp + 8]; ret */

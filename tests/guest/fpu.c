@@ -19,7 +19,8 @@ static struct guest *with_avx(const u8 *p, u64 n)
 #define WITH_AVX(s) with_avx(s##_b, LEN(s))
 #define SET_XCR0 "xor %ecx, %ecx\n xor %edx, %edx\n mov $7, %eax\n xsetbv\n"
 
-CODE64(get, "mov $0x1122334455667788, %rax\n movq %rax, %xmm3\n movq %rax, %xmm15\n fld1\n fldpi" STOP(1)
+CODE64(get, "mov $0x1122334455667788, %rax\n movq %rax, %xmm3\n movq %rax, %xmm15\n fld1\n"
+	" fldpi" STOP(1)
 	"movq %xmm3, %rbx\n movq %xmm4, %rcx" DONE);
 T(get_fpu, "KVM_GET_FPU and KVM_SET_FPU see the guest's registers")
 {
@@ -46,7 +47,8 @@ T(get_fpu, "KVM_GET_FPU and KVM_SET_FPU see the guest's registers")
 	CHECK_EQ(s.r.rbx, 0x1122334455667788);
 	CHECK_EQ(s.r.rcx, 0x55aa);
 }
-CODE64(avx, SET_XCR0 "mov $0x77, %eax\n movd %eax, %xmm5\n vpbroadcastb %xmm5, %ymm5" STOP(1) "vmovdqu %ymm5, (%rdi)\n"
+CODE64(avx, SET_XCR0 "mov $0x77, %eax\n movd %eax, %xmm5\n vpbroadcastb %xmm5, %ymm5"
+       STOP(1) "vmovdqu %ymm5, (%rdi)\n"
 	" vzeroupper\n xgetbv\n mov %eax, %ebx\n vmovdqu %ymm5, 0x40(%rdi)" DONE);
 T(avx, "AVX state survives an exit; XGETBV")
 {
@@ -71,8 +73,10 @@ T(avx, "AVX state survives an exit; XGETBV")
 	CHECK_EQ(g->ram[G_DATA + 0x40 + 16], 0);
 	CHECK_EQ(s.r.rbx, 7);
 }
-CODE64(xsave, SET_XCR0 "mov $-1, %eax\n movq %rax, %xmm1\n fld1\n mov $7, %eax\n xor %edx, %edx\n xsave (%rdi)\n"
-	" pxor %xmm1, %xmm1\n fninit\n mov $2, %eax\n xrstor (%rdi)\n movq %xmm1, %rbx\n fnstsw %ax\n mov %eax, %esi\n"
+CODE64(xsave, SET_XCR0 "mov $-1, %eax\n movq %rax, %xmm1\n fld1\n mov $7, %eax\n xor %edx, %edx\n"
+	" xsave (%rdi)\n"
+	" pxor %xmm1, %xmm1\n fninit\n mov $2, %eax\n xrstor (%rdi)\n movq %xmm1, %rbx\n"
+	" fnstsw %ax\n mov %eax, %esi\n"
 	" mov $5, %eax\n xrstor (%rdi)\n fnstsw %ax" DONE);
 T(xsave, "XSAVE and partial XRSTOR")
 {
@@ -132,7 +136,8 @@ T(avx_off, "AVX without XCR0.AVX is #UD")
 
 	CHECK_EXC(s, 6, -1);
 }
-CODE64(xsaveopt, SET_XCR0 "mov $7, %eax\n xor %edx, %edx\n fninit\n xsavec (%rdi)\n mov 512(%rdi), %rbx\n mov 520(%rdi), %rcx\n"
+CODE64(xsaveopt, SET_XCR0 "mov $7, %eax\n xor %edx, %edx\n fninit\n xsavec (%rdi)\n"
+	" mov 512(%rdi), %rbx\n mov 520(%rdi), %rcx\n"
 	" movl $0x1f80, %esi\n xrstor (%rdi)" DONE);
 T(xsavec, "XSAVEC writes the compacted form, XRSTOR reads it")
 {
@@ -149,7 +154,8 @@ T(xsavec, "XSAVEC writes the compacted form, XRSTOR reads it")
 	CHECK_STOP(s, ST_DONE);
 	CHECK_EQ(s.r.rcx, 0x8000000000000007);
 }
-CODE64(fxsave, "mov $0x99, %eax\n movd %eax, %xmm2\n fld1\n fxsave64 (%rdi)\n pxor %xmm2, %xmm2\n fninit\n fxrstor64 (%rdi)\n"
+CODE64(fxsave, "mov $0x99, %eax\n movd %eax, %xmm2\n fld1\n fxsave64 (%rdi)\n pxor %xmm2, %xmm2\n"
+	" fninit\n fxrstor64 (%rdi)\n"
 	" movd %xmm2, %ebx\n fstpl 0x300(%rdi)" DONE);
 T(fxsave, "FXSAVE and FXRSTOR")
 {
@@ -164,7 +170,8 @@ T(fxsave, "FXSAVE and FXRSTOR")
 	CHECK_EQ(*g64(g, G_DATA + 0x300), 0x3ff0000000000000);
 	CHECK_EQ(*g32(g, G_DATA + 24), 0x1f80);
 }
-CODE64(keep, "mov $1000, %ecx\n mov $1, %eax\n movd %eax, %xmm7\n movd %eax, %xmm6\n 1: paddd %xmm6, %xmm7\n out %al, $0x80\n"
+CODE64(keep, "mov $1000, %ecx\n mov $1, %eax\n movd %eax, %xmm7\n movd %eax, %xmm6\n"
+	" 1: paddd %xmm6, %xmm7\n out %al, $0x80\n"
 	" dec %ecx\n jnz 1b\n movd %xmm7, %ebx" DONE);
 T(keep, "vector registers over a thousand exits")
 {
@@ -180,9 +187,12 @@ T(keep, "vector registers over a thousand exits")
 }
 /* Only RAX, RCX and RDX: what was EFER, with bit 14 set. */
 #define SET_FFXSR "mov $0xc0000080, %ecx\n rdmsr\n bts $14, %eax\n wrmsr\n"
-CODE64(ffxsr, SET_FFXSR "rdmsr\n mov %eax, %r8d\n mov $0x99, %eax\n movd %eax, %xmm2\n fld1\n fxsave64 (%rdi)\n"
-	" mov $0x55, %eax\n movd %eax, %xmm2\n fninit\n fxrstor64 (%rdi)\n movd %xmm2, %ebx\n fstpl 0x300(%rdi)" DONE);
-CODE64(ffxsr3, "mov $0x99, %eax\n movd %eax, %xmm2\n fxsave64 (%rdi)\n mov $0x55, %eax\n movd %eax, %xmm2\n"
+CODE64(ffxsr, SET_FFXSR "rdmsr\n mov %eax, %r8d\n mov $0x99, %eax\n movd %eax, %xmm2\n fld1\n"
+	" fxsave64 (%rdi)\n"
+	" mov $0x55, %eax\n movd %eax, %xmm2\n fninit\n fxrstor64 (%rdi)\n movd %xmm2, %ebx\n"
+	" fstpl 0x300(%rdi)" DONE);
+CODE64(ffxsr3, "mov $0x99, %eax\n movd %eax, %xmm2\n fxsave64 (%rdi)\n mov $0x55, %eax\n"
+	" movd %eax, %xmm2\n"
 	" fxrstor64 (%rdi)\n movd %xmm2, %ebx" DONE3);
 T(ffxsr, "EFER.FFXSR: FXSAVE and FXRSTOR leave XMM registers out, at CPL 0 in 64-bit mode only")
 {
@@ -211,8 +221,10 @@ T(ffxsr, "EFER.FFXSR: FXSAVE and FXRSTOR leave XMM registers out, at CPL 0 in 64
 	CHECK_EQ(s.r.rbx, 0x99);
 	CHECK_EQ(*g64(g, G_DATA + 160 + 2 * 16), 0x99);
 }
-CODE64(xgetbv1, SET_XCR0 "vzeroall\n fninit\n mov $1, %ecx\n xgetbv\n mov %eax, %esi\n fld1\n xgetbv\n mov %eax, %ebx\n"
-	" vpcmpeqd %xmm0, %xmm0, %xmm0\n vinsertf128 $1, %xmm0, %ymm0, %ymm0\n xgetbv\n mov %edx, %edi" DONE);
+CODE64(xgetbv1, SET_XCR0 "vzeroall\n fninit\n mov $1, %ecx\n xgetbv\n mov %eax, %esi\n fld1\n"
+	" xgetbv\n mov %eax, %ebx\n"
+	" vpcmpeqd %xmm0, %xmm0, %xmm0\n vinsertf128 $1, %xmm0, %ymm0, %ymm0\n xgetbv\n"
+	" mov %edx, %edi" DONE);
 CODE64(xgetbv2, SET_XCR0 "mov $2, %ecx\n xgetbv" DONE);
 T(xgetbv1, "XGETBV with ECX = 1: the components in use; ECX = 2 is #GP")
 {
@@ -237,8 +249,10 @@ T(xgetbv1, "XGETBV with ECX = 1: the components in use; ECX = 2 is #GP")
 
 /* -- XSAVES, XRSTORS -- */
 
-CODE64(xsaves, SET_XCR0 "mov $0xda0, %ecx\n rdmsr\n mov %eax, %r8d\n mov $-1, %eax\n movq %rax, %xmm1\n fld1\n"
-	" mov $-1, %eax\n mov $-1, %edx\n xsaves64 (%rdi)\n mov 512(%rdi), %rbx\n mov 520(%rdi), %rcx\n"
+CODE64(xsaves, SET_XCR0 "mov $0xda0, %ecx\n rdmsr\n mov %eax, %r8d\n mov $-1, %eax\n"
+	" movq %rax, %xmm1\n fld1\n"
+	" mov $-1, %eax\n mov $-1, %edx\n xsaves64 (%rdi)\n mov 512(%rdi), %rbx\n"
+	" mov 520(%rdi), %rcx\n"
 	" pxor %xmm1, %xmm1\n fninit\n xrstors64 (%rdi)\n movq %xmm1, %rsi\n fnstsw %ax" DONE);
 CODE64(xrstors_gp, SET_XCR0 "mov $7, %eax\n xrstors (%rdi)" DONE);
 CODE64(xsaves3, "xsaves (%rdi)" DONE3);
@@ -290,7 +304,8 @@ T(xsaves, "XSAVES writes the compacted form, XRSTORS takes nothing else; CPL 0 o
 
 /* -- CLZERO, WBNOINVD -- */
 
-CODE64(clzero, "mov $0x10045, %eax\n .byte 0x0f, 0x01, 0xfc\n clzero_next: .byte 0xf3, 0x0f, 0x09" DONE);
+CODE64(clzero, "mov $0x10045, %eax\n .byte 0x0f, 0x01, 0xfc\n clzero_next: .byte 0xf3, 0x0f, 0x09"
+       DONE);
 CODE64(clzero_pf, "clzero_at: .byte 0x0f, 0x01, 0xfc" DONE);
 LABEL(clzero_at);
 T(clzero, "CLZERO clears the line that RAX points into, and faults like a store; WBNOINVD")
@@ -323,11 +338,13 @@ T(clzero, "CLZERO clears the line that RAX points into, and faults like a store;
 
 /* -- VAES, VPCLMULQDQ, GFNI: the host's own results -- */
 
-#define CRYPTO "vmovdqu (%rdi), %ymm1\n vaesenc 0x20(%rdi), %ymm1, %ymm2\n vmovdqu %ymm2, 0x100(%rdi)\n" \
+#define CRYPTO "vmovdqu (%rdi), %ymm1\n vaesenc 0x20(%rdi), %ymm1, %ymm2\n" \
+	" vmovdqu %ymm2, 0x100(%rdi)\n" \
 	"vaesdeclast %ymm1, %ymm2, %ymm3\n vmovdqu %ymm3, 0x120(%rdi)\n" \
 	"vpclmulqdq $0x11, 0x20(%rdi), %ymm1, %ymm2\n vmovdqu %ymm2, 0x140(%rdi)\n" \
 	"vgf2p8mulb 0x20(%rdi), %ymm1, %ymm2\n vmovdqu %ymm2, 0x160(%rdi)\n" \
-	"movdqu 0x20(%rdi), %xmm4\n gf2p8affineqb $0x5a, (%rdi), %xmm4\n movdqu %xmm4, 0x180(%rdi)\n" \
+	"movdqu 0x20(%rdi), %xmm4\n gf2p8affineqb $0x5a, (%rdi), %xmm4\n" \
+	" movdqu %xmm4, 0x180(%rdi)\n" \
 	"vgf2p8affineinvqb $3, 0x20(%rdi), %ymm1, %ymm5\n vmovdqu %ymm5, 0x1a0(%rdi)\n"
 CODE64(crypto, SET_XCR0 CRYPTO DONE);
 __asm__(".text\n crypto_native:\n" CRYPTO "vzeroupper\n ret\n");

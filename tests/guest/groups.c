@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tests/guest/groups.c - accesses off the same base that share a check (engine/translate.c): what stands between
- * them, and displacements at the ends of their range.
+ * tests/guest/groups.c - accesses off the same base that share a check (engine/translate.c): what
+ * stands between them, and displacements at the ends of their range.
  */
 /* Run: build/standin run -- build/tests/guest/guest_groups [NAME...] */
 #include <sys/ioctl.h>
 
 #include "tests/guest/harness/harness.h"
 
-/* Two operands whose home is memory, while the scratch register for the second holds the group's pointer. */
-CODE64(lea16, "mov $0x1122334455667788, %rax\n mov $0x99aabbccddeeff00, %rdi\n mov $0x100, %r13d\n mov $0x23, %r14d\n"
+/* Two operands whose home is memory, while the scratch register for the second holds the group's
+ * pointer. */
+CODE64(lea16, "mov $0x1122334455667788, %rax\n mov $0x99aabbccddeeff00, %rdi\n mov $0x100, %r13d\n"
+	" mov $0x23, %r14d\n"
 	"push %rbx\n lea (%r13,%r14), %ax\n lea (%r13,%r14,2), %di\n pop %rbx" DONE);
 T(lea16, "LEA with a 16-bit destination leaves the rest of the register alone")
 {
@@ -32,7 +34,8 @@ static void check_fault(struct guest *g, u64 rbx, u64 cr2)
 	CHECK_EQ(s.cr2, cr2);
 }
 
-CODE64(lea32, "mov (%rbx), %rax\n lea 0x7fffffff(%rbx), %rbx\n lea 0x7fffffff(%rbx), %rbx\n mov 2(%rbx), %rcx" DONE);
+CODE64(lea32, "mov (%rbx), %rax\n lea 0x7fffffff(%rbx), %rbx\n lea 0x7fffffff(%rbx), %rbx\n"
+	      " mov 2(%rbx), %rcx" DONE);
 T(lea32, "a base that LEA moves by 4 GiB is another base")
 {
 	check_fault(guest_with(M_LONG, lea32), 0x300000, 0x100300000);
@@ -47,13 +50,17 @@ T(disp32, "a displacement of -2 GiB, and a base that goes down")
 }
 
 /*
- * Accesses that share a check are looked up before it is known that all of them come about: one that does
- * not has left no mark in the page tables and none in the dirty log (APM2 5.4.2).
+ * Accesses that share a check are looked up before it is known that all of them come about: one
+ * that does not has left no mark in the page tables and none in the dirty log (APM2 5.4.2).
  */
-CODE64(div_store, "mov (%rsi), %rdi\n xor %edx, %edx\n mov $1, %eax\n div %ecx\n mov %rax, 8(%rsi)" DONE);
-CODE64(div_load, "xor %edx, %edx\n mov $1, %eax\n div %ecx\n mov 8(%rsi), %rbx\n mov 16(%rsi), %rbx" DONE);
-CODE64(ud_store, "mov (%rsi), %rdi\n test %rdi, %rdi\n movaps 8(%rsi), %xmm0\n mov %rax, 16(%rsi)" DONE);
-CODE64(fpu_store, "fninit\n fldcw 8(%rsi)\n fld1\n fldz\n fdivrp\n fldcw 8(%rsi)\n mov %rax, 16(%rsi)" DONE);
+CODE64(div_store, "mov (%rsi), %rdi\n xor %edx, %edx\n mov $1, %eax\n div %ecx\n mov %rax, 8(%rsi)"
+       DONE);
+CODE64(div_load, "xor %edx, %edx\n mov $1, %eax\n div %ecx\n mov 8(%rsi), %rbx\n"
+		 " mov 16(%rsi), %rbx" DONE);
+CODE64(ud_store, "mov (%rsi), %rdi\n test %rdi, %rdi\n movaps 8(%rsi), %xmm0\n mov %rax, 16(%rsi)"
+       DONE);
+CODE64(fpu_store, "fninit\n fldcw 8(%rsi)\n fld1\n fldz\n fdivrp\n fldcw 8(%rsi)\n"
+		  " mov %rax, 16(%rsi)" DONE);
 CODE64(push_store, "pop %rax\n xor %edx, %edx\n div %ecx\n push %rax\n push %rax" DONE);
 T(marks, "what does not come about leaves no A bit, no D bit and no mark in the dirty log")
 {
@@ -71,7 +78,8 @@ T(marks, "what does not come about leaves no A bit, no D bit and no mark in the 
 		for (u32 warm = 0; warm < 2; warm++) {
 			struct guest *g = guest_with_code(M_LONG, c[i].p, (u32)(c[i].e - c[i].p));
 			struct kvm_userspace_memory_region m = {
-				.slot = 0, .flags = KVM_MEM_LOG_DIRTY_PAGES, .memory_size = G_RAM_SIZE,
+				.slot = 0, .flags = KVM_MEM_LOG_DIRTY_PAGES,
+				.memory_size = G_RAM_SIZE,
 				.userspace_addr = (u64)(uintptr_t)g->ram,
 			};
 			static u64 log[G_RAM_SIZE / 4096 / 64];
@@ -112,10 +120,14 @@ T(marks, "what does not come about leaves no A bit, no D bit and no mark in the 
 		}
 }
 
-/* Accesses off three bases and the stack in turn, with what takes the scratch registers in between. */
-CODE64(turns, "mov (%rsi), %rax\n mov (%rdi), %rcx\n add %rax, %rcx\n mov %rcx, 8(%rdi)\n shl %cl, %rdx\n"
-	"mov 8(%rsi), %r8\n push %rax\n mov %r8, (%rbx)\n btsq %rbp, (%r12)\n mov 16(%rsi), %r13\n pop %r10\n"
-	"turns_8: mov %r13, 8(%rbx)\n mov 8(%rdi), %r14\n lea (%r13,%r14), %r15\n turns_16: mov %r15, 16(%rbx)" DONE);
+/* Accesses off three bases and the stack in turn, with what takes the scratch registers in
+ * between. */
+CODE64(turns, "mov (%rsi), %rax\n mov (%rdi), %rcx\n add %rax, %rcx\n mov %rcx, 8(%rdi)\n"
+	" shl %cl, %rdx\n"
+	"mov 8(%rsi), %r8\n push %rax\n mov %r8, (%rbx)\n btsq %rbp, (%r12)\n mov 16(%rsi), %r13\n"
+	" pop %r10\n"
+	"turns_8: mov %r13, 8(%rbx)\n mov 8(%rdi), %r14\n lea (%r13,%r14), %r15\n"
+	" turns_16: mov %r15, 16(%rbx)" DONE);
 LABEL(turns_8);
 LABEL(turns_16);
 T(turns,
@@ -128,7 +140,8 @@ T(turns,
 		BITS = G_WINDOW + 0x40000
 	};
 
-	/* Where in its page each operand begins: within, 8(base) in two pages, 16(base) in the next. */
+	/* Where in its page each operand begins: within, 8(base) in two pages, 16(base) in the
+	 * next. */
 	static const u32 at[] = { 0x100, 4096 - 12, 4096 - 16 };
 
 	for (u32 n = 0; n < 27 * 3; n++) {

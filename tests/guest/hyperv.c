@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tests/guest/hyperv.c - a guest that uses Hyper-V's interface (TLFS): hypercalls, reference time, VP
- * assist page and APIC MSRs, crash and reset, SynIC, synthetic timers, IPIs and events.
+ * tests/guest/hyperv.c - a guest that uses Hyper-V's interface (TLFS): hypercalls, reference time,
+ * VP assist page and APIC MSRs, crash and reset, SynIC, synthetic timers, IPIs and events.
  *
  *   build/tests/guest/guest_hyperv NAME...    under scripts/hide-kvm build/standin run --
  */
@@ -23,7 +23,8 @@
 #define STR_(x) #x
 #define STR(x) STR_(x)
 /* Only EAX, ECX, EDX change. */
-#define WRMSR(msr, val) "mov $" STR(msr) ", %ecx\n mov $" STR(val) ", %eax\n xor %edx, %edx\n wrmsr\n"
+#define WRMSR(msr, val) "mov $" STR(msr) ", %ecx\n mov $" STR(val) ", %eax\n xor %edx, %edx\n" \
+	" wrmsr\n"
 #define RDMSR(msr) "mov $" STR(msr) ", %ecx\n rdmsr\n shl $32, %rdx\n or %rdx, %rax\n"
 #define ENABLE WRMSR(0x40000000, 1) WRMSR(0x40000001, 0x20001)
 /* The call's control word is in RCX, input in RDX and R8. */
@@ -48,8 +49,10 @@ static void synic(struct guest_cpu *c)
 
 /* -- hypercalls -- */
 
-CODE64(calls, ENABLE "mov $0x1234, %ecx\n" CALL "mov %rax, %r12\n mov $8, %ecx\n" CALL "mov %rax, %r13\n"
-	" mov $0x80000008, %ecx\n" CALL "mov %rax, %r14\n mov $0x20008, %ecx\n" CALL "mov %rax, %r15" DONE);
+CODE64(calls, ENABLE "mov $0x1234, %ecx\n" CALL "mov %rax, %r12\n mov $8, %ecx\n"
+       CALL "mov %rax, %r13\n"
+	" mov $0x80000008, %ecx\n" CALL "mov %rax, %r14\n mov $0x20008, %ecx\n"
+	CALL "mov %rax, %r15" DONE);
 T(calls, "the hypercall page calls; unknown code, a spin, reserved bits, an unwanted header")
 {
 	static const u8 code[] = { 0x0f, 0x01, 0xd9, 0xc3 };
@@ -80,7 +83,8 @@ T(calls3, "a hypercall outside ring 0 is #UD")
 	guest_free(g);
 }
 
-CODE64(no_os, WRMSR(0x40000001, 0x20001) RDMSR(0x40000001) "mov %rax, %r12\n" ENABLE WRMSR(0x40000000, 0)
+CODE64(no_os, WRMSR(0x40000001, 0x20001) RDMSR(0x40000001) "mov %rax, %r12\n"
+       ENABLE WRMSR(0x40000000, 0)
 	RDMSR(0x40000001) "mov %rax, %r13" DONE);
 T(no_os, "without a guest OS id there is no hypercall page, and zeroing it takes it away")
 {
@@ -121,8 +125,10 @@ T(hidden, "without the interface in CPUID, or with it enforced and the bit missi
 /* -- time -- */
 
 /* r12 before, r13 the page's time, r14 after; all from one clock. */
-CODE64(ref_time, WRMSR(0x40000021, 0x21001) "mov $0x21000, %rsi\n" RDMSR(0x40000020) "mov %rax, %r12\n"
-	" rdtsc\n shl $32, %rdx\n or %rdx, %rax\n mulq 8(%rsi)\n add 16(%rsi), %rdx\n mov %rdx, %r13\n"
+CODE64(ref_time, WRMSR(0x40000021, 0x21001) "mov $0x21000, %rsi\n" RDMSR(0x40000020) "mov "
+	"%rax, %r12\n"
+	" rdtsc\n shl $32, %rdx\n or %rdx, %rax\n mulq 8(%rsi)\n add 16(%rsi), %rdx\n"
+	" mov %rdx, %r13\n"
 	RDMSR(0x40000020) "mov %rax, %r14\n mov (%rsi), %r15d\n"
 	RDMSR(0x40000022) "mov %rax, %rdi\n" RDMSR(0x40000023) "mov %rax, %rbp\n" DONE);
 T(ref_time, "reference counter and TSC page are one clock; frequencies")
@@ -212,7 +218,8 @@ T(eoi, "the EOI MSR ends an interrupt: the next one comes")
 
 /* -- crash, reset, user space's calls -- */
 
-CODE64(crash, WRMSR(0x40000100, 0x11) WRMSR(0x40000104, 0x55) "mov $0x40000105, %ecx\n xor %eax, %eax\n"
+CODE64(crash, WRMSR(0x40000100, 0x11) WRMSR(0x40000104, 0x55) "mov $0x40000105, %ecx\n"
+	" xor %eax, %eax\n"
 	" mov $0x80000000, %edx\n wrmsr\n crash_next: nop\n" WRMSR(0x40000003, 1) "nop" DONE);
 T(crash, "a crash and a reset are system events; user space reads the parameters")
 {
@@ -358,9 +365,11 @@ T(direct,
 
 /* Timer 1: periodic, 1 ms, messages through source 2 at vector 0x50, while the guest computes. */
 CODE64(periodic, SYNIC_ON WRMSR(0x40000092, 0x50) "xor %r10d, %r10d\n"
-	WRMSR(0x400000b3, 10000) WRMSR(0x400000b2, 0x20003) "sti\n 1: pause\n cmp $3, %r10d\n jb 1b\n cli\n"
+	WRMSR(0x400000b3, 10000) WRMSR(0x400000b2, 0x20003) "sti\n 1: pause\n cmp $3, %r10d\n"
+		" jb 1b\n cli\n"
 	WRMSR(0x400000b2, 0) DONE
-	"periodic_h: inc %r10d\n mov 0x23200, %r11d\n mov 0x23210, %r12d\n mov 0x23218, %r13\n mov 0x23220, %r14\n"
+	"periodic_h: inc %r10d\n mov 0x23200, %r11d\n mov 0x23210, %r12d\n mov 0x23218, %r13\n"
+	" mov 0x23220, %r14\n"
 	" movl $0, 0x23200\n movl $0, 0xb0(%rbp)\n iretq\n");
 LABEL(periodic_h);
 T(periodic, "a periodic timer posts messages to its source's slot")
@@ -420,7 +429,8 @@ T(auto_eoi, "AutoEOI: a source's interrupt is over when it is taken")
 
 /* -- IPIs and flushes -- */
 
-/* SendIpi, fast: vector 0x62 to processor 0. SendIpiEx, fast with XMM: sparse set, bank 0. Flushes. */
+/* SendIpi, fast: vector 0x62 to processor 0. SendIpiEx, fast with XMM: sparse set, bank 0.
+ * Flushes. */
 CODE64(ipi, ENABLE "mov $0xfee00000, %ebp\n movl $0x1ff, 0xf0(%rbp)\n xor %r10d, %r10d\n sti\n"
 	" mov $0x1000b, %ecx\n mov $0x62, %edx\n mov $1, %r8d\n" CALL "mov %rax, %r12\n nop\n"
 	" mov $1, %eax\n movq %rax, %xmm0\n pinsrq $1, %rax, %xmm0\n"
@@ -463,7 +473,8 @@ static u64 rnd(void)
 /* Mostly what could be a call. */
 static u64 control_word(void)
 {
-	static const u16 codes[] = { 2, 3, 8, 0xb, 0x13, 0x14, 0x15, 0x5c, 0x5d, 0x69, 0x6a, 0x6b, 0x8001,
+	static const u16 codes[] = { 2, 3, 8, 0xb, 0x13, 0x14, 0x15, 0x5c, 0x5d, 0x69, 0x6a, 0x6b,
+				     0x8001,
 				     0x8041, 0x8042, 0, 0xffff };
 	u64 w = codes[rnd() % ARRAY_SIZE(codes)] | (rnd() & 1) << 16;
 

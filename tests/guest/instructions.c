@@ -253,7 +253,7 @@ T(end_of_4g, "an operand that lies behind the last address of a 4 GiB segment is
 
 	for (u32 i = 0; i < ARRAY_SIZE(modes); i++) {
 		struct guest *g = guest_new(modes[i]);
-		struct stop s = run_bytes(g, "\xa1\xfe\xff\xff\xff", 5);	/* mov 0xfffffffe, %eax */
+		struct stop s = run_bytes(g, "\xa1\xfe\xff\xff\xff", 5); /* mov 0xfffffffe, %eax */
 
 		CHECK_EXC(s, 13, 0);
 		guest_free(g);

@@ -130,8 +130,10 @@ T(immediate, "immediate_exit returns EINTR without running the guest")
 
 /* -- in-kernel LAPIC -- */
 #define APIC_SETUP "mov $0xfee00000, %ebp\n movl $0x1ff, 0xf0(%rbp)\n"
-CODE64(ipi_target, APIC_SETUP "sti\n movl $1, (%rsi)\n 1: inc %rax\n test $1, %al\n jz 2f\n nop\n 2: jmp 1b");
-CODE64(ipi_sender, APIC_SETUP "1: pause\n mov (%rsi), %eax\n test %eax, %eax\n jz 1b\n mov $5000000, %ecx\n 2: dec %ecx\n jnz 2b\n"
+CODE64(ipi_target, APIC_SETUP "sti\n movl $1, (%rsi)\n 1: inc %rax\n test $1, %al\n jz 2f\n nop\n"
+			      " 2: jmp 1b");
+CODE64(ipi_sender, APIC_SETUP "1: pause\n mov (%rsi), %eax\n test %eax, %eax\n jz 1b\n"
+	" mov $5000000, %ecx\n 2: dec %ecx\n jnz 2b\n"
 	" movl $0, 0x310(%rbp)\n movl $0x4055, 0x300(%rbp)" DONE);
 CODE64(ipi_self, APIC_SETUP "sti\n movl $0x44055, 0x300(%rbp)\n 1: jmp 1b");
 static void *run_sender(void *p)
@@ -176,7 +178,8 @@ T(ipi, "an IPI from another vCPU interrupts a loop without exits")
 }
 
 /* -- locked operations between two vCPUs -- */
-CODE64(locked, "mov $200000, %ecx\n 1: lock incl (%rsi)\n lock xaddl %edx, 4(%rsi)\n mov $1, %edx\n 2: mov 8(%rsi), %eax\n lea 1(%rax), %ebx\n"
+CODE64(locked, "mov $200000, %ecx\n 1: lock incl (%rsi)\n lock xaddl %edx, 4(%rsi)\n mov $1, %edx\n"
+	" 2: mov 8(%rsi), %eax\n lea 1(%rax), %ebx\n"
 	" lock cmpxchg %ebx, 8(%rsi)\n jne 2b\n dec %ecx\n jnz 1b" DONE);
 T(locked, "LOCKed operations of two vCPUs add up")
 {
@@ -200,8 +203,10 @@ T(locked, "LOCKed operations of two vCPUs add up")
 }
 
 /* -- time under a lock -- */
-CODE64(stamps, "mov $300000, %edi\n 1: mov $1, %eax\n xchg %eax, (%rsi)\n test %eax, %eax\n jnz 1b\n"
-	" rdtscp\n shl $32, %rdx\n or %rdx, %rax\n cmp 8(%rsi), %rax\n jae 2f\n incl 4(%rsi)\n 2: mov %rax, 8(%rsi)\n"
+CODE64(stamps, "mov $300000, %edi\n 1: mov $1, %eax\n xchg %eax, (%rsi)\n test %eax, %eax\n"
+	" jnz 1b\n"
+	" rdtscp\n shl $32, %rdx\n or %rdx, %rax\n cmp 8(%rsi), %rax\n jae 2f\n incl 4(%rsi)\n"
+	" 2: mov %rax, 8(%rsi)\n"
 	" movl $0, (%rsi)\n dec %edi\n jnz 1b" DONE);
 T(stamps,
   "RDTSCP waits for what is in front of it: two vCPUs take times under a lock, none goes back")

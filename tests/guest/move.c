@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tests/guest/move.c - the same code at one address after the other, as address randomisation has it:
- * translations that go along (engine/move.c) know everything by its new address.
+ * tests/guest/move.c - the same code at one address after the other, as address randomisation has
+ * it: translations that go along (engine/move.c) know everything by its new address.
  */
 /* Run: build/standin run -- build/tests/guest/guest_move [NAME...] */
 #include <unistd.h>
@@ -52,8 +52,8 @@ static void map_all(struct space *s, u64 lin, bool there)
 		map(s, lin + i * 0x1000, there ? TEXT + i * 0x1000 : 0);
 }
 
-/* Each address by itself, as after an exec: nothing of the last one is left. rflags: besides those that
- * ring 3 has. */
+/* Each address by itself, as after an exec: nothing of the last one is left. rflags: besides those
+ * that ring 3 has. */
 static struct stop run_with(struct space *s, u64 lin, u64 off, u64 rflags)
 {
 	struct guest_cpu *c = cpu0(s->g);
@@ -215,10 +215,13 @@ T(two, "jumps between pages, and an instruction in both")
 
 /* Loops in both pages: too long to be followed, so they are linked. */
 CODE64(far_loop, LOOP(300) "call far_loop_b + 0x1100\n mov %rax, %rdi\n dec %ecx\n jnz 1b" DONE3
-	".org far_loop_b + 0x200\n 3: add $2, %rdx\n 4: dec %eax\n jnz 4b\n jmp far_loop_b + 0x1180\n"
-	".org far_loop_b + 0x1100\n mov $2, %eax\n 2: add $1, %rdx\n dec %eax\n jnz 2b\n mov $3, %eax\n"
+	".org far_loop_b + 0x200\n 3: add $2, %rdx\n 4: dec %eax\n jnz 4b\n"
+	" jmp far_loop_b + 0x1180\n"
+	".org far_loop_b + 0x1100\n mov $2, %eax\n 2: add $1, %rdx\n dec %eax\n jnz 2b\n"
+	" mov $3, %eax\n"
 	"jmp 3b\n"
-	".org far_loop_b + 0x1180\n mov $1, %eax\n 5: dec %eax\n jnz 5b\n lea 5b(%rip), %rax\n ret\n"
+	".org far_loop_b + 0x1180\n mov $1, %eax\n 5: dec %eax\n jnz 5b\n lea 5b(%rip), %rax\n"
+	" ret\n"
 	".org far_loop_b + 0x1200\n");
 
 T(linked, "loops in two pages that jump to each other")
@@ -265,7 +268,8 @@ T(pages_apart, "its second page is another one at the next address")
 {
 	struct space s = space_with(two_b, two_e);
 	static const u8 ret[] = { 0x48, 0x8b, 0x3c, 0x24, 0xc3 };
-	static const u8 other[] = { 0xff, 0xc6, 0xe9, 0x79, 0xef, 0xff, 0xff };	/* inc %esi; jmp +80 */
+	static const u8 other[] = { 0xff, 0xc6, 0xe9, 0x79, 0xef, 0xff,
+				    0xff };	/* inc %esi; jmp +80 */
 	const u64 copy = G_FREE + 0x8000;
 
 	guest_write(s.g, TEXT + 0x80, ret, sizeof(ret));
@@ -349,13 +353,15 @@ T(changed, "the code changes while it is on its way")
 	}
 }
 
-/* Two ways in, of which a round takes one: what belongs to the other stays behind for some rounds. */
+/* Two ways in, of which a round takes one: what belongs to the other stays behind for some
+ * rounds. */
 CODE64(ways, LOOP(200) "call 3f\n dec %ecx\n jnz 1b" DONE3
 	"3: test $1, %ecx\n jz 4f\n lea ways_odd(%rip), %rsi\n ways_odd: inc %rdx\n ret\n"
 	"4: lea ways_even(%rip), %rdi\n ways_even: inc %rdx\n ret\n"
 	".org ways_b + 0x100\n" LOOP(200) "call 4b\n dec %ecx\n jnz 1b" DONE3
 	".org ways_b + 0x180\n" LOOP(200) "call 5f\n dec %ecx\n jnz 1b" DONE3
-	"5: lea ways_own(%rip), %rbx\n ways_own: inc %rdx\n dec %eax\n jnz 5b\n mov $2, %eax\n jmp 3b\n");
+	"5: lea ways_own(%rip), %rbx\n ways_own: inc %rdx\n dec %eax\n jnz 5b\n mov $2, %eax\n"
+	" jmp 3b\n");
 LABEL(ways_odd);
 LABEL(ways_even);
 LABEL(ways_own);
@@ -390,8 +396,8 @@ T(ways, "units that were left behind come after when they are wanted, with all t
 		CHECK_EQ(cpu_counter(c, "units_made"), before);
 }
 
-/* What stands at another address of the same execute-TLB slot, when code there is wanted that a page has
- * left behind. */
+/* What stands at another address of the same execute-TLB slot, when code there is wanted that a
+ * page has left behind. */
 CODE64(same_slot, "call *%rbx\n dec %ecx\n jnz same_slot_b" DONE3
 	".org same_slot_b + 0x100\n inc %rdx\n ret\n"
 	".org same_slot_b + 0x180\n add $2, %rdx\n ret\n");
@@ -436,8 +442,8 @@ T(same_slot, "units that were left behind are not run in the name of what is the
 	expect_other(3);
 }
 
-/* A driver that stays where it is calls the same page at one address after the other, and waits between
- * two until that one counts as left. */
+/* A driver that stays where it is calls the same page at one address after the other, and waits
+ * between two until that one counts as left. */
 CODE64(turn, "lea turn_b + 0x1000(%rip), %rsi\n"
 	"1: mov (%rsi,%rdi,8), %rbx\n call *%rbx\n cmp %rbx, %rax\n jne 3f\n"
 	"rdtsc\n shl $32, %rdx\n or %rdx, %rax\n mov %rax, %r9\n"

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tests/guest/noncanon.c - near branches to addresses that are not canonical: #GP(0) at the branch, which
- * has neither pushed nor popped (APM3 CALL, JMP, RET). Of indirect ones that translated code makes by
- * itself the fault comes at the target (docs/engine.md); these are the others.
+ * tests/guest/noncanon.c - near branches to addresses that are not canonical: #GP(0) at the branch,
+ * which has neither pushed nor popped (APM3 CALL, JMP, RET). Of indirect ones that translated code
+ * makes by itself the fault comes at the target (docs/engine.md); these are the others.
  */
 /* Run: build/standin run -- build/tests/guest/guest_noncanon [NAME...] */
 #include "tests/guest/harness/harness.h"

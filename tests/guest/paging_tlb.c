@@ -123,7 +123,8 @@ T(remap_pge, "a change of CR4.PGE drops global pages") { REMAP(remap_pge, PTE_G,
 CODE64(remap_code,
 	"mov $3000, %ecx\n xor %eax, %eax\n 1: call *%rdi\n dec %ecx\n jnz 1b\n"
 	" mov %rdx, (%rsi)\n invlpg (%rdi)\n"
-	" mov $3000, %ecx\n xor %ebx, %ebx\n xchg %eax, %ebx\n 2: call *%rdi\n dec %ecx\n jnz 2b" DONE);
+	" mov $3000, %ecx\n xor %ebx, %ebx\n xchg %eax, %ebx\n 2: call *%rdi\n dec %ecx\n jnz 2b"
+	DONE);
 T(remap_code, "INVLPG also drops execute translations of warm code")
 {
 	static const u8 one[] = { 0xff, 0xc0, 0xc3 }, two[] = { 0x83, 0xc0, 0x02, 0xc3 };

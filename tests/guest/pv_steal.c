@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tests/guest/pv_steal.c - steal time's `preempted` byte: a vCPU that sleeps in HLT says so, and flushes
- * its TLB when it wakes if somebody has asked for that there (KVM's paravirtual TLB flush).
+ * tests/guest/pv_steal.c - steal time's `preempted` byte: a vCPU that sleeps in HLT says so, and
+ * flushes its TLB when it wakes if somebody has asked for that there (KVM's paravirtual TLB flush).
  */
 /* Run: build/standin run -- build/tests/guest/guest_pv_steal [NAME...] */
 #include <pthread.h>

@@ -74,7 +74,8 @@ T(iret, "IRET to another segment")
 
 CODE16(far16, "lcall $0x800, $far_in - far16_b\n mov %cs, %bx" DONE
 	"far_in: mov %cs, %ax\n mov %sp, %cx\n lret");
-CODE16(far16m, "movw $far_m_in - far16m_b, 0x6000\n movw $0x800, 0x6002\n lcall *0x6000\n mov %cs, %bx" DONE
+CODE16(far16m, "movw $far_m_in - far16m_b, 0x6000\n movw $0x800, 0x6002\n lcall *0x6000\n"
+	" mov %cs, %bx" DONE
 	"far_m_in: mov %cs, %ax\n mov %sp, %cx\n lret $0");
 T(far, "far CALL and RET, immediate and through memory")
 {
@@ -132,7 +133,8 @@ CODE16(up, "cli\n lgdtl 0x6100\n mov %cr0, %eax\n or $1, %al\n mov %eax, %cr0\n"
 	" mov %r8, 0x6208\n push %r8\n pop %r9" DONE
 	" movabs $" LOC(up, upc) ", %rax\n movq %rax, 0x6210\n movw $8, 0x6214\n ljmpl *0x6210\n"
 	" .code32\n upc: mov %cr0, %eax\n and $0x7fffffff, %eax\n mov %eax, %cr0\n"
-	" rdmsr\n mov %eax, 0x6204\n ljmp $0x28, $" LOC(up, up16) "\n .code16\n up16: mov $0x58, %ax\n"
+	" rdmsr\n mov %eax, 0x6204\n ljmp $0x28, $" LOC(up, up16) "\n .code16\n"
+	" up16: mov $0x58, %ax\n"
 	" mov %ax, %ds\n mov %ax, %ss\n mov %cr0, %eax\n and $0xfe, %al\n mov %eax, %cr0\n"
 	" ljmp $0, $" LOC(up, upr) "\n upr: xor %ax, %ax\n mov %ax, %ds\n mov %ax, %ss\n"
 	" mov %cs, %dx\n mov $0x77, %al" STOP(2));

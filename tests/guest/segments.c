@@ -10,7 +10,8 @@
 enum { SEL_A = SEL_FREE, SEL_B = SEL_FREE + 8 };
 
 /* A loop of good accesses first: the last one is the row's. */
-CODE32(seg_read, "mov %eax, %fs\n mov $3000, %ecx\n xor %edi, %edi\n 1: mov %fs:(%edi), %bl\n dec %ecx\n"
+CODE32(seg_read, "mov %eax, %fs\n mov $3000, %ecx\n xor %edi, %edi\n 1: mov %fs:(%edi), %bl\n"
+	" dec %ecx\n"
 	" jnz 1b\n seg_read_at: mov %fs:(%esi), %eax" DONE);
 CODE32(seg_write, "mov %eax, %fs\n seg_write_at: mov %edx, %fs:(%esi)" DONE);
 CODE32(seg_stack, "mov %eax, %ss\n mov %esi, %esp\n seg_stack_at: pop %ebx" DONE);
@@ -71,7 +72,8 @@ T(abs16, "a 16-bit absolute address above 0x7fff in 32-bit code")
 	CHECK_EQ(g->ram[0xc5c5], 0x5a);
 	CHECK_EQ(s.r.rbx & 0xff, 0x5a);
 }
-CODE32(seg_wrap, "mov %eax, %fs\n mov $3000, %ecx\n 1: mov %fs:(%esi), %eax\n dec %ecx\n jnz 1b" DONE);
+CODE32(seg_wrap, "mov %eax, %fs\n mov $3000, %ecx\n 1: mov %fs:(%esi), %eax\n dec %ecx\n"
+		 " jnz 1b" DONE);
 T(base_wrap, "base plus offset wraps at 4 GiB")
 {
 	struct stop s =
@@ -192,7 +194,8 @@ T(cs_limit, "running over the code segment's limit is #GP(0)")
 	CHECK_EXC(s, 13, 0);
 	CHECK_EQ(s.rip, 0xa000);
 }
-/* A jump to esi, and there five bytes of MOV; the second time in translated code of a wider segment. */
+/* A jump to esi, and there five bytes of MOV; the second time in translated code of a wider
+ * segment. */
 CODE32(cs_edge, "jmp *%esi");
 CODE32(cs_mov, "mov $0x12345678, %eax\n out %al, $0xf0");
 T(cs_edge, "an instruction that the limit of CS cuts is #GP(0) at its own address")
@@ -236,8 +239,10 @@ T(cs_edge, "an instruction that the limit of CS cuts is #GP(0) at its own addres
 			r.rsp = G_STACK;
 	}
 }
-CODE16(pm16, "mov $0x58, %ax\n mov %ax, %es\n mov $3000, %cx\n xor %bx, %bx\n 1: incw %es:(%bx)\n add $2, %bx\n"
-	" and $0xff, %bx\n dec %cx\n jnz 1b\n lcall $0x28, $" LOC(pm16, pm16_in) "\n mov $0xffff, %bx\n"
+CODE16(pm16, "mov $0x58, %ax\n mov %ax, %es\n mov $3000, %cx\n xor %bx, %bx\n 1: incw %es:(%bx)\n"
+	" add $2, %bx\n"
+	" and $0xff, %bx\n dec %cx\n jnz 1b\n lcall $0x28, $" LOC(pm16, pm16_in) "\n"
+	" mov $0xffff, %bx\n"
 	" pm16_at: mov %es:(%bx), %ax" DONE "pm16_in: mov %sp, %dx\n lret");
 LABEL(pm16_at);
 T(pm16, "16-bit protected mode: loops, far call, limit")
@@ -252,8 +257,10 @@ T(pm16, "16-bit protected mode: loops, far call, limit")
 	CHECK_EQ(s.r.rdx & 0xffff, G_STACK - 4);
 	CHECK(*g16(g, 0x400000) >= 23);
 }
-CODE64(long_null, "xor %eax, %eax\n mov %eax, %ds\n mov %eax, %es\n mov %eax, %ss\n mov 0x10000, %eax\n"
-	" push %rax\n mov %eax, %fs\n mov $0xc0000100, %ecx\n mov $0x400000, %eax\n xor %edx, %edx\n wrmsr\n"
+CODE64(long_null, "xor %eax, %eax\n mov %eax, %ds\n mov %eax, %es\n mov %eax, %ss\n"
+	" mov 0x10000, %eax\n"
+	" push %rax\n mov %eax, %fs\n mov $0xc0000100, %ecx\n mov $0x400000, %eax\n"
+	" xor %edx, %edx\n wrmsr\n"
 	" mov %fs:0, %ebx\n rdmsr" DONE);
 T(long_null, "64-bit mode ignores null segments; FS base by MSR")
 {
@@ -267,7 +274,8 @@ T(long_null, "64-bit mode ignores null segments; FS base by MSR")
 	CHECK_EQ(s.r.rax, 0x400000);
 	CHECK_EQ(cpu_sregs(cpu0(g)).fs.base, 0x400000);
 }
-CODE64(swapgs, "swapgs\n mov %gs:0, %eax\n swapgs\n mov %gs:0, %ebx\n rdgsbase %rdx\n wrfsbase %rsi\n"
+CODE64(swapgs, "swapgs\n mov %gs:0, %eax\n swapgs\n mov %gs:0, %ebx\n rdgsbase %rdx\n"
+	" wrfsbase %rsi\n"
 	" mov %fs:4, %ecx" DONE);
 T(swapgs, "SWAPGS, RDGSBASE and WRFSBASE")
 {
@@ -347,7 +355,8 @@ static void set_gs(struct guest *g)
 
 /* gs: in 64-bit code afterwards reads at the base that is left. */
 CODE64(null_mov, "xor %eax, %eax\n mov %eax, %gs\n mov %gs:0, %ebx\n mov %gs, %ecx" DONE);
-CODE64(null_iret, "push $0x3b\n push $0x2f000\n pushf\n push $0x43\n push $" LOC(null_iret, null_iret3)
+CODE64(null_iret, "push $0x3b\n push $0x2f000\n pushf\n push $0x43\n"
+	" push $" LOC(null_iret, null_iret3)
 	"\n iretq\n null_iret3: mov %gs:0, %ebx\n mov %gs, %ecx" DONE3);
 CODE64(null_lret, "push $0x3b\n push $0x2f000\n push $0x43\n push $" LOC(null_lret, null_lret3)
 	"\n lretq\n null_lret3: mov %gs:0, %ebx\n mov %gs, %ecx" DONE3);

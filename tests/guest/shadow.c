@@ -8,7 +8,8 @@
 
 #define VEC 0x55
 
-#define SELF_IPI "mov $0xfee00000, %ebp\n movl $0x1ff, 0xf0(%rbp)\n movl $0x44055, 0x300(%rbp)\n mov 0x20(%rbp), %eax\n"
+#define SELF_IPI "mov $0xfee00000, %ebp\n movl $0x1ff, 0xf0(%rbp)\n movl $0x44055, 0x300(%rbp)\n" \
+		 " mov 0x20(%rbp), %eax\n"
 CODE64(closed, SELF_IPI "nop\n nop\n sti\n closed_1: nop\n closed_2: nop\n hlt");
 CODE64(popf, SELF_IPI "push $0x202\n popfq\n popf_1: nop\n hlt");
 LABEL(closed_2);
@@ -74,7 +75,8 @@ T(sti_hlt, "STI; HLT halts first, then takes the interrupt")
 	CHECK_EQ(s.rip, AT(sti_hlt, sti_hlt_next));
 }
 CODE32(movss, "mov %ss, %eax\n pushf\n" STOP(1) "orl $0x200, (%esp)\n popf\n hlt");
-CODE32(movss_tf, "pushf\n orl $0x100, (%esp)\n mov %ss, %eax\n popf\n movss_a: mov %eax, %ss\n movss_b2: mov %esp, %ebx\n movss_c: nop" DONE);
+CODE32(movss_tf, "pushf\n orl $0x100, (%esp)\n mov %ss, %eax\n popf\n movss_a: mov %eax, %ss\n"
+		 " movss_b2: mov %esp, %ebx\n movss_c: nop" DONE);
 LABEL(movss_a);
 LABEL(movss_c);
 T(movss_tf, "MOV SS holds the single step until after the next instruction")
@@ -90,7 +92,8 @@ T(movss_tf, "MOV SS holds the single step until after the next instruction")
 }
 
 /* -- TF -- */
-CODE64(tf, "pushfq\n orl $0x100, (%rsp)\n popfq\n tf_0: mov $1, %eax\n tf_1: add $2, %eax\n tf_2: jmp tf_3\n ud2\n tf_3: nop\n tf_4: "
+CODE64(tf, "pushfq\n orl $0x100, (%rsp)\n popfq\n tf_0: mov $1, %eax\n tf_1: add $2, %eax\n"
+	" tf_2: jmp tf_3\n ud2\n tf_3: nop\n tf_4: "
 	"pushfq\n tf_5: andl $~0x100, (%rsp)\n tf_6: popfq\n tf_7: nop\n nop" DONE);
 LABEL(tf_1);
 LABEL(tf_2);
@@ -128,7 +131,8 @@ T(tf, "TF traps after each instruction with DR6.BS")
 	}
 	CHECK_STOP(s, ST_DONE);
 }
-CODE64(tf_rep, "pushfq\n orl $0x100, (%rsp)\n popfq\n tf_rep_at: rep stosb\n tf_rep_next: nop" DONE);
+CODE64(tf_rep, "pushfq\n orl $0x100, (%rsp)\n popfq\n tf_rep_at: rep stosb\n tf_rep_next: nop"
+       DONE);
 LABEL(tf_rep_at);
 LABEL(tf_rep_next);
 T(tf_rep, "TF traps after each round of a repeated instruction")

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tests/guest/slow.c - memory operands that are carried out by themselves (engine/slow.c): what they
- * leave in memory when the instruction stores less than its operand, or nothing.
+ * tests/guest/slow.c - memory operands that are carried out by themselves (engine/slow.c): what
+ * they leave in memory when the instruction stores less than its operand, or nothing.
  */
 /* Run: build/standin run -- build/tests/guest/guest_slow [NAME...] */
 #include <pthread.h>
@@ -43,7 +43,8 @@ static const struct x87_store {
 	{ 0xdb, 2, 4 }, { 0xdb, 3, 4 }, { 0xdf, 2, 2 }, { 0xdf, 3, 2 },	 { 0xdf, 7, 8 },
 	{ 0xdb, 1, 4 }, { 0xdd, 1, 8 }, { 0xdf, 1, 2 }, { 0xdf, 6, 10 },
 };
-CODE64(x87_store, "addq $0, (%rdi)\n fninit\n fldcw (%rbx)\n test %ecx, %ecx\n jnz 1f\n fldt 16(%rbx)\n"
+CODE64(x87_store, "addq $0, (%rdi)\n fninit\n fldcw (%rbx)\n test %ecx, %ecx\n jnz 1f\n"
+	" fldt 16(%rbx)\n"
 	"1: xs_op: .byte 0x90, 0x90\n fnstsw %ax\n fnclex" DONE);
 LABEL(xs_op);
 static struct stop x87_run(struct guest *g, u16 cw, const u8 value[10], bool empty, u64 at)
@@ -118,10 +119,13 @@ T(x87_skipped, "x87 stores that an exception keeps from memory, in one page and 
 /* RCX: rounds. R9: how many are still to come, before it begins. */
 #define START "lock decl (%r9)\n 9: pause\n cmpl $0, (%r9)\n jne 9b\n"
 CODE64(lock_inc, START "1: lock incq (%rsi)\n dec %ecx\n jnz 1b" DONE);
-CODE64(lock_xchg, START "1: mov $1, %eax\n xchg %eax, (%rsi)\n test %eax, %eax\n jnz 1b\n incq (%rdi)\n movl $0, (%rsi)\n"
+CODE64(lock_xchg, START "1: mov $1, %eax\n xchg %eax, (%rsi)\n test %eax, %eax\n jnz 1b\n"
+	" incq (%rdi)\n movl $0, (%rsi)\n"
 	"dec %ecx\n jnz 1b" DONE);
-CODE64(lock_cmpxchg, START "1: mov (%rsi), %rax\n 2: lea 1(%rax), %rdx\n lock cmpxchg %rdx, (%rsi)\n jnz 2b\n dec %ecx\n jnz 1b" DONE);
-CODE64(plain_byte, START "1: mov %cl, 7(%rsi)\n pause\n cmp %cl, 7(%rsi)\n jne 2f\n dec %ecx\n jnz 1b" DONE "2: ud2");
+CODE64(lock_cmpxchg, START "1: mov (%rsi), %rax\n 2: lea 1(%rax), %rdx\n"
+			   " lock cmpxchg %rdx, (%rsi)\n jnz 2b\n dec %ecx\n jnz 1b" DONE);
+CODE64(plain_byte, START "1: mov %cl, 7(%rsi)\n pause\n cmp %cl, 7(%rsi)\n jne 2f\n dec %ecx\n"
+			 " jnz 1b" DONE "2: ud2");
 
 static void *runner(void *p)
 {
@@ -168,8 +172,9 @@ static u64 split64(struct guest *g, u64 va)
 	return v;
 }
 /*
- * Where memory is apart each LOCK waits until the other vCPU has left the guest. On a busy host that takes as
- * long as its thread takes to get a CPU, so there are as many rounds as a second gives.
+ * Where memory is apart each LOCK waits until the other vCPU has left the guest. On a busy host
+ * that takes as long as its thread takes to get a CPU, so there are as many rounds as a second
+ * gives.
  */
 #define ROUNDS 3000
 static u32 both_apart(struct guest *g, u64 code2, u64 rsi, u64 rdi)
@@ -453,7 +458,8 @@ T(mmio, "LOCK and XCHG on a device: one read and one write each")
 	CHECK_EQ(s.r.rbx, 6);
 }
 
-/* -- CLFLUSH and its like: what the load of a byte would raise (APM3 CLFLUSH, CLFLUSHOPT, CLWB) -- */
+/* -- CLFLUSH and its like: what the load of a byte would raise (APM3 CLFLUSH, CLFLUSHOPT, CLWB)
+ * -- */
 
 CODE64(flush64, "fl_op: .byte 0x90, 0x0f, 0xae, 0x3e" DONE);
 LABEL(fl_op);
@@ -511,8 +517,10 @@ T(flush, "CLFLUSH, CLFLUSHOPT and CLWB: not present, not canonical, supervisor, 
 }
 CODE64(flush_ss, "clflush (%rbp)" DONE);
 CODE32(flush_seg, "clflush %fs:(%esi)\n clflush %cs:(%esi)" DONE);
-CODE64(flush_loop, "mov $3000, %ecx\n 1: clflush (%rsi)\n mov 8(%rsi), %eax\n mov %eax, 16(%rsi)\n dec %ecx\n jnz 1b" DONE);
-CODE64(hints, "prefetcht0 (%rsi)\n prefetchw (%rsi)\n prefetchnta (%rsi)\n .byte 0x0f, 0x1c, 0x06\n nopl (%rsi)" DONE);
+CODE64(flush_loop, "mov $3000, %ecx\n 1: clflush (%rsi)\n mov 8(%rsi), %eax\n mov %eax, 16(%rsi)\n"
+		   " dec %ecx\n jnz 1b" DONE);
+CODE64(hints, "prefetcht0 (%rsi)\n prefetchw (%rsi)\n prefetchnta (%rsi)\n .byte 0x0f, 0x1c, 0x06\n"
+	      " nopl (%rsi)" DONE);
 T(flush_segments, "CLFLUSH: segments and limits, code that may not be read; hints fault never")
 {
 	struct guest *g = guest_with(M_LONG, flush_ss);
@@ -557,7 +565,8 @@ T(flush_segments, "CLFLUSH: segments and limits, code that may not be read; hint
 	guest_free(g);
 }
 
-/* -- a pending #MF comes before whatever the operand of the next x87 or MMX instruction is (APM2 8.5) -- */
+/* -- a pending #MF comes before whatever the operand of the next x87 or MMX instruction is (APM2
+ * 8.5) -- */
 
 CODE64(mf, "fninit\n fldcw (%rbx)\n fld1\n fldz\n fdivrp\n mf_op: .fill 6, 1, 0x90" DONE);
 LABEL(mf_op);

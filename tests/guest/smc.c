@@ -20,9 +20,12 @@ T(next, "a store to the very next instruction")
 	CHECK_EQ(s.r.rax, 2);
 }
 /* Each round stores its count into the immediate of an ADD that follows. */
-CODE64(same_block, "mov $3000, %ecx\n xor %eax, %eax\n 1: mov %ecx, sb_imm+1(%rip)\n sb_imm: .byte 0x05\n .long 0\n dec %ecx\n jnz 1b" DONE);
-CODE64(behind, "mov $3000, %ecx\n xor %eax, %eax\n 1: bh_imm: add $0x3000, %eax\n dec %ecx\n mov %ecx, bh_imm+1(%rip)\n test %ecx, %ecx\n jnz 1b" DONE);
-CODE64(called, "mov $3000, %ecx\n xor %eax, %eax\n 1: mov %ecx, 1(%rdi)\n call *%rdi\n dec %ecx\n jnz 1b" DONE);
+CODE64(same_block, "mov $3000, %ecx\n xor %eax, %eax\n 1: mov %ecx, sb_imm+1(%rip)\n"
+		   " sb_imm: .byte 0x05\n .long 0\n dec %ecx\n jnz 1b" DONE);
+CODE64(behind, "mov $3000, %ecx\n xor %eax, %eax\n 1: bh_imm: add $0x3000, %eax\n dec %ecx\n"
+	       " mov %ecx, bh_imm+1(%rip)\n test %ecx, %ecx\n jnz 1b" DONE);
+CODE64(called, "mov $3000, %ecx\n xor %eax, %eax\n 1: mov %ecx, 1(%rdi)\n call *%rdi\n dec %ecx\n"
+	       " jnz 1b" DONE);
 T(loops, "an immediate changed in every round: ahead, behind, in a called page")
 {
 	static const u8 fn[] = { 0x05, 0, 0, 0, 0, 0xc3 };	/* add eax, imm32; ret */
@@ -42,7 +45,8 @@ T(loops, "an immediate changed in every round: ahead, behind, in a called page")
 	CHECK_STOP(s, ST_DONE);
 	CHECK_EQ(s.r.rax, 3000 * 3001 / 2);
 }
-CODE64(data_in_code, "mov $30000, %ecx\n 1: incl dic_word(%rip)\n dec %ecx\n jnz 1b\n mov dic_word(%rip), %eax" DONE "dic_word: .long 0");
+CODE64(data_in_code, "mov $30000, %ecx\n 1: incl dic_word(%rip)\n dec %ecx\n jnz 1b\n"
+		     " mov dic_word(%rip), %eax" DONE "dic_word: .long 0");
 T(data_in_code, "data that shares a page with the code that writes it")
 {
 	struct stop s = run(guest_with(M_LONG, data_in_code));
@@ -50,7 +54,8 @@ T(data_in_code, "data that shares a page with the code that writes it")
 	CHECK_STOP(s, ST_DONE);
 	CHECK_EQ(s.r.rax, 30000);
 }
-CODE64(alias, "mov $3000, %ecx\n 1: call *%rdi\n dec %ecx\n jnz 1b\n movl $2, 1(%rsi)\n call *%rdi" DONE);
+CODE64(alias, "mov $3000, %ecx\n 1: call *%rdi\n dec %ecx\n jnz 1b\n movl $2, 1(%rsi)\n call *%rdi"
+       DONE);
 T(alias, "a store through another linear address of the page")
 {
 	static const u8 fn[] = { 0xb8, 1, 0, 0, 0, 0xc3 };
@@ -67,8 +72,10 @@ T(alias, "a store through another linear address of the page")
 	CHECK_STOP(s, ST_DONE);
 	CHECK_EQ(s.r.rax, 2);
 }
-CODE64(strcode, "mov $3000, %ebp\n 1: call *%rdi\n dec %ebp\n jnz 1b\n mov $0x300000, %edi\n mov $0x310000, %esi\n mov $6, %ecx\n"
-	" rep movsb\n mov $0x300000, %edi\n call *%rdi\n mov %eax, %ebx\n mov $0x310008, %esi\n movdqu (%rsi), %xmm0\n"
+CODE64(strcode, "mov $3000, %ebp\n 1: call *%rdi\n dec %ebp\n jnz 1b\n mov $0x300000, %edi\n"
+	" mov $0x310000, %esi\n mov $6, %ecx\n"
+	" rep movsb\n mov $0x300000, %edi\n call *%rdi\n mov %eax, %ebx\n mov $0x310008, %esi\n"
+	" movdqu (%rsi), %xmm0\n"
 	" movdqu %xmm0, (%rdi)\n call *%rdi" DONE);
 T(other_stores, "REP MOVSB and SSE stores over warm code")
 {
@@ -93,7 +100,8 @@ CODE64(writers, "jmp *%rdx\n wr_done: mov (%rdi), %eax" DONE);
 T(writers, "thousands of instructions that are carried out one by one")
 {
 	enum { WRITERS = 12000 };
-	static const u8 inc[] = { 0xff, 0x07 }, jmp[] = { 0xff, 0xe3 };	/* inc dword [rdi]; jmp rbx */
+	static const u8 inc[] = { 0xff, 0x07 }, jmp[] = { 0xff, 0xe3 };	/* inc dword [rdi]; jmp
+									 * rbx */
 	extern const u8 wr_done[];
 	struct guest *g = guest_with(M_LONG, writers);
 	struct stop s;
@@ -227,8 +235,10 @@ T(vmm_thread_warm, "a thread of the VMM writes code that ran in the same KVM_RUN
 }
 
 /* -- another vCPU -- */
-CODE64(cross_wait, "1: call *%rdi\n mov (%rsi), %ecx\n test %ecx, %ecx\n jz 1b\n cpuid\n mov $3000, %ebp\n 2: call *%rdi\n dec %ebp\n jnz 2b" DONE);
-CODE64(cross_write, "mov $2000000, %ecx\n 1: pause\n dec %ecx\n jnz 1b\n movl $2, 1(%rdi)\n mfence\n movl $1, (%rsi)" DONE);
+CODE64(cross_wait, "1: call *%rdi\n mov (%rsi), %ecx\n test %ecx, %ecx\n jz 1b\n cpuid\n"
+		   " mov $3000, %ebp\n 2: call *%rdi\n dec %ebp\n jnz 2b" DONE);
+CODE64(cross_write, "mov $2000000, %ecx\n 1: pause\n dec %ecx\n jnz 1b\n movl $2, 1(%rdi)\n"
+		    " mfence\n movl $1, (%rsi)" DONE);
 static void *second_cpu(void *p)
 {
 	struct guest_cpu *c = p;

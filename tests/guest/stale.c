@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tests/guest/stale.c - somebody outside the guest writes code that has run already, and tells the guest through
- * memory or by an interrupt, while the vCPU stays in KVM_RUN. The new code is executed after the
- * next event that serialises (APM2 7.6.4; SDM3 9.3), however it was written.
+ * tests/guest/stale.c - somebody outside the guest writes code that has run already, and tells the
+ * guest through memory or by an interrupt, while the vCPU stays in KVM_RUN. The new code is
+ * executed after the next event that serialises (APM2 7.6.4; SDM3 9.3), however it was written.
  */
 /* Run: build/standin run -- build/tests/guest/guest_stale [NAME...] */
 #include <pthread.h>
@@ -20,16 +20,19 @@ enum {
 	HANDLER = G_FREE + 0x80000,
 };
 
-/* RDI: the function. RSI: the flag, and behind it that the function has run. RAX is what the function
- * returned last; RBX, before. */
+/* RDI: the function. RSI: the flag, and behind it that the function has run. RAX is what the
+ * function returned last; RBX, before. */
 #define FIRST "call *%rdi\n mov %eax, %ebx\n movl $1, 8(%rsi)\n"
 #define POLL FIRST "1: mov (%rsi), %eax\n pause\n test %eax, %eax\n jz 1b\n"
 #define END "\n call *%rdi" DONE
-#define FRAME(cs, ss) "mov %rsp, %rdx\n push $" #ss "\n push %rdx\n pushfq\n push $" #cs "\n lea 2f(%rip), %rax\n push %rax\n"
+#define FRAME(cs, ss) "mov %rsp, %rdx\n push $" #ss "\n push %rdx\n pushfq\n push $" #cs "\n" \
+	" lea 2f(%rip), %rax\n push %rax\n"
 CODE64(ev_cpuid, POLL "mov %ebx, %ebp\n cpuid\n mov %ebp, %ebx" END);
-CODE64(ev_iret, POLL "mov %ss, %ecx\n mov %rsp, %rdx\n push %rcx\n push %rdx\n pushfq\n mov %cs, %ecx\n push %rcx\n"
+CODE64(ev_iret, POLL "mov %ss, %ecx\n mov %rsp, %rdx\n push %rcx\n push %rdx\n pushfq\n"
+	" mov %cs, %ecx\n push %rcx\n"
 	"lea 2f(%rip), %rcx\n push %rcx\n iretq\n 2:" END);
-CODE64(ev_iret3, POLL "mov %rsp, %rdx\n push $0x3b\n push %rdx\n pushfq\n push $0x43\n lea 2f(%rip), %rcx\n push %rcx\n"
+CODE64(ev_iret3, POLL "mov %rsp, %rdx\n push $0x3b\n push %rdx\n pushfq\n push $0x43\n"
+	" lea 2f(%rip), %rcx\n push %rcx\n"
 	"iretq\n 2: call *%rdi" DONE3);
 CODE64(ev_cr0, POLL "mov %cr0, %rcx\n mov %rcx, %cr0" END);
 CODE64(ev_cr3, POLL "mov %cr3, %rcx\n mov %rcx, %cr3" END);
@@ -43,8 +46,8 @@ CODE64(ev_lidt, POLL "sidt 16(%rsi)\n lidt 16(%rsi)" END);
 CODE64(ev_lldt, POLL "sldt %cx\n lldt %cx" END);
 CODE64(ev_wrmsr, POLL "mov $0xc0000081, %ecx\n rdmsr\n wrmsr" END);
 CODE64(ev_intr, FIRST "sti\n 1: jmp 1b");
-/* The event comes all the time, also before anybody writes. Behind the flag a while passes, then some more:
- * seven of a burst need not look. */
+/* The event comes all the time, also before anybody writes. Behind the flag a while passes, then
+ * some more: seven of a burst need not look. */
 #define WHILE "1: call *%rdi\n " AGAIN " mov (%rsi), %eax\n test %eax, %eax\n jz 1b\n" \
 	"rdtsc\n mov %eax, %r9d\n 3: rdtsc\n sub %r9d, %eax\n cmp $600000, %eax\n jb 3b\n"
 #define AGAIN "sidt 16(%rsi)\n lidt 16(%rsi)\n"
@@ -57,7 +60,8 @@ static const u8 one[] = { 0xb8, 1, 0, 0, 0, 0xc3 }, two[] = { 0xb8, 2, 0, 0, 0, 
 
 enum way { OWN, PREAD, VM_WRITEV, SECOND, OTHER, WAYS };
 static const char *const way_name[] = {
-	"a store", "pread()", "process_vm_writev() of another process", "a store through a second mapping",
+	"a store", "pread()", "process_vm_writev() of another process",
+	"a store through a second mapping",
 	"a store of another process",
 };
 enum signal { BY_FLAG, BY_MSI, BY_NMI };

@@ -251,7 +251,8 @@ T(watched_ss, "a data breakpoint hit by MOV SS and the next instruction's own ex
 
 /* The operands lie in pages that no access has been made to: both are looked up in the middle. */
 CODE64(step_vector, "movq %rbx, %xmm0\n" TF_ON "movups %xmm0, 0x1ff8(%rdi)\n movups (%rdi), %xmm0\n"
-	" fldl 0x3000(%rdi)\n" TF_OFF "movq %xmm0, %rax\n fistpll 0x10000\n mov 0x10000, %rcx\n mov 0x1ff8(%rdi), %rdx" DONE);
+	" fldl 0x3000(%rdi)\n" TF_OFF "movq %xmm0, %rax\n fistpll 0x10000\n mov 0x10000, %rcx\n"
+				      " mov 0x1ff8(%rdi), %rdx" DONE);
 T(step_vector, "vector and x87 state is kept when a step meets a page for the first time")
 {
 	static const u64 in = 0x1122334455667788, five = 0x4014000000000000;	/* 5.0 */
@@ -277,11 +278,15 @@ T(step_vector, "vector and x87 state is kept when a step meets a page for the fi
 }
 
 /* Watched besides the data: where the #DB's frame goes, and its gate. */
-CODE64(nested_bp, "xor %r8d, %r8d\n mov $0x10000, %edi\n mov %rsp, %rax\n and $~15, %rax\n sub $8, %rax\n"
-	" mov %rax, %dr0\n mov %rdi, %dr1\n mov $0x2010, %eax\n mov %rax, %dr2\n mov $0x0bd9042a, %eax\n mov %rax, %dr7\n"
+CODE64(nested_bp, "xor %r8d, %r8d\n mov $0x10000, %edi\n mov %rsp, %rax\n and $~15, %rax\n"
+	" sub $8, %rax\n"
+	" mov %rax, %dr0\n mov %rdi, %dr1\n mov $0x2010, %eax\n mov %rax, %dr2\n"
+	" mov $0x0bd9042a, %eax\n mov %rax, %dr7\n"
 	" movl $1, (%rdi)\n nop\n mov %dr6, %r10\n mov $0xffff0ff0, %eax\n mov %rax, %dr6\n"
-	" .byte 0xf1\n nop\n mov %dr6, %r11\n mov %r8d, %r9d\n pushq $1\n nop\n xor %eax, %eax\n mov %rax, %dr7" DONE
-	"nested_bp_db: inc %r8d\n cmp $5, %r8d\n jb 1f\n xor %eax, %eax\n mov %rax, %dr7\n 1: iretq\n");
+	" .byte 0xf1\n nop\n mov %dr6, %r11\n mov %r8d, %r9d\n pushq $1\n nop\n xor %eax, %eax\n"
+	" mov %rax, %dr7" DONE
+	"nested_bp_db: inc %r8d\n cmp $5, %r8d\n jb 1f\n xor %eax, %eax\n mov %rax, %dr7\n"
+	" 1: iretq\n");
 LABEL(nested_bp_db);
 
 T(nested_breakpoints, "data breakpoints that the delivery of a #DB hits are ignored, as CPUID says")

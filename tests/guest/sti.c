@@ -63,7 +63,8 @@ static void taken(struct guest *g, const char *name, const char *where)
 
 T(shadow, "an interrupt is taken behind the instruction that follows STI")
 {
-	/* The first page touched here, a page that code has been fetched from, two pages at once. */
+	/* The first page touched here, a page that code has been fetched from, two pages at
+	 * once. */
 	static const struct { u64 at; const char *name; } places[] = {
 		{ G_FREE + 0x5000, "fresh page" }, { G_CODE + 0x800, "page with code" },
 		{ G_FREE + 0x6ffc, "two pages" },
@@ -116,7 +117,8 @@ T(closed, "STI and CLI in a row let nothing in")
 	CHECK_STOP(s, ST_DONE);
 }
 
-CODE64(open, APIC_SETUP "lea 9f(%rip), %rdi\n sti\n movl $0x44055, 0x300(%rbp)\n 9: nop\n sti\n nop" DONE);
+CODE64(open, APIC_SETUP "lea 9f(%rip), %rdi\n sti\n movl $0x44055, 0x300(%rbp)\n 9: nop\n sti\n"
+			" nop" DONE);
 T(open, "STI with IF set already holds nothing back")
 {
 	struct guest *g = prepare(open_b, open_e, 0);

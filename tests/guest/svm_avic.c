@@ -73,7 +73,8 @@ static struct svm_guest avic(const u8 *code, u64 len, const char *options, bool 
 
 /* -- accelerated -- */
 CODE64(accelerated, BASE "mov 0x20(%rbp), %ebx\n movl $0x40, 0x80(%rbp)\n mov 0x80(%rbp), %ecx\n"
-	"mov %cr8, %rdx\n mov $3, %esi\n mov %rsi, %cr8\n mov 0xa0(%rbp), %esi\n movl $0, 0xb0(%rbp)\n"
+	"mov %cr8, %rdx\n mov $3, %esi\n mov %rsi, %cr8\n mov 0xa0(%rbp), %esi\n"
+	" movl $0, 0xb0(%rbp)\n"
 	"movl $0x55667788, 0x310(%rbp)\n mov 0xf0(%rbp), %edi\n vmmcall");
 T(accelerated, "reads, TPR, CR8, EOI of an edge vector and ICR high never leave L2")
 {
@@ -123,7 +124,8 @@ LABEL(write_reg_1);
 LABEL(read_reg_0);
 T(traps, "every trapped write: the value is in the page, RIP behind the instruction")
 {
-	static const u16 trapped[] = { 0x20, 0xc0, 0xd0, 0xe0, 0xf0, 0x280, 0x320, 0x330, 0x340, 0x350,
+	static const u16 trapped[] = { 0x20, 0xc0, 0xd0, 0xe0, 0xf0, 0x280, 0x320, 0x330, 0x340,
+				       0x350,
 				       0x360, 0x370, 0x380, 0x3e0 };
 
 	for (u32 i = 0; i < ARRAY_SIZE(trapped); i++) {
@@ -256,7 +258,8 @@ T(tpr_lowered, "lowering TPR lets it through at once")
 }
 
 /* -- IPIs -- */
-CODE64(ipi, BASE "movl $0, 0x310(%rbp)\n mov %edx, 0x310(%rbp)\n ipi_0: mov %eax, 0x300(%rbp)\n ipi_1: nop\n vmmcall");
+CODE64(ipi, BASE "movl $0, 0x310(%rbp)\n mov %edx, 0x310(%rbp)\n ipi_0: mov %eax, 0x300(%rbp)\n"
+		 " ipi_1: nop\n vmmcall");
 LABEL(ipi_1);
 static struct stop send(struct svm_guest *s, u32 icr, u32 dest)
 {
@@ -360,7 +363,8 @@ T(page_gone, "VMRUN with a backing page that is not memory: VMEXIT_INVALID")
 
 /* -- x2AVIC -- */
 CODE64(x2, "mov $0x808, %ecx\n mov $0x40, %eax\n xor %edx, %edx\n wrmsr\n rdmsr\n mov %eax, %ebx\n"
-	"mov $0x80b, %ecx\n xor %eax, %eax\n wrmsr\n mov $0x80a, %ecx\n rdmsr\n mov %eax, %esi\n vmmcall");
+	"mov $0x80b, %ecx\n xor %eax, %eax\n wrmsr\n mov $0x80a, %ecx\n rdmsr\n mov %eax, %esi\n"
+	" vmmcall");
 T(x2_accelerated, "x2AVIC: TPR, EOI and PPR by MSR")
 {
 	struct svm_guest s = x2avic_with(x2);
@@ -421,7 +425,8 @@ T(x2_extended, "x2AVIC with its extension: ids up to 4095")
 
 	x2_ipis("avic,x2avic,x2avic-ext", x, ARRAY_SIZE(x));
 }
-CODE64(x2_self, "mov $0x83f, %ecx\n mov $0x55, %eax\n xor %edx, %edx\n wrmsr\n x2_self_1: nop\n vmmcall");
+CODE64(x2_self, "mov $0x83f, %ecx\n mov $0x55, %eax\n xor %edx, %edx\n wrmsr\n x2_self_1: nop\n"
+		" vmmcall");
 LABEL(x2_self_1);
 T(x2_self, "x2AVIC: SELF_IPI")
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tests/guest/svm_checks.c - the consistency checks of VMRUN through a real VMRUN (APM2 15.5.1, 15.20,
- * 15.25.4; docs/kvm-svm.md 4.2-4.5): verdict, exit code -1, and L1 as it was.
+ * tests/guest/svm_checks.c - the consistency checks of VMRUN through a real VMRUN (APM2 15.5.1,
+ * 15.20, 15.25.4; docs/kvm-svm.md 4.2-4.5): verdict, exit code -1, and L1 as it was.
  */
 /* Run: build/standin run -- build/tests/guest/guest_svm_checks [NAME...] */
 #include <stdlib.h>

@@ -575,7 +575,8 @@ T(hlt_intr, "an intercepted interrupt ends L2's HLT, whatever its IF under V_INT
 /* L2 takes the address out of APIC_BASE; L1 sends itself three interrupts. */
 CODE64(base_l2, "mov $0x1b, %ecx\n rdmsr\n and $0xfff, %eax\n xor %edx, %edx\n wrmsr\n vmmcall");
 CODE64(base_l1, "mov $0x1b, %ecx\n rdmsr\n or $0xc00, %eax\n wrmsr\n mov $0x80f, %ecx\n"
-	"mov $0x1ff, %eax\n xor %edx, %edx\n wrmsr\n mov $0x400000, %eax\n vmrun %rax\n stgi\n sti\n"
+	"mov $0x1ff, %eax\n xor %edx, %edx\n wrmsr\n mov $0x400000, %eax\n vmrun %rax\n stgi\n"
+	" sti\n"
 	"mov $0x83f, %ecx\n xor %edx, %edx\n mov $0x55, %eax\n wrmsr\n bl_1: nop\n hlt");
 LABEL(bl_1);
 T(apic_base_l2, "in x2APIC mode L2 may move L1's APIC page; its interrupts go on")

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/guest/svm_msrs.c - EFER.SVME and the MSRs of SVM (APM2 15.4, 15.30; docs/kvm-svm.md 4.12). */
+/* tests/guest/svm_msrs.c - EFER.SVME and the MSRs of SVM (APM2 15.4, 15.30; docs/kvm-svm.md
+ * 4.12). */
 /* Run: build/standin run -- build/tests/guest/guest_svm_msrs [NAME...] */
 #include <sys/ioctl.h>
 

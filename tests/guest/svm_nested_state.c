@@ -26,7 +26,8 @@ struct nested {
 _Static_assert(sizeof(struct nested) == 0x1080, "KVM's size");
 
 /* L2 tells the outside how far it is by ports that L1 does not intercept. */
-CODE64(steps, "mov $1, %eax\n out %al, $0x10\n inc %eax\n out %al, $0x11\n inc %eax\n out %al, $0x12\n"
+CODE64(steps, "mov $1, %eax\n out %al, $0x10\n inc %eax\n out %al, $0x11\n inc %eax\n"
+	" out %al, $0x12\n"
 	" mov %eax, %ebx\n vmmcall\n hlt");
 
 static int get(struct guest_cpu *c, struct nested *n, u32 capacity)

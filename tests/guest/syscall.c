@@ -5,8 +5,10 @@
 
 enum { MSR_STAR = 0xc0000081, MSR_LSTAR, MSR_CSTAR, MSR_SFMASK };
 
-CODE64(sc, "mov $3000, %esi\n 1: syscall\n sc_next: dec %esi\n jnz 1b\n mov %cs, %ebx\n mov %ss, %edx" DONE3
-	"sc_entry: mov %cs, %edi\n mov %rcx, %r8\n mov %r11, %r9\n pushfq\n pop %r10\n inc %rbp\n sysretq");
+CODE64(sc, "mov $3000, %esi\n 1: syscall\n sc_next: dec %esi\n jnz 1b\n mov %cs, %ebx\n"
+	" mov %ss, %edx" DONE3
+	"sc_entry: mov %cs, %edi\n mov %rcx, %r8\n mov %r11, %r9\n pushfq\n pop %r10\n inc %rbp\n"
+	" sysretq");
 LABEL(sc_next);
 LABEL(sc_entry);
 static struct guest *prepare(void)
@@ -62,7 +64,8 @@ T(sysret_cpl, "SYSRET in ring 3 is #GP(0)")
 	s = run(g);
 	CHECK_EXC(s, 13, 0);
 }
-CODE32(sc_compat, "syscall\n nop" DONE3 "\n .code64\n scc_entry: mov %cs, %edi\n mov %ecx, %ebx\n sysretl");
+CODE32(sc_compat, "syscall\n nop" DONE3 "\n .code64\n scc_entry: mov %cs, %edi\n mov %ecx, %ebx\n"
+					" sysretl");
 LABEL(scc_entry);
 T(syscall_compat, "SYSCALL from compatibility mode enters at CSTAR (AMD)")
 {
@@ -84,7 +87,8 @@ T(syscall_compat, "SYSCALL from compatibility mode enters at CSTAR (AMD)")
 	CHECK_EQ(s.r.rbx, G_CODE + 2);
 	CHECK_EQ(s.cs, SEL_UCODE32);
 }
-CODE32(se, "mov $0x2f000, %ecx\n mov $" LOC(se, se_back) ", %edx\n sysenter\n se_back: mov %cs, %edi\n mov %esp, %ebp" DONE3
+CODE32(se, "mov $0x2f000, %ecx\n mov $" LOC(se, se_back) ", %edx\n sysenter\n"
+	" se_back: mov %cs, %edi\n mov %esp, %ebp" DONE3
 	"se_entry: mov %cs, %eax\n mov %ss, %ebx\n mov %esp, %esi\n sysexit");
 LABEL(se_entry);
 T(sysenter, "SYSENTER and SYSEXIT in 32-bit protected mode")

@@ -2,10 +2,10 @@
 /*
  * tests/insn/encodings.c - insn_encodings: which bytes are an instruction, and how long it is.
  *
- * The host's CPU and the engine's decoder answer for the same bytes, in 64-bit code, in 32-bit code and in
- * 16-bit code of a segment of the LDT: first every opcode with every prefix that matters, then
- * random bytes. The host executes one instruction with TF set; what it refuses is SIGILL. What the
- * table of instructions refuses though Zydis knows it (AVX-512) is not compared: hosts differ.
+ * The host's CPU and the engine's decoder answer for the same bytes, in 64-bit code, in 32-bit code
+ * and in 16-bit code of a segment of the LDT: first every opcode with every prefix that matters,
+ * then random bytes. The host executes one instruction with TF set; what it refuses is SIGILL. What
+ * the table of instructions refuses though Zydis knows it (AVX-512) is not compared: hosts differ.
  *
  * Everything happens in one signal handler: each signal ends a case and its return begins the next.
  */
@@ -193,8 +193,8 @@ static u32 count_prefixes(const u8 *b)
 	return i;
 }
 
-/* Where hosts take more than their manuals: VPERMQ and VPERMPD without W; and the instructions of AVX-512 on
- * opmask registers with a register that there is not. */
+/* Where hosts take more than their manuals: VPERMQ and VPERMPD without W; and the instructions of
+ * AVX-512 on opmask registers with a register that there is not. */
 static bool undocumented_vex(const u8 *b)
 {
 	u32 map = b[0] == 0xc5 ? 1 : b[1] & 31;
@@ -206,8 +206,8 @@ static bool undocumented_vex(const u8 *b)
 			    op == 0x98 || op == 0x99);
 }
 
-/* What must not be tried even if it should be refused: it leaves the process, or waits. And a few of which it
- * is known that the host goes its own way. */
+/* What must not be tried even if it should be refused: it leaves the process, or waits. And a few
+ * of which it is known that the host goes its own way. */
 static bool untouchable(const u8 *b)
 {
 	bool lock = false;
@@ -355,7 +355,8 @@ static void judge(int sig, u64 trap, u64 rip)
 	bool too_long =
 		status == ZYDIS_STATUS_INSTRUCTION_TOO_LONG || status == ZYDIS_STATUS_NO_MORE_DATA;
 	u32 len = (u32)(rip - (mode == MODE_SIZE16 ? 0 : CODE));
-	bool xop = sh->bytes[count_prefixes(sh->bytes)] == 0x8f;	/* up to 11 bytes from there */
+	bool xop = sh->bytes[count_prefixes(sh->bytes)] == 0x8f;	/* up to 11 bytes from
+									 * there */
 
 	/* No instruction, and too long: which of #UD and #GP is up to the CPU. */
 	if ((too_long || (refused && count_prefixes(sh->bytes) > (xop ? 2 : 4))) &&
@@ -530,7 +531,8 @@ int main(int argc, char **argv)
 	seed = argc > 2 ? strtoull(argv[2], NULL, 0) : 1;
 	printf("1..1\n");
 	if (!host_is_amd()) {
-		printf("ok 1 - encodings # SKIP the decoder is an AMD CPU's, the host is another\n");
+		printf("ok 1 - encodings # SKIP the decoder is an AMD CPU's, the host is "
+		       "another\n");
 		return 0;
 	}
 	t = calloc(1, sizeof(*t));

@@ -110,7 +110,8 @@ static bool mnemonic_allowed(u32 m)
 	return true;
 }
 
-/* A count for all elements: of its 16 bytes in memory some CPUs read eight, which breakpoints show. */
+/* A count for all elements: of its 16 bytes in memory some CPUs read eight, which breakpoints
+ * show. */
 static bool wide_count(u32 m)
 {
 	switch (m) {
@@ -158,7 +159,8 @@ bool filter_allows(const ZydisDecodedInstruction *in, const ZydisDecodedOperand 
 	for (u32 i = 0; i < in->operand_count; i++) {
 		if (ops[i].type != ZYDIS_OPERAND_TYPE_REGISTER)
 			continue;
-		/* Behind a PUSH, CPUs of family 25 take for RSP in such an instruction what it was before. */
+		/* Behind a PUSH, CPUs of family 25 take for RSP in such an instruction what it was
+		 * before. */
 		if (in->encoding == ZYDIS_INSTRUCTION_ENCODING_EVEX &&
 		    is_stack_pointer(ops[i].reg.value))
 			return false;

@@ -77,7 +77,8 @@ static u32 base_of(const struct gen *g, const ZydisDecodedOperand *m)
 						     : g->o->world->base;
 }
 
-/* A register of 16- and 32-bit code: where SP or 16-bit addresses use its lower half only, anything above. */
+/* A register of 16- and 32-bit code: where SP or 16-bit addresses use its lower half only, anything
+ * above. */
 static u64 narrow(struct gen *g, u32 reg, u64 v)
 {
 	bool half = g->o->world->bits == 16 || (g->o->world->ss16 && reg == 4);
@@ -667,11 +668,11 @@ static bool uses_cl(const ZydisDecodedInstruction *in, const ZydisDecodedOperand
 static bool odd_fault(const ZydisDecodedInstruction *in)
 {
 	switch (in->mnemonic) {
-	case ZYDIS_MNEMONIC_MASKMOVQ: case ZYDIS_MNEMONIC_MASKMOVDQU: case ZYDIS_MNEMONIC_VMASKMOVDQU:
-	case ZYDIS_MNEMONIC_VMASKMOVPS: case ZYDIS_MNEMONIC_VMASKMOVPD:
-	case ZYDIS_MNEMONIC_VPMASKMOVD: case ZYDIS_MNEMONIC_VPMASKMOVQ:
-	case ZYDIS_MNEMONIC_PUSHA: case ZYDIS_MNEMONIC_PUSHAD: case ZYDIS_MNEMONIC_POPA:
-	case ZYDIS_MNEMONIC_POPAD: case ZYDIS_MNEMONIC_ENTER:
+	case ZYDIS_MNEMONIC_MASKMOVQ: case ZYDIS_MNEMONIC_MASKMOVDQU:
+	case ZYDIS_MNEMONIC_VMASKMOVDQU: case ZYDIS_MNEMONIC_VMASKMOVPS:
+	case ZYDIS_MNEMONIC_VMASKMOVPD: case ZYDIS_MNEMONIC_VPMASKMOVD:
+	case ZYDIS_MNEMONIC_VPMASKMOVQ: case ZYDIS_MNEMONIC_PUSHA: case ZYDIS_MNEMONIC_PUSHAD:
+	case ZYDIS_MNEMONIC_POPA: case ZYDIS_MNEMONIC_POPAD: case ZYDIS_MNEMONIC_ENTER:
 		return true;
 	default:
 		/* Elements beside the one that faults may have been done as well. */
@@ -710,7 +711,8 @@ static void note_flags(struct gen *g)
 static const ZydisMachineMode *machine_mode(u32 bits)
 {
 	static const ZydisMachineMode modes[] = {
-		ZYDIS_MACHINE_MODE_LEGACY_16, ZYDIS_MACHINE_MODE_LEGACY_32, ZYDIS_MACHINE_MODE_LONG_64,
+		ZYDIS_MACHINE_MODE_LEGACY_16, ZYDIS_MACHINE_MODE_LEGACY_32,
+		ZYDIS_MACHINE_MODE_LONG_64,
 	};
 
 	return &modes[bits / 32];

@@ -57,8 +57,9 @@ struct gen_options {
 	X(MMX, 1, 3, 23) X(SSE3, 1, 2, 0) X(PCLMUL, 1, 2, 1) X(SSSE3, 1, 2, 9) X(FMA, 1, 2, 12) \
 	X(CX16, 1, 2, 13) X(SSE41, 1, 2, 19) X(SSE42, 1, 2, 20) X(MOVBE, 1, 2, 22) \
 	X(POPCNT, 1, 2, 23) X(AES, 1, 2, 25) X(AVX, 1, 2, 28) X(F16C, 1, 2, 29) X(BMI1, 7, 1, 3) \
-	X(AVX2, 7, 1, 5) X(BMI2, 7, 1, 8) X(ADX, 7, 1, 19) X(SHA, 7, 1, 29) X(GFNI, 7, 2, 8) X(AVX512F, 7, 1, 16) \
-	X(VAES, 7, 2, 9) X(VPCLMUL, 7, 2, 10) X(LAHF, 0x80000001, 2, 0) X(LZCNT, 0x80000001, 2, 5) \
+	X(AVX2, 7, 1, 5) X(BMI2, 7, 1, 8) X(ADX, 7, 1, 19) X(SHA, 7, 1, 29) X(GFNI, 7, 2, 8) \
+	X(AVX512F, 7, 1, 16) X(VAES, 7, 2, 9) X(VPCLMUL, 7, 2, 10) X(LAHF, 0x80000001, 2, 0) \
+	X(LZCNT, 0x80000001, 2, 5) \
 	X(SSE4A, 0x80000001, 2, 6) X(PREFETCHW, 0x80000001, 2, 8)
 enum gen_feature {
 #define X(n, leaf, reg, bit) GF_##n,
@@ -70,8 +71,8 @@ enum gen_feature {
 /* Fill the initial content of the data pages. */
 void gen_data(u64 seed, u8 *data, u32 n);
 void gen_make(struct gen_case *c, u64 seed, const struct gen_options *o);
-/* Write the live items' bytes for a slot at address `at`, an offset in CS, ending in a jump to `exit_at` (16- and
- * 32-bit code: to USER_CS:A_LOW); sets addresses. Returns the length. */
+/* Write the live items' bytes for a slot at address `at`, an offset in CS, ending in a jump to
+ * `exit_at` (16- and 32-bit code: to USER_CS:A_LOW); sets addresses. Returns the length. */
 u32 gen_layout(struct gen_case *c, u8 *out, u64 at, u64 exit_at);
 /* Undefined flags when the case ended (rip = exit) or faulted at rip. */
 u32 gen_undef(const struct gen_case *c, u64 rip, bool fault);

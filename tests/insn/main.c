@@ -155,8 +155,8 @@ static const char *arm(struct session *s)
 	return NULL;
 }
 
-/* Watch data by DR0 (reads and writes of eight bytes) and DR1 (writes of one to eight), an instruction each by
- * DR2 and DR3. */
+/* Watch data by DR0 (reads and writes of eight bytes) and DR1 (writes of one to eight), an
+ * instruction each by DR2 and DR3. */
 static const char *set_watch(struct session *s, u32 n)
 {
 	static const u8 lens[] = { 0, 1, 3, 2 };	/* of DR7: 1, 2, 4, 8 bytes */
@@ -287,7 +287,8 @@ static bool one_batch(struct session *s, u64 first_seed, u32 n)
 	/* Twice: the second time the guest's code has been translated. */
 	for (u32 pass = 0; pass < 2; pass++) {
 		((struct arena_ctrl *)part(s->oracle.arena, A_CTRL))->i = 0;
-		/* The first run, with the breakpoints of the batch before, has shown what is written. */
+		/* The first run, with the breakpoints of the batch before, has shown what is
+		 * written. */
 		if (s->gen.watch && pass && (why = set_watch(s, n))) {
 			printf("# the oracle cannot be watched: %s\n", why);
 			s->failed++;
@@ -349,13 +350,15 @@ static double now(void)
 static void usage(const char *name)
 {
 	fprintf(stderr,
-		"usage: %s [--count N] [--seed S] [--ring 0|3] [--case SEED] [--keep-going N] [--self 1] [--precise 1]\n"
+		"usage: %s [--count N] [--seed S] [--ring 0|3] [--case SEED] [--keep-going N] "
+		"[--self 1] [--precise 1]\n"
 		"       [--step 1] [--watch 1]\n"
 		"       [--evex PERCENT]\n"
 		"       [--world 64|32|32-limits|32-readonly|32-stack16|16|16-stack32|16-down]\n"
 		"  N instructions (1000000 unless told) as random sequences.\n"
 		"  --self 1 compares the host with itself: no KVM is used.\n"
-		"  --step 1: with TF and RF set at random; --watch 1: with breakpoints on data and instructions.\n"
+		"  --step 1: with TF and RF set at random; --watch 1: with breakpoints on data and "
+		"instructions.\n"
 		"  --precise 1 compares all flags at faults and asks standin to keep them.\n",
 		name);
 }

@@ -53,7 +53,8 @@ static long raw_arch_prctl(u64 op, u64 v)
 	return raw_syscall(SYS_arch_prctl, op, v);
 }
 
-/* A #DB: one more of struct insn_steps, and on; in the trampoline stepping ends. False: no room is left. */
+/* A #DB: one more of struct insn_steps, and on; in the trampoline stepping ends. False: no room is
+ * left. */
 __attribute__((no_stack_protector)) static bool on_trap(greg_t *g, struct insn_steps *s,
 							bool single)
 {
@@ -103,7 +104,9 @@ static int make_ldt(void)
 		const struct world_desc *d = &world_ldt[i];
 		struct user_desc u = {
 			.entry_number = i, .base_addr = d->base,
-			.limit = d->limit == ~0u ? 0xfffff : d->limit > 0xfffff ? d->limit >> 12 : d->limit,
+			.limit = d->limit == ~0u     ? 0xfffff
+				 : d->limit > 0xfffff ? d->limit >> 12
+						      : d->limit,
 			.limit_in_pages = d->limit > 0xfffff, .seg_32bit = d->big,
 			.contents = d->code ? 2 : d->down, .read_exec_only = d->ro,
 		};
@@ -204,8 +207,8 @@ bool oracle_has_ldt(void)
 	return syscall(SYS_modify_ldt, 0, &none, 0) == 0;
 }
 
-/* The environment without the preload object, which would carry itself over to what is executed if it
- * were not told to stay out: the oracle must be the plain host. */
+/* The environment without the preload object, which would carry itself over to what is executed if
+ * it were not told to stay out: the oracle must be the plain host. */
 static char **plain_environment(void)
 {
 	static char off[] = "STANDIN_OFF=1";

@@ -124,7 +124,8 @@ CODE64(handlers,
 	"3:	pop %rcx\n"
 	"	pop %rbx\n"
 	"	jmp insn_fault\n"
-	/* IRET to a 16-bit stack leaves the rest of RSP as it is: it is done from an address that has the bits. */
+	/* IRET to a 16-bit stack leaves the rest of RSP as it is: it is done from an address that
+	 * has the bits. */
 	"5:	mov 64(%rsp), %eax\n"
 	"	and $0xffff0000, %eax\n"
 	"	add %rax, %rbx\n"
@@ -309,7 +310,8 @@ const char *subject_run(struct subject *s)
 	ctrl->ss64 = USER_SS;
 	ctrl->finish = A_TRAMP + (u64)(tramp_int80 - tramp_start);
 	WITH_SREGS(c, sr) {
-		sr.cs = s->ring0 ? seg_flat(SEL_CODE64, 0xb, 0, 64) : seg_flat(SEL_UCODE64, 0xb, 3, 64);
+		sr.cs = s->ring0 ? seg_flat(SEL_CODE64, 0xb, 0, 64) : seg_flat(SEL_UCODE64, 0xb, 3,
+			64);
 		sr.ss = d;
 	}
 	WITH_REGS(c, r) {

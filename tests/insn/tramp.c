@@ -32,7 +32,8 @@
 #define STORE_HI(n) "	vextractf128 $1, %ymm" #n ", " P(A_RES + 704 + 16 * n) "\n"
 
 __asm__(
-"	.pushsection .rodata\n	.balign 16\n	.globl tramp_start, tramp_exit, tramp_exit_low, tramp_int80, tramp_end\n"
+"	.pushsection .rodata\n	.balign 16\n	.globl tramp_start, tramp_exit, tramp_exit_low, "
+"tramp_int80, tramp_end\n"
 "tramp_start:\n"
 "	mov " P(A_CTRL) ", %eax\n"
 "	cmp " P(A_CTRL + 4) ", %eax\n"

@@ -5,7 +5,8 @@
 #include <string.h>
 
 enum {
-	L_CODE32, L_DATA32, L_CODE32_BASE, L_CODE16, L_DATA16, L_DATA_LIMIT, L_DOWN16, L_DOWN32, L_RO,
+	L_CODE32, L_DATA32, L_CODE32_BASE, L_CODE16, L_DATA16, L_DATA_LIMIT, L_DOWN16, L_DOWN32,
+	L_RO,
 	L_CODE_READ, L_CODE_ONLY, L_DOWN_FLAT,
 };
 #define SEL(i) ((u16)((i) << 3 | 7))
@@ -33,21 +34,24 @@ static const struct world worlds[] = {
 	{ .name = "32", .bits = 32, .batch = BATCH, .cs = SEL(L_CODE32), .ss = SEL(L_DATA32),
 	  .ds = SEL(L_DATA32), .es = SEL(L_DATA32), .fs = SEL(L_DOWN_FLAT), .gs = SEL(L_DATA32) },
 	/* Bases and limits everywhere. */
-	{ .name = "32-limits", .bits = 32, .batch = BATCH, .cs_base = A_CODE, .cs = SEL(L_CODE32_BASE),
+	{ .name = "32-limits", .bits = 32, .batch = BATCH, .cs_base = A_CODE,
+	  .cs = SEL(L_CODE32_BASE),
 	  .ss = SEL(L_DATA_LIMIT), .ds = SEL(L_DATA_LIMIT), .es = SEL(L_DOWN32), .fs = SEL(L_RO),
 	  .gs = SEL(L_CODE_READ), .base = W_BASE, .ss_base = W_BASE },
 	{ .name = "32-readonly", .bits = 32, .batch = BATCH, .cs_base = A_CODE,
 	  .cs = SEL(L_CODE32_BASE), .ss = SEL(L_DOWN32), .ds = SEL(L_RO), .es = SEL(L_DATA_LIMIT),
 	  .fs = SEL(L_CODE_READ), .gs = SEL(L_DOWN16), .base = W_BASE, .ss_base = W_BASE },
 	/* A 16-bit stack below 32-bit code, as of a DOS extender. */
-	{ .name = "32-stack16", .bits = 32, .batch = BATCH, .cs = SEL(L_CODE32), .ss = SEL(L_DATA16),
+	{ .name = "32-stack16", .bits = 32, .batch = BATCH, .cs = SEL(L_CODE32),
+	  .ss = SEL(L_DATA16),
 	  .ds = SEL(L_DATA32), .es = SEL(L_DATA32), .fs = SEL(L_DATA32), .gs = SEL(L_DATA32),
 	  .ss_base = W_BASE, .ss16 = true },
 	{ .name = "16", .bits = 16, .batch = 64, .cs_base = A_CODE, .cs = SEL(L_CODE16),
 	  .ss = SEL(L_DATA16), .ds = SEL(L_DATA16), .es = SEL(L_DATA16), .fs = SEL(L_RO),
 	  .gs = SEL(L_DOWN16), .base = W_BASE, .ss_base = W_BASE, .ss16 = true },
 	{ .name = "16-stack32", .bits = 16, .batch = 64, .cs_base = A_CODE, .cs = SEL(L_CODE_ONLY),
-	  .ss = SEL(L_DATA_LIMIT), .ds = SEL(L_DATA_LIMIT), .es = SEL(L_DOWN32), .fs = SEL(L_CODE_READ),
+	  .ss = SEL(L_DATA_LIMIT), .ds = SEL(L_DATA_LIMIT), .es = SEL(L_DOWN32),
+	  .fs = SEL(L_CODE_READ),
 	  .gs = SEL(L_RO), .base = W_BASE, .ss_base = W_BASE },
 	{ .name = "16-down", .bits = 16, .batch = 64, .cs_base = A_CODE, .cs = SEL(L_CODE16),
 	  .ss = SEL(L_DOWN16), .ds = SEL(L_DOWN16), .es = SEL(L_RO), .fs = SEL(L_DATA16),

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tests/insn/world.h - in which code and with which segments sequences run: 64-bit code, or 32- and 16-bit
- * code in segments of an LDT that has the same entries, and so the same selectors, natively and in
- * the guest.
+ * tests/insn/world.h - in which code and with which segments sequences run: 64-bit code, or 32- and
+ * 16-bit code in segments of an LDT that has the same entries, and so the same selectors, natively
+ * and in the guest.
  */
 #ifndef INSN_WORLD_H
 #define INSN_WORLD_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tests/run/descriptors.c - what a descriptor of the node costs, and what else than ioctl can be done
- * with KVM's descriptors. Says what is wrong; silence and 0 are success.
+ * tests/run/descriptors.c - what a descriptor of the node costs, and what else than ioctl can be
+ * done with KVM's descriptors. Says what is wrong; silence and 0 are success.
  */
 /* Run: meson test -C build run-silent */
 #include <errno.h>

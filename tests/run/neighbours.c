@@ -145,7 +145,8 @@ static void changes(void)
 	struct stat st;
 	char buf[64];
 
-#define OWNERS(...) do { if (root) CHECK(!(__VA_ARGS__)); else FAILS(EPERM, __VA_ARGS__); } while (0)
+#define OWNERS(...) do { if (root) CHECK(!(__VA_ARGS__)); else FAILS(EPERM, __VA_ARGS__); \
+			 } while (0)
 	OWNERS(chmod(node, 0600));
 	OWNERS(fchmodat(dir, base, 0600, 0));
 	OWNERS(fchmod(fd, 0600));

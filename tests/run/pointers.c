@@ -3,8 +3,8 @@
  * tests/run/pointers.c - bad pointers in calls that the preload object takes over: they fail as the
  * kernel lets them fail, and never in our code. Says what differs; silence and 0 are success.
  *
- * Each call runs in a child. What libc itself touches (fopen's mode, sigaction's action) is left out:
- * a program without us ends there too.
+ * Each call runs in a child. What libc itself touches (fopen's mode, sigaction's action) is left
+ * out: a program without us ends there too.
  */
 /* Run: meson test -C build run-silent */
 #include <errno.h>
@@ -101,8 +101,8 @@ static void paths(const char *bad)
 	FAULTS(removexattr(bad, "user.x"));
 	FAULTS(utimes(bad, tv));
 	FAULTS(inotify_add_watch(in, bad, IN_OPEN));
-	/* glibc: a missing path is EINVAL for these (for the first one until 2.36), and the second reads any
-	 * other itself */
+	/* glibc: a missing path is EINVAL for these (for the first one until 2.36), and the second
+	 * reads any other itself */
 	if (bad || (utimensat(AT_FDCWD, bad, times, 0) < 0 && errno == EFAULT)) {
 		FAULTS(utimensat(AT_FDCWD, bad, times, 0));
 	} else {

@@ -3,7 +3,8 @@
  * tests/run/probe.c - is this process on standin, and are its children?
  *
  *	probe			exit code 0 and "on standin NODE" when it is
- *	probe start HOW		become (or start) "probe" by HOW, with an empty environment where HOW
+ * 	probe start HOW		become (or start) "probe" by HOW, with an empty environment where
+ * HOW
  *				takes one
  *	probe cpuid		what a program sees that looks for VT-x or AMD-V itself
  *	probe paths		every way of asking about the node; prints what is wrong

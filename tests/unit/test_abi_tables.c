@@ -64,7 +64,8 @@ static bool has(const struct code *t, size_t n, u32 code)
 T(codes_of_the_abi)
 {
 	static const u32 sys[] = { 0xae00, 0xae01, 0xc004ae02, 0xae03, 0xae04, 0xc008ae05 };
-	static const u32 vm[] = { 0xae03, 0xae41, 0x4020ae46, 0xae47, 0x4008ae48, 0xae60, 0x4008ae61,
+	static const u32 vm[] = { 0xae03, 0xae41, 0x4020ae46, 0xae47, 0x4008ae48, 0xae60,
+				  0x4008ae61,
 				  0xc208ae62, 0x8208ae63, 0xc008ae67, 0x4010ae67, 0x4008ae6a,
 				  0x4020ae76, 0x4040ae77, 0x4040ae79, 0x4030ae7b, 0x8030ae7c,
 				  0x8070ae9f, 0x4070aea0, 0x4068aea3, 0x4020aea5, 0x40a0ae49 };
@@ -84,7 +85,8 @@ T(codes_of_the_abi)
 
 T(caps_vmms_insist_on)
 {
-	static const u16 qemu[] = { 3, 21, 30, 40, 36, 122, 4, 7, 14, 77, 25, 50, 55, 41, 51, 31, 39,
+	static const u16 qemu[] = { 3, 21, 30, 40, 36, 122, 4, 7, 14, 77, 25, 50, 55, 41, 51, 31,
+				    39,
 				    37 };
 	static const u16 kvmtool[] = { 15, 4, 33, 3, 25, 0, 1, 26, 7 };
 	static const u16 firecracker[] = { 0, 36, 32, 3, 4, 33, 35, 39, 50, 14, 41, 56, 55, 7 };

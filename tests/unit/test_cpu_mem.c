@@ -686,7 +686,7 @@ T(xcr)
 	assert_int_equal(c->gpr[R_RAX], 7);
 	c->gpr[R_RCX] = 1;
 	*(u64 *)(c->xsave + 512) = 2;
-	assert_fault(cpu_exec_xsave(c, I(8, "\x0f\x01\xd0")), EXC_GP, 0);	/* no XGETBV1 in CPUID */
+	assert_fault(cpu_exec_xsave(c, I(8, "\x0f\x01\xd0")), EXC_GP, 0); /* no XGETBV1 in CPUID */
 	c->has_xgetbv1 = true;
 	assert_int_equal(cpu_exec_xsave(c, I(8, "\x0f\x01\xd0")), CPU_OK);
 	assert_int_equal(c->gpr[R_RAX], 2);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tests/unit/test_decode_memo.c - what the memory of the decoder answers is what decoding afresh says,
- * for random instructions that come again with other displacements and immediates.
+ * tests/unit/test_decode_memo.c - what the memory of the decoder answers is what decoding afresh
+ * says, for random instructions that come again with other displacements and immediates.
  */
 /* Run: build/tests/unit/test_decode_memo [NAME...] */
 

@@ -62,13 +62,15 @@ static const char *elf(const char *name, const char *interp, bool go, size_t byt
 	image.ph[n++].p_type = PT_LOAD;
 	if (interp) {
 		strcpy(image.interp, interp);
-		image.ph[n++] = (Elf64_Phdr){ .p_type = PT_INTERP, .p_offset = offsetof(struct image, interp),
+		image.ph[n++] = (Elf64_Phdr){ .p_type = PT_INTERP,
+					      .p_offset = offsetof(struct image, interp),
 					      .p_filesz = strlen(interp) + 1 };
 	}
 	if (go) {
 		image.note.h = (Elf64_Nhdr){ 4, 4, 4 };
 		memcpy(image.note.name, "Go", 3);
-		image.ph[n++] = (Elf64_Phdr){ .p_type = PT_NOTE, .p_offset = offsetof(struct image, note),
+		image.ph[n++] = (Elf64_Phdr){ .p_type = PT_NOTE, .p_offset = offsetof(struct image,
+			note),
 					      .p_filesz = sizeof(image.note) };
 	}
 	image.eh.e_phnum = (Elf64_Half)n;

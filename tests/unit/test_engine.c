@@ -119,8 +119,10 @@ static enum cpu_result t_exec(struct cpu *c, const struct insn *in)
 	return cpu_raise(c, EXC_UD);
 }
 static const struct cpu_ops ops = {
-	.tlb_fill = t_fill, .fetch = t_fetch, .mem_read = t_read, .mem_write = t_write, .mem_probe_w = t_probe,
-	.mem_open = t_open, .mem_load = t_load, .mem_store = t_store, .mem_used = t_used, .linear = t_linear,
+	.tlb_fill = t_fill, .fetch = t_fetch, .mem_read = t_read, .mem_write = t_write,
+	.mem_probe_w = t_probe,
+	.mem_open = t_open, .mem_load = t_load, .mem_store = t_store, .mem_used = t_used,
+	.linear = t_linear,
 	.code_page = t_code, .exec = t_exec,
 };
 
@@ -173,23 +175,35 @@ CODE(c_sum, "xor %eax,%eax; mov $100,%ecx; 1: add %rcx,%rax; dec %rcx; jnz 1b; h
 CODE(c_regs, "mov $1,%r13; mov $2,%r14; mov $3,%r15; lea (%r13,%r14,4),%rax; add %r15,%rax;"
 	     "mov %rax,0x2000; imul %r14,%r15; mov %r15,%rsi; xchg %r13,%rcx; mov 0x2000,%rdx;"
 	     "mov $0x5566,%cx; mov %ch,%bl; mov %cl,%bh; add %ch,%ah; hlt");
-CODE(c_call, "mov $10,%edi; call 2f; hlt; 2: push %rbx; mov %edi,%ebx; cmp $1,%edi; jbe 3f; lea -1(%rdi),%edi;"
+CODE(c_call, "mov $10,%edi; call 2f; hlt; 2: push %rbx; mov %edi,%ebx; cmp $1,%edi; jbe 3f; "
+	     "lea -1(%rdi),%edi;"
 	     "call 2b; add %ebx,%eax; pop %rbx; ret; 3: mov $1,%eax; pop %rbx; ret");
-CODE(c_flags, "mov $0x3000,%edi; stc; mov (%rdi),%rax; adc $0,%rax; mov %rax,8(%rdi); mov $-1,%rbx; add $1,%rbx;"
-	      "mov 8(%rdi),%rcx; adc $0,%rcx; cmp %rcx,%rax; push %rax; mov (%rdi),%rdx; setb %dl; pop %rbp; hlt");
-CODE(c_sse, "mov $0x4000,%edi; movl $3,(%rdi); cvtsi2sdl (%rdi),%xmm0; mulsd %xmm0,%xmm0; movsd %xmm0,8(%rdi);"
-	    "vmovupd (%rdi),%ymm1; vaddpd %ymm1,%ymm1,%ymm2; vmovupd %ymm2,64(%rdi); cvttsd2si 8(%rdi),%rax;"
-	    "blsr %rax,%r14; andn %rax,%r14,%r15; mov %r15,%rbx; fildl (%rdi); fistpl 16(%rdi); movl 16(%rdi),%edx; hlt");
-CODE(c_cross, "mov $0x4ffc,%edi; mov $0x1122334455667788,%rax; mov %rax,(%rdi); mov (%rdi),%rbx; push %rax; lock addl $1,2(%rdi);"
+CODE(c_flags, "mov $0x3000,%edi; stc; mov (%rdi),%rax; adc $0,%rax; mov %rax,8(%rdi); "
+	      "mov $-1,%rbx; add $1,%rbx;"
+	      "mov 8(%rdi),%rcx; adc $0,%rcx; cmp %rcx,%rax; push %rax; mov (%rdi),%rdx; setb %dl; "
+	      "pop %rbp; hlt");
+CODE(c_sse, "mov $0x4000,%edi; movl $3,(%rdi); cvtsi2sdl (%rdi),%xmm0; mulsd %xmm0,%xmm0; "
+	    "movsd %xmm0,8(%rdi);"
+	    "vmovupd (%rdi),%ymm1; vaddpd %ymm1,%ymm1,%ymm2; vmovupd %ymm2,64(%rdi); "
+	    "cvttsd2si 8(%rdi),%rax;"
+	    "blsr %rax,%r14; andn %rax,%r14,%r15; mov %r15,%rbx; fildl (%rdi); fistpl 16(%rdi); "
+	    "movl 16(%rdi),%edx; hlt");
+CODE(c_cross, "mov $0x4ffc,%edi; mov $0x1122334455667788,%rax; mov %rax,(%rdi); mov (%rdi),%rbx; "
+	      "push %rax; lock addl $1,2(%rdi);"
 	      "mov (%rdi),%rdx; mov $0x5003,%esp; push %rdx; pop %rcx; hlt");
-CODE(c_smc, "mov $3,%ecx; 1: movb $0x02,2f+1-c_smc+0x1000; 2: mov $1,%al; add %al,%bl; dec %ecx; jnz 1b; hlt");
+CODE(c_smc, "mov $3,%ecx; 1: movb $0x02,2f+1-c_smc+0x1000; 2: mov $1,%al; add %al,%bl; dec %ecx; "
+	    "jnz 1b; hlt");
 CODE(c_div, "xor %ecx,%ecx; mov $7,%eax; cltd; div %ecx; hlt");
-CODE(c_loop, "mov $5,%ecx; xor %eax,%eax; 1: inc %eax; loop 1b; jrcxz 2f; mov $99,%eax; 2: shl %cl,%eax; mov $3,%cl; shl %cl,%eax; hlt");
-CODE(c_ind, "lea 1f(%rip),%rax; mov $1000,%ebp; 2: lea 3f(%rip),%rax; call *%rax; dec %ebp; jnz 2b; lea 1f(%rip),%rax; push %rax; ret; ud2; 1: hlt; 3: inc %rbx; ret");
+CODE(c_loop, "mov $5,%ecx; xor %eax,%eax; 1: inc %eax; loop 1b; jrcxz 2f; mov $99,%eax; "
+	     "2: shl %cl,%eax; mov $3,%cl; shl %cl,%eax; hlt");
+CODE(c_ind, "lea 1f(%rip),%rax; mov $1000,%ebp; 2: lea 3f(%rip),%rax; call *%rax; dec %ebp; "
+	    "jnz 2b; lea 1f(%rip),%rax; push %rax; ret; ud2; 1: hlt; 3: inc %rbx; ret");
 
 /* ZF made by the callee, read after a return through a thunk on another page. */
-CODE(c_retflags, "mov $50,%ebp; 1: mov $5,%eax; call 2f; jne 9f; inc %ebx; dec %ebp; jnz 1b; hlt; 9: mov $77,%ecx; hlt;"
-		 "2: xor %ecx,%ecx; cmp $5,%eax; mov %rax,0x3000; jmp 3f; .balign 4096; .skip 0x400; 3: ret");
+CODE(c_retflags, "mov $50,%ebp; 1: mov $5,%eax; call 2f; jne 9f; inc %ebx; dec %ebp; jnz 1b; hlt; "
+		 "9: mov $77,%ecx; hlt;"
+		 "2: xor %ecx,%ecx; cmp $5,%eax; mov %rax,0x3000; jmp 3f; .balign 4096; "
+		 ".skip 0x400; 3: ret");
 
 static void go(struct cpu *c) { assert_int_equal(engine_run(c), CPU_WORK); }
 
@@ -315,7 +329,8 @@ T(flags_survive_a_return)
 	engine_cpu_destroy(c);
 }
 /* The flags looked dead because of code elsewhere in the page, which then changes. */
-CODE(c_peek, "mov $3,%ebp; mov $0x9090c031,%ecx; xor %eax,%eax; 1: stc; mov 0x3000,%rdx; jmp 2f; .skip 8; 2: xor %eax,%eax; nop; nop;"
+CODE(c_peek, "mov $3,%ebp; mov $0x9090c031,%ecx; xor %eax,%eax; 1: stc; mov 0x3000,%rdx; jmp 2f; "
+	     ".skip 8; 2: xor %eax,%eax; nop; nop;"
 	     "mov %ecx,2b-c_peek+0x1000; mov $0x9000d083,%ecx; dec %ebp; jnz 1b; hlt");
 
 T(dead_flags_come_alive_when_code_changes)
@@ -352,7 +367,8 @@ T(single_step)
 	engine_cpu_destroy(c);
 }
 
-CODE(c_fill, "mov $0x3000,%edi; mov $5,%eax; mov %rax,(%rdi); add 8(%rdi),%rax; add (%rdi),%rax; mov %rax,0x4000;"
+CODE(c_fill, "mov $0x3000,%edi; mov $5,%eax; mov %rax,(%rdi); add 8(%rdi),%rax; add (%rdi),%rax; "
+	     "mov %rax,0x4000;"
 	     "push 0x4000; pop %rbx; hlt");
 /* Fill and check that disagree must not make a loop nobody can leave. */
 T(fill_that_does_not_help)

@@ -105,14 +105,14 @@ static void print(FILE *f)
 	fprintf(f, "\n## Rules\n\n| rule | meaning |\n|---|---|\n");
 	for (u32 i = 0; i < ARRAY_SIZE(rules); i++)
 		fprintf(f, "| %s | %s |\n", rules[i].name, rules[i].text);
-	fprintf(f,
-		"\n## More than computations\n\n"
-		"| mnemonics | way | C | intercept of L2 | rules | CPUID |\n|---|---|---|---|---|---|\n");
+	fprintf(f, "\n## More than computations\n\n"
+		   "| mnemonics | way | C | intercept of L2 | rules | CPUID |\n"
+		   "|---|---|---|---|---|---|\n");
 	put_lines(f, system_lines, ARRAY_SIZE(system_lines), true);
 	fprintf(f, "\n## Integer computations\n\n| mnemonics | rules | CPUID |\n|---|---|---|\n");
 	put_lines(f, host_lines, ARRAY_SIZE(host_lines), false);
-	fprintf(f,
-		"\n## Sets\n\n| Zydis's ISA set | way | state | rules | CPUID |\n|---|---|---|---|---|\n");
+	fprintf(f, "\n## Sets\n\n| Zydis's ISA set | way | state | rules | CPUID |\n"
+		   "|---|---|---|---|---|\n");
 	for (u32 i = 0; i < ARRAY_SIZE(sets); i++) {
 		const struct insn_row *r = &insn_sets[sets[i].set];
 
@@ -186,7 +186,8 @@ static const struct di *decoded(const char *bytes, u32 n, u64 missing)
 T(without_its_cpuid_bit_an_instruction_is_refused)
 {
 	static const struct { u64 need; const char *bytes; u32 n; } insns[] = {
-		{ NEED(FPU), "\xd9\xe8", 2 }, { NEED(TSC), "\x0f\x31", 2 }, { NEED(MSR), "\x0f\x32", 2 },
+		{ NEED(FPU), "\xd9\xe8", 2 }, { NEED(TSC), "\x0f\x31", 2 },
+		{ NEED(MSR), "\x0f\x32", 2 },
 		{ NEED(CX8), "\x0f\xc7\x0b", 3 }, { NEED(SEP), "\x0f\x34", 2 },
 		{ NEED(CMOV), "\x0f\x44\xc0", 3 }, { NEED(CMOV), "\xda\xc0", 2 },
 		{ NEED(CMOV), "\xdb\xf1", 2 }, { NEED(CLFLUSH), "\x0f\xae\x3b", 3 },
@@ -204,7 +205,8 @@ T(without_its_cpuid_bit_an_instruction_is_refused)
 		{ NEED(AVX), "\xc5\xf1\xfc\xc2", 4 }, { NEED(F16C), "\xc4\xe2\x79\x13\xc1", 5 },
 		{ NEED(RDRAND), "\x0f\xc7\xf0", 3 }, { NEED(FSGSBASE), "\xf3\x0f\xae\xc0", 4 },
 		{ NEED(BMI1), "\xc4\xe2\x70\xf2\xc2", 5 }, { NEED(AVX2), "\xc5\xf5\xfc\xc2", 4 },
-		{ NEED(BMI2), "\xc4\xe2\x70\xf5\xc2", 5 }, { NEED(INVPCID), "\x66\x0f\x38\x82\x03", 5 },
+		{ NEED(BMI2), "\xc4\xe2\x70\xf5\xc2", 5 },
+		{ NEED(INVPCID), "\x66\x0f\x38\x82\x03", 5 },
 		{ NEED(RDSEED), "\x0f\xc7\xf8", 3 }, { NEED(ADX), "\xf3\x0f\x38\xf6\xc1", 5 },
 		{ NEED(SMAP), "\x0f\x01\xca", 3 }, { NEED(CLFLUSHOPT), "\x66\x0f\xae\x3b", 4 },
 		{ NEED(SHA), "\x0f\x38\xc8\xc1", 4 }, { NEED(RDPID), "\xf3\x0f\xc7\xf8", 4 },
@@ -213,11 +215,13 @@ T(without_its_cpuid_bit_an_instruction_is_refused)
 		{ NEED(SSE4A), "\xf2\x0f\x79\xc1", 4 }, { NEED(RDTSCP), "\x0f\x01\xf9", 3 },
 		{ NEED(CLWB), "\x66\x0f\xae\x33", 4 }, { NEED(CLZERO), "\x0f\x01\xfc", 3 },
 		{ NEED(XSAVES), "\x0f\xc7\x2b", 3 }, { NEED(XSAVES), "\x48\x0f\xc7\x1b", 4 },
-		{ NEED(GFNI), "\x66\x0f\x38\xcf\xc1", 5 }, { NEED(GFNI), "\xc4\xe2\x71\xcf\xc2", 5 },
+		{ NEED(GFNI), "\x66\x0f\x38\xcf\xc1", 5 },
+		{ NEED(GFNI), "\xc4\xe2\x71\xcf\xc2", 5 },
 		{ NEED(VAES), "\xc4\xe2\x75\xdc\xc2", 5 },
 		{ NEED(VPCLMULQDQ), "\xc4\xe3\x75\x44\xc2\x00", 6 },
 		{ NEED(CR8_LEGACY), "\xf0\x0f\x20\xc0", 4 },
-		{ NEED(AVX512F), "\x62\xf1\x74\x48\x58\xc2", 6 }, { NEED(AVX512F), "\xc5\xf8\x90\xc1", 4 },
+		{ NEED(AVX512F), "\x62\xf1\x74\x48\x58\xc2", 6 },
+		{ NEED(AVX512F), "\xc5\xf8\x90\xc1", 4 },
 		{ NEED(AVX512DQ), "\x62\xf1\x74\x48\x54\xc2", 6 },
 		{ NEED(AVX512_IFMA), "\x62\xf2\xf5\x48\xb4\xc2", 6 },
 		{ NEED(AVX512CD), "\x62\xf2\x7d\x48\xc4\xc1", 6 },

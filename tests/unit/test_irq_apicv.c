@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The inhibit reasons and which vCPUs are accelerated: docs/kvm-apic.md 3.1-3.4, one test a rule. */
+/* The inhibit reasons and which vCPUs are accelerated: docs/kvm-apic.md 3.1-3.4, one test a
+ * rule. */
 /* Run: build/tests/unit/test_irq_apicv [NAME...] */
 #include "irq_rig.h"
 
@@ -530,8 +531,8 @@ T(mask_changes_are_never_missed)
 }
 
 /*
- * Three vCPUs hand interrupts round through the tables, edge EOIs and all, and sleep whenever they have
- * none; a fourth changes its logical id, and acceleration goes on and off. A request that is
+ * Three vCPUs hand interrupts round through the tables, edge EOIs and all, and sleep whenever they
+ * have none; a fourth changes its logical id, and acceleration goes on and off. A request that is
  * lost between IsRunning and sleep stops its token for good.
  */
 #define HOPS 20000

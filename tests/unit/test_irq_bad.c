@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * States and messages that no hardware produces, through every door of the VMM: KVM's errno, or a value
- * the fabric can live with. Afterwards everything must still work.
+ * States and messages that no hardware produces, through every door of the VMM: KVM's errno, or a
+ * value the fabric can live with. Afterwards everything must still work.
  */
 /* Run: build/tests/unit/test_irq_bad [NAME...] */
 #include "irq_rig.h"

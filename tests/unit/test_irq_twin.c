@@ -423,8 +423,8 @@ static void check_kept(struct rig *r, const struct op *o, const struct before b[
 		u32 irr_lost, isr_lost, isr_new;
 		int pending = lapic_pending_vector(l);
 
-		/* Told of everything new. Its own acknowledge, reset and loaded state need no telling;
-		 * time is polled by the vCPU itself. */
+		/* Told of everything new. Its own acknowledge, reset and loaded state need no
+		 * telling; time is polled by the vCPU itself. */
 		if (pending >= 0 && pending != b[i].pending &&
 		    !(own && (o->kind == OP_ACK || o->kind == OP_RESET || o->kind == OP_STATE)))
 			assert_int_not_equal(rig_told(r, i), b[i].told);

@@ -677,8 +677,8 @@ static void *guess(void *arg)
 	return NULL;
 }
 
-/* A number that another thread asks about while an object is being made under it: no such descriptor, or the
- * new object, but never somebody else's. */
+/* A number that another thread asks about while an object is being made under it: no such
+ * descriptor, or the new object, but never somebody else's. */
 T(an_object_in_the_making_is_not_a_strangers)
 {
 	pthread_t t;

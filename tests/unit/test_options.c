@@ -50,7 +50,8 @@ T(a_bad_value_is_told_with_what_is_allowed)
 			    "STANDIN_CODE_MEM=96 is ignored: it has to be a number in 1..95\n");
 	/* Of strtoull()'s many ways to write a number, one. */
 	for (size_t i = 0; i < 5; i++)
-		assert_string_not_equal(check("STANDIN_HALT_POLL", (const char *[]){ "-1", " 1", "+1", "1x",
+		assert_string_not_equal(check("STANDIN_HALT_POLL", (const char *[]){ "-1", " 1",
+			"+1", "1x",
 					"99999999999999999999" }[i]), "");
 }
 

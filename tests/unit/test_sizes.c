@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tests/unit/test_sizes.c - how many bytes the translator makes of instructions and idioms: a change
- * of it shows here, as a difference of sizes.txt that somebody looks at.
+ * tests/unit/test_sizes.c - how many bytes the translator makes of instructions and idioms: a
+ * change of it shows here, as a difference of sizes.txt that somebody looks at.
  *
  *	test_sizes FILE		compare; 1: a size is another one
  *	test_sizes --print	what FILE would be now
@@ -37,7 +37,8 @@
 	X(3, "pop", "pop %rbx; test %eax, %eax") \
 	X(3, "pushf", "pushfq") \
 	X(3, "SSE load and add", "movups (%rdi), %xmm0; addps %xmm1, %xmm0; test %eax, %eax") \
-	X(3, "AVX load and add", "vmovups (%rdi), %ymm0; vaddps %ymm1, %ymm0, %ymm0; test %eax, %eax") \
+	X(3, "AVX load and add", "vmovups (%rdi), %ymm0; vaddps %ymm1, %ymm0, %ymm0; " \
+				 "test %eax, %eax") \
 	X(3, "x87 load", "fldl (%rdi); test %eax, %eax") \
 	X(3, "rep movsb", "rep movsb") \
 	X(3, "rep stosq", "rep stosq") \
@@ -48,20 +49,25 @@
 	X(3, "jmp *%rax", "jmp *%rax") \
 	X(3, "call *8(%rax)", "call *8(%rax)") \
 	X(3, "syscall (left to C)", "syscall") \
-	X(3, "idiom: function begins", "endbr64; push %rbp; mov %rsp, %rbp; push %r12; push %rbx; sub $16, %rsp") \
+	X(3, "idiom: function begins", "endbr64; push %rbp; mov %rsp, %rbp; push %r12; " \
+				       "push %rbx; sub $16, %rsp") \
 	X(3, "idiom: function ends", "add $16, %rsp; pop %rbx; pop %r12; pop %rbp; ret") \
-	X(3, "idiom: four fields of a structure", "mov (%rdi), %rax; mov 8(%rdi), %rdx; mov %rax, 16(%rdi);" \
+	X(3, "idiom: four fields of a structure", "mov (%rdi), %rax; mov 8(%rdi), %rdx; " \
+	  "mov %rax, 16(%rdi);" \
 	  "mov %rdx, 24(%rdi); test %eax, %eax") \
 	X(3, "idiom: compare and branch", "1: cmp %rax, 8(%rdi); jne 1b + 0x80") \
-	X(3, "idiom: stack protector", "mov %fs:0x28, %rax; sub -8(%rbp), %rax; 1: jne 1b + 0x80; leave; ret") \
-	X(3, "idiom: copying loop", "1: mov (%rsi,%rax), %dl; mov %dl, (%rdi,%rax); inc %rax; cmp %rcx, %rax; jb 1b") \
+	X(3, "idiom: stack protector", "mov %fs:0x28, %rax; sub -8(%rbp), %rax; " \
+				       "1: jne 1b + 0x80; leave; ret") \
+	X(3, "idiom: copying loop", "1: mov (%rsi,%rax), %dl; mov %dl, (%rdi,%rax); inc %rax; " \
+				    "cmp %rcx, %rax; jb 1b") \
 	X(3, "idiom: PLT entry", "endbr64; jmp *0x2fe2(%rip)") \
 	X(0, "cli", "cli") \
 	X(0, "sti, mov", "sti; mov %rdx, %rax") \
 	X(0, "swapgs", "swapgs") \
 	X(0, "wrmsr", "wrmsr") \
 	X(0, "mov %cr3, %rax (left to C)", "mov %cr3, %rax") \
-	X(0, "idiom: system call entry", "swapgs; mov %rsp, %gs:0x14; mov %gs:0x1c, %rsp; push $0x2b; push %gs:0x14;" \
+	X(0, "idiom: system call entry", "swapgs; mov %rsp, %gs:0x14; mov %gs:0x1c, %rsp; " \
+	  "push $0x2b; push %gs:0x14;" \
 	  "push %r11; push $0x33; push %rcx; push %rax")
 
 #define X(cpl, name, text) \

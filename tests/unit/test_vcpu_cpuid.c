@@ -98,7 +98,8 @@ T(lookup)
 		{ .function = 7, .index = 1, .flags = 1, .eax = 71 },
 		{ .function = 4, .eax = 40 },	/* every sub-leaf */
 		{ .function = 7, .index = 0, .flags = 1, .eax = 70 },
-		{ .function = 0, .eax = 7, .ebx = 0x68747541, .ecx = 0x444d4163, .edx = 0x69746e65 },
+		{ .function = 0, .eax = 7, .ebx = 0x68747541, .ecx = 0x444d4163,
+		  .edx = 0x69746e65 },
 		{ .function = 0xb, .index = 0, .flags = 1, .eax = 1, .edx = 9 },
 	};
 	u32 out[4];

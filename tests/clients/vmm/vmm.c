@@ -5,7 +5,8 @@
  *
  *	vmm KERNEL INITRD COMMAND-LINE		the console is standard output; ends at "@@ done"
  *
- * 64-bit entry of Linux's boot protocol, interrupt controllers and PIT in the kernel, an 8250 that sends.
+ * 64-bit entry of Linux's boot protocol, interrupt controllers and PIT in the kernel, an 8250 that
+ * sends.
  */
 #include <errno.h>
 #include <fcntl.h>

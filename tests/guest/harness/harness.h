@@ -214,8 +214,8 @@ static inline void guest_handler(struct guest *g, u8 vec, u64 rip)
 }
 /* Map the local APIC at its address (long mode). */
 void guest_map_apic(struct guest *g);
-/* New guest in long mode with all interrupt controllers, the local APIC mapped, a snippet at G_CODE and a
- * handler of a vector. In its text rbp is the APIC's page. */
+/* New guest in long mode with all interrupt controllers, the local APIC mapped, a snippet at G_CODE
+ * and a handler of a vector. In its text rbp is the APIC's page. */
 struct guest *guest_with_apic(const void *p, u32 n, u8 vec, u64 handler);
 #define G_APIC_ON "mov $0xfee00000, %ebp\n movl $0x1ff, 0xf0(%rbp)\n"	/* vector ff: spurious */
 #define G_APIC_EOI "movl $0, 0xb0(%rbp)\n"
