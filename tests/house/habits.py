@@ -54,6 +54,19 @@ def badly_named():
                 yield f'{f}: {folder}/{name} is private to {folder}/'
 
 
+# -- lines --
+
+COLUMNS = 100
+
+
+def too_wide():
+    for f, s in CODE.items():
+        for i, line in enumerate(s.splitlines(), 1):
+            width = len(line.expandtabs(8))
+            if width > COLUMNS:
+                yield f'{f}:{i}: {width} columns, {COLUMNS} is what fits'
+
+
 # -- tests --
 
 def without_a_command():
@@ -180,6 +193,7 @@ def not_alone():
 
 print('TAP version 13')
 result('files are named after what they hold; X_priv.h stays in its folder', list(badly_named()))
+result('no line of code is wider than 100 columns', list(too_wide()))
 result('each test file begins with the command that runs it', list(without_a_command()))
 result('a test is a T() and nothing hides one that is forgotten', list(other_idioms()))
 result('files and functions that documents name exist', list(dangling_names()))
