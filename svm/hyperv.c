@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * svm/hyperv.c - what an L1 that uses Hyper-V's interface says in the software area of a VMCB (TLFS,
- * nested virtualization): whether L0 is to carry out L2's TLB flushes, and when the MSR permission
- * map has changed. The hypercall itself is vcpu/hyperv_call.c's.
+ * svm/hyperv.c - what an L1 that uses Hyper-V's interface says in the software area of a VMCB
+ * (TLFS, nested virtualization): whether L0 is to carry out L2's TLB flushes, and when the MSR
+ * permission map has changed. The hypercall itself is vcpu/hyperv_call.c's.
  */
 #include "svm/svm_priv.h"
 

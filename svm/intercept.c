@@ -19,8 +19,8 @@ static test_fn mov, lmsw, clts, int3, into, int1, pause_insn, vmcall, vmmcall, r
 /* Those that are more than one bit: FN in the table. */
 #define SPECIAL(X) \
 	X(MOV, mov) X(LMSW, lmsw) X(CLTS, clts) X(INT, int_n) X(INT3, int3) X(INTO, into) \
-	X(INT1, int1) X(PAUSE, pause_insn) X(VMCALL, vmcall) X(VMMCALL, vmmcall) X(RDPMC, rdpmc) X(XSETBV, xsetbv) \
-	X(INVLPG, invlpg) X(INVPCID, invpcid) X(RDMSR, svm_intercept_msr) \
+	X(INT1, int1) X(PAUSE, pause_insn) X(VMCALL, vmcall) X(VMMCALL, vmmcall) X(RDPMC, rdpmc) \
+	X(XSETBV, xsetbv) X(INVLPG, invlpg) X(INVPCID, invpcid) X(RDMSR, svm_intercept_msr) \
 	X(WRMSR, svm_intercept_msr) X(IN, svm_intercept_io) X(OUT, svm_intercept_io) \
 	X(INSB, svm_intercept_io) X(INSW, svm_intercept_io) X(INSD, svm_intercept_io) \
 	X(OUTSB, svm_intercept_io) X(OUTSW, svm_intercept_io) X(OUTSD, svm_intercept_io)

@@ -92,7 +92,8 @@ struct svm {
 	struct avic_hw avic;
 	struct avic_exit avic_trap;
 	/* -- Hyper-V's enlightened MSR bitmap (svm/hyperv.c) -- */
-	bool msrpm_own;		/* L2's map is msrpm[]: as it was when L1 last said that it changed */
+	bool msrpm_own;		/* L2's map is msrpm[]: as it was when L1 last said that it
+				 * changed */
 	u64 msrpm_vmcb;		/* the VMCB that msrpm[] is of; ~0 = none */
 	u8 msrpm[SVM_MSRPM_USED];
 	u16 trace_vm;			/* of trace records */

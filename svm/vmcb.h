@@ -160,7 +160,8 @@ struct vmcb_seg {
 /* hv_control: what the VMCB's software area means to a hypervisor that uses Hyper-V's interface
  * (TLFS, nested virtualization; clean bit 31 covers it). */
 #define SVM_HV_DIRECT_FLUSH BIT(0)	/* L0 carries out L2's TLB-flush hypercalls */
-#define SVM_HV_MSR_BITMAP BIT(1)	/* the MSR permission map changes only with that bit clear */
+#define SVM_HV_MSR_BITMAP BIT(1)	/* the MSR permission map changes only with that bit
+					 * clear */
 
 /* event_inj and exit_int_info (APM2 15.20, 15.7.2) */
 #define SVM_EVENT_VECTOR 0xffu

@@ -15,7 +15,8 @@
 #define HYPERV_MAX_VPS 1024	/* as many as a VM has vCPUs */
 
 /* -- CPUID 0x40000003, 0x40000004 and 0x4000000a: which register, which bit (TLFS 2.4) -- */
-enum hyperv_reg { HV_EAX, HV_EBX, HV_EDX, HV_HINT_EAX, HV_HINT_EBX, HV_NEST_EAX, HV_NEST_EBX, HV_REGS };
+enum hyperv_reg { HV_EAX, HV_EBX, HV_EDX, HV_HINT_EAX, HV_HINT_EBX, HV_NEST_EAX, HV_NEST_EBX,
+		  HV_REGS };
 #define HYPERV_BITS(X) \
 	X(VP_RUNTIME, HV_EAX, 0) X(REF_COUNT, HV_EAX, 1) X(SYNIC, HV_EAX, 2) X(STIMER, HV_EAX, 3) \
 	X(APIC, HV_EAX, 4) X(HYPERCALL, HV_EAX, 5) X(VP_INDEX, HV_EAX, 6) X(RESET, HV_EAX, 7) \

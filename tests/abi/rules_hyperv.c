@@ -95,7 +95,8 @@ T(hyperv_msrs_of_user,
 	EQ(set_msr(m.cpu, 0x40000090, 0x20), 1);
 }
 
-T(hyperv_enable, "5.4: vCPU ENABLE_CAP: SYNIC needs an irqchip; SYNIC2 takes 0 only; ENFORCE; others ENOTTY")
+T(hyperv_enable, "5.4: vCPU ENABLE_CAP: SYNIC needs an irqchip; SYNIC2 takes 0 only; ENFORCE; "
+		 "others ENOTTY")
 {
 	machine(0);
 	NEED(cap(m.sys, KVM_CAP_HYPERV) == 1, "no Hyper-V");

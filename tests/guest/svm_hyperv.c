@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tests/guest/svm_hyperv.c - an L1 that uses Hyper-V's interface: TLB flushes of L2 that L0 carries out,
- * and the enlightened MSR bitmap (TLFS, nested virtualization; the software area of the VMCB).
+ * tests/guest/svm_hyperv.c - an L1 that uses Hyper-V's interface: TLB flushes of L2 that L0 carries
+ * out, and the enlightened MSR bitmap (TLFS, nested virtualization; the software area of the VMCB).
  */
 /* Run: build/standin run -- build/tests/guest/guest_svm_hyperv [NAME...] */
 #include <sys/ioctl.h>
@@ -23,7 +23,8 @@
 #define FLUSH_MASK "mov $0x10002, %ecx\n xor %edx, %edx\n mov $2, %r8d\n"
 
 /* Flushes, tells so, and calls L1. */
-CODE64(own, FAST_FLUSH "own_a: vmmcall\n own_b1: mov %rax, %r12\n mov $0x1234, %ecx\n own_c: vmmcall");
+CODE64(own, FAST_FLUSH "own_a: vmmcall\n own_b1: mov %rax, %r12\n mov $0x1234, %ecx\n"
+		       " own_c: vmmcall");
 LABEL(own_a); LABEL(own_b1); LABEL(own_c);
 
 static struct svm_guest hyperv(const u8 *code, u64 len, void (*change)(struct kvm_cpuid_entry2 *e))
@@ -136,7 +137,8 @@ T(no_page, "a partition assist page that is no memory: invalid input, and no syn
 	guest_free(s.g);
 }
 
-CODE64(bad, "mov $0x100000002, %rcx\n mov $0x442000, %edx\n vmmcall\n mov %rax, %r12\n mov $1, %ecx\n vmmcall");
+CODE64(bad, "mov $0x100000002, %rcx\n mov $0x442000, %edx\n vmmcall\n mov %rax, %r12\n"
+	    " mov $1, %ecx\n vmmcall");
 T(bad_call, "a refused flush of L2's makes no synthetic exit")
 {
 	struct svm_guest s = HYPERV(bad);
@@ -169,7 +171,8 @@ T(cpl3, "a flush of L2's outside ring 0 is #UD, which L1 may intercept")
 }
 
 /* Reads, has its page moved (L1 does, in L2's table), reads again behind the flush. */
-CODE64(moved, "mov $0x200000, %esi\n mov (%rsi), %r12d\n mov $0x443000, %ebx\n or $7, %ebx\n mov 0x442000, %rdi\n"
+CODE64(moved, "mov $0x200000, %esi\n mov (%rsi), %r12d\n mov $0x443000, %ebx\n or $7, %ebx\n"
+	" mov 0x442000, %rdi\n"
 	" mov %rbx, (%rdi)\n" FAST_FLUSH "vmmcall\n mov (%rsi), %r13d\n mov $1, %ecx\n vmmcall");
 T(flushes, "after a direct flush L2 reads by its new tables")
 {
@@ -187,7 +190,8 @@ T(flushes, "after a direct flush L2 reads by its new tables")
 }
 
 /* FlushVirtualAddressSpace by address: space, flags, mask. */
-CODE64(slow, "mov $2, %ecx\n mov $0x442000, %edx\n vmmcall\n mov %rax, %r12\n mov $0xf0000000, %edx\n mov $2, %ecx\n"
+CODE64(slow, "mov $2, %ecx\n mov $0x442000, %edx\n vmmcall\n mov %rax, %r12\n"
+	" mov $0xf0000000, %edx\n mov $2, %ecx\n"
 	" vmmcall\n mov %rax, %r13\n mov $1, %ecx\n vmmcall");
 T(nested_input,
   "the input's address is L2's: through nested paging, and invalid input where L1 maps nothing")
