@@ -10,6 +10,13 @@ import subprocess
 
 import vm
 
+# What libvirt asks for a Windows 11 guest, older and newer; and all there is.
+WINDOWS = 'host,migratable=off,hv-time=on,hv-relaxed=on,hv-vapic=on,hv-spinlocks=0x1fff,hv-vpindex=on,hv-runtime=on,' \
+    'hv-synic=on,hv-stimer=on,hv-stimer-direct=on,hv-reset=on,hv-vendor-id=KVMKVMKVM,hv-frequencies=on,' \
+    'hv-reenlightenment=on,hv-tlbflush=on,hv-ipi=on'
+HYPERV = {'windows': WINDOWS, 'passthrough': 'host,hv-passthrough',
+          'all': WINDOWS + ',hv-tlbflush-ext=on,hv-tlbflush-direct=on,hv-emsr-bitmap=on,hv-xmm-input=on,hv-avic=on,'
+          'hv-syndbg=on,hv-no-nonarch-coresharing=auto,hv-enforce-cpuid=on,+invtsc'}
 LEFT_OUT = {'perfctr-core': 'there is no PMU'}
 QEMU = os.environ.get('QEMU', 'qemu-system-x86_64')
 
@@ -24,7 +31,15 @@ def host_flags():
 
 # As QEMU names them, and Linux.
 HOST = {'pku': 'pku', 'CPUID.0DH:EAX[9]': 'pku', 'clwb': 'clwb', 'gfni': 'gfni', 'vaes': 'vaes',
-        'vpclmulqdq': 'vpclmulqdq', 'sha-ni': 'sha_ni', 'rdseed': 'rdseed', 'adx': 'adx'}
+        'vpclmulqdq': 'vpclmulqdq', 'sha-ni': 'sha_ni', 'rdseed': 'rdseed', 'adx': 'adx',
+        'avx512f': 'avx512f', 'avx512dq': 'avx512dq', 'avx512ifma': 'avx512ifma', 'avx512cd': 'avx512cd',
+        'avx512bw': 'avx512bw', 'avx512vl': 'avx512vl', 'avx512vbmi': 'avx512vbmi', 'avx512-vbmi2': 'avx512_vbmi2',
+        'avx512vbmi2': 'avx512_vbmi2', 'avx512-vnni': 'avx512_vnni', 'avx512vnni': 'avx512_vnni',
+        'avx512-bitalg': 'avx512_bitalg', 'avx512bitalg': 'avx512_bitalg', 'avx512-bf16': 'avx512_bf16',
+        'avx512-vpopcntdq': 'avx512_vpopcntdq', 'rdpru': 'rdpru', 'umip': 'umip', 'wbnoinvd': 'wbnoinvd'}
+# Not in every QEMU; those with 5-level paging want our setting for it.
+NEWER = ('EPYC-v4', 'EPYC-Rome-v4', 'EPYC-Milan-v2', 'EPYC-Genoa', 'EPYC-Genoa-v2', 'EPYC-Turin')
+LA57 = ('EPYC-Genoa', 'EPYC-Genoa-v2', 'EPYC-Turin')
 
 
 def start(cpu, smp):
@@ -34,15 +49,23 @@ def start(cpu, smp):
     if cpu:
         argv += ['-cpu', cpu]
     p = subprocess.run(argv, input='quit\n', stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                       timeout=60, text=True, errors='replace')
+                       timeout=60, text=True, errors='replace',
+                       env=dict(os.environ, **({'STANDIN_LA57': '1'} if (cpu or '').split(',')[0] in LA57 else {})))
     return [line for line in p.stdout.splitlines()
-            if 'warning' in line or 'error' in line or 'requested' in line], p.returncode
+            if re.search('warning|error|requested|not supported|require', line)], p.returncode
 
 
 def missing(line):
     """The feature's name; one that has none is called as QEMU 7 to 10 would: CPUID.0DH:EAX[9]."""
     m = re.search(r'feature: CPUID(?:\.(\w+):|\[eax=(\w+)[^]]*\]\.)(E[A-D]X)(?:\.(\S+))? \[bit (\d+)\]', line)
     return m and (m.group(4) or f'CPUID.{(m.group(1) or m.group(2)).upper()}:{m.group(3)}[{m.group(5)}]')
+
+
+@functools.lru_cache(None)
+def known():
+    """The models of this QEMU."""
+    text = subprocess.run([QEMU, '-cpu', 'help'], stdout=subprocess.PIPE, text=True).stdout
+    return {line.split()[0] for line in text.splitlines() if line.strip()}
 
 
 def quiet(cpu, smp):
@@ -72,10 +95,16 @@ def model(cpu):
     return 'ok', f'{cpu},{",".join(left)}' if left else '', []
 
 
+def newer(cpu):
+    return model(cpu) if cpu in known() else ('skip', f'this QEMU has no {cpu}', [])
+
+
 def tests():
     if vm.ACCEL == 'tcg':
         return []
     found = [(f'model-quiet-{cpu or "default"}-smp{smp}', True, functools.partial(quiet, cpu, smp))
              for cpu in ('', 'max', 'host', 'kvm64') for smp in (1, 2)]
+    found += [(f'model-hyperv-{name}', True, functools.partial(quiet, cpu, 2)) for name, cpu in HYPERV.items()]
+    found += [(f'model-{cpu}', True, functools.partial(newer, cpu)) for cpu in NEWER]
     return found + [(f'model-{cpu}', True, functools.partial(model, cpu))
                     for cpu in ('EPYC-v1', 'EPYC-v2', 'EPYC-v3', 'EPYC-Rome', 'EPYC-Rome-v2', 'EPYC-Milan')]

@@ -6,11 +6,13 @@ another QEMU that boots the cloud kernel (L2) on microvm. ACCEL=tcg runs the sam
 """
 import functools
 import os
+import re
 import subprocess
 
 import load
 import machine as m
 import migrate
+import qemu
 import vm
 
 MEMORY = 1024       # of L1, MiB
@@ -44,7 +46,7 @@ mkdir -p /tmp/w
 cd /tmp/w
 echo "@@ l2begin $(cut -d' ' -f1 /proc/uptime)"
 timeout -s KILL {limit} /usr/bin/qemu-system-x86_64 -nodefaults -no-user-config -display none \\
-	-machine microvm,acpi=on,rtc=on,ioapic2=off -accel kvm -cpu max -smp {smp} -m 256 \\
+	-machine microvm,acpi=on,rtc=on,ioapic2=off -accel kvm -cpu {cpu} -smp {smp} -m 256 \\
 	-kernel /opt/vmlinuz -initrd /opt/initramfs-cloud.cpio -L /usr/share/qemu \\
 	-append "console=ttyS0 panic=-1 reboot=t loglevel=7 {do}" -serial stdio 2>&1 | while read -r line; do
 		case $line in
@@ -126,7 +128,7 @@ def with_l2(smp, npt='Y', accel=vm.ACCEL, cpu=CPU):
     """L1 whose QEMU boots the cloud kernel."""
     kernel = os.path.join(vm.script('kernel', 'cloud'), 'vmlinuz')
     return l1(f'l1-kvm-microvm-smp{smp}-npt-{npt}',
-              SCRIPT_L2.format(limit=LIMIT, smp=smp, do='do=info,busy,off'),
+              SCRIPT_L2.format(limit=LIMIT, smp=smp, cpu='max', do='do=info,busy,off'),
               files=(kernel, vm.initramfs('cloud')), append=f'kvm_amd.npt={npt}', accel=accel, cpu=cpu)
 
 
@@ -158,6 +160,36 @@ def microvm(machines, smp, npt='Y'):
             f'end of L2 after {r.when("l2end"):.2f} s; busy in L2: {r.get("l2.busy")}')
 
 
+# Linux as L1 uses what Hyper-V offers nested hypervisors; its QEMU offers L2 flushes that L0 carries out.
+HYPERV_L1 = qemu.HYPERV + ',+svm,+npt,hv-tlbflush-ext,hv-tlbflush-direct,hv-emsr-bitmap'
+HYPERV_L2 = qemu.HYPERV + ',hv-tlbflush-direct'
+HYPERV_SAID = ('Hyper-V Direct TLB Flush enabled', 'l2: .*Using hypercall for remote TLB flush')
+
+
+@m.verdict
+def hyperv(machines):
+    """L1 runs on Hyper-V's interface and shows it to L2: its flushes are L0's, its MSR bitmap enlightened."""
+    kernel = os.path.join(vm.script('kernel', 'cloud'), 'vmlinuz')
+    guest = l1('l1-kvm-hyperv', 'dmesg | grep -i kvm\n' + SCRIPT_L2.format(limit=LIMIT, smp=2, cpu=HYPERV_L2, do='do=info,busy,off'),
+               files=(kernel, vm.initramfs('cloud')), cpu=HYPERV_L1)
+    machines.append(guest)
+    loaded(guest)
+    guest.wait('l2.init', LIMIT)
+    guest.wait('l2end', LIMIT)
+    guest.finish(60)
+    r = guest.result
+    if r.get('l2.done') != 'ok' or r.all('l2.error'):
+        raise m.Trouble(f'L2: {r.all("l2.error") or "no end"}')
+    with open(r.log, errors='replace') as f:
+        log = f.read()
+    for text in HYPERV_SAID:
+        if not re.search(text, log):
+            raise m.Trouble(f'nobody said "{text}"')
+    if r.get('l2.clocksource') != 'hyperv_clocksource_tsc_page':
+        raise m.Trouble(f'L2 keeps time by {r.get("l2.clocksource")}')
+    return f'L1 init after {r.when("init"):.2f} s, L2 init after {r.when("l2.init"):.2f} s'
+
+
 @m.verdict
 def migrated(machines, smp, hops):
     """L1 moves from one QEMU process to another while L2 is under load."""
@@ -166,7 +198,7 @@ def migrated(machines, smp, hops):
     program = m.pulse()
     # L2 prints its reports through L1, and hears "stop" through it.
     ramdisk = vm.initramfs('cloud', (program,), '-pulse')
-    script = SCRIPT_L2.format(limit=LIMIT, smp=smp, do='do=pulse,off pauses=1 '
+    script = SCRIPT_L2.format(limit=LIMIT, smp=smp, cpu='max', do='do=pulse,off pauses=1 '
                               'pulse=tick,ipi,mem=500').replace('initramfs-cloud', 'initramfs-cloud-pulse')
     path = os.path.join(vm.WORK, name + '.sock')
 
@@ -214,5 +246,6 @@ def tests():
              functools.partial(guests, 'l1-kvm-shadow-guests-all', GUESTS, 'N')),
             ('l1-kvm-microvm-smp1', True, functools.partial(microvm, 1)),
             ('l1-kvm-microvm-smp2', False, functools.partial(microvm, 2)),
+            ('l1-kvm-hyperv', True, functools.partial(hyperv)),
             ('l1-kvm-migrate', False, functools.partial(migrated, 2, 3)),
             ('l1-kvm-shadow-smp1', False, functools.partial(microvm, 1, 'N'))]
