@@ -191,3 +191,45 @@ static void all(enum mode m)
 T(rights64, "page rights in long mode") { all(M_LONG); }
 T(rightspae, "page rights under PAE") { all(M_PAE); }
 T(rights32, "page rights under 32-bit paging") { all(M_PG32); }
+
+CODE64(narrow, "mov $0x300000, %rsi\n narrow_at: mov (%rsi), %rax" DONE);
+LABEL(narrow_at);
+T(narrow, "address bits beyond the guest's own MAXPHYADDR are reserved: #PF 9")
+{
+	static const struct {
+		u64 bit;
+		u32 level;	/* of the entry: 0 a page's, 1 a table's */
+		bool fault;
+	} x[] = { { BIT64(36), 0, true },
+		  { BIT64(35), 0, false },
+		  { BIT64(51), 0, true },
+		  { BIT64(36), 1, true } };
+
+	for (u32 i = 0; i < ARRAY_SIZE(x); i++) {
+		struct guest *g = guest_with(M_LONG, narrow);
+		u64 table, *e = NULL;
+		struct stop s;
+
+		for (u32 k = 0; k < g->cpuid->nent; k++)
+			if (g->cpuid->entries[k].function == 0x80000008)
+				g->cpuid->entries[k].eax = (g->cpuid->entries[k].eax & ~0xffu) | 36;
+		vcpu_ioctl(cpu0(g), KVM_SET_CPUID2, g->cpuid, "KVM_SET_CPUID2");
+		table = cpu_sregs(cpu0(g)).cr3;
+		for (u32 level = 3;; level--) {
+			e = (u64 *)(void *)(g->ram + table + 8 * (PAGE_VA >> (12 + 9 * level) & 511));
+			if (level == x[i].level)
+				break;
+			table = *e & PTE_ADDR;
+		}
+		*e |= x[i].bit;
+		s = run(g);
+		if (x[i].fault) {
+			CHECK_EXC(s, 14, 9);
+			CHECK_EQ(s.rip, AT(narrow, narrow_at));
+		} else {
+			CHECK_STOP(s, ST_MMIO);
+			CHECK_EQ(s.gpa, PAGE_VA | x[i].bit);
+		}
+		guest_free(g);
+	}
+}
