@@ -48,24 +48,6 @@ static u32 own32(const struct cpu *c, u32 off)
 	return *(const u32 *)(c->xsave + off);
 }
 
-/* Bits of MXCSR that may be set: the host's, since it will load the value. */
-static u32 mxcsr_mask(void)
-{
-	static _Atomic u32 cached;
-	u32 m = atomic_load_explicit(&cached, memory_order_relaxed);
-
-	if (!m) {
-		u8 fx[FX_SIZE] __attribute__((aligned(16)));
-
-		__asm__ volatile("fxsave %0" : "=m"(fx));
-		m = *(u32 *)(fx + OFF_MASK);
-		if (!m)
-			m = 0xffbf;	/* APM2 11.5.9: what a mask of 0 means */
-		atomic_store_explicit(&cached, m, memory_order_relaxed);
-	}
-	return m;
-}
-
 /* How much of a component beyond the header is looked at: outside 64-bit mode, of eight registers
  * (SDM1 13.5). */
 static u32 used_bytes(u32 bit, bool m64)
@@ -153,7 +135,7 @@ static enum cpu_result put_x87(struct xs *x)
 
 static enum cpu_result put_mxcsr(struct xs *x)
 {
-	u32 v[2] = { own32(x->c, OFF_MXCSR), mxcsr_mask() };
+	u32 v[2] = { own32(x->c, OFF_MXCSR), xstate_mxcsr_mask() };
 
 	return put(x, OFF_MXCSR, v, 8);
 }
@@ -219,7 +201,7 @@ static enum cpu_result fxrstor(struct xs *x)
 		r = get(x, 0, img, OFF_XMM + x->xmm_bytes);
 	if (r)
 		return r;
-	if (*(u32 *)(img + OFF_MXCSR) & ~mxcsr_mask())
+	if (*(u32 *)(img + OFF_MXCSR) & ~xstate_mxcsr_mask())
 		return cpu_raise_err(c, EXC_GP, 0);
 	take_state(c);
 	take_x87_head(x, img);
@@ -336,7 +318,7 @@ static enum cpu_result xrstor(struct xs *x, bool system)
 			ext + xstate_offset(i) - XSTATE_EXTENDED, used_bytes(i, x->m64));
 	if (r)
 		return r;
-	if (mxcsr_val & ~mxcsr_mask())
+	if (mxcsr_val & ~xstate_mxcsr_mask())
 		return cpu_raise_err(c, EXC_GP, 0);
 
 	take_state(c);

@@ -105,3 +105,20 @@ bool xcr0_valid(u64 v, u64 ok)
 		return false;
 	return !avx512 || (avx512 == XSTATE_AVX512 && (v & XSTATE_AVX));
 }
+
+u32 xstate_mxcsr_mask(void)
+{
+	static _Atomic u32 cached;
+	u32 m = atomic_load_explicit(&cached, memory_order_relaxed);
+
+	if (!m) {
+		u8 fx[XSTATE_LEGACY_BYTES] __attribute__((aligned(16)));
+
+		__asm__ volatile("fxsave %0" : "=m"(fx));
+		m = *(u32 *)(fx + 28);
+		if (!m)
+			m = 0xffbf;	/* APM2 11.5.9: what a mask of 0 means */
+		atomic_store_explicit(&cached, m, memory_order_relaxed);
+	}
+	return m;
+}

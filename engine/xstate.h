@@ -37,6 +37,8 @@ u32 xstate_size(u64 components, bool compact);
 /* The bits of XCR0 that guests may have: x87 and SSE, and of AVX and AVX-512 what the host has. Any
  * thread. */
 u64 xcr0_host_supported(void);
+/* Bits of MXCSR that may be set: the host's, since it will load the value. Any thread. */
+u32 xstate_mxcsr_mask(void);
 /* May XCR0 be v? (APM2 11.5.2: x87 always, AVX wants SSE; SDM1 13.3: AVX-512's three go together,
  * with AVX) */
 bool xcr0_valid(u64 v, u64 supported);

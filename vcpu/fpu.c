@@ -19,7 +19,6 @@
 #define OFF_XCOMP_BV 520
 #define OFF_RESERVED 528
 #define MXCSR_INIT 0x1f80u
-#define MXCSR_VALID 0xffffu
 
 struct fxsave {
 	u16 fcw, fsw;
@@ -57,9 +56,10 @@ static void canonical(struct cpu *c)
 	for (u32 i = XSTATE_AVX_BIT; i <= XSTATE_HI16_ZMM_BIT; i++)
 		if (xcr0_host_supported() & ~have & BIT64(i))
 			cpu_zero(c->xsave + xstate_offset(i), xstate_bytes(i));
-	f->mxcsr_mask = MXCSR_VALID;
+	f->mxcsr_mask = xstate_mxcsr_mask();
 }
 
+/* MXCSR is not part of it, in either direction: KVM leaves it out. */
 int vcpu_get_fpu(struct vcpu *v, struct kvm_fpu *k)
 {
 	const struct fxsave *f = (const struct fxsave *)v->c->xsave;
@@ -74,7 +74,6 @@ int vcpu_get_fpu(struct vcpu *v, struct kvm_fpu *k)
 	k->last_opcode = f->fop;
 	k->last_ip = f->fip;
 	k->last_dp = f->fdp;
-	k->mxcsr = f->mxcsr;
 	cpu_copy(k->xmm, f->xmm, sizeof(k->xmm));
 	return 0;
 }
@@ -92,7 +91,6 @@ int vcpu_set_fpu(struct vcpu *v, const struct kvm_fpu *k)
 	f->fop = k->last_opcode;
 	f->fip = k->last_ip;
 	f->fdp = k->last_dp;
-	f->mxcsr = k->mxcsr & MXCSR_VALID;	/* other bits would fault at the next load */
 	cpu_copy(f->xmm, k->xmm, sizeof(k->xmm));
 	*bv(v->c) |= XSTATE_X87 | XSTATE_SSE;
 	return 0;
@@ -102,6 +100,8 @@ int vcpu_get_xsave(struct vcpu *v, void *buf, u32 size)
 {
 	struct cpu *c = v->c;
 	u32 n = CPU_XSAVE_SIZE < size ? CPU_XSAVE_SIZE : size;
+	u8 *p = buf;
+	u64 have;
 
 	if (size < XSTATE_EXTENDED)
 		return -EINVAL;
@@ -110,9 +110,16 @@ int vcpu_get_xsave(struct vcpu *v, void *buf, u32 size)
 	cpu_copy(buf, c->xsave, n);
 	cpu_zero((u8 *)buf + n, size - n);
 	/* Software bytes of the legacy area and the header's tail are not state. */
-	cpu_zero((u8 *)buf + 416, 96);
-	cpu_zero((u8 *)buf + OFF_XCOMP_BV, 56);
-	*(u64 *)((u8 *)buf + OFF_XSTATE_BV) &= xcr0_host_supported();
+	cpu_zero(p + 416, 96);
+	cpu_zero(p + OFF_XCOMP_BV, 56);
+	/* MXCSR is SSE's in the compacted form, which the real KVM has, and a reader will ask that bit. */
+	have = *bv(c) | (((const struct fxsave *)buf)->mxcsr != MXCSR_INIT ? XSTATE_SSE : 0);
+	have &= c->xcr0_supported | XSTATE_X87 | XSTATE_SSE;
+	for (u32 i = XSTATE_AVX_BIT; i <= XSTATE_HI16_ZMM_BIT; i++)
+		if (xcr0_host_supported() & ~have & BIT64(i) &&
+		    xstate_offset(i) + xstate_bytes(i) <= n)
+			cpu_zero(p + xstate_offset(i), xstate_bytes(i));
+	cpu_copy(p + OFF_XSTATE_BV, &have, sizeof(have));
 	return 0;
 }
 
@@ -130,7 +137,8 @@ int vcpu_set_xsave(struct vcpu *v, const void *buf, u32 size)
 	cpu_copy(&mxcsr, p + OFF_MXCSR, 4);
 	if ((in & ~xcr0_host_supported()) || xcomp)
 		return -EINVAL;
-	if ((in & (XSTATE_SSE | XSTATE_AVX)) && (mxcsr & ~MXCSR_VALID))
+	/* x87's part reaches over it. */
+	if ((in & (XSTATE_X87 | XSTATE_SSE | XSTATE_AVX)) && (mxcsr & ~xstate_mxcsr_mask()))
 		return -EINVAL;
 	for (u32 i = OFF_RESERVED; i < XSTATE_EXTENDED; i++)
 		if (p[i])

@@ -430,6 +430,21 @@ T(xsave_state, "5.1: GET/SET_XSAVE, GET_XSAVE2, XCRS, FPU: round trip and refusa
 	EQ(memcmp(f.xmm, g.xmm, sizeof(f.xmm)), 0);
 	x->region[6] = 0xffffffff;		/* MXCSR with reserved bits */
 	IS(ioctl(m.cpu, KVM_SET_XSAVE, x), -EINVAL);
+	*(u64 *)(void *)&x->region[128] = 1;	/* it is within the x87's part */
+	IS(ioctl(m.cpu, KVM_SET_XSAVE, x), -EINVAL);
+	*(u64 *)(void *)&x->region[128] = 0;
+	IS(ioctl(m.cpu, KVM_SET_XSAVE, x), 0);
+	x->region[6] = 0x1f80;
+	/* KVM_GET_FPU has no MXCSR, KVM_SET_FPU does not look at it. */
+	x->region[6] |= 0x20;
+	*(u64 *)(void *)&x->region[128] = 3;
+	IS(ioctl(m.cpu, KVM_SET_XSAVE, x), 0);
+	IS(ioctl(m.cpu, KVM_GET_FPU, &f), 0);
+	EQ(f.mxcsr, 0);
+	f.mxcsr = ~0u;
+	IS(ioctl(m.cpu, KVM_SET_FPU, &f), 0);
+	IS(ioctl(m.cpu, KVM_GET_XSAVE, y), 0);
+	EQ(y->region[6], 0x1fa0);
 	x->region[6] = 0x1f80;
 	*(u64 *)(void *)&x->region[128] |= 1ull << 40;
 	IS(ioctl(m.cpu, KVM_SET_XSAVE, x), -EINVAL);

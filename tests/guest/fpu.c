@@ -47,6 +47,36 @@ T(get_fpu, "KVM_GET_FPU and KVM_SET_FPU see the guest's registers")
 	CHECK_EQ(s.r.rbx, 0x1122334455667788);
 	CHECK_EQ(s.r.rcx, 0x55aa);
 }
+
+CODE64(mxcsr, "ldmxcsr (%rdi)" STOP(1) "stmxcsr 4(%rdi)" DONE);
+T(mxcsr, "MXCSR, AMD's MM with it, is in KVM_GET_XSAVE with XMM registers of zero, and KVM_SET_XSAVE takes it")
+{
+	static u8 x[4096], init[4096];
+
+	for (u32 i = 0; i < 2; i++) {
+		struct guest *g = guest_with(M_LONG, mxcsr);
+		u32 v = i ? 0x21fa0 : 0x1fa0;
+		struct stop s;
+
+		vcpu_ioctl(cpu0(g), KVM_GET_XSAVE, init, "KVM_GET_XSAVE");
+		if (v & ~*(u32 *)(init + 28))
+			test_skip("no misaligned SSE mode");
+		*g32(g, G_DATA) = v;
+		WITH_REGS(cpu0(g), r)
+			r.rdi = G_DATA;
+		s = run(g);
+		CHECK_STOP(s, ST_OUT);
+		vcpu_ioctl(cpu0(g), KVM_GET_XSAVE, x, "KVM_GET_XSAVE");
+		CHECK_EQ(*(u32 *)(x + 24), v);
+		CHECK_EQ(x[512] & 2, 2);
+		vcpu_ioctl(cpu0(g), KVM_SET_XSAVE, init, "KVM_SET_XSAVE");
+		vcpu_ioctl(cpu0(g), KVM_SET_XSAVE, x, "KVM_SET_XSAVE");
+		s = run(g);
+		CHECK_STOP(s, ST_DONE);
+		CHECK_EQ(*g32(g, G_DATA + 4), v);
+		guest_free(g);
+	}
+}
 CODE64(avx, SET_XCR0 "mov $0x77, %eax\n movd %eax, %xmm5\n vpbroadcastb %xmm5, %ymm5"
        STOP(1) "vmovdqu %ymm5, (%rdi)\n"
 	" vzeroupper\n xgetbv\n mov %eax, %ebx\n vmovdqu %ymm5, 0x40(%rdi)" DONE);
