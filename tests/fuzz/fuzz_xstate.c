@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tests/fuzz/fuzz_xstate.c - random images for KVM_SET_XSAVE, KVM_SET_XCRS and KVM_SET_FPU, against a model of
+ * tests/fuzz/fuzz_xstate.c - random images for KVM_SET_XSAVE and KVM_SET_XCRS, against a model of
  * KVM's rules (docs/kvm-abi.md 5.1): what is refused changes nothing; what is taken is what
  * KVM_GET_XSAVE shows, and what the guest's own XSAVE stores.
  */
@@ -171,7 +171,8 @@ static void expand(u8 *out, const u8 *p)
 			memcpy(out + comp[i].at, p + comp[i].at, comp[i].bytes);
 }
 
-/* Where two expanded states differ, of the components in `which`; -1: nowhere. pointers: those of x87 count. */
+/* Where two expanded states differ, of the components in `which`; -1: nowhere. pointers: those of
+ * x87 count. */
 static int difference(const u8 *a, const u8 *b, u64 which, bool pointers)
 {
 	for (u32 i = 0; i < LEGACY; i++) {

@@ -216,7 +216,8 @@ T(narrow, "address bits beyond the guest's own MAXPHYADDR are reserved: #PF 9")
 		vcpu_ioctl(cpu0(g), KVM_SET_CPUID2, g->cpuid, "KVM_SET_CPUID2");
 		table = cpu_sregs(cpu0(g)).cr3;
 		for (u32 level = 3;; level--) {
-			e = (u64 *)(void *)(g->ram + table + 8 * (PAGE_VA >> (12 + 9 * level) & 511));
+			e = (u64 *)(void *)(g->ram + table +
+					    8 * (PAGE_VA >> (12 + 9 * level) & 511));
 			if (level == x[i].level)
 				break;
 			table = *e & PTE_ADDR;
