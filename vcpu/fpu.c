@@ -112,7 +112,7 @@ int vcpu_get_xsave(struct vcpu *v, void *buf, u32 size)
 	/* Software bytes of the legacy area and the header's tail are not state. */
 	cpu_zero(p + 416, 96);
 	cpu_zero(p + OFF_XCOMP_BV, 56);
-	/* MXCSR is SSE's in the compacted form, which the real KVM has, and a reader will ask that bit. */
+	/* MXCSR is SSE's in the compacted form, which Linux has: readers ask that bit. */
 	have = *bv(c) | (((const struct fxsave *)buf)->mxcsr != MXCSR_INIT ? XSTATE_SSE : 0);
 	have &= c->xcr0_supported | XSTATE_X87 | XSTATE_SSE;
 	for (u32 i = XSTATE_AVX_BIT; i <= XSTATE_HI16_ZMM_BIT; i++)

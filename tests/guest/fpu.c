@@ -49,8 +49,7 @@ T(get_fpu, "KVM_GET_FPU and KVM_SET_FPU see the guest's registers")
 }
 
 CODE64(mxcsr, "ldmxcsr (%rdi)" STOP(1) "stmxcsr 4(%rdi)" DONE);
-T(mxcsr,
-  "MXCSR, AMD's MM with it, is in KVM_GET_XSAVE with XMM registers of zero, and KVM_SET_XSAVE takes it")
+T(mxcsr, "KVM_GET_XSAVE and SET keep MXCSR where XMM registers are zero, and AMD's MM in it")
 {
 	static u8 x[4096], init[4096];
 
