@@ -48,6 +48,9 @@
 	X(CPUID, WORD, "0|1", USER, "0: leave the CPUID instruction alone", \
 	  "Otherwise it is answered for programs that look for VT-x or AMD-V, where the host can " \
 	  "fault on it.") \
+	X(HOT, WORD, "0|1", USER, "0: leave system call instructions alone", \
+	  "Otherwise those of programs of the second door that make KVM_RUN often are " \
+	  "rewritten ([doors.md](doors.md)).") \
 	X(OFF, ANY, "", USER, "for a child: do not put it on standin", \
 	  "In the environment of a program that is started.") \
 	X(ONLY, PATH, "", USER, "put only programs of these names on standin", \

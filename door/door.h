@@ -83,6 +83,8 @@ enum {
  * end. Fields are the thread's own, except where noted. */
 struct door_thread {
 	u64 fs;			/* of our libc on this thread */
+	_Atomic u64 masked;	/* signals held since the last hot call began (hot.h) */
+	u32 hot;		/* its number, if it is known to hot.c */
 	stack_t alt;		/* the program's signal stack, as it set it */
 	stack_t disarmed;	/* the same while a handler runs (SS_AUTODISARM) */
 	u64 unblocked;		/* signals it has blocked, but the kernel does not know */

@@ -24,6 +24,7 @@
 #include "abi/handle.h"
 #include "base/log.h"
 #include "door/door.h"
+#include "door/hot.h"
 #include "door/launch.h"
 #include "door/zydis.h"
 #include "shim/shim.h"
@@ -221,6 +222,7 @@ int main(int argc, char **argv, char **envp)
 	start(door_pass_init(), name, "memory");
 	start(signals_init(), name, "signals");
 	give_up_registrations();
+	hot_init(program.base, program.end);
 	if (!shim_passive)
 		shim_cpuid_init();
 	start(filter_install(program.base, program.end - 1), name, "seccomp");

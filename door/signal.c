@@ -13,6 +13,7 @@
  */
 #include "door/door.h"
 
+#include <linux/kvm.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -20,6 +21,7 @@
 #include "abi/abi.h"
 #include "base/log.h"
 #include "base/siginfo.h"
+#include "door/hot.h"
 #include "shim/shim.h"
 
 #define SIGNALS 65
@@ -368,6 +370,8 @@ static void hold(struct door_thread *t, int sig, siginfo_t *info, struct kuconte
 	uc->sigmask |= one;
 	(sig >= 32 ? queue_front : send_self)(sig, info);
 	atomic_store(&t->held, 1);
+	atomic_fetch_or(&t->masked, one);
+	hot_held(t, uc);
 	if (door_pass_unstarted((u64)uc->gregs[REG_RIP], &again))
 		uc->gregs[REG_RIP] = (greg_t)again;
 }
@@ -456,12 +460,27 @@ static u64 trap(struct door_thread *t, struct kucontext *uc, u64 fs)
 	return fs;
 }
 
+u64 hot_call(struct door_thread *t, struct kucontext *uc, u64 fs)
+{
+	const u64 faults = FAULT_BITS;
+
+	RAW(SYS_rt_sigprocmask, SIG_UNBLOCK, &faults, &uc->sigmask, 8);
+	/* What was held meanwhile the program had not blocked. */
+	uc->sigmask &= ~atomic_load(&t->masked);
+	fs = trap(t, uc, fs);
+	if (unlikely(uc->sigmask & faults))
+		atomic_fetch_or(&t->masked, uc->sigmask & faults);
+	return fs;
+}
+
 u64 door_signal(int sig, siginfo_t *info, void *context, u64 fs, struct door_thread *t)
 {
 	struct kucontext *uc = context;
 	bool in = inside(t, uc);
 	int saved = errno;
 
+	if (!in)
+		hot_outside(uc);
 	if (sig == SIGSYS && info->si_code == 1 /* SYS_SECCOMP */) {
 		if (in && door_pass_trapped((u64)uc->gregs[REG_RIP])) {
 			t->trapped = 1;
@@ -470,6 +489,8 @@ u64 door_signal(int sig, siginfo_t *info, void *context, u64 fs, struct door_thr
 			return fs;
 		}
 		if (!in && info->si_errno == DOOR_TRAP_DATA) {
+			if (uc->gregs[REG_RAX] == SYS_ioctl && uc->gregs[REG_RSI] == KVM_RUN)
+				hot_seen(t, uc);
 			fs = trap(t, uc, fs);
 			errno = saved;
 			return fs;

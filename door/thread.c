@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "door/hot.h"
 
 static pthread_mutex_t thread_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct door_thread *leaving;	/* on their way out, or gone; thread_lock */
@@ -98,7 +99,7 @@ static void region_free(u64 base)
 
 static u64 stack_low(const struct door_thread *t)
 {
-	return region_base(t) + REGION_GUARD + PAGE_SIZE;
+	return region_base(t) + REGION_GUARD + PAGE_SIZE + HOT_BYTES;
 }
 
 /* The part of a region that threads run on. */
@@ -298,6 +299,7 @@ _Noreturn void thread_exit(struct door_thread *t, long status)
 	u64 old;
 
 	signals_block(&old);
+	hot_gone(t);
 	if (t != main_thread && !t->other_process && t->libc) {
 		pthread_mutex_lock(&thread_lock);
 		t->next = leaving;
@@ -466,6 +468,7 @@ static long clone_copied(struct door_thread *t, struct kucontext *uc, struct clo
 	forking.c = NULL;
 	leaving = NULL;
 	t->other_process = false;
+	hot_forked(t);
 	if (c->stack)
 		uc->gregs[REG_RSP] = (greg_t)c->stack;
 	return 0;

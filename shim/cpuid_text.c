@@ -185,6 +185,15 @@ static bool is_likely(const ZydisDecoder *d, u64 start, u64 at, u64 end)
 	return hits >= ARRIVE && hits >= OVER_MISSES * misses;
 }
 
+bool shim_cpuid_text_likely(u64 start, u64 at, u64 end)
+{
+	ZydisDecoder d;
+
+	return ZYAN_SUCCESS(ZydisDecoderInit(&d, ZYDIS_MACHINE_MODE_LONG_64,
+					     ZYDIS_STACK_WIDTH_64)) &&
+	       is_likely(&d, start, at, end);
+}
+
 static bool replace(u64 at, int prot)
 {
 	u64 page = at & PAGE_MASK, bytes = ((at + 1) & PAGE_MASK) + PAGE_SIZE - page;

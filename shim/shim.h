@@ -205,6 +205,9 @@ bool shim_cpuid_is(const u8 *insn);
 /* -- cpuid_text.c -- */
 u32 shim_cpuid_text_patch(void);	/* the program's own CPUID instructions by UD2: how many */
 bool shim_cpuid_text_is(u64 rip);	/* one of those */
+/* Is `at` the beginning of an instruction? What is known are the bytes from start to end, not where
+ * its function begins. */
+bool shim_cpuid_text_likely(u64 start, u64 at, u64 end);
 void shim_cpuid_answer(u32 leaf, const u32 leaf0[4], u32 r[4]);
 
 long shim_raw_syscall2(long nr, long a, long b);	/* -errno */
