@@ -135,8 +135,7 @@ bool lapic_deliver_lvt(struct lapic *l, enum lapic_lvt which)
 	};
 	if (!lapic_accept(l, &m))
 		return false;
-	/* SDM3 11.5.1: the performance entry masks itself. */
-	if (which == LVT_PERF)
+	if (which == LVT_PERF && l->features & LAPIC_MASKS_LVTPC)
 		lapic_put(l, APIC_LVTPC, v | LVT_MASKED);
 	return true;
 }

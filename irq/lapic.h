@@ -39,6 +39,7 @@ void lapic_set_vcpu(struct lapic *l, void *vcpu);	/* for tests */
 #define LAPIC_HAS_X2APIC	BIT(0)	/* CPUID.1:ECX.21 */
 #define LAPIC_HAS_TSC_DEADLINE	BIT(1)	/* CPUID.1:ECX.24 */
 #define LAPIC_HAS_CMCI		BIT(2)	/* MCG_CAP.10: a seventh LVT entry */
+#define LAPIC_MASKS_LVTPC	BIT(3)	/* not AMD's: that entry masks itself (SDM3 11.5.1) */
 void lapic_set_features(struct lapic *l, u32 features, u32 maxphyaddr);
 
 void lapic_reset(struct lapic *l, bool init_event);	/* [owner] INIT keeps base, mode and id */

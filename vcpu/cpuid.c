@@ -256,6 +256,8 @@ void cpuid_update_dynamic(struct vcpu *v)
 		features |= LAPIC_HAS_TSC_DEADLINE;
 	if (v->p->msr.mcg_cap & BIT64(10))
 		features |= LAPIC_HAS_CMCI;
+	if (!t->amd)
+		features |= LAPIC_MASKS_LVTPC;
 	if (features == t->apic_features && t->apic_lapic == v->lapic)
 		return;
 	t->apic_features = features;

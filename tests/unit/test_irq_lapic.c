@@ -338,6 +338,9 @@ T(lvt_delivery)
 	assert_int_equal(lapic_take_events(l, ~0u, NULL), LAPIC_EV_NMI);
 	rig_write(l, APIC_LVTPC, 0x44);
 	assert_true(lapic_deliver_lvt(l, LVT_PERF));
+	assert_int_equal(rig_read(l, APIC_LVTPC), 0x44);	/* AMD's; Intel's: */
+	lapic_set_features(l, LAPIC_MASKS_LVTPC, 52);
+	assert_true(lapic_deliver_lvt(l, LVT_PERF));
 	assert_int_equal(rig_read(l, APIC_LVTPC), 0x44 | LVT_MASKED);
 	assert_false(lapic_deliver_lvt(l, LVT_PERF));
 	rig_write(l, APIC_LVT1, 0x8055);			/* level */
