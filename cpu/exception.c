@@ -305,6 +305,7 @@ enum cpu_result cpu_deliver(struct cpu *c, const struct cpu_event *e)
 	if (is_db(e))
 		c->watch_hit = hit;
 	if (r == CPU_OK) {
+		c->count.n[COUNT_BRANCH]++;	/* events are retired branches too (PPR, PMCx0C2) */
 		c->frames[c->frame++ % ARRAY_SIZE(c->frames)] = c->gpr[R_RSP];
 		if (unlikely(c->debugctl & DEBUGCTL_LBR))
 			record_event(c, e, from);

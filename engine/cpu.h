@@ -316,6 +316,8 @@ struct cpu_ops {
 	 * and c->poll if something waits for them. NULL: every STI is left to exec. The result
 	 * means nothing. */
 	u64 (*sti)(struct cpu *c, u64 unused, u64 unused2);
+	/* cpu.count: at an instruction's end. NULL: nobody counts. */
+	void (*counted)(struct cpu *c);
 	/* Execute one instruction that is left to C. c->rip is at it. On CPU_OK
 	 * c->rip has been moved on. */
 	enum cpu_result (*exec)(struct cpu *c, const struct insn *in);
@@ -380,6 +382,20 @@ enum cpu_debug_note {
 	NOTE_RF = 4,		/* IRET, a task switch: RF is for the next instruction */
 };
 
+/* Beside instructions. */
+enum cpu_count_kind { COUNT_BRANCH, COUNT_LOAD, COUNT_STORE, COUNT_LOAD_STORE, COUNT_KINDS };
+
+/*
+ * What retires, for performance counters (engine/count.c). Its user sets `on` and `left`, and
+ * mode_stale, and is asked through cpu_ops.counted when nothing is left and whenever the mode is
+ * computed anew while `watched`. Instructions show here only while `on`.
+ */
+struct cpu_count {
+	s64 left;		/* instructions until then */
+	u64 n[COUNT_KINDS];
+	bool on, watched;
+};
+
 struct cpu {
 	/* -- touched by translated code; keep together -- */
 	u64 gpr[16];
@@ -411,6 +427,7 @@ struct cpu {
 			 * and mmu_leave_guest() */
 	u32 l2_inline;	/* enum cpu_l2_insn: left to C in L2. Meaningful while in_l2. */
 	u64 shadow_rip;
+	struct cpu_count count;
 	u64 debugctl;	/* DEBUGCTL_*: the engine looks at it between units */
 	u64 tsc_offset;	/* guest TSC = host TSC (scaled) + offset */
 	u64 tsc_ratio;	/* 32.32 fixed point; 1 << 32 = unscaled */
@@ -440,6 +457,7 @@ struct cpu {
 	u8 maxphyaddr;		/* bits */
 	u8 has_nx, has_1g_pages, has_pcid, has_smep, has_smap, has_umip, has_fsgsbase, has_tsc_aux,
 		has_xsave, has_xgetbv1, has_lm, has_syscall;
+	u8 pmcs;		/* performance counters that RDPMC knows */
 	u8 null_clears_base;	/* NullSelectorClearsBase (CPUID 8000_0021) */
 	u8 sysenter_in_lm;	/* not an AMD CPU: SYSENTER is there in long mode too */
 	u8 cpuid_faults;	/* CPUID is for ring 0 only (MISC_FEATURES_ENABLES) */
@@ -529,6 +547,13 @@ static inline void cpu_direct_changed(struct cpu *c, enum cpu_direct_change what
 		c->direct->changed(c, what, addr);
 }
 static inline void cpu_mode_changed(struct cpu *c) { c->mode_stale = 1; }
+
+/* An instruction has retired that translated code has not counted. */
+static inline void cpu_count_retired(struct cpu *c, bool branch)
+{
+	c->count.left--;
+	c->count.n[COUNT_BRANCH] += branch;
+}
 
 /* Offsets in CS, of the branch and of what runs next (APM2 13.1.6.1). */
 static inline void cpu_record_branch(struct cpu *c, u64 from, u64 to)

@@ -50,8 +50,9 @@ enum {
 	MODE_L2_FLAGS = 1 << 15,	/* L2: CLI or PUSHF is L1's business */
 	MODE_NOVEX = 1 << 19,	/* real and virtual-8086 mode: no VEX encodings */
 	MODE_AVX512 = 1 << 20,
-	MODE_CPU = 0xffff | MODE_NOVEX | MODE_AVX512,	/* all of the above come from the CPU
-							 * state */
+	MODE_COUNT = 1 << 21,	/* what retires is counted (count.c) */
+	/* all of the above come from the CPU state */
+	MODE_CPU = 0xffff | MODE_NOVEX | MODE_AVX512 | MODE_COUNT,
 	/* flavours of a unit */
 	MODE_NOGROUP = 1 << 16,	/* every access checked on its own */
 	MODE_BOUNCE = 1 << 17,	/* one instruction, memory operand in the bounce buffer */
@@ -102,10 +103,11 @@ enum record_kind {
 	REC_SLOW,	/* slow_exec() */
 	REC_TOO_LONG,	/* #GP: more than 15 bytes */
 	REC_FAULT,	/* host signal in translated code */
+	REC_COUNT,	/* more instructions than may retire (count.c) */
 };
 _Static_assert((int)REC_LINK == WORK_left_link && (int)REC_TLB == WORK_left_access &&
 		       (int)REC_FPU == WORK_left_fpu && (int)REC_STEPPED == WORK_left_stepped &&
-		       (int)REC_FAULT == WORK_left_fault,
+		       (int)REC_COUNT == WORK_left_count,
 	       "engine_counts.n[]");
 
 /*
@@ -187,6 +189,7 @@ struct unit {
 				 * (apic.c) */
 	bool fixed : 1;	/* cannot go to another address (move.c) */
 	bool beyond : 1;	/* one instruction, which CS's limit cuts: never entered */
+	bool branch : 1;	/* the last instruction is one; of MODE_COUNT */
 	/* entries, in code memory; e_ind and e_cross are 0 until somebody wants them */
 	u32 e_ind, e_cross, e_poll, e_body;
 	/* -- the rest -- */
@@ -576,6 +579,17 @@ struct rip_range range_of(enum option o);	/* of a switch whose value may be "LOW
 void show_init(struct engine *e);
 void show_destroy(struct engine *e);
 void show_unit(struct translator *t, const struct unit *u);	/* it has just been made */
+
+/* count.c: a unit is left through r, or by a signal at instruction number `at`, and is not to go
+ * on there */
+void count_leave(struct engine *e, const struct record *r);
+void count_signal(struct engine *e, const struct unit *u, u32 at);
+/* Of one instruction: its unit was left through r; C was asked for `in` (or NULL) at `from`, in
+ * this mode, and says whether it is done. */
+void count_stepped(struct engine *e, const struct record *r);
+void count_done(struct engine *e, const struct insn *in, u64 from, bool l2, bool done);
+bool insn_is_branch(const struct insn *in);
+static inline bool counting(const struct engine *e) { return unlikely(e->mode & MODE_COUNT); }
 
 /* mode.c */
 void mode_update(struct engine *e);

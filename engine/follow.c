@@ -120,7 +120,8 @@ void follow(struct translator *t)
 	u32 at[FOLLOW_JUMPS + 1] = { t->n }, jumps = 0;	/* where in d[] the tail of each jump
 							 * begins */
 
-	if (!t64(t) || t->mode & ~MODE_CPU || in_range(&t->e->max1, t->u->rip) || t->u->cp2)
+	if (!t64(t) || t->mode & (~MODE_CPU | MODE_COUNT) || in_range(&t->e->max1, t->u->rip) ||
+	    t->u->cp2)
 		return;
 	while (is_jump(&t->d[at[jumps] - 1])) {
 		const struct di *d = &t->d[at[jumps] - 1];

@@ -34,6 +34,8 @@ void mode_update(struct engine *e)
 	struct cpu *c = e->c;
 	u32 m = 0;
 
+	if (unlikely(c->count.watched))
+		c->ops->counted(c);
 	c->mode_stale = 0;
 	if (cpu_in_64(c))
 		m |= MODE_SIZE64;
@@ -48,6 +50,8 @@ void mode_update(struct engine *e)
 		m |= MODE_L2_FLAGS;
 	if (unlikely((c->cr4 & CR4_LA57) && cpu_in_64(c)))
 		m |= MODE_LA57;
+	if (unlikely(c->count.on))
+		m |= MODE_COUNT;
 
 	bool nm = c->cr0 & (CR0_EM | CR0_TS);
 

@@ -454,7 +454,7 @@ static bool rf_is_over(struct cpu *c, struct record *r, u64 at, const u64 *gpr)
 	case REC_EXEC:	/* in line: REP MOVS and STOS */
 		return record_rip(r) != at || c->gpr[R_RCX] != gpr[R_RCX] ||
 		       c->gpr[R_RSI] != gpr[R_RSI] || c->gpr[R_RDI] != gpr[R_RDI];
-	case REC_FPU: case REC_UD: case REC_NM: case REC_SLOW: case REC_TOO_LONG:
+	case REC_FPU: case REC_UD: case REC_NM: case REC_SLOW: case REC_TOO_LONG: case REC_COUNT:
 		return record_rip(r) != at;
 	case REC_FAULT:
 		return c->rip != at;
@@ -490,6 +490,8 @@ static bool replay(struct engine *e, enum cpu_result *x)
 	from = c->rip;
 	transfer = is_transfer(e, r);
 	res = slow_exec(e, in);
+	if (counting(e))
+		count_done(e, in, from, c->in_l2, res == CPU_OK);
 	if (res == CPU_OK)
 		note_transfer(c, transfer, from, c->in_l2);
 	if (res == CPU_OK || c->rip != from)
@@ -592,8 +594,14 @@ static enum cpu_result run(struct engine *e)
 			creep = r == DIRECT_CREEP;
 			direct |= r == DIRECT_GO_ON;
 		}
-		bool rf = c->rflags & FL_RF, rf_pending = false;
-		bool step = c->single_step | shadow | (c->debugctl & DEBUGCTL_LBR) | creep;
+		bool rf = c->rflags & FL_RF, rf_pending = false, last = false;
+
+		if (counting(e)) {
+			if (c->count.left <= 0)
+				c->ops->counted(c);
+			last = c->count.left < UNIT_MAX_INSNS;
+		}
+		bool step = c->single_step | shadow | (c->debugctl & DEBUGCTL_LBR) | creep | last;
 		bool l2 = c->in_l2, transfer;
 		u64 from, rf_at = c->rip, rf_gpr[ARRAY_SIZE(c->gpr)];
 
@@ -603,14 +611,14 @@ static enum cpu_result run(struct engine *e)
 			atomic_thread_fence(memory_order_seq_cst);
 			return CPU_POLL;
 		}
-		if (e->replay && step && !shadow) {
+		if (e->replay && step && !shadow && !last) {
 			enum cpu_result x;
 
 			if (replay(e, &x))
 				return x;
 		}
 		e->replay = NULL;
-		if (unlikely(direct) && !step && c->cpl == 3) {
+		if (unlikely(direct) && !step && c->cpl == 3 && !counting(e)) {
 			direct = false;
 			switch (c->direct->enter(c)) {
 			case DIRECT_NOT:
@@ -674,6 +682,8 @@ resume:
 		/* Whoever looks into a record may put it away, in the middle of a unit too. */
 		fpu_live = c->fpu_live;
 		transfer = unlikely(step) && r->kind != REC_TLB && is_transfer(e, r);
+		if (counting(e) && r->kind != REC_TLB)
+			count_leave(e, r);
 		switch (r->kind) {
 		case REC_LINK: {
 			u64 gen = e->counts.flushes, moves = e->counts.moved;
@@ -712,16 +722,23 @@ resume:
 			break;
 		case REC_STEPPED:
 		case REC_POLL:
+		case REC_COUNT:
 			c->rip = record_rip(r);
 			break;
 		case REC_TLB:
 			res = handle_tlb(e, tlb_of(r));
+			if (counting(e) && res != CPU_RESUME) {
+				count_leave(e, r);
+				count_done(e, r->insn, record_rip(r), l2, res == CPU_OK);
+			}
 			switch (res) {
 			case CPU_RESUME:
 				/* All registers are as before the instruction that r is about. */
 				if (!(c->shadow_sti | c->shadow_ss) && !shadow &&
 				    atomic_load_explicit(&c->poll, memory_order_relaxed)) {
 					c->rip = record_rip(r);
+					if (counting(e))
+						count_leave(e, r);
 					continue;
 				}
 				if (unlikely(fpu_live && !c->fpu_live))
@@ -765,12 +782,16 @@ resume:
 		case REC_EXEC:
 			c->rip = record_rip(r);
 			res = c->ops->exec(c, r->insn);
+			if (counting(e))
+				count_done(e, r->insn, record_rip(r), l2, res == CPU_OK);
 			if (res != CPU_OK)
 				return res;
 			break;
 		case REC_SLOW:
 			c->rip = record_rip(r);
 			res = slow_exec(e, r->insn);
+			if (counting(e))
+				count_done(e, r->insn, record_rip(r), l2, res == CPU_OK);
 			if (rf && c->rip != record_rip(r))
 				clear_rf(c);
 			if (res != CPU_OK)
@@ -798,6 +819,8 @@ resume:
 			return CPU_UNBACKED;
 		}
 		if (step && r->kind != REC_ENTRY && r->kind != REC_POLL) {
+			if (counting(e))
+				count_stepped(e, r);
 			if (rf && r->kind != REC_EXEC)
 				clear_rf(c);
 			note_transfer(c, transfer, from, l2);

@@ -49,6 +49,8 @@ bool engine_signal(int sig, void *siginfo, void *ucontext)
 		g[REG_EFL] =
 			(g[REG_EFL] & ~(greg_t)FL_ARITH) | (greg_t)flags_of_image(e->save_flags);
 
+	count_signal(e, u, i);
+
 	struct cpu *c = e->c;
 
 	c->rip = u->rip + (u64)(s64)at->guest;

@@ -220,6 +220,9 @@ static enum cpu_result decode_unit(struct translator *t)
 				follow(t);
 			break;
 		}
+		/* Counted as a whole: nothing leaves it half way (count.c). */
+		if (unlikely(t->mode & MODE_COUNT) && d->exits && d->cls != CL_STI)
+			break;
 	}
 	sti_to_c(t);
 	return CPU_OK;
@@ -672,6 +675,7 @@ static void emit_unit(struct translator *t)
 		break;
 	}
 	emit_entry(t);
+	emit_count(t);
 	t->tmp_at = NULL;
 	t->aside = false;
 	for (u32 i = 0; i < t->n; i++) {

@@ -257,6 +257,9 @@ void apic_stubs(struct translator *t);
 u8 *emit_call(struct translator *t, const void *fn, bool pair);
 void call_rx(struct translator *t, const u8 *rx);
 
+/* count.c */
+void emit_count(struct translator *t);
+
 /* lower_system.c */
 void emit_cli(struct translator *t);
 void emit_swapgs(struct translator *t);
