@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * abi/caps.h - KVM_CHECK_EXTENSION: what is claimed, and only what works. Anything that
- * is not listed answers 0 (SMM, Xen, PMU, SEV, guest_memfd).
+ * is not listed answers 0 (SMM, Xen, SEV, guest_memfd).
  *
  *   X(NAME, number, value)	`vm` is the VM asked, or NULL on /dev/kvm
  */
@@ -93,6 +93,7 @@
 	X(NESTED_STATE, 157, 0x1080) \
 	X(PMU_EVENT_FILTER, 173, 1) \
 	X(PMU_EVENT_MASKED_EVENTS, 226, 1) \
+	X(PMU_CAPABILITY, 212, pmu_offered()) \
 	X(X86_USER_SPACE_MSR, 188, 1) \
 	X(X86_MSR_FILTER, 189, 1) \
 	X(ENFORCE_PV_FEATURE_CPUID, 190, 1) \

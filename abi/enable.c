@@ -9,6 +9,7 @@
 
 #define DISABLE_EXITS_VALID ((u64)cap_check(vm, KVM_CAP_X86_DISABLE_EXITS))
 #define CAP_APIC_BUS_CYCLES_NS 237
+#define PMU_CAP_DISABLE 1u
 #define USER_SPACE_MSR_VALID (KVM_MSR_EXIT_REASON_INVAL | KVM_MSR_EXIT_REASON_UNKNOWN | \
 			      KVM_MSR_EXIT_REASON_FILTER)
 
@@ -63,6 +64,14 @@ static int disable_nx_huge_pages(struct vm *vm, u64 arg)
 	return arg || vm_has_vcpus(vm) ? -EINVAL : 0;
 }
 
+static int set_pmu(struct vm *vm, u64 arg)
+{
+	if (!pmu_offered() || (arg & ~(u64)PMU_CAP_DISABLE) || vm_has_vcpus(vm))
+		return -EINVAL;
+	vm->cfg.pmu_off = arg & PMU_CAP_DISABLE;
+	return 0;
+}
+
 static int set_masked(u64 arg, u64 valid)
 {
 	return arg & ~valid ? -EINVAL : 0;
@@ -89,6 +98,8 @@ static int enable(struct vm *vm, const struct kvm_enable_cap *cap)
 		return 0;
 	case KVM_CAP_VM_DISABLE_NX_HUGE_PAGES:
 		return disable_nx_huge_pages(vm, a);
+	case KVM_CAP_PMU_CAPABILITY:
+		return set_pmu(vm, a);
 	case KVM_CAP_MSR_PLATFORM_INFO:
 		vm->cfg.msr_platform_info_off = !a;
 		return 0;

@@ -262,25 +262,9 @@ static long vmi_stats_fd(struct vm *vm)
 	return stats_vm_fd(vm);
 }
 
-#define PMU_EVENTS_MAX 300
-#define PMU_FLAG_MASKED_EVENTS 1u
-
-/* There is no PMU whose events could be filtered; the arguments have rules all the same. */
 static long vmi_pmu_filter(struct vm *vm, void *user)
 {
-	struct kvm_pmu_event_filter f;
-	u64 event;
-
-	if (user_get(&f, user, sizeof(f)))
-		return -EFAULT;
-	if (f.action > KVM_PMU_EVENT_DENY || (f.flags & ~PMU_FLAG_MASKED_EVENTS))
-		return -EINVAL;
-	if (f.nevents > PMU_EVENTS_MAX)
-		return -E2BIG;
-	for (u32 i = 0; i < f.nevents; i++)
-		if (user_get(&event, (u8 *)user + sizeof(f) + i * sizeof(event), sizeof(event)))
-			return -EFAULT;
-	return 0;
+	return vm_set_pmu_filter(vm, user);
 }
 
 /* The only device type on x86 is the VFIO bridge, and there is no VFIO here. */

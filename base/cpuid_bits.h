@@ -7,6 +7,7 @@
  * the host's XCR0 must have AVX. Z: likewise AVX-512. N: ours alone, offered everywhere. O: the
  * same, when the environment asks for it (docs/engine.md). U: not offered, but works where a VMM
  * says so.
+ * P: of the performance counters, unless STANDIN_PMU says no.
  * K: not offered; the checks of VMRUN know what it allows.
  */
 #ifndef BASE_CPUID_BITS_H
@@ -15,7 +16,7 @@
 #include "base/types.h"
 
 enum cpuid_reg { CPUID_EAX, CPUID_EBX, CPUID_ECX, CPUID_EDX };
-enum cpuid_host { CPUID_N, CPUID_H, CPUID_V, CPUID_Z, CPUID_O, CPUID_S, CPUID_U, CPUID_K };
+enum cpuid_host { CPUID_N, CPUID_H, CPUID_V, CPUID_Z, CPUID_O, CPUID_S, CPUID_U, CPUID_K, CPUID_P };
 
 #define CPUID_FEATURES(X) \
 	X(FPU,		1, 0, EDX, 0, N) \
@@ -107,6 +108,7 @@ enum cpuid_host { CPUID_N, CPUID_H, CPUID_V, CPUID_Z, CPUID_O, CPUID_S, CPUID_U,
 	X(PREFETCHW,	0x80000001, 0, ECX, 8, H) \
 	X(OSVW,		0x80000001, 0, ECX, 9, N) \
 	X(TOPOEXT,	0x80000001, 0, ECX, 22, N) \
+	X(PERFCTR_CORE,	0x80000001, 0, ECX, 23, P) \
 	X(SYSCALL,	0x80000001, 0, EDX, 11, N) \
 	X(NX,		0x80000001, 0, EDX, 20, N) \
 	X(MMXEXT,	0x80000001, 0, EDX, 22, H) \
@@ -162,6 +164,7 @@ enum cpuid_host { CPUID_N, CPUID_H, CPUID_V, CPUID_Z, CPUID_O, CPUID_S, CPUID_U,
 	X(SRSO_UK_NO,	0x80000021, 0, EAX, 30, N) \
 	X(TSA_SQ_NO,	0x80000021, 0, ECX, 1, N) \
 	X(TSA_L1_NO,	0x80000021, 0, ECX, 2, N) \
+	X(PERFMON_V2,	0x80000022, 0, EAX, 0, P) \
 	X(KVM_CLOCKSOURCE,	0x40000001, 0, EAX, 0, N) \
 	X(KVM_NOP_IO_DELAY,	0x40000001, 0, EAX, 1, N) \
 	X(KVM_CLOCKSOURCE2,	0x40000001, 0, EAX, 3, N) \

@@ -136,7 +136,8 @@
 	X(KERNEL_GS,    0xc0000102, 1, L, 0, NOTHING, canon, CPU_OFF(kernel_gs_base), MSR_ALL) \
 	X(TSC_AUX,      0xc0000103, 1, L, 0, TSC_AUX, tsc_aux, 0, MSR_ALL) \
 	X(TSC_RATIO,    0xc0000104, 1, L, 0, NOTHING, svm, 0, MSR_ALL) \
-	X(K7_EVNTSEL,   0xc0010000, 8, N, 0, NOTHING, ignore, 0, MSR_ALL) \
+	X(PERF_GLOBAL,  0xc0000300, 4, L, 0, NOTHING, pmu_global, 0, MSR_ALL) \
+	X(PERF_LEGACY,  0xc0010000, 8, L, 0, NOTHING, pmu_legacy, 0, MSR_ALL) \
 	X(SYSCFG,       0xc0010010, 1, N, 0, NOTHING, ignore, 0, MSR_ALL) \
 	X(HWCR,         0xc0010015, 1, L, 0, NOTHING, hwcr, MSR_OFF(hwcr), MSR_ALL) \
 	X(K7_CLK_CTL,   0xc001001b, 1, N, 0, NOTHING, legacy, 0x20000000, MSR_ALL) \
@@ -152,6 +153,7 @@
 	X(VIRT_SPEC_CTRL, 0xc001011f, 1, L, 0, VIRT_SSBD, field, MSR_OFF(virt_spec_ctrl), 4) \
 	X(OSVW_LEN,     0xc0010140, 1, N, 0, OSVW, field, MSR_OFF(osvw_len), MSR_ALL) \
 	X(OSVW_STATUS,  0xc0010141, 1, N, 0, OSVW, field, MSR_OFF(osvw_status), MSR_ALL) \
+	X(PERF_CORE,    0xc0010200, 12, L, 0, NOTHING, pmu_core, 0, MSR_ALL) \
 	X(F15H_IC_CFG,  0xc0011021, 1, N, 0, NOTHING, f15h_ic_cfg, 0, 0) \
 	X(DC_CFG,       0xc0011022, 1, N, 0, NOTHING, ignore, 0, MSR_ALL) \
 	X(TW_CFG,       0xc0011023, 1, N, 0, NOTHING, ignore, 0, MSR_ALL) \

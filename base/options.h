@@ -38,6 +38,8 @@
 	  "`avic,x2avic`.") \
 	X(LA57, WORD, "1|0", USER, "1: offer guests 5-level paging", \
 	  "Off because guests use it when they see it, and it costs time.") \
+	X(PMU, WORD, "0|1", USER, "0: no performance counters for guests", \
+	  "KVM's `enable_pmu`. Nothing counts, nothing is slower, until a guest programs one.") \
 	X(DIRECT, WORD, "0|1|always", DEVEL, "1: run user code of the guest directly where that " \
 	  "pays", \
 	  "An experiment, and not safe yet ([direct-execution.md](direct-execution.md)). " \

@@ -37,6 +37,8 @@ struct cpu_hooks {
 				  void *buf, u32 *count);
 	enum cpu_result (*pio_out)(struct cpu *c, const struct insn *in, u16 port, u32 size,
 				   const void *buf, u32 *count);
+	/* RDPMC of a counter that is there, by one who may. */
+	u64 (*rdpmc)(struct cpu *c, u32 index);
 	/* HLT has retired (RIP after it). */
 	enum cpu_result (*hlt)(struct cpu *c);
 	/* VMMCALL or VMCALL (see in->mnemonic); the hook retires it. */

@@ -84,10 +84,17 @@ enum cpu_result exec_rdtscp(struct cpu *c, const struct insn *in)
 	return CPU_OK;
 }
 
-/* No performance counters: every counter number is out of range. */
 enum cpu_result exec_rdpmc(struct cpu *c, const struct insn *in)
 {
-	return gp0(c);
+	u32 i = (u32)c->gpr[R_RCX];
+	u64 n;
+
+	if (i >= c->pmcs || (c->cpl && !(c->cr4 & CR4_PCE) && !cpu_real_mode(c)))
+		return gp0(c);
+	n = cpu_hooks->rdpmc(c, i);
+	set32(c, R_RAX, n);
+	set32(c, R_RDX, n >> 32);
+	return CPU_OK;
 }
 
 enum cpu_result exec_rdpid(struct cpu *c, const struct insn *in)

@@ -30,6 +30,10 @@ static enum cpu_result no_pio_out(struct cpu *c, const struct insn *in, u16 port
 {
 	return CPU_OK;
 }
+static u64 no_rdpmc(struct cpu *c, u32 index)
+{
+	return 0;
+}
 static enum cpu_result no_hlt(struct cpu *c)
 {
 	c->halted = 1;
@@ -61,7 +65,8 @@ static enum cpu_result no_rsm(struct cpu *c)
 
 static const struct cpu_hooks defaults = {
 	.msr_read = no_msr_read, .msr_write = no_msr_write, .cpuid = no_cpuid,
-	.pio_in = no_pio_in, .pio_out = no_pio_out, .hlt = no_hlt, .hypercall = no_insn,
+	.pio_in = no_pio_in, .pio_out = no_pio_out, .rdpmc = no_rdpmc,
+	.hlt = no_hlt, .hypercall = no_insn,
 	.read_cr8 = no_read_cr8, .write_cr8 = no_write_cr8, .window = nothing, .svm = no_insn,
 	.pause = nothing, .iret = nothing, .rsm = no_rsm,
 	.debug_changed = watch_guest,
@@ -80,6 +85,7 @@ void cpu_set_hooks(const struct cpu_hooks *h)
 	DEFAULT(cpuid);
 	DEFAULT(pio_in);
 	DEFAULT(pio_out);
+	DEFAULT(rdpmc);
 	DEFAULT(hlt);
 	DEFAULT(hypercall);
 	DEFAULT(read_cr8);

@@ -17,7 +17,7 @@
 /* X(module/parameters/name, contents) */
 #define PARAMS(X) \
 	X("kvm/parameters/eager_page_split", "N\n") \
-	X("kvm/parameters/enable_pmu", "N\n") \
+	X("kvm/parameters/enable_pmu", "Y\n") \
 	X("kvm/parameters/enable_vmware_backdoor", "N\n") \
 	X("kvm/parameters/force_emulation_prefix", "0\n") \
 	X("kvm/parameters/halt_poll_ns", number(abi_halt_poll_ns())) \

@@ -219,7 +219,9 @@ static bool vmmcall(struct cpu *c, const struct insn *in, enum cpu_result *res)
 
 static bool rdpmc(struct cpu *c, const struct insn *in, enum cpu_result *res)
 {
-	return (!c->cpl || (c->cr4 & CR4_PCE)) && exits(c, in, SVM_I_RDPMC, 0, res);
+	/* All its exceptions come first (APM2 15.9). */
+	return (u32)c->gpr[R_RCX] < c->pmcs && (!c->cpl || (c->cr4 & CR4_PCE)) &&
+	       exits(c, in, SVM_I_RDPMC, 0, res);
 }
 
 static bool xsetbv(struct cpu *c, const struct insn *in, enum cpu_result *res)

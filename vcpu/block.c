@@ -255,6 +255,7 @@ enum cpu_result vcpu_block(struct vcpu *v)
 	/* From here on senders wake us; what came before is seen below (docs/kvm-apic.md 3.8). */
 	if (v->lapic)
 		lapic_put_away(v->lapic);
+	pmu_pause(v);
 	halt_begin(v, &p);
 	for (;;) {
 		u32 seq = atomic_load(&v->wake_seq);
@@ -311,6 +312,7 @@ enum cpu_result vcpu_block(struct vcpu *v)
 		vcpu_trace(kvm_vcpu_wakeup, v, tsc_host_to_ns(tsc_host() - since));
 	atomic_store(&v->in_guest, 1);
 	vcpu_flush_requests(v);
+	pmu_resume(v);
 	if (unlikely(v->p->clock.away))
 		steal_back(v);
 	/* A device may have written code that ran before, and the wake-up be how it says so. */

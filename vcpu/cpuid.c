@@ -239,6 +239,7 @@ static void derive(struct vcpu *v)
 	v->p->cpuid.pv_features = e ? e->eax : 0;
 	hyperv_cpuid_changed(v);
 	nested_caps(v);
+	pmu_refresh(v);
 }
 
 void cpuid_update_dynamic(struct vcpu *v)

@@ -14,7 +14,7 @@
 #include "vcpu/vcpu_priv.h"
 
 #define MAX_BASIC 0x10
-#define MAX_EXTENDED 0x80000021u
+#define MAX_EXTENDED 0x80000022u
 #define SIGNATURE 0x00a00f11u	/* family 19h, model 1, stepping 1 */
 #define IDX KVM_CPUID_FLAG_SIGNIFCANT_INDEX
 
@@ -78,6 +78,7 @@ static const struct kvm_cpuid_entry2 base[] = {
 	{ 0x8000001d, 3, IDX, 0x163, 15 << 22 | 63, 32767, 1, { 0 } },
 	{ 0x8000001e, 0, 0, 0, 0, 0, 0, { 0 } },
 	{ 0x80000021, 0, 0, 0, 0, 0, 0, { 0 } },
+	{ 0x80000022, 0, 0, 0, 0, 0, 0, { 0 } },
 };
 
 void cpuid_host(u32 leaf, u32 sub, u32 out[4])
@@ -128,6 +129,8 @@ static bool host_offers(const struct cpuid_feature_row *f, struct host_leaf *h)
 		return false;
 	if (f->host == CPUID_O)
 		return la57_option();
+	if (f->host == CPUID_P)
+		return pmu_offered();
 	if (f->host == CPUID_S)
 		return svm_option((enum cpuid_feature)(f - cpuid_feature_rows));
 	if (f->host == CPUID_V && !(xcr0_host_supported() & XSTATE_AVX))
@@ -167,6 +170,8 @@ static void derive(struct kvm_cpuid_entry2 *e)
 	/* Linear address width (APM3 E.4.7). */
 	if (find(e, 7, 0)->ecx & BIT(16))
 		find(e, 0x80000008, 0)->eax = 48 | 57 << 8;
+	if (pmu_offered())
+		find(e, 0x80000022, 0)->ebx = PMU_COUNTERS;
 	/* APM3 E.4.2: Fn8000_0001 EDX repeats these bits of Fn0000_0001 EDX. */
 	find(e, 0x80000001, 0)->edx |= l1->edx & 0x0183f3ff;
 	if (!(l1->ecx & BIT(26))) {

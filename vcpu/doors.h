@@ -25,6 +25,8 @@
 	X(msr_read, msr_hook_read, FREE_L2, MSR) \
 	X(msr_write, msr_hook_write, FREE_L2, MSR) \
 	/* All leaves, KVM's at 0x40000000 included. */ \
+	/* The vCPU's counters, which may tell L1 from L2 (HG_ONLY). */ \
+	X(rdpmc, pmu_rdpmc, FREE_L1, RDPMC) \
 	X(cpuid, cpuid_hook, FREE_L1, CPUID) \
 	X(pio_in, pio_in, FREE_L1, IOIO) \
 	X(pio_out, pio_out, FREE_L1, IOIO) \

@@ -100,6 +100,7 @@ enum cpu_result vcpu_retire(struct vcpu *v, u64 next_rip)
 	struct cpu *c = v->c;
 
 	c->rip = next_rip;
+	cpu_count_retired(c, false);
 	c->shadow_sti = 0;
 	c->shadow_ss = 0;
 	c->rflags &= ~(u64)FL_RF;

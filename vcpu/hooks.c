@@ -186,6 +186,7 @@ const struct cpu_ops vcpu_cpu_ops = {
 	.linear = cpu_linear,
 	.code_page = mmu_code_page,
 	.sti = cpu_sti,
+	.counted = pmu_counted,
 	.exec = exec,
 };
 

@@ -33,7 +33,11 @@ u64 vcpu_next_timer(struct vcpu *v)
 	u64 ns = v->lapic ? lapic_next_event_ns(v->lapic) : 0;
 	u64 hv = v->p->hv.synic ? hyperv_stimers_next(v) : 0;
 
-	return hv && (!ns || hv < ns) ? hv : ns;
+	u64 pmu = v->p->pmu.deadline ? pmu_deadline_ns(v) : 0;
+
+	if (hv && (!ns || hv < ns))
+		ns = hv;
+	return unlikely(pmu) && (!ns || pmu < ns) ? pmu : ns;
 }
 
 static void rearm_timer(struct vcpu *v)
@@ -96,6 +100,8 @@ static enum cpu_result service(struct vcpu *v)
 	}
 	if (take(v, VREQ_SCAN_IOAPIC) && v->lapic)
 		lapic_scan(v->lapic);
+	if (take(v, VREQ_PMU))
+		pmu_reprogram(v);
 	if (take(v, VREQ_HYPERV) && hyperv_service(v) == CPU_USER)
 		return CPU_USER;
 	if (take(v, VREQ_APICV_UPDATE) && v->lapic)
@@ -109,6 +115,8 @@ static enum cpu_result service(struct vcpu *v)
 		lapic_poll_timer(v->lapic);
 		if (unlikely(v->p->hv.synic))
 			hyperv_stimers_poll(v);
+		if (unlikely(v->p->pmu.deadline))
+			pmu_poll(v);
 		/* Fired early: the VM's timer has forgotten the deadline, we have not. */
 		if (v->p->armed_ns && vcpu_next_timer(v) == v->p->armed_ns)
 			v->p->armed_ns = 0;
@@ -463,6 +471,7 @@ static void cancelled(void *arg)
 	struct vcpu *v = arg;
 
 	v->c->fpu_live = 0;	/* the registers are gone */
+	pmu_pause(v);
 	vcpu_unguard(v);
 	vcpu_alone(v, false);
 	v->p->delivering = false;
@@ -506,7 +515,9 @@ static int __attribute__((noinline)) run_here(struct vcpu *v)
 	if (v->lapic)
 		lapic_load(v->lapic);
 
+	pmu_resume(v);
 	r = vcpu_run_guarded(v, run_unmasked);
+	pmu_pause(v);
 
 	if (v->lapic)
 		lapic_put_away(v->lapic);

@@ -34,6 +34,7 @@ struct vcpu;
 	X(TIMER)	/* lapic_next_event_ns() changed */ \
 	X(REPORT_TPR)	/* KVM_EXIT_TPR_ACCESS is prepared */ \
 	X(HYPERV)	/* Hyper-V: an exit is prepared, or timers are to be looked at */ \
+	X(PMU)		/* the event filter is another one */ \
 	X(NESTED_STATE)	/* KVM_SET_NESTED_STATE: what needs guest memory is to be done */ \
 	X(DIRTY_FULL)	/* the vCPU's dirty ring is soft-full: ask vm_ops->dirty_ring_full */
 enum vcpu_request {
@@ -55,6 +56,8 @@ struct vcpu_vm_ops {
 	int (*extint_ack)(void *vm);
 	u64 (*clock_ns)(void *vm);	/* kvmclock, ns */
 	bool (*msr_allowed)(void *vm, u32 msr, bool write);	/* KVM_X86_SET_MSR_FILTER */
+	/* KVM_SET_PMU_EVENT_FILTER: event and unit mask */
+	bool (*pmu_allowed)(void *vm, u64 event);
 	/* The LAPIC timer of a vCPU that is not blocked is due at this time (CLOCK_MONOTONIC ns, 0
 	 * = none): request EVENT then. Called only when the deadline has changed. */
 	void (*arm_timer)(void *vm, struct vcpu *v, u64 deadline_ns);
@@ -104,6 +107,8 @@ struct vcpu_vm_config {
 	_Atomic bool hypercall_map_gpa_range;
 	_Atomic bool msr_platform_info_off;	/* KVM_CAP_MSR_PLATFORM_INFO cleared: guest reads
 						 * give #GP */
+	bool pmu_off;		/* KVM_PMU_CAP_DISABLE */
+	_Atomic bool pmu_filter;	/* vm_ops->pmu_allowed must be asked */
 	_Atomic bool msr_filter;	/* vm_ops->msr_allowed must be asked */
 	_Atomic u32 tsc_khz;		/* default for new vCPUs */
 	u64 tsc_offset;		/* guest TSC - scaled host TSC for new vCPUs, without tsc_sync */
@@ -259,6 +264,7 @@ u32 msr_feature_list(u32 *out, u32 max);
 int msr_feature_get(u32 msr, u64 *val);
 u32 tsc_host_khz(void);
 u64 tsc_host_to_ns(u64 host_tsc_delta);
+bool pmu_offered(void);				/* STANDIN_PMU */
 u64 mce_cap_supported(void);			/* KVM_X86_GET_MCE_CAP_SUPPORTED */
 
 #endif

@@ -140,6 +140,24 @@ struct vcpu_clock {
 	bool away;		/* the guest has been told that the vCPU does not run */
 };
 
+/* -- performance counters (pmu.c) -- */
+
+#define PMU_COUNTERS 6
+
+struct vcpu_pmu {
+	u8 n, version;		/* 0: none */
+	u8 active;		/* a bit for each that counts in some state ... */
+	u8 state;		/* ... of which this is the current one */
+	bool running;		/* KVM_RUN, and not halted */
+	u8 what[PMU_COUNTERS], where[PMU_COUNTERS];
+	u64 sel[PMU_COUNTERS], ctr[PMU_COUNTERS];	/* the latter as of ... */
+	u64 ctl, status;
+	u64 since, seen[COUNT_KINDS];	/* ... this TSC, and these cpu.count.n */
+	s64 given;			/* and this cpu.count.left */
+	u64 linger;		/* TSC until which units go on counting */
+	u64 deadline;		/* TSC, 0 = none */
+};
+
 struct vcpu_priv {
 	struct vcpu_events ev;
 	enum vcpu_pending pend;
@@ -154,6 +172,7 @@ struct vcpu_priv {
 	struct vcpu_msrs msr;
 	struct vcpu_clock clock;
 	struct hyperv_vcpu hv;
+	struct vcpu_pmu pmu;
 	struct svm svm;		/* c->svm */
 	const struct insn *insn;	/* instruction inside cpu_exec() */
 
@@ -344,6 +363,17 @@ enum cpu_result msr_hook_write(struct cpu *c, u32 msr, u64 val);
 enum cpu_result msr_complete(struct vcpu *v);
 void msr_reset(struct vcpu *v);
 void pv_eoi_set(struct vcpu *v, u64 val);	/* the MSR's value, checked */
+
+/* -- pmu.c -- */
+void pmu_refresh(struct vcpu *v);	/* CPUID has changed */
+void pmu_reprogram(struct vcpu *v);	/* VREQ_PMU */
+void pmu_poll(struct vcpu *v);		/* the deadline may have come */
+u64 pmu_deadline_ns(const struct vcpu *v);	/* CLOCK_MONOTONIC; 0 = none */
+void pmu_counted(struct cpu *c);	/* cpu_ops.counted */
+u64 pmu_rdpmc(struct cpu *c, u32 i);	/* cpu_hooks.rdpmc */
+/* The vCPU begins to run the guest; stops to do so, or halts. */
+void pmu_resume(struct vcpu *v);
+void pmu_pause(struct vcpu *v);
 
 /* -- kvmclock.c -- */
 int kvmclock_set_system_time(struct vcpu *v, u64 val, bool host);

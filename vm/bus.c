@@ -69,6 +69,11 @@ static bool msr_allowed(void *o, u32 msr, bool write)
 	return vm_msr_allowed(o, msr, write);
 }
 
+static bool pmu_allowed(void *o, u64 event)
+{
+	return vm_pmu_allowed(o, event);
+}
+
 static void arm_timer(void *o, struct vcpu *v, u64 deadline_ns)
 {
 	struct vm *vm = o;
@@ -110,6 +115,7 @@ const struct vcpu_vm_ops vm_bus_ops = {
 	.extint_ack = extint_ack,
 	.clock_ns = clock_ns,
 	.msr_allowed = msr_allowed,
+	.pmu_allowed = pmu_allowed,
 	.arm_timer = arm_timer,
 	.master_clock = master_clock,
 	.alone = vm_alone,

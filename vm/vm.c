@@ -32,6 +32,7 @@ int vm_create(struct vm **out)
 	pthread_rwlock_init(&vm->slots_lock, NULL);
 	pthread_rwlock_init(&vm->bus_lock, NULL);
 	pthread_mutex_init(&vm->ring_lock, NULL);
+	pthread_mutex_init(&vm->pmu_lock, NULL);
 	pthread_mutexattr_init(&recursive);
 	pthread_mutexattr_settype(&recursive, PTHREAD_MUTEX_RECURSIVE);
 	pthread_mutex_init(&vm->irqfd_lock, &recursive);
@@ -118,6 +119,7 @@ static int vm_destroy(struct vm *vm)
 		irqchip_destroy(vm_chip(vm));
 	vm_memory_destroy(vm);
 	vm_msr_filter_destroy(vm);
+	vm_pmu_filter_destroy(vm);
 	if (vm->cfg.load_fd >= 0)
 		sys_close(vm->cfg.load_fd);
 	free(vm->zones);

@@ -28,6 +28,7 @@ struct vm_irqfd;
 struct vm_poller;
 struct vm_timer;
 struct vm_msr_filter;
+struct vm_pmu_filter;
 
 /* Counters (KVM_GET_STATS_FD). Relaxed atomics; they live in shared memory so that
  * the stats fd shows them without being asked. */
@@ -141,6 +142,8 @@ struct vm {
 	struct hyperv_vm hyperv;	/* vcpu/'s */
 	struct vm_hyperv_conn *hyperv_conns;	/* bus_lock: list */
 	_Atomic(struct vm_msr_filter *) msr_filter;
+	pthread_mutex_t pmu_lock;	/* innermost */
+	struct vm_pmu_filter *pmu_filter;	/* pmu_lock */
 	struct vm_stats *_Atomic stats;
 	int stats_fd;			/* lock */
 	struct vm_stats plain_stats;
@@ -277,7 +280,7 @@ void vm_timer_arm(struct vm_vcpu *vv, u64 deadline_ns);	/* 0 = none */
 /* pthread_create with every signal blocked: none of our threads takes the VMM's. */
 int vm_thread_start(pthread_t *t, void *(*fn)(void *), void *arg, const char *name);
 
-/* -- clock.c, msr_filter.c -- */
+/* -- clock.c, msr_filter.c, pmu_filter.c -- */
 void vm_clock_start(struct vm *vm);
 u64 vm_clock_ns(struct vm *vm);
 bool vm_master_clock(struct vm *vm, u64 *host_tsc, u64 *ns);
@@ -286,5 +289,8 @@ int vm_set_clock(struct vm *vm, const struct kvm_clock_data *c);
 bool vm_msr_allowed(struct vm *vm, u32 msr, bool write);
 int vm_set_msr_filter(struct vm *vm, const struct kvm_msr_filter *f);
 void vm_msr_filter_destroy(struct vm *vm);
+bool vm_pmu_allowed(struct vm *vm, u64 event);
+int vm_set_pmu_filter(struct vm *vm, const void *user);
+void vm_pmu_filter_destroy(struct vm *vm);
 
 #endif

@@ -241,7 +241,7 @@ T(sys_attributes, "5.1: /dev/kvm: group 0 attribute 0 = XCOMP_GUEST_SUPP, unknow
 
 #define HV "a kernel without CONFIG_KVM_HYPERV; what is 0 here, VMX and a Hyper-V below have"
 #define SEV "standin has no encrypted VMs"
-#define NO_PMU "standin has no PMU"
+#define NO_PMU "a host without performance counters"
 
 #define V(nr, value) { nr, value, value, NULL }
 static const struct cap_row {
@@ -350,7 +350,7 @@ static const struct cap_row {
 	V(204, 1),
 	{ 206, 0, 1, SEV },
 	V(209, 1),
-	{ 212, 0, 1, NO_PMU },
+	{ 212, 1, 0, NO_PMU },
 	{ 214, 1, 0, "no TSC scaling" },
 	V(215, 1),
 	V(218, 1),

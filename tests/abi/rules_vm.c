@@ -832,7 +832,12 @@ T(pmu_filter, "5.1: SET_PMU_EVENT_FILTER: action, flags EINVAL; more than 300 ev
 		struct kvm_pmu_event_filter f;
 		u64 e[301];
 	} q;
+	/* One whose list is not all there. */
+	u8 *page = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct kvm_pmu_event_filter *cut = (void *)(page + 4096 - sizeof(q.f) - 8);
 
+	MUST(page != MAP_FAILED && !munmap(page + 4096, 4096));
+	cut->nevents = 2;
 	machine(M_NO_CPU);
 	IS(ioctl(m.vm, KVM_SET_PMU_EVENT_FILTER, BAD), -EFAULT);
 	IS(ioctl(m.vm, KVM_SET_PMU_EVENT_FILTER, &q), 0);
@@ -846,4 +851,76 @@ T(pmu_filter, "5.1: SET_PMU_EVENT_FILTER: action, flags EINVAL; more than 300 ev
 	IS(ioctl(m.vm, KVM_SET_PMU_EVENT_FILTER, &q), -E2BIG);
 	q.f.nevents = 300;
 	IS(ioctl(m.vm, KVM_SET_PMU_EVENT_FILTER, &q), 0);
+	IS(ioctl(m.vm, KVM_SET_PMU_EVENT_FILTER, cut), -EFAULT);
+}
+
+T(pmu_filter_masked,
+  "6.10: masked events with bits that mean nothing: EINVAL; without the flag they match none")
+{
+	struct {
+		struct kvm_pmu_event_filter f;
+		u64 e[1];
+	} q = { .f = { .nevents = 1, .flags = 1, .fixed_counter_bitmap = ~0u } };
+
+	machine(M_NO_CPU);
+	NEED(cap(m.vm, 226) == 1, "before 6.3");
+	for (u32 bit = 0; bit < 64; bit++) {
+		bool valid = bit < 16 || (bit >= 32 && bit < 36) || bit >= 55;
+
+		q.e[0] = 1ull << bit;
+		q.f.flags = 1;
+		IS(ioctl(m.vm, KVM_SET_PMU_EVENT_FILTER, &q), valid ? 0 : -EINVAL);
+		q.f.flags = 0;
+		IS(ioctl(m.vm, KVM_SET_PMU_EVENT_FILTER, &q), 0);
+	}
+}
+
+#define PERF_CTL 0xc0010200
+#define PERF_GLOBAL 0xc0000300
+
+T(pmu_capability,
+  "5.4: PMU_CAPABILITY: other bits and after a vCPU EINVAL; bit 0 takes the counters away")
+{
+	u64 val = 1;
+
+	machine(M_NO_CPU);
+	NEED(cap(m.vm, 212) & 1, "no performance counters");
+	IS(enable(m.vm, 212, 2), -EINVAL);
+	IS(enable(m.vm, 212, 1), 0);
+	m.cpu = ioctl(m.vm, KVM_CREATE_VCPU, 0);
+	MUST(m.cpu >= 0 && !set_cpuid(m.cpu));
+	IS(enable(m.vm, 212, 1), -EINVAL);
+	IS(enable(m.vm, 212, 0), -EINVAL);
+	/* They are dropped, as by old processors. */
+	IS(set_msr(m.cpu, 0xc0010000, 0x5300c0), 1);
+	IS(get_msr(m.cpu, 0xc0010000, &val), 1);
+	EQ(val, 0);
+	IS(set_msr(m.cpu, PERF_GLOBAL + 1, 1), 0);
+	IS(set_msr(m.cpu, PERF_GLOBAL + 1, 0), 1);
+}
+
+T(pmu_msrs, "6.10: counters follow CPUID; user space reads absent ones as 0, and writes 0")
+{
+	u64 val = 1;
+
+	machine(M_CPUID);
+	NEED(cap(m.vm, 212) & 1, "no performance counters");
+	IS(set_msr(m.cpu, PERF_CTL + 10, ~0x400000ull), 1);
+	IS(get_msr(m.cpu, PERF_CTL + 10, &val), 1);
+	EQ(val & 0xfffffcffffffffff, 0x0fffd7ffffull & ~0x400000ull);
+	IS(set_msr(m.cpu, PERF_CTL + 11, ~0ull), 1);
+	IS(get_msr(m.cpu, PERF_CTL + 11, &val), 1);
+	EQ(val, 0xffffffffffff);
+	IS(set_msr(m.cpu, PERF_GLOBAL, 0x3f), 1);
+	IS(set_msr(m.cpu, PERF_GLOBAL, 0x40), 0);
+	IS(get_msr(m.cpu, PERF_GLOBAL, &val), 1);
+	EQ(val, 0x3f);
+	machine(0);	/* no CPUID */
+	IS(set_msr(m.cpu, PERF_CTL, 0x1234), 0);
+	IS(set_msr(m.cpu, PERF_CTL, 0), 1);
+	IS(get_msr(m.cpu, PERF_CTL, &val), 1);
+	EQ(val, 0);
+	IS(set_msr(m.cpu, 0xc0010007, 0x1234), 1);
+	IS(get_msr(m.cpu, 0xc0010007, &val), 1);
+	EQ(val, 0x1234);
 }

@@ -203,7 +203,7 @@ T(hypercall_l1, "L1's own hypercalls work, before and behind L2")
 
 CODE64(d_skinit, "skinit");
 CODE64(d_rsm, "rsm");
-CODE64(d_rdpmc, "xor %ecx, %ecx\n rdpmc");
+CODE64(d_rdpmc, "xor %ecx, %ecx\n rdpmc\n mov $0x77, %eax\n vmmcall");
 CODE64(d_mwait, "mov $0x10000, %eax\n xor %ecx, %ecx\n xor %edx, %edx\n monitor\n"
 		"xor %eax, %eax\n mwait\n mov $0x77, %eax\n vmmcall");
 CODE64(d_cpuid, "mov $0x40000000, %eax\n cpuid\n mov %ebx, %eax\n vmmcall");
@@ -213,7 +213,7 @@ CODE64(d_kvmclock, "mov $0x4b564d01, %ecx\n rdmsr\n mov $0x4b564d01, %ecx\n mov 
 		   "xor %edx, %edx\n wrmsr\n rdmsr\n vmmcall");
 CODE64(d_port, "mov $0x42, %al\n out %al, $0x99");
 
-T(others, "ports, CPUID, MSRs, CR8 are the vCPU's; SKINIT and RSM are #UD, RDPMC is #GP")
+T(others, "ports, CPUID, MSRs, CR8, counters are the vCPU's; SKINIT and RSM are #UD")
 {
 	static const struct {
 		const char *name;
@@ -224,7 +224,7 @@ T(others, "ports, CPUID, MSRs, CR8 are the vCPU's; SKINIT and RSM are #UD, RDPMC
 #define D(n, k, w) { #n, d_##n##_b, d_##n##_e, k, w }
 		D(skinit, ST_EXC, 6),
 		D(rsm, ST_EXC, 6),
-		D(rdpmc, ST_EXC, 13),
+		D(rdpmc, ST_OTHER, 0x77),
 		D(mwait, ST_OTHER, 0x77),
 		D(cpuid, ST_OTHER, 0x4b4d564b),
 		D(invlpga, ST_OTHER, 0x77),

@@ -65,7 +65,7 @@ INSN(xsetbv, "mov %cr4, %rax\n or $0x40000, %eax\n mov %rax, %cr4\n xor %ecx, %e
 INSN(invpcid, "mov $0x10000, %ebx\n movq $0, (%rbx)\n movq $0, 8(%rbx)\n"
 	"mov $2, %eax", "invpcid (%rbx), %rax");
 INSN(rsm, "", "rsm");
-INSN(rdpmc, "", "rdpmc");
+INSN(rdpmc, "xor %ecx, %ecx", "rdpmc");
 
 enum { NO_FREE = 1 /* does not go on without the intercept */ };
 static const struct row {
@@ -127,7 +127,7 @@ static const struct row {
 	/* The descriptor's linear address and the type. */
 	ROW(invpcid, SVM_I_INVPCID, 0, .info1 = 0x10000, .info2 = 2),
 	ROW(rsm, SVM_I_RSM, NO_FREE),
-	ROW(rdpmc, SVM_I_RDPMC, NO_FREE),
+	ROW(rdpmc, SVM_I_RDPMC, 0),
 };
 
 static struct svm_guest start(const struct row *r)
