@@ -6,80 +6,84 @@
 #include "direct/direct.h"
 #include "mmu/mmu.h"
 
-/* -- the stub's own pages (trampoline.c) -- */
+#define STUB_X_MAX 12288	/* AMX included */
 
-#define STUB_BASE 0x2f5e70000000ull
+/* -- the stub's own pages (trampoline.c): it can read them, and has no way to change that -- */
+
 enum {
-	STUB_ORDERS = 0x1000,	/* read-only to the stub */
-	STUB_COMM = 0x9000,
-	STUB_STACK = 0xa000,
-	STUB_SIZE = 0x12000,
+	STUB_ORDERS = 0x1000,
+	STUB_SIZE = 0x3000,
 	STUB_SHARED = STUB_SIZE - STUB_ORDERS,	/* all but the code */
 };
-#define STUB_ORDERS_MAX 440
+#define STUB_ORDERS_MAX 96
 #define STUB_CODE_AT 0x100	/* where the code lies in its page */
 #define USER_TOP 0x7ffffffff000ull
+/* Where they are: one place for all stubs of this process, by chance. 0: there is no stub yet. */
+extern _Atomic u64 direct_stub_base;
 
 struct order {
 	u64 nr, arg[6], unused;
 };
 
-/* What the stub is to do at its next turn: system calls, then go on in the guest unless `stay`. */
+/* System calls that it is to make while no code of the guest's runs. */
 struct orders {
-	u32 n, stay;
-	u64 uc;		/* stack pointer of rt_sigreturn */
-	u64 fs, gs;
-	u64 unused[4];
 	struct order op[STUB_ORDERS_MAX];
 	u64 data[];	/* what the system calls of the start point to */
 };
 
-/* What it says. The guest's program can write here: nothing of it is to be believed. */
-struct comm {
-	_Atomic u32 turn;	/* 1: the stub's, 0: ours; a futex */
-	u32 sig;
-	u64 uc, info;
-	u64 fs, gs;
-	s64 error;		/* of the order ... */
-	u32 error_left, unused;	/* ... that many before the last */
-	u64 unused2;
-	u32 ds, es, sel_fs, sel_gs;
-};
-
-extern const u8 direct_stub_code[], direct_stub_handler[], direct_stub_end[];
+extern const u8 direct_stub_code[], direct_stub_loop[], direct_stub_done[], direct_stub_end[];
 
 /* -- the process (stub.c) -- */
 
-struct stub {
-	int pid;
-	int owner;		/* the thread that made it: it ends with that (PR_SET_PDEATHSIG) */
-	bool broken;
-	bool gone;		/* ... because it has ended, or was ended */
-	u8 *shared;		/* our view of its pages from STUB_ORDERS on */
-	struct orders *orders;
-	struct comm *comm;
-	u64 uc;			/* of the frame that rt_sigreturn takes */
-	u32 n;			/* orders that wait */
-
-	int cpu;
-	const _Atomic u32 *hurry;	/* not 0: it is expected back */
+/* As Linux gives them to a tracer: struct user_regs_struct, whose header has names of ours. */
+struct stub_regs {
+	u64 r15, r14, r13, r12, rbp, rbx, r11, r10, r9, r8, rax, rcx, rdx, rsi, rdi;
+	u64 orig_rax, rip, cs, eflags, rsp, ss, fs_base, gs_base, ds, es, fs, gs;
 };
 
-struct stub *stub_new(const _Atomic u32 *hurry);
+enum stub_why {
+	STUB_SYSCALL,	/* one was about to be made: it was not */
+	STUB_SIGNAL,	/* a signal was about to be delivered: it was not */
+	STUB_ENDS,	/* it was ended by somebody else; the registers are good */
+	STUB_LOST,	/* so are not they */
+};
+
+struct stub {
+	int pid;
+	int owner;		/* the thread that made it, and traces it: nobody else can */
+	bool broken;
+	bool gone;		/* ... because it has ended, or was ended */
+	bool regs_wait;		/* regs are not yet the process's */
+	u8 *shared;		/* our view of its pages from STUB_ORDERS on */
+	struct orders *orders;
+	u32 n;			/* orders that wait */
+	int cpu;
+	bool ran;		/* user code, at all */
+	struct stub_regs regs;	/* of user code */
+	u32 x_size;
+	bool x_known;		/* x is what user code has */
+	bool x_wait;		/* ... and not yet what the process has */
+	u8 x[STUB_X_MAX] __attribute__((aligned(64)));	/* vector state, in the standard form */
+
+	/* Why it has stopped. */
+	enum stub_why why;
+	u32 sig;
+	s32 code;		/* si_code */
+	u64 addr;		/* si_addr, si_call_addr */
+};
+
+struct stub *stub_new(void);
 void stub_free(struct stub *s);
-/* Give it its turn and wait. False: it is no more, or an order failed: then it is broken. */
-bool stub_turn(struct stub *s, bool stay);
+/* Let user code run with s->regs and s->x until the host's kernel says that it has stopped. False:
+ * it is no more. */
+bool stub_run(struct stub *s);
+/* s->x := what user code has. */
+bool stub_vectors(struct stub *s);
 /* Add an order; carries out those that wait if there is no room. */
 bool stub_order(struct stub *s, u64 nr, u64 a, u64 b, u64 c, u64 d, u64 e, u64 f);
-/* Our view of [addr, addr + len) of its signal stack; NULL: it is not there. */
-static inline void *stub_at(struct stub *s, u64 addr, u64 len)
-{
-	u64 off = addr - (STUB_BASE + STUB_STACK);
+/* Carry out those that wait. False: one failed, or the stub is no more: it is broken. */
+bool stub_flush(struct stub *s);
 
-	if (off >= STUB_SIZE - STUB_STACK || len > STUB_SIZE - STUB_STACK - off || addr % 8)
-		return NULL;
-	return s->shared + (STUB_STACK - STUB_ORDERS) + off;
-}
 
 /* -- guest memory as files (ram.c) -- */
 
@@ -94,7 +98,7 @@ struct ram {
  * ram.c. */
 extern struct ram direct_ram[RAM_MAX];
 extern _Atomic u32 direct_ram_n;
-#define STUB_FD_COMM 3
+#define STUB_FD_ORDERS 3
 #define STUB_FD_RAM 4	/* the first */
 
 /* A page of it: which file, which page of that. */
@@ -177,6 +181,10 @@ bool mirror_fill(struct direct *d, struct space *s, u64 gva, enum mem_access acc
 /* Compare with the guest's tables what may have changed. all: everything. */
 bool mirror_recheck(struct direct *d, struct space *s, bool all);
 void mirror_check_page(struct mirror *m, u64 gva);
+/* The bytes of the page that user code can execute at gva; NULL: it cannot. */
+const u8 *mirror_code(struct direct *d, struct space *s, u64 gva);
+/* Can it read there? */
+bool mirror_has(const struct space *s, u64 gva);
 /* Forget all of it; the stub's mappings stay. */
 void mirror_clear(struct direct *d, struct mirror *m);
 static inline bool mirror_stale(const struct direct *d, const struct mirror *m)

@@ -12,7 +12,6 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
-#include <ucontext.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -21,6 +20,7 @@
 #include "base/sys.h"
 #include "direct/direct_priv.h"
 #include "engine/engine.h"
+#include "engine/insn.h"
 #include "engine/xstate.h"
 
 #define USER_CS 0x33	/* of 64-bit Linux: the stub's own */
@@ -35,11 +35,6 @@
  * not any more below 20 us. A stay costs some 15 us. */
 #define WORTH_TSC 260000
 #define WORTHLESS_TSC 52000
-
-static const u8 greg_of[16] = {
-	REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI,
-	REG_R8, REG_R9, REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15,
-};
 
 enum { WORD_0, WORD_1, WORD_ALWAYS };	/* of STANDIN_DIRECT */
 
@@ -139,36 +134,67 @@ static bool mode(struct cpu *c)
 	return true;
 }
 
-/* -- the register file: the stub's signal frame -- */
+/* -- the registers -- */
 
-static bool frame_of(const struct cpu *c, struct stub *st, ucontext_t **uc, u8 **fp)
+static u64 *gpr_of(struct stub_regs *r, u32 i)
 {
-	*uc = stub_at(st, st->uc, offsetof(ucontext_t, uc_sigmask) + 8);
-	if (!*uc)
-		return false;
-	*fp = stub_at(st, (u64)(*uc)->uc_mcontext.fpregs, xstate_size(c->xcr0, false));
-	return *fp;
+	static const u8 at[16] = {
+#define AT(name) (u8)offsetof(struct stub_regs, name)
+		AT(rax), AT(rcx), AT(rdx), AT(rbx), AT(rsp), AT(rbp), AT(rsi), AT(rdi),
+		AT(r8),  AT(r9),  AT(r10), AT(r11), AT(r12), AT(r13), AT(r14), AT(r15),
+#undef AT
+	};
+
+	return (u64 *)(void *)((u8 *)r + at[i]);
 }
 
-static bool write_frame(struct cpu *c, struct stub *st)
+static bool same(const u8 *a, const u8 *b, u32 from, u32 to)
 {
-	ucontext_t *uc;
-	u8 *fp;
-	greg_t *g;
+	u64 d = 0;
 
-	if (!frame_of(c, st, &uc, &fp))
+	for (u32 i = from; i < to; i += 8)
+		d |= *(const u64 *)(const void *)(a + i) ^ *(const u64 *)(const void *)(b + i);
+	return !d;
+}
+
+/* Vector state: the other way is seldom needed, the guest's kernel leaves it alone as a rule. */
+static void put_vectors(struct cpu *c, struct stub *st)
+{
+	u32 size = xstate_size(c->xcr0, false);
+	u64 *bv = (u64 *)(void *)(st->x + XSTATE_BV), others = *bv & ~c->xcr0;
+	u64 want = (*(u64 *)(void *)(c->xsave + XSTATE_BV) & c->xcr0) | others;
+
+	if (st->x_known && *bv == want && same(c->xsave, st->x, 0, FXSAVE_SPARE) &&
+	    same(c->xsave, st->x, XSTATE_EXTENDED, size))
+		return;
+	cpu_copy(st->x, c->xsave, FXSAVE_SPARE);
+	cpu_copy(st->x + XSTATE_EXTENDED, c->xsave + XSTATE_EXTENDED, size - XSTATE_EXTENDED);
+	*bv = want;
+	st->x_known = st->x_wait = true;
+}
+
+static bool put_regs(struct cpu *c, struct stub *st)
+{
+	struct stub_regs *r = &st->regs;
+
+	/* A tracer cannot change ID. */
+	if (st->ran && ((c->rflags ^ r->eflags) & FL_ID))
 		return false;
-	g = uc->uc_mcontext.gregs;
+	if (!st->ran && (c->rflags & FL_ID))
+		return false;
+	if (c->seg[S_FS].base >= USER_TOP || c->seg[S_GS].base >= USER_TOP)
+		return false;
 	for (u32 i = 0; i < 16; i++)
-		g[greg_of[i]] = (greg_t)c->gpr[i];
-	g[REG_RIP] = (greg_t)c->rip;
-	g[REG_EFL] = (greg_t)c->rflags;
-	g[REG_CSGSFS] = USER_CS | (greg_t)USER_DS << 48;
-	*(u64 *)(void *)&uc->uc_sigmask = 0;
-	cpu_copy(fp, c->xsave, FXSAVE_SPARE);
-	cpu_copy(fp + XSTATE_BV, c->xsave + XSTATE_BV, xstate_size(c->xcr0, false) - XSTATE_BV);
-	st->orders->fs = c->seg[S_FS].base;
-	st->orders->gs = c->seg[S_GS].base;
+		*gpr_of(r, i) = c->gpr[i];
+	r->rip = c->rip;
+	r->eflags = c->rflags;
+	r->cs = USER_CS;
+	r->ss = USER_DS;
+	r->ds = r->es = r->fs = r->gs = 0;
+	r->fs_base = c->seg[S_FS].base;
+	r->gs_base = c->seg[S_GS].base;
+	st->regs_wait = true;
+	put_vectors(c, st);
 	return true;
 }
 
@@ -200,38 +226,33 @@ static bool load_segment(struct cpu *c, enum cpu_sreg n, u16 sel)
 
 #define FLAGS_BACK (FL_ARITH | FL_TF | FL_DF | FL_NT | FL_RF | FL_AC | FL_ID)
 
-/* The state as it is: what only a program can have written is made harmless, as in KVM_SET_REGS. */
-static bool read_frame(struct cpu *c, struct stub *st, bool fault)
+/* The state as it is: what a CPU cannot have is made harmless, as in KVM_SET_REGS. */
+static bool take_regs(struct cpu *c, struct stub *st, bool fault)
 {
-	const struct comm *m = st->comm;
-	ucontext_t *uc;
-	const greg_t *g;
-	u8 *fp;
+	struct stub_regs *r = &st->regs;
+	u32 size = xstate_size(c->xcr0, false);
 
-	if (!frame_of(c, st, &uc, &fp))
+	if (!stub_vectors(st))
 		return false;
-	g = uc->uc_mcontext.gregs;
 	for (u32 i = 0; i < 16; i++)
-		c->gpr[i] = (u64)g[greg_of[i]];
-	c->rip = (u64)g[REG_RIP];
-	c->rflags = (c->rflags & ~(u64)FLAGS_BACK) | ((u64)g[REG_EFL] & FLAGS_BACK);
+		c->gpr[i] = *gpr_of(r, i);
+	c->rip = r->rip;
+	c->rflags = (c->rflags & ~(u64)FLAGS_BACK) | (r->eflags & FLAGS_BACK);
 	/* A fault sets it in the image, to run the instruction again: here that begins anew. */
 	if (fault)
 		c->rflags &= ~(u64)FL_RF;
-	cpu_copy(c->xsave, fp, FXSAVE_SPARE);
-	cpu_copy(c->xsave + XSTATE_BV, fp + XSTATE_BV, xstate_size(c->xcr0, false) - XSTATE_BV);
+	cpu_copy(c->xsave, st->x, FXSAVE_SPARE);
+	cpu_copy(c->xsave + XSTATE_BV, st->x + XSTATE_BV, size - XSTATE_BV);
 	*(u64 *)(void *)(c->xsave + XSTATE_BV) &= c->xcr0;
 	cpu_zero(c->xsave + XSTATE_BV + 8, 56);
-	*(u32 *)(void *)(c->xsave + 24) &= 0xffff;	/* MXCSR */
-	if (!load_segment(c, S_DS, (u16)m->ds) || !load_segment(c, S_ES, (u16)m->es) ||
-	    !load_segment(c, S_FS, (u16)m->sel_fs) || !load_segment(c, S_GS, (u16)m->sel_gs) ||
-	    !load_segment(c, S_CS, (u16)g[REG_CSGSFS]) ||
-	    !load_segment(c, S_SS, (u16)(g[REG_CSGSFS] >> 48)))
+	if (!load_segment(c, S_DS, (u16)r->ds) || !load_segment(c, S_ES, (u16)r->es) ||
+	    !load_segment(c, S_FS, (u16)r->fs) || !load_segment(c, S_GS, (u16)r->gs) ||
+	    !load_segment(c, S_CS, (u16)r->cs) || !load_segment(c, S_SS, (u16)r->ss))
 		return false;
 	if ((c->seg[S_CS].sel & c->seg[S_SS].sel & 3) != 3)
 		return false;
-	c->seg[S_FS].base = (u64)((s64)(m->fs << 16) >> 16);
-	c->seg[S_GS].base = (u64)((s64)(m->gs << 16) >> 16);
+	c->seg[S_FS].base = r->fs_base;
+	c->seg[S_GS].base = r->gs_base;
 	/* Segments, AC and TF are part of it. */
 	cpu_mode_changed(c);
 	return true;
@@ -251,7 +272,7 @@ static bool prepare(struct direct *d, struct space *s)
 	s->ram_n = n;
 	if (!n || !linux_gdt(d->c))
 		return false;
-	s->stub = stub_new(&d->c->poll);
+	s->stub = stub_new();
 	d->n.stubs += !!s->stub;
 	mirror_clear(d, &s->m);
 	return s->stub;
@@ -274,135 +295,221 @@ static void stay_together(struct stub *st, cpu_set_t *before)
 		st->cpu = cpu;
 }
 
-enum { MORE = -1 };
+/* What becomes of a stop: it can run on, or enum cpu_direct. */
+struct verdict {
+	bool more;
+	enum cpu_direct r;
+};
+#define MORE ((struct verdict){ .more = true })
+#define LEAVE(x) ((struct verdict){ .r = (x) })
 
-/* A page fault of the host: its own, or the guest's. */
-static int page_fault(struct direct *d, struct space *s, u64 gva, u64 err)
+static struct verdict leave(struct direct *d, struct space *s, bool fault, enum cpu_direct r)
 {
-	enum mem_access acc = err & PF_I ? MEM_X : err & PF_W ? MEM_W : MEM_R;
+	return LEAVE(take_regs(d->c, s->stub, fault) ? r : DIRECT_LOST);
+}
+
+/* The instruction at RIP: 0, or as insn_decode() says. Up to `n` bytes of it could be executed. */
+static int decode(struct direct *d, struct space *s, struct insn *in, u32 *n)
+{
+	u64 rip = s->stub->regs.rip;
+	const u8 *page = mirror_code(d, s, rip);
+	u8 b[15];
+
+	if (!page)
+		return -EFAULT;
+	*n = PAGE_SIZE - (rip & ~PAGE_MASK);
+	if (*n >= sizeof(b)) {
+		*n = sizeof(b);
+	} else {
+		const u8 *next = mirror_code(d, s, rip + *n);
+
+		for (u32 i = 0; i < sizeof(b); i++)
+			b[i] = i < *n ? page[(rip & ~PAGE_MASK) + i] : next ? next[i - *n] : 0;
+		if (next)
+			*n = sizeof(b);
+		return insn_decode(in, b, *n, 8);
+	}
+	return insn_decode(in, page + (rip & ~PAGE_MASK), *n, 8);
+}
+
+/* The host does not tell how memory was accessed. It was fetched if the instruction was not there;
+ * else read, unless what is there can be read. */
+static enum mem_access access_of(struct direct *d, struct space *s, u64 gva)
+{
+	u64 rip = s->stub->regs.rip;
+	struct insn in;
+	u32 n = 0;
+	int r;
+
+	if (gva == rip && !mirror_code(d, s, rip))
+		return MEM_X;
+	if (!(gva & ~PAGE_MASK) && gva - rip < 15 && !mirror_code(d, s, gva)) {
+		r = decode(d, s, &in, &n);
+		if (r == -EAGAIN || (!r && rip + in.len > gva))
+			return MEM_X;
+	}
+	return mirror_has(s, gva) ? MEM_W : MEM_R;
+}
+
+/* The guest's tables do not allow it: is it clear how the instruction accesses memory there? The
+ * registers have been taken. */
+static bool explain(struct direct *d, struct space *s, u64 gva, enum mem_access *acc)
+{
+	struct cpu *c = d->c;
+	struct insn in;
+	u64 ea;
+	u32 n;
+
+	if (*acc == MEM_X)
+		return true;
+	if (decode(d, s, &in, &n) || !in.has_mem || !in.memsize || in.mask ||
+	    (!in.mem_r && !in.mem_w) || insn_may_skip_store(&in) || insn_is_bitstring(&in))
+		return false;
+	ea = insn_ea(c, &in);
+	if (in.seg == S_FS || in.seg == S_GS)
+		ea += c->seg[in.seg].base;
+	if (gva - ea >= in.memsize)
+		return false;
+	*acc = in.mem_w ? MEM_W : MEM_R;
+	return true;
+}
+
+static struct verdict page_fault(struct direct *d, struct space *s, u64 gva)
+{
+	enum mem_access acc = access_of(d, s, gva);
 	struct cpu *c = d->c;
 	struct mmu_walk w;
 
-	if (gva < USER_TOP && mmu_translate(c, gva, acc, MMU_USER, &w) == CPU_FAULT) {
-		struct cpu_fault f = c->fault;
+	bool refused = gva < USER_TOP && mmu_translate(c, gva, acc, MMU_USER, &w) == CPU_FAULT;
 
-		if (!read_frame(c, s->stub, true))
-			return DIRECT_LOST;
-		c->fault = f;
+	if (gva < USER_TOP && !refused && mirror_fill(d, s, gva, acc))
+		return MORE;
+	if (!take_regs(c, s->stub, true))
+		return LEAVE(DIRECT_LOST);
+	if (refused && explain(d, s, gva, &acc) &&
+	    mmu_translate(c, gva, acc, MMU_USER, &w) == CPU_FAULT) {
 		s->fault = (gva & PAGE_MASK) | (u64)acc;
 		d->n.left_fault++;
-		return DIRECT_FAULT;
+		return LEAVE(DIRECT_FAULT);
 	}
-	if (gva < USER_TOP && mirror_fill(d, s, gva, acc))
-		return MORE;
-	if (!read_frame(c, s->stub, true))
-		return DIRECT_LOST;
 	if (acc != MEM_X) {
 		d->n.left_other++;
-		return DIRECT_GO_ON;
+		s->fault = gva < USER_TOP ? (gva & PAGE_MASK) | (u64)acc : 0;
+		return LEAVE(DIRECT_GO_ON);
 	}
 	d->n.left_code++;
 	d->creep_page = gva & PAGE_MASK;
 	d->creep_left = CREEP_MAX;
-	return DIRECT_CREEP;
+	return LEAVE(DIRECT_CREEP);
 }
 
-/* MORE: it can go on; else enum cpu_direct. */
-static int stopped(struct direct *d, struct space *s)
+static struct verdict trap(struct direct *d, struct space *s)
 {
-	struct cpu *c = d->c;
 	struct stub *st = s->stub;
-	ucontext_t *uc;
-	u64 trap;
-	u8 *fp;
+	struct cpu *c = d->c;
+	u8 last = 0;
 
-	st->uc = st->comm->uc;
-	if (!frame_of(c, st, &uc, &fp))
-		return DIRECT_LOST;
-	trap = (u64)uc->uc_mcontext.gregs[REG_TRAPNO];
-	switch (st->comm->sig) {
+	d->n.left_other++;
+	if (st->code == TRAP_TRACE) {
+		if (!take_regs(c, st, false))
+			return LEAVE(DIRECT_LOST);
+		if (!(c->rflags & FL_TF))
+			return LEAVE(DIRECT_GO_ON);
+		c->fault = (struct cpu_fault){ .vector = EXC_DB, .payload = BIT64(14) };
+		return LEAVE(DIRECT_FAULT);
+	}
+	/* INT3, INT1: behind it. */
+	if (!take_regs(c, st, true))
+		return LEAVE(DIRECT_LOST);
+	if (mmu_mem_read(c, c->rip - 1, &last, 1, MMU_USER) == CPU_OK &&
+	    (last == 0xcc || last == 0xf1))
+		c->rip--;
+	return LEAVE(DIRECT_GO_ON);
+}
+
+static struct verdict stopped(struct direct *d, struct space *s)
+{
+	struct stub *st = s->stub;
+
+	switch (st->why) {
+	case STUB_SYSCALL:
+		/* SYSCALL has two bytes, and has changed nothing but what it does. */
+		d->n.left_syscall++;
+		st->regs.rip -= 2;
+		return leave(d, s, true, DIRECT_GO_ON);
+	case STUB_ENDS:
+		return leave(d, s, true, DIRECT_GO_ON);
+	case STUB_LOST:
+		return LEAVE(DIRECT_LOST);
+	case STUB_SIGNAL:
+		break;
+	}
+	switch (st->sig) {
 	case SIGUSR1:
 		d->n.left_kick++;
-		return read_frame(c, st, false) ? DIRECT_GO_ON : DIRECT_LOST;
-	case SIGSYS:
-		/* SYSCALL and INT $0x80 have two bytes, and have changed nothing but what SYSCALL
-		 * does. */
-		d->n.left_syscall++;
-		if (!read_frame(c, st, true))
-			return DIRECT_LOST;
-		c->rip -= 2;
-		return DIRECT_GO_ON;
+		return leave(d, s, false, DIRECT_GO_ON);
 	case SIGTRAP:
-		d->n.left_other++;
-		if (!read_frame(c, st, trap == EXC_BP))
-			return DIRECT_LOST;
-		if (trap == EXC_DB && (c->rflags & FL_TF)) {
-			c->fault = (struct cpu_fault){ .vector = EXC_DB, .payload = BIT64(14) };
-			return DIRECT_FAULT;
+		return trap(d, s);
+	case SIGSYS:
+		/* Linux has begun to carry out a call of its vsyscall page. */
+		if (st->addr >= 0xffffffffff600000) {
+			st->regs.rsp -= 8;
+			st->regs.rip = st->addr;
 		}
-		/* INT3, INT1: behind it. INT $3 has two bytes. */
-		u8 last = 0;
-
-		if (mmu_mem_read(c, c->rip - 1, &last, 1, MMU_USER) == CPU_OK)
-			c->rip -= last == 0xcc || last == 0xf1 ? 1 : 2;
-		return DIRECT_GO_ON;
+		break;
 	case SIGSEGV:
-	case SIGBUS:
-		if (trap == EXC_PF)
-			return page_fault(d, s, (u64)uc->uc_mcontext.gregs[REG_CR2],
-					  (u64)uc->uc_mcontext.gregs[REG_ERR]);
-		d->n.left_other++;
-		if (!read_frame(c, st, true))
-			return DIRECT_LOST;
-		if (trap == EXC_OF)	/* INT $4: behind it */
-			c->rip -= 2;
-		return DIRECT_GO_ON;
-	default:
-		d->n.left_other++;
-		return read_frame(c, st, true) ? DIRECT_GO_ON : DIRECT_LOST;
+		if (st->code == SEGV_MAPERR || st->code == SEGV_ACCERR)
+			return page_fault(d, s, st->addr);
+		break;
 	}
+	d->n.left_other++;
+	return leave(d, s, true, DIRECT_GO_ON);
 }
 
 /* Until it must be left. */
-static int stay(struct direct *d, struct space *s)
+static enum cpu_direct stay(struct direct *d, struct space *s)
 {
 	struct cpu *c = d->c;
 	struct stub *st = s->stub;
 	bool first = true, ok;
-	int r;
+	struct verdict v;
 
 	for (;;) {
 		if (mirror_stale(d, &s->m) && !mirror_recheck(d, s, false))
+			break;
+		if (!stub_flush(st))
 			break;
 		atomic_store(&c->away, (u32)st->pid);
 		if (atomic_load(&c->poll)) {
 			atomic_store(&c->away, 0);
 			d->n.left_kick++;
 			/* Before the first turn nothing has changed. */
-			return first || read_frame(c, st, false) ? DIRECT_GO_ON : DIRECT_LOST;
+			return first || take_regs(c, st, false) ? DIRECT_GO_ON : DIRECT_LOST;
 		}
 		d->n.turns++;
-		ok = stub_turn(st, false);
+		ok = stub_run(st);
 		atomic_store(&c->away, 0);
 		if (!ok)
 			break;
+		st->ran = true;
 		first = false;
-		r = stopped(d, s);
-		if (r != MORE)
-			return r;
+		v = stopped(d, s);
+		if (!v.more)
+			return v.r;
 		if (st->broken)
 			break;
 	}
-	/* An order that failed: the program has not gone on. */
-	return !st->gone && (first || read_frame(c, st, false)) ? DIRECT_GO_ON : DIRECT_LOST;
+	/* An order that failed, or it was ended meanwhile: user code has not gone on. */
+	return first || (st->why != STUB_LOST && take_regs(c, st, false)) ? DIRECT_GO_ON
+									  : DIRECT_LOST;
 }
 
-static int enter(struct cpu *c)
+static enum cpu_direct enter(struct cpu *c)
 {
 	struct direct *d = c->direct_state;
 	struct space *s = d->now;
 	cpu_set_t before;
-	int r;
+	enum cpu_direct r;
 
 	if (!s || s->usual < (s->stub ? d->off : d->on) || s->refusals > REFUSALS || !suits(c))
 		return DIRECT_NOT;
@@ -418,8 +525,10 @@ static int enter(struct cpu *c)
 	if (s->fault)
 		mirror_fill(d, s, s->fault & PAGE_MASK, (enum mem_access)(s->fault & 3));
 	s->fault = 0;
-	if (s->stub->broken || !write_frame(c, s->stub))
+	if (s->stub->broken)
 		goto broken;
+	if (!put_regs(c, s->stub))
+		return DIRECT_NOT;
 	stay_together(s->stub, &before);
 	d->n.stays++;
 	r = stay(d, s);
@@ -439,7 +548,7 @@ broken:
 }
 
 /* In a page that may not run directly. */
-static int creep(struct cpu *c)
+static enum cpu_direct creep(struct cpu *c)
 {
 	struct direct *d = c->direct_state;
 
@@ -513,10 +622,11 @@ void direct_detach(struct cpu *c)
 
 	if (!d)
 		return;
-	log_info("direct: %lu stays in %lu stubs, %lu turns of the CPU, %lu pages compared, %lu "
-		 "crept, %lu mappings, %lu pages dropped",
-		 d->n.stays, d->n.stubs, d->n.turns, d->n.compared, d->n.crept, d->n.mappings,
-		 d->n.dropped);
+	log_info(
+		"direct: %lu stays in %lu stubs, %lu turns, %lu times compared, %lu crept, "
+		"%lu mappings, %lu pages dropped",
+		d->n.stays, d->n.stubs, d->n.turns, d->n.compared, d->n.crept, d->n.mappings,
+		d->n.dropped);
 	for (u32 i = 0; i < SPACES; i++)
 		if (d->space[i].stub)
 			unmake(d, &d->space[i]);

@@ -32,7 +32,8 @@ struct leaf {
 
 static bool can_be_there(u64 gva)
 {
-	return gva >= HOST_MIN && gva < USER_TOP && gva - STUB_BASE >= STUB_SIZE;
+	return gva >= HOST_MIN && gva < USER_TOP &&
+	       gva - atomic_load_explicit(&direct_stub_base, memory_order_relaxed) >= STUB_SIZE;
 }
 
 static const void *host_of(struct cpu *c, u64 gpa)
@@ -320,6 +321,18 @@ static bool may_execute(struct direct *d, struct mirror *m, u64 gva, const u8 *p
 
 	return scan_page(page, front) && (!before || scan_edge(before, page)) &&
 	       (!behind || scan_edge(page, behind));
+}
+
+const u8 *mirror_code(struct direct *d, struct space *s, u64 gva)
+{
+	return executable(d, &s->m, gva);
+}
+
+bool mirror_has(const struct space *s, u64 gva)
+{
+	const struct region *r = region_find(&s->m, gva >> 21);
+
+	return r && r->prot[gva >> 12 & 511];
 }
 
 static bool count_writers(struct direct *d, place_t p)

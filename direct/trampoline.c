@@ -1,85 +1,27 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * direct/trampoline.c - the only code of the stub that is ours. One page at a fixed place; it
- * carries out orders, waits, and is where signals arrive. Offsets are those of priv.h.
+ * direct/trampoline.c - the only code of the stub that is ours. One page; it makes the system calls
+ * of a list and stops. The list is in memory that the stub can only read, what is left to do in
+ * registers, which only the tracer sets. User code that jumps here makes no system call: it is
+ * stopped at the first.
  */
 #include "direct/direct_priv.h"
 
-_Static_assert(offsetof(struct orders, op) == 0x40 && sizeof(struct order) == 0x40, "trampoline");
-_Static_assert(offsetof(struct comm, uc) == 8 && offsetof(struct comm, info) == 16, "trampoline");
-_Static_assert(offsetof(struct comm, fs) == 24 && offsetof(struct comm, error) == 40, "trampoline");
-_Static_assert(offsetof(struct comm, error_left) == 48 && offsetof(struct comm, ds) == 64 &&
-		       offsetof(struct comm, sel_gs) == 76,
-	       "trampoline");
-_Static_assert(sizeof(struct orders) <= 0x7000, "room for the data of the start");
+_Static_assert(sizeof(struct order) == 0x40, "trampoline");
+_Static_assert(sizeof(struct orders) + 512 <= STUB_SHARED, "room for the data of the start");
 
+/* ebx: how many, r13: where. At the end ebx is 0; or one failed, that many before the end, with
+ * rax. */
 __asm__(".pushsection .rodata.direct_stub,\"a\",@progbits\n"
 	".balign 16\n"
-	".globl direct_stub_code, direct_stub_handler, direct_stub_end\n"
-	".hidden direct_stub_code, direct_stub_handler, direct_stub_end\n"
+	".globl direct_stub_code, direct_stub_loop, direct_stub_done, direct_stub_end\n"
+	".hidden direct_stub_code, direct_stub_loop, direct_stub_done, direct_stub_end\n"
 	"direct_stub_code:\n"
-	"	lea direct_stub_code(%rip), %r12\n"
-	"	and $-4096, %r12\n"
-	/* The shared pages, from descriptor 3. */
-	"	mov $9, %eax\n"
-	"	lea 0x1000(%r12), %rdi\n"
-	"	mov $0x8000, %esi\n"
-	"	mov $1, %edx\n"
-	"	mov $0x11, %r10d\n"
-	"	mov $3, %r8d\n"
-	"	xor %r9d, %r9d\n"
 	"	syscall\n"
-	"	mov $9, %eax\n"
-	"	lea 0x9000(%r12), %rdi\n"
-	"	mov $0x9000, %esi\n"
-	"	mov $3, %edx\n"
-	"	mov $0x11, %r10d\n"
-	"	mov $3, %r8d\n"
-	"	mov $0x8000, %r9d\n"
-	"	syscall\n"
-	"	xor %edi, %edi\n"
-	"	xor %esi, %esi\n"
-	"	xor %edx, %edx\n"
-	"	jmp 1f\n"
-	"direct_stub_handler:\n"
-	"	lea direct_stub_code(%rip), %r12\n"
-	"	and $-4096, %r12\n"
-	"1:	mov %edi, 0x9004(%r12)\n"
-	"	mov %rdx, 0x9008(%r12)\n"
-	"	mov %rsi, 0x9010(%r12)\n"
-	"	rdfsbase %rax\n"
-	"	mov %rax, 0x9018(%r12)\n"
-	"	rdgsbase %rax\n"
-	"	mov %rax, 0x9020(%r12)\n"
-	"	mov %ds, %eax\n"
-	"	mov %eax, 0x9040(%r12)\n"
-	"	mov %es, %eax\n"
-	"	mov %eax, 0x9044(%r12)\n"
-	"	mov %fs, %eax\n"
-	"	mov %eax, 0x9048(%r12)\n"
-	"	mov %gs, %eax\n"
-	"	mov %eax, 0x904c(%r12)\n"
-	/* Our turn is over. */
-	"2:	movl $0, 0x9000(%r12)\n"
-	"	mov $202, %eax\n"
-	"	lea 0x9000(%r12), %rdi\n"
-	"	mov $1, %esi\n"
-	"	mov $1, %edx\n"
-	"	syscall\n"
-	"3:	cmpl $0, 0x9000(%r12)\n"
-	"	jne 4f\n"
-	"	mov $202, %eax\n"
-	"	lea 0x9000(%r12), %rdi\n"
-	"	xor %esi, %esi\n"
-	"	xor %edx, %edx\n"
-	"	xor %r10d, %r10d\n"
-	"	syscall\n"
-	"	jmp 3b\n"
-	"4:	movq $0, 0x9028(%r12)\n"
-	"	mov 0x1000(%r12), %ebx\n"
-	"	lea 0x1040(%r12), %r13\n"
-	"5:	test %ebx, %ebx\n"
-	"	jz 7f\n"
+	"	int3\n"
+	"direct_stub_loop:\n"
+	"	test %ebx, %ebx\n"
+	"	jz 1f\n"
 	"	mov (%r13), %rax\n"
 	"	mov 8(%r13), %rdi\n"
 	"	mov 16(%r13), %rsi\n"
@@ -89,21 +31,11 @@ __asm__(".pushsection .rodata.direct_stub,\"a\",@progbits\n"
 	"	mov 48(%r13), %r9\n"
 	"	syscall\n"
 	"	cmp $-4096, %rax\n"
-	"	jbe 6f\n"
-	"	mov %rax, 0x9028(%r12)\n"
-	"	mov %ebx, 0x9030(%r12)\n"
-	"	jmp 2b\n"
-	"6:	add $64, %r13\n"
+	"	ja 1f\n"
+	"	add $64, %r13\n"
 	"	dec %ebx\n"
-	"	jmp 5b\n"
-	"7:	cmpl $0, 0x1004(%r12)\n"
-	"	jne 2b\n"
-	"	mov 0x1010(%r12), %rax\n"
-	"	wrfsbase %rax\n"
-	"	mov 0x1018(%r12), %rax\n"
-	"	wrgsbase %rax\n"
-	"	mov 0x1008(%r12), %rsp\n"
-	"	mov $15, %eax\n"
-	"	syscall\n"
+	"	jmp direct_stub_loop\n"
+	"1:	int3\n"
+	"direct_stub_done:\n"
 	"direct_stub_end:\n"
 	".popsection\n");

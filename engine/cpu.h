@@ -363,9 +363,9 @@ enum cpu_direct_change {
 struct cpu_direct_ops {
 	/* On the CPU's own thread: the mode was computed anew. True: CPL 3 was entered. */
 	bool (*mode)(struct cpu *c);
-	/* At CPL 3, between instructions. enum cpu_direct. */
-	int (*enter)(struct cpu *c);
-	int (*creep)(struct cpu *c);
+	/* At CPL 3, between instructions. */
+	enum cpu_direct (*enter)(struct cpu *c);
+	enum cpu_direct (*creep)(struct cpu *c);
 	/* Vector state may be live. */
 	void (*changed)(struct cpu *c, enum cpu_direct_change what, u64 addr);
 	/* Any thread, also in signal handlers: poll has been set. */

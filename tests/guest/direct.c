@@ -338,80 +338,243 @@ T(kick, "a signal ends KVM_RUN while user code loops")
 	CHECK_DIRECT(g, 3);
 }
 
-/* Ends our child processes, a moment from now. */
+/* The stubs: our child processes. The last one of them; 0: there is none. */
+static int stub_pid(void)
+{
+	char path[64];
+	int pid = 0, p;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d/children", getpid());
+	f = fopen(path, "re");
+	while (f && fscanf(f, "%d", &p) == 1)
+		pid = p;
+	if (f)
+		fclose(f);
+	return pid;
+}
 static void *killer(void *arg)
 {
-	char path[64], text[256];
 	int *n = arg;
 
 	usleep(200000);
-	for (int pid = getpid() + 1; pid < getpid() + 2000; pid++) {
-		FILE *f;
-		int ppid = 0;
-
-		snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-		f = fopen(path, "re");
-		if (!f)
-			continue;
-		if (fgets(text, sizeof(text), f) && strrchr(text, ')') &&
-		    sscanf(strrchr(text, ')'), ") %*c %d", &ppid) == 1 && ppid == getpid()) {
-			kill(pid, SIGKILL);
-			++*n;
-		}
-		fclose(f);
-	}
+	*n = stub_pid();
+	if (*n)
+		kill(*n, SIGKILL);
 	return NULL;
 }
-T(killed, "a stub that is killed in the middle ends KVM_RUN, and no more than that")
+CODE64(pairs, "mov $3, %ecx\n cvtsi2sd %rcx, %xmm6\n movapd %xmm6, %xmm7\n 1: inc %rax\n"
+	"lea (%rax,%rax,2), %rbx\n addsd %xmm6, %xmm7\n mov %rbx, (%rdi)\n jmp 1b");
+T(killed,
+  "a stub that is killed in the middle is not missed: the program goes on translated")
 {
-	struct guest *g = USER(forever);
-	pthread_t t;
+	struct sigaction a = { .sa_handler = nothing };
+	struct itimerval t = { .it_value.tv_usec = 400000 };
+	struct guest *g = USER(pairs);
+	struct kvm_fpu f;
+	pthread_t th;
 	struct stop s;
 	int n = 0;
+	double x;
 
-	pthread_create(&t, NULL, killer, &n);
+	*guest_pte(g, U_DATA) = U_DATA | 0x67;
+	WITH_REGS(cpu0(g), r) {
+		r.rax = 0;
+		r.rdi = U_DATA;
+	}
+	sigaction(SIGALRM, &a, NULL);
+	pthread_create(&th, NULL, killer, &n);
+	setitimer(ITIMER_REAL, &t, NULL);
 	s = run(g);
-	pthread_join(t, NULL);
-	CHECK_EQ(n, 1);
-	CHECK_STOP(s, ST_INTERNAL);
+	pthread_join(th, NULL);
+	CHECK(n);
+	CHECK_STOP(s, ST_INTR);
+	CHECK(s.r.rax > 1000);
+	CHECK(s.r.rbx == s.r.rax * 3 || s.r.rbx == s.r.rax * 3 - 3);
+	CHECK(*g64(g, U_DATA) == s.r.rbx || *g64(g, U_DATA) == s.r.rbx - 3);
+	vcpu_ioctl(cpu0(g), KVM_GET_FPU, &f, "KVM_GET_FPU");
+	memcpy(&x, f.xmm[7], 8);
+	CHECK(x == 3.0 + 3.0 * (double)s.r.rax || x == 3.0 * (double)s.r.rax);
+	CHECK_DIRECT(g, 1);
+	guest_free(g);
 	g = USER(sum);
 	s = run(g);
 	CHECK_EXC(s, VEC_DONE3, -1);
 	CHECK_DIRECT(g, 1);
 }
 
-/* What the program finds of ours it may overwrite, and jump to: its own state is at stake, no
- * more. */
-CODE64(vandal, "mov $100000, %ecx\n 1: dec %ecx\n jnz 1b\n mov %r8, %rdi\n mov $0x1000, %ecx\n"
-	       " mov $-1, %rax\n rep stosq\n ud2");
-CODE64(jumper, "mov $100000, %ecx\n 1: dec %ecx\n jnz 1b\n mov $9, %eax\n mov $0x10000000, %edi\n"
-	       " mov $0x1000, %esi\n jmp *%r8");
-T(hostile,
-  "a program that overwrites the stub's pages, or jumps into its code, does not stop the VMM")
+/* -- a program that attacks its stub -- */
+
+/* Its address space as the host sees it. Our own pages: from *base on; what is beside them is the
+ * mirror's. */
+static u32 stub_maps(int pid, u64 *base, u64 allowed_lo, u64 allowed_hi)
 {
-	const u64 base = 0x2f5e70000000;
+	char path[64], line[512];
+	u32 strange = 0;
+	FILE *f;
 
-	for (u32 i = 0; i < 24; i++) {
-		struct guest *g = i < 4 ? USER(vandal) : USER(jumper);
-		struct itimerval t = { .it_value.tv_sec = 4 };
-		struct sigaction a = { .sa_handler = nothing };
-		struct stop s;
+	snprintf(path, sizeof(path), "/proc/%d/maps", pid);
+	f = fopen(path, "re");
+	if (!f)
+		return ~0u;
+	while (fgets(line, sizeof(line), f)) {
+		unsigned long a, b;
+		char prot[8];
 
-		sigaction(SIGALRM, &a, NULL);
-		setitimer(ITIMER_REAL, &t, NULL);
-		WITH_REGS(cpu0(g), r)
-			r.r8 = i < 4 ? base + 0x8000 + i * 0x1000 : base + 0x100 + i * 13;
-		s = run(g);
-		CHECK(s.kind == ST_EXC || s.kind == ST_INTERNAL || s.kind == ST_INTR ||
-		      s.kind == ST_SHUTDOWN);
-		t.it_value.tv_sec = 0;
-		setitimer(ITIMER_REAL, &t, NULL);
-		guest_free(g);
+		if (sscanf(line, "%lx-%lx %7s", &a, &b, prot) != 3)
+			continue;
+		if (strstr(line, "standin-stub"))
+			*base = a;
+		else if (strstr(line, "standin-direct"))
+			strange += prot[0] != 'r' || prot[1] != '-' || prot[2] != '-';
+		else if (a >= 0xffffffffff600000)
+			continue;
+		else
+			strange += a < allowed_lo || b > allowed_hi ||
+				   (prot[1] == 'w' && prot[2] == 'x');
 	}
-	struct guest *g = USER(sum);
-	struct stop s = run(g);
+	fclose(f);
+	return strange;
+}
 
-	CHECK_EXC(s, VEC_DONE3, -1);
-	CHECK_EQ(s.r.rax, 1000000ull * 1000001 / 2);
-	CHECK_DIRECT(g, 1);
+/* It stops in the guest's kernel by SYSCALL first, so that there is a stub to look at; then attacks
+ * at r8. */
+CODE64(attack, "mov $39, %eax\n syscall\n"
+	"at_now: mov %r9, %rax\n mov %r10, %rdi\n mov %r12, %rsi\n mov %r13, %rdx\n"
+	"mov $0x11, %r10d\n mov %r14, %r8\n xor %r9d, %r9d\n mov %r15, %rbx\n"
+	"mov %rsp, %r13\n jmp *%rbp\n"
+	"at_call: syscall\n ud2\n at_int: int $0x80\n ud2\n"
+	"at_store: mov %rax, (%rdi)\n ud2\n"
+	"at_entry: hlt");
+LABEL(at_now);
+LABEL(at_call);
+LABEL(at_int);
+LABEL(at_store);
+LABEL(at_entry);
+enum { SECRET_AT = G_DATA };
+
+struct attack {
+	u64 at, rax, rdi, rsi, rdx, r8, rbx;
+};
+/* What it does to the guest may be a fault, or a call of the guest's kernel: nothing else, and
+ * nothing beside it. */
+static void attack(const struct attack *a, s64 off)
+{
+	struct itimerval t = { .it_value.tv_sec = 5 };
+	struct sigaction act = { .sa_handler = nothing };
+	struct guest *g = USER(attack);
+	u64 base = 0, lo = G_WINDOW, hi = G_FREE;
+	struct stop s;
+	int pid;
+
+	sigaction(SIGALRM, &act, NULL);
+	kernel_at(g, UAT(attack, at_entry));
+	*g64(g, SECRET_AT) = 0x5ec2e7;
+	*guest_pte(g, U_DATA) = U_DATA | 0x67;
+	s = run(g);
+	CHECK_STOP(s, ST_HLT);
+	pid = stub_pid();
+	CHECK(pid);
+	CHECK_EQ(stub_maps(pid, &base, lo, hi), 0);
+	CHECK(base);
+	user(g, UAT(attack, at_now));
+	/* A list of system calls of its own, where our code would find it. */
+	for (u32 i = 0; i < 4; i++) {
+		u64 op[8] = { a->rax, a->rdi, a->rsi, a->rdx, 0x11, a->r8 };
+
+		memcpy(g64(g, U_DATA + i * 64), op, sizeof(op));
+	}
+	WITH_REGS(cpu0(g), r) {
+		r.rbp = a->at ? a->at : base + (u64)off;
+		r.r9 = a->rax;
+		r.r10 = a->rdi == ~0ull ? base + 0x1000 : a->rdi;
+		r.r12 = a->rsi;
+		r.r13 = a->rdx;
+		r.r14 = a->r8;
+		r.r15 = a->rbx;
+		r.rsp = U_DATA;
+	}
+	setitimer(ITIMER_REAL, &t, NULL);
+	s = run(g);
+	t.it_value.tv_sec = 0;
+	setitimer(ITIMER_REAL, &t, NULL);
+	CHECK(s.kind == ST_EXC || s.kind == ST_HLT);
+	CHECK_EQ(*g64(g, SECRET_AT), 0x5ec2e7);
+	if (stub_pid() == pid)
+		CHECK_EQ(stub_maps(pid, &base, lo, hi), 0);
+	CHECK_DIRECT(g, 2);
+	guest_free(g);
+}
+T(hostile_jump,
+  "a program that jumps into the stub's code, anywhere and with any registers, maps nothing")
+{
+	static const u64 nrs[] = { 9, 10, 11, 15, 1, 62, 101, 231 };
+
+	for (s64 off = 0x100; off < 0x148; off++) {
+		u64 nr = nrs[off % (s64)ARRAY_SIZE(nrs)];
+
+		/* mmap of the first file of guest memory, all of it; or the same numbers for
+		 * another call. */
+		attack(&(struct attack){ .rax = nr,
+					 .rdi = 0x10000000,
+					 .rsi = 0x100000,
+					 .rdx = 7,
+					 .r8 = 4,
+					 .rbx = 4 },
+		       off);
+		attack(&(struct attack){ .rax = 9,
+					 .rdi = 0x10000000,
+					 .rsi = 0x100000,
+					 .rdx = 3,
+					 .r8 = 4,
+					 .rbx = 1 },
+		       off);
+		attack(&(struct attack){ .rax = 11, .rdi = ~0ull, .rsi = 0x2000, .rbx = 0 }, off);
+	}
+}
+T(hostile_calls,
+  "system calls of any number, by SYSCALL and INT 80h, reach the guest's kernel only")
+{
+	for (u64 nr = 0; nr < 480; nr += nr < 24 ? 1 : 19) {
+		struct attack a = { .rax = nr, .rdi = 1, .rsi = U_CODE, .rdx = 16, .r8 = 4 };
+
+		a.at = UAT(attack, at_call);
+		attack(&a, 0);
+		a.at = UAT(attack, at_int);
+		attack(&a, 0);
+	}
+	/* x32's, and one that only a debugger may make */
+	attack(&(struct attack){ .at = UAT(attack, at_call), .rax = 0x40000009 }, 0);
+	attack(&(struct attack){ .at = UAT(attack, at_call), .rax = ~0ull }, 0);
+}
+T(hostile_store, "a program that finds the stub's pages cannot write to them")
+{
+	for (s64 off = 0; off < 0x3000; off += 0x800) {
+		struct attack a = { .at = UAT(attack, at_store), .rax = ~0ull, .rdi = ~0ull };
+
+		attack(&a, 0);
+	}
+}
+
+/* TF, AC and whatever else the program can set, and a loop that nothing of its own ends. */
+CODE64(stubborn, "pushfq\n orq $0x40000, (%rsp)\n popfq\n std\n xor %esp, %esp\n"
+	"1: inc %rax\n jmp 1b");
+T(hostile_loop, "a program without a stack that loops is called back as fast as any other")
+{
+	struct sigaction a = { .sa_handler = nothing };
+	struct itimerval t = { .it_value.tv_usec = 20000 };
+	struct guest *g = USER(stubborn);
+	struct timespec t0, t1;
+
+	sigaction(SIGALRM, &a, NULL);
+	for (int i = 0; i < 5; i++) {
+		setitimer(ITIMER_REAL, &t, NULL);
+		clock_gettime(CLOCK_MONOTONIC, &t0);
+		struct stop s = run(g);
+
+		clock_gettime(CLOCK_MONOTONIC, &t1);
+		CHECK_STOP(s, ST_INTR);
+		CHECK((t1.tv_sec - t0.tv_sec) * 1000 + (t1.tv_nsec - t0.tv_nsec) / 1000000 < 1000);
+	}
+	CHECK_DIRECT(g, 5);
 }
