@@ -161,6 +161,44 @@ static void prepare(struct guest *g, u64 seed, u64 *rng)
 	}
 }
 
+/* In every third VM what retires is counted: by user code, by the rest, by both, and with
+ * overflows. */
+enum {
+	PERF_CTL = 0xc0010200,
+	PERF_CTR = 0xc0010201,
+	INSNS = 0x4000c0,
+	USR = 1 << 16,
+	OS = 1 << 17
+};
+
+static bool counts(struct guest *g, u64 seed)
+{
+	return seed / CASES_PER_VM % 3 == 0 && guest_has(g, 0x80000001, 2, 23);
+}
+
+static void start_counters(struct guest_cpu *c, u64 *rng)
+{
+	static const u32 sel[] = { INSNS | USR, INSNS | OS, INSNS | USR | OS };
+
+	for (u32 i = 0; i < 3; i++) {
+		cpu_set_msr(c, PERF_CTR + 2 * i, 0);
+		cpu_set_msr(c, PERF_CTL + 2 * i, sel[i]);
+	}
+	cpu_set_msr(c, PERF_CTR + 6, -(fuzz_next(rng) % 3000));
+	cpu_set_msr(c, PERF_CTL + 6, INSNS | USR | OS | BIT(20) | (fuzz_next(rng) & 2));
+}
+
+/* The guest may have written them. */
+static bool counters_ok(struct guest_cpu *c)
+{
+	u64 n[3];
+
+	for (u32 i = 0; i < 3; i++)
+		n[i] = cpu_msr(c, PERF_CTR + 2 * i);
+	return n[0] + n[1] == n[2] || cpu_msr(c, PERF_CTL + 4) != (INSNS | USR | OS) ||
+	       n[2] > 1ull << 40;
+}
+
 static const char *bad_stop(const struct stop *s)
 {
 	switch (s->kind) {
@@ -195,6 +233,8 @@ static bool one_case(struct guest *g, u64 seed, bool loud)
 	atomic_store_explicit(&fuzz->seed, seed, memory_order_relaxed);
 	fuzz_next(&rng);
 	prepare(g, seed, &rng);
+	if (counts(g, seed))
+		start_counters(c, &rng);
 	c->run->immediate_exit = 0;
 	running = c;
 	arm(30);
@@ -214,6 +254,8 @@ static bool one_case(struct guest *g, u64 seed, bool loud)
 	}
 	arm(0);
 	running = NULL;
+	if (!why && counts(g, seed) && !counters_ok(c))
+		why = "the counters do not agree";
 	if (!why && !canaries_ok(g))
 		why = "memory around the slot has changed";
 	atomic_fetch_add_explicit(&fuzz->done, 1, memory_order_relaxed);

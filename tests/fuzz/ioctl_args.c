@@ -200,6 +200,14 @@ static u32 msrs(struct args *a, u8 *p)
 		0x4b564d04, 0x4b564d05, 0x4b564d06, 0x40000000, 0xc0000080, 0xc0000081, 0xc0000082,
 		0xc0000084, 0xc0000100, 0xc0000101, 0xc0000102, 0xc0000103, 0xc0000104, 0xc0010015,
 		0xc0010058, 0xc001001f, 0xc0010114, 0xc0010117, 0xc0010140, 0xc0011029, 0xdead,
+		/* performance counters: twice, since they work together */
+		0xc0000300, 0xc0000301, 0xc0000302, 0xc0000303, 0xc0010000, 0xc0010003, 0xc0010004,
+		0xc0010007, 0xc0010200, 0xc0010201, 0xc0010202, 0xc0010203, 0xc0010208, 0xc001020a,
+		0xc001020b, 0xc0010200, 0xc0010201, 0xc0010202, 0xc0010203, 0xc0010204, 0xc0010205,
+	};
+	static const u64 selects[] = {
+		0x5300c0, 0x4300c0, 0x5300c2, 0x530076, 0x430076, 0x510129, 0x530729, 0x3005300c0,
+		0x100005300c0, 0x200005300c0, ~0ull, 0x5300c0,
 	};
 	struct kvm_msrs *m = (void *)p;
 
@@ -209,6 +217,10 @@ static u32 msrs(struct args *a, u8 *p)
 		m->entries[i].index = index[pick(a, ARRAY_SIZE(index))];
 		m->entries[i].reserved = 0;
 		m->entries[i].data = border(a);
+		if (m->entries[i].index >= 0xc0010000 && m->entries[i].index < 0xc001020c &&
+		    pick(a, 4))
+			m->entries[i].data = pick(a, 2) ? selects[pick(a, ARRAY_SIZE(selects))]
+							: -(u64)pick(a, 5000);
 	}
 	return sizeof(*m) + m->nmsrs * (u32)sizeof(m->entries[0]);
 }
@@ -242,6 +254,22 @@ static void msr_filter(struct args *a, u8 *p)
 		f->ranges[i].nmsrs = (u32)(pick(a, 16) ? pick(a, 128) : border(a));
 		f->ranges[i].bitmap = (u8 *)address(a, a->buf);
 	}
+}
+
+static u32 pmu_filter(struct args *a, u8 *p)
+{
+	static const u64 events[] = {
+		0xc0, 0xc2, 0x76, 0x129, 0xff00000000000129, 0x29, 0x80ff0000000029, 1ull << 40,
+	};
+	struct kvm_pmu_event_filter *f = (void *)p;
+
+	f->action = (u32)pick(a, pick(a, 16) ? 2 : 4);
+	f->nevents = (u32)(pick(a, 16) ? pick(a, 6) : border(a) & 0x1ff);
+	f->fixed_counter_bitmap = (u32)border(a);
+	f->flags = (u32)pick(a, pick(a, 16) ? 2 : 4);
+	for (u32 i = 0; i < f->nevents; i++)
+		f->events[i] = pick(a, 8) ? events[pick(a, ARRAY_SIZE(events))] : border(a);
+	return sizeof(*f) + f->nevents * (u32)sizeof(f->events[0]);
 }
 
 static void enable_cap(struct args *a, u8 *p)
@@ -383,6 +411,7 @@ unsigned long make_arg(struct args *a, const struct request *r, int fd)
 	case (u32)KVM_SET_CPUID2:
 	case (u32)KVM_GET_CPUID2: n = cpuid(a, tmp, fd, r->code); break;
 	case (u32)KVM_X86_SET_MSR_FILTER: msr_filter(a, tmp); break;
+	case (u32)KVM_SET_PMU_EVENT_FILTER: n = pmu_filter(a, tmp); break;
 	case (u32)KVM_ENABLE_CAP: enable_cap(a, tmp); break;
 	case (u32)KVM_SIGNAL_MSI: msi(a, tmp); break;
 	case (u32)KVM_IRQ_LINE:
