@@ -287,6 +287,7 @@ struct avic_tables {
 	u32 max_index;
 };
 
+#define PORT_WORDS (0x10000 / 32 / 64)
 struct irqchip {
 	enum irqchip_mode mode;
 	const struct irq_ops *ops;
@@ -324,6 +325,7 @@ struct irqchip {
 	u16 *ack_refs;			/* lock: ack notifiers per GSI */
 	u32 acked[64];			/* lock: GSIs to report when the lock is dropped */
 	u32 nr_acked;
+	u64 ports[PORT_WORDS];		/* constant: 32 ports a bit, those with a device */
 	_Atomic u64 armed_ns;		/* lock; what irq_ops.timer was last told */
 };
 

@@ -21,6 +21,19 @@ static const struct irq_device *const devices[] = {
 	for (const struct irq_device *const *p_ = devices, *d; \
 	     p_ < devices + ARRAY_SIZE(devices) && (d = *p_, true); p_++)
 
+/* Most accesses are no device's of ours: where none is, none is looked for. */
+static void note_ports(struct irqchip *chip)
+{
+	for_each_device(d) {
+		for (u32 k = 0; !d->mmio && k < ARRAY_SIZE(d->range) && d->range[k].len; k++) {
+			u64 last = d->range[k].first + d->range[k].len - 1;
+
+			for (u64 b = d->range[k].first / 32; b <= last / 32; b++)
+				chip->ports[b / 64] |= BIT64(b % 64);
+		}
+	}
+}
+
 struct irqchip *irqchip_create(enum irqchip_mode mode, const struct irq_ops *ops, void *vm,
 			       struct irq_settings *set, u32 nr_reserved_pins)
 {
@@ -49,6 +62,7 @@ struct irqchip *irqchip_create(enum irqchip_mode mode, const struct irq_ops *ops
 	pthread_mutex_init(&chip->inhibit_lock, NULL);
 	if (mode == IRQCHIP_FULL) {
 		for_each_device(d) if (d->reset) d->reset(chip);
+		note_ports(chip);
 		if (routing_set_default(chip)) {
 			irqchip_destroy(chip);
 			return NULL;
@@ -235,7 +249,8 @@ void irqchip_notify_mask(struct irqchip *chip, s32 gsi, bool masked)
 
 static const struct irq_device *find(struct irqchip *chip, bool mmio, u64 addr, u32 len)
 {
-	if (chip->mode != IRQCHIP_FULL)
+	if (chip->mode != IRQCHIP_FULL ||
+	    (!mmio && !(chip->ports[addr / 32 / 64] & BIT64(addr / 32 % 64))))
 		return NULL;
 	for_each_device(d) {
 		if (d->mmio != mmio)

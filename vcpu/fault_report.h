@@ -44,6 +44,18 @@ static inline void past_add(struct past *p, const struct past_event *e)
 	p->e[p->n++ % PAST_EVENTS] = *e;
 }
 
+/* An exit to the VMM. */
+static inline void past_exit(struct past *p, u64 rip, u32 reason)
+{
+	struct past_event *last = &p->e[(p->n - 1) % PAST_EVENTS];
+
+	if (likely(last->rip == rip && last->kind == PAST_EXIT && last->error == reason))
+		last->times++;
+	else
+		p->e[p->n++ % PAST_EVENTS] = (struct past_event){
+			.rip = rip, .error = reason, .times = 1, .kind = PAST_EXIT };
+}
+
 /* The delivery of e has raised f. first: no other event's delivery has raised e. */
 void fault_chain_add(struct vcpu *v, bool first, const struct cpu_event *e,
 		     const struct cpu_fault *f);

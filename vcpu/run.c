@@ -526,10 +526,15 @@ static int __attribute__((noinline)) run_here(struct vcpu *v)
 	vcpu_count(v, host_state_reload);
 	const struct engine_counts *n = engine_counts(v->c);
 
-	vcpu_stat_set(v, units_made, n->units);
-	vcpu_stat_set(v, pages_moved, n->moved);
-	vcpu_stat_set(v, units_moved, n->units_moved);
-	vcpu_stat_set(v, code_flushes, n->flushes);
+	u64 made = n->units + n->moved + n->units_moved + n->flushes;
+
+	if (unlikely(made != v->made_told)) {
+		v->made_told = made;
+		vcpu_stat_set(v, units_made, n->units);
+		vcpu_stat_set(v, pages_moved, n->moved);
+		vcpu_stat_set(v, units_moved, n->units_moved);
+		vcpu_stat_set(v, code_flushes, n->flushes);
+	}
 	const struct direct_counts *dn = direct_counts(v->c);
 
 	if (unlikely(dn)) {
@@ -540,8 +545,7 @@ static int __attribute__((noinline)) run_here(struct vcpu *v)
 	}
 	post_run(v);
 	vcpu_trace(kvm_userspace_exit, v, v->run->exit_reason, (u64)(s64)r);
-	past_add(&p->past, &(struct past_event){
-		.rip = v->c->rip, .error = v->run->exit_reason, .times = 1, .kind = PAST_EXIT });
+	past_exit(&p->past, v->c->rip, v->run->exit_reason);
 	atomic_store_explicit(&v->in_guest, 0, memory_order_release);
 	if (unlikely(masked)) {
 		u64 mask;

@@ -138,6 +138,7 @@ struct vcpu {
 	_Atomic u32 blocked;		/* the owner sleeps, or is about to, on wake_seq */
 	struct vcpu_stats *_Atomic stats;	/* moved under the lock */
 	struct vcpu_stats plain_stats;
+	u64 made_told;		/* sum of what the statistics have of engine_counts; the owner's */
 	struct engine_counts reported;	/* to trace_area, in look `look`; the owner's */
 	u32 look;
 
