@@ -358,7 +358,8 @@ struct engine {
 	u64 next_salt;
 	u32 next_token;
 	u32 suspect_gen;
-	u64 suspected;		/* TSC of the last engine_code_suspect() */
+	/* TSC of the last look that was for an event that comes often. 0: another came since. */
+	u64 suspected;
 	u64 look_wait;		/* so long after it pays to do that again (itlb.c) */
 	/* Events that come often (engine_serialise()): since when, how many have looked at the
 	 * clock, and how many more need not. */

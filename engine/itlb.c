@@ -33,7 +33,8 @@ u32 itlb_index(u64 lin)
 static void looked(struct engine *e)
 {
 	e->suspect_gen++;
-	e->suspected = __builtin_ia32_rdtsc();
+	/* The next event that wants to know looks again and at the clock: none may ever come. */
+	e->suspected = 0;
 	e->look_wait = LOOK_TSC_PAGE;
 	e->burst_left = e->burst_seen = 0;
 }
@@ -211,7 +212,7 @@ void engine_serialise(struct cpu *c, bool often)
 		}
 		u64 now = __builtin_ia32_rdtsc();
 
-		if (now - e->suspected < e->look_wait) {
+		if (e->suspected && now - e->suspected < e->look_wait) {
 			if (++e->burst_seen >= BURST_EVENTS) {
 				bool burst = now - e->burst_began < BURST_TSC;
 
@@ -220,6 +221,9 @@ void engine_serialise(struct cpu *c, bool often)
 			}
 			return;
 		}
+		engine_code_recheck(c);
+		e->suspected = now;
+		return;
 	}
 	engine_code_recheck(c);
 }
