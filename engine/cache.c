@@ -69,6 +69,7 @@ void cache_destroy(struct engine *e)
 void cache_flush(struct engine *e)
 {
 	ppages_release(e);
+	e->flush_pending = false;
 	arena_free(&e->arena);
 	if (e->n_units)
 		cpu_zero(e->hash, sizeof(*e->hash) << UNIT_HASH_BITS);
@@ -287,6 +288,7 @@ void cache_fetch_lines(struct engine *e, struct ppage *pp, u32 off, u32 len)
 {
 	u32 first = off >> CODE_LINE_SHIFT, last = (off + len - 1) >> CODE_LINE_SHIFT;
 
+	translator_took(e);
 	/* len is that of an instruction: two lines at most. */
 	if (likely(pp->ref && (pp->lines >> first & pp->lines >> (last & 63) & 1)))
 		return;

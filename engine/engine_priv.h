@@ -361,6 +361,9 @@ struct engine {
 	/* TSC of the last look that was for an event that comes often. 0: another came since. */
 	u64 suspected;
 	u64 look_wait;		/* so long after it pays to do that again (itlb.c) */
+	/* The slots of the mode as it is now, and what chooses among them. */
+	u8 **jc_now;
+	u32 jc_now_mask;
 	/* Events that come often (engine_serialise()): since when, how many have looked at the
 	 * clock, and how many more need not. */
 	u64 burst_began;
@@ -552,8 +555,9 @@ static inline u8 *codemem_at(const struct code_mem *m, u32 off) { return m->rx +
 int translator_init(struct engine *e);
 /* The groups of u are in two pages too often: translate it anew with smaller ones. */
 void translator_narrow(struct engine *e, struct unit *u);
-/* Time to flush, between two instructions. */
-bool translator_full(const struct engine *e);
+/* Something has been taken of what is for all units. If little is left a flush is due, between two
+ * instructions. */
+void translator_took(struct engine *e);
 /* Builds the unit at rip. NULL: code memory is full (the caller flushes and tries again), or the
  * first instruction could not be fetched: then *res says why. */
 struct unit *translate(struct engine *e, struct cpage *cp, u64 rip, u32 mode, enum unit_way way,

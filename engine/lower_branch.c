@@ -285,6 +285,7 @@ static void entries_end(struct engine *e, struct unit *u)
 	jmp_rx(t, codemem_at(&e->mem, u->e_poll));
 	e->mem.cold = rx_of(t, t->p);
 	emit_cold(t);
+	translator_took(e);
 }
 
 void unit_want_cross(struct engine *e, struct unit *u)

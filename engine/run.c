@@ -274,6 +274,7 @@ const struct insn *record_insn(struct engine *e, struct record *r)
 			mode_bytes(u->mode)))
 		return NULL;
 	r->insn = in;
+	translator_took(e);
 	return in;
 }
 
@@ -582,10 +583,8 @@ static enum cpu_result run(struct engine *e)
 			if (unlikely(c->direct))
 				direct |= c->direct->mode(c);
 		}
-		if (e->flush_pending || e->next_token > TOKEN_MAX - 8 || translator_full(e)) {
-			e->flush_pending = false;
+		if (unlikely(e->flush_pending))
 			cache_flush(e);
-		}
 		bool shadow = c->shadow_sti | c->shadow_ss;
 		/* Branches are recorded by looking at each instruction (APM2 13.1.6.1). */
 		if (unlikely(creep && c->direct)) {
@@ -644,7 +643,7 @@ static enum cpu_result run(struct engine *e)
 		nogroup = false;
 		/* The jump cache knows most targets; its entries check themselves. */
 		if (!find && !rf && mode == e->mode && !(mode & MODE_CSBASE)) {
-			at = *engine_jc_slot(e, mode, c->rip);
+			at = e->jc_now[((u32)c->rip & e->jc_now_mask) >> 1];
 			if (likely(at != e->stub_ind_miss))
 				goto resume;
 		}

@@ -66,9 +66,10 @@ void engine_cpuid_changed(struct cpu *c, u64 missing)
 	engine_flush_all(c);
 }
 
-bool translator_full(const struct engine *e)
+void translator_took(struct engine *e)
 {
-	return !translator_room(e, RESERVE / 2);
+	if (unlikely(!translator_room(e, RESERVE / 2) || e->next_token > TOKEN_MAX - 16))
+		e->flush_pending = true;
 }
 
 static bool ends_unit(u8 cls)
@@ -791,6 +792,7 @@ struct unit *translate(struct engine *e, struct cpage *cp, u64 rip, u32 mode, en
 		return NULL;
 	m->hot = codemem_at(m, ALIGN_UP(u->code_end, 16));
 	cache_insert(e, u);
+	translator_took(e);
 	if (unlikely(e->dump_fd >= 0 || e->perf_fd >= 0))
 		show_unit(t, u);
 	return u;

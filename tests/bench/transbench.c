@@ -115,7 +115,7 @@ int main(int argc, char **argv)
 		u64 units = 0, insns = 0;
 		double t = now();
 
-		for (u64 at = 0; at + 64 < bytes && !translator_full(e);) {
+		for (u64 at = 0; at + 64 < bytes && !e->flush_pending;) {
 			struct unit *u;
 
 			c->rip = AT + at;
