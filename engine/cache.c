@@ -26,6 +26,7 @@ int cache_init(struct engine *e)
 	if (!e->hash || !e->cpages || !e->ppages || !e->by_addr || !slots)
 		return -ENOMEM;
 	e->next_token = 1;
+	e->token_noise = __builtin_ia32_rdtsc() ^ (u64)(uintptr_t)&e;
 	e->suspect_gen = 1;
 	return 0;
 }
@@ -68,8 +69,8 @@ void cache_destroy(struct engine *e)
 
 void cache_flush(struct engine *e)
 {
-	ppages_release(e);
 	e->flush_pending = false;
+	ppages_release(e);
 	arena_free(&e->arena);
 	if (e->n_units)
 		cpu_zero(e->hash, sizeof(*e->hash) << UNIT_HASH_BITS);
@@ -236,6 +237,16 @@ void cache_cpage_unhash(struct engine *e, struct cpage *cp)
 		}
 }
 
+/* Numbers that a guest does not foresee (Steele and others, splitmix). */
+static u64 noise(struct engine *e)
+{
+	u64 z = e->token_noise += 0x9e3779b97f4a7c15;
+
+	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9;
+	z = (z ^ z >> 27) * 0x94d049bb133111eb;
+	return z ^ z >> 31;
+}
+
 struct cpage *cache_cpage(struct engine *e, u64 lin, const struct fetch_page *fp)
 {
 	lin &= PAGE_MASK;
@@ -272,10 +283,12 @@ struct cpage *cache_cpage(struct engine *e, u64 lin, const struct fetch_page *fp
 		return NULL;
 	cp->lin = lin;
 	cp->pp = pp;
-	cp->token = (u64)e->next_token++ << TOKEN_SHIFT;
+	cp->token = (u64)e->next_token << TOKEN_SHIFT | noise(e) >> (64 - TOKEN_SHIFT);
+	e->next_token += 2;
 	cp->pp_next = pp->cpages;
 	pp->cpages = cp;
 	cache_cpage_rehash(e, cp);
+	translator_took(e);
 	return cp;
 }
 
@@ -288,7 +301,6 @@ void cache_fetch_lines(struct engine *e, struct ppage *pp, u32 off, u32 len)
 {
 	u32 first = off >> CODE_LINE_SHIFT, last = (off + len - 1) >> CODE_LINE_SHIFT;
 
-	translator_took(e);
 	/* len is that of an instruction: two lines at most. */
 	if (likely(pp->ref && (pp->lines >> first & pp->lines >> (last & 63) & 1)))
 		return;

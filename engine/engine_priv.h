@@ -239,7 +239,7 @@ struct ppage {
 struct cpage {
 	u64 lin;
 	u64 used;	/* when it was last put into an execute-TLB slot: the host's TSC */
-	u64 token;	/* number << TOKEN_SHIFT */
+	u64 token;	/* of its own, see TOKEN_SHIFT */
 	struct ppage *pp;
 	struct cpage *hash_next;
 	struct cpage *pp_next;
@@ -259,7 +259,12 @@ struct unit_dep {
 	u16 lo, hi;
 };
 
-/* Tokens are multiples of 2^48 so that one sum compares a token and an address. */
+/*
+ * The upper 16 bits of a token are its page's own. One sum compares a token and an address
+ * (emit_ind()): the numbers are odd, so tokens differ by more than any two canonical addresses do.
+ * The other bits are noise: no address that is not canonical makes up for the difference, but by a
+ * chance of 2^-48.
+ */
 #define TOKEN_SHIFT 48
 #define TOKEN_MAX 0xffffu
 
@@ -327,6 +332,9 @@ struct engine {
 	u64 page_bits;		/* of a linear address, for PEXT */
 	u64 slot_bits;		/* of an offset in a TLB array, for PDEP */
 	u64 ea;			/* of a check without flags, where it cannot be computed twice */
+	/* The indirect branch that was made last: offset in code memory. 0: C has set RIP. */
+	u32 branch_at;
+	u64 pushed_over;	/* by an indirect CALL: what was on the stack */
 	u32 exit_flags;	/* LAHF in bits 8-15, OF in bit 0 */
 	u64 apic_rax, apic_flags, apic_saved[6];	/* during a call of apic_fn */
 	struct cpu_apic_ops apic_fn;
@@ -357,6 +365,7 @@ struct engine {
 	struct itlb_slot *itlb[ITLB_CLASSES];
 	u64 next_salt;
 	u32 next_token;
+	u64 token_noise;
 	u32 suspect_gen;
 	/* TSC of the last look that was for an event that comes often. 0: another came since. */
 	u64 suspected;

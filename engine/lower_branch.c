@@ -158,8 +158,15 @@ static void check_token(struct translator *t, const struct cpage *cp, struct rec
 	need_rcx_zero(t, r);
 }
 
+/* No flags are touched. */
+static void rcx_minus_rsi(struct translator *t)
+{
+	b3(t, 0x48, 0xf7, 0xc0 | 2 << 3 | H_RSI);	/* not rsi */
+	lea(t, true, H_RCX, H_RCX, H_RSI, 1, 1);
+}
+
 /* Through here with RIP in rcx. Where rcx is zero then, RIP and token are the unit's: *over is to
- * be pointed there. NULL: only RIP has been looked at. */
+ * be pointed there. NULL: only RIP has been looked at. Who is sent away has RIP in rcx again. */
 static void emit_ind(struct translator *t, struct unit *u, u8 **over)
 {
 	u->e_ind = code_off(t, t->p);
@@ -168,8 +175,12 @@ static void emit_ind(struct translator *t, struct unit *u, u8 **over)
 		/* The trick below wants addresses of 48 bits: one after the other. */
 		mov_ri(t, H_RSI, -u->rip);
 		lea(t, true, H_RCX, H_RCX, H_RSI, 1, 0);
-		b2(t, 0xe3, 5);
+		b2(t, 0xe3, 0);
+		u8 *is_rip = t->p;
+
+		rcx_minus_rsi(t);
 		jmp_rx(t, t->e->stub_ind_miss);
+		is_rip[-1] = (u8)(t->p - is_rip);
 		return;
 	}
 	/* RIP and token must both be ours. Addresses differ by less than 2^48, tokens by multiples
@@ -180,6 +191,9 @@ static void emit_ind(struct translator *t, struct unit *u, u8 **over)
 	lea(t, true, H_RCX, H_RCX, H_RSI, 1, 0);
 	b2(t, 0xe3, 0);
 	*over = t->p;
+	rcx_minus_rsi(t);
+	mov_ri(t, H_RSI, u->rip + u->cp->token);
+	lea(t, true, H_RCX, H_RCX, H_RSI, 1, 0);
 	jmp_rx(t, t->e->stub_ind_miss);
 }
 
@@ -196,7 +210,7 @@ static void emit_cross(struct translator *t, struct unit *u)
 }
 
 /* Where the two sequences above have what unit_entries_move() changes. */
-enum { IND_RIP_AT = 2, IND_TOKEN_AT = 18, CROSS_TOKEN_AT = 4 };
+enum { IND_RIP_AT = 2, IND_TOKEN_AT = 18, IND_BACK_AT = 38, CROSS_TOKEN_AT = 4 };
 
 void unit_entries_move(struct engine *e, struct unit *u, u64 delta)
 {
@@ -211,8 +225,11 @@ void unit_entries_move(struct engine *e, struct unit *u, u64 delta)
 		__builtin_memcpy(&v, p + IND_RIP_AT, 8);
 		v -= delta;
 		__builtin_memcpy(p + IND_RIP_AT, &v, 8);
-		if (!(u->mode & MODE_LA57))
+		if (!(u->mode & MODE_LA57)) {
 			__builtin_memcpy(p + IND_TOKEN_AT, &token, 4);
+			v = -v;
+			__builtin_memcpy(p + IND_BACK_AT, &v, 8);
+		}
 	}
 	if (u->e_cross) {
 		token += 6;
@@ -260,7 +277,7 @@ void emit_entry(struct translator *t)
 		u->e_poll = u->e_body = u->e_cross;
 }
 
-#define ENTRY_MAX 160u	/* bytes of entries made later, with the ways out */
+#define ENTRY_MAX 192u	/* bytes of entries made later, with the ways out */
 
 /* Begin to write entries of u. False: no room, or it is none to have any. */
 static bool entries_begin(struct engine *e, struct unit *u)
@@ -357,11 +374,15 @@ static void emit_ind_jump(struct translator *t, u32 opsize)
 
 	if (opsize == 2)
 		movzx16(t, SCR_PTR, SCR_PTR);
-	st_abs(t, SCR_PTR, &e->c->rip);
 	if ((t->mode & MODE_CSBASE) || (t->mode & MODE_STEP)) {
+		st_abs(t, SCR_PTR, &e->c->rip);
 		jmp_rx(t, e->stub_ind_leave);
 		return;
 	}
+	/* RIP stays in rcx as long as nobody leaves: what is stored is which branch it is. */
+	b3(t, 0xc7, 0x04, 0x25);	/* mov dword [branch_at], this place */
+	d4(t, lo32(&e->branch_at));
+	d4(t, code_off(t, t->p) - 7);
 	/* pext esi, ecx, [jc_mask]: the only hash that spares the flags */
 	b3(t, 0xc4, 0xe2, 0x72);
 	b3(t, 0xf5, 0x34, 0x25);
@@ -486,6 +507,13 @@ static void emit_call_push(struct translator *t, struct di *d, u32 n_acc)
 	s32 off;
 
 	emit_access(t, d, n_acc, &ptr, &off);
+	/* Where the target is not canonical nothing must have been pushed. */
+	if (d->in.opsize == 8 &&
+	    (d->cls == CL_CALL_IND ||
+	     (d->cls == CL_CALL && !engine_canonical(t->e->c, branch_target(t, d))))) {
+		load_val(t, SCR_TMP, 8, ptr, off);
+		st_abs(t, SCR_TMP, &t->e->pushed_over);
+	}
 	if (t->may_move && d->in.opsize == 8) {
 		mov_rip(t, SCR_TMP, ret);
 		store_val(t, SCR_TMP, 8, ptr, off);

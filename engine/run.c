@@ -519,8 +519,8 @@ static bool entry_confirmed(struct engine *e, const struct record *r)
 
 /*
  * A near branch to an address that is not canonical is #GP at the branch, which has done nothing
- * (APM3 CALL, JMP, RET). It stands at the end of u; what it has done is taken back. False: it does
- * not, #GP comes at the target.
+ * (APM3 CALL, JMP, RET). It stands at the end of u; what it has done is taken back. False: there is
+ * none, #GP comes where RIP is.
  */
 static bool branch_back(struct engine *e, const struct unit *u, bool direct)
 {
@@ -549,6 +549,7 @@ static bool branch_back(struct engine *e, const struct unit *u, bool direct)
 		c->gpr[R_RSP] -= 8 + (in.opcode == 0xc2 ? (u16)in.imm : 0);
 		break;
 	case ZYDIS_MNEMONIC_CALL:
+		c->ops->mem_write(c, c->gpr[R_RSP], &e->pushed_over, 8, cpu_mmu_idx(c));
 		c->gpr[R_RSP] += 8;
 		break;
 	case ZYDIS_MNEMONIC_JMP:
@@ -644,8 +645,10 @@ static enum cpu_result run(struct engine *e)
 		/* The jump cache knows most targets; its entries check themselves. */
 		if (!find && !rf && mode == e->mode && !(mode & MODE_CSBASE)) {
 			at = e->jc_now[((u32)c->rip & e->jc_now_mask) >> 1];
-			if (likely(at != e->stub_ind_miss))
+			if (likely(at != e->stub_ind_miss)) {
+				e->branch_at = 0;
 				goto resume;
+			}
 		}
 		find = false;
 		rf_pending = rf && !step;
@@ -705,9 +708,15 @@ resume:
 			goto resume;
 		}
 		case REC_INDIRECT:
-			/* Which branch it was is known of units of one instruction only. */
-			if (unlikely(step) && off_limits(e) && branch_back(e, u, false))
-				return CPU_FAULT;
+			if (off_limits(e)) {
+				if (!step)
+					u = e->branch_at ? cache_unit_at(
+								   e, (u64)codemem_at(&e->mem,
+										      e->branch_at))
+							 : NULL;
+				if (branch_back(e, u, false))
+					return CPU_FAULT;
+			}
 			find = true;
 			break;
 		case REC_ENTRY:

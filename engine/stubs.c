@@ -41,10 +41,10 @@ int stubs_emit(struct engine *e)
 	b3(t, 0xff, 0x24, 0x25);		/* jmp [tmp2] */
 	d4(t, lo32(&e->tmp2));
 
-	/* indirect miss: the RIP is in its place already */
+	/* indirect miss: RIP is in rcx */
 	e->stub_ind_miss = rx_of(t, t->p);
+	st_abs(t, H_RCX, &c->rip);
 	emit_flags_save(t, false);
-	ld_abs(t, H_RCX, &c->rip);
 	b2(t, 0x69, 0xc0 | H_RSI << 3 | H_RCX);	/* imul esi, ecx, JC2_MULT */
 	d4(t, JC2_MULT);
 	b3(t, 0xc1, 0xe8 | H_RSI, (u8)(32 - e->jc2_bits));	/* shr esi, 32 - jc2_bits */
