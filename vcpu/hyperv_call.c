@@ -71,7 +71,8 @@ static int input(struct vcpu *v, struct call *k, u32 n, u32 keep, u64 *out)
 
 	if (!k->fast)
 		return phys_read(v->phys, k->in + k->pos, out, m * 8) ? HV_INVALID_INPUT : 0;
-	if (n > ARRAY_SIZE(k->xmm) - k->pos)
+	/* A set of all processors may have banks, which nobody reads: pos can be anywhere. */
+	if (k->pos > ARRAY_SIZE(k->xmm) || n > ARRAY_SIZE(k->xmm) - k->pos)
 		return HV_INVALID_INPUT;
 	for (u32 i = 0; i < m; i++)
 		out[i] = k->xmm[k->pos + i];
