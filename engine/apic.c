@@ -41,12 +41,12 @@ u8 *emit_call(struct translator *t, const void *fn, bool pair)
 	}
 	mov_rr(t, H_RSI, H_RCX);
 	mov_ri(t, H_RDI, lo32(e->c));
-	b3(t, 0x48, 0x83, 0xec);	/* sub rsp, 8: a call in a call */
-	b1(t, 8);
+	st_abs(t, H_RSP, &e->code_rsp);
+	b3(t, 0x48, 0x83, 0xe4);	/* and rsp, -16 */
+	b1(t, 0xf0);
 	b3(t, 0xff, 0x14, 0x25);	/* call [fn] */
 	d4(t, lo32(fn));
-	b3(t, 0x48, 0x83, 0xc4);
-	b1(t, 8);
+	ld_abs(t, H_RSP, &e->code_rsp);
 	mov_rr32(t, H_RSI, H_RAX);
 	mov_rr(t, H_RCX, H_RAX);
 	b3(t, 0x48, 0xc1, 0xe9);	/* shr rcx, 32 */

@@ -60,6 +60,7 @@ void engine_abandon(struct cpu *c);
 static inline void engine_kick(struct cpu *c)
 {
 	atomic_store_explicit(&c->poll, 1, memory_order_release);
+	atomic_store_explicit(&c->poll_sp, ~0ull, memory_order_release);
 	if (unlikely(c->direct))
 		c->direct->call_back(c);
 }

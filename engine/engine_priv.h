@@ -215,8 +215,11 @@ struct fixup {
 	u16 at;		/* offset from unit.code */
 	u16 kind;
 };
-enum { FIX_RIP, FIX_TLB };	/* a 64-bit address; the 32-bit address of something in a TLB
-				 * entry */
+enum {
+	FIX_RIP,	/* a 64-bit address */
+	FIX_MINUS_RIP,	/* its negative */
+	FIX_TLB,	/* the 32-bit address of something in a TLB entry */
+};
 static inline struct fixup *unit_fixups(const struct unit *u)
 {
 	return (struct fixup *)(u->insns + u->n_insns);
@@ -319,7 +322,8 @@ struct near_calls {
 
 struct engine {
 	/* -- addressed by translated code (the struct is below 2 GiB) -- */
-	u64 host_rsp;
+	u64 host_rsp;		/* of the C code that has entered translated code */
+	u64 code_rsp;		/* of translated code, while C that it calls runs */
 	u64 save_rax;	/* flag save area of access checks */
 	u64 save_flags;
 	u64 spill[2];
@@ -331,6 +335,8 @@ struct engine {
 	u64 group_ptr[UNIT_MAX_INSNS];	/* what several groups of a unit share SCR_PTR with */
 	u64 page_bits;		/* of a linear address, for PEXT */
 	u64 slot_bits;		/* of an offset in a TLB array, for PDEP */
+	u64 ret_bits;		/* of a stack pointer's distance from its limit: none of them may be set */
+	u8 *ret_none;		/* stub_ret_none of the mode as it is now */
 	u64 ea;			/* of a check without flags, where it cannot be computed twice */
 	/* The indirect branch that was made last: offset in code memory. 0: C has set RIP. */
 	u32 branch_at;
@@ -413,12 +419,16 @@ struct engine {
 	u64 itlb_words[ITLB_CLASSES];	/* words of it that may be non-zero, one bit each */
 	/* Those in which a token was set since the last engine_code_suspect(). */
 	u64 itlb_live[ITLB_CLASSES];
+	u64 ret_limit;		/* returns.c: cpu.poll_sp, unless it is a kick */
 	/* fixed stubs */
 	struct record *(*enter)(u8 *code);
 	u8 *stub_exit;	/* rcx = record */
 	/* Indirect jump to cpu.rip that the jump cache did not lead to: look in jc2, or leave;
 	 * leave. */
 	u8 *stub_ind_miss, *stub_ind_leave;
+	/* RET with nothing on the stack of return addresses; RET to another place than was called from
+	 * (returns.c). By bank of the jump cache. */
+	u8 *stub_ret_none[JC_BANKS], *stub_ret_lost[JC_BANKS];
 	u8 *stub_apic_store, *stub_apic_load, *stub_apic_wrmsr, *stub_apic_rdmsr,
 		*stub_apic_set_tpr, *stub_apic_get_tpr; /* apic.c */
 	u8 *stub_sti;
@@ -581,6 +591,12 @@ void unit_want_ind(struct engine *e, struct unit *u);
 
 /* stubs.c */
 int stubs_emit(struct engine *e);
+
+/* returns.c: translated code is going to be entered from the function with this frame. */
+void returns_begin(struct engine *e, const void *frame);
+void returns_mode(struct engine *e);	/* engine.mode has changed */
+/* Translated code has been left at a poll: is it a kick, or has the stack been full? It is empty then. */
+void returns_polled(struct engine *e);
 
 /* apic.c */
 bool apic_insn(const struct insn *in);

@@ -112,6 +112,10 @@ void emit_cold(struct translator *t)
 		u8 *there = NULL;
 
 		set_rel32(s->site, t->p);
+		if (s->lost) {
+			emit_return_lost(t, s);
+			continue;
+		}
 		if (s->again && t->e->near.tlb_again && mode_idx(t->mode) < MMU_L2)
 			there = emit_again(t, s);
 		if (s->flags == FLAGS_ASIDE)
@@ -242,10 +246,26 @@ static bool can_ind(const struct unit *u)
 	return !(u->mode & (~MODE_CPU | MODE_CSBASE)) && !u->cp2;
 }
 
+/* A kick, or no room for another return address (returns.c). */
+static void emit_poll(struct translator *t, struct record *r, bool live)
+{
+	void *limit = (void *)&t->e->c->poll_sp;
+
+	if (!live) {
+		op_abs(t, true, 0x39, H_RSP, limit);
+		add_cold(t, jcc32(t, CC_A), r, FLAGS_HOST);
+		return;
+	}
+	ld_abs(t, H_RCX, limit);
+	not_r(t, H_RCX);
+	lea(t, true, H_RCX, H_RSP, H_RCX, 1, 1);
+	pext_abs(t, H_RCX, H_RCX, &t->e->ret_bits);
+	need_rcx_zero(t, r);
+}
+
 void emit_entry(struct translator *t)
 {
 	struct unit *u = t->u;
-	struct engine *e = t->e;
 	bool live = t->d[0].live != 0;
 	u8 *over = NULL;
 
@@ -265,13 +285,7 @@ void emit_entry(struct translator *t)
 	if (over)
 		over[-1] = (u8)(t->p - over);
 	u->e_poll = code_off(t, t->p);
-	if (live) {
-		ld_abs32(t, H_RCX, (void *)&e->c->poll);
-		need_rcx_zero(t, rp);
-	} else {
-		cmp_abs_imm(t, (void *)&e->c->poll, 0);
-		add_cold(t, jcc32(t, CC_NE), rp, FLAGS_HOST);
-	}
+	emit_poll(t, rp, live);
 	u->e_body = code_off(t, t->p);
 	if (u->cp2) /* the second page may move while the first does not */
 		u->e_poll = u->e_body = u->e_cross;
@@ -334,7 +348,7 @@ void unit_want_ind(struct engine *e, struct unit *u)
 		entries_end(e, u);
 }
 
-static void link_at(struct translator *t, u8 *site, u64 from, u64 target)
+static void link_at(struct translator *t, u8 *site, u64 from, u64 target, bool poll)
 {
 	struct unit *u = t->u;
 	u64 lin = target + t->cs_base;
@@ -351,7 +365,7 @@ static void link_at(struct translator *t, u8 *site, u64 from, u64 target)
 		return;
 	r->patch = code_off(t, site);
 	r->r.cross = ((lin ^ u->lin) & PAGE_MASK) != 0;
-	r->r.backward = target <= from;
+	r->r.backward = poll || target <= from;
 	r->next = u->links;
 	u->links = r;
 	add_cold(t, site, &r->r, FLAGS_HOST);
@@ -359,16 +373,34 @@ static void link_at(struct translator *t, u8 *site, u64 from, u64 target)
 
 void emit_link(struct translator *t, u64 from, u64 target)
 {
-	link_at(t, jmp32(t), from, target);
+	link_at(t, jmp32(t), from, target, false);
+}
+
+/* Every call polls: that bounds how deep the host's stack gets, and how long forward calls go on. */
+void emit_call_link(struct translator *t, u64 from, u64 target)
+{
+	b1(t, 0xe8);
+	d4(t, 0);
+	link_at(t, t->p - 4, from, target, true);
 }
 
 void emit_jcc_link(struct translator *t, u8 cc, u64 from, u64 target)
 {
-	link_at(t, jcc32(t, cc), from, target);
+	link_at(t, jcc32(t, cc), from, target, false);
+}
+
+/* RIP stays in rcx as long as nobody leaves: what is stored is which branch it is. */
+void emit_branch_at(struct translator *t)
+{
+	u32 here = code_off(t, t->p);
+
+	b3(t, 0xc7, 0x04, 0x25);	/* mov dword [branch_at], this place */
+	d4(t, lo32(&t->e->branch_at));
+	d4(t, here);
 }
 
 /* Jump to the guest RIP in SCR_PTR. Flags may be live at the target. */
-static void emit_ind_jump(struct translator *t, u32 opsize)
+void emit_ind_jump(struct translator *t, u32 opsize, bool call)
 {
 	struct engine *e = t->e;
 
@@ -379,15 +411,12 @@ static void emit_ind_jump(struct translator *t, u32 opsize)
 		jmp_rx(t, e->stub_ind_leave);
 		return;
 	}
-	/* RIP stays in rcx as long as nobody leaves: what is stored is which branch it is. */
-	b3(t, 0xc7, 0x04, 0x25);	/* mov dword [branch_at], this place */
-	d4(t, lo32(&e->branch_at));
-	d4(t, code_off(t, t->p) - 7);
+	emit_branch_at(t);
 	/* pext esi, ecx, [jc_mask]: the only hash that spares the flags */
 	b3(t, 0xc4, 0xe2, 0x72);
 	b3(t, 0xf5, 0x34, 0x25);
 	d4(t, lo32(&e->jc_mask[jc_bank(t->mode)]));
-	b3(t, 0xff, 0x24, 0xf5);
+	b3(t, 0xff, call ? 0x14 : 0x24, 0xf5);
 	d4(t, lo32(e->jc[jc_bank(t->mode)].slots));
 }
 
@@ -586,6 +615,43 @@ static void enter_page(struct translator *t, const struct di *d)
 	add_cold(t, jcc32(t, CC_NE), r, FLAGS_ASIDE);
 }
 
+/*
+ * The unit's last instruction jumps to RIP in SCR_PTR. It may have followed calls (follow.c): RET takes
+ * what one of them has pushed, as in a retpoline, or a thunk that was called jumps on to what
+ * is meant and will return behind the call.
+ */
+static void emit_last_jump(struct translator *t, u32 i)
+{
+	const struct di *d = &t->d[i], *open = NULL;
+	s32 sp = t->ver[i].off[R_RSP];
+	bool popped = false, pair = returns_pair(t, d);
+	u32 n_open = 0;
+
+	for (u32 k = 0; k < i && pair; k++) {
+		if (t->d[k].cls != CL_CALL_ON)
+			continue;
+		s32 at = t->ver[k].off[R_RSP] - 8;
+
+		pair = t->grouped && t->ver[k].ver[R_RSP] == t->ver[i].ver[R_RSP];
+		if (d->cls == CL_RET && at == sp)
+			popped = true;
+		else if (at >= sp)
+			n_open++, open = &t->d[k];
+	}
+	if (d->cls == CL_CALL_IND)
+		n_open++, open = d;
+	if (!pair || n_open > 1) {
+		emit_ind_jump(t, d->in.opsize, false);
+	} else if (n_open) {
+		emit_ind_jump(t, d->in.opsize, true);
+		emit_return_site(t, open->rip, open->rip + open->in.len);
+	} else if (d->cls == CL_RET && !popped) {
+		emit_return(t);
+	} else {
+		emit_ind_jump(t, d->in.opsize, false);
+	}
+}
+
 void emit_branch(struct translator *t, struct di *d, u32 i)
 {
 	const struct insn *in = &d->in;
@@ -613,7 +679,12 @@ void emit_branch(struct translator *t, struct di *d, u32 i)
 	case CL_CALL:
 		emit_call_push(t, d, 0);
 		emit_flags_back(t);
-		emit_link(t, d->rip, branch_target(t, d));
+		if (!returns_pair(t, d)) {
+			emit_link(t, d->rip, branch_target(t, d));
+			break;
+		}
+		emit_call_link(t, d->rip, branch_target(t, d));
+		emit_return_site(t, d->rip, d->rip + in->len);
 		break;
 	case CL_JMP_IND:
 	case CL_CALL_IND:
@@ -637,14 +708,14 @@ void emit_branch(struct translator *t, struct di *d, u32 i)
 			mov_rr(t, SCR_PTR, SCR_TMP);
 		}
 		emit_flags_back(t);
-		emit_ind_jump(t, in->opsize);
+		emit_last_jump(t, i);
 		break;
 	case CL_RET:
 		emit_access(t, d, 0, &ptr, &off);
 		load_val(t, SCR_PTR, in->opsize, ptr, off);
 		adjust_sp(t, (s32)in->opsize + (in->opcode == 0xc2 ? (s32)(u16)in->imm : 0));
 		emit_flags_back(t);
-		emit_ind_jump(t, in->opsize);
+		emit_last_jump(t, i);
 		break;
 	default:
 		break;

@@ -51,7 +51,7 @@ static void move_code(struct engine *e, const struct unit *u, u64 delta)
 			continue;
 		}
 		__builtin_memcpy(&v, at, 8);
-		v += delta;
+		v += f[i].kind == FIX_MINUS_RIP ? -delta : delta;
 		__builtin_memcpy(at, &v, 8);
 	}
 }

@@ -578,6 +578,7 @@ static enum cpu_result run(struct engine *e)
 	u8 *at;
 	enum cpu_result res;
 
+	returns_begin(e, __builtin_frame_address(0));
 	for (;;) {
 		if (c->mode_stale) {
 			mode_update(e);
@@ -607,6 +608,7 @@ static enum cpu_result run(struct engine *e)
 
 		/* Inside a shadow one instruction must retire before anything else. */
 		if (!shadow && atomic_load_explicit(&c->poll, memory_order_acquire)) {
+			returns_polled(e);
 			atomic_store_explicit(&c->poll, 0, memory_order_relaxed);
 			atomic_thread_fence(memory_order_seq_cst);
 			return CPU_POLL;
@@ -728,8 +730,10 @@ resume:
 			/* It may have come by the jump cache, which is to know better. */
 			find = true;
 			break;
-		case REC_STEPPED:
 		case REC_POLL:
+			returns_polled(e);
+			/* fall through */
+		case REC_STEPPED:
 		case REC_COUNT:
 			c->rip = record_rip(r);
 			break;

@@ -24,6 +24,9 @@ int stubs_emit(struct engine *e)
 	b2(t, 0x48, 0x83); /* sub rsp, 136: alignment, and room for the red zone a
 				 * careless signal frame might reach into */
 	b2(t, 0xec, 0x78);
+	st_abs(t, H_RSP, &e->host_rsp);
+	b3(t, 0xff, 0x34, 0x25);		/* push [ret_none] */
+	d4(t, lo32(&e->ret_none));
 	st_abs(t, H_RDI, &e->tmp2);
 	/* AH = low flags, OF through an addition that overflows */
 	b3(t, 0x8a, 0x24, 0x25);		/* mov ah, [rflags] */
@@ -76,6 +79,7 @@ int stubs_emit(struct engine *e)
 		if (hreg(g) >= 0)
 			st_abs(t, (u32)hreg(g), &c->gpr[g]);
 	mov_rr(t, H_RAX, H_RCX);
+	ld_abs(t, H_RSP, &e->host_rsp);
 	b2(t, 0x48, 0x83);
 	b2(t, 0xc4, 0x78);	/* add rsp, 120 */
 	b2(t, 0x41, 0x5f);
@@ -87,6 +91,7 @@ int stubs_emit(struct engine *e)
 	b1(t, 0xc3);
 
 	apic_stubs(t);
+	returns_stubs(t);
 
 	u8 *end = rx_of(t, t->p);
 

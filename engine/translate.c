@@ -757,7 +757,7 @@ struct unit *translate(struct engine *e, struct cpage *cp, u64 rip, u32 mode, en
 	t->cs_base = e->cs_base;
 	t->way = way;
 	t->n_cold = t->n_groups = 0;
-	t->oom = false;
+	t->oom = t->grouped = false;
 	t->n_fixups = 0;
 	t->may_move = move_worth(mode, rip);
 	u->rip = rip;
@@ -776,7 +776,7 @@ struct unit *translate(struct engine *e, struct cpage *cp, u64 rip, u32 mode, en
 	liveness(t);
 	if (!(mode & (MODE_ALIGN | MODE_NOGROUP | MODE_BOUNCE | MODE_STEP)) &&
 	    !in_range(&e->no_group, u->rip))
-		make_groups(t);
+		make_groups(t), t->grouped = true;
 	else
 		for (u32 i = 0; i < t->n; i++) {
 			t->d[i].group = -1;

@@ -127,7 +127,11 @@ struct cold_stub {
 	struct record *rec;
 	u8 flags;		/* enum flags_at */
 	u8 again;		/* enum again */
-	struct access a;	/* AGAIN_EA */
+	bool lost;		/* no record: emit_return_lost() */
+	union {
+		struct access a;	/* AGAIN_EA */
+		u64 ret;		/* lost */
+	};
 };
 
 /* A missed check may ask again (mmu/tlb2.c): what is left of the address. */
@@ -154,6 +158,7 @@ struct translator {
 	u32 n_groups, n_cold;
 	u32 open_from;		/* the groups from this one on can still be joined */
 	bool oom;
+	bool grouped;	/* ver[] holds */
 	bool may_move;	/* the unit: it is in a place that address randomisation moves */
 	bool rip_operand;	/* the access that is being checked: its address moves too */
 	u32 n_fixups;
@@ -270,6 +275,15 @@ void emit_get_sreg(struct translator *t, const struct insn *in);
 bool rep_inline(const struct translator *t, const struct insn *in);
 void emit_rep(struct translator *t, struct di *d);
 
+/* returns.c */
+void returns_stubs(struct translator *t);
+/* Does the guest's call or return use the host's stack as well? */
+bool returns_pair(const struct translator *t, const struct di *d);
+void emit_return(struct translator *t);	/* the guest's RIP is in SCR_PTR */
+/* Behind a host's CALL: the way back to `to`, or wherever RIP in SCR_PTR says. */
+void emit_return_site(struct translator *t, u64 from, u64 to);
+void emit_return_lost(struct translator *t, const struct cold_stub *s);
+
 /* lower.c */
 void emit_compute(struct translator *t, struct di *d, int ptr, s32 off, bool keep_ptr);
 void emit_lea(struct translator *t, struct di *d, bool keep_ptr);
@@ -278,6 +292,9 @@ int load_greg(struct translator *t, u8 greg, int tmp);
 
 /* lower_branch.c */
 void emit_link(struct translator *t, u64 from, u64 target);
+void emit_call_link(struct translator *t, u64 from, u64 target);
+void emit_ind_jump(struct translator *t, u32 opsize, bool call);
+void emit_branch_at(struct translator *t);
 void emit_jcc_link(struct translator *t, u8 cc, u64 from, u64 target);
 void emit_branch(struct translator *t, struct di *d, u32 i);
 void emit_stack(struct translator *t, struct di *d, u32 i);
