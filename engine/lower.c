@@ -368,7 +368,9 @@ void emit_lea(struct translator *t, struct di *d, bool keep_ptr)
 	const struct insn *in = &d->in;
 	int dst = hreg(in->reg), base = -1, index = -1;
 	s64 disp = in->disp;
-	bool direct = dst >= 0 && in->addrsize == 8 && in->opsize == 8;
+	/* Into the register itself: 32 bits of either width clear the rest. */
+	bool direct = dst >= 0 && ((in->addrsize == 8 && in->opsize == 8) ||
+				   (in->addrsize >= 4 && in->opsize == 4));
 
 	if (in->base == INSN_RIP) {
 		u64 v = d->rip + in->len + (u64)disp;
@@ -420,7 +422,7 @@ void emit_lea(struct translator *t, struct di *d, bool keep_ptr)
 		}
 	}
 	if (direct) {
-		lea(t, true, (u32)dst, base, index, in->scale, (s32)disp);
+		lea(t, in->opsize == 8, (u32)dst, base, index, in->scale, (s32)disp);
 		return;
 	}
 	lea(t, in->addrsize == 8 && in->opsize == 8, SCR_TMP, base, index, in->scale, (s32)disp);

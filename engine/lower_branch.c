@@ -499,6 +499,13 @@ void emit_stack(struct translator *t, struct di *d, u32 i)
 		adjust_sp(t, -(s32)n);
 		break;
 	case CL_POP_REG: {
+		bool whole = n == mode_bytes(t->mode) && (t64(t) || t->mode & MODE_SS32);
+
+		if (whole && d->greg != R_RSP && hreg(d->greg) >= 0) {
+			load_val(t, hreg(d->greg), n, ptr, off);
+			adjust_sp(t, (s32)n);
+			break;
+		}
 		/* SCR_PTR may still be wanted by the group; a 16-bit stack has none. */
 		int v = t64(t) || (t->mode & MODE_SS32) ? SCR_TMP : SCR_PTR;
 
