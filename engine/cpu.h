@@ -406,8 +406,9 @@ struct cpu {
 	/* Non-zero: leave translated code at the next poll point. Set by any
 	 * thread (release), cleared by the owner before it looks for work. */
 	_Atomic u32 poll;
-	/* The same for translated code, which compares its stack pointer with it: ~0 is a kick, else the
-	 * lowest address at which a call may still put its return address (engine/returns.c). */
+	/* The same for translated code, which compares its stack pointer with it: ~0 is a kick,
+	 * else the lowest address at which a call may still put its return address
+	 * (engine/returns.c). */
 	_Atomic u64 poll_sp;
 	/* Vector state of the guest is in the host's registers. */
 	u8 fpu_live;

@@ -335,7 +335,8 @@ struct engine {
 	u64 group_ptr[UNIT_MAX_INSNS];	/* what several groups of a unit share SCR_PTR with */
 	u64 page_bits;		/* of a linear address, for PEXT */
 	u64 slot_bits;		/* of an offset in a TLB array, for PDEP */
-	u64 ret_bits;		/* of a stack pointer's distance from its limit: none of them may be set */
+	/* of a stack pointer's distance from its limit: none of them may be set */
+	u64 ret_bits;
 	u8 *ret_none;		/* stub_ret_none of the mode as it is now */
 	u64 ea;			/* of a check without flags, where it cannot be computed twice */
 	/* The indirect branch that was made last: offset in code memory. 0: C has set RIP. */
@@ -426,8 +427,8 @@ struct engine {
 	/* Indirect jump to cpu.rip that the jump cache did not lead to: look in jc2, or leave;
 	 * leave. */
 	u8 *stub_ind_miss, *stub_ind_leave;
-	/* RET with nothing on the stack of return addresses; RET to another place than was called from
-	 * (returns.c). By bank of the jump cache. */
+	/* RET with nothing on the stack of return addresses; RET to another place than was
+	 * called from (returns.c). By bank of the jump cache. */
 	u8 *stub_ret_none[JC_BANKS], *stub_ret_lost[JC_BANKS];
 	u8 *stub_apic_store, *stub_apic_load, *stub_apic_wrmsr, *stub_apic_rdmsr,
 		*stub_apic_set_tpr, *stub_apic_get_tpr; /* apic.c */
@@ -595,7 +596,8 @@ int stubs_emit(struct engine *e);
 /* returns.c: translated code is going to be entered from the function with this frame. */
 void returns_begin(struct engine *e, const void *frame);
 void returns_mode(struct engine *e);	/* engine.mode has changed */
-/* Translated code has been left at a poll: is it a kick, or has the stack been full? It is empty then. */
+/* Translated code has been left at a poll: is it a kick, or has the stack been full? It is empty
+ * then. */
 void returns_polled(struct engine *e);
 
 /* apic.c */

@@ -376,7 +376,8 @@ void emit_link(struct translator *t, u64 from, u64 target)
 	link_at(t, jmp32(t), from, target, false);
 }
 
-/* Every call polls: that bounds how deep the host's stack gets, and how long forward calls go on. */
+/* Every call polls: that bounds how deep the host's stack gets, and how long forward calls go
+ * on. */
 void emit_call_link(struct translator *t, u64 from, u64 target)
 {
 	b1(t, 0xe8);
@@ -623,8 +624,8 @@ static void enter_page(struct translator *t, const struct di *d)
 }
 
 /*
- * The unit's last instruction jumps to RIP in SCR_PTR. It may have followed calls (follow.c): RET takes
- * what one of them has pushed, as in a retpoline, or a thunk that was called jumps on to what
+ * The unit's last instruction jumps to RIP in SCR_PTR. It may have followed calls (follow.c): RET
+ * takes what one of them has pushed, as in a retpoline, or a thunk that was called jumps on to what
  * is meant and will return behind the call.
  */
 static void emit_last_jump(struct translator *t, u32 i)

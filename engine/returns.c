@@ -1,20 +1,22 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * engine/returns.c - the guest's calls and returns are the host's too, for the sake of its predictor.
+ * engine/returns.c - the guest's calls and returns are the host's too, for the sake of its
+ * predictor.
  *
- * A guest's CALL does what it does to the guest's stack and is a host's CALL; behind that stands a site that
- * goes on where the guest's return address says, if RIP is that address. A guest's RET has RIP in RCX and is a
- * host's RET. So a return never depends on what the host's stack holds: a wrong site refuses, and the jump cache
- * is asked.
+ * A guest's CALL does what it does to the guest's stack and is a host's CALL; behind that stands a
+ * site that goes on where the guest's return address says, if RIP is that address. A guest's RET
+ * has RIP in RCX and is a host's RET. So a return never depends on what the host's stack holds: a
+ * wrong site refuses, and the jump cache is asked.
  *
- * Nothing of a guest's is on the stack when translated code is entered from C. While it holds an address, then,
- * no C has run that unmaps pages or kills units, and the page that the site is in need not be looked at again.
- * Below all of them lies the address of a stub that asks the jump cache, and stays there.
+ * Nothing of a guest's is on the stack when translated code is entered from C. While it holds an
+ * address, then, no C has run that unmaps pages or kills units, and the page that the site is in
+ * need not be looked at again. Below all of them lies the address of a stub that asks the jump
+ * cache, and stays there.
  *
- * It is the thread's own stack: signal handlers, and where they find their stack, are none the wiser. Every call
- * leads to an entry that polls, which compares the stack pointer with cpu.poll_sp. When the room is used up the
- * unit is left as for a kick, and the stack is empty again. Between two polls there are fewer calls than fit
- * into a page.
+ * It is the thread's own stack: signal handlers, and where they find their stack, are none the
+ * wiser. Every call leads to an entry that polls, which compares the stack pointer with
+ * cpu.poll_sp. When the room is used up the unit is left as for a kick, and the stack is empty
+ * again. Between two polls there are fewer calls than fit into a page.
  */
 #include "engine/emit.h"
 

@@ -19,9 +19,12 @@ CODE64(chain, "1: inc %rax\n test $1, %al\n jz 2f\n nop\n 2: jmp 3f\n ud2\n 3: j
 CODE64(calls, "1: call 2f\n jmp 1b\n 2: inc %rax\n ret");
 CODE64(indirect, "lea 1f(%rip), %rdi\n 1: inc %rax\n jmp *%rdi");
 CODE64(loads, "1: mov (%rsi), %rbx\n mov %rbx, 8(%rsi)\n dec %ecx\n jnz 1b\n jmp 1b");
+/* 2^60 calls, none of them backwards. */
+CODE64(forward, "1: .rept 60\n call 2f\n call 2f\n ret\n 2:\n .endr\n nop\n ret");
 static const struct { const u8 *b, *e; const char *name; } shapes[] = {
 	{ self_b, self_e, "self" }, { chain_b, chain_e, "chain" }, { calls_b, calls_e, "calls" },
 	{ indirect_b, indirect_e, "indirect" }, { loads_b, loads_e, "loads" },
+	{ forward_b, forward_e, "forward calls" },
 };
 
 static struct guest_cpu *kicked;
