@@ -225,11 +225,11 @@ static long pre_fault(struct vm_vcpu *vv, struct kvm_pre_fault_memory *p)
 	u8 byte;
 
 	while (p->size) {
-		if (!phys_find(&vv->vm->phys, p->gpa)) {
+		if (!phys_find(vv->v->c->phys, p->gpa)) {
 			r = -ENOENT;
 			break;
 		}
-		r = phys_read(&vv->vm->phys, p->gpa, &byte, 1);
+		r = phys_read(vv->v->c->phys, p->gpa, &byte, 1);
 		if (r)
 			break;
 		p->gpa += PAGE_SIZE;

@@ -138,7 +138,7 @@ static void release(struct direct *d, struct mirror *m, struct region *r, u32 i)
 	if (r->prot[i] & MAP_W)
 		writer(d, r->place[i], false);
 	if ((r->prot[i] & MAP_X) && r->serial[i])
-		d->c->ops->code_page(d->c, r->pte[i] & ADDR, r->serial[i]);
+		d->c->ops->code_page(d->c, r->pte[i] & ADDR, NULL, r->serial[i]);
 	r->prot[i] = 0;
 	r->set[i / 64] &= ~BIT64(i % 64);
 	m->pages--;
@@ -367,7 +367,7 @@ static u8 rights(struct direct *d, struct space *s, struct region *r, const stru
 	if ((e & NX) || acc != MEM_X || (r->noexec[i / 64] & BIT64(i % 64)))
 		return MAP_R;
 	/* Counted first: from now on every store is noticed. */
-	u32 serial = c->ops->code_page(c, gpa, 0);
+	u32 serial = c->ops->code_page(c, gpa, NULL, 0);
 	u64 f = i ? entry(l, i - 1) : 0;
 
 	if (serial &&
@@ -376,7 +376,7 @@ static u8 rights(struct direct *d, struct space *s, struct region *r, const stru
 		return MAP_R | MAP_X;
 	}
 	if (serial)
-		c->ops->code_page(c, gpa, serial);
+		c->ops->code_page(c, gpa, NULL, serial);
 	r->noexec[i / 64] |= BIT64(i % 64);
 	return MAP_R;
 }

@@ -36,15 +36,23 @@ int cache_init(struct engine *e)
 
 static void page_get(struct engine *e, struct ppage *pp)
 {
-	u32 serial = e->c->ops->code_page(e->c, pp->gpa, 0);
+	u32 serial = e->c->ops->code_page(e->c, pp->gpa, pp->host, 0);
 
 	pp->ref = serial ? serial : NO_SERIAL;
 }
 
 static void page_put(struct engine *e, struct ppage *pp)
 {
-	e->c->ops->code_page(e->c, pp->gpa, pp->ref);
+	e->c->ops->code_page(e->c, pp->gpa, pp->host, pp->ref);
 	pp->ref = 0;
+}
+
+/* Its bytes are there now. Who asks compares them next, and so holds the page anew. */
+static void page_at(struct engine *e, struct ppage *pp, const u8 *host)
+{
+	if (unlikely(pp->host != host) && pp->ref)
+		page_put(e, pp);
+	pp->host = host;
 }
 
 /* Memory that was never written stays untouched: an idle vCPU costs next to nothing. */
@@ -252,7 +260,7 @@ struct cpage *cache_cpage(struct engine *e, u64 lin, const struct fetch_page *fp
 	lin &= PAGE_MASK;
 	for (struct cpage *cp = e->cpages[cpage_hash(lin, fp->gpa)]; cp; cp = cp->hash_next)
 		if (cp->lin == lin && cp->pp->gpa == fp->gpa) {
-			cp->pp->host = fp->host;
+			page_at(e, cp->pp, fp->host);
 			return cp;
 		}
 
@@ -270,7 +278,7 @@ struct cpage *cache_cpage(struct engine *e, u64 lin, const struct fetch_page *fp
 		pp->hash_next = e->ppages[page_hash(fp->gpa)];
 		e->ppages[page_hash(fp->gpa)] = pp;
 	}
-	pp->host = fp->host;
+	page_at(e, pp, fp->host);
 
 	struct cpage *cp = cpage_move(e, pp, lin);
 

@@ -6,14 +6,16 @@
 #include "engine/engine.h"
 #include "mmu/mmu_priv.h"
 
-/* The same bytes at other guest-physical addresses. Within a page. */
-static void wrote_aliases(struct cpu *c, const struct phys_slot *s, u64 gpa, u32 len)
+/* The same bytes at other guest-physical addresses of one address space. Within a page. */
+static void wrote_aliases(struct cpu *c, const struct phys *p, const struct phys_slot *s, u64 gpa,
+			  u32 len)
 {
-	const struct phys_map *m = atomic_load_explicit(&c->phys->map, memory_order_acquire);
+	const struct phys_map *m = atomic_load_explicit(&p->map, memory_order_acquire);
 	const u8 *host = s->hva + (gpa - s->gpa);
 
-	phys_for_each_slot(m, t) if (t->code_serial == s->code_serial && t->gpa != s->gpa &&
-				     host >= t->hva && (u64)(host - t->hva) < t->size)
+	phys_for_each_slot(m, t) if (t->code_serial == s->code_serial && host >= t->hva &&
+				     (u64)(host - t->hva) < t->size &&
+				     t->gpa + (u64)(host - t->hva) != gpa)
 	{
 		engine_code_written(c, t->gpa + (u64)(host - t->hva), len);
 		cpu_direct_changed(c, DIRECT_CODE, t->gpa + (u64)(host - t->hva));
@@ -24,8 +26,11 @@ void mmu_wrote(struct cpu *c, const struct phys_slot *s, u64 gpa, u32 len)
 {
 	engine_code_written(c, gpa, len);
 	cpu_direct_changed(c, DIRECT_CODE, gpa);
-	if (unlikely(s->flags & PHYS_ALIASED))
-		wrote_aliases(c, s, gpa, len);
+	if (unlikely(s->flags & PHYS_ALIASED)) {
+		wrote_aliases(c, c->phys, s, gpa, len);
+		if (c->phys->twin)
+			wrote_aliases(c, c->phys->twin, s, gpa, len);
+	}
 	phys_code_written(c->phys, s, gpa, len, c->index);
 }
 

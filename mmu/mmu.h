@@ -70,14 +70,18 @@ enum cpu_result mmu_load_pdptes(struct cpu *c, u64 cr3);
 void mmu_flush(struct cpu *c, bool global);	/* CR3 load: false; CR4/CR0 changes: true */
 void mmu_invlpg(struct cpu *c, u64 gva);
 void mmu_flush_all(struct cpu *c);
+/* Guest-physical addresses mean another address space of the VM from now on (SMM). Translations are
+ * kept: pages are compared with memory before they run again. */
+void mmu_switch_space(struct cpu *c, struct phys *to);
 /* Drop write entries whose host page backs this guest page (it now holds code
  * or is dirty-logged). True: there was one. */
 bool mmu_drop_writes(struct cpu *c, u64 gpa);	/* for tests */
-/* The same for a page another CPU made code: reports that it may have been written. */
-void mmu_drop_code_writes(struct cpu *c, u64 gpa);
+/* The same for a page of address space `as` that another CPU made code: reports that it may have been
+ * written. */
+void mmu_drop_code_writes(struct cpu *c, u32 as, u64 gpa);
 void mmu_drop_all_writes(struct cpu *c);
 /* cpu_ops.code_page. To get, call it before the bytes are read for translation. */
-u32 mmu_code_page(struct cpu *c, u64 gpa, u32 put);
+u32 mmu_code_page(struct cpu *c, u64 gpa, const u8 *host, u32 put);
 void mmu_tlb_init(struct cpu *c);	/* of a zeroed *c */
 
 /* Put data watchpoints in force (addresses and a DR7 value; I/O and execute

@@ -177,25 +177,34 @@ u32 phys_code_get(struct phys *p, u64 gpa, u32 by)
 			return s->code_serial;
 	} while (!atomic_compare_exchange_weak(count, &v, (u8)(v + 1)));
 	if (!v && p->ops && p->ops->code_page)
-		p->ops->code_page(p->owner, gpa & PAGE_MASK, by);
+		p->ops->code_page(p->owner, p->as, gpa & PAGE_MASK, by);
 	return s->code_serial;
 }
 
-void phys_code_put(struct phys *p, u64 gpa, u32 serial)
+static bool code_put(struct phys *p, u64 gpa, const u8 *host, u32 serial)
 {
 	const struct phys_slot *s = phys_find(p, gpa);
 	_Atomic u8 *count;
 	u8 v;
 
 	if (!s || !s->code || s->code_serial != serial)
-		return;
+		return false;
+	if (host && s->hva + ((gpa & PAGE_MASK) - s->gpa) != host)
+		return false;
 	count = &s->code[(gpa - s->gpa) >> PAGE_SHIFT];
 	v = atomic_load_explicit(count, memory_order_relaxed);
 	do {
 		/* A saturated count has lost track and stays. */
 		if (v == 0 || v == UINT8_MAX)
-			return;
+			return true;
 	} while (!atomic_compare_exchange_weak(count, &v, (u8)(v - 1)));
+	return true;
+}
+
+void phys_code_put(struct phys *p, u64 gpa, const u8 *host, u32 serial)
+{
+	if (!code_put(p, gpa, host, serial) && host && p->twin)
+		code_put(p->twin, gpa, host, serial);
 }
 
 void phys_code_written(struct phys *p, const struct phys_slot *s, u64 gpa, u32 len, u32 by)

@@ -19,7 +19,8 @@
 
 enum {
 	PHYS_READONLY = 1, PHYS_LOG_DIRTY = 2,
-	PHYS_ALIASED = 4,	/* another slot may show the same host memory: same code_serial */
+	PHYS_ALIASED = 4,	/* another slot may show the same host memory, with the same code_serial,
+				 * at another address */
 };
 
 struct phys_slot {
@@ -59,12 +60,12 @@ struct phys_map {
 struct phys_ops {
 	/* A page became dirty (dirty ring). May be NULL. */
 	void (*dirty)(void *owner, const struct phys_slot *s, u64 gpa);
-	/* `by` (index of a vCPU) holds the first translation of a page: every other vCPU
-	 * must drop it from its write TLB (posted, not waited for). A store made before
+	/* `by` (index of a vCPU) holds the first translation of a page of address space `as`: every
+	 * other vCPU must drop it from its write TLB (posted, not waited for). A store made before
 	 * it does so is not reported, so it must post a revalidation back when done. */
-	void (*code_page)(void *owner, u64 gpa, u32 by);
-	/* vCPU `by` wrote in a page that holds translations: others must revalidate it. `len` 0:
-	 * they must revalidate everything. */
+	void (*code_page)(void *owner, u32 as, u64 gpa, u32 by);
+	/* vCPU `by` wrote in a page that holds translations: others must revalidate it, in every
+	 * address space. `len` 0: they must revalidate everything. */
 	void (*code_written)(void *owner, u64 gpa, u32 len, u32 by);
 };
 
@@ -72,6 +73,8 @@ struct phys {
 	_Atomic(struct phys_map *) map;
 	const struct phys_ops *ops;
 	void *owner;		/* struct vm */
+	struct phys *twin;	/* the VM's other address space; NULL: there is none */
+	u32 as;			/* 0: ordinary, 1: in SMM */
 };
 
 /* The slot that holds `gpa`, or NULL. Wait-free. */
@@ -106,9 +109,11 @@ static inline bool phys_is_clean(const struct phys_slot *s, u64 gpa)
 }
 
 /* Code tracking (engine/ through mmu/). The first ref of a page calls ops->code_page. get returns
- * which counts it used, 0 for none; put does nothing when others are in force by now. */
+ * which counts it used, 0 for none; put finds the page, which may be in the other address space, by
+ * where it was (`host`; NULL: wherever it is here), and does nothing when other counts are in force by
+ * now. */
 u32 phys_code_get(struct phys *p, u64 gpa, u32 by);
-void phys_code_put(struct phys *p, u64 gpa, u32 serial);
+void phys_code_put(struct phys *p, u64 gpa, const u8 *host, u32 serial);
 /* Tell the other vCPUs of a store in a page of s that holds translations. */
 void phys_code_written(struct phys *p, const struct phys_slot *s, u64 gpa, u32 len, u32 by);
 static inline bool phys_is_code(const struct phys_slot *s, u64 gpa)

@@ -253,6 +253,16 @@ static bool drop_page_writes(struct cpu *c, const struct phys_slot *s, u64 gpa)
 	return s && drop_writes(c, (u64)(uintptr_t)(s->hva + ((gpa & PAGE_MASK) - s->gpa)), false);
 }
 
+void mmu_switch_space(struct cpu *c, struct phys *to)
+{
+	if (c->phys == to)
+		return;
+	/* What it holds was taken from the map of before. */
+	cpu_direct_changed(c, DIRECT_MAP, DIRECT_ALL);
+	c->phys = to;
+	mmu_flush_all(c);
+}
+
 bool mmu_drop_writes(struct cpu *c, u64 gpa)
 {
 	return drop_page_writes(c, phys_find(c->phys, gpa & PAGE_MASK), gpa);
@@ -260,15 +270,16 @@ bool mmu_drop_writes(struct cpu *c, u64 gpa)
 
 /* The page became code while it could still be written here: whoever translated it
  * may have read bytes that have changed since. */
-void mmu_drop_code_writes(struct cpu *c, u64 gpa)
+void mmu_drop_code_writes(struct cpu *c, u32 as, u64 gpa)
 {
-	const struct phys_slot *s = phys_find(c->phys, gpa & PAGE_MASK);
+	struct phys *p = c->phys->as == as ? c->phys : c->phys->twin;
+	const struct phys_slot *s = phys_find(p, gpa & PAGE_MASK);
 
 	/* Also if it is in no write TLB any more: it may have been there when the bytes were read,
 	 * and have gone since (MOV CR3) with a store made in between. */
 	drop_page_writes(c, s, gpa);
 	if (s)
-		phys_code_written(c->phys, s, gpa & PAGE_MASK, PAGE_SIZE, c->index);
+		phys_code_written(p, s, gpa & PAGE_MASK, PAGE_SIZE, c->index);
 }
 
 void mmu_drop_all_writes(struct cpu *c)
@@ -276,13 +287,13 @@ void mmu_drop_all_writes(struct cpu *c)
 	drop_writes(c, 0, true);
 }
 
-u32 mmu_code_page(struct cpu *c, u64 gpa, u32 put)
+u32 mmu_code_page(struct cpu *c, u64 gpa, const u8 *host, u32 put)
 {
 	const struct phys_slot *s;
 	u32 serial;
 
 	if (put) {
-		phys_code_put(c->phys, gpa, put);
+		phys_code_put(c->phys, gpa, host, put);
 		return 0;
 	}
 	/* Counted first: from here on no fill installs a write entry again. */

@@ -20,6 +20,7 @@
 #include "vcpu/vcpu_priv.h"
 
 #define CODE_WAS_WRITTEN 1ull	/* in code_queue */
+#define CODE_IN_SMM 2ull	/* a page of address space 1 */
 #define FLUSHES (BIT64(VREQ_TLB_FLUSH) | BIT64(VREQ_WRITES_FLUSH) | \
 		 BIT64(VREQ_CODE_PAGES) | BIT64(VREQ_CODE_SUSPECT) | BIT64(VREQ_GUEST_TLB))
 
@@ -265,7 +266,7 @@ void vcpu_flush_requests(struct vcpu *v)
 					engine_page_suspect(c, q[i] & PAGE_MASK);
 					cpu_direct_changed(c, DIRECT_CODE, q[i] & PAGE_MASK);
 				} else {
-					mmu_drop_code_writes(c, q[i]);
+					mmu_drop_code_writes(c, !!(q[i] & CODE_IN_SMM), q[i]);
 				}
 	}
 	if (req & BIT64(VREQ_WRITES_FLUSH)) {
@@ -320,9 +321,9 @@ static void queue_page(struct vcpu *v, u64 entry)
 	vcpu_request(v, VREQ_CODE_PAGES);
 }
 
-void vcpu_code_page(struct vcpu *v, u64 gpa)
+void vcpu_code_page(struct vcpu *v, u32 as, u64 gpa)
 {
-	queue_page(v, gpa & PAGE_MASK);
+	queue_page(v, (gpa & PAGE_MASK) | (as ? CODE_IN_SMM : 0));
 }
 
 void vcpu_code_written(struct vcpu *v, u64 gpa)

@@ -166,8 +166,9 @@ void vcpu_alone(struct vcpu *v, bool begin);
 /* For its implementation: wait until v is outside the guest or parked; NULL: a moment. The
  * requests of self are served. */
 void vcpu_alone_wait(struct vcpu *self, struct vcpu *v);
-/* Queue a page for VREQ_CODE_PAGES: it holds code now; somebody else has written in it. */
-void vcpu_code_page(struct vcpu *v, u64 gpa);
+/* Queue a page for VREQ_CODE_PAGES: of address space `as`, it holds code now; somebody else has written
+ * in it. */
+void vcpu_code_page(struct vcpu *v, u32 as, u64 gpa);
 void vcpu_code_written(struct vcpu *v, u64 gpa);
 void vcpu_kick(struct vcpu *v);
 /* The vCPU for which this thread is using guest memory: KVM_RUN or a state ioctl. NULL: none. */

@@ -155,9 +155,18 @@ void vm_code_areas_free(struct vm *vm)
 
 /* -- slots -- */
 
+/* Between where a slot is for the host and for the guest. With the same distance everywhere a host page
+ * has one guest-physical address, whichever slot and address space shows it: no aliases. */
+static u64 distance(const struct phys_slot *s)
+{
+	return (u64)(uintptr_t)s->hva - s->gpa;
+}
+
 static void link_slot(struct vm_code_area *a, struct vm_slot *s)
 {
 	s->area = a;
+	if (a->first && distance(&a->first->s) != distance(&s->s))
+		a->mixed = true;
 	s->area_next = a->first;
 	s->area_prev = &a->first;
 	if (s->area_next)
@@ -179,7 +188,7 @@ static void point(struct phys_slot *s, const struct vm_code_area *a)
 	s->code = a->count + ((u64)(s->hva - a->hva) >> PAGE_SHIFT);
 	s->code_serial = a->serial;
 	s->flags &= ~(u32)PHYS_ALIASED;
-	if (a->slots > 1)
+	if (a->mixed)
 		s->flags |= PHYS_ALIASED;
 }
 
@@ -189,7 +198,7 @@ static void point_all(struct slot_edit *e, struct vm_code_area *a, const struct 
 	for (struct vm_slot *s = a->first; s; s = s->area_next) {
 		point(&s->s, a);
 		if (s != except)
-			*slot_edit_slot(e, s->s.gpa) = s->s;
+			*slot_edit_slot(e, &s->s) = s->s;
 	}
 }
 
@@ -197,7 +206,7 @@ static void point_all(struct slot_edit *e, struct vm_code_area *a, const struct 
 static int own_all(struct slot_edit *e, const struct vm_code_area *a)
 {
 	for (struct vm_slot *s = a->first; s; s = s->area_next)
-		if (!slot_edit_slot(e, s->s.gpa))
+		if (!slot_edit_slot(e, &s->s))
 			return -ENOMEM;
 	return 0;
 }
@@ -210,14 +219,14 @@ int vm_code_join(struct slot_edit *e, struct vm_slot *slot)
 	bool any = first && first->hva < hi;
 
 	if (any && first->hva <= lo && end_of(first) >= hi) {
-		/* The second one makes the first an alias; of more they all are already. */
-		bool pair = first->slots == 1;
+		/* The first one at another distance makes all the others aliases. */
+		bool turns = !first->mixed && distance(&first->first->s) != distance(&slot->s);
 
-		if (pair && own_all(e, first))
+		if (turns && own_all(e, first))
 			return -ENOMEM;
 		link_slot(first, slot);
 		point(&slot->s, first);
-		if (pair)
+		if (turns)
 			point_all(e, first, slot);
 		return 0;
 	}
@@ -255,16 +264,48 @@ int vm_code_may_leave(struct slot_edit *e, struct vm_slot *slot)
 	struct vm_slot *other = slot->area->first;
 	struct phys_slot *p;
 
-	if (slot->area->slots != 2)
+	if (slot->area->slots != 2 || !slot->area->mixed)
 		return 0;
 	if (other == slot)
 		other = other->area_next;
 	/* It is alone from now on. */
-	p = slot_edit_slot(e, other->s.gpa);
+	p = slot_edit_slot(e, &other->s);
 	if (!p)
 		return -ENOMEM;
 	p->flags &= ~(u32)PHYS_ALIASED;
 	return 0;
+}
+
+static bool turns(const struct vm_slot *slot, u64 to)
+{
+	const struct vm_code_area *a = slot->area;
+
+	return a->slots > 1 && !a->mixed && to != slot->s.gpa;
+}
+
+int vm_code_may_move(struct slot_edit *e, const struct vm_slot *slot, u64 to)
+{
+	struct phys_slot there = slot->s;
+
+	if (!turns(slot, to))
+		return 0;
+	there.gpa = to;
+	for (struct vm_slot *s = slot->area->first; s; s = s->area_next)
+		if (!slot_edit_slot(e, s == slot ? &there : &s->s))
+			return -ENOMEM;
+	return 0;
+}
+
+void vm_code_move(struct slot_edit *e, struct vm_slot *slot)
+{
+	struct vm_code_area *a = slot->area;
+
+	if (a->slots < 2 || a->mixed)
+		return;
+	for (struct vm_slot *s = a->first; s && !a->mixed; s = s->area_next)
+		a->mixed = distance(&s->s) != distance(&slot->s);
+	if (a->mixed)
+		point_all(e, a, NULL);
 }
 
 void vm_code_leave(struct vm *vm, struct vm_slot *slot)
@@ -272,8 +313,10 @@ void vm_code_leave(struct vm *vm, struct vm_slot *slot)
 	struct vm_code_area *a = slot->area;
 
 	unlink_slot(slot);
-	if (a->slots == 1)
+	if (a->slots == 1) {
+		a->mixed = false;
 		a->first->s.flags &= ~(u32)PHYS_ALIASED;
+	}
 	if (a->slots)
 		return;
 	tree_remove(vm, a);

@@ -10,14 +10,9 @@
 #include "base/user.h"
 #include "vm/vm.h"
 
-static bool bad_id(u32 id)
-{
-	return (id & 0xffff) >= VM_USER_SLOTS || id >> 16;
-}
-
 static int find_logged(struct vm *vm, u32 id, struct vm_slot **out)
 {
-	if (bad_id(id))
+	if (!vm_slot_id_ok(id))
 		return -EINVAL;
 	*out = vm_slot_find(vm, id);
 	return *out && (*out)->s.dirty ? 0 : -ENOENT;
@@ -66,7 +61,7 @@ int vm_clear_dirty_log(struct vm *vm, const struct kvm_clear_dirty_log *d)
 
 	if (vm->ring_bytes)
 		return -ENXIO;
-	if (bad_id(d->slot) || d->first_page % 64)
+	if (!vm_slot_id_ok(d->slot) || d->first_page % 64)
 		return -EINVAL;
 	pthread_rwlock_wrlock(&vm->slots_lock);
 	r = find_logged(vm, d->slot, &s);

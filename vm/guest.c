@@ -14,13 +14,13 @@ static void save_fpu(void)
 		engine_fpu_save(v->c);
 }
 
-static void code_page(void *owner, u64 gpa, u32 by)
+static void code_page(void *owner, u32 as, u64 gpa, u32 by)
 {
 	struct vm *vm = owner;
 	struct vm_vcpu *vv;
 
 	save_fpu();
-	vm_for_each_vcpu(vm, i, vv) if (i != by) vcpu_code_page(vv->v, gpa);
+	vm_for_each_vcpu(vm, i, vv) if (i != by) vcpu_code_page(vv->v, as, gpa);
 }
 
 static void code_written(void *owner, u64 gpa, u32 len, u32 by)

@@ -43,6 +43,7 @@ struct kvm_pre_fault_memory {
 #define VM_MAX_VCPUS 1024
 #define VM_MAX_VCPU_ID 4096
 #define VM_USER_SLOTS 32764
+#define VM_SPACES 2	/* guest-physical address spaces: ordinary, and in SMM */
 #define VM_MAX_ROUTES 4096
 #define VM_SLOT_MAX_PAGES ((1ull << 31) - 1)
 #define VM_RUN_PAGES 3		/* kvm_run, PIO data, coalesced ring */

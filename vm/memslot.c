@@ -24,8 +24,10 @@ static void retire_free(struct vm *vm)
 	struct vm_retired *r = &vm->retired;
 	struct vm_code_area *a;
 
-	free(r->map);
-	slot_chunks_free(&r->chunks);
+	for (u32 i = 0; i < VM_SPACES; i++) {
+		free(r->map[i]);
+		slot_chunks_free(&r->chunks[i]);
+	}
 	vm_zeroed_free(r->dirty, r->dirty_bytes);
 	while ((a = r->areas)) {
 		r->areas = a->next;
@@ -36,7 +38,9 @@ static void retire_free(struct vm *vm)
 
 struct vm_slot *vm_slot_find(struct vm *vm, u32 id)
 {
-	return id < VM_USER_SLOTS && vm->by_id ? vm->by_id[id] : NULL;
+	struct vm_slot **by_id = vm_slot_id_ok(id) ? vm->by_id[id >> VM_SPACE_SHIFT] : NULL;
+
+	return by_id ? by_id[id & 0xffff] : NULL;
 }
 
 /* The new map becomes the current one, the old one retired. */
@@ -50,9 +54,9 @@ static void publish(struct slot_edit *e)
 	vm_request_all(vm, VREQ_TLB_FLUSH, true);
 }
 
-static bool overlaps(struct vm *vm, const struct vm_slot *self, u64 gpa, u64 size)
+static bool overlaps(struct vm *vm, u32 as, const struct vm_slot *self, u64 gpa, u64 size)
 {
-	const struct phys_map *m = atomic_load(&vm->phys.map);
+	const struct phys_map *m = atomic_load(&vm->phys[as].map);
 	u32 k = phys_part_of(m, gpa);
 
 	/* The part before may reach in; then all that begin in the range. */
@@ -92,14 +96,15 @@ static u32 phys_flags(u32 kvm)
 
 static int slot_create(struct vm *vm, const struct kvm_userspace_memory_region2 *m)
 {
+	u32 as = m->slot >> VM_SPACE_SHIFT;
 	struct slot_edit e;
 	struct vm_slot *s;
 
-	if (overlaps(vm, NULL, m->guest_phys_addr, m->memory_size))
+	if (overlaps(vm, as, NULL, m->guest_phys_addr, m->memory_size))
 		return -EEXIST;
-	if (!vm->by_id) {
-		vm->by_id = calloc(VM_USER_SLOTS, sizeof(*vm->by_id));
-		if (!vm->by_id)
+	if (!vm->by_id[as]) {
+		vm->by_id[as] = calloc(VM_USER_SLOTS, sizeof(*vm->by_id[as]));
+		if (!vm->by_id[as])
 			return -ENOMEM;
 	}
 	if (!(m->flags & KVM_MEM_READONLY))
@@ -115,14 +120,13 @@ static int slot_create(struct vm *vm, const struct kvm_userspace_memory_region2 
 	if ((s->s.flags & PHYS_LOG_DIRTY) && dirty_alloc(vm, s))
 		goto nomem;
 	retire_free(vm);
-	if (slot_edit_begin(&e, vm))
-		goto nomem;
+	slot_edit_begin(&e, vm);
 	if (slot_edit_insert(&e, &s->s) || vm_code_join(&e, s)) {
 		slot_edit_abort(&e);
 		goto nomem;
 	}
-	*slot_edit_slot(&e, s->s.gpa) = s->s;	/* is this change's own already */
-	vm->by_id[m->slot] = s;
+	*slot_edit_slot(&e, &s->s) = s->s;	/* is this change's own already */
+	vm->by_id[as][m->slot & 0xffff] = s;
 	s->next = vm->slots;
 	s->prev = &vm->slots;
 	if (s->next)
@@ -141,13 +145,12 @@ static int slot_delete(struct vm *vm, struct vm_slot *s)
 	struct slot_edit e;
 
 	retire_free(vm);
-	if (slot_edit_begin(&e, vm))
-		return -ENOMEM;
-	if (vm_code_may_leave(&e, s) || slot_edit_remove(&e, s->s.gpa)) {
+	slot_edit_begin(&e, vm);
+	if (vm_code_may_leave(&e, s) || slot_edit_remove(&e, &s->s)) {
 		slot_edit_abort(&e);
 		return -ENOMEM;
 	}
-	vm->by_id[s->s.id] = NULL;
+	vm->by_id[s->s.id >> VM_SPACE_SHIFT][s->s.id & 0xffff] = NULL;
 	*s->prev = s->next;
 	if (s->next)
 		s->next->prev = s->prev;
@@ -174,7 +177,7 @@ static int slot_change(struct vm *vm, struct vm_slot *s,
 		return -EINVAL;
 	if (!move && flags == (s->s.flags & user))
 		return 0;
-	if (move && overlaps(vm, s, m->guest_phys_addr, m->memory_size))
+	if (move && overlaps(vm, m->slot >> VM_SPACE_SHIFT, s, m->guest_phys_addr, m->memory_size))
 		return -EEXIST;
 	retire_free(vm);
 	if (on && !had && dirty_alloc(vm, s))
@@ -182,9 +185,9 @@ static int slot_change(struct vm *vm, struct vm_slot *s,
 	n.gpa = m->guest_phys_addr;
 	n.flags = flags | (s->s.flags & ~user);
 	n.dirty = on ? s->s.dirty : NULL;
-	if (slot_edit_begin(&e, vm))
-		goto nomem;
-	if (slot_edit_remove(&e, s->s.gpa) || slot_edit_insert(&e, &n)) {
+	slot_edit_begin(&e, vm);
+	if (slot_edit_remove(&e, &s->s) || slot_edit_insert(&e, &n) ||
+	    vm_code_may_move(&e, s, n.gpa)) {
 		slot_edit_abort(&e);
 		goto nomem;
 	}
@@ -193,6 +196,7 @@ static int slot_change(struct vm *vm, struct vm_slot *s,
 		vm->retired.dirty_bytes = s->dirty_bytes;
 	}
 	s->s = n;
+	vm_code_move(&e, s);
 	publish(&e);
 	return 0;
 nomem:
@@ -215,8 +219,7 @@ int vm_set_memory(struct vm *vm, const struct kvm_userspace_memory_region2 *m)
 		return -EINVAL;
 	if (m->userspace_addr >= USER_TOP || m->memory_size > USER_TOP - m->userspace_addr)
 		return -EINVAL;
-	/* No SMM: address space 0 is the only one. */
-	if ((m->slot & 0xffff) >= VM_USER_SLOTS || m->slot >> 16)
+	if (!vm_slot_id_ok(m->slot))
 		return -EINVAL;
 	if (m->guest_phys_addr + m->memory_size < m->guest_phys_addr ||
 	    m->memory_size >> PAGE_SHIFT > VM_SLOT_MAX_PAGES)
@@ -248,7 +251,9 @@ void vm_memory_destroy(struct vm *vm)
 		free(s);
 	}
 	vm_code_areas_free(vm);
-	free(vm->by_id);
-	phys_map_free(atomic_exchange(&vm->phys.map, NULL));
+	for (u32 i = 0; i < VM_SPACES; i++) {
+		free(vm->by_id[i]);
+		phys_map_free(atomic_exchange(&vm->phys[i].map, NULL));
+	}
 	direct_unshare(vm);
 }

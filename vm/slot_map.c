@@ -29,24 +29,34 @@ void slot_chunks_free(struct vm_chunks *l)
 	*l = (struct vm_chunks){ 0 };
 }
 
-int slot_edit_begin(struct slot_edit *e, struct vm *vm)
+void slot_edit_begin(struct slot_edit *e, struct vm *vm)
 {
-	const struct phys_map *old = atomic_load(&vm->phys.map);
-
-	*e = (struct slot_edit){ .vm = vm, .room = old->n + 2, .serial = ++vm->map_serial };
-	e->map = malloc(sizeof(*e->map) + e->room * sizeof(e->map->part[0]));
-	if (!e->map)
-		return -ENOMEM;
-	e->map->n = old->n;
-	memcpy(e->map->part, old->part, old->n * sizeof(old->part[0]));
-	return 0;
+	*e = (struct slot_edit){ .vm = vm, .serial = ++vm->map_serial };
 }
 
-static struct phys_chunk *chunk_new(struct slot_edit *e)
+/* The address space of a slot, as this change's own. */
+static struct slot_space *space(struct slot_edit *e, const struct phys_slot *s)
+{
+	u32 as = s->id >> VM_SPACE_SHIFT;
+	const struct phys_map *old = atomic_load(&e->vm->phys[as].map);
+	struct slot_space *p = &e->as[as];
+
+	if (p->map)
+		return p;
+	p->room = old->n + 2;
+	p->map = malloc(sizeof(*p->map) + p->room * sizeof(p->map->part[0]));
+	if (!p->map)
+		return NULL;
+	p->map->n = old->n;
+	memcpy(p->map->part, old->part, old->n * sizeof(old->part[0]));
+	return p;
+}
+
+static struct phys_chunk *chunk_new(struct slot_edit *e, struct slot_space *p)
 {
 	struct phys_chunk *c = calloc(1, sizeof(*c));
 
-	if (c && remember(&e->fresh, c)) {
+	if (c && remember(&p->fresh, c)) {
 		free(c);
 		return NULL;
 	}
@@ -56,22 +66,22 @@ static struct phys_chunk *chunk_new(struct slot_edit *e)
 }
 
 /* The chunk of part k, as this change's own. */
-static struct phys_chunk *own(struct slot_edit *e, u32 k)
+static struct phys_chunk *own(struct slot_edit *e, struct slot_space *p, u32 k)
 {
-	struct phys_chunk *c = e->map->part[k].chunk, *copy;
+	struct phys_chunk *c = p->map->part[k].chunk, *copy;
 
 	if (c->serial == e->serial)
 		return c;
-	copy = chunk_new(e);
-	if (!copy || remember(&e->old, c))
+	copy = chunk_new(e, p);
+	if (!copy || remember(&p->old, c))
 		return NULL;
 	memcpy(copy->slot, c->slot, sizeof(copy->slot));
 	copy->n = c->n;
-	e->map->part[k].chunk = copy;
+	p->map->part[k].chunk = copy;
 	return copy;
 }
 
-static int part_insert(struct slot_edit *e, u32 at, struct phys_chunk *c, u64 gpa)
+static int part_insert(struct slot_space *e, u32 at, struct phys_chunk *c, u64 gpa)
 {
 	struct phys_map *m = e->map;
 
@@ -89,12 +99,12 @@ static int part_insert(struct slot_edit *e, u32 at, struct phys_chunk *c, u64 gp
 }
 
 /* A full chunk becomes two. */
-static int split(struct slot_edit *e, u32 k)
+static int split(struct slot_edit *e, struct slot_space *p, u32 k)
 {
-	struct phys_chunk *a = own(e, k), *b = a ? chunk_new(e) : NULL;
+	struct phys_chunk *a = own(e, p, k), *b = a ? chunk_new(e, p) : NULL;
 	const u32 half = PHYS_CHUNK / 2;
 
-	if (!b || part_insert(e, k + 1, b, a->slot[half].gpa))
+	if (!b || part_insert(p, k + 1, b, a->slot[half].gpa))
 		return -ENOMEM;
 	b->n = a->n - half;
 	memcpy(b->slot, &a->slot[half], b->n * sizeof(b->slot[0]));
@@ -105,23 +115,27 @@ static int split(struct slot_edit *e, u32 k)
 
 int slot_edit_insert(struct slot_edit *e, const struct phys_slot *s)
 {
-	u32 k = phys_part_of(e->map, s->gpa), i = 0;
+	struct slot_space *p = space(e, s);
 	struct phys_chunk *c;
+	u32 k, i = 0;
 
-	if (!e->map->n) {
-		c = chunk_new(e);
-		if (!c || part_insert(e, 0, c, s->gpa))
+	if (!p)
+		return -ENOMEM;
+	k = phys_part_of(p->map, s->gpa);
+	if (!p->map->n) {
+		c = chunk_new(e, p);
+		if (!c || part_insert(p, 0, c, s->gpa))
 			return -ENOMEM;
 	}
 	if (k == ~0u)
 		k = 0;
-	if (e->map->part[k].chunk->n == PHYS_CHUNK) {
-		if (split(e, k))
+	if (p->map->part[k].chunk->n == PHYS_CHUNK) {
+		if (split(e, p, k))
 			return -ENOMEM;
-		if (s->gpa > e->map->part[k + 1].gpa)
+		if (s->gpa > p->map->part[k + 1].gpa)
 			k++;
 	}
-	c = own(e, k);
+	c = own(e, p, k);
 	if (!c)
 		return -ENOMEM;
 	while (i < c->n && c->slot[i].gpa < s->gpa)
@@ -129,36 +143,35 @@ int slot_edit_insert(struct slot_edit *e, const struct phys_slot *s)
 	memmove(&c->slot[i + 1], &c->slot[i], (c->n - i) * sizeof(c->slot[0]));
 	c->slot[i] = *s;
 	c->n++;
-	e->map->part[k].gpa = c->slot[0].gpa;
+	p->map->part[k].gpa = c->slot[0].gpa;
 	return 0;
 }
 
-static void part_remove(struct slot_edit *e, u32 k)
+static void part_remove(struct slot_space *p, u32 k)
 {
-	struct phys_map *m = e->map;
+	struct phys_map *m = p->map;
 
 	m->n--;
 	memmove(&m->part[k], &m->part[k + 1], (m->n - k) * sizeof(m->part[0]));
 }
 
-/* Two that would not fill half a chunk become one, so that there are never many nearly empty
- * ones. */
-static int join(struct slot_edit *e, u32 k)
+/* Two that would not fill half a chunk become one, so that there are never many nearly empty ones. */
+static int join(struct slot_edit *e, struct slot_space *p, u32 k)
 {
 	struct phys_chunk *a, *b;
 
-	if (k + 1 >= e->map->n ||
-	    e->map->part[k].chunk->n + e->map->part[k + 1].chunk->n > PHYS_CHUNK / 2)
+	if (k + 1 >= p->map->n ||
+	    p->map->part[k].chunk->n + p->map->part[k + 1].chunk->n > PHYS_CHUNK / 2)
 		return 0;
-	a = own(e, k);
-	b = e->map->part[k + 1].chunk;
+	a = own(e, p, k);
+	b = p->map->part[k + 1].chunk;
 	/* One of our own stays in the list of fresh ones until the end. */
-	if (!a || (b->serial != e->serial && remember(&e->old, b)))
+	if (!a || (b->serial != e->serial && remember(&p->old, b)))
 		return -ENOMEM;
 	memcpy(&a->slot[a->n], b->slot, b->n * sizeof(b->slot[0]));
 	a->n += b->n;
 	b->n = b->serial == e->serial ? 0 : b->n;
-	part_remove(e, k + 1);
+	part_remove(p, k + 1);
 	return 0;
 }
 
@@ -177,54 +190,64 @@ static u32 index_of(const struct phys_chunk *c, u64 gpa)
 	return lo;
 }
 
-int slot_edit_remove(struct slot_edit *e, u64 gpa)
+int slot_edit_remove(struct slot_edit *e, const struct phys_slot *s)
 {
-	u32 k = phys_part_of(e->map, gpa), i;
-	struct phys_chunk *c = k == ~0u ? NULL : own(e, k);
+	struct slot_space *p = space(e, s);
+	u32 k = p ? phys_part_of(p->map, s->gpa) : ~0u, i;
+	struct phys_chunk *c = k == ~0u ? NULL : own(e, p, k);
 
 	if (!c)
 		return -ENOMEM;
-	i = index_of(c, gpa);
-	if (i == c->n || c->slot[i].gpa != gpa)
+	i = index_of(c, s->gpa);
+	if (i == c->n || c->slot[i].gpa != s->gpa)
 		return -ENOENT;
 	c->n--;
 	memmove(&c->slot[i], &c->slot[i + 1], (c->n - i) * sizeof(c->slot[0]));
 	c->slot[c->n] = (struct phys_slot){ 0 };
 	if (!c->n) {
-		part_remove(e, k);
+		part_remove(p, k);
 		return 0;
 	}
-	e->map->part[k].gpa = c->slot[0].gpa;
-	return join(e, k) || (k && join(e, k - 1)) ? -ENOMEM : 0;
+	p->map->part[k].gpa = c->slot[0].gpa;
+	return join(e, p, k) || (k && join(e, p, k - 1)) ? -ENOMEM : 0;
 }
 
-struct phys_slot *slot_edit_slot(struct slot_edit *e, u64 gpa)
+struct phys_slot *slot_edit_slot(struct slot_edit *e, const struct phys_slot *s)
 {
-	u32 k = phys_part_of(e->map, gpa), i;
-	struct phys_chunk *c = k == ~0u ? NULL : own(e, k);
+	struct slot_space *p = space(e, s);
+	u32 k = p ? phys_part_of(p->map, s->gpa) : ~0u, i;
+	struct phys_chunk *c = k == ~0u ? NULL : own(e, p, k);
 
 	if (!c)
 		return NULL;
-	i = index_of(c, gpa);
-	return i < c->n && c->slot[i].gpa == gpa ? &c->slot[i] : NULL;
+	i = index_of(c, s->gpa);
+	return i < c->n && c->slot[i].gpa == s->gpa ? &c->slot[i] : NULL;
 }
 
 void slot_edit_abort(struct slot_edit *e)
 {
-	slot_chunks_free(&e->fresh);
-	free(e->old.chunk);
-	free(e->map);
+	for (u32 i = 0; i < VM_SPACES; i++) {
+		slot_chunks_free(&e->as[i].fresh);
+		free(e->as[i].old.chunk);
+		free(e->as[i].map);
+	}
 }
 
 void slot_edit_commit(struct slot_edit *e)
 {
 	struct vm *vm = e->vm;
 
-	/* Made here and emptied again by a join. */
-	for (u32 i = 0; i < e->fresh.n; i++)
-		if (!e->fresh.chunk[i]->n)
-			free(e->fresh.chunk[i]);
-	free(e->fresh.chunk);
-	vm->retired.chunks = e->old;
-	vm->retired.map = atomic_exchange(&vm->phys.map, e->map);
+	for (u32 k = 0; k < VM_SPACES; k++) {
+		struct slot_space *p = &e->as[k];
+
+		if (!p->map)
+			continue;
+		/* Made here and emptied again by a join. */
+		for (u32 i = 0; i < p->fresh.n; i++)
+			if (!p->fresh.chunk[i]->n)
+				free(p->fresh.chunk[i]);
+		free(p->fresh.chunk);
+		vm->retired.chunks[k] = p->old;
+		vm->retired.map[k] = atomic_exchange(&vm->phys[k].map, p->map);
+	}
 }

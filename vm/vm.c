@@ -21,11 +21,11 @@ u32 vm_halt_poll_ns(void)
 int vm_create(struct vm **out)
 {
 	static _Atomic u32 serial;
-	struct phys_map *map = phys_map_new(NULL, 0);
+	struct phys_map *map = phys_map_new(NULL, 0), *smm_map = phys_map_new(NULL, 0);
 	struct vm *vm = calloc(1, sizeof(*vm));
 	pthread_mutexattr_t recursive;
 
-	if (!vm || !map)
+	if (!vm || !map || !smm_map)
 		goto nomem;
 	atomic_store(&vm->refs, 1);
 	pthread_mutex_init(&vm->lock, NULL);
@@ -37,9 +37,13 @@ int vm_create(struct vm **out)
 	pthread_mutexattr_settype(&recursive, PTHREAD_MUTEX_RECURSIVE);
 	pthread_mutex_init(&vm->irqfd_lock, &recursive);
 	pthread_mutexattr_destroy(&recursive);
-	vm->phys.ops = &vm_phys_ops;
-	vm->phys.owner = vm;
-	atomic_store(&vm->phys.map, map);
+	for (u32 i = 0; i < VM_SPACES; i++) {
+		vm->phys[i].ops = &vm_phys_ops;
+		vm->phys[i].owner = vm;
+		vm->phys[i].as = i;
+		vm->phys[i].twin = &vm->phys[!i];
+		atomic_store(&vm->phys[i].map, i ? smm_map : map);
+	}
 	vm->stats = &vm->plain_stats;
 	vm->stats_fd = -1;
 	vm->ring_fd = -1;
@@ -67,6 +71,7 @@ int vm_create(struct vm **out)
 	return 0;
 nomem:
 	free(map);
+	free(smm_map);
 	free(vm);
 	return -ENOMEM;
 }
@@ -174,15 +179,13 @@ int vm_vcpu_check(struct vm *vm, unsigned long id)
 static u8 *in_a_slot(struct vm *vm, const struct vcpu *v)
 {
 	u8 *lowest = NULL;
-	const struct phys_map *m;
 	bool inside = false;
 
 	pthread_rwlock_rdlock(&vm->slots_lock);
-	m = atomic_load(&vm->phys.map);
-	phys_for_each_slot(m, s) {
-		inside |= vcpu_within(v, s->hva, s->size);
-		if (!lowest || s->hva < lowest)
-			lowest = s->hva;
+	for (const struct vm_slot *s = vm->slots; s; s = s->next) {
+		inside |= vcpu_within(v, s->s.hva, s->s.size);
+		if (!lowest || s->s.hva < lowest)
+			lowest = s->s.hva;
 	}
 	pthread_rwlock_unlock(&vm->slots_lock);
 	return inside ? lowest : NULL;
@@ -200,7 +203,7 @@ static int make_outside_slots(struct vm *vm, u32 id, u32 index, int run_fd, stru
 
 	vm->cfg.place = NULL;
 	for (u64 i = 1; i <= 64; i++) {
-		r = vcpu_create(out, id, index, run_fd, vm, &vm_bus_ops, &vm->cfg, &vm->phys, NULL);
+		r = vcpu_create(out, id, index, run_fd, vm, &vm_bus_ops, &vm->cfg, vm->phys, NULL);
 		if (r)
 			return r;
 		lowest = in_a_slot(vm, *out);

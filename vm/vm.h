@@ -96,17 +96,17 @@ struct vm {
 	pthread_rwlock_t slots_lock;
 	pthread_rwlock_t bus_lock;
 	struct vcpu_vm_config cfg;	/* lock; vCPUs read single fields */
-	struct phys phys;
+	struct phys phys[VM_SPACES];	/* by address space: what a vCPU sees outside of SMM, and inside */
 	struct vm_slot *slots;		/* slots_lock: list */
-	struct vm_slot **by_id;		/* slots_lock; NULL before the first slot */
+	struct vm_slot **by_id[VM_SPACES];	/* slots_lock; NULL before the first slot */
 	struct vm_code_area *areas;	/* slots_lock: tree by host address */
 	u32 map_serial, code_serial;	/* slots_lock */
 	struct vm_retired {		/* slots_lock: freed at the next change */
-		struct phys_map *map;
+		struct phys_map *map[VM_SPACES];
 		struct vm_chunks {
 			struct phys_chunk **chunk;
 			u32 n, room;
-		} chunks; /* of the map */
+		} chunks[VM_SPACES]; /* of the map */
 		void *dirty;
 		size_t dirty_bytes;
 		struct vm_code_area *areas;	/* list */
@@ -177,6 +177,12 @@ static inline struct irqchip *vm_chip(struct vm *vm)
 }
 
 /* -- memslot.c, dirty.c -- */
+/* A slot's id: its address space in the upper half (docs/kvm-abi.md 5.2). */
+#define VM_SPACE_SHIFT 16
+static inline bool vm_slot_id_ok(u32 id)
+{
+	return id < VM_USER_SLOTS;	/* the second one is not offered yet */
+}
 struct vm_slot {
 	struct phys_slot s;
 	size_t dirty_bytes;
@@ -195,6 +201,7 @@ struct vm_code_area {
 	u8 *hva;
 	u64 size;		/* bytes of host memory */
 	u32 serial;		/* never used again */
+	bool mixed;		/* not all of them show it at the same distance from its address */
 	u32 slots;		/* that show a part of it ... */
 	struct vm_slot *first;	/* ... in a list */
 	_Atomic u8 *count;	/* a page */
@@ -207,6 +214,10 @@ struct slot_edit;
 int vm_code_join(struct slot_edit *e, struct vm_slot *slot);
 /* Before the change is committed: what has to change in other slots when this one goes. */
 int vm_code_may_leave(struct slot_edit *e, struct vm_slot *slot);
+/* A slot, whose entry in the new map is at `to`, goes on from there: may: what can fail of that; then,
+ * after all else, do. */
+int vm_code_may_move(struct slot_edit *e, const struct vm_slot *slot, u64 to);
+void vm_code_move(struct slot_edit *e, struct vm_slot *slot);
 void vm_code_leave(struct vm *vm, struct vm_slot *slot);
 void vm_code_area_free(struct vm_code_area *a);
 void vm_code_areas_free(struct vm *vm);

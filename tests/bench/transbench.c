@@ -46,7 +46,7 @@ static enum cpu_result fetch(struct cpu *c, u64 gva, struct fetch_page *fp)
 	return CPU_OK;
 }
 
-static u32 code_page(struct cpu *c, u64 gpa, u32 put) { return 1; }
+static u32 code_page(struct cpu *c, u64 gpa, const u8 *host, u32 put) { return 1; }
 
 static const struct cpu_ops ops = { .fetch = fetch, .code_page = code_page };
 

@@ -253,7 +253,7 @@ T(string_mmio)
 	assert_fault(cpu_exec_string(c, &decoded), EXC_PF, PF_W);
 	assert_int_equal(rig.mmio_reads, 0);
 	/* a page with code */
-	mmu_code_page(c, 0x10000, 0);
+	mmu_code_page(c, 0x10000, NULL, 0);
 	c->gpr[R_RAX] = 0x77;
 	regs(0, GVA + 10, 5);
 	assert_int_equal(cpu_exec_string(c, I(8, "\xf3\xaa")), CPU_OK);

@@ -101,7 +101,7 @@ static enum cpu_result t_linear(struct cpu *c, enum cpu_sreg s, u64 ea, u32 n, b
 	*lin = ea + (s == S_FS || s == S_GS || !cpu_in_64(c) ? c->seg[s].base : 0);
 	return CPU_OK;
 }
-static u32 t_code(struct cpu *c, u64 gpa, u32 put)
+static u32 t_code(struct cpu *c, u64 gpa, const u8 *host, u32 put)
 {
 	code_pages[gpa >> 12] = !put;
 	for (u32 i = 0; i < MMU_IDX_COUNT; i++)

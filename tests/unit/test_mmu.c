@@ -369,11 +369,11 @@ T(fill_indirect)
 	assert_int_equal(mmu_tlb_fill(c, GVA + 0x1000, MEM_W, MMU_KERNEL), CPU_SLOW);
 	/* code: readable, not writable; what was cached goes away */
 	assert_int_equal(mmu_tlb_fill(c, GVA + 0x2000, MEM_W, MMU_KERNEL), CPU_OK);
-	mmu_code_page(c, PAGE, 0);
+	mmu_code_page(c, PAGE, NULL, 0);
 	assert_false(cached(GVA + 0x2000, MMU_KERNEL, true));
 	assert_true(cached(GVA + 0x2000, MMU_KERNEL, false));
 	assert_int_equal(mmu_tlb_fill(c, GVA + 0x2000, MEM_W, MMU_KERNEL), CPU_SLOW);
-	mmu_code_page(c, PAGE, RIG_SERIAL);
+	mmu_code_page(c, PAGE, NULL, RIG_SERIAL);
 	assert_int_equal(mmu_tlb_fill(c, GVA + 0x2000, MEM_W, MMU_KERNEL), CPU_OK);
 }
 
@@ -588,7 +588,7 @@ T(code_write)
 	rig_map4k(GVA, PAGE, P | W | A | D);
 	assert_int_equal(mmu_mem_write(c, GVA + 8, &v, 8, MMU_KERNEL), CPU_OK);
 	assert_int_equal(rig.code_writes, 0);
-	mmu_code_page(c, PAGE, 0);
+	mmu_code_page(c, PAGE, NULL, 0);
 	/* it could be written here until now: other readers of its bytes are told */
 	assert_int_equal(rig.code_told, 1);
 	assert_int_equal(mmu_mem_write(c, GVA + 8, &v, 8, MMU_KERNEL), CPU_OK);
@@ -604,17 +604,17 @@ T(code_write)
 	assert_int_equal(rig.code_told, 4);
 	assert_int_equal(phys_write(&rig.phys, RAM_SIZE - 4, &v, 8), -14);
 	/* counts: two holders, a page is free when both are gone; 255 stays */
-	mmu_code_page(c, PAGE, 0);
-	mmu_code_page(c, PAGE, RIG_SERIAL);
+	mmu_code_page(c, PAGE, NULL, 0);
+	mmu_code_page(c, PAGE, NULL, RIG_SERIAL);
 	assert_int_equal(mmu_tlb_fill(c, GVA, MEM_W, MMU_KERNEL), CPU_SLOW);
 	for (int i = 0; i < 300; i++)
 		phys_code_get(&rig.phys, PAGE, 0);
 	for (int i = 0; i < 300; i++)
-		phys_code_put(&rig.phys, PAGE, RIG_SERIAL);
+		phys_code_put(&rig.phys, PAGE, NULL, RIG_SERIAL);
 	assert_int_equal(rig.code[PAGE / 4096], 255);
 	/* what was counted elsewhere is not taken away here */
 	assert_int_equal(phys_code_get(&rig.phys, PAGE + 4096, 0), RIG_SERIAL);
-	phys_code_put(&rig.phys, PAGE + 4096, RIG_SERIAL + 1);
+	phys_code_put(&rig.phys, PAGE + 4096, NULL, RIG_SERIAL + 1);
 	assert_int_equal(rig.code[PAGE / 4096 + 1], 1);
 }
 

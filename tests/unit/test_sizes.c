@@ -97,7 +97,7 @@ static enum cpu_result fetch(struct cpu *c, u64 gva, struct fetch_page *fp)
 	return CPU_OK;
 }
 
-static u32 code_page(struct cpu *c, u64 gpa, u32 put) { return 1; }
+static u32 code_page(struct cpu *c, u64 gpa, const u8 *host, u32 put) { return 1; }
 static u64 sti(struct cpu *c, u64 unused, u64 unused2) { return 0; }
 static const struct cpu_ops ops = { .fetch = fetch, .code_page = code_page, .sti = sti };
 

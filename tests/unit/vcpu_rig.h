@@ -83,7 +83,7 @@ static const struct vcpu_vm_ops rig_ops = {
 	.clock_ns = rig_clock, .msr_allowed = rig_msr_allowed,
 };
 
-static void rig_code_page(void *o, u64 gpa, u32 by)
+static void rig_code_page(void *o, u32 as, u64 gpa, u32 by)
 {
 }
 static void rig_code_written(void *o, u64 gpa, u32 len, u32 by)
