@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * abi/caps.h - KVM_CHECK_EXTENSION: what is claimed, and only what works. Anything that
- * is not listed answers 0 (SMM, Xen, SEV, guest_memfd).
+ * is not listed answers 0 (Xen, SEV, guest_memfd).
  *
  *   X(NAME, number, value)	`vm` is the VM asked, or NULL on /dev/kvm
  */
@@ -27,7 +27,7 @@
 	X(ONE_REG, 70, 1) \
 	X(ENABLE_CAP_VM, 98, 1) \
 	X(CHECK_EXTENSION_VM, 105, 1) \
-	X(MULTI_ADDRESS_SPACE, 118, 1) \
+	X(MULTI_ADDRESS_SPACE, 118, VM_SPACES) \
 	X(MAX_VCPU_ID, 128, VM_MAX_VCPU_ID) \
 	X(IMMEDIATE_EXIT, 136, 1) \
 	X(COALESCED_PIO, 162, 1) \
@@ -76,6 +76,7 @@
 	X(MCE, 31, 32) \
 	X(SET_IDENTITY_MAP_ADDR, 37, 1) \
 	X(VCPU_EVENTS, 41, 1) \
+	X(X86_SMM, 117, 1) \
 	X(ASYNC_PF, 59, 1) \
 	X(ASYNC_PF_INT, 183, 1) \
 	X(DEBUGREGS, 50, 1) \

@@ -86,6 +86,11 @@ static long vci_nmi(struct vm_vcpu *vv)
 	return vcpu_nmi(vv->v);
 }
 
+static long vci_smi(struct vm_vcpu *vv)
+{
+	return vcpu_smi(vv->v);
+}
+
 static int get_msr(void *o, u32 index, u64 *val)
 {
 	return vcpu_get_msr(o, index, val);
@@ -212,11 +217,6 @@ static long vci_set_vapic(struct vm_vcpu *vv, struct kvm_vapic_addr *a)
 	return MEMORY_SAFE(vv, vcpu_set_vapic(vv->v, a->vapic_addr));
 }
 
-static long vci_smi(struct vm_vcpu *vv)
-{
-	return -ENOTTY;		/* as a kernel without CONFIG_KVM_SMM */
-}
-
 /* Touch each page so that the host has it; the rest of the range is handed back. */
 static long pre_fault(struct vm_vcpu *vv, struct kvm_pre_fault_memory *p)
 {
@@ -322,7 +322,9 @@ long vcpu_ioctl(struct vm_vcpu *vv, u32 code, unsigned long arg)
 	if (unlikely(!vv))	/* its creation has not finished */
 		return -EINVAL;
 	pthread_mutex_lock(&vv->v->lock);
-	if (likely(code == KVM_RUN))
+	if (unlikely(vv->vm->cfg.dead))
+		r = -EIO;
+	else if (likely(code == KVM_RUN))
 		r = do_RUN(vv, arg);
 	else
 		r = vcpu_dispatch(vv, code, arg);

@@ -277,5 +277,5 @@ IOCTL_DISPATCHER(VM_IOCTLS, vm_dispatch, -ENOTTY)
 
 long vm_ioctl(struct vm *vm, u32 code, unsigned long arg)
 {
-	return vm_dispatch(vm, code, arg);
+	return unlikely(vm->cfg.dead) ? -EIO : vm_dispatch(vm, code, arg);
 }

@@ -75,6 +75,7 @@
 	X(PRED_CMD,     0x49, 1, N, 0, IBPB, pred_cmd, 0, 1) \
 	X(UCODE_WRITE,  0x79, 1, N, 0, NOTHING, ignore, 0, MSR_ALL) \
 	X(UCODE_REV,    0x8b, 1, F, 0x01000065, NOTHING, ucode, MSR_OFF(ucode_rev), MSR_ALL) \
+	X(SMBASE,       0x9e, 1, L, 0x30000, NOTHING, smbase, MSR_OFF(smbase), MSR_ALL) \
 	X(P6_PERFCTR,   0xc1, 2, N, 0, NOTHING, ignore, 0, MSR_ALL) \
 	X(FSB_FREQ,     0xcd, 1, N, 0, NOTHING, constant, 3, 0) \
 	X(PLATFORM_INFO, 0xce, 1, F, MSR_CPUID_FAULT, NOTHING, platform_info, \

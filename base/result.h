@@ -30,6 +30,7 @@ enum cpu_result {
 	CPU_UNBACKED,	/* what is to be executed is not in memory */
 	CPU_NOMEM,	/* no room to translate it, though all else has been thrown away */
 	CPU_EFAULT,	/* the VMM's memory behind a slot cannot be accessed */
+	CPU_DEAD,	/* the VM is: nothing more can be asked of it */
 	CPU_EINTR,	/* a signal of the VMM's waits */
 };
 

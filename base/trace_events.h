@@ -62,6 +62,7 @@
 	X(kvm_nested_vmexit, 5, \
 	  "rip {rip:x} reason {code:svm} info {info1:x} {info2:x} int_info {int_info:x}") \
 	X(kvm_nested_intr_vmexit, 1, "rip {rip:x}") \
+	X(kvm_smm_transition, 2, "smbase {smbase:x} {in:smm}") \
 	X(kvm_invlpga, 3, "rip {rip:x} asid {asid} address {address:x}")
 
 /* Lists of names for small numbers: X(conversion, first value, "names", ...). */
@@ -73,6 +74,7 @@
 	X(trig, "edge", "level") \
 	X(trap, "fault", "trap") \
 	X(soft, "", " (soft)") \
+	X(smm, "leaving SMM", "entering SMM") \
 	X(refused, "", " (#GP)") \
 	X(dropped, "", " (dropped)") \
 	X(has_error, "no error code, ", "error code ") \

@@ -310,11 +310,11 @@ struct cpu_ops {
 	enum cpu_result (*linear)(struct cpu *c, enum cpu_sreg seg, u64 ea, u32 len, bool write,
 				  u64 *lin);
 	/* This CPU now holds translations of a page, which leaves the write TLBs: put is 0, and
-	 * the result names what has been taken. With that as `put`: it holds none any more of the page
-	 * that was there, at `host` (NULL: that is there now). */
+	 * the result names what has been taken. With that as `put`: it holds none any more of the
+	 * page that was there, at `host` (NULL: that is there now). */
 	u32 (*code_page)(struct cpu *c, u64 gpa, const u8 *host, u32 put);
-	/* STI at CPL 0, called out of translated code like cpu_apic_ops: sets IF and the shadow, and
-	 * c->poll if something waits for them. NULL: every STI is left to exec. The result
+	/* STI at CPL 0, called out of translated code like cpu_apic_ops: sets IF and the shadow,
+	 * and c->poll if something waits for them. NULL: every STI is left to exec. The result
 	 * means nothing. */
 	u64 (*sti)(struct cpu *c, u64 unused, u64 unused2);
 	/* cpu.count: at an instruction's end. NULL: nobody counts. */
@@ -430,6 +430,7 @@ struct cpu {
 	u8 debug_note;
 	u8 in_l2;	/* SVM guest mode (APM2 15.5); set and cleared with mmu_enter_guest()
 			 * and mmu_leave_guest() */
+	u8 in_smm;	/* system management mode (APM2 10.3); set and cleared by vcpu/smm.c */
 	u32 l2_inline;	/* enum cpu_l2_insn: left to C in L2. Meaningful while in_l2. */
 	u64 shadow_rip;
 	struct cpu_count count;

@@ -76,8 +76,8 @@ void mmu_switch_space(struct cpu *c, struct phys *to);
 /* Drop write entries whose host page backs this guest page (it now holds code
  * or is dirty-logged). True: there was one. */
 bool mmu_drop_writes(struct cpu *c, u64 gpa);	/* for tests */
-/* The same for a page of address space `as` that another CPU made code: reports that it may have been
- * written. */
+/* The same for a page of address space `as` that another CPU made code: reports that it may have
+ * been written. */
 void mmu_drop_code_writes(struct cpu *c, u32 as, u64 gpa);
 void mmu_drop_all_writes(struct cpu *c);
 /* cpu_ops.code_page. To get, call it before the bytes are read for translation. */

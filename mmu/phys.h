@@ -19,8 +19,8 @@
 
 enum {
 	PHYS_READONLY = 1, PHYS_LOG_DIRTY = 2,
-	PHYS_ALIASED = 4,	/* another slot may show the same host memory, with the same code_serial,
-				 * at another address */
+	/* Another slot may show the same host memory, with the same code_serial, elsewhere. */
+	PHYS_ALIASED = 4,
 };
 
 struct phys_slot {
@@ -109,9 +109,9 @@ static inline bool phys_is_clean(const struct phys_slot *s, u64 gpa)
 }
 
 /* Code tracking (engine/ through mmu/). The first ref of a page calls ops->code_page. get returns
- * which counts it used, 0 for none; put finds the page, which may be in the other address space, by
- * where it was (`host`; NULL: wherever it is here), and does nothing when other counts are in force by
- * now. */
+ * which counts it used, 0 for none; put finds the page, which may be in the other address space,
+ * by where it was (`host`; NULL: wherever it is here), and does nothing when other counts are in
+ * force by now. */
 u32 phys_code_get(struct phys *p, u64 gpa, u32 by);
 void phys_code_put(struct phys *p, u64 gpa, const u8 *host, u32 serial);
 /* Tell the other vCPUs of a store in a page of s that holds translations. */

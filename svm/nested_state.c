@@ -45,9 +45,8 @@ static void control_image(const struct svm *s, struct vmcb_control *out)
 		out->next_rip = s->last_next_rip;
 }
 
-static void l1_image(const struct svm_l1 *l, struct vmcb_save *out)
+void svm_l1_image(const struct svm_l1 *l, struct vmcb_save *out)
 {
-	cpu_zero(out, sizeof(*out));
 	svm_seg_store(&out->es, &l->es);
 	svm_seg_store(&out->cs, &l->cs);
 	svm_seg_store(&out->ss, &l->ss);
@@ -62,6 +61,13 @@ static void l1_image(const struct svm_l1 *l, struct vmcb_save *out)
 	out->rip = l->rip;
 	out->rsp = l->rsp;
 	out->rax = l->rax;
+	out->cpl = 0;
+}
+
+static void l1_image(const struct svm_l1 *l, struct vmcb_save *out)
+{
+	cpu_zero(out, sizeof(*out));
+	svm_l1_image(l, out);
 	/* #VMEXIT gives L1 these; the checks of a later set look at them. */
 	out->dr6 = 0xffff0ff0;
 	out->dr7 = DR7_FIXED;
@@ -108,6 +114,9 @@ int svm_nested_header(struct cpu *c, const struct kvm_nested_state *hdr)
 	/* Without SVM there is nothing but GIF, and clearing SVME leaves GIF alone. */
 	if (!(c->efer & EFER_SVME) && flags && flags != KVM_STATE_NESTED_GIF_SET)
 		return -EINVAL;
+	/* What SMM has interrupted is in its save-state area. */
+	if (c->in_smm && (flags & KVM_STATE_NESTED_GUEST_MODE))
+		return -EINVAL;
 	if (!(flags & KVM_STATE_NESTED_GUEST_MODE)) {
 		svm_leave(c);
 		c->svm->gif = flags & KVM_STATE_NESTED_GIF_SET;
@@ -121,8 +130,8 @@ int svm_nested_header(struct cpu *c, const struct kvm_nested_state *hdr)
 }
 
 /* L1's registers as VMRUN could have saved them. */
-static bool l1_valid(const struct svm_caps *caps, const struct vmcb_control *ctl,
-		     const struct vmcb_save *l1)
+bool svm_l1_valid(const struct svm_caps *caps, const struct vmcb_control *ctl,
+		  const struct vmcb_save *l1)
 {
 	struct svm_caps k = *caps;
 
@@ -136,7 +145,7 @@ static bool l1_valid(const struct svm_caps *caps, const struct vmcb_control *ctl
 	return !svm_check_save(&k, ctl, l1, NULL);
 }
 
-static void load_l1(struct svm_l1 *l, const struct vmcb_save *v)
+void svm_l1_load(struct svm_l1 *l, const struct vmcb_save *v)
 {
 	svm_seg_load(&l->es, &v->es);
 	svm_seg_load(&l->cs, &v->cs);
@@ -165,7 +174,7 @@ int svm_nested_set(struct cpu *c, const struct kvm_nested_state *hdr, const stru
 	/* The registers in force are L2's. */
 	if ((c->cr0 & (CR0_CD | CR0_NW)) == CR0_NW)
 		return -EINVAL;
-	if (!l1_valid(&s->caps, &ctl, &image->save))
+	if (!svm_l1_valid(&s->caps, &ctl, &image->save))
 		return -EINVAL;
 	if (s->caps.separate_pat && (ctl.misc_ctl & SVM_NP_ENABLE) &&
 	    !svm_pat_valid(header_gpat(hdr)))
@@ -181,7 +190,7 @@ int svm_nested_set(struct cpu *c, const struct kvm_nested_state *hdr, const stru
 	s->msrpm_vmcb = ~0ull;
 	s->ctl = ctl;
 	s->last_next_rip = ctl.next_rip;
-	load_l1(&s->l1, &image->save);
+	svm_l1_load(&s->l1, &image->save);
 	if (ctl.misc_ctl2 & SVM_LBRV_ENABLE)
 		svm_lbr_read(&image->save, &s->l1_debugctl, s->l1_lbr);
 	svm_pat_load(c, header_gpat(hdr));

@@ -203,6 +203,14 @@ bool svm_shutdown(struct cpu *c, enum cpu_result *res);
 /* Out of guest mode without a #VMEXIT: L1's state is loaded, nothing is written. */
 void svm_leave(struct cpu *c);
 
+/* -- SMM (svm/smm.c) -- */
+/* In guest mode, whose registers have been saved: L1's are in force, nothing is in guest mode any
+ * more. 0, or -EFAULT: there is no memory for that, and nothing has happened. */
+int svm_enter_smm(struct cpu *c);
+/* RSM into guest mode of this VMCB; L2's own registers are still to be loaded. 0, or -EINVAL: it
+ * is not in guest mode. */
+int svm_leave_smm(struct cpu *c, u64 vmcb_pa);
+
 /* -- entry (svm/vmrun.c) -- */
 /* L2's registers are in place, s->ctl and s->l1 too: go on as after VMRUN (restoring a state). The
  * MMU part is done by svm_finish_resume() at the next KVM_RUN; 0 or -EINVAL there. */

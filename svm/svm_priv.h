@@ -73,6 +73,17 @@ static inline void svm_set_dr7(struct cpu *c, u64 v)
 }
 
 /* -- vmrun.c, vmexit.c, svm.c -- */
+/* A VMCB as VMRUN reads it. False: no writable memory. */
+bool svm_vmcb_read(struct cpu *c, u64 pa, struct vmcb_control *raw, struct vmcb_save *save);
+/* Into guest mode, with registers of a save area that has been checked; s->ctl and s->l1 are
+ * there. False: it is in guest mode, and may not be. */
+bool svm_switch(struct cpu *c, const struct vmcb_save *save, struct svm_refusal *why);
+/* nested_state.c: L1's registers in the form of a save area: as VMRUN could have saved them? */
+bool svm_l1_valid(const struct svm_caps *caps, const struct vmcb_control *ctl,
+		  const struct vmcb_save *l1);
+void svm_l1_load(struct svm_l1 *l, const struct vmcb_save *v);
+/* Fields that are not saved are left alone. */
+void svm_l1_image(const struct svm_l1 *l, struct vmcb_save *out);
 enum cpu_result svm_vmrun(struct cpu *c, const struct insn *in);
 /* Out of guest mode, but the registers are still L2's. */
 void svm_abandon(struct cpu *c);

@@ -188,12 +188,9 @@ static enum cpu_result refuse(struct cpu *c, u64 pa, const struct svm_refusal *w
 }
 
 /* Found after the registers were switched: a #VMEXIT with the same code. */
-static enum cpu_result refuse_late(struct cpu *c, enum svm_rule rule, u64 value, u64 aux)
+static enum cpu_result refuse_late(struct cpu *c, const struct svm_refusal *why)
 {
-	struct svm_refusal why;
-
-	svm_refuse(&why, rule, value, aux);
-	say(c, &why);
+	say(c, why);
 	c->svm->run_pending = false;
 	return svm_vmexit(c, SVM_EXIT_INVALID, 0, 0);
 }
@@ -219,28 +216,71 @@ static void note_injection(struct svm *s)
 		s->ctl.int_ctl |= SVM_V_NMI_BLOCKING;
 }
 
+/* -- what RSM shares (svm/smm.c) -- */
+
+bool svm_vmcb_read(struct cpu *c, u64 pa, struct vmcb_control *raw, struct vmcb_save *save)
+{
+	const struct phys_slot *slot = phys_find(c->phys, pa);
+	const u8 *host;
+
+	if (!slot || (slot->flags & PHYS_READONLY))
+		return false;
+	/* Read once: other CPUs may be writing to it. */
+	host = slot->hva + (pa - slot->gpa);
+	cpu_copy(raw, host, CONTROL_USED);
+	cpu_copy(&raw->hv_control, host + CONTROL_SOFTWARE, SVM_SAVE_OFFSET - CONTROL_SOFTWARE);
+	cpu_copy(save, host + SVM_SAVE_OFFSET, SAVE_USED);
+	return true;
+}
+
+bool svm_switch(struct cpu *c, const struct vmcb_save *save, struct svm_refusal *why)
+{
+	struct svm *s = c->svm;
+
+	load_l2(c, save);
+	if (s->ctl.misc_ctl2 & SVM_LBRV_ENABLE)
+		svm_lbr_load(c, save);
+	svm_pat_load(c, save->g_pat);
+	c->shadow_sti = s->ctl.int_state & SVM_INT_SHADOW;
+	c->shadow_ss = 0;
+	c->single_step = 0;
+	s->gif = true;
+	s->run_pending = true;
+	s->last_next_rip = 0;
+	enter_guest(c);
+	if (unlikely(svm_check_late(&s->caps, save, why)))
+		return false;
+	if (unlikely(!msrpm_readable(c))) {
+		svm_refuse(why, SVM_RULE_MSRPM_READ, s->ctl.msrpm, s->ctl.msrpm);
+		return false;
+	}
+	svm_hv_msrpm(c);
+	if (unlikely(!svm_avic_enter(c))) {
+		svm_refuse(why, SVM_RULE_AVIC_PAGE, s->ctl.avic_backing, s->ctl.avic_backing);
+		return false;
+	}
+	return true;
+}
+
 /* -- the instruction; permissions have been checked -- */
 
 enum cpu_result svm_vmrun(struct cpu *c, const struct insn *in)
 {
 	struct svm *s = c->svm;
 	u64 pa = svm_operand(c, in);
-	const struct phys_slot *slot;
 	struct vmcb_control raw;
 	struct vmcb_save save;
 	struct svm_refusal why;
-	const u8 *host;
 
-	if (!s->msr.hsave_pa || !svm_pa_legal(c, pa))
+	if (!s->msr.hsave_pa)
 		return cpu_raise_err(c, EXC_GP, 0);
-	slot = phys_find(c->phys, pa);
-	if (!slot || (slot->flags & PHYS_READONLY))
+	/* Behind the check of VM_HSAVE_PA: KVM's order (docs/kvm-svm.md 4.2). */
+	if (unlikely(c->in_smm))
+		return cpu_raise(c, EXC_UD);
+	if (!svm_pa_legal(c, pa))
+		return cpu_raise_err(c, EXC_GP, 0);
+	if (!svm_vmcb_read(c, pa, &raw, &save))
 		return s->ops->unbacked(c);
-	/* Read once: other CPUs may be writing to it. */
-	host = slot->hva + (pa - slot->gpa);
-	cpu_copy(&raw, host, CONTROL_USED);
-	cpu_copy(&raw.hv_control, host + CONTROL_SOFTWARE, SVM_SAVE_OFFSET - CONTROL_SOFTWARE);
-	cpu_copy(&save, host + SVM_SAVE_OFFSET, SAVE_USED);
 
 	svm_retire(c, in);
 	engine_serialise(c, true);
@@ -253,26 +293,12 @@ enum cpu_result svm_vmrun(struct cpu *c, const struct insn *in)
 
 	svm_trace(kvm_nested_vmenter, s, c->rip, pa, save.rip, s->ctl.int_ctl, s->ctl.event_inj);
 	save_l1(c, &s->l1);
-	load_l2(c, &save);
-	if (s->ctl.misc_ctl2 & SVM_LBRV_ENABLE)
-		svm_lbr_load(c, &save);
-	svm_pat_load(c, save.g_pat);
-	c->shadow_sti = s->ctl.int_state & SVM_INT_SHADOW;
-	c->shadow_ss = 0;
-	c->single_step = 0;
-	s->gif = true;
-	s->run_pending = true;
-	s->last_next_rip = 0;
-	enter_guest(c);
-	if (unlikely(svm_check_late(&s->caps, &save, &why)))
-		return refuse_late(c, why.rule, why.value, why.aux);
-	if (unlikely(!msrpm_readable(c)))
-		return refuse_late(c, SVM_RULE_MSRPM_READ, s->ctl.msrpm, s->ctl.msrpm);
-	svm_hv_msrpm(c);
-	if (unlikely(!svm_avic_enter(c)))
-		return refuse_late(c, SVM_RULE_AVIC_PAGE, s->ctl.avic_backing, s->ctl.avic_backing);
-	if (!(s->ctl.misc_ctl & SVM_NP_ENABLE) && pae_paging(c) && mmu_load_pdptes(c, c->cr3))
-		return refuse_late(c, SVM_RULE_PDPTE, c->cr3, 0);
+	if (unlikely(!svm_switch(c, &save, &why)))
+		return refuse_late(c, &why);
+	if (!(s->ctl.misc_ctl & SVM_NP_ENABLE) && pae_paging(c) && mmu_load_pdptes(c, c->cr3)) {
+		svm_refuse(&why, SVM_RULE_PDPTE, c->cr3, 0);
+		return refuse_late(c, &why);
+	}
 	note_injection(s);
 	return s->ops->entered(c) ? CPU_WORK : CPU_OK;
 }

@@ -45,6 +45,7 @@ static void wake_up(struct vcpu *v)
 	u32 mp = vcpu_mp(v);
 
 	v->p->hw_halted = false;
+	v->p->woken = mp != KVM_MP_STATE_AP_RESET_HOLD;
 	if (mp == KVM_MP_STATE_HALTED || mp == KVM_MP_STATE_AP_RESET_HOLD) {
 		v->p->pv_unhalted = false;
 		vcpu_set_mp(v, KVM_MP_STATE_RUNNABLE);

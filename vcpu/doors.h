@@ -50,7 +50,8 @@
 	X(pause, pause_hook, FREE_L1, PAUSE) \
 	/* Ends the virtual NMI's blocking, or the real one's. */ \
 	X(iret, iret, FREE_L2, IRET) \
-	X(rsm, no_rsm, FREE_UD, RSM) \
+	/* There is no L2 in SMM, and no RSM outside. */ \
+	X(rsm, vcpu_rsm, FREE_UD, RSM) \
 	/* The debugger outside stops whoever runs. */ \
 	X(breakpoint, debug_breakpoint, FREE_L1, NONE) \
 	X(debug_changed, debug_changed, FREE_CPU, DR_WRITE)

@@ -35,6 +35,7 @@ int vcpu_get_events(struct vcpu *v, struct kvm_vcpu_events *e)
 	struct cpu *c = v->c;
 
 	vcpu_take_nmis(v);
+	vcpu_take_smi(v);
 	if (!v->cfg->exception_payload && x->pending)
 		apply_payload(v);
 	cpu_zero(e, sizeof(*e));
@@ -57,6 +58,9 @@ int vcpu_get_events(struct vcpu *v, struct kvm_vcpu_events *e)
 	e->nmi.injected = ev->nmi_injected;
 	e->nmi.pending = ev->nmi_pending;
 	e->nmi.masked = ev->nmi_masked;
+	e->smi.smm = c->in_smm;
+	e->smi.pending = ev->smi_pending;
+	e->smi.smm_inside_nmi = ev->smm_in_nmi;
 	/* An INIT that waits: not only in SMM, also while GIF is 0 or until the next KVM_RUN. */
 	e->smi.latched_init = v->lapic && (lapic_peek_events(v->lapic) & LAPIC_EV_INIT);
 	e->flags = KVM_VCPUEVENT_VALID_NMI_PENDING | KVM_VCPUEVENT_VALID_SHADOW |
@@ -91,9 +95,9 @@ int vcpu_set_events(struct vcpu *v, const struct kvm_vcpu_events *e)
 	}
 	if ((injected || pending) && (e->exception.nr > 31 || e->exception.nr == EXC_NMI))
 		return -EINVAL;
-	/* No system management mode. */
-	if ((e->flags & KVM_VCPUEVENT_VALID_SMM) &&
-	    (e->smi.smm || e->smi.pending || e->smi.smm_inside_nmi))
+	/* SMM latches INIT. */
+	if ((e->flags & KVM_VCPUEVENT_VALID_SMM) && (e->smi.smm || e->smi.pending) &&
+	    vcpu_mp(v) == KVM_MP_STATE_INIT_RECEIVED)
 		return -EINVAL;
 	if ((e->flags & KVM_VCPUEVENT_VALID_TRIPLE_FAULT) && !v->cfg->triple_fault_event)
 		return -EINVAL;
@@ -122,6 +126,17 @@ int vcpu_set_events(struct vcpu *v, const struct kvm_vcpu_events *e)
 	if ((e->flags & KVM_VCPUEVENT_VALID_SIPI_VECTOR) && v->lapic) {
 		ev->sipi_vector = e->sipi_vector;
 		lapic_set_sipi_vector(v->lapic, (u8)e->sipi_vector);
+	}
+	if (e->flags & KVM_VCPUEVENT_VALID_SMM) {
+		vcpu_take_smi(v);
+		if (v->c->in_smm != !!e->smi.smm) {
+			svm_leave(v->c);
+			nested_note(v);
+			vcpu_smm_changed(v, e->smi.smm);
+		}
+		ev->smi_pending = e->smi.pending;
+		if (e->smi.smm)
+			ev->smm_in_nmi = e->smi.smm_inside_nmi;
 	}
 	if ((e->flags & KVM_VCPUEVENT_VALID_SMM) && v->lapic) {
 		if (e->smi.latched_init) {

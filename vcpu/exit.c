@@ -53,7 +53,7 @@ enum cpu_result exit_internal_error(struct vcpu *v, u32 suberror)
 		return CPU_USER;
 	cpu_zero(run->emulation_failure.insn_bytes, 15);
 	while (n < 15 && mmu_peek(v->c, lin + n, &gpa) &&
-	       !phys_read(v->phys, gpa, &run->emulation_failure.insn_bytes[n], 1))
+	       !phys_read(v->c->phys, gpa, &run->emulation_failure.insn_bytes[n], 1))
 		n++;
 	run->emulation_failure.flags = n ? 1 : 0;
 	run->emulation_failure.insn_size = (u8)n;

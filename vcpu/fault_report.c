@@ -74,7 +74,7 @@ static const char *bytes_at(struct vcpu *v, char *buf, u64 at, u32 count)
 
 		if (!mmu_peek(v->c, at + n, &gpa))
 			break;
-		if (phys_read(v->phys, gpa, &b, 1)) {
+		if (phys_read(v->c->phys, gpa, &b, 1)) {
 			if (!n)
 				strcpy(buf, "not memory");
 			break;

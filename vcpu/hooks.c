@@ -159,13 +159,8 @@ static void alone(struct cpu *c, bool begin)
 	vcpu_alone(c->owner, begin);
 }
 
-static enum cpu_result no_rsm(struct cpu *c)
-{
-	return cpu_raise(c, EXC_UD);
-}
-
 OUTSIDE_L2_INSN(hypercall_hook)
-OUTSIDE_L2_PLAIN(no_rsm)
+OUTSIDE_L2_PLAIN(vcpu_rsm)
 
 #define X(member, fn, policy, intercept) .member = policy(fn),
 static const struct cpu_hooks hooks = { CPU_DOORS(X) };

@@ -22,7 +22,7 @@ enum { EXIT_MEMORY_FAULT = 39 };
 static bool host_to_gpa(const struct vcpu *v, u64 hva, u64 *gpa)
 {
 	const struct phys_map *m =
-		v->phys ? atomic_load_explicit(&v->phys->map, memory_order_acquire) : NULL;
+		v->c->phys ? atomic_load_explicit(&v->c->phys->map, memory_order_acquire) : NULL;
 
 	if (!m)
 		return false;

@@ -206,7 +206,7 @@ bool vcpu_has_events(struct vcpu *v)
 	struct vcpu_priv *p = v->p;
 	u32 mp = vcpu_mp(v), apic = v->lapic ? lapic_peek_events(v->lapic) : 0;
 
-	if (apic & (LAPIC_EV_INIT | LAPIC_EV_SIPI) && svm_gif(v->c))
+	if (apic & (LAPIC_EV_INIT | LAPIC_EV_SIPI) && vcpu_init_allowed(v))
 		return true;
 	if (mp == KVM_MP_STATE_UNINITIALIZED || mp == KVM_MP_STATE_INIT_RECEIVED)
 		return false;
@@ -216,9 +216,13 @@ bool vcpu_has_events(struct vcpu *v)
 	}
 	if (apic & (LAPIC_EV_NMI | LAPIC_EV_NMI2))
 		vcpu_take_nmis(v);
+	if (apic & LAPIC_EV_SMI)
+		vcpu_take_smi(v);
 	if (p->pv_unhalted || p->ev.exc.pending || p->ev.exc.injected)
 		return true;
 	if (p->ev.nmi_injected || (p->ev.nmi_pending && nmi_allowed(v)))
+		return true;
+	if (p->ev.smi_pending && vcpu_smi_allowed(v))
 		return true;
 	if (unlikely(v->c->in_l2) && (svm_virq(v->c) || svm_vnmi(v->c)))
 		return true;
@@ -482,25 +486,42 @@ static enum cpu_result inject_held(struct vcpu *v)
 	return deliver(v, (struct cpu_event){ .kind = EV_INTR, .vector = vec, .next_rip = c->rip });
 }
 
+/* One that L1 intercepts goes on waiting, for L1's STGI (docs/kvm-svm.md 4.7). */
+static enum cpu_result take_smi(struct vcpu *v, bool halted)
+{
+	if (!v->c->in_l2 || !svm_intercepts(v->c, SVM_I_SMI))
+		return vcpu_enter_smm(v, halted);
+	svm_vmexit(v->c, SVM_EXIT_SMI, 0, 0);
+	return CPU_OK;
+}
+
 enum cpu_result vcpu_inject(struct vcpu *v)
 {
 	struct vcpu_priv *p = v->p;
 	struct vcpu_events *ev = &p->ev;
 	struct cpu *c = v->c;
+	bool woken = p->woken;
 	enum cpu_result r;
 
 	p->step_shadow = false;
+	p->woken = false;
 	if (unlikely(ev->exc.injected | ev->exc.pending | ev->nmi_injected | ev->intr_injected)) {
 		r = deliver_injected(v);
 		if (r == CPU_OK && ev->exc.pending)
 			r = deliver_pending_exception(v);
 		if (r != CPU_OK)
 			return r;
+		woken = false;
 	}
 	if (svm_event_waits(c))
 		nested_injected(v);
 	if (unlikely(p->dbg.control & KVM_GUESTDBG_BLOCKIRQ))
 		return CPU_OK;
+	if (unlikely(ev->smi_pending) && vcpu_smi_allowed(v)) {
+		r = take_smi(v, woken);
+		if (r != CPU_OK)
+			return r;
+	}
 	if (unlikely(ev->nmi_pending)) {
 		if (nmi_allowed(v) && c->in_l2 && svm_intercepts(c, SVM_I_NMI)) {
 			svm_vmexit(c, SVM_EXIT_NMI, 0, 0);

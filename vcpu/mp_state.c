@@ -46,10 +46,11 @@ int vcpu_apic_events(struct vcpu *v)
 	if (unlikely(c->in_l2) && nested_gif(v) && (lapic_peek_events(v->lapic) & LAPIC_EV_INIT) &&
 	    svm_intercepts(c, SVM_I_INIT))
 		svm_vmexit(c, SVM_EXIT_INIT, 0, 0);
-	/* Held pending while GIF is clear (APM2 15.17) or an event of VMRUN's comes first; who ends
-	 * that asks again. A SIPI is not held by GIF: the CPU does not wait for one. */
-	if (!nested_gif(v)) {
-		if (!svm_gif(c))
+	/* Held pending while GIF is clear (APM2 15.17), in SMM, or while an event of VMRUN's
+	 * comes first; who ends that asks again. A SIPI is not held by the first two: the CPU
+	 * does not wait for one. */
+	if (!nested_gif(v) || c->in_smm) {
+		if (!vcpu_init_allowed(v))
 			lapic_take_events(v->lapic, LAPIC_EV_SIPI, NULL);
 		return 0;
 	}

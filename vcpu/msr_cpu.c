@@ -43,6 +43,12 @@ MSR_WR(host_only)
 	return host ? msr_wr_field(v, row, msr, val, host) : -EINVAL;
 }
 
+/* The guest sees it in its save-state area only. */
+MSR_RD(smbase)
+{
+	return host ? msr_rd_field(v, row, msr, val, host) : -EINVAL;
+}
+
 MSR_RD(ignore)
 {
 	*val = 0;

@@ -47,6 +47,7 @@ static inline u64 *msr_field(struct vcpu *v, const struct msr_row *row)
 #define msr_rd_canon msr_rd_field
 #define msr_rd_addr msr_rd_field
 #define msr_rd_host_only msr_rd_field
+#define msr_wr_smbase msr_wr_host_only
 #define msr_rd_read_only msr_rd_field
 #define msr_rd_tsc_adjust msr_rd_field
 #define msr_rd_efer msr_rd_field

@@ -42,8 +42,9 @@ static void take_event_inj(struct vcpu *v)
 /* Something may be deliverable now that was not before. */
 static bool waiting(struct vcpu *v)
 {
-	return v->p->ev.nmi_pending || v->run->request_interrupt_window || vcpu_has_interrupt(v) ||
-	       svm_virtual_waits(v->c) || (v->lapic && lapic_peek_events(v->lapic));
+	return v->p->ev.nmi_pending || v->p->ev.smi_pending || v->run->request_interrupt_window ||
+	       vcpu_has_interrupt(v) || svm_virtual_waits(v->c) ||
+	       (v->lapic && lapic_peek_events(v->lapic));
 }
 
 /* What has waited for GIF in the local APIC. */

@@ -58,6 +58,8 @@ static enum cpu_result service(struct vcpu *v)
 	u8 vector;
 
 	vcpu_flush_requests(v);
+	if (unlikely(v->cfg->dead))
+		return CPU_DEAD;
 	if (!atomic_load(&v->requests))
 		return CPU_OK;
 	/* The rest may call out of the guest side. */
@@ -85,11 +87,8 @@ static enum cpu_result service(struct vcpu *v)
 	}
 	if (take(v, VREQ_STEAL_UPDATE))
 		steal_update(v);
-	/* No SMM: nothing but L1's intercept can see it. It waits for GIF (APM2 15.17). */
-	if (take(v, VREQ_SMI) && v->lapic && nested_gif(v) &&
-	    lapic_take_events(v->lapic, LAPIC_EV_SMI, NULL) && v->c->in_l2 &&
-	    svm_intercepts(v->c, SVM_I_SMI))
-		svm_vmexit(v->c, SVM_EXIT_SMI, 0, 0);
+	if (take(v, VREQ_SMI))
+		vcpu_take_smi(v);
 	if (take(v, VREQ_NMI))
 		vcpu_take_nmis(v);
 	if (take(v, VREQ_IOAPIC_EOI_EXIT) && v->lapic &&
@@ -170,7 +169,7 @@ enum cpu_result vcpu_settle(struct vcpu *v, enum cpu_result r)
 	case CPU_UNBACKED:	/* KVM cannot fetch from MMIO either */
 	case CPU_NOMEM:
 		return exit_internal_error(v, KVM_INTERNAL_ERROR_EMULATION);
-	case CPU_USER: case CPU_EFAULT: case CPU_EINTR:
+	case CPU_USER: case CPU_EFAULT: case CPU_EINTR: case CPU_DEAD:
 		return r;
 	default:	/* stores to devices are shown when the guest is left for whatever reason */
 		return mmio_emit_write(v);
@@ -312,7 +311,7 @@ static enum cpu_result guest(struct vcpu *v)
 	return vcpu_enter(v, false);
 }
 
-/* Why KVM_RUN ends: CPU_USER, CPU_EINTR or CPU_EFAULT. */
+/* Why KVM_RUN ends: CPU_USER, CPU_EINTR, CPU_EFAULT or CPU_DEAD. */
 static enum cpu_result loop(struct vcpu *v)
 {
 	struct kvm_run *run = v->run;
@@ -361,7 +360,7 @@ static enum cpu_result loop(struct vcpu *v)
 
 static int errno_of(enum cpu_result r)
 {
-	return r == CPU_EINTR ? -EINTR : r == CPU_EFAULT ? -EFAULT : 0;
+	return r == CPU_EINTR ? -EINTR : r == CPU_EFAULT ? -EFAULT : r == CPU_DEAD ? -EIO : 0;
 }
 
 /* An AP before its INIT: wait for it, let user space call again (docs/kvm-abi.md 5.7 step 2). */
@@ -389,8 +388,8 @@ static int run_unmasked(struct vcpu *v)
 	run->flags = 0;
 	if (unlikely(vcpu_mp(v) == KVM_MP_STATE_UNINITIALIZED))
 		return wait_for_init(v);
-	/* INIT waits for GIF (APM2 15.17): nobody but user space can have made this. */
-	if (unlikely(vcpu_mp(v) == KVM_MP_STATE_INIT_RECEIVED) && !svm_gif(v->c))
+	/* INIT waits for GIF (APM2 15.17) and for RSM: nobody but user space can have made this. */
+	if (unlikely(vcpu_mp(v) == KVM_MP_STATE_INIT_RECEIVED) && !vcpu_init_allowed(v))
 		return -EINVAL;
 	if (unlikely(run->kvm_valid_regs | run->kvm_dirty_regs)) {
 		r = sync_regs_load(v);
@@ -417,13 +416,14 @@ static int run_unmasked(struct vcpu *v)
 	return errno_of(loop(v));
 }
 
+#define RUN_X86_SMM BIT(0)
 #define RUN_X86_GUEST_MODE BIT(2)	/* KVM_RUN_X86_GUEST_MODE of newer headers */
 
 static void post_run(struct vcpu *v)
 {
 	struct kvm_run *run = v->run;
 
-	run->flags = v->c->in_l2 ? RUN_X86_GUEST_MODE : 0;
+	run->flags = (v->c->in_l2 ? RUN_X86_GUEST_MODE : 0) | (v->c->in_smm ? RUN_X86_SMM : 0);
 	run->if_flag = !!(v->c->rflags & FL_IF);
 	run->cr8 = vcpu_get_cr8(v);
 	run->apic_base = vcpu_get_apic_base(v);

@@ -72,6 +72,8 @@ struct vcpu_vm_ops {
 	struct vcpu *(*vcpu_at)(void *vm, u32 index);
 	/* Optional: signal the eventfd of a connection (KVM_HYPERV_EVENTFD); false: none. */
 	bool (*hyperv_signal)(void *vm, u32 conn);
+	/* The VM has come to a state that does not exist: see vcpu_vm_config.dead. Optional. */
+	void (*dead)(void *vm);
 	/* Optional. KVM_EXIT_DIRTY_RING_FULL is due. */
 	bool (*dirty_ring_full)(void *vm, struct vcpu *v);
 };
@@ -109,6 +111,7 @@ struct vcpu_vm_config {
 						 * give #GP */
 	bool pmu_off;		/* KVM_PMU_CAP_DISABLE */
 	_Atomic bool pmu_filter;	/* vm_ops->pmu_allowed must be asked */
+	_Atomic bool dead;	/* for good: every ioctl fails with EIO */
 	_Atomic bool msr_filter;	/* vm_ops->msr_allowed must be asked */
 	_Atomic u32 tsc_khz;		/* default for new vCPUs */
 	u64 tsc_offset;		/* guest TSC - scaled host TSC for new vCPUs, without tsc_sync */
@@ -166,8 +169,8 @@ void vcpu_alone(struct vcpu *v, bool begin);
 /* For its implementation: wait until v is outside the guest or parked; NULL: a moment. The
  * requests of self are served. */
 void vcpu_alone_wait(struct vcpu *self, struct vcpu *v);
-/* Queue a page for VREQ_CODE_PAGES: of address space `as`, it holds code now; somebody else has written
- * in it. */
+/* Queue a page for VREQ_CODE_PAGES: of address space `as`, it holds code now; somebody else has
+ * written in it. */
 void vcpu_code_page(struct vcpu *v, u32 as, u64 gpa);
 void vcpu_code_written(struct vcpu *v, u64 gpa);
 void vcpu_kick(struct vcpu *v);
@@ -244,6 +247,7 @@ int vcpu_get_lapic(struct vcpu *v, struct kvm_lapic_state *s);
 int vcpu_set_lapic(struct vcpu *v, const struct kvm_lapic_state *s);
 int vcpu_interrupt(struct vcpu *v, u32 irq);
 int vcpu_nmi(struct vcpu *v);
+int vcpu_smi(struct vcpu *v);
 int vcpu_set_guest_debug(struct vcpu *v, const struct kvm_guest_debug *d);
 int vcpu_translate(struct vcpu *v, struct kvm_translation *t);
 int vcpu_set_signal_mask(struct vcpu *v, const void *sigset8);	/* NULL removes */

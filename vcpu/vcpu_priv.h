@@ -46,6 +46,8 @@ struct vcpu_events {
 	bool nmi_injected, nmi_masked;
 	u8 nmi_pending;			/* at most 2 */
 	bool triple_fault;
+	bool smi_pending;
+	bool smm_in_nmi;	/* SMM has interrupted an NMI's handler: they stay masked */
 	s16 ext_vector;			/* split irqchip: KVM_INTERRUPT's slot, -1 = free */
 	u32 sipi_vector;
 };
@@ -128,7 +130,7 @@ struct vcpu_msrs {
 		virt_spec_ctrl;
 	u64 osvw_len, osvw_status;
 	u64 mcg_cap, mcg_status, mcg_ctl, mc[MC_BANKS][4], mc_ctl2[MC_BANKS];
-	u64 smi_count, power_ctl;
+	u64 smi_count, power_ctl, smbase;
 	u64 apf_en, apf_int, poll_control, pv_eoi, steal;
 	u64 system_time, wall_clock;
 };
@@ -177,6 +179,7 @@ struct vcpu_priv {
 	const struct insn *insn;	/* instruction inside cpu_exec() */
 
 	_Atomic u32 mp_state;	/* KVM_MP_STATE_*; written under the lock, read by wakers */
+	bool woken;		/* from HLT, and nothing has been executed since */
 	bool hw_halted;		/* HLT with HLT exits disabled: halted without an MP state */
 	bool pv_unhalted;
 	bool set_tpr_exit;
@@ -326,6 +329,17 @@ bool debug_pending(struct vcpu *v, enum cpu_result *r);	/* true: *r is the run l
 /* An instruction has retired under single step. */
 enum cpu_result debug_stepped(struct vcpu *v, bool tf);
 bool debug_wants_step(const struct vcpu *v);
+
+/* -- smm.c -- */
+/* An SMI of the local APIC's waits like one of user space's. */
+void vcpu_take_smi(struct vcpu *v);
+bool vcpu_smi_allowed(const struct vcpu *v);
+bool vcpu_init_allowed(const struct vcpu *v);	/* neither GIF nor SMM holds it back */
+/* Into SMM. halted: out of HLT. CPU_OK or CPU_DEAD. */
+enum cpu_result vcpu_enter_smm(struct vcpu *v, bool halted);
+enum cpu_result vcpu_rsm(struct cpu *c);	/* cpu_hooks.rsm */
+/* The flag alone, and the address space that goes with it. */
+void vcpu_smm_changed(struct vcpu *v, bool in);
 
 /* -- mp_state.c -- */
 int vcpu_apic_events(struct vcpu *v);

@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 
+#include "base/log.h"
 #include "vm/vm.h"
 
 static int mmio_read(void *o, struct vcpu *v, u64 gpa, void *buf, u32 len)
@@ -106,6 +107,15 @@ static bool hyperv_signal(void *o, u32 conn)
 	return vm_hyperv_signal(o, conn);
 }
 
+static void dead(void *owner)
+{
+	struct vm *vm = owner;
+
+	log_error("vm%u: in a state that cannot be: it is dead", vm->serial);
+	atomic_store(&vm->cfg.dead, true);
+	vm_request_all(vm, VREQ_EVENT, false);
+}
+
 const struct vcpu_vm_ops vm_bus_ops = {
 	.mmio_read = mmio_read,
 	.mmio_write = mmio_write,
@@ -119,6 +129,7 @@ const struct vcpu_vm_ops vm_bus_ops = {
 	.arm_timer = arm_timer,
 	.master_clock = master_clock,
 	.alone = vm_alone,
+	.dead = dead,
 	.dirty_ring_full = dirty_ring_full,
 	.vcpu_at = vcpu_at,
 	.hyperv_signal = hyperv_signal,

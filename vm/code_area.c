@@ -155,8 +155,9 @@ void vm_code_areas_free(struct vm *vm)
 
 /* -- slots -- */
 
-/* Between where a slot is for the host and for the guest. With the same distance everywhere a host page
- * has one guest-physical address, whichever slot and address space shows it: no aliases. */
+/* Between where a slot is for the host and for the guest. With the same distance everywhere a
+ * host page has one guest-physical address, whichever slot and address space shows it: no
+ * aliases. */
 static u64 distance(const struct phys_slot *s)
 {
 	return (u64)(uintptr_t)s->hva - s->gpa;

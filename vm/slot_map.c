@@ -155,7 +155,8 @@ static void part_remove(struct slot_space *p, u32 k)
 	memmove(&m->part[k], &m->part[k + 1], (m->n - k) * sizeof(m->part[0]));
 }
 
-/* Two that would not fill half a chunk become one, so that there are never many nearly empty ones. */
+/* Two that would not fill half a chunk become one, so that there are never many nearly empty
+ * ones. */
 static int join(struct slot_edit *e, struct slot_space *p, u32 k)
 {
 	struct phys_chunk *a, *b;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * vm/slot_map.h - one change of the physical maps: for each address space that it touches a new array
- * of chunks, in which the chunks that change are copies. All of it under slots_lock, for writing.
+ * vm/slot_map.h - one change of the physical maps: for each address space that it touches a new
+ * array of chunks, in which the chunks that change are copies. All of it under slots_lock, for
+ * writing.
  *
  *   begin; any of insert, remove, edit; then commit or abort
  */
@@ -26,8 +27,8 @@ void slot_edit_begin(struct slot_edit *e, struct vm *vm);
 /* 0 or -ENOMEM. The slot's id says in which address space it is. */
 int slot_edit_insert(struct slot_edit *e, const struct phys_slot *s);
 int slot_edit_remove(struct slot_edit *e, const struct phys_slot *s);
-/* What the new map has of slot s, to be written. NULL: no memory; or it is not there. Good until the next
- * call. */
+/* What the new map has of slot s, to be written. NULL: no memory; or it is not there. Good until
+ * the next call. */
 struct phys_slot *slot_edit_slot(struct slot_edit *e, const struct phys_slot *s);
 void slot_edit_abort(struct slot_edit *e);
 /* Makes the new maps the current ones; what they replace goes to vm->retired. */

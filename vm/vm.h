@@ -96,7 +96,7 @@ struct vm {
 	pthread_rwlock_t slots_lock;
 	pthread_rwlock_t bus_lock;
 	struct vcpu_vm_config cfg;	/* lock; vCPUs read single fields */
-	struct phys phys[VM_SPACES];	/* by address space: what a vCPU sees outside of SMM, and inside */
+	struct phys phys[VM_SPACES];	/* what a vCPU sees outside of SMM, and inside */
 	struct vm_slot *slots;		/* slots_lock: list */
 	struct vm_slot **by_id[VM_SPACES];	/* slots_lock; NULL before the first slot */
 	struct vm_code_area *areas;	/* slots_lock: tree by host address */
@@ -181,7 +181,7 @@ static inline struct irqchip *vm_chip(struct vm *vm)
 #define VM_SPACE_SHIFT 16
 static inline bool vm_slot_id_ok(u32 id)
 {
-	return id < VM_USER_SLOTS;	/* the second one is not offered yet */
+	return (id & 0xffff) < VM_USER_SLOTS && id >> VM_SPACE_SHIFT < VM_SPACES;
 }
 struct vm_slot {
 	struct phys_slot s;
@@ -214,8 +214,8 @@ struct slot_edit;
 int vm_code_join(struct slot_edit *e, struct vm_slot *slot);
 /* Before the change is committed: what has to change in other slots when this one goes. */
 int vm_code_may_leave(struct slot_edit *e, struct vm_slot *slot);
-/* A slot, whose entry in the new map is at `to`, goes on from there: may: what can fail of that; then,
- * after all else, do. */
+/* A slot, whose entry in the new map is at `to`, goes on from there: may: what can fail of that;
+ * then, after all else, do. */
 int vm_code_may_move(struct slot_edit *e, const struct vm_slot *slot, u64 to);
 void vm_code_move(struct slot_edit *e, struct vm_slot *slot);
 void vm_code_leave(struct vm *vm, struct vm_slot *slot);

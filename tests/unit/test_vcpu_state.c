@@ -302,7 +302,14 @@ T(shadow_and_nmi)
 	assert_int_equal(e.nmi.masked, 1);
 	e.flags = KVM_VCPUEVENT_VALID_SMM;
 	e.smi.smm = 1;
-	assert_int_equal(vcpu_set_events(R.v, &e), -EINVAL);
+	e.smi.smm_inside_nmi = 1;
+	assert_int_equal(vcpu_set_events(R.v, &e), 0);
+	e = events();
+	assert_int_equal(e.smi.smm, 1);
+	assert_int_equal(e.smi.smm_inside_nmi, 1);
+	e.smi.smm = 0;
+	assert_int_equal(vcpu_set_events(R.v, &e), 0);
+	assert_int_equal(events().smi.smm_inside_nmi, 0);
 }
 
 T(triple_fault_event)
