@@ -8,6 +8,7 @@
 
 #include "abi/handle.h"
 
+struct kvm_create_device;
 struct kvm_enable_cap;
 struct vm;
 struct vm_vcpu;
@@ -51,6 +52,9 @@ void abi_irqfd_closed(u32 first, u32 last);
 /* -- between the files of abi/ -- */
 long sys_ioctl(struct handle *h, u32 code, unsigned long arg);
 long vm_ioctl(struct vm *vm, u32 code, unsigned long arg);
+/* Of a KVM_CREATE_DEVICE, and what that does. */
+long device_ioctl(struct vm *vm, u32 code, unsigned long arg);
+int device_create(struct vm *vm, struct kvm_create_device *d);
 long vcpu_ioctl(struct vm_vcpu *vv, u32 code, unsigned long arg);
 long hyperv_cpuid_list(struct vcpu *v, void *user);	/* v may be NULL */
 long vci_get_nested_state(struct vm_vcpu *vv, void *user);

@@ -47,6 +47,7 @@ static const char *const memfd_name[] = {
 	[HANDLE_SYSTEM] = "standin:kvm",
 	[HANDLE_VM] = "standin:kvm-vm",
 	[HANDLE_VCPU] = "standin:kvm-vcpu",
+	[HANDLE_DEVICE] = "standin:kvm-vfio",
 };
 
 static void fork_prepare(void)
@@ -158,6 +159,8 @@ static void handle_release(struct handle *h)
 	if (!handle_foreign_mm(h)) {
 		if (h->kind == HANDLE_VM)
 			vm_release(h->vm);
+		else if (h->kind == HANDLE_DEVICE)
+			atomic_store(&h->vm->vfio, false);
 		ring = h->kind != HANDLE_SYSTEM ? vm_put(h->vm) : -1;
 		if (ring >= 0)
 			handle_close_own(ring);
@@ -340,7 +343,7 @@ static int kind_by_name(int fd)
 	if (n <= 0)
 		return -1;
 	target[n] = 0;
-	for (int kind = HANDLE_VCPU; kind > HANDLE_SYSTEM; kind--) {
+	for (int kind = HANDLE_DEVICE; kind > HANDLE_SYSTEM; kind--) {
 		size_t len = strlen(memfd_name[kind]);
 
 		if (!strncmp(target, "/memfd:", 7) && !strncmp(target + 7, memfd_name[kind], len) &&

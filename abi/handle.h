@@ -35,7 +35,7 @@ struct stat;
 struct vm;
 struct vm_vcpu;
 
-enum handle_kind { HANDLE_SYSTEM, HANDLE_VM, HANDLE_VCPU };
+enum handle_kind { HANDLE_SYSTEM, HANDLE_VM, HANDLE_VCPU, HANDLE_DEVICE };
 
 struct handle {
 	_Atomic u32 refs;	/* entries + running ioctls; 0 = free or being freed */
@@ -43,7 +43,7 @@ struct handle {
 	u32 fork_gen;		/* value of handle_fork_gen when made */
 	dev_t dev;
 	ino_t ino;
-	struct vm *vm;		/* VM and vCPU: one VM reference */
+	struct vm *vm;		/* all but the system: one VM reference */
 	struct vm_vcpu *_Atomic vcpu;	/* NULL until the vCPU is complete */
 	struct handle *next;	/* hash chain or free list; handle_lock */
 	_Atomic int lent_fd;	/* see handle_lend(), -1: not lent; set once, under handle_lock */

@@ -81,7 +81,12 @@
 	X(X86_SET_MSR_FILTER, 0x4188aec6, IN, struct kvm_msr_filter, vm_set_msr_filter) \
 	X(RESET_DIRTY_RINGS, 0x0000aec7, NONE, void, vm_reset_dirty_rings) \
 	X(GET_STATS_FD, 0x0000aece, NONE, void, vmi_stats_fd) \
-	X(CREATE_DEVICE, 0xc00caee0, IO, struct kvm_create_device, vmi_create_device)
+	X(CREATE_DEVICE, 0xc00caee0, IO, struct kvm_create_device, device_create)
+
+#define DEVICE_IOCTLS(X) \
+	X(SET_DEVICE_ATTR, 0x4018aee1, IN, struct kvm_device_attr, dev_set_attr) \
+	X(GET_DEVICE_ATTR, 0x4018aee2, IN, struct kvm_device_attr, dev_get_attr) \
+	X(HAS_DEVICE_ATTR, 0x4018aee3, IN, struct kvm_device_attr, dev_has_attr)
 
 #define VCPU_IOCTLS(X) \
 	X(RUN, 0x0000ae80, ZERO, void, vci_run) \

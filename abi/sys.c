@@ -199,7 +199,7 @@ int abi_open(int open_flags)
 
 long abi_ioctl(struct handle *h, unsigned long request, unsigned long arg)
 {
-	static const char *const kind[] = { "system", "VM", "vCPU" };
+	static const char *const kind[] = { "system", "VM", "vCPU", "device" };
 	u32 code = (u32)request;
 	long r;
 
@@ -211,6 +211,9 @@ long abi_ioctl(struct handle *h, unsigned long request, unsigned long arg)
 		break;
 	case HANDLE_VM:
 		r = vm_ioctl(h->vm, code, arg);
+		break;
+	case HANDLE_DEVICE:
+		r = device_ioctl(h->vm, code, arg);
 		break;
 	default:
 		r = sys_ioctl(h, code, arg);

@@ -267,12 +267,6 @@ static long vmi_pmu_filter(struct vm *vm, void *user)
 	return vm_set_pmu_filter(vm, user);
 }
 
-/* The only device type on x86 is the VFIO bridge, and there is no VFIO here. */
-static long vmi_create_device(struct vm *vm, struct kvm_create_device *d)
-{
-	return -ENODEV;
-}
-
 IOCTL_DISPATCHER(VM_IOCTLS, vm_dispatch, -ENOTTY)
 
 long vm_ioctl(struct vm *vm, u32 code, unsigned long arg)

@@ -54,7 +54,7 @@ static long other_ioctl(struct door_thread *t, const u64 a[6])
 
 	if (!h)
 		return r;
-	r = h->kind == HANDLE_VM ? -ENOTTY : -EINVAL;
+	r = h->kind == HANDLE_VM || h->kind == HANDLE_DEVICE ? -ENOTTY : -EINVAL;
 	handle_put(h);
 	return r;
 }

@@ -44,7 +44,7 @@ static int ioctl_failed(int fd, int r)
 	h = handle_peek(fd);
 	if (!h)
 		return r;
-	errno = h->kind == HANDLE_VM ? ENOTTY : EINVAL;
+	errno = h->kind == HANDLE_VM || h->kind == HANDLE_DEVICE ? ENOTTY : EINVAL;
 	handle_put(h);
 	return r;
 }

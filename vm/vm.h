@@ -138,6 +138,7 @@ struct vm {
 
 	pthread_mutex_t clock_lock;	/* nests inside everything */
 	u64 clock_tsc, clock_base;	/* clock_lock: the clock read clock_base at that host TSC */
+	_Atomic bool vfio;		/* it has a KVM_DEV_TYPE_VFIO */
 	struct vcpu_tsc_sync tsc_sync;	/* vcpu/'s */
 	struct hyperv_vm hyperv;	/* vcpu/'s */
 	struct vm_hyperv_conn *hyperv_conns;	/* bus_lock: list */

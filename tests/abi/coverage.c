@@ -113,7 +113,10 @@
 	Y(VCPU, PRE_FAULT_MEMORY, pre_fault, pre_fault, pre_fault) \
 	Y(VCPU, SET_DEVICE_ATTR, tsc_offset_attr, tsc_offset_attr, tsc_offset_attr) \
 	Y(VCPU, GET_DEVICE_ATTR, tsc_offset_attr, tsc_offset_attr, tsc_offset_attr) \
-	Y(VCPU, HAS_DEVICE_ATTR, tsc_offset_attr, tsc_offset_attr, tsc_offset_attr)
+	Y(VCPU, HAS_DEVICE_ATTR, tsc_offset_attr, tsc_offset_attr, tsc_offset_attr) \
+	Y(DEVICE, SET_DEVICE_ATTR, vfio_device, vfio_device, vfio_device) \
+	Y(DEVICE, GET_DEVICE_ATTR, vfio_device, vfio_device, vfio_device) \
+	Y(DEVICE, HAS_DEVICE_ATTR, vfio_device, vfio_device, vfio_device)
 
 enum {
 #define Y(kind, name, ...) HAS_ROW_##kind##_##name = 1,
@@ -128,6 +131,9 @@ VM_IOCTLS(X)
 #undef X
 #define X(name, code, how, type, call) _Static_assert(HAS_ROW_VCPU_##name, "a row above");
 VCPU_IOCTLS(X)
+#undef X
+#define X(name, code, how, type, call) _Static_assert(HAS_ROW_DEVICE_##name, "a row above");
+DEVICE_IOCTLS(X)
 #undef X
 
 #define Y(kind, name, a, b, c) extern struct t test_##a, test_##b, test_##c;

@@ -630,6 +630,50 @@ T(vm_create_device, "5.1: CREATE_DEVICE: unknown type ENODEV; flags")
 	IS(ioctl(m.vm, KVM_CREATE_DEVICE, BAD), -EFAULT);
 }
 
+T(vfio_device, "5.1: the VFIO device: one a VM; what is no group EINVAL, ENOENT; else ENXIO")
+{
+	struct kvm_create_device d = { .type = KVM_DEV_TYPE_VFIO, .flags = KVM_CREATE_DEVICE_TEST };
+	s32 fd = -1;
+	struct kvm_device_attr a = {
+		.group = KVM_DEV_VFIO_GROUP, .attr = KVM_DEV_VFIO_GROUP_ADD, .addr = (uintptr_t)&fd,
+	}, bad;
+
+	machine(M_NO_CPU);
+	NEED(!ioctl(m.vm, KVM_CREATE_DEVICE, &d), "a kernel without VFIO");
+	d.flags = 0;
+	IS(ioctl(m.vm, KVM_CREATE_DEVICE, &d), 0);
+	TRUE(ioctl((int)d.fd, FIOCLEX) == 0);
+	IS(ioctl(m.vm, KVM_CREATE_DEVICE, &d), -EBUSY);
+	/* To be there is all that TEST asks about. */
+	d.flags = KVM_CREATE_DEVICE_TEST;
+	IS(ioctl(m.vm, KVM_CREATE_DEVICE, &d), 0);
+	IS(ioctl((int)d.fd, KVM_HAS_DEVICE_ATTR, &a), 0);
+	IS(ioctl((int)d.fd, KVM_SET_DEVICE_ATTR, &a), -EBADF);
+	fd = m.vm;
+	IS(ioctl((int)d.fd, KVM_SET_DEVICE_ATTR, &a), -EINVAL);
+	a.attr = KVM_DEV_VFIO_GROUP_DEL;
+	IS(ioctl((int)d.fd, KVM_HAS_DEVICE_ATTR, &a), 0);
+	IS(ioctl((int)d.fd, KVM_SET_DEVICE_ATTR, &a), -ENOENT);
+	IS(ioctl((int)d.fd, KVM_GET_DEVICE_ATTR, &a), -EPERM);
+	bad = a;
+	bad.addr = 8;
+	IS(ioctl((int)d.fd, KVM_SET_DEVICE_ATTR, &bad), -EFAULT);
+	bad.attr = 9;
+	IS(ioctl((int)d.fd, KVM_HAS_DEVICE_ATTR, &bad), -ENXIO);
+	IS(ioctl((int)d.fd, KVM_SET_DEVICE_ATTR, &bad), -ENXIO);
+	bad = a;
+	bad.group = 2;
+	IS(ioctl((int)d.fd, KVM_HAS_DEVICE_ATTR, &bad), -ENXIO);
+	IS(ioctl((int)d.fd, KVM_SET_DEVICE_ATTR, &bad), -ENXIO);
+	IS(ioctl((int)d.fd, KVM_SET_DEVICE_ATTR, BAD), -EFAULT);
+	IS(ioctl((int)d.fd, KVM_CHECK_EXTENSION, 0), -ENOTTY);
+	/* Once it is closed there may be another. */
+	MUST(!close((int)d.fd));
+	d.flags = 0;
+	IS(ioctl(m.vm, KVM_CREATE_DEVICE, &d), 0);
+	MUST(!close((int)d.fd));
+}
+
 static bool name_in(int fd, const struct kvm_stats_header *h, const char *want)
 {
 	size_t size = sizeof(struct kvm_stats_desc) + h->name_size;

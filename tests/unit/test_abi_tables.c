@@ -29,6 +29,7 @@ struct code {
 static const struct code system_codes[] = { SYSTEM_IOCTLS(X) };
 static const struct code vm_codes[] = { VM_IOCTLS(X) };
 static const struct code vcpu_codes[] = { VCPU_IOCTLS(X) };
+static const struct code device_codes[] = { DEVICE_IOCTLS(X) };
 #undef X
 
 static void check_table(const struct code *t, size_t n)
@@ -50,6 +51,7 @@ T(tables_are_sound)
 	check_table(system_codes, ARRAY_SIZE(system_codes));
 	check_table(vm_codes, ARRAY_SIZE(vm_codes));
 	check_table(vcpu_codes, ARRAY_SIZE(vcpu_codes));
+	check_table(device_codes, ARRAY_SIZE(device_codes));
 }
 
 static bool has(const struct code *t, size_t n, u32 code)
