@@ -64,6 +64,16 @@ static int disable_nx_huge_pages(struct vm *vm, u64 arg)
 	return arg || vm_has_vcpus(vm) ? -EINVAL : 0;
 }
 
+/* Once on it stays on. */
+static int set_bus_lock(struct vm *vm, u64 mode)
+{
+	if (mode & ~(u64)(KVM_BUS_LOCK_DETECTION_OFF | KVM_BUS_LOCK_DETECTION_EXIT) || mode == 3)
+		return -EINVAL;
+	if (mode & KVM_BUS_LOCK_DETECTION_EXIT)
+		vm->cfg.bus_lock_exit = true;
+	return 0;
+}
+
 static int set_pmu(struct vm *vm, u64 arg)
 {
 	if (!pmu_offered() || (arg & ~(u64)PMU_CAP_DISABLE) || vm_has_vcpus(vm))
@@ -98,6 +108,8 @@ static int enable(struct vm *vm, const struct kvm_enable_cap *cap)
 		return 0;
 	case KVM_CAP_VM_DISABLE_NX_HUGE_PAGES:
 		return disable_nx_huge_pages(vm, a);
+	case KVM_CAP_X86_BUS_LOCK_EXIT:
+		return set_bus_lock(vm, a);
 	case KVM_CAP_PMU_CAPABILITY:
 		return set_pmu(vm, a);
 	case KVM_CAP_MSR_PLATFORM_INFO:

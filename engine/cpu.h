@@ -317,6 +317,9 @@ struct cpu_ops {
 	 * and c->poll if something waits for them. NULL: every STI is left to exec. The result
 	 * means nothing. */
 	u64 (*sti)(struct cpu *c, u64 unused, u64 unused2);
+	/* With cpu.bus_locks: a locked access over two lines of the caches is about to be made.
+	 * CPU_OK: make it. */
+	enum cpu_result (*bus_lock)(struct cpu *c);
 	/* cpu.count: at an instruction's end. NULL: nobody counts. */
 	void (*counted)(struct cpu *c);
 	/* Execute one instruction that is left to C. c->rip is at it. On CPU_OK
@@ -463,6 +466,7 @@ struct cpu {
 	u8 maxphyaddr;		/* bits */
 	u8 has_nx, has_1g_pages, has_pcid, has_smep, has_smap, has_umip, has_fsgsbase, has_tsc_aux,
 		has_xsave, has_xgetbv1, has_lm, has_syscall;
+	u8 bus_locks;		/* cpu_ops.bus_lock is asked; set before it runs */
 	u8 pmcs;		/* performance counters that RDPMC knows */
 	u8 null_clears_base;	/* NullSelectorClearsBase (CPUID 8000_0021) */
 	u8 sysenter_in_lm;	/* not an AMD CPU: SYSENTER is there in long mode too */

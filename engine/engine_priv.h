@@ -630,6 +630,8 @@ void mode_update(struct engine *e);
 enum cpu_result slow_exec(struct engine *e, const struct insn *in);
 /* Is it #MF before anything else, because of an exception of an x87 instruction before? */
 bool slow_mf_pending(struct cpu *c, const struct insn *in);
+/* Is what it does to memory one indivisible access? */
+bool insn_is_locked(const struct insn *in);
 bool slow_stack_misaligned(const struct cpu *c, const struct insn *in);
 /* The computation of the instruction at c->rip, with its memory operand at ptr. */
 enum cpu_result slow_run_alone(struct engine *e, u8 *ptr);

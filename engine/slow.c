@@ -239,8 +239,8 @@ static bool x87_stored(struct cpu *c)
 	return !(sw & ~cw & 0x1f);
 }
 
-/* Is what it does to memory one indivisible access? XCHG needs no prefix for that (APM2 7.3.2). */
-static bool is_locked(const struct insn *in)
+/* XCHG needs no prefix for that (APM2 7.3.2). */
+bool insn_is_locked(const struct insn *in)
 {
 	return in->prefixes & PFX_LOCK || (in->mnemonic == ZYDIS_MNEMONIC_XCHG && in->mem_w);
 }
@@ -296,7 +296,7 @@ static enum cpu_result operand_access(struct engine *e, const struct insn *in, u
 		return r;
 	}
 	/* A device among the parts is asked in its turn. */
-	alone = is_locked(in) && m.n == 2 && m.p[0].dst && m.p[1].dst;
+	alone = insn_is_locked(in) && m.n == 2 && m.p[0].dst && m.p[1].dst;
 	if (alone) {
 		engine_fpu_save(c);
 		c->ops->alone(c, true);
@@ -316,6 +316,8 @@ bool slow_stack_misaligned(const struct cpu *c, const struct insn *in)
 	       ((insn_ea(c, in) + (cpu_in_64(c) ? 0 : c->seg[S_SS].base)) & (in->memsize - 1u));
 }
 
+#define CACHE_LINE 64u
+
 static enum cpu_result bounce_access(struct engine *e, const struct insn *in, bool *exit)
 {
 	struct cpu *c = e->c;
@@ -332,6 +334,9 @@ static enum cpu_result bounce_access(struct engine *e, const struct insn *in, bo
 	if (insn_needs_alignment(in) && (lin & (n - 1u)))
 		return cpu_raise_err(c, EXC_GP, 0);
 	r = cpu_align(c, lin, insn_align_mask(in, n));
+	if (!r && unlikely(c->bus_locks) && insn_is_locked(in) &&
+	    (lin ^ (lin + n - 1)) >= CACHE_LINE)
+		r = c->ops->bus_lock(c);
 	return r ? r : operand_access(e, in, lin, exit);
 }
 

@@ -95,6 +95,23 @@ enum cpu_result exit_not_emulable(struct vcpu *v)
 	return exit_internal_error(v, KVM_INTERNAL_ERROR_EMULATION);
 }
 
+/* Before the access, as with AMD's threshold of 0: user space may take its time, and the same
+ * instruction is let through then. */
+enum cpu_result exit_bus_lock(struct cpu *c)
+{
+	struct vcpu *v = c->owner;
+	struct vcpu_priv *p = v->p;
+	u64 rip = vcpu_linear_rip(v);
+	bool told = p->bus_lock_told && p->bus_lock_rip == rip;
+
+	p->bus_lock_told = !told;
+	p->bus_lock_rip = rip;
+	if (told)
+		return CPU_OK;
+	v->run->exit_reason = KVM_EXIT_X86_BUS_LOCK;
+	return CPU_USER;
+}
+
 enum cpu_result vcpu_retire(struct vcpu *v, u64 next_rip)
 {
 	struct cpu *c = v->c;

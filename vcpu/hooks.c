@@ -182,6 +182,7 @@ const struct cpu_ops vcpu_cpu_ops = {
 	.code_page = mmu_code_page,
 	.sti = cpu_sti,
 	.counted = pmu_counted,
+	.bus_lock = exit_bus_lock,
 	.exec = exec,
 };
 

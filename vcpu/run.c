@@ -424,6 +424,8 @@ static void post_run(struct vcpu *v)
 	struct kvm_run *run = v->run;
 
 	run->flags = (v->c->in_l2 ? RUN_X86_GUEST_MODE : 0) | (v->c->in_smm ? RUN_X86_SMM : 0);
+	if (unlikely(run->exit_reason == KVM_EXIT_X86_BUS_LOCK))
+		run->flags |= KVM_RUN_X86_BUS_LOCK;
 	run->if_flag = !!(v->c->rflags & FL_IF);
 	run->cr8 = vcpu_get_cr8(v);
 	run->apic_base = vcpu_get_apic_base(v);

@@ -89,6 +89,7 @@ int vcpu_create(struct vcpu **out, u32 id, u32 index, int run_fd, void *vm,
 	v->c->phys = phys;
 	v->c->index = index;
 	v->c->ops = &vcpu_cpu_ops;
+	v->c->bus_locks = cfg->bus_lock_exit;
 	engine_set_apic(v->c, &vcpu_apic_ops);
 	nested_init(v);
 	mmu_tlb_init(v->c);

@@ -109,6 +109,7 @@ struct vcpu_vm_config {
 	_Atomic bool hypercall_map_gpa_range;
 	_Atomic bool msr_platform_info_off;	/* KVM_CAP_MSR_PLATFORM_INFO cleared: guest reads
 						 * give #GP */
+	_Atomic bool bus_lock_exit;	/* of vCPUs made from now on */
 	bool pmu_off;		/* KVM_PMU_CAP_DISABLE */
 	_Atomic bool pmu_filter;	/* vm_ops->pmu_allowed must be asked */
 	_Atomic bool dead;	/* for good: every ioctl fails with EIO */

@@ -183,6 +183,8 @@ struct vcpu_priv {
 	bool hw_halted;		/* HLT with HLT exits disabled: halted without an MP state */
 	bool pv_unhalted;
 	bool set_tpr_exit;
+	bool bus_lock_told;	/* user space knows of the bus lock at ... */
+	u64 bus_lock_rip;	/* ... this linear RIP, which may be made now */
 	bool tpr_reporting;	/* KVM_TPR_ACCESS_REPORTING */
 	u64 vapic;		/* KVM_SET_VAPIC_ADDR, 0 = none */
 	bool step_shadow;	/* an event waits for the end of an STI or MOV SS shadow */
@@ -253,6 +255,7 @@ int vcpu_mem_do(struct vcpu *v, int (*fn)(struct vcpu *v, void *arg), void *arg)
 /* CPU_OK when it was L2's and L1 intercepts it. */
 enum cpu_result exit_shutdown(struct vcpu *v);
 enum cpu_result exit_debug(struct vcpu *v, u32 exception, u64 pc, u64 dr6, u64 dr7);
+enum cpu_result exit_bus_lock(struct cpu *c);	/* cpu_ops.bus_lock */
 enum cpu_result exit_internal_error(struct vcpu *v, u32 suberror);
 enum cpu_result exit_delivery(struct vcpu *v, const struct cpu_event *e);
 /* KVM's emulator does not know the instruction at RIP. CPU_FAULT or CPU_USER. */

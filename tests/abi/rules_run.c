@@ -886,6 +886,41 @@ T(code_two_slots,
 	EQ(regs().rbx, 0x201);
 }
 
+T(bus_lock, "5.4: BUS_LOCK_EXIT: off or exit; a LOCK over two lines exits first, and is then made")
+{
+	u32 word;
+
+	machine(M_NO_CPU);
+	NEED(cap(m.vm, KVM_CAP_X86_BUS_LOCK_EXIT) == 3, "no bus lock detection");
+	IS(enable(m.vm, KVM_CAP_X86_BUS_LOCK_EXIT, 3), -EINVAL);
+	IS(enable(m.vm, KVM_CAP_X86_BUS_LOCK_EXIT, 4), -EINVAL);
+	IS(enable(m.vm, KVM_CAP_X86_BUS_LOCK_EXIT, 1), 0);
+	IS(enable(m.vm, KVM_CAP_X86_BUS_LOCK_EXIT, 2), 0);
+	m.cpu = ioctl(m.vm, KVM_CREATE_VCPU, 0);
+	MUST(m.cpu >= 0 && !set_cpuid(m.cpu));
+	m.run = map_run(m.cpu);
+	/* lock incl 0x403e; xchg %eax, 0x407e; lock incl 0x4040; addl $1, 0x403e */
+	LOAD(0xf0, 0x66, 0xff, 6, 0x3e, 0x40, 0x66, 0x87, 6, 0x7e, 0x40, 0xf0, 0x66, 0xff, 6, 0x40,
+	     0x40, 0x66, 0x83, 6, 0x3e, 0x40, 1, 0xf4);
+	for (int i = 0; i < 2; i++) {
+		EQ(run(), KVM_EXIT_X86_BUS_LOCK);
+		EQ(m.run->flags & KVM_RUN_X86_BUS_LOCK, KVM_RUN_X86_BUS_LOCK);
+		EQ(regs().rip, CODE);
+		memcpy(&word, m.ram + DATA + 0x3e, 4);
+		EQ(word, i);
+		EQ(run(), KVM_EXIT_X86_BUS_LOCK);
+		EQ(regs().rip, CODE + 6);
+		memcpy(&word, m.ram + DATA + 0x3e, 4);
+		EQ(word, i + 1);
+		if (!i)
+			set_regs(&(struct kvm_regs){ .rip = CODE, .rflags = 2 });
+	}
+	EQ(run(), KVM_EXIT_HLT);
+	EQ(m.run->flags & KVM_RUN_X86_BUS_LOCK, 0);
+	memcpy(&word, m.ram + DATA + 0x3e, 4);
+	EQ(word, 0x10000 + 3);
+}
+
 T(mwait_quirk, "5.4: MONITOR and MWAIT are no-ops; #UD without the quirk and the CPUID bit")
 {
 	machine(0);

@@ -340,7 +340,7 @@ static const struct cap_row {
 	V(190, 1),
 	{ 191, 1, 0, HV },
 	V(192, 1u << 20),
-	{ 193, 0, 3, "bus lock detection" },
+	{ 193, 3, 0, "no bus lock detection" },
 	V(195, 0x1f0003),
 	{ 197, 0, 1, SEV },
 	{ 199, 1, 0, HV },
