@@ -189,6 +189,7 @@ int filter_install(u64 first, u64 end);	/* the program's own text, if it is some
 int filter_install_fds(void);
 long filter_program(struct door_thread *t, long nr, const u64 a[6]);
 extern _Atomic bool filter_program_has;	/* the program has installed a filter of its own */
+extern bool filter_no_privileges;	/* ours could not be had without no_new_privs */
 
 /* -- sbrk.c -- */
 void heap_init(void);

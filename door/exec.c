@@ -157,6 +157,19 @@ static char *set_env(char **env, bool ours, bool strip)
 	return list;
 }
 
+/* On standard error: it will fail, and may not know why. */
+static void say_unprivileged(const char *path)
+{
+	char text[PATH_MAX + 256];
+	int n = snprintf(text, sizeof(text),
+			 "standin: %s: setuid bits and file capabilities have no effect below a "
+			 "program of the second door (no_new_privs)\n",
+			 path);
+
+	if (n > 0)
+		RAW(SYS_write, 2, text, (size_t)n < sizeof(text) ? (size_t)n : sizeof(text) - 1);
+}
+
 static long run(struct door_thread *t, int dir, const char *path, int flags, char **argv,
 		char **env)
 {
@@ -169,7 +182,9 @@ static long run(struct door_thread *t, int dir, const char *path, int flags, cha
 	if (find(env, OFF))
 		return PASS(t, SYS_execveat, dir, path, argv, env, flags);
 	door_for(dir, path, flags, &c);
-	if (door_reason(c.kind) && c.door == DOOR_NONE)
+	if (c.kind == PROGRAM_SETUID && filter_no_privileges)
+		say_unprivileged(path);
+	else if (door_reason(c.kind) && c.door == DOOR_NONE)
 		log_warn("%s %s: it runs without standin", path, door_reason(c.kind));
 	/* Where the preload object is not (another root), this door: it needs nothing there. */
 	if (c.door == DOOR_PRELOAD &&

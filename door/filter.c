@@ -25,6 +25,7 @@
 #include "door/door.h"
 
 _Atomic bool filter_program_has;
+bool filter_no_privileges;
 
 /* Trapped from the start, whatever the arguments. */
 #define ALWAYS(X) \
@@ -109,8 +110,10 @@ static int install(struct program *p, u32 flags)
 	struct sock_fprog prog = { p->n, p->insn };
 	long r = RAW(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &prog);
 
-	if (r == -EACCES && !RAW(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+	if (r == -EACCES && !RAW(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)) {
+		filter_no_privileges = true;
 		r = RAW(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &prog);
+	}
 	return (int)r;
 }
 

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "door/door.h"
@@ -34,6 +35,24 @@ static u64 random_below(u64 n)
 	return r % n;
 }
 
+/* What is to be cleared lies in a page that a truncated file does not have: the kernel's execve()
+ * has no way back then, and kills. */
+static void check_page(int fd, u64 offset)
+{
+	struct sigaction dfl = { .sa_handler = SIG_DFL };
+	struct stat st;
+	sigset_t set;
+
+	if (fstat(fd, &st) || ALIGN_DOWN(offset, PAGE_SIZE) < (u64)st.st_size)
+		return;
+	sigemptyset(&set);
+	sigaddset(&set, SIGSEGV);
+	sigaction(SIGSEGV, &dfl, NULL);
+	raise(SIGSEGV);
+	sigprocmask(SIG_UNBLOCK, &set, NULL);
+	_exit(128 + SIGSEGV);
+}
+
 static int map_segment(int fd, const Elf64_Phdr *ph, u64 bias)
 {
 	u64 at = ph->p_vaddr + bias, page = ALIGN_DOWN(at, PAGE_SIZE);
@@ -48,8 +67,10 @@ static int map_segment(int fd, const Elf64_Phdr *ph, u64 bias)
 	} else {
 		mapped = page;
 	}
-	if (ph->p_memsz > ph->p_filesz && mapped > file_end && ph->p_filesz && prot & PROT_WRITE)
+	if (ph->p_memsz > ph->p_filesz && mapped > file_end && ph->p_filesz && prot & PROT_WRITE) {
+		check_page(fd, ph->p_offset + ph->p_filesz);
 		memset(user_ptr(file_end), 0, mapped - file_end);
+	}
 	if (ALIGN_UP(mem_end, PAGE_SIZE) > mapped &&
 	    mmap(user_ptr(mapped), ALIGN_UP(mem_end, PAGE_SIZE) - mapped, prot,
 		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED)
