@@ -37,33 +37,41 @@ static void plain_handler(int sig)
 }
 
 struct kicker {
-	pthread_t target;
-	u32 delay_us;
+	pthread_t target, thread;
+	_Atomic bool seen;
 };
+/* On a busy host the first may come before KVM_RUN. */
 static void *kick(void *p)
 {
 	struct kicker *k = p;
 
-	usleep(k->delay_us);
-	pthread_kill(k->target, SIGUSR1);
+	do {
+		usleep(50000);
+		pthread_kill(k->target, SIGUSR1);
+	} while (!k->seen);
 	return NULL;
 }
 
-static void start_kicker(struct kicker *k, pthread_t *t, void (*fn)(int))
+static void start_kicker(struct kicker *k, void (*fn)(int))
 {
 	struct sigaction sa = { .sa_handler = fn };
 
 	sigaction(SIGUSR1, &sa, NULL);
 	k->target = pthread_self();
-	k->delay_us = 50000;
-	pthread_create(t, NULL, kick, k);
+	k->seen = false;
+	pthread_create(&k->thread, NULL, kick, k);
+}
+
+static void stop_kicker(struct kicker *k)
+{
+	k->seen = true;
+	pthread_join(k->thread, NULL);
 }
 
 static void kick_out(const u8 *p, u32 n, const char *name, void (*fn)(int))
 {
 	struct guest *g = guest_with_code(M_LONG, p, n);
 	struct kicker k;
-	pthread_t t;
 	struct stop s;
 
 	kicked = cpu0(g);
@@ -71,9 +79,9 @@ static void kick_out(const u8 *p, u32 n, const char *name, void (*fn)(int))
 		r.rsi = G_DATA;
 		r.rflags |= 0x200;
 	}
-	start_kicker(&k, &t, fn);
+	start_kicker(&k, fn);
 	s = run(g);
-	pthread_join(t, NULL);
+	stop_kicker(&k);
 	if (s.kind != ST_INTR)
 		test_fail(__FILE__, __LINE__, "%s: %s", name, stop_text(&s));
 	g->cpu[0].run->immediate_exit = 0;
@@ -107,16 +115,15 @@ T(sigmask, "a blocked signal that KVM_SET_SIGNAL_MASK opens ends KVM_RUN")
 	struct guest *g = guest_with(M_LONG, chain);
 	struct kicker k;
 	sigset_t blocked;
-	pthread_t t;
 	struct stop s;
 
 	vcpu_ioctl(cpu0(g), KVM_SET_SIGNAL_MASK, &arg, "KVM_SET_SIGNAL_MASK");
 	sigemptyset(&blocked);
 	sigaddset(&blocked, SIGUSR1);
 	pthread_sigmask(SIG_BLOCK, &blocked, NULL);
-	start_kicker(&k, &t, plain_handler);
+	start_kicker(&k, plain_handler);
 	s = run(g);
-	pthread_join(t, NULL);
+	stop_kicker(&k);
 	CHECK_STOP(s, ST_INTR);
 	/* Pending before the call: returns at once. */
 	pthread_kill(pthread_self(), SIGUSR1);
