@@ -26,38 +26,34 @@ u8 *emit_call(struct translator *t, const void *fn, bool pair)
 	u8 *start = rx_of(t, t->p);
 
 	st_abs(t, H_RAX, &e->apic_rax);
-	b1(t, 0x9f);			/* lahf */
-	b3(t, 0x0f, 0x90, 0xc0);	/* seto al */
-	op_abs(t, false, 0x89, H_RAX, &e->apic_flags);
+	lahf(t);
+	seto_al(t);
+	op_abs(t, false, OP_STORE, H_RAX, &e->apic_flags);
 	for (u32 i = 0; i < ARRAY_SIZE(saved); i++)
 		st_abs(t, saved[i], &e->apic_saved[i]);
 	if (pair) {
 		ld_abs32(t, H_RAX, &e->apic_rax);
-		b3(t, 0x48, 0xc1, 0xe2);	/* shl rdx, 32 */
-		b1(t, 32);
-		op_rr(t, true, 0x0b, H_RDX, H_RAX);	/* or rdx, rax */
+		shift_ri(t, SHIFT_L, true, H_RDX, 32);
+		op_rr(t, true, OP_OR, H_RDX, H_RAX);
 	} else {
 		mov_rr(t, H_RDX, H_RSI);
 	}
 	mov_rr(t, H_RSI, H_RCX);
 	mov_ri(t, H_RDI, lo32(e->c));
 	st_abs(t, H_RSP, &e->code_rsp);
-	b3(t, 0x48, 0x83, 0xe4);	/* and rsp, -16 */
-	b1(t, 0xf0);
-	b3(t, 0xff, 0x14, 0x25);	/* call [fn] */
-	d4(t, lo32(fn));
+	alu_ri8(t, ALU_AND, true, H_RSP, -16);
+	call_abs(t, fn);
 	ld_abs(t, H_RSP, &e->code_rsp);
 	mov_rr32(t, H_RSI, H_RAX);
 	mov_rr(t, H_RCX, H_RAX);
-	b3(t, 0x48, 0xc1, 0xe9);	/* shr rcx, 32 */
-	b1(t, 32);
+	shift_ri(t, SHIFT_R, true, H_RCX, 32);
 	for (u32 i = 0; i < ARRAY_SIZE(saved); i++)
 		ld_abs(t, saved[i], &e->apic_saved[i]);
 	ld_abs32(t, H_RAX, &e->apic_flags);
-	b2(t, 0x04, 0x7f);		/* add al, 0x7f: OF = al */
-	b1(t, 0x9e);			/* sahf */
+	alu_al(t, ALU_ADD, 0x7f);	/* OF = al */
+	sahf(t);
 	ld_abs(t, H_RAX, &e->apic_rax);
-	b1(t, 0xc3);
+	ret(t);
 	return start;
 }
 
@@ -65,18 +61,21 @@ u8 *emit_call(struct translator *t, const void *fn, bool pair)
  * would cost as much as all the rest. */
 static void again_filter(struct translator *t)
 {
+	u8 *over;
+
 	_Static_assert(TLB2_BITS == 16 && sizeof(struct tlb2_entry) == 16, "movzx; shl 4");
 	mov_rr(t, H_RSI, H_RCX);
-	b3(t, 0x48, 0xc1, 0xe8 | H_RSI), b1(t, PAGE_SHIFT);	/* shr rsi, 12 */
+	shift_ri(t, SHIFT_R, true, H_RSI, PAGE_SHIFT);
 	movzx16(t, H_RSI, H_RSI);
-	b3(t, 0xc1, 0xe0 | H_RSI, 4);			/* shl esi, 4 */
-	op_abs(t, true, 0x03, H_RSI, &t->e->c->tlb2);	/* add */
-	op_mem(t, true, 0x8b, H_RSI, H_RSI, 0);
-	op_rr(t, true, 0x33, H_RSI, H_RCX);		/* xor */
-	b3(t, 0x48, 0xc1, 0xe8 | H_RSI), b1(t, PAGE_SHIFT);
-	b2(t, 0x74, 6);					/* jz over */
+	shift_ri(t, SHIFT_L, false, H_RSI, 4);
+	op_abs(t, true, OP_ADD, H_RSI, &t->e->c->tlb2);
+	op_mem(t, true, OP_LOAD, H_RSI, H_RSI, 0);
+	op_rr(t, true, OP_XOR, H_RSI, H_RCX);
+	shift_ri(t, SHIFT_R, true, H_RSI, PAGE_SHIFT);
+	over = jcc8(t, CC_E);
 	mov_ri(t, H_RCX, 1);
-	b1(t, 0xc3);
+	ret(t);
+	jump_here(t, over);
 }
 
 /* The same without flags. */
@@ -89,16 +88,17 @@ static void again_filter_flagless(struct translator *t)
 	movzx16(t, H_RSI, H_RSI);
 	lea(t, true, H_RSI, -1, H_RSI, 8, 0);
 	ld_abs(t, H_RCX, &e->c->tlb2);
-	b2(t, 0x48, 0x8b);	/* mov rsi, [rcx + rsi*2] */
-	b2(t, 0x04 | H_RSI << 3, 1 << 6 | H_RSI << 3 | H_RCX);
+	ld_index2(t, H_RSI, H_RCX, H_RSI);
 	ld_abs(t, H_RCX, &e->ea);
 	pext_abs(t, H_RSI, H_RSI, &e->page_bits);
 	pext_abs(t, H_RCX, H_RCX, &e->page_bits);
 	not_r(t, H_RSI);
 	lea(t, true, H_RCX, H_RCX, H_RSI, 1, 1);
-	b2(t, 0xe3, 6);					/* jrcxz over */
+	u8 *over = jrcxz(t);
+
 	mov_ri(t, H_RCX, 1);
-	b1(t, 0xc3);
+	ret(t);
+	jump_here(t, over);
 	ld_abs(t, H_RCX, &e->ea);
 }
 
@@ -110,7 +110,7 @@ static void again_stubs(struct translator *t, const u8 *call)
 			struct tlb *tlb = &t->e->c->tlb[idx];
 
 			t->e->stub_again_sub[idx][write] = rx_of(t, t->p);
-			op_mem(t, true, 0x03, H_RCX, H_RSI,
+			op_mem(t, true, OP_ADD, H_RCX, H_RSI,
 			       (s32)lo32(write ? &tlb->w->tag : &tlb->r->tag));
 			again_filter(t);
 			mov_ri(t, H_RSI, idx << 1 | write);
@@ -153,14 +153,7 @@ void engine_set_apic(struct cpu *c, const struct cpu_apic_ops *ops)
 
 void call_rx(struct translator *t, const u8 *rx)
 {
-	u8 *s;
-	s32 rel;
-
-	b1(t, 0xe8);
-	d4(t, 0);
-	s = t->p - 4;
-	rel = (s32)(rx - (rx_of(t, s) + 4));
-	__builtin_memcpy(s, &rel, 4);
+	set_rel32(call32(t), codemem_rw(&t->e->mem, rx));
 }
 
 /* By rcx: CPU_OK falls through behind what is emitted here, CPU_SLOW leaves with `slow`, CPU_POLL
@@ -169,17 +162,15 @@ static void emit_outcome(struct translator *t, const struct record *slow, const 
 {
 	u8 *done, *refused;
 
-	b2(t, 0xe3, 0);			/* jrcxz done */
-	done = t->p;
+	done = jrcxz(t);
 	lea(t, false, H_RCX, H_RCX, -1, 1, -CPU_SLOW);
-	b2(t, 0xe3, 0);			/* jrcxz refused */
-	refused = t->p;
+	refused = jrcxz(t);
 	mov_ri(t, H_RCX, (u64)(uintptr_t)poll);
 	jmp_rx(t, t->e->stub_exit);
-	refused[-1] = (u8)(t->p - refused);
+	jump_here(t, refused);
 	mov_ri(t, H_RCX, (u64)(uintptr_t)slow);
 	jmp_rx(t, t->e->stub_exit);
-	done[-1] = (u8)(t->p - done);
+	jump_here(t, done);
 }
 
 /* -- the MMIO page -- */
@@ -243,7 +234,8 @@ void apic_patch(struct engine *e, struct rec_tlb *r, u64 gva)
 		struct tlb *tlb = &e->c->tlb[mode_idx(t->mode)];
 
 		/* The check has taken the tag from the address: add it again. */
-		op_mem(t, true, 0x8b, H_RSI, H_RSI, (s32)lo32(write ? &tlb->w->tag : &tlb->r->tag));
+		op_mem(t, true, OP_LOAD, H_RSI, H_RSI,
+		       (s32)lo32(write ? &tlb->w->tag : &tlb->r->tag));
 		lea(t, true, H_RCX, H_RCX, H_RSI, 1, 0);
 	}
 	if (in->opcode == 0xc7) {

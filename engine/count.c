@@ -62,8 +62,7 @@ void emit_count(struct translator *t)
 	add_abs(t, H_RCX, &k->left, -(s32)t->n);
 	/* The sign alone: shrx rcx, rcx, rsi */
 	mov_ri(t, H_RSI, 63);
-	b3(t, 0xc4, 0xe2, 0xcb);
-	b2(t, 0xf7, 0xc9);
+	shrx(t, H_RCX, H_RCX, H_RSI);
 	need_rcx_zero(t, r);
 	for (u32 i = 0; i < COUNT_KINDS; i++)
 		if (kinds[i])

@@ -85,14 +85,13 @@ static u8 *emit_again(struct translator *t, const struct cold_stub *s)
 		emit_ea_flagless(t, &s->a, true);
 		call_rx(t, t->e->stub_again[idx][s->rec->write]);
 	}
-	b2(t, 0xe3, 0);	/* jrcxz */
-	return t->p;
+	return jrcxz(t);
 }
 
 /* The check again, with all as it was before. */
 static void emit_resume(struct translator *t, const struct cold_stub *s, u8 *there)
 {
-	there[-1] = (u8)(t->p - there);
+	jump_here(t, there);
 	if (s->flags == FLAGS_SAVED)
 		emit_flags_restore(t);
 	else if (s->flags == FLAGS_ASIDE && !s->rec->aside)
@@ -111,6 +110,7 @@ void emit_cold(struct translator *t)
 
 		u8 *there = NULL;
 
+		t->hold = 0;
 		set_rel32(s->site, t->p);
 		if (s->lost) {
 			emit_return_lost(t, s);
@@ -132,13 +132,6 @@ void emit_cold(struct translator *t)
 	t->p = hot;
 }
 
-static void cmp_abs_imm(struct translator *t, const void *abs, u32 imm)
-{
-	b3(t, 0x81, 0x3c, 0x25);
-	d4(t, lo32(abs));
-	d4(t, imm);
-}
-
 static u64 *token_of(struct translator *t, const struct cpage *cp)
 {
 	return &t->e->itlb_token[itlb_class(mode_idx(t->mode))][itlb_index(cp->lin)];
@@ -147,17 +140,17 @@ static u64 *token_of(struct translator *t, const struct cpage *cp)
 /* jrcxz over a jump to a cold stub: the only conditional that spares the flags. */
 void need_rcx_zero(struct translator *t, struct record *r)
 {
-	b2(t, 0xe3, 5);
+	u8 *over = jrcxz(t);
+
 	add_cold(t, jmp32(t), r, FLAGS_HOST);
+	jump_here(t, over);
 }
 
 /* Leave unless the page of cp is still mapped as it was. No flags are touched: what is mapped
  * there instead may want them. */
 static void check_token(struct translator *t, const struct cpage *cp, struct record *r)
 {
-	b3(t, 0x0f, 0xb7, 0x0c);	/* movzx ecx, word [token + 6] */
-	b1(t, 0x25);
-	d4(t, lo32(token_of(t, cp)) + 6);
+	ldzx16_abs(t, H_RCX, (u8 *)token_of(t, cp) + 6);
 	lea(t, false, H_RCX, H_RCX, -1, 1, -(s32)(cp->token >> TOKEN_SHIFT));
 	need_rcx_zero(t, r);
 }
@@ -165,7 +158,7 @@ static void check_token(struct translator *t, const struct cpage *cp, struct rec
 /* No flags are touched. */
 static void rcx_minus_rsi(struct translator *t)
 {
-	b3(t, 0x48, 0xf7, 0xc0 | 2 << 3 | H_RSI);	/* not rsi */
+	not_r(t, H_RSI);
 	lea(t, true, H_RCX, H_RCX, H_RSI, 1, 1);
 }
 
@@ -173,18 +166,18 @@ static void rcx_minus_rsi(struct translator *t)
  * be pointed there. NULL: only RIP has been looked at. Who is sent away has RIP in rcx again. */
 static void emit_ind(struct translator *t, struct unit *u, u8 **over)
 {
+	t->hold = HOLD_FLAGS;	/* whoever is meant instead may want them */
 	u->e_ind = code_off(t, t->p);
 	*over = NULL;
 	if (t->mode & MODE_LA57) {
 		/* The trick below wants addresses of 48 bits: one after the other. */
 		mov_ri(t, H_RSI, -u->rip);
 		lea(t, true, H_RCX, H_RCX, H_RSI, 1, 0);
-		b2(t, 0xe3, 0);
-		u8 *is_rip = t->p;
+		u8 *is_rip = jrcxz(t);
 
 		rcx_minus_rsi(t);
 		jmp_rx(t, t->e->stub_ind_miss);
-		is_rip[-1] = (u8)(t->p - is_rip);
+		jump_here(t, is_rip);
 		return;
 	}
 	/* RIP and token must both be ours. Addresses differ by less than 2^48, tokens by multiples
@@ -193,8 +186,7 @@ static void emit_ind(struct translator *t, struct unit *u, u8 **over)
 	lea(t, true, H_RCX, H_RCX, H_RSI, 1, 0);
 	ld_abs(t, H_RSI, token_of(t, u->cp));
 	lea(t, true, H_RCX, H_RCX, H_RSI, 1, 0);
-	b2(t, 0xe3, 0);
-	*over = t->p;
+	*over = jrcxz(t);
 	rcx_minus_rsi(t);
 	mov_ri(t, H_RSI, u->rip + u->cp->token);
 	lea(t, true, H_RCX, H_RCX, H_RSI, 1, 0);
@@ -207,6 +199,7 @@ static void emit_cross(struct translator *t, struct unit *u)
 
 	if (!r)
 		return;
+	t->hold = HOLD_FLAGS;
 	u->e_cross = code_off(t, t->p);
 	check_token(t, u->cp, r);
 	if (u->cp2)
@@ -249,10 +242,11 @@ static bool can_ind(const struct unit *u)
 /* A kick, or no room for another return address (returns.c). */
 static void emit_poll(struct translator *t, struct record *r, bool live)
 {
+	t->hold = live ? HOLD_FLAGS : 0;
 	void *limit = (void *)&t->e->c->poll_sp;
 
 	if (!live) {
-		op_abs(t, true, 0x39, H_RSP, limit);
+		op_abs(t, true, OP_CMP_TO, H_RSP, limit);
 		add_cold(t, jcc32(t, CC_A), r, FLAGS_HOST);
 		return;
 	}
@@ -283,7 +277,7 @@ void emit_entry(struct translator *t)
 	if (t->way == WAY_CROSS || u->cp2 || (u->e_ind && !over))
 		emit_cross(t, u);
 	if (over)
-		over[-1] = (u8)(t->p - over);
+		jump_here(t, over);
 	u->e_poll = code_off(t, t->p);
 	emit_poll(t, rp, live);
 	u->e_body = code_off(t, t->p);
@@ -339,7 +333,7 @@ void unit_want_ind(struct engine *e, struct unit *u)
 		return;
 	emit_ind(t, u, &over);
 	if (over)
-		over[-1] = (u8)(t->p - over);
+		jump_here(t, over);
 	else
 		emit_cross(t, u);
 	if (t->oom)
@@ -380,9 +374,7 @@ void emit_link(struct translator *t, u64 from, u64 target)
  * on. */
 void emit_call_link(struct translator *t, u64 from, u64 target)
 {
-	b1(t, 0xe8);
-	d4(t, 0);
-	link_at(t, t->p - 4, from, target, true);
+	link_at(t, call32(t), from, target, true);
 }
 
 void emit_jcc_link(struct translator *t, u8 cc, u64 from, u64 target)
@@ -395,9 +387,7 @@ void emit_branch_at(struct translator *t)
 {
 	u32 here = code_off(t, t->p);
 
-	b3(t, 0xc7, 0x04, 0x25);	/* mov dword [branch_at], this place */
-	d4(t, lo32(&t->e->branch_at));
-	d4(t, here);
+	st_imm(t, 4, here, -1, (s32)lo32(&t->e->branch_at));
 }
 
 /* Jump to the guest RIP in SCR_PTR. Flags may be live at the target. */
@@ -414,29 +404,18 @@ void emit_ind_jump(struct translator *t, u32 opsize, bool call)
 	}
 	emit_branch_at(t);
 	/* pext esi, ecx, [jc_mask]: the only hash that spares the flags */
-	b3(t, 0xc4, 0xe2, 0x72);
-	b3(t, 0xf5, 0x34, 0x25);
-	d4(t, lo32(&e->jc_mask[jc_bank(t->mode)]));
-	b3(t, 0xff, call ? 0x14 : 0x24, 0xf5);
-	d4(t, lo32(e->jc[jc_bank(t->mode)].slots));
+	pext32_abs(t, H_RSI, H_RCX, &e->jc_mask[jc_bank(t->mode)]);
+	jmp_table(t, H_RSI, e->jc[jc_bank(t->mode)].slots, call);
 }
 
 static void store_val(struct translator *t, int src, u32 size, int ptr, s32 off)
 {
-	if (size == 2)
-		b1(t, 0x66);
-	op_mem(t, size == 8, 0x89, (u32)src, ptr, off);
+	st_size(t, size, (u32)src, ptr, off);
 }
 
 static void load_val(struct translator *t, int dst, u32 size, int ptr, s32 off)
 {
-	if (size == 2) {
-		rex(t, false, (u32)dst, 0, (u32)ptr);
-		b2(t, 0x0f, 0xb7);
-		modrm_mem(t, (u32)dst, ptr, off);
-		return;
-	}
-	op_mem(t, size == 8, 0x8b, (u32)dst, ptr, off);
+	ld_size(t, size, (u32)dst, ptr, off);
 }
 
 static void store_imm(struct translator *t, u64 v, u32 size, int ptr, s32 off)
@@ -446,13 +425,7 @@ static void store_imm(struct translator *t, u64 v, u32 size, int ptr, s32 off)
 		store_val(t, SCR_TMP, 8, ptr, off);
 		return;
 	}
-	if (size == 2)
-		b1(t, 0x66);
-	op_mem(t, size == 8, 0xc7, 0, ptr, off);
-	if (size == 2)
-		b2(t, (u8)v, (u8)(v >> 8));
-	else
-		d4(t, (u32)v);
+	st_imm(t, size, (u32)v, ptr, off);
 }
 
 /* RSP += delta in the stack's width; no flags. */
@@ -464,8 +437,7 @@ static void adjust_sp(struct translator *t, s32 delta)
 		lea(t, false, H_R13, H_R13, -1, 1, delta);
 	} else {
 		lea(t, false, SCR_TMP, H_R13, -1, 1, delta);
-		b1(t, 0x66);
-		op_rr(t, false, 0x8b, H_R13, SCR_TMP);
+		mov_rr16(t, H_R13, SCR_TMP);
 	}
 }
 
@@ -578,8 +550,7 @@ static void emit_loop(struct translator *t, struct di *d)
 			lea(t, false, rcx, (int)rcx, -1, 1, -1);
 		} else {
 			lea(t, false, SCR_TMP, (int)rcx, -1, 1, -1);
-			b1(t, 0x66);
-			op_rr(t, false, 0x8b, rcx, SCR_TMP);
+			mov_rr16(t, rcx, SCR_TMP);
 		}
 	}
 	if (in->addrsize == 8)
@@ -588,22 +559,21 @@ static void emit_loop(struct translator *t, struct di *d)
 		mov_rr32(t, H_RCX, rcx);
 	else
 		movzx16(t, H_RCX, rcx);
-	b2(t, 0xe3, 0); /* jrcxz */
-	skip = t->p;
+	skip = jrcxz(t);
 	if (d->cls == CL_JCXZ) {
-		b2(t, 0xeb, 5);
-		skip[-1] = (u8)(t->p - skip);
+		skip2 = jmp8(t);
+		jump_here(t, skip);
 		emit_link(t, d->rip, target);
+		jump_here(t, skip2);
 		return;
 	}
 	if (in->mnemonic == ZYDIS_MNEMONIC_LOOPE || in->mnemonic == ZYDIS_MNEMONIC_LOOPNE) {
-		b2(t, in->mnemonic == ZYDIS_MNEMONIC_LOOPE ? 0x75 : 0x74, 0);
-		skip2 = t->p;
+		skip2 = jcc8(t, in->mnemonic == ZYDIS_MNEMONIC_LOOPE ? CC_NE : CC_E);
 	}
 	emit_link(t, d->rip, target);
-	skip[-1] = (u8)(t->p - skip);
+	jump_here(t, skip);
 	if (skip2)
-		skip2[-1] = (u8)(t->p - skip2);
+		jump_here(t, skip2);
 }
 
 /* The unit goes on in another page, if that is still the one that was decoded. */
@@ -619,7 +589,7 @@ static void enter_page(struct translator *t, const struct di *d)
 	/* What is mapped there instead may want the flags; the stack's group still needs
 	 * SCR_PTR. */
 	emit_flags_aside(t);
-	cmp_abs_imm(t, (u8 *)token_of(t, d->to) + 4, (u32)(d->to->token >> 32));
+	cmp_abs_i(t, false, (u8 *)token_of(t, d->to) + 4, (u32)(d->to->token >> 32));
 	add_cold(t, jcc32(t, CC_NE), r, FLAGS_ASIDE);
 }
 

@@ -15,9 +15,10 @@ void emit_flags_save(struct translator *t, bool keep_rax)
 	struct engine *e = t->e;
 
 	st_abs(t, H_RAX, &e->save_rax);
-	b1(t, 0x9f);			/* lahf */
-	b3(t, 0x0f, 0x90, 0xc0);	/* seto al */
-	op_abs(t, false, 0x89, H_RAX, &e->save_flags);
+	lahf(t);
+	seto_al(t);
+	op_abs(t, false, OP_STORE, H_RAX, &e->save_flags);
+	t->hold &= (u8)~HOLD_FLAGS;
 	if (keep_rax)
 		ld_abs(t, H_RAX, &e->save_rax);
 }
@@ -27,8 +28,9 @@ void emit_flags_restore(struct translator *t)
 	struct engine *e = t->e;
 
 	ld_abs32(t, H_RAX, &e->save_flags);
-	b2(t, 0x04, 0x7f);	/* add al, 0x7f: OF = al */
-	b1(t, 0x9e);		/* sahf */
+	alu_al(t, ALU_ADD, 0x7f);	/* OF = al */
+	sahf(t);
+	t->hold |= HOLD_FLAGS;
 	ld_abs(t, H_RAX, &e->save_rax);
 }
 
@@ -122,15 +124,12 @@ static void emit_ea(struct translator *t, const struct access *a)
 	if (a->size == 8) {
 		mov_rr(t, SCR_TMP, (u32)h);
 	} else if (a->size == 4) {
-		op_rr(t, true, 0x63, SCR_TMP, (u32)h);	/* movsxd */
+		op_rr(t, true, OP_MOVSXD, SCR_TMP, (u32)h);
 	} else {
-		rex(t, true, SCR_TMP, 0, (u32)h);	/* movsx r64, r16 */
-		b3(t, 0x0f, 0xbf, 0xc0 | SCR_TMP << 3 | ((u32)h & 7));
+		movsx16(t, SCR_TMP, (u32)h);
 	}
-	b2(t, 0x48, 0xc1);	/* sar rsi, 3 */
-	b2(t, 0xfe, 3);
-	b2(t, 0x48, 0x83);	/* and rsi, -size */
-	b2(t, 0xe6, (u8) - (s32)a->size);
+	shift_ri(t, SHIFT_AR, true, SCR_TMP, 3);
+	alu_ri8(t, ALU_AND, true, SCR_TMP, (s8) - (s32)a->size);
 	lea(t, a->addrsize == 8, SCR_PTR, SCR_PTR, SCR_TMP, 1, 0);
 	if (a->addrsize == 2)
 		movzx16(t, SCR_PTR, SCR_PTR);
@@ -148,12 +147,12 @@ static u8 *emit_seg(struct translator *t, const struct access *a, u32 len, bool 
 
 		/* An access is inside when offset + len <= limit + 1. */
 		lea(t, true, SCR_TMP, SCR_PTR, -1, 1, (s32)len);
-		op_abs(t, true, 0x3b, SCR_TMP, write ? &l->write : &l->read);
+		op_abs(t, true, OP_CMP, SCR_TMP, write ? &l->write : &l->read);
 		fail = jcc32(t, CC_A);
-		op_abs(t, false, 0x03, SCR_PTR, &e->c->seg[a->seg].base);
+		op_abs(t, false, OP_ADD, SCR_PTR, &e->c->seg[a->seg].base);
 		return fail;
 	}
-	op_abs(t, true, 0x03, SCR_PTR, &e->c->seg[a->seg].base);
+	op_abs(t, true, OP_ADD, SCR_PTR, &e->c->seg[a->seg].base);
 	return NULL;
 }
 
@@ -230,16 +229,13 @@ static s32 check_const(struct translator *t, const struct access *a, u32 len, bo
 		return 0;
 	}
 	if (!t->rip_operand && is_simm32(page)) {
-		rex(t, true, 0, 0, 0);
-		b3(t, 0x81, 0x04 | 7 << 3, 0x25);
-		d4(t, lo32(&te->tag));
-		d4(t, (u32)page);
+		cmp_abs_i(t, true, &te->tag, (u32)page);
 	} else {
 		if (t->rip_operand)
 			mov_rip(t, SCR_TMP, page);
 		else
 			mov_ri(t, SCR_TMP, page);
-		op_abs(t, true, 0x39, SCR_TMP, &te->tag);
+		op_abs(t, true, OP_CMP_TO, SCR_TMP, &te->tag);
 		if (t->rip_operand)
 			note_fixup(t, t->p - 4, FIX_TLB);
 	}
@@ -254,15 +250,11 @@ static s32 check_const(struct translator *t, const struct access *a, u32 len, bo
  * unless the branch that is returned is taken. */
 u8 *emit_tlb_check(struct translator *t, const struct tlb_entry *te, u32 len)
 {
-	/* rorx esi, ecx, 8: page number lands at the slot's byte offset */
-	b3(t, 0xc4, 0xe3, 0x7b);
-	b3(t, 0xf0, 0xc0 | SCR_TMP << 3 | SCR_PTR, 8);
-	b2(t, 0x81, 0xc0 | 4 << 3 | SCR_TMP);	/* and esi, mask */
-	d4(t, (TLB_SIZE - 1) << 4);
-	op_mem(t, true, 0x2b, SCR_PTR, SCR_TMP, (s32)lo32(&te->tag));
-	rex(t, true, 0, 0, SCR_PTR);
-	b2(t, 0x81, 0xc0 | 7 << 3 | SCR_PTR);	/* cmp rcx, 4096 - len */
-	d4(t, (u32)PAGE_SIZE - len);
+	/* The page number lands at the slot's byte offset. */
+	rorx32(t, SCR_TMP, SCR_PTR, 8);
+	alu_ri(t, ALU_AND, false, SCR_TMP, (TLB_SIZE - 1) << 4);
+	op_mem(t, true, OP_SUB, SCR_PTR, SCR_TMP, (s32)lo32(&te->tag));
+	alu_ri(t, ALU_CMP, true, SCR_PTR, (u32)PAGE_SIZE - len);
 	return jcc32(t, CC_A);
 }
 
@@ -288,8 +280,10 @@ static void ask_again(struct translator *t, const struct access *a, enum again a
 static void unless_zero(struct translator *t, struct rec_tlb *r, const struct insn *in,
 			bool is_const)
 {
-	b2(t, 0xe3, 5);	/* jrcxz */
+	u8 *over = jrcxz(t);
+
 	add_check(t, jmp32(t), r, in, FLAGS_HOST, is_const);
+	jump_here(t, over);
 }
 
 static s32 check_const_flagless(struct translator *t, const struct access *a, u32 len, bool write,
@@ -358,7 +352,7 @@ static void check_flagless(struct translator *t, const struct access *a, u32 len
 {
 	emit_ea_flagless(t, a, false);
 	emit_slot(t, SCR_TMP);
-	op_mem(t, true, 0x8b, SCR_TMP, SCR_TMP, (s32)lo32(&te->tag));
+	op_mem(t, true, OP_LOAD, SCR_TMP, SCR_TMP, (s32)lo32(&te->tag));
 	not_r(t, SCR_TMP);
 	lea(t, true, SCR_TMP, SCR_TMP, SCR_PTR, 1, (s32)len);	/* ~tag + 1 + len - 1 */
 	pext_abs(t, SCR_PTR, SCR_TMP, &t->e->page_bits);
@@ -366,7 +360,7 @@ static void check_flagless(struct translator *t, const struct access *a, u32 len
 	ask_again(t, a, AGAIN_EA);
 	emit_ea_flagless(t, a, true);
 	emit_slot(t, SCR_PTR);
-	op_mem(t, true, 0x8b, SCR_PTR, SCR_PTR, (s32)lo32(&te->host));
+	op_mem(t, true, OP_LOAD, SCR_PTR, SCR_PTR, (s32)lo32(&te->host));
 	lea(t, true, SCR_PTR, SCR_PTR, SCR_TMP, 1, 1 - (s32)len);
 }
 
@@ -427,12 +421,12 @@ s32 emit_check(struct translator *t, const struct access *a0, u32 len, bool writ
 		if (fail)
 			add_cold(t, fail, &r->r, flags);
 		if (unlikely(align)) {
-			b3(t, 0xf6, 0xc0 | SCR_PTR, align);	/* test cl, align */
+			test8_ri(t, SCR_PTR, (u8)align);
 			add_cold(t, jcc32(t, CC_NE), &r->r, flags);
 		}
 		add_check(t, emit_tlb_check(t, te, len), r, in, flags, false);
 		ask_again(t, a, AGAIN_SUB);
-		op_mem(t, true, 0x03, SCR_PTR, SCR_TMP, (s32)lo32(&te->host));
+		op_mem(t, true, OP_ADD, SCR_PTR, SCR_TMP, (s32)lo32(&te->host));
 	}
 	if (flags == FLAGS_SAVED)
 		emit_flags_restore(t);
@@ -457,6 +451,7 @@ void emit_access(struct translator *t, struct di *d, u32 n, int *ptr, s32 *off)
 		if (d->reload)
 			ld_abs(t, SCR_PTR, &t->e->group_ptr[t->g[(u32)d->group].kept]);
 		*off = d->group_off + t->g[(u32)d->group].add;
+		hold_ptr(t, d->keep_ptr);
 		return;
 	}
 	*off = emit_check(t, a, a->size, a->write, d->rip, d, false, d->live != 0);
@@ -471,15 +466,11 @@ void emit_fpu_check(struct translator *t, u64 rip, bool save_flags)
 		return;
 	r->resume = code_off(t, t->p);
 	if (save_flags) {
-		b3(t, 0x0f, 0xb6, 0x0c);	/* movzx ecx, byte [fpu_live] */
-		b1(t, 0x25);
-		d4(t, lo32(&t->e->c->fpu_live));
+		ldzx8_abs(t, H_RCX, &t->e->c->fpu_live);
 		lea(t, false, H_RCX, H_RCX, -1, 1, -1);
 		need_rcx_zero(t, r);
 		return;
 	}
-	b3(t, 0x80, 0x04 | 7 << 3, 0x25);	/* cmp byte [fpu_live], 0 */
-	d4(t, lo32(&t->e->c->fpu_live));
-	b1(t, 0);
+	cmp8_abs_i(t, &t->e->c->fpu_live, 0);
 	add_cold(t, jcc32(t, CC_E), r, FLAGS_HOST);
 }

@@ -21,13 +21,9 @@ void emit_cli(struct translator *t)
 {
 	u8 *fl = (u8 *)&t->e->c->rflags + 1;
 
-	b3(t, 0x0f, 0xb6, 0x0c);	/* movzx ecx, byte [rflags + 1] */
-	b1(t, 0x25);
-	d4(t, lo32(fl));
-	b2(t, 0x8a, 0x89);		/* mov cl, [rcx + cli_table] */
-	d4(t, lo32(t->e->cli_table));
-	b3(t, 0x88, 0x0c, 0x25);	/* mov [rflags + 1], cl */
-	d4(t, lo32(fl));
+	ldzx8_abs(t, H_RCX, fl);
+	op_mem(t, false, OP_LOAD8, H_RCX, H_RCX, (s32)lo32(t->e->cli_table));
+	op_abs(t, false, OP_STORE8, H_RCX, fl);
 }
 
 /*
@@ -48,9 +44,7 @@ void emit_shadow_end(struct translator *t, u64 rip)
 
 	if (!r)
 		return;
-	b3(t, 0xc6, 0x04, 0x25);	/* mov byte [shadow_sti], 0 */
-	d4(t, lo32(&c->shadow_sti));
-	b1(t, 0);
+	st8_imm(t, &c->shadow_sti, 0);
 	ld_abs32(t, H_RCX, (void *)&c->poll);
 	need_rcx_zero(t, r);
 }
@@ -59,25 +53,22 @@ void emit_shadow_end(struct translator *t, u64 rip)
 void emit_pushf_value(struct translator *t)
 {
 	emit_flags_save(t, false);	/* ah: SF ZF AF PF CF; al: OF */
-	b3(t, 0x0f, 0xb6, 0xf4);	/* movzx esi, ah */
-	b2(t, 0x81, 0xe6);		/* and esi, 0xd5 */
-	d4(t, FL_ARITH & 0xff);
-	b3(t, 0x0f, 0xb6, 0xc0);	/* movzx eax, al */
-	b3(t, 0xc1, 0xe0, 11);		/* shl eax, 11 */
-	op_rr(t, false, 0x0b, SCR_TMP, H_RAX);
+	movzx8(t, SCR_TMP, H_RAX + 4);	/* ah */
+	alu_ri(t, ALU_AND, false, SCR_TMP, FL_ARITH & 0xff);
+	movzx8(t, H_RAX, H_RAX);
+	shift_ri(t, SHIFT_L, false, H_RAX, 11);
+	op_rr(t, false, OP_OR, SCR_TMP, H_RAX);
 	ld_abs32(t, H_RAX, &t->e->c->rflags);
-	b1(t, 0x25);			/* and eax, the rest but RF and VM (APM3, PUSHF) */
-	d4(t, ~(u32)(FL_ARITH | FL_RF | FL_VM));
-	op_rr(t, false, 0x0b, SCR_TMP, H_RAX);
+	/* The rest but RF and VM (APM3, PUSHF). */
+	alu_eax(t, ALU_AND, ~(u32)(FL_ARITH | FL_RF | FL_VM));
+	op_rr(t, false, OP_OR, SCR_TMP, H_RAX);
 	emit_flags_restore(t);
 }
 
 /* Kernels look at CS and SS to return to themselves with IRET, once for each place they patch. */
 void emit_get_sreg(struct translator *t, const struct insn *in)
 {
-	b3(t, 0x0f, 0xb7, 0x04 | SCR_TMP << 3);	/* movzx esi, word [selector] */
-	b1(t, 0x25);
-	d4(t, lo32(&t->e->c->seg[in->reg].sel));
+	ldzx16_abs(t, SCR_TMP, &t->e->c->seg[in->reg].sel);
 	store_greg(t, in->rm, SCR_TMP, in->opsize);
 }
 
@@ -106,11 +97,9 @@ bool rep_inline(const struct translator *t, const struct insn *in)
 static void check_span(struct translator *t, u32 reg, u32 size, struct record *r)
 {
 	mov_rr32(t, SCR_TMP, reg);
-	b2(t, 0x81, 0xe6);		/* and esi, 4095 */
-	d4(t, PAGE_SIZE - 1);
+	alu_ri(t, ALU_AND, false, SCR_TMP, PAGE_SIZE - 1);
 	lea(t, true, SCR_TMP, SCR_TMP, engine_hreg[R_RCX], size, 0);
-	b2(t, 0x81, 0xfe);		/* cmp esi, 4096 */
-	d4(t, PAGE_SIZE);
+	alu_ri(t, ALU_CMP, false, SCR_TMP, PAGE_SIZE);
 	add_cold(t, jcc32(t, CC_A), r, FLAGS_SAVED);
 }
 
@@ -122,7 +111,7 @@ static void check_page(struct translator *t, u32 reg, bool write, struct record 
 
 	mov_rr(t, SCR_PTR, reg);
 	add_cold(t, emit_tlb_check(t, te, 1), r, FLAGS_SAVED);
-	op_mem(t, true, 0x03, SCR_PTR, SCR_TMP, (s32)lo32(&te->host));
+	op_mem(t, true, OP_ADD, SCR_PTR, SCR_TMP, (s32)lo32(&te->host));
 }
 
 void emit_rep(struct translator *t, struct di *d)
@@ -136,16 +125,12 @@ void emit_rep(struct translator *t, struct di *d)
 		return;
 	r->insn = keep_insn(t, d);
 	emit_flags_save(t, false);
-	b3(t, 0xf6, 0x04, 0x25);	/* test byte [rflags + 1], DF */
-	d4(t, lo32(&e->c->rflags) + 1);
-	b1(t, FL_DF >> 8);
+	test8_abs_i(t, (u8 *)&e->c->rflags + 1, FL_DF >> 8);
 	add_cold(t, jcc32(t, CC_NE), r, FLAGS_SAVED);
 	/* Nothing at all is touched when RCX is 0. */
-	op_rr(t, true, 0x85, count, count);
+	op_rr(t, true, OP_TEST, count, count);
 	add_cold(t, jcc32(t, CC_E), r, FLAGS_SAVED);
-	rex(t, true, 0, 0, count);
-	b2(t, 0x81, 0xc0 | 7 << 3 | (count & 7));	/* cmp count, a page's worth */
-	d4(t, (u32)PAGE_SIZE / size);
+	alu_ri(t, ALU_CMP, true, count, (u32)PAGE_SIZE / size);
 	add_cold(t, jcc32(t, CC_A), r, FLAGS_SAVED);
 	check_span(t, H_RDI, size, r);
 	if (movs) {
@@ -163,10 +148,7 @@ void emit_rep(struct translator *t, struct di *d)
 	if (movs)
 		ld_abs(t, H_RSI, &e->tmp);
 	mov_rr(t, H_RCX, count);
-	b1(t, 0xf3);
-	if (size == 8)
-		b1(t, 0x48);
-	b1(t, d->in.opcode);
+	rep_string(t, d->in.opcode, size);
 	ld_abs(t, H_RDI, &e->spill[0]);
 	lea(t, true, H_RDI, H_RDI, (int)count, size, 0);
 	if (movs)

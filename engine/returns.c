@@ -53,11 +53,8 @@ static void jump_by_cache(struct translator *t, u32 bank)
 {
 	struct engine *e = t->e;
 
-	b3(t, 0xc4, 0xe2, 0x72);	/* pext esi, ecx, [jc_mask] */
-	b3(t, 0xf5, 0x34, 0x25);
-	d4(t, lo32(&e->jc_mask[bank]));
-	b3(t, 0xff, 0x24, 0xf5);	/* jmp [slots + rsi * 8] */
-	d4(t, lo32(e->jc[bank].slots));
+	pext32_abs(t, H_RSI, H_RCX, &e->jc_mask[bank]);
+	jmp_table(t, H_RSI, e->jc[bank].slots, false);
 }
 
 void returns_stubs(struct translator *t)
@@ -66,7 +63,7 @@ void returns_stubs(struct translator *t)
 
 	for (u32 b = 0; b < JC_BANKS; b++) {
 		e->stub_ret_none[b] = rx_of(t, t->p);
-		op_mem(t, true, 0x8d, H_RSP, H_RSP, -8);	/* it stays there */
+		op_mem(t, true, OP_LEA, H_RSP, H_RSP, -8);	/* it stays there */
 		e->stub_ret_lost[b] = rx_of(t, t->p);
 		jump_by_cache(t, b);
 	}
@@ -81,7 +78,7 @@ bool returns_pair(const struct translator *t, const struct di *d)
 void emit_return(struct translator *t)
 {
 	emit_branch_at(t);
-	b1(t, 0xc3);
+	ret(t);
 }
 
 static bool short_site(const struct translator *t, u64 to)
@@ -92,17 +89,17 @@ static bool short_site(const struct translator *t, u64 to)
 void emit_return_site(struct translator *t, u64 from, u64 to)
 {
 	if (short_site(t, to)) {
-		op_mem(t, true, 0x8d, H_RCX, H_RCX, (s32)(1 - to));
+		op_mem(t, true, OP_LEA, H_RCX, H_RCX, (s32)(1 - to));
 	} else {
-		rex(t, true, 0, 0, H_RSI);
-		b1(t, 0xb8 | H_RSI);
-		q8(t, -to);
+		mov_ri64(t, H_RSI, -to);
 		if (t->may_move)
 			note_fixup(t, t->p - 8, FIX_MINUS_RIP);
 		lea(t, true, H_RCX, H_RCX, H_RSI, 1, 1);
 	}
-	b2(t, 0xe2, 5);	/* loop: on if nothing is left */
+	u8 *lost = loop(t);	/* on if nothing is left */
+
 	emit_link(t, from, to);
+	jump_here(t, lost);
 	add_cold(t, jmp32(t), NULL, FLAGS_HOST);
 	if (t->n_cold) {
 		t->cold[t->n_cold - 1].lost = true;
@@ -114,7 +111,7 @@ void emit_return_site(struct translator *t, u64 from, u64 to)
 void emit_return_lost(struct translator *t, const struct cold_stub *s)
 {
 	if (short_site(t, s->ret)) {
-		op_mem(t, true, 0x8d, H_RCX, H_RCX, (s32)s->ret);
+		op_mem(t, true, OP_LEA, H_RCX, H_RCX, (s32)s->ret);
 	} else {
 		not_r(t, H_RSI);
 		lea(t, true, H_RCX, H_RCX, H_RSI, 1, 1);

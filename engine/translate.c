@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "base/log.h"
 #include "base/mem.h"
 #include "engine/emit.h"
 
@@ -581,11 +582,16 @@ static void emit_insn(struct translator *t, u32 i)
 		break;
 	case CL_MOFFS: {
 		emit_access(t, d, 0, &ptr, &off);
-		u32 op = (d->in.opcode & 2 ? 0x88u : 0x8au) | (d->in.opcode & 1);
+		bool store = d->in.opcode & 2;
 
-		if ((op & 1) && d->in.opsize == 2)
-			b1(t, 0x66);
-		op_mem(t, (op & 1) && d->in.opsize == 8, op, H_RAX, ptr, off);
+		if (!(d->in.opcode & 1))
+			op_mem(t, false, store ? OP_STORE8 : OP_LOAD8, H_RAX, ptr, off);
+		else if (store)
+			st_size(t, d->in.opsize, H_RAX, ptr, off);
+		else if (d->in.opsize == 2)
+			ld16_mem(t, H_RAX, ptr, off);
+		else
+			ld_size(t, d->in.opsize, H_RAX, ptr, off);
 		break;
 	}
 	case CL_PUSH_REG: case CL_PUSH_IMM: case CL_PUSH_MEM: case CL_POP_REG: case CL_LEAVE:
@@ -675,7 +681,9 @@ static void emit_unit(struct translator *t)
 		}
 		break;
 	}
+	t->spoilt = 0;
 	emit_entry(t);
+	t->hold = t->d[0].live ? HOLD_FLAGS : 0;
 	emit_count(t);
 	t->tmp_at = NULL;
 	t->aside = false;
@@ -690,10 +698,16 @@ static void emit_unit(struct translator *t)
 		}
 		t->may_aside = aside_pays(t, i, fpu_at);
 		t->aside_used = t->aside;
+		t->hold = t->d[i].live && !t->aside ? HOLD_FLAGS : 0;
+		hold_ptr(t, i && t->d[i - 1].keep_ptr);
 		if (fpu_at == (int)i)
 			emit_fpu_check(t, t->d[i].rip, fpu_save);
 		t->apic_rec = NULL;
-		emit_group_checks(t, i);
+		if (t->check_at[i]) {
+			hold_ptr(t, false);
+			emit_group_checks(t, i);
+			hold_ptr(t, t->d[i].keep_ptr || (t->d[i].group >= 0 && !t->d[i].reload));
+		}
 		emit_insn(t, i);
 		if (t->d[i].shadowed)
 			emit_shadow_end(t, next_rip(t, &t->d[i]));
@@ -709,6 +723,9 @@ static void emit_unit(struct translator *t)
 	struct di *last = &t->d[t->n - 1];
 
 	emit_flags_back(t);
+	if (unlikely(t->spoilt))
+		log_warn("translator: a unit at %lx writes over %s that it still needs", u->rip,
+			 t->spoilt & HOLD_FLAGS ? "flags" : "a pointer");
 	if (t->mode & MODE_BOUNCE)
 		emit_exit(t, REC_BOUNCED, next_rip(t, last), NULL);
 	else if ((t->mode & MODE_STEP) && !ends_unit(last->cls))

@@ -141,6 +141,12 @@ enum again {
 	AGAIN_EA,	/* nothing, and the flags are live */
 };
 
+/* What the forms of emit.h may not write. */
+enum hold {
+	HOLD_FLAGS = 1,	/* the guest's are in the host's, and live */
+	HOLD_PTR = 2,	/* SCR_PTR is a group's pointer */
+};
+
 #define MAX_GROUPS UNIT_MAX_INSNS
 #define MAX_COLD (UNIT_MAX_INSNS * 7 + 16)	/* REP MOVS has seven */
 
@@ -186,6 +192,8 @@ struct translator {
 	bool aside_used;	/* ... during an access of this instruction */
 	struct rec_tlb *apic_rec;	/* of this instruction's access, if apic_patch() may want
 					 * it */
+	/* enum hold: what is still needed; and what was written all the same */
+	u8 hold, spoilt;
 	u32 n_spilled;
 	u8 spill_reg[2];
 };

@@ -104,6 +104,17 @@ result('struct svm is touched by svm/ only', list(code(
 result('io_tlb is touched by its owner only', [
     line for line in code(layers, r'\bio_tlb\b')
     if not line.startswith(('mmu/access.c:', 'mmu/tlb.c:', 'engine/cpu.h:'))])
+bytes_only = r'\b(b[123]|d4|q8)\(t, '
+result('bytes of host code are written in engine/emit.h and engine/reencode.c only', [
+    line for line in code(['engine'], bytes_only) if not line.startswith(('engine/emit.h:', 'engine/reencode.c:'))])
+with open(os.path.join(sources, 'engine/emit.h')) as f:
+    forms = re.findall(r'^static inline (?:void|u8 \*)\s*\*?(\w+)\(struct translator \*t\b', f.read(), re.M)
+with open(os.path.join(sources, 'tests/unit/test_emit.c')) as f:
+    tested = f.read()
+parts = {'b1', 'b2', 'b3', 'd4', 'q8', 'rex', 'modrm_mem', 'modrm_mem32', 'flags_change', 'reg_changes', 'hold_ptr',
+         'op_does', 'alu_does', 'jmp_rx'}
+result('each form of engine/emit.h is in tests/unit/test_emit.c', [
+    x for x in forms if x not in parts and not re.search(r'\b%s\(' % x, tested)])
 settings = ['eoi_mode', 'ids_32bit', 'no_broadcast_quirk', 'apic_bus_ns', 'disabled_quirks']
 result('a setting of the interrupt controllers is kept once', [
     '%s: %s' % (s, line) for s in settings
