@@ -267,11 +267,12 @@ void pmu_reprogram(struct vcpu *v)
 void pmu_resume(struct vcpu *v)
 {
 	struct vcpu_pmu *p = &v->p->pmu;
-	u64 now = tsc_host();
+	u64 now;
 
 	p->running = true;
-	if (!p->active)
+	if (likely(!p->active))
 		return;
+	now = tsc_host();
 	if (p->deadline) {
 		p->deadline += now - p->since;
 		v->p->armed_ns = 0;

@@ -41,8 +41,7 @@ void vm_eventfd_signal(const struct vm *vm, int fd, const char *what, u64 which)
 		log_warn("vm%u: %s %#lx: errno %ld", vm->serial, what, (unsigned long)which, -r);
 }
 
-/* The last resort, on old kernels where kcmp() is not allowed. */
-static long long fdinfo_id(int fd)
+long long vm_eventfd_id(int fd)
 {
 	char path[40], buf[512];
 	long long id = -1;
@@ -79,6 +78,6 @@ bool vm_eventfd_same(int a, int b)
 		return !r;
 	if (r == -EBADF)
 		return false;
-	id = fdinfo_id(a);
-	return id >= 0 ? id == fdinfo_id(b) : a == b;
+	id = vm_eventfd_id(a);
+	return id >= 0 ? id == vm_eventfd_id(b) : a == b;
 }
