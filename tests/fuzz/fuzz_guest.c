@@ -7,7 +7,6 @@
  */
 /* Run: build/standin run -- build/tests/fuzz/fuzz_guest --seconds 20 */
 #include <signal.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/time.h>
@@ -21,24 +20,6 @@
 enum { CANARY = 4096, CASES_PER_VM = 16, MAX_EXITS = 40, HANG_S = 20 };
 
 static struct guest_cpu *running;
-
-void test_die(const char *fmt, ...)
-{
-	va_list ap;
-
-	printf("# ");
-	va_start(ap, fmt);
-	vprintf(fmt, ap);
-	va_end(ap);
-	printf("\n");
-	fflush(stdout);
-	_exit(1);
-}
-
-void test_skip(const char *fmt, ...)
-{
-	test_die("%s", fmt);
-}
 
 static void on_alarm(int sig)
 {

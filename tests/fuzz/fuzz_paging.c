@@ -4,24 +4,14 @@
  * with which error code and address, and which accessed and dirty bits are set afterwards (APM2 5.4
  * to 5.6, 8.2.15).
  *
- *   fuzz_paging [--count N] [--seed S]
- *
  * Six entries are a case: those of all levels for an operand that may lie in two pages, below two
  * page directory entries. The guest writes them, goes to the ring, executes and notes what came of
  * it: one instruction of each kind, or a random sequence of loads and stores, made anew for each
  * batch. All memory behind the entries holds one pattern, which every operation leaves as it is.
  */
 /* Run: build/standin run -- build/tests/fuzz/fuzz_paging --count 100000 */
-#include <stdarg.h>
-#include <stdlib.h>
+#include "tests/fuzz/model.h"
 
-#include "tests/guest/harness/harness.h"
-#include "tests/guest/harness/who.h"
-#include "tests/insn/gen.h"
-
-#define S(x) A_STR(x)
-#define V_NEXT 0x10000
-#define V_COUNT 0x10004
 #define CASES 0x700000
 #define RESULTS 0x800000
 #define T_PDPT 0x500000
@@ -154,30 +144,8 @@ static struct seq {
 	u32 n, end;
 } seqs[SEQS];
 
-static u64 rng;
 static bool wp, smep, smap;
-
-void test_die(const char *fmt, ...)
-{
-	va_list ap;
-
-	printf("Bail out! ");
-	va_start(ap, fmt);
-	vprintf(fmt, ap);
-	va_end(ap);
-	printf("\n");
-	exit(1);
-}
-
-void test_skip(const char *fmt, ...)
-{
-	test_die("%s", fmt);
-}
-
-static u32 below(u32 n)
-{
-	return (u32)((gen_next(&rng) >> 32) * n >> 32);
-}
+static u64 faults;
 
 static u32 at(const u8 *label)
 {
@@ -448,23 +416,7 @@ static struct guest *start(void)
 	struct guest *g = guest_new(M_LONG);
 
 	guest_load(g, G_CODE, loop);
-	for (u32 v = 0; v < 0x31; v++) {
-		bool error = v == 8 || (v >= 10 && v <= 14) || v == 17;
-		u32 to = 0x20000 + v * 16;
-		u8 *p = g->ram + to;
-		s32 rel;
-
-		if (!error) {
-			*p++ = 0x6a;
-			*p++ = 0;
-		}
-		*p++ = 0x6a;
-		*p++ = (u8)v;
-		*p++ = 0xe9;
-		rel = (s32)(at(page_common) - (u32)(p + 4 - g->ram));
-		memcpy(p, &rel, 4);
-		guest_gate(g, (u8)v, SEL_CODE64, to, 0xe, v == 0x30 ? 3 : 0, 1);
-	}
+	model_vectors(g, at(page_common), SEL_CODE64, 1);
 	*g64(g, G_PT + 8 * 9) = *g64(g, G_PT);
 	*g64(g, G_PT) &= ~(u64)PTE_U;
 	for (u32 i = 0; i < 8; i++) {
@@ -486,70 +438,54 @@ static struct guest *start(void)
 	return g;
 }
 
+static struct fuzz_case *case_of(struct guest *g, u32 i)
+{
+	return (struct fuzz_case *)(g->ram + CASES) + i;
+}
+
+static struct fuzz_result *result_of(struct guest *g, u32 i)
+{
+	return (struct fuzz_result *)(g->ram + RESULTS) + i;
+}
+
+/* The bits of CR0 and CR4 are those of a batch. */
+static void make(struct guest *g)
+{
+	wp = below(2);
+	smep = guest_has(g, 7, 1, 7) && below(2);
+	smap = guest_has(g, 7, 1, 20) && below(2);
+	WITH_SREGS(cpu0(g), sr) {
+		sr.cr0 = (sr.cr0 & ~(1ull << 16)) | (u64)wp << 16;
+		sr.cr4 = (sr.cr4 & ~(3ull << 20)) | (u64)smep << 20 | (u64)smap << 21;
+	}
+	for (u32 i = 0; i < SEQS; i++)
+		make_seq(&seqs[i], g->ram + SEQ_CODE + i * SEQ_BYTES, SEQ_CODE + i * SEQ_BYTES);
+	for (u32 i = 0; i < BATCH_CASES; i++)
+		make_case(case_of(g, i));
+}
+
+static bool is_wrong(struct guest *g, u32 i)
+{
+	faults += result_of(g, i)->vec == 14;
+	return wrong(case_of(g, i), result_of(g, i));
+}
+
+static void show_one(struct guest *g, u32 i)
+{
+	show(case_of(g, i), result_of(g, i));
+}
+
+static void report(void)
+{
+	printf("# %llu page faults\n", (unsigned long long)faults);
+}
+
 int main(int argc, char **argv)
 {
-	u64 count = 1000000, seed = 1, done = 0, faults = 0;
-	bool has_smep, has_smap;
-	struct guest *g;
-	u32 bad = 0;
+	static const struct model_fuzz m = {
+		.title = "paging: random tables, faults and A and D bits", .batch = BATCH_CASES,
+		.start = start, .make = make, .wrong = is_wrong, .show = show_one, .report = report,
+	};
 
-	for (int i = 1; i + 1 < argc; i += 2) {
-		if (!strcmp(argv[i], "--count"))
-			count = strtoull(argv[i + 1], NULL, 0);
-		else if (!strcmp(argv[i], "--seed"))
-			seed = strtoull(argv[i + 1], NULL, 0);
-	}
-	printf("TAP version 13\n1..1\n");
-	rng = seed;
-	g = start();
-	has_smep = guest_has(g, 7, 1, 7);
-	has_smap = guest_has(g, 7, 1, 20);
-	while (done < count && !bad) {
-		struct fuzz_case *c = (void *)(g->ram + CASES);
-		const struct fuzz_result *r = (void *)(g->ram + RESULTS);
-		struct stop s;
-
-		wp = below(2);
-		smep = has_smep && below(2);
-		smap = has_smap && below(2);
-		WITH_SREGS(cpu0(g), sr) {
-			sr.cr0 = (sr.cr0 & ~(1ull << 16)) | (u64)wp << 16;
-			sr.cr4 = (sr.cr4 & ~(3ull << 20)) | (u64)smep << 20 | (u64)smap << 21;
-		}
-		for (u32 i = 0; i < SEQS; i++)
-			make_seq(&seqs[i], g->ram + SEQ_CODE + i * SEQ_BYTES,
-				 SEQ_CODE + i * SEQ_BYTES);
-		for (u32 i = 0; i < BATCH_CASES; i++)
-			make_case(&c[i]);
-		*g32(g, V_NEXT) = 0;
-		*g32(g, V_COUNT) = BATCH_CASES;
-		WITH_REGS(cpu0(g), regs) {
-			regs.rip = G_CODE;
-			regs.rsp = G_STACK;
-			regs.rflags = 2;
-		}
-		s = run(g);
-		if (s.kind != ST_DONE) {
-			u32 i = *g32(g, V_NEXT);
-
-			printf("# case %u: %s\n", i, stop_text(&s));
-			if (i < BATCH_CASES)
-				show(&c[i], &r[i]);
-			bad++;
-			break;
-		}
-		for (u32 i = 0; i < BATCH_CASES && bad < 8; i++) {
-			faults += r[i].vec == 14;
-			if (!wrong(&c[i], &r[i]))
-				continue;
-			show(&c[i], &r[i]);
-			bad++;
-		}
-		done += BATCH_CASES;
-	}
-	printf("# %llu cases, %llu page faults\n%s 1 - paging: random tables, faults and A and D "
-	       "bits, seed %llu\n",
-	       (unsigned long long)done, (unsigned long long)faults, bad ? "not ok" : "ok",
-	       (unsigned long long)seed);
-	return bad != 0;
+	return model_main(&m, argc, argv);
 }

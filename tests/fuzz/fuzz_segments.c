@@ -4,21 +4,11 @@
  * rules: loads of each segment register, accesses through it, VERR, VERW, LAR, LSL, far JMP, CALL,
  * RET, IRET, INT n and gates (APM2 4.7 to 4.12; APM3, the instructions).
  *
- *   fuzz_segments [--count N] [--seed S]
- *
- * The guest takes one case after the other from a table: it writes the descriptor, goes to the
- * ring, executes and notes what came of it. The host makes the table and compares.
+ * The guest writes a case's descriptor, goes to its ring and executes its instruction.
  */
 /* Run: build/standin run -- build/tests/fuzz/fuzz_segments --count 100000 */
-#include <stdarg.h>
-#include <stdlib.h>
+#include "tests/fuzz/model.h"
 
-#include "tests/guest/harness/harness.h"
-#include "tests/guest/harness/who.h"
-#include "tests/insn/gen.h"
-
-#define V_NEXT 0x10000		/* the case that runs */
-#define V_COUNT 0x10004
 #define FARP 0x10010		/* a far pointer, for ring 3 too */
 #define FARP16 0x10018		/* the same in four bytes */
 #define CASES 0x600000
@@ -26,10 +16,8 @@
 #define AREA 0x400000		/* what segments reach */
 #define SELECTOR 0x80		/* the case's descriptor */
 #define GATE 0xa8		/* and its call gate */
-#define S(x) A_STR(x)
 enum { BATCH_CASES = 8192, AREA_BYTES = 0x200000, CODE1 = 0x88, DATA1 = 0x90, CODE2 = 0x98,
-       DATA2 = 0xa0,
-       VECTORS = 0x31, STUB = 16 };
+       DATA2 = 0xa0 };
 
 /* One case; the offsets are in the loop below. */
 struct fuzz_case {
@@ -193,30 +181,6 @@ static const struct op {
 #undef X
 };
 
-static u64 rng;
-
-void test_die(const char *fmt, ...)
-{
-	va_list ap;
-
-	printf("Bail out! ");
-	va_start(ap, fmt);
-	vprintf(fmt, ap);
-	va_end(ap);
-	printf("\n");
-	exit(1);
-}
-
-void test_skip(const char *fmt, ...)
-{
-	test_die("%s", fmt);
-}
-
-static u32 below(u32 n)
-{
-	return (u32)((gen_next(&rng) >> 32) * n >> 32);
-}
-
 static u32 at(const u8 *label)
 {
 	return G_CODE + (u32)(label - loop_b);
@@ -275,7 +239,7 @@ static void data_case(struct fuzz_case *c)
 	c->esi = below(3) ? edge - 4 + below(9) : below(2) ? below(0x10000) : 0xfffc + below(8);
 	if (c->esi > 0x1fff00)
 		c->esi &= 0xfffff;
-	c->edx = (u32)gen_next(&rng);
+	c->edx = (u32)model_next();
 }
 
 static void far_case(struct fuzz_case *c, u32 land)
@@ -610,7 +574,6 @@ static void show(const struct fuzz_case *c, const struct fuzz_result *r, const s
 static struct guest *start(void)
 {
 	struct guest *g = guest_new(M_PM32);
-	u32 stubs = 0x20000;
 
 	guest_load(g, G_CODE, loop);
 	guest_gdt(g, CODE1, gdt_desc(0, 0xffffffff, 0xbb, 0xc));
@@ -622,78 +585,51 @@ static struct guest *start(void)
 	*g32(g, G_TSS + 16) = DATA1 | 1;
 	*g32(g, G_TSS + 20) = 0x2d000;
 	*g32(g, G_TSS + 24) = DATA2 | 2;
-	for (u32 v = 0; v < VECTORS; v++) {
-		bool error = v == 8 || (v >= 10 && v <= 14) || v == 17;
-		u32 to = stubs + v * STUB;
-		u8 *p = g->ram + to;
-		s32 rel;
-
-		if (!error) {
-			*p++ = 0x6a;	/* push $0 */
-			*p++ = 0;
-		}
-		*p++ = 0x6a;		/* push $v; jmp seg_common */
-		*p++ = (u8)v;
-		*p++ = 0xe9;
-		rel = (s32)(at(seg_common) - (u32)(p + 4 - g->ram));
-		memcpy(p, &rel, 4);
-		guest_gate(g, (u8)v, SEL_CODE32, to, 0xe, v == 0x30 ? 3 : 0, 0);
-	}
+	model_vectors(g, at(seg_common), SEL_CODE32, 0);
 	for (u32 i = 0; i < AREA_BYTES; i += 8) {
-		u64 v = gen_next(&rng);
+		u64 v = model_next();
 
 		memcpy(g->ram + AREA + i, &v, 8);
 	}
 	return g;
 }
 
+static struct fuzz_case *case_of(struct guest *g, u32 i)
+{
+	return (struct fuzz_case *)(g->ram + CASES) + i;
+}
+
+static struct fuzz_result *result_of(struct guest *g, u32 i)
+{
+	return (struct fuzz_result *)(g->ram + RESULTS) + i;
+}
+
+static void make(struct guest *g)
+{
+	for (u32 i = 0; i < BATCH_CASES; i++)
+		make_case(case_of(g, i), g->ram);
+}
+
+static bool is_wrong(struct guest *g, u32 i)
+{
+	struct expected e = model(case_of(g, i));
+
+	return wrong(case_of(g, i), result_of(g, i), &e);
+}
+
+static void show_one(struct guest *g, u32 i)
+{
+	struct expected e = model(case_of(g, i));
+
+	show(case_of(g, i), result_of(g, i), &e);
+}
+
 int main(int argc, char **argv)
 {
-	u64 count = 1000000, seed = 1, done = 0;
-	u32 bad = 0;
-	struct guest *g;
+	static const struct model_fuzz m = {
+		.title = "segments: random descriptors, selectors and rings", .batch = BATCH_CASES,
+		.start = start, .make = make, .wrong = is_wrong, .show = show_one,
+	};
 
-	for (int i = 1; i + 1 < argc; i += 2) {
-		if (!strcmp(argv[i], "--count"))
-			count = strtoull(argv[i + 1], NULL, 0);
-		else if (!strcmp(argv[i], "--seed"))
-			seed = strtoull(argv[i + 1], NULL, 0);
-	}
-	printf("TAP version 13\n1..1\n");
-	rng = seed;
-	g = start();
-	while (done < count && !bad) {
-		struct fuzz_case *c = (void *)(g->ram + CASES);
-		const struct fuzz_result *r = (void *)(g->ram + RESULTS);
-		struct stop s;
-
-		for (u32 i = 0; i < BATCH_CASES; i++)
-			make_case(&c[i], g->ram);
-		*g32(g, V_NEXT) = 0;
-		*g32(g, V_COUNT) = BATCH_CASES;
-		WITH_REGS(cpu0(g), regs)
-			regs.rip = G_CODE;
-		s = run(g);
-		if (s.kind != ST_DONE) {
-			struct expected e = model(&c[*g32(g, V_NEXT)]);
-
-			printf("# case %u: %s\n", *g32(g, V_NEXT), stop_text(&s));
-			show(&c[*g32(g, V_NEXT)], &r[*g32(g, V_NEXT)], &e);
-			bad++;
-			break;
-		}
-		for (u32 i = 0; i < BATCH_CASES && bad < 8; i++) {
-			struct expected e = model(&c[i]);
-
-			if (!wrong(&c[i], &r[i], &e))
-				continue;
-			show(&c[i], &r[i], &e);
-			bad++;
-		}
-		done += BATCH_CASES;
-	}
-	printf("# %llu cases\n%s 1 - segments: random descriptors, selectors and rings, seed "
-	       "%llu\n",
-	       (unsigned long long)done, bad ? "not ok" : "ok", (unsigned long long)seed);
-	return bad != 0;
+	return model_main(&m, argc, argv);
 }

@@ -8,7 +8,6 @@
 /* Run: build/standin run -- build/tests/insn/insn_random --ring 3 --count 100000 */
 #include <cpuid.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
@@ -38,23 +37,6 @@ struct session {
 	u64 insns, faults, traps;
 	u32 failed;
 };
-
-void test_die(const char *fmt, ...)
-{
-	va_list ap;
-
-	printf("Bail out! ");
-	va_start(ap, fmt);
-	vprintf(fmt, ap);
-	va_end(ap);
-	printf("\n");
-	exit(1);
-}
-
-void test_skip(const char *fmt, ...)
-{
-	test_die("%s", fmt);
-}
 
 static void *part(u8 *arena, u64 at)
 {
