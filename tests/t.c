@@ -58,7 +58,7 @@ void t_list(void)
 		printf(t->rule ? "%-28s %s\n" : "%s\n", t->name, t->rule);
 }
 
-/* A path as one types it from here. */
+/* A path as one types it from here, or, where Meson has started us, from the sources' top. */
 static const char *from_here(const char *path)
 {
 	static char here[PATH_MAX];
@@ -67,6 +67,9 @@ static const char *from_here(const char *path)
 	if (!getcwd(here, sizeof(here)))
 		return path;
 	n = strlen(here);
+	if (!access("build.ninja", F_OK))
+		while (n && here[--n] != '/')
+			;
 	return !strncmp(path, here, n) && path[n] == '/' ? path + n + 1 : path;
 }
 

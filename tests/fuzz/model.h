@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tests/fuzz/model.h - random cases against a model of the rules, in batches. A guest takes one case
- * after the other from a table, does it and notes what came of it; the host makes the table and
- * compares. Prints TAP.
+ * tests/fuzz/model.h - random cases against a model of the rules, in batches. A guest takes one
+ * case after the other from a table, does it and notes what came of it; the host makes the table
+ * and compares. Prints TAP.
  *
  *	PROGRAM [--count N] [--seed S]
  */
@@ -35,8 +35,8 @@ int model_main(const struct model_fuzz *m, int argc, char **argv);
 u64 model_next(void);
 u32 below(u32 n);
 
-/* Gates for the vectors up to 30h, which ring 3 may use: each comes to `common` with error code (0 if
- * there is none) and vector pushed. */
+/* Gates for the vectors up to 30h, which ring 3 may use: each comes to `common` with error code (0
+ * if there is none) and vector pushed. */
 void model_vectors(struct guest *g, u32 common, u16 sel, u32 ist);
 
 #endif

@@ -12,8 +12,6 @@
 #define BEGIN G_APIC_ON "xor %r8d, %r8d\n"
 #define EOI G_APIC_EOI
 
-#define MAKE(snip, vec) guest_with_apic(snip##_b, (u32)LEN(snip), vec, AT(snip, snip##_h))
-
 /* -- timer -- */
 
 /* r10 rounds, r11 those in which the interrupt was not there in time, r12 deadlines left armed */
@@ -27,7 +25,7 @@ LABEL(deadline_h);
 
 T(deadline, "a TSC deadline that is reached already fires at once, and is disarmed")
 {
-	struct guest *g = MAKE(deadline, VEC);
+	struct guest *g = guest_apic_irq(deadline, VEC);
 	struct stop s = run(g);
 
 	CHECK_STOP(s, ST_DONE);
@@ -52,7 +50,7 @@ LABEL(modes_h);
 
 T(modes, "one-shot and periodic share the count; TSC-deadline mode begins and ends disarmed")
 {
-	struct guest *g = MAKE(modes, VEC);
+	struct guest *g = guest_apic_irq(modes, VEC);
 	struct stop s = run(g);
 
 	CHECK_STOP(s, ST_DONE);
@@ -86,7 +84,7 @@ LABEL(change_h);
 
 T(change, "a change between one-shot and periodic lets the count run on")
 {
-	struct guest *g = MAKE(change, VEC);
+	struct guest *g = guest_apic_irq(change, VEC);
 	struct stop s = run(g);
 
 	CHECK_STOP(s, ST_DONE);
@@ -112,7 +110,7 @@ LABEL(nmis_h);
 
 T(nmis, "of many NMIs sent to oneself in an NMI handler one is left, taken after IRET")
 {
-	struct guest *g = MAKE(nmis, 2);
+	struct guest *g = guest_apic_irq(nmis, 2);
 	struct stop s = run(g);
 
 	CHECK_STOP(s, ST_DONE);
@@ -128,7 +126,7 @@ LABEL(lint1_h);
 
 T(lint1, "opening LINT1 for NMI raises none by itself")
 {
-	struct guest *g = MAKE(lint1, 2);
+	struct guest *g = guest_apic_irq(lint1, 2);
 	struct stop s = run(g);
 
 	CHECK_STOP(s, ST_DONE);
@@ -172,7 +170,7 @@ LABEL(disabled_h);
 
 T(disabled, "a disabled APIC has no page and no CPUID bit, but CR8; x2APIC mode has no page")
 {
-	struct guest *g = MAKE(disabled, VEC);
+	struct guest *g = guest_apic_irq(disabled, VEC);
 	struct stop s = run(g);
 
 	CHECK_STOP(s, ST_DONE);

@@ -267,9 +267,9 @@ T(level, "the same EOI that ended edges ends a level interrupt at the I/O APIC")
 	     "movzx %r11b, %eax\n add $0x7f, %al\n mov %r10d, %eax\n sahf\n" access \
 	     "seto %r12b\n lahf\n and $0xd700, %eax\n cmp %eax, %r10d\n jne 8f\n" \
 	     "cmp %r11b, %r12b\n jne 8f\n")
-CODE64(flags_store, "mov $0xfee00000, %ebp\n movl $0x1ff, 0xf0(%rbp)\n"
+CODE64(flags_store, G_APIC_ON
 		    FLAGS_STAY("movl $0x20, 0x80(%rbp)\n") "mov $1, %r15d\n 8:" DONE);
-CODE64(flags_load, "mov $0xfee00000, %ebp\n movl $0x1ff, 0xf0(%rbp)\n"
+CODE64(flags_load, G_APIC_ON
 		   FLAGS_STAY("mov 0x80(%rbp), %r14d\n") "mov $1, %r15d\n 8:" DONE);
 CODE64(flags_cr8, "xor %esi, %esi\n" FLAGS_STAY("mov %rsi, %cr8\n mov %cr8, %r14\n")
 		  "mov $1, %r15d\n 8:" DONE);
@@ -285,12 +285,9 @@ T(flags, "arithmetic flags survive loads and stores of the APIC, and CR8")
 	};
 
 	for (u32 i = 0; i < ARRAY_SIZE(code); i++) {
-		struct guest *g = guest_new_flags(M_LONG, GUEST_IRQCHIP);
-		struct stop s;
+		struct guest *g = guest_apic_code(code[i].b, (u32)(code[i].e - code[i].b));
+		struct stop s = run(g);
 
-		guest_map_apic(g);
-		guest_write(g, G_CODE, code[i].b, (u32)(code[i].e - code[i].b));
-		s = run(g);
 		CHECK_STOP(s, ST_DONE);
 		CHECK_EQ(s.r.r15, 1);
 		guest_free(g);
@@ -313,12 +310,9 @@ CODE64(registers, "mov $0xfee00080, %eax\n" LOOP(EACH_REG(BOTH)) "mov $1, %edi\n
 
 T(registers, "every register can be stored to the APIC and loaded from it")
 {
-	struct guest *g = guest_new_flags(M_LONG, GUEST_IRQCHIP);
-	struct stop s;
+	struct guest *g = guest_apic(registers);
+	struct stop s = run(g);
 
-	guest_map_apic(g);
-	guest_load(g, G_CODE, registers);
-	s = run(g);
 	CHECK_STOP(s, ST_DONE);
 	CHECK_EQ(s.r.rdi, 1);
 	CHECK_EQ(s.r.rax, 0xfee00080);
@@ -333,12 +327,9 @@ CODE64(kept, "mov $0xfee00000, %edi\n mov $500, %ebx\n mov $0x1111, %eax\n mov $
 
 T(kept, "an EOI changes no register")
 {
-	struct guest *g = guest_new_flags(M_LONG, GUEST_IRQCHIP);
-	struct stop s;
+	struct guest *g = guest_apic(kept);
+	struct stop s = run(g);
 
-	guest_map_apic(g);
-	guest_load(g, G_CODE, kept);
-	s = run(g);
 	CHECK_STOP(s, ST_DONE);
 	CHECK_EQ(s.r.rax, 0x1111);
 	CHECK_EQ(s.r.rcx, 0x2222);
@@ -400,12 +391,9 @@ CODE64(other_device, "mov $0xfee00080, %ebp\n mov $0x30, %ecx\n"
 
 T(other_device, "the same instruction reaches other devices")
 {
-	struct guest *g = guest_new_flags(M_LONG, GUEST_IRQCHIP);
-	struct stop s;
+	struct guest *g = guest_apic(other_device);
+	struct stop s = run(g);
 
-	guest_map_apic(g);
-	guest_load(g, G_CODE, other_device);
-	s = run(g);
 	CHECK_STOP(s, ST_MMIO);
 	CHECK_EQ(s.gpa, G_MMIO);
 	CHECK_EQ(s.val, 7);
@@ -421,12 +409,9 @@ CODE64(moved, "mov $0xfee00000, %ebp\n mov $0x1b, %ecx\n rdmsr\n mov %eax, %esi\
 
 T(moved, "after IA32_APIC_BASE has moved the APIC, its old page is not there")
 {
-	struct guest *g = guest_new_flags(M_LONG, GUEST_IRQCHIP);
-	struct stop s;
+	struct guest *g = guest_apic(moved);
+	struct stop s = run(g);
 
-	guest_map_apic(g);
-	guest_load(g, G_CODE, moved);
-	s = run(g);
 	CHECK_STOP(s, ST_MMIO);
 	CHECK_EQ(s.gpa, 0xfee00080);
 	CHECK_EQ(s.val, 0x20);
@@ -516,14 +501,14 @@ T(comes_and_goes, "no interrupt is lost while acceleration is inhibited and allo
 	X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14) X(15)
 #define YMM_LOAD(n) "vmovdqu 0x10100+32*" #n ", %ymm" #n "\n"
 #define YMM_STORE(n) "vmovdqu %ymm" #n ", 0x10400+32*" #n "\n"
-CODE64(sender, "mov $0xfee00000, %ebp\n movl $0x1ff, 0xf0(%rbp)\n movl $0x01000000, 0x310(%rbp)\n"
+CODE64(sender, G_APIC_ON "movl $0x01000000, 0x310(%rbp)\n"
 	       EACH_YMM(YMM_LOAD) "xor %r8d, %r8d\n 1: cmpl $0, 0x10004\n je 1b\n"
 	       LOOP("inc %r8d\n movl $0x4061, 0x300(%rbp)\n 1: cmp %r8d, 0x10000\n jne 1b\n"
 		    "movl $0, 0xb0(%rbp)\n movl $0x10, 0x80(%rbp)\n mov 0x80(%rbp), %eax\n"
 		    /* let the other one go to sleep */
 		    "mov $3000, %ecx\n 2: dec %ecx\n jnz 2b\n")
 	       EACH_YMM(YMM_STORE) DONE);
-CODE64(receiver, "mov $0xfee00000, %ebp\n movl $0x1ff, 0xf0(%rbp)\n incl 0x10004\n"
+CODE64(receiver, G_APIC_ON "incl 0x10004\n"
 		 "1: sti\n hlt\n cli\n"
 		 "cmpl $500, 0x10000\n jne 1b" DONE
 		 "receiver_handler: incl 0x10000\n movl $0, 0xb0(%rbp)\n iretq\n");

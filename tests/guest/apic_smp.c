@@ -80,8 +80,8 @@ T(both, "an NMI of one's own and one from another CPU are two, before a later in
 	struct guest *g = make(both_b, (u32)LEN(both), AT(both, both_1));
 	struct stop s, other;
 
-	guest_gate(g, 2, SEL_CODE64, AT(both, both_nmi), 0xe, 0, 0);
-	guest_gate(g, FLUSH, SEL_CODE64, AT(both, both_flush), 0xe, 0, 0);
+	guest_handler(g, 2, AT(both, both_nmi));
+	guest_handler(g, FLUSH, AT(both, both_flush));
 	s = run_both(g, &other);
 	CHECK_STOP(s, ST_DONE);
 	CHECK_STOP(other, ST_DONE);
@@ -106,7 +106,7 @@ T(sti, "NMIs from another CPU are not taken in the shadow of STI")
 	struct guest *g = make(sti_b, (u32)LEN(sti), AT(sti, sti_1));
 	struct stop s, other;
 
-	guest_gate(g, 2, SEL_CODE64, AT(sti, sti_nmi), 0xe, 0, 0);
+	guest_handler(g, 2, AT(sti, sti_nmi));
 	s = run_both(g, &other);
 	CHECK_STOP(s, ST_DONE);
 	CHECK_EQ(s.r.r10, 2000);

@@ -60,8 +60,8 @@ CODE64(busy, "mov $0xfee00000, %ebp\n xor %r8d, %r8d\n movl $0x1ff, 0xf0(%rbp)\n
 	     "vpaddq %ymm1, %ymm2, %ymm3\n vmovups %ymm3, 0x10000\n"
 	     "mov $0x10000000, %edi\n mov (%rdi), %eax\n mov %eax, 8(%rdi)\n"
 	     "in $0x41, %al\n" DONE
-	     "busy_handler: inc %r8\n movl $0, 0xb0(%rbp)\n iretq\n");
-LABEL(busy_handler);
+	     "busy_h: inc %r8\n movl $0, 0xb0(%rbp)\n iretq\n");
+LABEL(busy_h);
 enum { VEC = 0x61, GROWTH = 2 << 20, EACH = 64 };
 
 /* inc %r10; add %r10, [G_DATA]; jmp to the next. */
@@ -77,11 +77,8 @@ static void fill_code(struct guest *g)
 
 static struct guest *ready(void)
 {
-	struct guest *g = guest_new_flags(M_LONG, GUEST_IRQCHIP);
+	struct guest *g = guest_apic_irq(busy, VEC);
 
-	guest_map_apic(g);
-	guest_load(g, G_CODE, busy);
-	guest_gate(g, VEC, SEL_CODE64, AT(busy, busy_handler), 0xe, 0, 0);
 	fill_code(g);
 	WITH_SREGS(cpu0(g), s) {
 		s.cr4 |= 1 << 18 | 1 << 9;

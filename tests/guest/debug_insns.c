@@ -216,7 +216,7 @@ T(t_int, "TF: INT n clears it, and the IRET of the handler steps the instruction
 	struct guest *g = with_tf(t_int_b, LEN(t_int));
 	struct stop s;
 
-	guest_gate(g, 0x81, SEL_CODE64, AT(t_int, t_int_h), 0xe, 0, 0);
+	guest_handler(g, 0x81, AT(t_int, t_int_h));
 	s = run(g);
 	CHECK_EXC(s, 1, -1);
 	CHECK_EQ(dr6_take(g), DR6_INIT | BS);
@@ -342,7 +342,7 @@ T(int_debugger, "a debugger outside steps into INT n, also under the guest's own
 		};
 		struct stop s;
 
-		guest_gate(g, 0x81, SEL_CODE64, AT(dbg_int, dbg_int_h), 0xe, 0, 0);
+		guest_handler(g, 0x81, AT(dbg_int, dbg_int_h));
 		WITH_REGS(cpu0(g), r)
 			r.rflags |= tf << 8;
 		vcpu_ioctl(cpu0(g), KVM_SET_GUEST_DEBUG, &d, "KVM_SET_GUEST_DEBUG");
@@ -443,7 +443,7 @@ T(w_int, "data breakpoint: the frame of INT n, in front of the handler's first i
 
 	WITH_REGS(cpu0(g), r)
 		r.rdi = G_DATA;
-	guest_gate(g, 0x81, SEL_CODE64, AT(w_int, w_int_h), 0xe, 0, 0);
+	guest_handler(g, 0x81, AT(w_int, w_int_h));
 	db_elsewhere(g);
 	set_dr(g, 0, G_DATA, DR7(0, 3, 3));
 	s = run(g);
@@ -649,7 +649,7 @@ T(x_int, "at INT n, and at its handler's first instruction")
 	struct guest *g = guest_with(M_LONG, x_int);
 	struct stop s;
 
-	guest_gate(g, 0x81, SEL_CODE64, AT(x_int, x_int_h), 0xe, 0, 0);
+	guest_handler(g, 0x81, AT(x_int, x_int_h));
 	set_dr(g, 1, AT(x_int, x_int_x), DR7(1, 0, 0));
 	set_dr(g, 2, AT(x_int, x_int_h), DR7(2, 0, 0));
 	db_at(g, AT(x_int, x_int_x), 2);

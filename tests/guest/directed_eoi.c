@@ -106,20 +106,6 @@ static void program_pin(struct guest *g, bool split)
 	chip.chip.ioapic.redirtbl[GSI].bits = VEC | 1 << 15;
 	if (ioctl(g->vm, KVM_SET_IRQCHIP, &chip))
 		test_die("KVM_SET_IRQCHIP: %s", strerror(errno));
-	/* The PICs hang on the same lines. */
-	for (u32 id = KVM_IRQCHIP_PIC_MASTER; id <= KVM_IRQCHIP_PIC_SLAVE; id++) {
-		struct kvm_irqchip pic = { .chip_id = id, .chip.pic.imr = 0xff };
-
-		if (ioctl(g->vm, KVM_SET_IRQCHIP, &pic))
-			test_die("KVM_SET_IRQCHIP of a PIC: %s", strerror(errno));
-	}
-}
-
-/* Map the pages of the local and the I/O APIC. */
-static void map_apics(struct guest *g)
-{
-	guest_map_apic(g);
-	*g64(g, G_PT + 0xf000 + 8 * (0xfec00000ull >> 21 & 511)) = 0xfec00000 | 0x87;
 }
 
 static void credential_guard(bool split, u32 api, bool x2, bool expect_offer, bool expect_works)
@@ -134,7 +120,8 @@ static void credential_guard(bool split, u32 api, bool x2, bool expect_offer, bo
 		guest_load(g, G_CODE, x2apic);
 	else
 		guest_load(g, G_CODE, xapic);
-	map_apics(g);
+	guest_map_apic(g);
+	guest_map_ioapic(g);
 	guest_gate(g, VEC, SEL_CODE64,
 		   (x2 ? AT(x2apic, x2apic_handler) : AT(xapic, xapic_handler)) - HANDLER_HEAD, 0xe,
 		   0, 0);

@@ -228,16 +228,14 @@ T(homes, "registers without a host register, used one after the other")
 }
 
 #define R13_SEEN 0x1234567800000020ull
-CODE64(apic, "mov $0xfee00000, %ebp\n movl $0x1ff, 0xf0(%rbp)\n mov $3000, %ecx\n xor %ebx, %ebx\n"
+CODE64(apic, G_APIC_ON "mov $3000, %ecx\n xor %ebx, %ebx\n"
 	" 1: mov %r13d, 0x80(%rbp)\n add %r13, %rbx\n mov 0x80(%rbp), %r14d\n add %r14, %rbx\n"
 	" dec %ecx\n jnz 1b" DONE);
 T(apic, "... and the local APIC in between, which has a way of its own")
 {
-	struct guest *g = guest_new_flags(M_LONG, GUEST_IRQCHIP);
+	struct guest *g = guest_apic(apic);
 	struct stop s;
 
-	guest_load(g, G_CODE, apic);
-	guest_map_apic(g);
 	WITH_REGS(cpu0(g), r)
 		r.r13 = R13_SEEN;
 	s = run(g);
@@ -248,7 +246,7 @@ T(apic, "... and the local APIC in between, which has a way of its own")
 	guest_free(g);
 }
 
-CODE64(apic_live, "mov $0xfee00000, %ebp\n movl $0x1ff, 0xf0(%rbp)\n mov $3000, %ecx\n"
+CODE64(apic_live, G_APIC_ON "mov $3000, %ecx\n"
 	" xor %ebx, %ebx\n mov $0x30, %edx\n"
 	" xor %r8d, %r8d\n 1: add $0x60000000, %ebx\n mov %edx, 0x80(%rbp)\n mov 0x80(%rbp), %eax\n"
 	" adc $0, %r8\n"
@@ -257,11 +255,9 @@ CODE64(apic_live, "mov $0xfee00000, %ebp\n movl $0x1ff, 0xf0(%rbp)\n mov $3000, 
 	" dec %ecx\n jnz 1b" DONE);
 T(apic_flags, "the local APIC is accessed with flags live")
 {
-	struct guest *g = guest_new_flags(M_LONG, GUEST_IRQCHIP);
+	struct guest *g = guest_apic(apic_live);
 	struct stop s;
 
-	guest_load(g, G_CODE, apic_live);
-	guest_map_apic(g);
 	WITH_REGS(cpu0(g), r)
 		r.r9 = 0;
 	s = run(g);

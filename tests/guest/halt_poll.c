@@ -20,13 +20,13 @@ enum { VEC = 0x61, HALTS = 500 };
 	"mov $0xfee00000, %ebp\n xor %r8d, %r8d\n movl $0x1ff, 0xf0(%rbp)\n" \
 	"movl $0xb, 0x3e0(%rbp)\n movl $0x61, 0x320(%rbp)\n"
 CODE64(halts, APIC_ON SHORT_HALTS DONE
-	      "halts_handler: inc %r8\n movl $0, 0xb0(%rbp)\n iretq\n");
-LABEL(halts_handler);
+	      "halts_h: inc %r8\n movl $0, 0xb0(%rbp)\n iretq\n");
+LABEL(halts_h);
 /* MSR_KVM_POLL_CONTROL: the guest polls by itself. */
 CODE64(polite, "mov $0x4b564d05, %ecx\n xor %eax, %eax\n xor %edx, %edx\n wrmsr\n"
 	       APIC_ON SHORT_HALTS DONE
-	       "polite_handler: inc %r8\n movl $0, 0xb0(%rbp)\n iretq\n");
-LABEL(polite_handler);
+	       "polite_h: inc %r8\n movl $0, 0xb0(%rbp)\n iretq\n");
+LABEL(polite_h);
 
 static void limit(struct guest *g, u64 ns)
 {
@@ -34,16 +34,6 @@ static void limit(struct guest *g, u64 ns)
 
 	if (ioctl(g->vm, KVM_ENABLE_CAP, &cap))
 		test_die("KVM_CAP_HALT_POLL: %s", strerror(errno));
-}
-
-static struct guest *ready(const u8 *b, const u8 *e, const u8 *handler)
-{
-	struct guest *g = guest_new_flags(M_LONG, GUEST_IRQCHIP);
-
-	guest_map_apic(g);
-	guest_write(g, G_CODE, b, (u32)(e - b));
-	guest_gate(g, VEC, SEL_CODE64, G_CODE + (u64)(handler - b), 0xe, 0, 0);
-	return g;
 }
 
 /* Runs it; how often polling was tried. */
@@ -70,7 +60,7 @@ static u64 attempts(struct guest *g)
 
 T(short_halts, "after halts that were short a vCPU polls")
 {
-	struct guest *g = ready(halts_b, halts_e, halts_handler);
+	struct guest *g = guest_apic_irq(halts, VEC);
 
 	/* Long enough for a machine that is very busy. */
 	limit(g, 100000000);
@@ -80,7 +70,7 @@ T(short_halts, "after halts that were short a vCPU polls")
 
 T(never, "KVM_CAP_HALT_POLL with 0 turns it off")
 {
-	struct guest *g = ready(halts_b, halts_e, halts_handler);
+	struct guest *g = guest_apic_irq(halts, VEC);
 
 	limit(g, 0);
 	CHECK_EQ(attempts(g), 0);
@@ -90,7 +80,7 @@ T(never, "KVM_CAP_HALT_POLL with 0 turns it off")
 
 T(guest_says_no, "MSR_KVM_POLL_CONTROL turns it off")
 {
-	struct guest *g = ready(polite_b, polite_e, polite_handler);
+	struct guest *g = guest_apic_irq(polite, VEC);
 
 	limit(g, 100000000);
 	CHECK_EQ(attempts(g), 0);

@@ -176,7 +176,7 @@ T(invariant, "CPUID shows the invariant TSC when the guest has asked Hyper-V for
 /* -- local APIC -- */
 
 CODE64(apic, WRMSR(0x40000073, 0x22001) WRMSR(0x40000072, 0x35) RDMSR(0x40000072) "mov %rax, %r12\n"
-	" mov %cr8, %r13\n" WRMSR(0x40000072, 0) "mov $0xfee00000, %ebp\n movl $0x1ff, 0xf0(%rbp)\n"
+	" mov %cr8, %r13\n" WRMSR(0x40000072, 0) G_APIC_ON
 	/* to itself, vector 0x61 */
 	WRMSR(0x40000071, 0x44061) "sti\n nop\n" DONE);
 T(apic, "TPR, ICR and EOI by MSR; the VP assist page begins as zero")
@@ -195,7 +195,7 @@ T(apic, "TPR, ICR and EOI by MSR; the VP assist page begins as zero")
 	guest_free(g);
 }
 
-CODE64(eoi, "mov $0xfee00000, %ebp\n movl $0x1ff, 0xf0(%rbp)\n" WRMSR(0x40000071, 0x44061)
+CODE64(eoi, G_APIC_ON WRMSR(0x40000071, 0x44061)
 	WRMSR(0x40000071, 0x44062) "sti\n nop\n cli" DONE
 	"eoi_h: push %rax\n push %rcx\n push %rdx\n inc %r10d\n" WRMSR(0x40000070, 0)
 	"pop %rdx\n pop %rcx\n pop %rax\n iretq\n");
@@ -206,8 +206,8 @@ T(eoi, "the EOI MSR ends an interrupt: the next one comes")
 	struct stop s;
 
 	guest_map_apic(g);
-	guest_gate(g, 0x61, SEL_CODE64, AT(eoi, eoi_h), 0xe, 0, 0);
-	guest_gate(g, 0x62, SEL_CODE64, AT(eoi, eoi_h), 0xe, 0, 0);
+	guest_handler(g, 0x61, AT(eoi, eoi_h));
+	guest_handler(g, 0x62, AT(eoi, eoi_h));
 	WITH_REGS(cpu0(g), r)
 		r.r10 = 0;
 	s = run(g);
@@ -279,7 +279,7 @@ T(event, "HvSignalEvent: an eventfd, else user space, whose result the guest get
 
 /* -- SynIC -- */
 
-#define SYNIC_ON "mov $0xfee00000, %ebp\n movl $0x1ff, 0xf0(%rbp)\n" WRMSR(0x40000083, 0x23001) \
+#define SYNIC_ON G_APIC_ON WRMSR(0x40000083, 0x23001) \
 	WRMSR(0x40000082, 0x24001)
 
 /* Source 2 at vector 0x50. */
@@ -307,7 +307,7 @@ T(sint,
 	struct stop s;
 
 	guest_map_apic(g);
-	guest_gate(g, 0x50, SEL_CODE64, AT(sint, sint_h), 0xe, 0, 0);
+	guest_handler(g, 0x50, AT(sint, sint_h));
 	synic(c);
 	CHECK_EQ(ioctl(g->vm, KVM_SET_GSI_ROUTING, &r), 0);
 	CHECK_EQ(ioctl(g->vm, KVM_IRQFD, &f), 0);
@@ -338,7 +338,7 @@ LABEL(auto_eoi_h);
 /* -- timers -- */
 
 /* Timer 0: direct, vector 0x70, one shot 2 ms from now. */
-CODE64(direct, "mov $0xfee00000, %ebp\n movl $0x1ff, 0xf0(%rbp)\n xor %r10d, %r10d\n"
+CODE64(direct, G_APIC_ON "xor %r10d, %r10d\n"
 	WRMSR(0x400000b0, 0x1708) /* direct, vector 0x70, auto-enable */
 	RDMSR(0x40000020) "add $20000, %rax\n mov %rax, %r12\n mov %rax, %rdx\n shr $32, %rdx\n"
 	" mov $0x400000b1, %ecx\n wrmsr\n sti\n 1: hlt\n test %r10d, %r10d\n jz 1b\n cli\n"
@@ -352,7 +352,7 @@ T(direct,
 	struct stop s;
 
 	guest_map_apic(g);
-	guest_gate(g, 0x70, SEL_CODE64, AT(direct, direct_h), 0xe, 0, 0);
+	guest_handler(g, 0x70, AT(direct, direct_h));
 	synic(cpu0(g));
 	s = run(g);
 	CHECK_STOP(s, ST_DONE);
@@ -378,7 +378,7 @@ T(periodic, "a periodic timer posts messages to its source's slot")
 	struct stop s;
 
 	guest_map_apic(g);
-	guest_gate(g, 0x50, SEL_CODE64, AT(periodic, periodic_h), 0xe, 0, 0);
+	guest_handler(g, 0x50, AT(periodic, periodic_h));
 	synic(cpu0(g));
 	do
 		s = run(g);
@@ -406,7 +406,7 @@ T(auto_eoi, "AutoEOI: a source's interrupt is over when it is taken")
 	struct stop s;
 
 	guest_map_apic(g);
-	guest_gate(g, 0x51, SEL_CODE64, AT(auto_eoi, auto_eoi_h), 0xe, 0, 0);
+	guest_handler(g, 0x51, AT(auto_eoi, auto_eoi_h));
 	synic(c);
 	CHECK_EQ(ioctl(g->vm, KVM_SET_GSI_ROUTING, &r), 0);
 	do
@@ -431,7 +431,7 @@ T(auto_eoi, "AutoEOI: a source's interrupt is over when it is taken")
 
 /* SendIpi, fast: vector 0x62 to processor 0. SendIpiEx, fast with XMM: sparse set, bank 0.
  * Flushes. */
-CODE64(ipi, ENABLE "mov $0xfee00000, %ebp\n movl $0x1ff, 0xf0(%rbp)\n xor %r10d, %r10d\n sti\n"
+CODE64(ipi, ENABLE G_APIC_ON "xor %r10d, %r10d\n sti\n"
 	" mov $0x1000b, %ecx\n mov $0x62, %edx\n mov $1, %r8d\n" CALL "mov %rax, %r12\n nop\n"
 	" mov $1, %eax\n movq %rax, %xmm0\n pinsrq $1, %rax, %xmm0\n"
 	" mov $0x30015, %ecx\n mov $0x62, %edx\n xor %r8d, %r8d\n" CALL "mov %rax, %r13\n nop\n"
@@ -447,7 +447,7 @@ T(ipi, "IPI and flush calls: fast, with XMM, from memory; a vector below 16 is r
 	struct stop s;
 
 	guest_map_apic(g);
-	guest_gate(g, 0x62, SEL_CODE64, AT(ipi, ipi_h), 0xe, 0, 0);
+	guest_handler(g, 0x62, AT(ipi, ipi_h));
 	s = run(g);
 	CHECK_STOP(s, ST_DONE);
 	CHECK_EQ(s.r.r12, 0);

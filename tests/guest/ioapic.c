@@ -31,16 +31,9 @@ static struct guest *make(const void *code, u32 len, u64 high, u64 low)
 {
 	struct guest *g = guest_with_apic(code, len, HIGH, high);
 
-	*g64(g, G_PT + 0xf000 + 8 * (0xfec00000ull >> 21 & 511)) = 0xfec00000 | 0x87;
 	if (low)
 		guest_handler(g, LOW, low);
-	/* The PICs hang on the same lines. */
-	for (u32 id = KVM_IRQCHIP_PIC_MASTER; id <= KVM_IRQCHIP_PIC_SLAVE; id++) {
-		struct kvm_irqchip pic = { .chip_id = id, .chip.pic.imr = 0xff };
-
-		if (ioctl(g->vm, KVM_SET_IRQCHIP, &pic))
-			test_die("KVM_SET_IRQCHIP of a PIC: %s", strerror(errno));
-	}
+	guest_map_ioapic(g);
 	return g;
 }
 #define MAKE(snip) make(snip##_b, (u32)LEN(snip), AT(snip, snip##_h), 0)

@@ -68,7 +68,7 @@ static struct guest *ready(void)
 	struct kvm_lapic_state s;
 
 	guest_load(g, G_CODE, spin);
-	guest_gate(g, VEC, SEL_CODE64, AT(spin, spin_handler), 0xe, 0, 0);
+	guest_handler(g, VEC, AT(spin, spin_handler));
 	s = lapic(g);
 	s.regs[0xf1] = 1;	/* SPIV: software enable */
 	vcpu_ioctl(cpu0(g), KVM_SET_LAPIC, &s, "KVM_SET_LAPIC");
@@ -446,7 +446,7 @@ T(written_asleep, "code that a device has written while the vCPU slept runs as w
 	struct stop s;
 
 	guest_load(g, G_CODE, asleep);
-	guest_gate(g, VEC, SEL_CODE64, AT(asleep, asleep_handler), 0xe, 0, 0);
+	guest_handler(g, VEC, AT(asleep, asleep_handler));
 	guest_write(g, 0x300000, fn, sizeof(fn));
 	WITH_REGS(cpu0(g), r)
 		r.rdi = 0x300000;

@@ -242,17 +242,14 @@ static void no_threads(void)
 CODE64(timed, "mov $0xfee00000, %ebp\n xor %r8d, %r8d\n movl $0x1ff, 0xf0(%rbp)\n"
 	      "movl $0xb, 0x3e0(%rbp)\n movl $0x61, 0x320(%rbp)\n movl $3000000, 0x380(%rbp)\n"
 	      "sti\n 1: test %r8d, %r8d\n jz 1b\n" DONE
-	      "timed_handler: inc %r8\n movl $0, 0xb0(%rbp)\n iretq\n");
-LABEL(timed_handler);
+	      "timed_h: inc %r8\n movl $0, 0xb0(%rbp)\n iretq\n");
+LABEL(timed_h);
 
 T(timer_thread, "no thread can be made any more: a spinning guest gets its timer")
 {
-	struct guest *g = guest_new_flags(M_LONG, GUEST_IRQCHIP);
+	struct guest *g = guest_apic_irq(timed, 0x61);
 	struct stop s;
 
-	guest_map_apic(g);
-	guest_load(g, G_CODE, timed);
-	guest_gate(g, 0x61, SEL_CODE64, AT(timed, timed_handler), 0xe, 0, 0);
 	no_threads();
 	s = run(g);
 	CHECK_STOP(s, ST_DONE);

@@ -139,13 +139,12 @@ T(immediate, "immediate_exit returns EINTR without running the guest")
 }
 
 /* -- in-kernel LAPIC -- */
-#define APIC_SETUP "mov $0xfee00000, %ebp\n movl $0x1ff, 0xf0(%rbp)\n"
-CODE64(ipi_target, APIC_SETUP "sti\n movl $1, (%rsi)\n 1: inc %rax\n test $1, %al\n jz 2f\n nop\n"
+CODE64(ipi_target, G_APIC_ON "sti\n movl $1, (%rsi)\n 1: inc %rax\n test $1, %al\n jz 2f\n nop\n"
 			      " 2: jmp 1b");
-CODE64(ipi_sender, APIC_SETUP "1: pause\n mov (%rsi), %eax\n test %eax, %eax\n jz 1b\n"
+CODE64(ipi_sender, G_APIC_ON "1: pause\n mov (%rsi), %eax\n test %eax, %eax\n jz 1b\n"
 	" mov $5000000, %ecx\n 2: dec %ecx\n jnz 2b\n"
 	" movl $0, 0x310(%rbp)\n movl $0x4055, 0x300(%rbp)" DONE);
-CODE64(ipi_self, APIC_SETUP "sti\n movl $0x44055, 0x300(%rbp)\n 1: jmp 1b");
+CODE64(ipi_self, G_APIC_ON "sti\n movl $0x44055, 0x300(%rbp)\n 1: jmp 1b");
 static void *run_sender(void *p)
 {
 	struct stop s = cpu_run(p);
@@ -155,12 +154,9 @@ static void *run_sender(void *p)
 }
 T(ipi_self, "a self-IPI in a loop without exits")
 {
-	struct guest *g = guest_new_flags(M_LONG, GUEST_IRQCHIP);
-	struct stop s;
+	struct guest *g = guest_apic(ipi_self);
+	struct stop s = run(g);
 
-	guest_load(g, G_CODE, ipi_self);
-	guest_map_apic(g);
-	s = run(g);
 	CHECK_EXC(s, VEC, -1);
 }
 T(ipi, "an IPI from another vCPU interrupts a loop without exits")

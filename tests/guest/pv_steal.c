@@ -16,7 +16,7 @@
 #define PAGE_B 0x501000u
 
 /* r12: before the halt, r13: after it; the handler ends it. */
-CODE64(halt, "mov $0xfee00000, %ebp\n movl $0x1ff, 0xf0(%rbp)\n"
+CODE64(halt, G_APIC_ON
 	"mov $0x4b564d03, %ecx\n mov $0x20001, %eax\n xor %edx, %edx\n wrmsr\n"
 	"mov $0x200000, %esi\n mov (%rsi), %r12d\n sti\n hlt\n mov (%rsi), %r13d" DONE
 	"halt_h: movl $0, 0xb0(%rbp)\n iretq\n");
@@ -43,7 +43,7 @@ static struct stop halted(struct guest *g, u8 ask)
 	pthread_t t;
 
 	guest_map_apic(g);
-	guest_gate(g, 0x50, SEL_CODE64, AT(halt, halt_h), 0xe, 0, 0);
+	guest_handler(g, 0x50, AT(halt, halt_h));
 	*g32(g, PAGE_A) = 0x11;
 	*g32(g, PAGE_B) = 0x22;
 	*guest_pte(g, G_WINDOW) = PAGE_A | PTE_P | PTE_W | PTE_A | PTE_D;

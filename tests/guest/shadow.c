@@ -8,23 +8,13 @@
 
 #define VEC 0x55
 
-#define SELF_IPI "mov $0xfee00000, %ebp\n movl $0x1ff, 0xf0(%rbp)\n movl $0x44055, 0x300(%rbp)\n" \
-		 " mov 0x20(%rbp), %eax\n"
-CODE64(closed, SELF_IPI "nop\n nop\n sti\n closed_1: nop\n closed_2: nop\n hlt");
-CODE64(popf, SELF_IPI "push $0x202\n popfq\n popf_1: nop\n hlt");
+CODE64(closed, G_APIC_ON G_APIC_SELF "nop\n nop\n sti\n closed_1: nop\n closed_2: nop\n hlt");
+CODE64(popf, G_APIC_ON G_APIC_SELF "push $0x202\n popfq\n popf_1: nop\n hlt");
 LABEL(closed_2);
 LABEL(popf_1);
-static struct stop with_apic(const u8 *p, u64 n)
-{
-	struct guest *g = guest_new_flags(M_LONG, GUEST_IRQCHIP);
-
-	guest_write(g, G_CODE, p, (u32)n);
-	guest_map_apic(g);
-	return run(g);
-}
 T(sti, "a pending interrupt is taken after the instruction behind STI")
 {
-	struct stop s = with_apic(closed_b, LEN(closed));
+	struct stop s = run(guest_apic(closed));
 
 	CHECK_EXC(s, VEC, -1);
 	CHECK_EQ(s.rip, AT(closed, closed_2));
@@ -32,7 +22,7 @@ T(sti, "a pending interrupt is taken after the instruction behind STI")
 }
 T(popf, "POPF that sets IF has no shadow")
 {
-	struct stop s = with_apic(popf_b, LEN(popf));
+	struct stop s = run(guest_apic(popf));
 
 	CHECK_EXC(s, VEC, -1);
 	CHECK_EQ(s.rip, AT(popf, popf_1));

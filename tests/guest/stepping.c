@@ -174,15 +174,12 @@ LABEL(halt_h);
 
 T(halt, "HLT under TF is a step like any other")
 {
-	struct guest *g = guest_new_flags(M_LONG, GUEST_IRQCHIP);
+	struct guest *g = guest_apic_irq(halt, 0xee);
 	const struct trap t[] = {
 		{ AT(halt, halt_1), BS }, { AT(halt, halt_2), BS }, { AT(halt, halt_3), BS },
 		{ AT(halt, halt_4), BS }, { AT(halt, halt_5), BS }, { AT(halt, halt_6), BS },
 	};
 
-	guest_load(g, G_CODE, halt);
-	guest_map_apic(g);
-	guest_gate(g, 0xee, SEL_CODE64, AT(halt, halt_h), 0xe, 0, 0);
 	expect(g, t, ARRAY_SIZE(t));
 	guest_free(g);
 }
@@ -294,7 +291,7 @@ T(nested_breakpoints, "data breakpoints that the delivery of a #DB hits are igno
 	struct guest *g = guest_with(M_LONG, nested_bp);
 	struct stop s;
 
-	guest_gate(g, 1, SEL_CODE64, AT(nested_bp, nested_bp_db), 0xe, 0, 0);
+	guest_handler(g, 1, AT(nested_bp, nested_bp_db));
 	s = run(g);
 	CHECK_STOP(s, ST_DONE);
 	CHECK_EQ(s.r.r9, 2);		/* the store's and ICEBP's */

@@ -7,10 +7,9 @@
 #include "tests/guest/harness/harness.h"
 
 #define VEC 0x55
-#define APIC_SETUP "mov $0xfee00000, %ebp\n movl $0x1ff, 0xf0(%rbp)\n"
 /* RDI says where the interrupt has to be taken. */
 #define WAITING(insn, after) \
-	"lea " after "(%rip), %rdi\n" APIC_SETUP "cli\n movl $0x44055, 0x300(%rbp)\n" \
+	"lea " after "(%rip), %rdi\n" G_APIC_ON "cli\n movl $0x44055, 0x300(%rbp)\n" \
 	" mov $0x1234, %eax\n sti\n " insn "\n 9: nop\n nop\n mov $1, %ebx\n 8: nop" DONE
 CODE64(nop, WAITING("nop", "9f"));
 CODE64(load, WAITING("mov (%rsi), %rax", "9f"));
@@ -42,10 +41,8 @@ static const struct variant {
 
 static struct guest *prepare(const u8 *b, const u8 *e, u64 rsi)
 {
-	struct guest *g = guest_new_flags(M_LONG, GUEST_IRQCHIP);
+	struct guest *g = guest_apic_code(b, (u32)(e - b));
 
-	guest_write(g, G_CODE, b, (u32)(e - b));
-	guest_map_apic(g);
 	WITH_REGS(cpu0(g), r)
 		r.rsi = rsi;
 	return g;
@@ -106,7 +103,7 @@ T(fault, "a fault behind STI comes before the interrupt")
 	CHECK_EXC(s, 13, 0);
 }
 
-CODE64(closed, APIC_SETUP "cli\n movl $0x44055, 0x300(%rbp)\n mov $1000, %ecx\n"
+CODE64(closed, G_APIC_ON "cli\n movl $0x44055, 0x300(%rbp)\n mov $1000, %ecx\n"
 	"1: sti\n cli\n dec %ecx\n jnz 1b" DONE);
 T(closed, "STI and CLI in a row let nothing in")
 {
@@ -117,7 +114,7 @@ T(closed, "STI and CLI in a row let nothing in")
 	CHECK_STOP(s, ST_DONE);
 }
 
-CODE64(open, APIC_SETUP "lea 9f(%rip), %rdi\n sti\n movl $0x44055, 0x300(%rbp)\n 9: nop\n sti\n"
+CODE64(open, G_APIC_ON "lea 9f(%rip), %rdi\n sti\n movl $0x44055, 0x300(%rbp)\n 9: nop\n sti\n"
 			" nop" DONE);
 T(open, "STI with IF set already holds nothing back")
 {

@@ -214,11 +214,20 @@ static inline void guest_handler(struct guest *g, u8 vec, u64 rip)
 }
 /* Map the local APIC at its address (long mode). */
 void guest_map_apic(struct guest *g);
-/* New guest in long mode with all interrupt controllers, the local APIC mapped, a snippet at G_CODE
- * and a handler of a vector. In its text rbp is the APIC's page. */
+/* The I/O APIC as well; the PICs, which hang on the same lines, are masked. */
+void guest_map_ioapic(struct guest *g);
+/* New guest in long mode with all interrupt controllers, the local APIC mapped, a snippet at
+ * G_CODE. In its text rbp is the APIC's page. */
+#define guest_apic(snip) guest_apic_code(snip##_b, (u32)LEN(snip))
+struct guest *guest_apic_code(const void *p, u32 n);
+/* The handler of a vector, too: the snippet's label SNIP_h. */
+#define guest_apic_irq(snip, vec) \
+	guest_with_apic(snip##_b, (u32)LEN(snip), vec, AT(snip, snip##_h))
 struct guest *guest_with_apic(const void *p, u32 n, u8 vec, u64 handler);
 #define G_APIC_ON "mov $0xfee00000, %ebp\n movl $0x1ff, 0xf0(%rbp)\n"	/* vector ff: spurious */
 #define G_APIC_EOI "movl $0, 0xb0(%rbp)\n"
+/* Vector 55h to itself, and time for it to come. */
+#define G_APIC_SELF "movl $0x44055, 0x300(%rbp)\n mov 0x20(%rbp), %ecx\n"
 enum { PTE_P = 1, PTE_W = 2, PTE_U = 4, PTE_PWT = 8, PTE_PCD = 16, PTE_A = 32, PTE_D = 64,
        PTE_PS = 128, PTE_G = 256 };
 #define PTE_NX BIT64(63)

@@ -3,6 +3,7 @@
 #include "tests/guest/harness/tables.h"
 
 #include <stdlib.h>
+#include <sys/ioctl.h>
 
 #include "tests/guest/harness/harness.h"
 
@@ -157,12 +158,30 @@ void guest_map_apic(struct guest *g)
 	*g64(g, G_PT + 0xf000 + 8 * (0xfee00000ull >> 21 & 511)) = 0xfee00000 | 0x87;
 }
 
-struct guest *guest_with_apic(const void *p, u32 n, u8 vec, u64 handler)
+void guest_map_ioapic(struct guest *g)
+{
+	*g64(g, G_PT + 0xf000 + 8 * (0xfec00000ull >> 21 & 511)) = 0xfec00000 | 0x87;
+	for (u32 id = KVM_IRQCHIP_PIC_MASTER; id <= KVM_IRQCHIP_PIC_SLAVE; id++) {
+		struct kvm_irqchip pic = { .chip_id = id, .chip.pic.imr = 0xff };
+
+		if (g->irqchip && ioctl(g->vm, KVM_SET_IRQCHIP, &pic))
+			test_die("KVM_SET_IRQCHIP of a PIC: %s", strerror(errno));
+	}
+}
+
+struct guest *guest_apic_code(const void *p, u32 n)
 {
 	struct guest *g = guest_new_flags(M_LONG, GUEST_IRQCHIP);
 
 	guest_write(g, G_CODE, p, n);
 	guest_map_apic(g);
+	return g;
+}
+
+struct guest *guest_with_apic(const void *p, u32 n, u8 vec, u64 handler)
+{
+	struct guest *g = guest_apic_code(p, n);
+
 	guest_handler(g, vec, handler);
 	return g;
 }
