@@ -26,9 +26,8 @@ LABEL(deadline_h);
 T(deadline, "a TSC deadline that is reached already fires at once, and is disarmed")
 {
 	struct guest *g = guest_apic_irq(deadline, VEC);
-	struct stop s = run(g);
+	struct stop s = RUN_TO(g, ST_DONE);
 
-	CHECK_STOP(s, ST_DONE);
 	CHECK_EQ(s.r.r10, 3000);
 	CHECK_EQ(s.r.r8, 3000);
 	CHECK_EQ(s.r.r11, 0);
@@ -51,9 +50,8 @@ LABEL(modes_h);
 T(modes, "one-shot and periodic share the count; TSC-deadline mode begins and ends disarmed")
 {
 	struct guest *g = guest_apic_irq(modes, VEC);
-	struct stop s = run(g);
+	struct stop s = RUN_TO(g, ST_DONE);
 
-	CHECK_STOP(s, ST_DONE);
 	CHECK(s.r.r10 > 0x40000000 && s.r.r10 <= 0x7fffffff);
 	CHECK_EQ(s.r.r11, 0x7fffffff);
 	CHECK(s.r.r12 > 0x40000000 && s.r.r12 <= s.r.r10);	/* it ran on */
@@ -85,9 +83,8 @@ LABEL(change_h);
 T(change, "a change between one-shot and periodic lets the count run on")
 {
 	struct guest *g = guest_apic_irq(change, VEC);
-	struct stop s = run(g);
+	struct stop s = RUN_TO(g, ST_DONE);
 
-	CHECK_STOP(s, ST_DONE);
 	CHECK(s.r.r10 <= 2500000);	/* it has not begun anew */
 	CHECK(s.r.r11 > 2500000 && s.r.r11 <= 5000000);
 	CHECK(s.r.r12 <= 2500000);
@@ -111,9 +108,8 @@ LABEL(nmis_h);
 T(nmis, "of many NMIs sent to oneself in an NMI handler one is left, taken after IRET")
 {
 	struct guest *g = guest_apic_irq(nmis, 2);
-	struct stop s = run(g);
+	struct stop s = RUN_TO(g, ST_DONE);
 
-	CHECK_STOP(s, ST_DONE);
 	CHECK_EQ(s.r.r10, 3000);
 	CHECK_EQ(s.r.r11, 0);
 	CHECK_EQ(s.r.r8, 2);
@@ -127,9 +123,8 @@ LABEL(lint1_h);
 T(lint1, "opening LINT1 for NMI raises none by itself")
 {
 	struct guest *g = guest_apic_irq(lint1, 2);
-	struct stop s = run(g);
+	struct stop s = RUN_TO(g, ST_DONE);
 
-	CHECK_STOP(s, ST_DONE);
 	CHECK_EQ(s.r.r8, 0);
 	guest_free(g);
 }
@@ -147,8 +142,7 @@ T(nmi_shadow, "an NMI waits for the instruction after STI or MOV SS")
 		e.interrupt.shadow = shadow;
 		vcpu_ioctl(cpu0(g), KVM_SET_VCPU_EVENTS, &e, "KVM_SET_VCPU_EVENTS");
 		vcpu_ioctl(cpu0(g), KVM_NMI, NULL, "KVM_NMI");
-		s = run(g);
-		CHECK_EXC(s, 2, -1);
+		s = RUN_EXC(g, 2, -1);
 		CHECK_EQ(s.rip, G_CODE + 1);
 		guest_free(g);
 	}
@@ -171,9 +165,8 @@ LABEL(disabled_h);
 T(disabled, "a disabled APIC has no page and no CPUID bit, but CR8; x2APIC mode has no page")
 {
 	struct guest *g = guest_apic_irq(disabled, VEC);
-	struct stop s = run(g);
+	struct stop s = RUN_TO(g, ST_DONE);
 
-	CHECK_STOP(s, ST_DONE);
 	CHECK_EQ(s.r.r10, 0x50);
 	CHECK_EQ((u32)s.r.r11, ~0u);
 	CHECK_EQ(s.r.r12, 5);

@@ -103,9 +103,8 @@ static void each(const struct snippet s[2], void (*check)(struct guest *g, struc
 {
 	for (int i = 0; i < 4; i++) {
 		struct guest *g = make(&s[i & 1], i & 2);
-		struct stop st = run(g);
+		struct stop st = RUN_TO(g, ST_DONE);
 
-		CHECK_STOP(st, ST_DONE);
 		check(g, &st);
 		guest_free(g);
 	}
@@ -236,21 +235,18 @@ T(level, "the same EOI that ended edges ends a level interrupt at the I/O APIC")
 {
 	for (int i = 0; i < 4; i++) {
 		struct guest *g = make(&level[i & 1], i & 2);
-		struct stop s = run(g);
+		struct stop s = RUN_TO(g, ST_OUT);
 
-		CHECK_STOP(s, ST_OUT);
 		ioapic_entry(g, HIGH | 1 << 15);
 		line(g, 1);
 		CHECK(remote_irr(g));
 		line(g, 0);
-		s = run(g);
-		CHECK_STOP(s, ST_OUT);
+		s = RUN_TO(g, ST_OUT);
 		CHECK_EQ(s.r.r9, 1);
 		CHECK(!remote_irr(g));
 		line(g, 1);
 		line(g, 0);
-		s = run(g);
-		CHECK_STOP(s, ST_DONE);
+		s = RUN_TO(g, ST_DONE);
 		CHECK_EQ(s.r.r9, 2);
 		CHECK(!remote_irr(g));
 		guest_free(g);
@@ -286,9 +282,8 @@ T(flags, "arithmetic flags survive loads and stores of the APIC, and CR8")
 
 	for (u32 i = 0; i < ARRAY_SIZE(code); i++) {
 		struct guest *g = guest_apic_code(code[i].b, (u32)(code[i].e - code[i].b));
-		struct stop s = run(g);
+		struct stop s = RUN_TO(g, ST_DONE);
 
-		CHECK_STOP(s, ST_DONE);
 		CHECK_EQ(s.r.r15, 1);
 		guest_free(g);
 	}
@@ -311,9 +306,8 @@ CODE64(registers, "mov $0xfee00080, %eax\n" LOOP(EACH_REG(BOTH)) "mov $1, %edi\n
 T(registers, "every register can be stored to the APIC and loaded from it")
 {
 	struct guest *g = guest_apic(registers);
-	struct stop s = run(g);
+	struct stop s = RUN_TO(g, ST_DONE);
 
-	CHECK_STOP(s, ST_DONE);
 	CHECK_EQ(s.r.rdi, 1);
 	CHECK_EQ(s.r.rax, 0xfee00080);
 	guest_free(g);
@@ -328,9 +322,8 @@ CODE64(kept, "mov $0xfee00000, %edi\n mov $500, %ebx\n mov $0x1111, %eax\n mov $
 T(kept, "an EOI changes no register")
 {
 	struct guest *g = guest_apic(kept);
-	struct stop s = run(g);
+	struct stop s = RUN_TO(g, ST_DONE);
 
-	CHECK_STOP(s, ST_DONE);
 	CHECK_EQ(s.r.rax, 0x1111);
 	CHECK_EQ(s.r.rcx, 0x2222);
 	CHECK_EQ(s.r.rdx, 0x3333);
@@ -363,21 +356,18 @@ T(remap, "an access goes where its page is mapped now")
 
 	guest_load(g, G_CODE, remap);
 	*guest_pte(g, G_WINDOW) = 0xfee00000 | PTE_P | PTE_W;
-	s = run(g);
-	CHECK_STOP(s, ST_OUT);
+	s = RUN_TO(g, ST_OUT);
 	l = lapic(g);
 	CHECK_EQ(reg(&l, 0x80), 0x30);
 	*guest_pte(g, G_WINDOW) = G_FREE | PTE_P | PTE_W;
-	s = run(g);
-	CHECK_STOP(s, ST_OUT);
+	s = RUN_TO(g, ST_OUT);
 	l = lapic(g);
 	CHECK_EQ(reg(&l, 0x80), 0x30);
 	CHECK_EQ(*g32(g, G_FREE + 0x80), 0x40);
 	*guest_pte(g, G_WINDOW) = 0xfee00000 | PTE_P;	/* CR0.WP: not to be written */
 	WITH_SREGS(cpu0(g), r)
 		r.cr0 |= 1 << 16;
-	s = run(g);
-	CHECK_EXC(s, 14, 3);
+	s = RUN_EXC(g, 14, 3);
 	CHECK_EQ(s.cr2, G_WINDOW + 0x80);
 	guest_free(g);
 }
@@ -392,9 +382,8 @@ CODE64(other_device, "mov $0xfee00080, %ebp\n mov $0x30, %ecx\n"
 T(other_device, "the same instruction reaches other devices")
 {
 	struct guest *g = guest_apic(other_device);
-	struct stop s = run(g);
+	struct stop s = RUN_TO(g, ST_MMIO);
 
-	CHECK_STOP(s, ST_MMIO);
 	CHECK_EQ(s.gpa, G_MMIO);
 	CHECK_EQ(s.val, 7);
 	CHECK_EQ(s.size, 4);
@@ -410,9 +399,8 @@ CODE64(moved, "mov $0xfee00000, %ebp\n mov $0x1b, %ecx\n rdmsr\n mov %eax, %esi\
 T(moved, "after IA32_APIC_BASE has moved the APIC, its old page is not there")
 {
 	struct guest *g = guest_apic(moved);
-	struct stop s = run(g);
+	struct stop s = RUN_TO(g, ST_MMIO);
 
-	CHECK_STOP(s, ST_MMIO);
 	CHECK_EQ(s.gpa, 0xfee00080);
 	CHECK_EQ(s.val, 0x20);
 	guest_free(g);
@@ -445,8 +433,7 @@ T(msr_faults, "what x2APIC MSRs do not take is #GP also after many good writes")
 		struct stop s;
 
 		guest_write(g, G_CODE, code[i].b, (u32)(code[i].e - code[i].b));
-		s = run(g);
-		CHECK_EXC(s, 13, 0);
+		s = RUN_EXC(g, 13, 0);
 		CHECK_EQ(s.r.rdi, 1);
 		guest_free(g);
 	}
@@ -530,7 +517,7 @@ static void wake_other(u64 halt_poll_ns)
 	struct guest *g = guest_new_flags(M_LONG, GUEST_IRQCHIP);
 	struct kvm_mp_state mp = { .mp_state = KVM_MP_STATE_RUNNABLE };
 	struct guest_cpu *c = guest_add_cpu(g);
-	struct stop s, other = { .val = (uintptr_t)c };
+	struct stop other = { .val = (uintptr_t)c };
 	struct kvm_xcrs x = { .nr_xcrs = 1, .xcrs[0].value = 7 };
 	pthread_t t;
 
@@ -555,8 +542,7 @@ static void wake_other(u64 halt_poll_ns)
 	}
 	if (pthread_create(&t, NULL, receive, &other))
 		test_die("pthread_create");
-	s = run(g);
-	CHECK_STOP(s, ST_DONE);
+	RUN_TO(g, ST_DONE);
 	pthread_join(t, NULL);
 	CHECK_STOP(other, ST_DONE);
 	CHECK(!memcmp(g->ram + G_DATA + 0x100, g->ram + G_DATA + 0x400, 512));

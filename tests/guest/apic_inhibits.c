@@ -289,8 +289,7 @@ static void one(const struct setup *how, const struct op_entry *ops, u32 n, bool
 		guest_load(g, G_CODE, xapic);
 	build_stubs(g, x2 ? AT(x2apic, x2apic_h) : AT(xapic, xapic_h));
 	guest_write(g, OPS, ops, n * (u32)sizeof(*ops));
-	s = run(g);
-	CHECK_STOP(s, ST_DONE);
+	s = RUN_TO(g, ST_DONE);
 	r->known = area_inhibits(&r->inhibits);
 	r->n = 0;
 	for (u64 at = LOG; at < s.r.rdi && r->n < LOG_MAX; at += 16) {

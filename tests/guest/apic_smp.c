@@ -138,8 +138,7 @@ T(start, "INIT and SIPI start a CPU, as often as they are sent; SIPIs alone do n
 	*g32(g, 0x7f00) = 0;
 	if (pthread_create(&t, NULL, run_it, &other))
 		test_die("pthread_create");
-	s = run(g);
-	CHECK_STOP(s, ST_DONE);
+	s = RUN_TO(g, ST_DONE);
 	CHECK_EQ(s.r.r10, 0);
 	CHECK_EQ(s.r.r12, 200);
 	/* The other CPU is halted for good: the process ends with it. */

@@ -45,13 +45,9 @@ CODE64(ts, SET_XCR0 "mov %cr0, %rax\n or $8, %rax\n mov %rax, %cr0\n vpxord %zmm
        DONE);
 T(switched, "without its bits in XCR0 #UD, with CR0.TS #NM")
 {
-	struct stop s = run(WITH(no_xcr0));
-
-	CHECK_EXC(s, 6, -1);
-	s = run(WITH(no_xcr0_k));
-	CHECK_EXC(s, 6, -1);
-	s = run(WITH(ts));
-	CHECK_EXC(s, 7, -1);
+	RUN_EXC(WITH(no_xcr0), 6, -1);
+	RUN_EXC(WITH(no_xcr0_k), 6, -1);
+	RUN_EXC(WITH(ts), 7, -1);
 }
 CODE64(partial, "xor %ecx, %ecx\n xor %edx, %edx\n mov %esi, %eax\n xsetbv" DONE);
 T(xcr0, "the three bits of XCR0 go together, and with AVX")
@@ -60,12 +56,10 @@ T(xcr0, "the three bits of XCR0 go together, and with AVX")
 
 	for (u32 i = 0; i < ARRAY_SIZE(bad); i++) {
 		struct guest *g = WITH(partial);
-		struct stop s;
 
 		WITH_REGS(cpu0(g), r)
 			r.rsi = bad[i];
-		s = run(g);
-		CHECK_EXC(s, 13, 0);
+		RUN_EXC(g, 13, 0);
 		guest_free(g);
 	}
 }
@@ -81,8 +75,7 @@ T(fresh, "what the VMM has left in the registers is not seen; XGETBV tells what 
 	__asm__ volatile("vpternlogd $0xff, %%zmm16, %%zmm16, %%zmm16\n"
 			 " vpternlogd $0xff, %%zmm0, %%zmm0, %%zmm0\n"
 			 " kxnorw %%k3, %%k3, %%k3" : : : "xmm0");
-	s = run(g);
-	CHECK_STOP(s, ST_DONE);
+	s = RUN_TO(g, ST_DONE);
 	for (u32 i = 0; i < 128; i++)
 		CHECK_EQ(g->ram[PAGE + i], 0);
 	CHECK_EQ(s.r.rbx, 0);
@@ -109,8 +102,7 @@ T(api, "the state survives exits, and is what KVM_GET_XSAVE shows and KVM_SET_XS
 	CHECK_EQ(n, 512);
 	hi16 = place(g, 7, &n);
 	CHECK_EQ(n, 1024);
-	s = run(g);
-	CHECK_STOP(s, ST_OUT);
+	s = RUN_TO(g, ST_OUT);
 	vcpu_ioctl(cpu0(g), KVM_GET_XSAVE, x, "KVM_GET_XSAVE");
 	CHECK_EQ(x[512] & 0xe0, 0xe0);
 	for (u32 i = 0; i < 32; i++)
@@ -120,8 +112,7 @@ T(api, "the state survives exits, and is what KVM_GET_XSAVE shows and KVM_SET_XS
 	memcpy(x + k + 8 * 6, &v, 8);
 	memset(x + hi16 + 4 * 64, 0x77, 64);
 	vcpu_ioctl(cpu0(g), KVM_SET_XSAVE, x, "KVM_SET_XSAVE");
-	s = run(g);
-	CHECK_STOP(s, ST_DONE);
+	s = RUN_TO(g, ST_DONE);
 	CHECK_EQ(s.r.rbx, 0x5555);
 	CHECK_EQ(s.r.rsi, 0x6666);
 	for (u32 i = 0; i < 64; i++) {
@@ -142,9 +133,8 @@ T(areas, "XSAVE and XSAVEC put each component where CPUID says, and XRSTOR takes
 {
 	struct guest *g = WITH(plain);
 	u32 n, hi16 = place(g, 7, &n), k = place(g, 5, &n);
-	struct stop s = run(g);
+	struct stop s = RUN_TO(g, ST_DONE);
 
-	CHECK_STOP(s, ST_DONE);
 	CHECK_EQ(*g64(g, PAGE + 512) & 0xe0, 0xe0);
 	CHECK_EQ(*g64(g, PAGE + hi16 + 4 * 64), 0x4444444444444444);
 	CHECK_EQ(*g64(g, PAGE + k + 5 * 8), 0x5555);
@@ -152,8 +142,7 @@ T(areas, "XSAVE and XSAVEC put each component where CPUID says, and XRSTOR takes
 	CHECK_EQ(*g64(g, PAGE + 0x1040), 0x4444444444444444);
 	CHECK_EQ(s.r.rbx, 0x5555);
 	g = WITH(compact);
-	s = run(g);
-	CHECK_STOP(s, ST_DONE);
+	s = RUN_TO(g, ST_DONE);
 	CHECK_EQ(*g64(g, PAGE + 520), 0x80000000000000e7);
 	CHECK_EQ(*g64(g, PAGE + 576 + 256 + 5 * 8), 0x5555);
 	CHECK_EQ(*g64(g, PAGE + 576 + 256 + 64 + 512 + 4 * 64), 0x4444444444444444);
@@ -162,8 +151,7 @@ T(areas, "XSAVE and XSAVEC put each component where CPUID says, and XRSTOR takes
 	CHECK_EQ(s.r.rbx, 0x5555);
 	g = WITH(some);		/* one component, which is the first then; the other is
 				 * initialised */
-	s = run(g);
-	CHECK_STOP(s, ST_DONE);
+	s = RUN_TO(g, ST_DONE);
 	CHECK_EQ(*g64(g, PAGE + 576 + 4 * 64), 0x4444444444444444);
 	CHECK_EQ(*g64(g, PAGE + 0x1020), 0);
 	CHECK_EQ(*g64(g, PAGE + 0x1040), 0x4444444444444444);
@@ -189,20 +177,17 @@ T(suppressed,
 
 	*guest_pte(g, NEXT) = 0;
 	*g32(g, PAGE + 0xff0) = 0x1234;
-	s = run(g);
-	CHECK_EXC(s, 14, 0);
+	s = RUN_EXC(g, 14, 0);
 	CHECK_EQ(s.r.rbx, 0x1234);
 	CHECK_EQ(s.cr2, NEXT + 0x14);
 	g = WITH(store);
 	*guest_pte(g, NEXT) = 0;
-	s = run(g);
-	CHECK_EXC(s, 14, 2);
+	s = RUN_EXC(g, 14, 2);
 	CHECK_EQ(s.cr2, NEXT + 0x14);
 	CHECK_EQ(*g64(g, PAGE + 0xff0), 0x3333333333333333);
 	g = WITH(packed);
 	*guest_pte(g, NEXT) = 0;
-	s = run(g);
-	CHECK_EXC(s, 14, 2);
+	s = RUN_EXC(g, 14, 2);
 	CHECK_EQ(s.cr2, NEXT);
 	CHECK_EQ(*g64(g, PAGE + 0xff8), 0x3333333333333333);
 }
@@ -222,8 +207,7 @@ T(one_by_one, "gather and scatter: the mask's bits go with what is done")
 	u64 mask;
 
 	*guest_pte(g, NEXT) = 0;
-	s = run(g);
-	CHECK_EXC(s, 14, 0);
+	s = RUN_EXC(g, 14, 0);
 	CHECK_EQ(s.cr2, NEXT);
 	vcpu_ioctl(cpu0(g), KVM_GET_XSAVE, x, "KVM_GET_XSAVE");
 	memcpy(&mask, x + k + 8, 8);
@@ -231,8 +215,7 @@ T(one_by_one, "gather and scatter: the mask's bits go with what is done")
 	*guest_pte(g, NEXT) = NEXT | PTE_P | PTE_W;
 	g = WITH(scatter);
 	*guest_pte(g, NEXT) = 0;
-	s = run(g);
-	CHECK_EXC(s, 14, 2);
+	s = RUN_EXC(g, 14, 2);
 	CHECK_EQ(s.cr2, NEXT);
 	CHECK_EQ(*g32(g, PAGE), 0x33333333);
 }
@@ -245,21 +228,18 @@ T(device, "a device sees the elements that the mask chooses, and no others")
 	struct stop s;
 
 	for (u32 i = 0; i < 2; i++) {
-		s = run(g);
-		CHECK_STOP(s, ST_MMIO);
+		s = RUN_TO(g, ST_MMIO);
 		CHECK(s.write);
 		CHECK_EQ(s.gpa, at[i]);
 		CHECK_EQ(s.size, 4);
 	}
 	for (u32 i = 0; i < 2; i++) {
-		s = run(g);
-		CHECK_STOP(s, ST_MMIO);
+		s = RUN_TO(g, ST_MMIO);
 		CHECK(!s.write);
 		CHECK_EQ(s.gpa, at[i]);
 		cpu_answer(cpu0(g), 0x1000 + i);
 	}
-	s = run(g);
-	CHECK_STOP(s, ST_DONE);
+	s = RUN_TO(g, ST_DONE);
 	CHECK_EQ(s.r.rbx, 0x1000);
 }
 CODE64(aligned, SET_XCR0 "lea 0xff8(%rdi), %rsi\n kxorw %k1, %k1, %k1\n"
@@ -271,7 +251,6 @@ T(alignment, "what is not accessed is not misaligned")
 	struct stop s;
 
 	*guest_pte(g, NEXT) = 0;
-	s = run(g);
-	CHECK_EXC(s, 13, 0);
+	s = RUN_EXC(g, 13, 0);
 	CHECK_EQ(s.r.rbx, 1);
 }

@@ -144,9 +144,7 @@ T(clocks, "kvmclock and steal time under the filter")
 
 	confine(0);
 	for (int i = 0; i < 5; i++) {
-		struct stop s = run(g);
-
-		CHECK_STOP(s, ST_OUT);
+		RUN_TO(g, ST_OUT);
 	}
 }
 
@@ -189,9 +187,8 @@ T(kicked, "signals, irqfd and ioeventfd under the filter")
 	confine(0);
 	for (int i = 0; i < 20; i++) {
 		u64 one = 1;
-		struct stop s = run(g);
 
-		CHECK_STOP(s, ST_INTR);
+		RUN_TO(g, ST_INTR);
 		CHECK_EQ(write(irq, &one, sizeof(one)), 8);
 	}
 	kicked_enough = true;

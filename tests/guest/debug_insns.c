@@ -217,13 +217,11 @@ T(t_int, "TF: INT n clears it, and the IRET of the handler steps the instruction
 	struct stop s;
 
 	guest_handler(g, 0x81, AT(t_int, t_int_h));
-	s = run(g);
-	CHECK_EXC(s, 1, -1);
+	s = RUN_EXC(g, 1, -1);
 	CHECK_EQ(dr6_take(g), DR6_INIT | BS);
 	cpu_resume(cpu0(g), &s, s.rip);
 	/* Behind INT n no trap: TF was off at its end and the IRET was begun without. */
-	s = run(g);
-	CHECK_EXC(s, 1, -1);
+	s = RUN_EXC(g, 1, -1);
 	CHECK_EQ(s.rip, G_CODE + 4);
 	CHECK_EQ(dr6_take(g), DR6_INIT | BS);
 	guest_free(g);
@@ -255,9 +253,8 @@ static struct guest *sys_guest(u64 mask, u64 flags, u64 set, u64 clear)
 
 static void db_at(struct guest *g, u64 rip, u32 bits)
 {
-	struct stop s = run(g);
+	struct stop s = RUN_EXC(g, 1, -1);
 
-	CHECK_EXC(s, 1, -1);
 	CHECK_EQ(s.rip, rip);
 	CHECK_EQ(dr6_take(g), DR6_INIT | bits);
 	cpu_resume(cpu0(g), &s, s.rip);
@@ -266,29 +263,25 @@ static void db_at(struct guest *g, u64 rip, u32 bits)
 T(sys_masked, "TF: SFMASK takes it away, SYSCALL does not trap at the kernel's entry")
 {
 	struct guest *g = sys_guest(0x100, 0x100, 0, 0);
-	struct stop s;
 
 	/* SYSRET brings it back out of R11 and traps before the user's next instruction. */
 	db_at(g, AT(sys, sys_r), BS);
 	db_at(g, AT(sys, sys_r) + 1, BS);
 	db_at(g, AT(sys, sys_r) + 2, BS);
-	s = run(g);
-	CHECK_EXC(s, VEC_DONE3, -1);
+	RUN_EXC(g, VEC_DONE3, -1);
 	guest_free(g);
 }
 
 T(sys_unmasked, "TF: without SFMASK the trap is at the kernel's entry")
 {
 	struct guest *g = sys_guest(0, 0x100, 0, 0x100);
-	struct stop s;
 
 	db_at(g, AT(sys, sys_k), BS);
 	db_at(g, AT(sys, sys_k1), BS);
 	db_at(g, AT(sys, sys_k1) + 3, BS);
 	db_at(g, AT(sys, sys_k1) + 8, BS);
 	/* SYSRET was begun with TF and ends without. */
-	s = run(g);
-	CHECK_EXC(s, VEC_DONE3, -1);
+	RUN_EXC(g, VEC_DONE3, -1);
 	guest_free(g);
 }
 
@@ -304,12 +297,10 @@ T(sys_sets, "TF: SYSRET that sets it traps in front of the first instruction of 
 T(sys_break, "an instruction breakpoint at the kernel's entry")
 {
 	struct guest *g = sys_guest(0x100, 0x100, 0, 0x100);
-	struct stop s;
 
 	set_dr(g, 0, AT(sys, sys_k), DR7(0, 0, 0));
 	db_at(g, AT(sys, sys_k), 1);
-	s = run(g);
-	CHECK_EXC(s, VEC_DONE3, -1);
+	RUN_EXC(g, VEC_DONE3, -1);
 	guest_free(g);
 }
 
@@ -324,8 +315,7 @@ T(sys_debugger, "a debugger outside steps into SYSCALL and out of SYSRET")
 
 	vcpu_ioctl(cpu0(g), KVM_SET_GUEST_DEBUG, &d, "KVM_SET_GUEST_DEBUG");
 	for (u32 i = 0; i < ARRAY_SIZE(at); i++) {
-		s = run(g);
-		CHECK_STOP(s, ST_DEBUG);
+		s = RUN_TO(g, ST_DEBUG);
 		CHECK_EQ(s.r.rip, AT(sys, at[i]));
 	}
 	guest_free(g);
@@ -346,11 +336,9 @@ T(int_debugger, "a debugger outside steps into INT n, also under the guest's own
 		WITH_REGS(cpu0(g), r)
 			r.rflags |= tf << 8;
 		vcpu_ioctl(cpu0(g), KVM_SET_GUEST_DEBUG, &d, "KVM_SET_GUEST_DEBUG");
-		s = run(g);
-		CHECK_STOP(s, ST_DEBUG);
+		s = RUN_TO(g, ST_DEBUG);
 		CHECK_EQ(s.r.rip, AT(dbg_int, dbg_int_h));
-		s = run(g);
-		CHECK_STOP(s, ST_DEBUG);
+		s = RUN_TO(g, ST_DEBUG);
 		CHECK_EQ(s.r.rip, AT(dbg_int, dbg_int_h1));
 		guest_free(g);
 	}
@@ -446,8 +434,7 @@ T(w_int, "data breakpoint: the frame of INT n, in front of the handler's first i
 	guest_handler(g, 0x81, AT(w_int, w_int_h));
 	db_elsewhere(g);
 	set_dr(g, 0, G_DATA, DR7(0, 3, 3));
-	s = run(g);
-	CHECK_EXC(s, 1, -1);
+	s = RUN_EXC(g, 1, -1);
 	CHECK_EQ(s.rip, AT(w_int, w_int_h));
 	CHECK_EQ(dr6_take(g), DR6_INIT | 1);
 	guest_free(g);
@@ -465,13 +452,11 @@ T(w_fault, "data breakpoint: an instruction that faults has hit nothing")
 	}
 	*guest_pte(g, G_WINDOW + 0x1000) = 0;
 	set_dr(g, 0, G_DATA, DR7(0, 3, 3));
-	s = run(g);
-	CHECK_EXC(s, 14, 2);
+	s = RUN_EXC(g, 14, 2);
 	CHECK_EQ(dr6_take(g), DR6_INIT);
 	*guest_pte(g, G_WINDOW + 0x1000) = (G_WINDOW + 0x1000) | 7;
 	cpu_resume(cpu0(g), &s, s.rip);
-	s = run(g);
-	CHECK_EXC(s, 1, -1);
+	s = RUN_EXC(g, 1, -1);
 	CHECK_EQ(s.rip, G_CODE + 2);
 	CHECK_EQ(dr6_take(g), DR6_INIT | 1);
 	guest_free(g);
@@ -487,13 +472,11 @@ T(w_ss_fault, "data breakpoint: MOV SS, then a fault: #DB in front of the fault'
 		r.rdi = G_DATA;
 	*g32(g, G_DATA) = SEL_DATA;
 	set_dr(g, 0, G_DATA, DR7(0, 3, 3));
-	s = run(g);
-	CHECK_EXC(s, 1, -1);
+	s = RUN_EXC(g, 1, -1);
 	CHECK_EQ(s.rip, G_STUBS + 6 * 16);
 	CHECK_EQ(dr6_take(g), DR6_INIT | 1);
 	cpu_resume(cpu0(g), &s, s.rip);
-	s = run(g);
-	CHECK_EXC(s, 6, -1);
+	s = RUN_EXC(g, 6, -1);
 	CHECK_EQ(s.rip, G_CODE + 2);
 	CHECK_EQ(dr6_take(g), DR6_INIT);
 	guest_free(g);
@@ -510,8 +493,7 @@ T(w_hlt, "data breakpoint: MOV SS, then HLT: the trap ends the halt")
 		r.rdi = G_DATA;
 	*g32(g, G_DATA) = SEL_DATA;
 	set_dr(g, 0, G_DATA, DR7(0, 3, 3));
-	s = run(g);
-	CHECK_EXC(s, 1, -1);
+	s = RUN_EXC(g, 1, -1);
 	CHECK_EQ(s.rip, G_CODE + 3);
 	CHECK_EQ(dr6_take(g), DR6_INIT | 1);
 	guest_free(g);
@@ -626,19 +608,16 @@ T(x_pf, "the breakpoint comes before the instruction's fault; the fault's frame 
 		r.rsi = G_WINDOW + 0x1000;
 	*guest_pte(g, G_WINDOW + 0x1000) = 0;
 	set_dr(g, 1, AT(x_pf, x_pf_x), DR7(1, 0, 0));
-	s = run(g);
-	CHECK_EXC(s, 1, -1);
+	s = RUN_EXC(g, 1, -1);
 	CHECK_EQ(s.rip, AT(x_pf, x_pf_x));
 	CHECK_EQ(s.rflags & 0x10000, 0x10000);
 	CHECK_EQ(dr6_take(g), DR6_INIT | 2);
 	cpu_resume(cpu0(g), &s, s.rip);
-	s = run(g);
-	CHECK_EXC(s, 14, 0);
+	s = RUN_EXC(g, 14, 0);
 	CHECK_EQ(s.rflags & 0x10000, 0x10000);
 	*guest_pte(g, G_WINDOW + 0x1000) = (G_WINDOW + 0x1000) | 7;
 	cpu_resume(cpu0(g), &s, s.rip);
-	s = run(g);
-	CHECK_STOP(s, ST_DONE);
+	s = RUN_TO(g, ST_DONE);
 	guest_free(g);
 }
 
@@ -647,15 +626,13 @@ LABEL(x_int_x); LABEL(x_int_h);
 T(x_int, "at INT n, and at its handler's first instruction")
 {
 	struct guest *g = guest_with(M_LONG, x_int);
-	struct stop s;
 
 	guest_handler(g, 0x81, AT(x_int, x_int_h));
 	set_dr(g, 1, AT(x_int, x_int_x), DR7(1, 0, 0));
 	set_dr(g, 2, AT(x_int, x_int_h), DR7(2, 0, 0));
 	db_at(g, AT(x_int, x_int_x), 2);
 	db_at(g, AT(x_int, x_int_h), 4);
-	s = run(g);
-	CHECK_STOP(s, ST_DONE);
+	RUN_TO(g, ST_DONE);
 	guest_free(g);
 }
 
@@ -680,8 +657,7 @@ T(vmrun_tf, "TF of L1: VMRUN is stepped behind #VMEXIT; TF of L2: behind its fir
 	s = svm_with(l2);
 	s.save->rflags |= 0x100;
 	svm_want(&s, SVM_I_EXCP + 1);
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_EXCP + 1);
+	st = SVM_EXITS(&s, SVM_EXIT_EXCP + 1);
 	CHECK_EQ(s.save->rip, AT_L2(l2, l2_1));
 	CHECK_EQ(s.save->dr6, DR6_INIT | BS);
 	guest_free(s.g);
@@ -718,7 +694,6 @@ T(vmexit_held, "what MOV SS of L2 has hit is not told to L1 when the next instru
 {
 	struct svm_guest s = svm_with(l2_ss);
 	struct kvm_debugregs d = { .dr6 = DR6_INIT, .dr7 = 0x400 };
-	struct stop st;
 
 	d.db[0] = G_DATA;
 	vcpu_ioctl(s.c, KVM_SET_DEBUGREGS, &d, "KVM_SET_DEBUGREGS");
@@ -726,15 +701,13 @@ T(vmexit_held, "what MOV SS of L2 has hit is not told to L1 when the next instru
 	WITH_REGS(s.c, r)
 		r.rdi = G_DATA;
 	*g32(s.g, G_DATA) = SEL_DATA;
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+	SVM_EXITS(&s, SVM_EXIT_VMMCALL);
 	CHECK_EQ(s.save->rip, AT_L2(l2_ss, l2_ss_1));
 	CHECK_EQ(s.save->dr6, DR6_INIT);
 	/* and L1 runs on without a #DB of its own */
 	s.save->rip = AT_L2(l2_ss, l2_ss_2);
 	s.save->dr7 = 0x400;
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+	SVM_EXITS(&s, SVM_EXIT_VMMCALL);
 	CHECK_EQ(dr6_take(s.g), DR6_INIT);
 	guest_free(s.g);
 }

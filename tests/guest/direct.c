@@ -74,9 +74,8 @@ CODE64(sum, "mov $1000000, %ecx\n xor %eax, %eax\n 1: add %rcx, %rax\n push %rax
 T(loop, "a loop with a stack")
 {
 	struct guest *g = USER(sum);
-	struct stop s = run(g);
+	struct stop s = RUN_EXC(g, VEC_DONE3, -1);
 
-	CHECK_EXC(s, VEC_DONE3, -1);
 	CHECK_EQ(s.r.rax, 1000000ull * 1000001 / 2);
 	CHECK_EQ(s.r.rdx, s.r.rax);
 	CHECK_EQ(s.cs, SEL_UCS);
@@ -99,8 +98,7 @@ T(system_calls, "SYSCALL is the guest's, whatever number it has; the state goes 
 	struct stop s;
 
 	kernel_at(g, UAT(calls, c_entry));
-	s = run(g);
-	CHECK_EXC(s, VEC_DONE3, -1);
+	s = RUN_EXC(g, VEC_DONE3, -1);
 	CHECK_EQ(s.r.rdi, 300 * 40);
 	CHECK_EQ(s.r.r8, UAT(calls, c_next));
 	CHECK_EQ(s.r.r9 & 0xf02, 0x202);
@@ -127,8 +125,7 @@ static void page_fault(struct guest *g, u64 pte, u64 rip, u32 err)
 		sr.efer |= 1u << 11;
 	WITH_REGS(cpu0(g), r)
 		r.rdi = U_DATA + 8;
-	s = run(g);
-	CHECK_EXC(s, 14, err);
+	s = RUN_EXC(g, 14, err);
 	CHECK_EQ(s.cr2, U_DATA + 8);
 	CHECK_EQ(s.rip, rip);
 	CHECK_EQ(s.r.rbx, 0x55);
@@ -149,14 +146,12 @@ T(page_faults, "page faults have the guest's error code, CR2 and RIP")
 T(accessed, "A and D are set when they have to be, and no earlier")
 {
 	struct guest *g = USER(fault);
-	struct stop s;
 
 	*guest_pte(g, U_DATA) = U_DATA | PTE_P | PTE_W | PTE_U;
 	*guest_pte(g, U_DATA + 0x1000) = (U_DATA + 0x1000) | PTE_P | PTE_W | PTE_U;
 	WITH_REGS(cpu0(g), r)
 		r.rdi = U_DATA;
-	s = run(g);
-	CHECK_EXC(s, VEC_DONE3, -1);
+	RUN_EXC(g, VEC_DONE3, -1);
 	CHECK_EQ(*guest_pte(g, U_DATA) & (PTE_A | PTE_D), PTE_A);
 	CHECK_EQ(*guest_pte(g, U_DATA + 0x1000) & (PTE_A | PTE_D), 0);
 	CHECK_DIRECT(g, 1);
@@ -164,8 +159,7 @@ T(accessed, "A and D are set when they have to be, and no earlier")
 	*guest_pte(g, U_DATA) = U_DATA | PTE_P | PTE_W | PTE_U | PTE_A;
 	WITH_REGS(cpu0(g), r)
 		r.rdi = U_DATA;
-	s = run(g);
-	CHECK_EXC(s, VEC_DONE3, -1);
+	RUN_EXC(g, VEC_DONE3, -1);
 	CHECK_EQ(*guest_pte(g, U_DATA) & (PTE_A | PTE_D), PTE_A | PTE_D);
 	CHECK_DIRECT(g, 1);
 }
@@ -194,8 +188,7 @@ static void remap(struct guest *g, u64 entry)
 		r.r12 = U_DATA | 0x67;
 		r.r13 = (U_DATA + 0x1000) | 0x67;
 	}
-	s = run(g);
-	CHECK_EXC(s, VEC_DONE3, -1);
+	s = RUN_EXC(g, VEC_DONE3, -1);
 	CHECK_EQ(s.r.rbx, 100 * 1001);
 	CHECK_EQ(s.r.r15, 100 * 1001);
 	CHECK_EQ(*g64(g, U_DATA + 8), 1);
@@ -217,9 +210,8 @@ T(changing_code, "code that changes itself, also through another address of its 
 {
 	static const u8 fn[] = { 0x05, 0, 0, 0, 0, 0xc3 };	/* add eax, imm32; ret */
 	struct guest *g = USER(own);
-	struct stop s = run(g);
+	struct stop s = RUN_EXC(g, VEC_DONE3, -1);
 
-	CHECK_EXC(s, VEC_DONE3, -1);
 	CHECK_EQ(s.r.rax, 300 * 301 / 2);
 	CHECK_DIRECT(g, 1);
 	g = USER(other);
@@ -229,8 +221,7 @@ T(changing_code, "code that changes itself, also through another address of its 
 		r.rdi = U_DATA;
 		r.rsi = U_DATA + 0x3000;
 	}
-	s = run(g);
-	CHECK_EXC(s, VEC_DONE3, -1);
+	s = RUN_EXC(g, VEC_DONE3, -1);
 	CHECK_EQ(s.r.rax, 300 * 301 / 2);
 	CHECK_DIRECT(g, 1);
 }
@@ -260,8 +251,7 @@ T(truth, "CPUID, XGETBV and RDTSC answer as the virtual CPU does, also over the 
 			r.r8 = at[i];
 			r.r9 = at[i] + 0x2000;
 		}
-		s = run(g);
-		CHECK_EXC(s, VEC_DONE3, -1);
+		s = RUN_EXC(g, VEC_DONE3, -1);
 		CHECK_EQ(s.r.rsi, name);
 		CHECK_EQ(s.r.rdi, 7);
 		CHECK(s.r.rbp < 1ull << 38);	/* a minute or so */
@@ -295,9 +285,8 @@ T(exceptions, "exceptions are the guest's")
 
 	for (u32 i = 0; i < ARRAY_SIZE(t); i++) {
 		struct guest *g = user_guest(t[i].b, (u64)(t[i].e - t[i].b));
-		struct stop s = run(g);
+		struct stop s = RUN_EXC(g, t[i].vec, t[i].err);
 
-		CHECK_EXC(s, t[i].vec, t[i].err);
 		CHECK_EQ(s.rip, U_CODE + (u64)(t[i].at - t[i].b));
 		CHECK_DIRECT(g, 1);
 	}
@@ -310,8 +299,7 @@ T(int3, "INT3 goes through its gate")
 	struct stop s;
 
 	guest_gate(g, 3, SEL_CODE64, G_STUBS + 3 * 16, 0xe, 3, 0);
-	s = run(g);
-	CHECK_EXC(s, 3, -1);
+	s = RUN_EXC(g, 3, -1);
 	CHECK_EQ(s.rip, UAT(x_bp, x_bp_at));
 	CHECK_DIRECT(g, 1);
 }
@@ -330,8 +318,7 @@ T(kick, "a signal ends KVM_RUN while user code loops")
 	sigaction(SIGALRM, &a, NULL);
 	for (int i = 0; i < 3; i++) {
 		setitimer(ITIMER_REAL, &t, NULL);
-		s = run(g);
-		CHECK_STOP(s, ST_INTR);
+		s = RUN_TO(g, ST_INTR);
 		CHECK(s.r.rax > 1000);
 		CHECK_EQ(s.r.rip & ~7ull, U_CODE);
 	}
@@ -365,8 +352,7 @@ static void *killer(void *arg)
 }
 CODE64(pairs, "mov $3, %ecx\n cvtsi2sd %rcx, %xmm6\n movapd %xmm6, %xmm7\n 1: inc %rax\n"
 	"lea (%rax,%rax,2), %rbx\n addsd %xmm6, %xmm7\n mov %rbx, (%rdi)\n jmp 1b");
-T(killed,
-  "a stub that is killed in the middle is not missed: the program goes on translated")
+T(killed, "a stub that is killed in the middle is not missed: the program goes on translated")
 {
 	struct sigaction a = { .sa_handler = nothing };
 	struct itimerval t = { .it_value.tv_usec = 400000 };
@@ -398,8 +384,7 @@ T(killed,
 	CHECK_DIRECT(g, 1);
 	guest_free(g);
 	g = USER(sum);
-	s = run(g);
-	CHECK_EXC(s, VEC_DONE3, -1);
+	s = RUN_EXC(g, VEC_DONE3, -1);
 	CHECK_DIRECT(g, 1);
 }
 
@@ -471,8 +456,7 @@ static void attack(const struct attack *a, s64 off)
 	kernel_at(g, UAT(attack, at_entry));
 	*g64(g, SECRET_AT) = 0x5ec2e7;
 	*guest_pte(g, U_DATA) = U_DATA | 0x67;
-	s = run(g);
-	CHECK_STOP(s, ST_HLT);
+	s = RUN_TO(g, ST_HLT);
 	pid = stub_pid();
 	CHECK(pid);
 	CHECK_EQ(stub_maps(pid, &base, lo, hi), 0);

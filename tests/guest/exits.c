@@ -19,15 +19,13 @@ T(out, "OUT of each size, immediate and DX")
 	struct stop s;
 
 	for (u32 i = 0; i < ARRAY_SIZE(want); i++) {
-		s = run(g);
-		CHECK_STOP(s, ST_OUT);
+		s = RUN_TO(g, ST_OUT);
 		CHECK_EQ(s.port, want[i].port);
 		CHECK_EQ(s.size, want[i].size);
 		CHECK_EQ(s.val, want[i].val);
 		CHECK_EQ(s.count, 1);
 	}
-	s = run(g);
-	CHECK_STOP(s, ST_DONE);
+	s = RUN_TO(g, ST_DONE);
 }
 CODE64(pio_in, "mov $0x1122334455667788, %rax\n in $0x20, %al\n mov %rax, %rbx\n"
 	" mov $0x1122334455667788, %rax\n"
@@ -36,9 +34,8 @@ CODE64(pio_in, "mov $0x1122334455667788, %rax\n in $0x20, %al\n mov %rax, %rbx\n
 T(in, "IN merges by size")
 {
 	struct guest *g = guest_with(M_LONG, pio_in);
-	struct stop s = run(g);
+	struct stop s = RUN_TO(g, ST_IN);
 
-	CHECK_STOP(s, ST_IN);
 	CHECK_EQ(s.r.rip, G_CODE + 10);
 	cpu_answer(cpu0(g), 0xaabbccdd);
 	s = run(g);
@@ -48,8 +45,7 @@ T(in, "IN merges by size")
 	CHECK_EQ(s.size, 4);
 	CHECK_EQ(s.port, 0x55aa);
 	cpu_answer(cpu0(g), 0xaabbccdd);
-	s = run(g);
-	CHECK_STOP(s, ST_DONE);
+	s = RUN_TO(g, ST_DONE);
 	CHECK_EQ(s.r.rbx, 0x11223344556677dd);
 	CHECK_EQ(s.r.rcx, 0x112233445566ccdd);
 	CHECK_EQ(s.r.rax, 0xaabbccdd);
@@ -57,15 +53,13 @@ T(in, "IN merges by size")
 T(in_complete, "immediate_exit finishes a pending IN")
 {
 	struct guest *g = guest_with(M_LONG, pio_in);
-	struct stop s = run(g);
+	struct stop s = RUN_TO(g, ST_IN);
 
-	CHECK_STOP(s, ST_IN);
 	cpu_answer(cpu0(g), 0x42);
 	cpu_complete(cpu0(g));
 	CHECK_EQ(cpu_regs(cpu0(g)).rax, 0x1122334455667742);
 	CHECK_EQ(cpu_regs(cpu0(g)).rip, G_CODE + 12);
-	s = run(g);
-	CHECK_STOP(s, ST_IN);
+	s = RUN_TO(g, ST_IN);
 	CHECK_EQ(s.size, 2);
 }
 CODE64(pio_loop, "mov $1000, %ecx\n 1: out %eax, $0x30\n inc %eax\n dec %ecx\n jnz 1b" DONE);
@@ -82,8 +76,7 @@ T(out_loop, "a thousand OUTs in order")
 			return;
 		}
 	}
-	s = run(g);
-	CHECK_STOP(s, ST_DONE);
+	s = RUN_TO(g, ST_DONE);
 }
 CODE64(iobm, "in $0x40, %al\n iobm_at: in $0x48, %al" DONE3);
 LABEL(iobm_at);
@@ -97,10 +90,8 @@ T(iobm, "ring 3 ports through the I/O permission bitmap")
 		sr.tr.limit = 0x68 + 0x20;
 	memset(g->ram + G_TSS + 0x68, 0, 0x21);
 	g->ram[G_TSS + 0x68 + 0x48 / 8] = 1;
-	s = run(g);
-	CHECK_STOP(s, ST_IN);
-	s = run(g);
-	CHECK_EXC(s, 13, 0);
+	s = RUN_TO(g, ST_IN);
+	s = RUN_EXC(g, 13, 0);
 	CHECK_EQ(s.rip, AT(iobm, iobm_at));
 }
 
@@ -122,8 +113,7 @@ T(mmio_write, "MMIO writes of each size, RIP is after the instruction")
 		r.rax = 0x1122334455667788;
 	}
 	for (u32 i = 0; i < ARRAY_SIZE(want); i++) {
-		s = run(g);
-		CHECK_STOP(s, ST_MMIO);
+		s = RUN_TO(g, ST_MMIO);
 		CHECK_EQ(s.write, 1);
 		CHECK_EQ(s.gpa, G_MMIO + 0x100 + want[i].off);
 		CHECK_EQ(s.size, want[i].size);
@@ -131,8 +121,7 @@ T(mmio_write, "MMIO writes of each size, RIP is after the instruction")
 		if (i == 0)
 			CHECK_EQ(s.r.rip, G_CODE + 2);
 	}
-	s = run(g);
-	CHECK_STOP(s, ST_DONE);
+	s = RUN_TO(g, ST_DONE);
 }
 CODE64(mmio_r, "mov $-1, %rax\n mov (%rdi), %al\n mov $-1, %rbx\n mov 2(%rdi), %bx\n"
 	" mov $-1, %rcx\n mov 4(%rdi), %ecx\n"
@@ -300,18 +289,15 @@ T(mmio_cross, "an access half in memory, half in MMIO")
 	*g32(g, 0x3feffc) = 0x11223344;
 	WITH_REGS(cpu0(g), r)
 		r.rdi = 0x3feffc;
-	s = run(g);
-	CHECK_STOP(s, ST_MMIO);
+	s = RUN_TO(g, ST_MMIO);
 	CHECK_EQ(s.gpa, G_MMIO);
 	CHECK_EQ(s.size, 4);
 	cpu_answer(cpu0(g), dev);
-	s = run(g);
-	CHECK_STOP(s, ST_MMIO);
+	s = RUN_TO(g, ST_MMIO);
 	CHECK_EQ(s.write, 1);
 	CHECK_EQ(s.r.rax, 0xddccbbaa11223344);
 	CHECK_EQ(s.size, 4);
-	s = run(g);
-	CHECK_STOP(s, ST_DONE);
+	s = RUN_TO(g, ST_DONE);
 }
 /* The same load first reaches memory, thousands of times, then MMIO. */
 CODE64(mmio_warm, "mov $3000, %ecx\n 1: mov (%rdi), %eax\n dec %ecx\n jnz 1b\n mov %rsi, %rdi\n"
@@ -327,14 +313,12 @@ T(mmio_warm, "warm code meets MMIO")
 		r.rsi = G_MMIO + 8;
 	}
 	for (u32 i = 0; i < 2; i++) {
-		s = run(g);
-		CHECK_STOP(s, ST_MMIO);
+		s = RUN_TO(g, ST_MMIO);
 		CHECK_EQ(s.r.rip, G_CODE + 5);
 		CHECK_EQ(s.r.rcx, 1);
 		cpu_answer(cpu0(g), 0x77 + i);
 	}
-	s = run(g);
-	CHECK_STOP(s, ST_DONE);
+	s = RUN_TO(g, ST_DONE);
 	CHECK_EQ(s.r.rbx, 0x78);
 }
 
@@ -343,46 +327,38 @@ CODE64(hlt, "mov $5, %eax\n hlt\n mov $6, %eax" DONE);
 T(hlt, "HLT exits with RIP after it")
 {
 	struct guest *g = guest_with(M_LONG, hlt);
-	struct stop s = run(g);
+	struct stop s = RUN_TO(g, ST_HLT);
 
-	CHECK_STOP(s, ST_HLT);
 	CHECK_EQ(s.r.rip, G_CODE + 6);
 	CHECK_EQ(s.r.rax, 5);
-	s = run(g);
-	CHECK_STOP(s, ST_DONE);
+	s = RUN_TO(g, ST_DONE);
 	CHECK_EQ(s.r.rax, 6);
 }
 CODE64(triple, "lidt 0x6000\n ud2");
 T(triple, "a fault without an IDT is a shutdown")
 {
 	struct guest *g = guest_with(M_LONG, triple);
-	struct stop s;
 
 	memset(g->ram + 0x6000, 0, 16);
-	s = run(g);
-	CHECK_STOP(s, ST_SHUTDOWN);
+	RUN_TO(g, ST_SHUTDOWN);
 	guest_free(g);
 	g = guest_with_code(M_PM32, "\x0f\x0b", 2);
 	WITH_SREGS(cpu0(g), sr)
 		sr.idt.limit = 0;
-	s = run(g);
-	CHECK_STOP(s, ST_SHUTDOWN);
+	RUN_TO(g, ST_SHUTDOWN);
 }
 CODE64(dfault, "mov $0x8000000000000000, %rsp\n push %rax\n");
 T(double_fault, "#SS that cannot be delivered is #DF(0)")
 {
 	struct guest *g = guest_with(M_LONG, dfault);
-	struct stop s;
 
 	guest_gate(g, 8, SEL_CODE64, G_STUBS + 8 * 16, 0xe, 0, 1);
-	s = run(g);
-	CHECK_EXC(s, 8, 0);
+	RUN_EXC(g, 8, 0);
 	guest_free(g);
 	/* #PF while delivering #GP: a gate that leads to a page that is not there. */
 	g = guest_with_code(M_LONG, "\xcd\x81", 2);
 	*guest_pte(g, G_IDT) &= ~(u64)PTE_P;
-	s = run(g);
-	CHECK_STOP(s, ST_SHUTDOWN);	/* the IDT itself is gone: #PF, #DF, out */
+	RUN_TO(g, ST_SHUTDOWN);	/* the IDT itself is gone: #PF, #DF, out */
 }
 CODE64(nowhere, "jmp *%rdi");
 T(unbacked, "fetching from MMIO ends KVM_RUN in a documented way")

@@ -23,16 +23,14 @@ LABEL(far32g_in);
 T(far32, "far CALL and RET in 32-bit code, direct and through a call gate")
 {
 	struct guest *g = guest_with(M_PM32, far32);
-	struct stop s = run(g);
+	struct stop s = RUN_TO(g, ST_DONE);
 
-	CHECK_STOP(s, ST_DONE);
 	CHECK_EQ(s.r.rax & 0xffff, SEL_CODE32);
 	CHECK_EQ(s.r.rdi, G_STACK - 8);
 	CHECK_EQ(s.r.rsi, G_STACK);
 	g = guest_with(M_PM32, far32g);
 	guest_gdt(g, SEL_GATE, gate(SEL_CODE32, (u32)AT(far32g, far32g_in), 0xc, 0, 0));
-	s = run(g);
-	CHECK_STOP(s, ST_DONE);
+	s = RUN_TO(g, ST_DONE);
 	CHECK_EQ(s.r.rdi, G_STACK - 8);
 	CHECK_EQ(s.r.rsi, G_STACK);
 }
@@ -51,8 +49,7 @@ T(far64, "64-bit far CALL through memory and a 64-bit call gate")
 	guest_gdt(g, SEL_GATE + 8, 0);
 	WITH_REGS(cpu0(g), r)
 		r.rdi = G_DATA;
-	s = run(g);
-	CHECK_STOP(s, ST_DONE);
+	s = RUN_TO(g, ST_DONE);
 	CHECK_EQ(s.r.rbx, G_STACK - 16);
 	CHECK_EQ(s.r.rsi, G_STACK);
 	CHECK_EQ(s.r.rax & 0xffff, SEL_CODE64);
@@ -64,9 +61,8 @@ CODE64(compat, "push $0x08\n push $" LOC(compat, compat_in) "\n lretq\n .code32\
 	" .code64\n compat_out: mov %rcx, %rdx" DONE);
 T(compat, "64-bit to compatibility mode and back")
 {
-	struct stop s = run(guest_with(M_LONG, compat));
+	struct stop s = RUN_TO(guest_with(M_LONG, compat), ST_DONE);
 
-	CHECK_STOP(s, ST_DONE);
 	CHECK_EQ(s.r.rax, 1);	/* 0x40 is INC EAX there */
 	CHECK_EQ(s.r.rbx & 0xffff, SEL_CODE32);
 	CHECK_EQ(s.r.rdx, 1);
@@ -89,8 +85,7 @@ T(gate_inner, "call gate to ring 0 with parameters, RET n back")
 
 	need_stack_switch32();
 	guest_gdt(g, SEL_GATE, gate(SEL_CODE32, (u32)AT(outer, outer0), 0xc, 3, 2));
-	s = run(g);
-	CHECK_EXC(s, VEC_DONE3, -1);
+	s = RUN_EXC(g, VEC_DONE3, -1);
 	CHECK_EQ(s.r.rax & 0xffff, SEL_UCODE32);
 	CHECK_EQ(s.r.rsi, 0x2f000);
 	CHECK_EQ(s.r.rcx & 0xffff, 0);		/* DS of DPL 0 is cleared on the way out */
@@ -104,21 +99,18 @@ T(gate_inner, "call gate to ring 0 with parameters, RET n back")
 T(gate_dpl, "a call gate of DPL 0 from ring 3 is #GP(selector)")
 {
 	struct guest *g = guest_with(M_PM32, outer);
-	struct stop s;
 
 	need_stack_switch32();
 	guest_gdt(g, SEL_GATE, gate(SEL_CODE32, (u32)AT(outer, outer0), 0xc, 0, 2));
-	s = run(g);
-	CHECK_EXC(s, 13, SEL_GATE);
+	RUN_EXC(g, 13, SEL_GATE);
 }
 CODE64(outer64, "push $0x3b\n push $0x2f000\n pushf\n push $0x43\n"
 	" push $" LOC(outer64, outer64_3) "\n iretq\n"
 	" outer64_3: mov %cs, %eax\n mov %rsp, %rsi" DONE3);
 T(iret64, "IRETQ to ring 3, INT back on RSP0")
 {
-	struct stop s = run(guest_with(M_LONG, outer64));
+	struct stop s = RUN_EXC(guest_with(M_LONG, outer64), VEC_DONE3, -1);
 
-	CHECK_EXC(s, VEC_DONE3, -1);
 	CHECK_EQ(s.r.rax & 0xffff, SEL_UCODE64);
 	CHECK_EQ(s.r.rsi, 0x2f000);
 	CHECK_EQ(s.sp, 0x2f000);
@@ -130,9 +122,8 @@ CODE64(iret_same, "mov %rsp, %rbx\n push $0x10\n push %rbx\n push $0x202\n push 
 	"\n iretq\n hlt\n is_to: mov %rsp, %rcx" DONE);
 T(iret_same, "IRETQ to the same ring pops SS and RSP")
 {
-	struct stop s = run(guest_with(M_LONG, iret_same));
+	struct stop s = RUN_TO(guest_with(M_LONG, iret_same), ST_DONE);
 
-	CHECK_STOP(s, ST_DONE);
 	CHECK_EQ(s.r.rcx, G_STACK);
 	CHECK_EQ(s.r.rflags & 0x200, 0x200);
 }
@@ -142,14 +133,12 @@ T(ist, "an IST gate switches the stack in ring 0 too, aligned to 16")
 	struct stop s;
 
 	guest_gate(g, 0x81, SEL_CODE64, G_STUBS + 0x81 * 16, 0xe, 0, 1);
-	s = run(g);
-	CHECK_EXC(s, 0x81, -1);
+	s = RUN_EXC(g, 0x81, -1);
 	CHECK_EQ(s.r.rsp, G_IST1 - 40);
 	CHECK_EQ(s.sp, G_STACK - 8);
 	guest_free(g);
 	g = guest_with_code(M_LONG, "\x50\xcd\x81", 3);	/* push rax: RSP is 8 mod 16 */
-	s = run(g);
-	CHECK_EXC(s, 0x81, -1);
+	s = RUN_EXC(g, 0x81, -1);
 	CHECK_EQ(s.r.rsp, G_STACK - 16 - 40);
 }
 CODE32(conf, "lcall $0x90, $" LOC(conf, conf_in) "\n" DONE3 "conf_in: mov %cs, %eax\n lret");
@@ -160,8 +149,7 @@ T(conforming, "conforming code keeps the caller's ring")
 
 	guest_gdt(g, SEL_CONF, gdt_desc(0, 0xffffffff, 0x9f, 0xc));
 	cpu_ring3(cpu0(g), G_CODE);
-	s = run(g);
-	CHECK_EXC(s, VEC_DONE3, -1);
+	s = RUN_EXC(g, VEC_DONE3, -1);
 	CHECK_EQ(s.r.rax & 0xffff, SEL_CONF | 3);
 }
 CODE32(popf3, "pushf\n orl $0x3200, (%esp)\n popf\n pushf\n pop %eax\n mov $0x10000, %ebx" DONE3);
@@ -171,8 +159,7 @@ T(popf, "POPF in ring 3 cannot change IOPL, nor IF when IOPL is 0")
 	struct stop s;
 
 	cpu_ring3(cpu0(g), G_CODE);
-	s = run(g);
-	CHECK_EXC(s, VEC_DONE3, -1);
+	s = RUN_EXC(g, VEC_DONE3, -1);
 	CHECK_EQ(s.r.rax & 0x3200, 0);
 	guest_free(g);
 	g = guest_with(M_PM32, popf3);
@@ -195,8 +182,7 @@ T(v86, "IRET to virtual-8086 mode and INT3 out of it")
 
 	need_stack_switch32();
 	guest_gate(g, 3, SEL_CODE32, G_STUBS + 3 * 16, 0xe, 3, 0);
-	s = run(g);
-	CHECK_EXC(s, 3, -1);
+	s = RUN_EXC(g, 3, -1);
 	CHECK_EQ(g->ram[0x10010], 0x55);
 	CHECK_EQ(s.r.rcx & 0xffff, 0x700);
 	CHECK_EQ(s.cs, 0x700);
@@ -236,8 +222,7 @@ T(task_jmp, "JMP to a task and back: registers, busy bits, TS")
 	struct stop s;
 
 	make_task(g, (u32)AT(task, task2));
-	s = run(g);
-	CHECK_STOP(s, ST_DONE);
+	s = RUN_TO(g, ST_DONE);
 	CHECK_EQ(s.r.rsi, 0x11);
 	CHECK_EQ(g32(g, G_TSS2)[13], 0x99);	/* saved EBX of the second task */
 	CHECK_EQ(g32(g, G_TSS2)[11], 0x77);	/* ECX took the EBX it was given */
@@ -256,8 +241,7 @@ T(task_call, "CALL to a task nests: NT, back link, IRET returns")
 	struct stop s;
 
 	make_task(g, (u32)AT(task_call, task2c));
-	s = run(g);
-	CHECK_STOP(s, ST_DONE);
+	s = RUN_TO(g, ST_DONE);
 	CHECK_EQ(s.r.rsi, 0x11);
 	CHECK_EQ(*g16(g, G_TSS2), SEL_TSS);
 	CHECK_EQ(g32(g, G_TSS2)[10] & 0x4000, 0x4000);
@@ -274,8 +258,7 @@ T(task_gate, "INT through a task gate")
 
 	make_task(g, (u32)AT(task_int, task2i));
 	guest_gate(g, 0x82, SEL_TSS2, 0, 5, 0, 0);
-	s = run(g);
-	CHECK_STOP(s, ST_DONE);
+	s = RUN_TO(g, ST_DONE);
 	CHECK_EQ(s.r.rsi, 0x11);
 	CHECK_EQ(g32(g, G_TSS2)[13], 0x99);
 }
@@ -292,8 +275,7 @@ T(task_rf, "a fault through a task gate leaves RF in the outgoing TSS, INT n doe
 
 	make_task(g, (u32)AT(task_ud, task_udh));
 	guest_gate(g, 6, SEL_TSS2, 0, 5, 0, 0);
-	s = run(g);
-	CHECK_STOP(s, ST_DONE);
+	s = RUN_TO(g, ST_DONE);
 	CHECK_EQ(s.r.rbx & 0xff, 0x99);
 	CHECK_EQ(g32(g, G_TSS)[8], AT(task_ud, task_ud_x));
 	CHECK_EQ(g32(g, G_TSS)[9] & 0x10000, 0x10000);
@@ -302,8 +284,7 @@ T(task_rf, "a fault through a task gate leaves RF in the outgoing TSS, INT n doe
 	g = guest_with(M_PM32, task_intn);
 	make_task(g, (u32)AT(task_intn, task_intnh));
 	guest_gate(g, 0x82, SEL_TSS2, 0, 5, 0, 0);
-	s = run(g);
-	CHECK_STOP(s, ST_DONE);
+	s = RUN_TO(g, ST_DONE);
 	CHECK_EQ(s.r.rbx & 0xff, 0x99);
 	CHECK_EQ(g32(g, G_TSS)[9] & 0x10000, 0);
 	guest_free(g);

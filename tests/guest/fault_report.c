@@ -49,12 +49,10 @@ T(no_gates, "an IDT without gates: each exception, each gate, where it began")
 	struct guest *g = guest_with(M_LONG, no_idt);
 	const char *text;
 	char wanted[128];
-	struct stop s;
 
 	logged();
 	memset(g->ram + 0x6000, 0, 16);
-	s = run(g);
-	CHECK_STOP(s, ST_SHUTDOWN);
+	RUN_TO(g, ST_SHUTDOWN);
 	text = logged();
 	snprintf(wanted, sizeof(wanted), "shutdown at rip %#llx, cpl 0, code 0f 0b 11 22",
 		 (unsigned long long)AT(no_idt, at_ud));
@@ -74,12 +72,10 @@ T(idt_gone, "an IDT on a page that is not mapped: the address of the page fault"
 {
 	struct guest *g = guest_with_code(M_LONG, "\xcd\x81", 2);
 	const char *text;
-	struct stop s;
 
 	logged();
 	*guest_pte(g, G_IDT) &= ~(u64)PTE_P;
-	s = run(g);
-	CHECK_STOP(s, ST_SHUTDOWN);
+	RUN_TO(g, ST_SHUTDOWN);
 	text = logged();
 	SAYS(text, "#PF (page fault), error code 0, address 0x2810: cannot be delivered\n"
 		   "   its gate at 0x20e0: not mapped\n");
@@ -90,14 +86,12 @@ T(idt_gone, "an IDT on a page that is not mapped: the address of the page fault"
 T(absent_gate, "a gate that is there and of no use is shown")
 {
 	struct guest *g = guest_with_code(M_PM32, "\x0f\x0b", 2);
-	struct stop s;
 
 	logged();
 	/* Neither #UD nor what comes of it has a gate: present bits gone. */
 	for (u32 vec = 0; vec < 32; vec++)
 		g->ram[G_IDT + vec * 8 + 5] &= 0x7f;
-	s = run(g);
-	CHECK_STOP(s, ST_SHUTDOWN);
+	RUN_TO(g, ST_SHUTDOWN);
 	SAYS(logged(), "1. #UD (invalid opcode): cannot be delivered\n   its gate at 0x2030: ");
 }
 
@@ -109,16 +103,13 @@ T(before, "what happened before, the same again counted: exits to the VMM, deliv
 	struct guest *g = guest_with(M_LONG, busy);
 	const char *text;
 	char wanted[128];
-	struct stop s;
 
 	logged();
 	memset(g->ram + 0x6000, 0, 16);
 	for (int i = 0; i < 3; i++) {
-		s = run(g);
-		CHECK_STOP(s, ST_OUT);
+		RUN_TO(g, ST_OUT);
 	}
-	s = run(g);
-	CHECK_STOP(s, ST_SHUTDOWN);
+	RUN_TO(g, ST_SHUTDOWN);
 	text = logged();
 	snprintf(wanted, sizeof(wanted), "before: exit KVM_EXIT_IO at rip %#llx, 3 times\ncr0 ",
 		 (unsigned long long)AT(busy, at_out));
@@ -130,16 +121,13 @@ T(before_exception, "an exception that was delivered before")
 	struct guest *g = guest_with_code(M_LONG, "\x0f\x0b", 2);
 	char wanted[64];
 	const char *text;
-	struct stop s;
 
 	logged();
-	s = run(g);
-	CHECK_EXC(s, 6, -1);
+	RUN_EXC(g, 6, -1);
 	memset(g->ram + G_IDT, 0, 32 * 16);
 	WITH_REGS(cpu0(g), r)
 		r.rip = G_CODE;
-	s = run(g);
-	CHECK_STOP(s, ST_SHUTDOWN);
+	RUN_TO(g, ST_SHUTDOWN);
 	text = logged();
 	snprintf(wanted, sizeof(wanted), "before: #UD (invalid opcode) at rip %#x\n", G_CODE);
 	SAYS(text, wanted);
@@ -147,10 +135,7 @@ T(before_exception, "an exception that was delivered before")
 
 T(silent, "an exception that is delivered is not reported")
 {
-	struct stop s;
-
 	logged();
-	s = run(guest_with_code(M_LONG, "\x0f\x0b", 2));
-	CHECK_EXC(s, 6, -1);
+	RUN_EXC(guest_with_code(M_LONG, "\x0f\x0b", 2), 6, -1);
 	CHECK(!*logged());
 }

@@ -13,9 +13,8 @@ LABEL(de_at);
 T(div_zero, "#DE by zero in warm code leaves RAX and RDX")
 {
 	struct guest *g = guest_with(M_LONG, de_div);
-	struct stop s = run(g);
+	struct stop s = RUN_EXC(g, 0, -1);
 
-	CHECK_EXC(s, 0, -1);
 	CHECK_EQ(s.rip, AT(de_div, de_at));
 	CHECK_EQ(s.r.rax, 100);
 	CHECK_EQ(s.r.rdx, 0);
@@ -26,13 +25,9 @@ CODE64(de_idiv8, "mov $0x8000, %eax\n mov $0xff, %bl\n idiv %bl" DONE);
 CODE32(de_mem, "movl $0, 0x10000\n mov $7, %eax\n cltd\n idivl 0x10000" DONE);
 T(div_forms, "#DE by overflow, 8-bit, memory operand")
 {
-	struct stop s = run(guest_with(M_LONG, de_over));
-
-	CHECK_EXC(s, 0, -1);
-	s = run(guest_with(M_LONG, de_idiv8));
-	CHECK_EXC(s, 0, -1);
-	s = run(guest_with(M_PM32, de_mem));
-	CHECK_EXC(s, 0, -1);
+	RUN_EXC(guest_with(M_LONG, de_over), 0, -1);
+	RUN_EXC(guest_with(M_LONG, de_idiv8), 0, -1);
+	RUN_EXC(guest_with(M_PM32, de_mem), 0, -1);
 }
 CODE32(aam0, "mov $0x1234, %eax\n .byte 0xd4, 0" DONE);
 T(aam, "AAM 0 is #DE") { struct stop s = run(guest_with(M_PM32, aam0)); CHECK_EXC(s, 0, -1); }
@@ -78,8 +73,7 @@ T(too_long, "more than 15 bytes are #GP(0)")
 	memset(code, 0x66, sizeof(code));
 	code[15] = 0x90;
 	g = guest_with_code(M_LONG, code, sizeof(code));
-	s = run(g);
-	CHECK_EXC(s, 13, 0);
+	s = RUN_EXC(g, 13, 0);
 	CHECK_EQ(s.rip, G_CODE);
 }
 
@@ -93,22 +87,17 @@ CODE32(bound, "movl $5, 0x10000\n movl $9, 0x10004\n mov $3, %eax\n bound_at: bo
 LABEL(bound_at);
 T(soft, "INT3, INT n and INTO push the next address; BOUND its own")
 {
-	struct stop s = run(guest_with(M_LONG, int3));
+	struct stop s = RUN_EXC(guest_with(M_LONG, int3), 3, -1);
 
-	CHECK_EXC(s, 3, -1);
 	CHECK_EQ(s.rip, G_CODE + 2);
-	s = run(guest_with(M_LONG, int_n));
-	CHECK_EXC(s, 0x81, -1);
+	s = RUN_EXC(guest_with(M_LONG, int_n), 0x81, -1);
 	CHECK_EQ(s.rip, G_CODE + 3);
 	CHECK_EQ(s.cs, SEL_CODE64);
 	CHECK_EQ(s.ss, SEL_DATA);
-	s = run(guest_with(M_PM32, into));
-	CHECK_EXC(s, 4, -1);
+	s = RUN_EXC(guest_with(M_PM32, into), 4, -1);
 	CHECK_EQ(s.rip, G_CODE + LEN(into) - 3);
-	s = run(guest_with(M_PM32, into_not));
-	CHECK_STOP(s, ST_DONE);
-	s = run(guest_with(M_PM32, bound));
-	CHECK_EXC(s, 5, -1);
+	s = RUN_TO(guest_with(M_PM32, into_not), ST_DONE);
+	s = RUN_EXC(guest_with(M_PM32, bound), 5, -1);
 	CHECK_EQ(s.rip, AT(bound, bound_at));
 }
 static void int_dpl(enum mode m)
@@ -117,8 +106,7 @@ static void int_dpl(enum mode m)
 	struct stop s;
 
 	cpu_ring3(cpu0(g), G_CODE);
-	s = run(g);
-	CHECK_EXC(s, 13, 0x81 * 8 + 2);
+	s = RUN_EXC(g, 13, 0x81 * 8 + 2);
 	CHECK_EQ(s.rip, G_CODE + 1);
 	CHECK(s.outer);
 	CHECK_EQ(s.sp, G_STACK3);
@@ -159,17 +147,14 @@ CODE64(sse_mis, "mov $3000, %ecx\n mov $0x10000, %edi\n 1: movaps (%rdi), %xmm0\
 	" inc %edi\n inc %ecx\n jmp 1b\n");
 T(sse_align, "a misaligned SSE operand is #GP(0), MOVUPS is not")
 {
-	struct stop s = run(guest_with(M_LONG, sse_mis));
+	struct stop s = RUN_EXC(guest_with(M_LONG, sse_mis), 13, 0);
 
-	CHECK_EXC(s, 13, 0);
 	CHECK_EQ(s.r.rdi, 0x10001);
 }
 CODE64(cx16_mis, "mov $0x10008, %edi\n cmpxchg16b (%rdi)" DONE);
 T(cx16, "misaligned CMPXCHG16B is #GP(0)")
 {
-	struct stop s = run(guest_with(M_LONG, cx16_mis));
-
-	CHECK_EXC(s, 13, 0);
+	RUN_EXC(guest_with(M_LONG, cx16_mis), 13, 0);
 }
 
 /* -- privilege -- */
@@ -210,35 +195,30 @@ T(cpuid_faulting, "MISC_FEATURES_ENABLES.CPUID_FAULT: CPUID in ring 3 is #GP(0),
 	/* Guests find the ability in PLATFORM_INFO. */
 	CHECK_EQ(cpu_msr(cpu0(g), 0xce) >> 31 & 1, 1);
 	cpu_set_msr(cpu0(g), 0x140, 1);
-	s = run(g);
-	CHECK_EXC(s, VEC_DONE3, -1);
+	s = RUN_EXC(g, VEC_DONE3, -1);
 	WITH_REGS(cpu0(g), r) {
 		r.rax = r.rbx = 0;
 	}
 	cpu_ring3(cpu0(g), G_CODE);
-	s = run(g);
-	CHECK_EXC(s, 13, 0);
+	s = RUN_EXC(g, 13, 0);
 	CHECK_EQ(s.rip, G_CODE + 2);
 	CHECK_EQ(s.r.rbx, 0);
 	cpu_set_msr(cpu0(g), 0x140, 0);
 	cpu_ring3(cpu0(g), G_CODE);
-	s = run(g);
-	CHECK_EXC(s, VEC_DONE3, -1);
+	s = RUN_EXC(g, VEC_DONE3, -1);
 	guest_free(g);
 }
 CODE64(umip_sgdt, "sgdt (%rdi)" DONE3);
 T(umip, "SGDT in ring 3: allowed, with CR4.UMIP #GP(0)")
 {
 	struct guest *g = guest_with(M_LONG, umip_sgdt);
-	struct stop s;
 
 	if (!guest_has(g, 7, 2, 2))
 		test_skip("no UMIP");
 	cpu_ring3(cpu0(g), G_CODE);
 	WITH_REGS(cpu0(g), r)
 		r.rdi = G_DATA;
-	s = run(g);
-	CHECK_EXC(s, VEC_DONE3, -1);
+	RUN_EXC(g, VEC_DONE3, -1);
 	CHECK_EQ(*g16(g, G_DATA), GDT_BYTES - 1);
 	CHECK_EQ(*g64(g, G_DATA + 2), G_GDT);
 	guest_free(g);
@@ -246,8 +226,7 @@ T(umip, "SGDT in ring 3: allowed, with CR4.UMIP #GP(0)")
 	cpu_ring3(cpu0(g), G_CODE);
 	WITH_SREGS(cpu0(g), sr)
 		sr.cr4 |= 1u << 11;
-	s = run(g);
-	CHECK_EXC(s, 13, 0);
+	RUN_EXC(g, 13, 0);
 }
 
 /* -- #NM, #MF, #XF -- */
@@ -290,9 +269,8 @@ CODE64(nm_warm, "mov $3000, %ecx\n 1: addps %xmm1, %xmm0\n fldz\n fstp %st(0)\n 
 	" mov %cr0, %rax\n or $8, %al\n mov %rax, %cr0\n inc %ecx\n jmp 1b");
 T(nm_warm, "CR0.TS set under warm vector code")
 {
-	struct stop s = run(guest_with(M_LONG, nm_warm));
+	struct stop s = RUN_EXC(guest_with(M_LONG, nm_warm), 7, -1);
 
-	CHECK_EXC(s, 7, -1);
 	CHECK_EQ(s.r.rcx, 1);
 }
 CODE64(mf, "fninit\n movw $0x37b, (%rdi)\n fldcw (%rdi)\n fld1\n fldz\n .byte 0xde, 0xf9\n"
@@ -307,8 +285,7 @@ T(mf, "#MF comes with the next waiting x87 instruction")
 		r.rdi = G_DATA;
 	WITH_SREGS(cpu0(g), sr)
 		sr.cr0 |= 0x20;
-	s = run(g);
-	CHECK_EXC(s, 16, -1);
+	s = RUN_EXC(g, 16, -1);
 	CHECK_EQ(s.rip, AT(mf, mf_next));
 	CHECK_EQ(s.r.rax, 1);
 }
@@ -327,8 +304,7 @@ T(mf_mem, "and before that instruction's page fault, unless it does not wait")
 		r.rdi = G_DATA;
 	WITH_SREGS(cpu0(g), sr)
 		sr.cr0 |= 0x20;
-	s = run(g);
-	CHECK_EXC(s, 16, -1);
+	s = RUN_EXC(g, 16, -1);
 	CHECK_EQ(s.rip, AT(mf_mem, mf_at));
 	guest_free(g);
 	g = guest_with(M_LONG, mf_not);
@@ -336,8 +312,7 @@ T(mf_mem, "and before that instruction's page fault, unless it does not wait")
 		r.rdi = G_DATA;
 	WITH_SREGS(cpu0(g), sr)
 		sr.cr0 |= 0x20;
-	s = run(g);
-	CHECK_EXC(s, 14, -1);
+	s = RUN_EXC(g, 14, -1);
 	CHECK_EQ(s.rip, AT(mf_not, mf_at2));
 }
 CODE64(xf, "movl $0x1d80, (%rdi)\n ldmxcsr (%rdi)\n xorps %xmm1, %xmm1\n movaps %xmm0, %xmm2\n"
@@ -365,8 +340,7 @@ T(xf, "an unmasked SSE exception is #XF, without OSXMMEXCPT #UD")
 
 	WITH_REGS(cpu0(g), r)
 		r.rdi = G_DATA;
-	s = run(g);
-	CHECK_EXC(s, 19, -1);
+	s = RUN_EXC(g, 19, -1);
 	CHECK_EQ(s.rip, AT(xf_one, xf1_at));
 	guest_free(g);
 	g = guest_with(M_LONG, xf_one);
@@ -374,8 +348,7 @@ T(xf, "an unmasked SSE exception is #XF, without OSXMMEXCPT #UD")
 		r.rdi = G_DATA;
 	WITH_SREGS(cpu0(g), sr)
 		sr.cr4 &= ~0x400ull;
-	s = run(g);
-	CHECK_EXC(s, 6, -1);
+	s = RUN_EXC(g, 6, -1);
 	/* 0/0 is an invalid operation, masked here: no fault. */
 	s = xf_run(0);
 	CHECK_STOP(s, ST_DONE);
@@ -399,24 +372,20 @@ static struct guest *ac_guest(enum mode m, const u8 *p, u32 n, bool am, bool ac)
 T(ac, "misaligned data with AM and AC in ring 3 is #AC(0)")
 {
 	struct guest *g = AC_GUEST(M_LONG, ac, true, true);
-	struct stop s = run(g);
+	struct stop s = RUN_EXC(g, 17, 0);
 
-	CHECK_EXC(s, 17, 0);
 	CHECK_EQ(s.rip, G_CODE);
 	guest_free(g);
 	g = AC_GUEST(M_LONG, ac, true, false);
-	s = run(g);
-	CHECK_EXC(s, VEC_DONE3, -1);
+	s = RUN_EXC(g, VEC_DONE3, -1);
 	guest_free(g);
 	g = AC_GUEST(M_LONG, ac, false, true);
-	s = run(g);
-	CHECK_EXC(s, VEC_DONE3, -1);
+	s = RUN_EXC(g, VEC_DONE3, -1);
 }
 CODE64(ac_ring0, "mov 1(%rdi), %eax" DONE);
 T(ac_ring0, "and in ring 0 nothing")
 {
 	struct guest *g = guest_with(M_LONG, ac_ring0);
-	struct stop s;
 
 	WITH_SREGS(cpu0(g), sr)
 		sr.cr0 |= BIT64(18);
@@ -424,8 +393,7 @@ T(ac_ring0, "and in ring 0 nothing")
 		r.rdi = G_DATA;
 		r.rflags |= 1u << 18;
 	}
-	s = run(g);
-	CHECK_STOP(s, ST_DONE);
+	RUN_TO(g, ST_DONE);
 }
 /* As an AMD CPU does it, measured: frames by the size of their numbers, FXSAVE and FXRSTOR at what
  * is no multiple of four, else #GP; XSAVE #GP always. */
@@ -591,9 +559,8 @@ CODE64(ac_warm, "mov $3000, %ecx\n xor %ebx, %ebx\n 1: mov (%rdi), %eax\n add 4(
 T(ac_popf, "POPF switches it on under warm code, flags survive the checks")
 {
 	struct guest *g = AC_GUEST(M_LONG, ac_warm, true, false);
-	struct stop s = run(g);
+	struct stop s = RUN_EXC(g, 17, 0);
 
-	CHECK_EXC(s, 17, 0);
 	CHECK_EQ(s.r.rdi, G_DATA + 1);
 	CHECK_EQ(s.r.rbx, 3001);
 	CHECK_EQ(s.r.rcx, 1);
@@ -605,9 +572,8 @@ LABEL(ac32_at);
 T(ac32, "the same in 32-bit code")
 {
 	struct guest *g = AC_GUEST(M_PG32, ac32, true, true);
-	struct stop s = run(g);
+	struct stop s = RUN_EXC(g, 17, 0);
 
-	CHECK_EXC(s, 17, 0);
 	CHECK_EQ(s.rip, AT(ac32, ac32_at));
 }
 

@@ -155,8 +155,7 @@ T(device, "flags where user space answers a load in between")
 		start(g, flags);
 		WITH_REGS(cpu0(g), r)
 			r.rdi = G_MMIO;
-		s = run(g);
-		CHECK_STOP(s, ST_MMIO);
+		s = RUN_TO(g, ST_MMIO);
 		CHECK_EQ(cpu_regs(cpu0(g)).rflags & ARITH, flags);
 		cpu_answer(cpu0(g), 0x2222);
 		s = run(g);
@@ -217,8 +216,7 @@ T(homes, "registers without a host register, used one after the other")
 			r.rdi = seed *= 6364136223846793005ull;
 			in = r;
 		}
-		s = run(g);
-		CHECK_STOP(s, ST_DONE);
+		s = RUN_TO(g, ST_DONE);
 		homes_here(&in, &want[0], &want[1], &want[2]);
 		CHECK_EQ(s.r.r13, want[0]);
 		CHECK_EQ(s.r.r14, want[1]);
@@ -238,8 +236,7 @@ T(apic, "... and the local APIC in between, which has a way of its own")
 
 	WITH_REGS(cpu0(g), r)
 		r.r13 = R13_SEEN;
-	s = run(g);
-	CHECK_STOP(s, ST_DONE);
+	s = RUN_TO(g, ST_DONE);
 	CHECK_EQ(s.r.r13, R13_SEEN);
 	CHECK_EQ(s.r.r14, 0x20);
 	CHECK_EQ(s.r.rbx, 3000 * (R13_SEEN + 0x20));
@@ -260,8 +257,7 @@ T(apic_flags, "the local APIC is accessed with flags live")
 
 	WITH_REGS(cpu0(g), r)
 		r.r9 = 0;
-	s = run(g);
-	CHECK_STOP(s, ST_DONE);
+	s = RUN_TO(g, ST_DONE);
 	CHECK_EQ(s.r.rax, 0x30);
 	CHECK_EQ(s.r.r13, 0x30);
 	/* Carries of 6,000 additions. */
@@ -282,8 +278,7 @@ T(edge, "an operand in two pages is found so where flags are live, with nothing 
 		r.rsi = 0xffc;
 		r.rdi = ~3ull;
 	}
-	s = run(g);
-	CHECK_EXC(s, 14, 0);
+	s = RUN_EXC(g, 14, 0);
 	CHECK_EQ(s.cr2, ~3ull);
 	CHECK_EQ(s.r.rax, 0x1122334455667788);
 	CHECK_EQ(s.r.rdx & 0xff, 1);
@@ -380,22 +375,18 @@ WITH_RF(loop, "nop\n mov $100000, %ecx\n 2: dec %ecx\n jnz 2b\n out %al, $0x10\n
 T(rf_frames, "RF in the frame of a fault is set, in that of an interrupt behind a loop it is not")
 {
 	struct guest *g = guest_with(M_LONG, rf_div);
-	struct stop s = run(g);
+	struct stop s = RUN_EXC(g, 0, -1);
 
-	CHECK_EXC(s, 0, -1);
 	CHECK(s.rflags & 0x10000);
 	g = guest_with(M_LONG, rf_loop);
-	s = run(g);
-	CHECK_STOP(s, ST_OUT);
+	s = RUN_TO(g, ST_OUT);
 	CHECK(!(s.r.rflags & 0x10000));
 	cpu0(g)->run->request_interrupt_window = 1;
-	s = run(g);
-	CHECK_STOP(s, ST_WINDOW);
+	s = RUN_TO(g, ST_WINDOW);
 	CHECK(!(s.r.rflags & 0x10000));
 	cpu0(g)->run->request_interrupt_window = 0;
 	cpu_interrupt(cpu0(g), 0x40);
-	s = run(g);
-	CHECK_EXC(s, 0x40, -1);
+	s = RUN_EXC(g, 0x40, -1);
 	CHECK(!(s.rflags & 0x10000));
 }
 
@@ -429,13 +420,11 @@ T(rf_again, "RF is set at the exit of the very instruction, not when a loop has 
 			}
 			for (u64 k = before; k < before + 2; k++)
 				*guest_pte(g, G_WINDOW + 4096 * k) = G_MMIO | PTE_P | PTE_W;
-			s = run(g);
-			CHECK_STOP(s, ST_MMIO);
+			s = RUN_TO(g, ST_MMIO);
 			CHECK_EQ(!!(s.r.rflags & 0x10000), !before);
 			cpu_answer(cpu0(g), 0);
 			/* It is the next page's turn: something has completed. */
-			s = run(g);
-			CHECK_STOP(s, ST_MMIO);
+			s = RUN_TO(g, ST_MMIO);
 			CHECK(!(s.r.rflags & 0x10000));
 			guest_free(g);
 		}
@@ -462,24 +451,20 @@ T(rf_interrupt,
 		for (u32 late = 0; late < 2; late++) {
 			struct guest *g =
 				i ? guest_with(M_LONG, rf_rep) : guest_with(M_LONG, rf_self);
-			struct stop s = run(g);
+			struct stop s = RUN_TO(g, ST_OUT);
 
-			CHECK_STOP(s, ST_OUT);
 			/* The window opens before the instruction. */
 			cpu0(g)->run->request_interrupt_window = 1;
-			s = run(g);
-			CHECK_STOP(s, ST_WINDOW);
+			s = RUN_TO(g, ST_WINDOW);
 			CHECK(s.r.rflags & 0x10000);
 			cpu0(g)->run->request_interrupt_window = 0;
 			if (late) {
 				setitimer(ITIMER_REAL, &soon, NULL);
-				s = run(g);
-				CHECK_STOP(s, ST_INTR);
+				s = RUN_TO(g, ST_INTR);
 				CHECK(!(s.r.rflags & 0x10000));
 			}
 			cpu_interrupt(cpu0(g), 0x40);
-			s = run(g);
-			CHECK_EXC(s, 0x40, -1);
+			s = RUN_EXC(g, 0x40, -1);
 			CHECK_EQ(!!(s.rflags & 0x10000), !late);
 			guest_free(g);
 		}

@@ -28,9 +28,8 @@ static struct guest *prepare(const u8 *b, const u8 *e)
 T(plain, "a short function in another page")
 {
 	struct guest *g = prepare(loop_b, loop_e);
-	struct stop s = run(g);
+	struct stop s = RUN_TO(g, ST_DONE);
 
-	CHECK_STOP(s, ST_DONE);
 	CHECK_EQ(s.r.rax, 200);
 }
 
@@ -52,9 +51,8 @@ static struct guest *prepare_thunk(const u8 *b, const u8 *e)
 T(chain, "a return by way of two more pages, and what it leaves below the stack pointer")
 {
 	struct guest *g = prepare_thunk(chain_b, chain_e);
-	struct stop s = run(g);
+	struct stop s = RUN_TO(g, ST_DONE);
 
-	CHECK_STOP(s, ST_DONE);
 	CHECK_EQ(s.r.rax, 200);
 	CHECK_EQ(s.r.rsp, G_STACK);
 	CHECK_EQ(*g64(g, G_STACK - 16), 0x201ff5);
@@ -65,9 +63,8 @@ CODE64(patch, "mov $200, %ecx\n xor %eax, %eax\n 1: " CALL_TO("patch", "0x200000
 T(patch, "the guest changes it")
 {
 	struct guest *g = prepare(patch_b, patch_e);
-	struct stop s = run(g);
+	struct stop s = RUN_TO(g, ST_DONE);
 
-	CHECK_STOP(s, ST_DONE);
 	CHECK_EQ(s.r.rax, 101 + 2 * 99);
 }
 
@@ -101,12 +98,10 @@ CODE64(exits, "mov $200, %ecx\n xor %eax, %eax\n 1: " CALL_TO("exits", "0x200000
 T(vmm, "user space changes it between two runs")
 {
 	struct guest *g = prepare(exits_b, exits_e);
-	struct stop s = run(g);
+	struct stop s = RUN_TO(g, ST_OUT);
 
-	CHECK_STOP(s, ST_OUT);
 	g->ram[0x200002] = 2;
-	s = run(g);
-	CHECK_STOP(s, ST_DONE);
+	s = RUN_TO(g, ST_DONE);
 	CHECK_EQ(s.r.rax, 101 + 2 * 99);
 }
 
@@ -119,8 +114,7 @@ T(unmap, "it is not mapped any more: the fetch faults with the return address pu
 
 	WITH_REGS(cpu0(g), r)
 		r.rsi = (u64)((u8 *)guest_pte(g, 0x200000) - g->ram);
-	s = run(g);
-	CHECK_EXC(s, 14, 0);
+	s = RUN_EXC(g, 14, 0);
 	CHECK_EQ(s.rip, 0x200000);
 	CHECK_EQ(s.cr2, 0x200000);
 	CHECK_EQ(s.r.rax, 101);
@@ -138,8 +132,7 @@ T(faults, "a fault inside it has its own RIP")
 	guest_write(g, 0x200000, divide, sizeof(divide));
 	WITH_REGS(cpu0(g), r)
 		r.rsi = 0;
-	s = run(g);
-	CHECK_EXC(s, 0, -1);
+	s = RUN_EXC(g, 0, -1);
 	CHECK_EQ(s.rip, 0x200000);
 	CHECK_EQ(s.sp, G_STACK - 8);
 
@@ -148,8 +141,7 @@ T(faults, "a fault inside it has its own RIP")
 	*guest_pte(g, 0x3f0000) = 0;
 	WITH_REGS(cpu0(g), r)
 		r.rsi = 0x3f0008;
-	s = run(g);
-	CHECK_EXC(s, 14, 0);
+	s = RUN_EXC(g, 14, 0);
 	CHECK_EQ(s.rip, 0x200000);
 	CHECK_EQ(s.cr2, 0x3f0008);
 	CHECK_EQ(s.sp, G_STACK - 8);
@@ -168,8 +160,7 @@ T(plt, "a call through a table")
 
 	guest_write(g, 0x201000, jump_table, sizeof(jump_table));
 	guest_write(g, 0x202000, &to, sizeof(to));
-	s = run(g);
-	CHECK_STOP(s, ST_DONE);
+	s = RUN_TO(g, ST_DONE);
 	CHECK_EQ(s.r.rax, 200);
 }
 
@@ -209,8 +200,7 @@ T(ends, "flags and registers at the end of a function, wherever its stack is")
 				r.rbx = 0x1234567887654321;
 				r.r13 = 0x8877665544332211;
 			}
-			s = run(g);
-			CHECK_STOP(s, ST_DONE);
+			s = RUN_TO(g, ST_DONE);
 			CHECK_EQ(s.r.rsi, flags_of_ends());
 			CHECK_EQ(s.r.rsp, sp);
 			CHECK_EQ(s.r.rbx, 0x1234567887654321);

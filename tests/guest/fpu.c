@@ -27,9 +27,8 @@ T(get_fpu, "KVM_GET_FPU and KVM_SET_FPU see the guest's registers")
 	struct guest *g = guest_with(M_LONG, get);
 	struct kvm_fpu f;
 	u64 v;
-	struct stop s = run(g);
+	struct stop s = RUN_TO(g, ST_OUT);
 
-	CHECK_STOP(s, ST_OUT);
 	vcpu_ioctl(cpu0(g), KVM_GET_FPU, &f, "KVM_GET_FPU");
 	memcpy(&v, f.xmm[3], 8);
 	CHECK_EQ(v, 0x1122334455667788);
@@ -42,8 +41,7 @@ T(get_fpu, "KVM_GET_FPU and KVM_SET_FPU see the guest's registers")
 	v = 0x55aa;
 	memcpy(f.xmm[4], &v, 8);
 	vcpu_ioctl(cpu0(g), KVM_SET_FPU, &f, "KVM_SET_FPU");
-	s = run(g);
-	CHECK_STOP(s, ST_DONE);
+	s = RUN_TO(g, ST_DONE);
 	CHECK_EQ(s.r.rbx, 0x1122334455667788);
 	CHECK_EQ(s.r.rcx, 0x55aa);
 }
@@ -90,13 +88,11 @@ T(avx, "AVX state survives an exit; XGETBV")
 		test_skip("no AVX2");
 	WITH_REGS(cpu0(g), r)
 		r.rdi = G_DATA;
-	s = run(g);
-	CHECK_STOP(s, ST_OUT);
+	s = RUN_TO(g, ST_OUT);
 	vcpu_ioctl(cpu0(g), KVM_GET_XSAVE, x, "KVM_GET_XSAVE");
 	CHECK_EQ(x[512] & 7, x[512]);
 	CHECK_EQ(x[576 + 5 * 16], 0x77);	/* high half of YMM5, standard format */
-	s = run(g);
-	CHECK_STOP(s, ST_DONE);
+	s = RUN_TO(g, ST_DONE);
 	for (u32 i = 0; i < 32; i++)
 		CHECK_EQ(g->ram[G_DATA + i], 0x77);
 	CHECK_EQ(g->ram[G_DATA + 0x40 + 15], 0x77);
@@ -115,8 +111,7 @@ T(xsave, "XSAVE and partial XRSTOR")
 
 	WITH_REGS(cpu0(g), r)
 		r.rdi = G_DATA;
-	s = run(g);
-	CHECK_STOP(s, ST_DONE);
+	s = RUN_TO(g, ST_DONE);
 	CHECK_EQ(s.r.rbx, 0xffffffff);
 	CHECK_EQ(s.r.rsi >> 11 & 7, 0);
 	CHECK_EQ(s.r.rax >> 11 & 7, 7);
@@ -130,24 +125,20 @@ T(xsave_faults, "misaligned XSAVE, reserved header bits, invalid XCR0 are #GP; n
 {
 	struct guest *g = WITH_AVX(xsave_gp);
 	static const u32 bad[] = { 0, 2, 5, 0x80000001 };
-	struct stop s;
 
 	WITH_REGS(cpu0(g), r)
 		r.rdi = G_DATA;
-	s = run(g);
-	CHECK_EXC(s, 13, 0);
+	RUN_EXC(g, 13, 0);
 	g = WITH_AVX(xrstor_gp);
 	*g64(g, G_DATA + 520) = 1;
 	WITH_REGS(cpu0(g), r)
 		r.rdi = G_DATA;
-	s = run(g);
-	CHECK_EXC(s, 13, 0);
+	RUN_EXC(g, 13, 0);
 	for (u32 i = 0; i < ARRAY_SIZE(bad); i++) {
 		g = WITH_AVX(xsetbv_gp);
 		WITH_REGS(cpu0(g), r)
 			r.rsi = bad[i];
-		s = run(g);
-		CHECK_EXC(s, 13, 0);
+		RUN_EXC(g, 13, 0);
 		guest_free(g);
 	}
 	g = WITH_AVX(xsetbv_gp);
@@ -155,16 +146,14 @@ T(xsave_faults, "misaligned XSAVE, reserved header bits, invalid XCR0 are #GP; n
 		sr.cr4 &= ~(1ull << 18);
 	WITH_REGS(cpu0(g), r)
 		r.rsi = 7;
-	s = run(g);
-	CHECK_EXC(s, 6, -1);
+	RUN_EXC(g, 6, -1);
 }
 CODE64(avx_off, "vaddps %ymm0, %ymm1, %ymm2" DONE);
 T(avx_off, "AVX without XCR0.AVX is #UD")
 {
 	struct guest *g = WITH_AVX(avx_off);
-	struct stop s = run(g);
 
-	CHECK_EXC(s, 6, -1);
+	RUN_EXC(g, 6, -1);
 }
 CODE64(xsaveopt, SET_XCR0 "mov $7, %eax\n xor %edx, %edx\n fninit\n xsavec (%rdi)\n"
 	" mov 512(%rdi), %rbx\n mov 520(%rdi), %rcx\n"
@@ -194,8 +183,7 @@ T(fxsave, "FXSAVE and FXRSTOR")
 
 	WITH_REGS(cpu0(g), r)
 		r.rdi = G_DATA;
-	s = run(g);
-	CHECK_STOP(s, ST_DONE);
+	s = RUN_TO(g, ST_DONE);
 	CHECK_EQ(s.r.rbx, 0x99);
 	CHECK_EQ(*g64(g, G_DATA + 0x300), 0x3ff0000000000000);
 	CHECK_EQ(*g32(g, G_DATA + 24), 0x1f80);
@@ -233,8 +221,7 @@ T(ffxsr, "EFER.FFXSR: FXSAVE and FXRSTOR leave XMM registers out, at CPL 0 in 64
 		test_skip("no FXSR_OPT");
 	WITH_REGS(cpu0(g), r)
 		r.rdi = G_DATA;
-	s = run(g);
-	CHECK_STOP(s, ST_DONE);
+	s = RUN_TO(g, ST_DONE);
 	CHECK_EQ(s.r.r8 >> 14 & 1, 1);
 	CHECK_EQ(s.r.rbx, 0x55);
 	CHECK_EQ(*g64(g, G_DATA + 160 + 2 * 16), 0);
@@ -246,8 +233,7 @@ T(ffxsr, "EFER.FFXSR: FXSAVE and FXRSTOR leave XMM registers out, at CPL 0 in 64
 		sr.efer |= BIT64(14);
 	WITH_REGS(cpu0(g), r)
 		r.rdi = G_DATA;
-	s = run(g);
-	CHECK_EXC(s, VEC_DONE3, -1);
+	s = RUN_EXC(g, VEC_DONE3, -1);
 	CHECK_EQ(s.r.rbx, 0x99);
 	CHECK_EQ(*g64(g, G_DATA + 160 + 2 * 16), 0x99);
 }
@@ -273,8 +259,7 @@ T(xgetbv1, "XGETBV with ECX = 1: the components in use; ECX = 2 is #GP")
 	CHECK_EQ(s.r.rdi, 0);
 	guest_free(g);
 	g = WITH_AVX(xgetbv2);
-	s = run(g);
-	CHECK_EXC(s, 13, 0);
+	s = RUN_EXC(g, 13, 0);
 }
 
 /* -- XSAVES, XRSTORS -- */
@@ -300,8 +285,7 @@ T(xsaves, "XSAVES writes the compacted form, XRSTORS takes nothing else; CPL 0 o
 		test_skip("no XSAVES");
 	WITH_REGS(cpu0(g), r)
 		r.rdi = G_DATA;
-	s = run(g);
-	CHECK_STOP(s, ST_DONE);
+	s = RUN_TO(g, ST_DONE);
 	CHECK_EQ(s.r.r8, 0);
 	CHECK_EQ(s.r.rbx & 3, 3);
 	CHECK_EQ(s.r.rcx, 0x8000000000000007);
@@ -311,24 +295,20 @@ T(xsaves, "XSAVES writes the compacted form, XRSTORS takes nothing else; CPL 0 o
 	g = WITH_AVX(xrstors_gp);	/* a zero header is the standard form */
 	WITH_REGS(cpu0(g), r)
 		r.rdi = G_DATA;
-	s = run(g);
-	CHECK_EXC(s, 13, 0);
+	s = RUN_EXC(g, 13, 0);
 	guest_free(g);
 	g = WITH_AVX(xsaves3);
 	cpu_ring3(cpu0(g), G_CODE);
 	WITH_REGS(cpu0(g), r)
 		r.rdi = G_DATA;
-	s = run(g);
-	CHECK_EXC(s, 13, 0);
+	s = RUN_EXC(g, 13, 0);
 	WITH_SREGS(cpu0(g), sr)
 		sr.cr4 &= ~(1ull << 18);
 	cpu_ring3(cpu0(g), G_CODE);
-	s = run(g);
-	CHECK_EXC(s, 6, -1);
+	s = RUN_EXC(g, 6, -1);
 	guest_free(g);
 	g = guest_with(M_LONG, xss_gp);
-	s = run(g);
-	CHECK_EXC(s, 13, 0);
+	s = RUN_EXC(g, 13, 0);
 	guest_free(g);
 }
 
@@ -346,8 +326,7 @@ T(clzero, "CLZERO clears the line that RAX points into, and faults like a store;
 	if (!guest_has(g, 0x80000008, 1, 0))
 		test_skip("no CLZERO");
 	memset(g->ram + G_DATA, 0xaa, 256);
-	s = run(g);
-	CHECK_STOP(s, ST_DONE);
+	s = RUN_TO(g, ST_DONE);
 	for (u32 i = 0; i < 256; i++)
 		CHECK_EQ(g->ram[G_DATA + i], i >= 64 && i < 128 ? 0 : 0xaa);
 	guest_free(g);
@@ -358,8 +337,7 @@ T(clzero, "CLZERO clears the line that RAX points into, and faults like a store;
 		r.rax = G_WINDOW + 63;
 	WITH_SREGS(cpu0(g), sr)
 		sr.cr0 |= 1 << 16;
-	s = run(g);
-	CHECK_EXC(s, 14, 3);
+	s = RUN_EXC(g, 14, 3);
 	CHECK_EQ(s.cr2, G_WINDOW);
 	CHECK_EQ(s.rip, AT(clzero_pf, clzero_at));
 	CHECK_EQ(g->ram[G_WINDOW], 0xaa);
@@ -383,7 +361,6 @@ T(crypto, "VAES, VPCLMULQDQ and GFNI give what the host gives")
 {
 	static u8 m[0x200] __attribute__((aligned(64)));
 	struct guest *g = WITH_AVX(crypto);
-	struct stop s;
 
 	if (!guest_has(g, 7, 2, 8) || !guest_has(g, 7, 2, 9) || !guest_has(g, 7, 2, 10))
 		test_skip("the host has not all of them");
@@ -393,8 +370,7 @@ T(crypto, "VAES, VPCLMULQDQ and GFNI give what the host gives")
 	crypto_native(m);
 	WITH_REGS(cpu0(g), r)
 		r.rdi = G_DATA;
-	s = run(g);
-	CHECK_STOP(s, ST_DONE);
+	RUN_TO(g, ST_DONE);
 	CHECK(!memcmp(g->ram + G_DATA, m, sizeof(m)));
 	guest_free(g);
 }

@@ -15,9 +15,8 @@ CODE64(lea16, "mov $0x1122334455667788, %rax\n mov $0x99aabbccddeeff00, %rdi\n m
 	"push %rbx\n lea (%r13,%r14), %ax\n lea (%r13,%r14,2), %di\n pop %rbx" DONE);
 T(lea16, "LEA with a 16-bit destination leaves the rest of the register alone")
 {
-	struct stop s = run(guest_with(M_LONG, lea16));
+	struct stop s = RUN_TO(guest_with(M_LONG, lea16), ST_DONE);
 
-	CHECK_STOP(s, ST_DONE);
 	CHECK_EQ(s.r.rax, 0x1122334455660123);
 	CHECK_EQ(s.r.rdi, 0x99aabbccddee0146);
 }
@@ -29,8 +28,7 @@ static void check_fault(struct guest *g, u64 rbx, u64 cr2)
 
 	WITH_REGS(cpu0(g), r)
 		r.rbx = rbx;
-	s = run(g);
-	CHECK_EXC(s, 14, 0);
+	s = RUN_EXC(g, 14, 0);
 	CHECK_EQ(s.cr2, cr2);
 }
 
@@ -84,7 +82,6 @@ T(marks, "what does not come about leaves no A bit, no D bit and no mark in the 
 			};
 			static u64 log[G_RAM_SIZE / 4096 / 64];
 			struct kvm_dirty_log d = { .dirty_bitmap = log };
-			struct stop s;
 
 			guest_gate(g, c[i].vec, SEL_CODE64, G_STUBS + c[i].vec * 16u, 0xe, 0, 1);
 			*g16(g, G_WINDOW + 8) = 0x37b;	/* #Z is not masked */
@@ -99,8 +96,7 @@ T(marks, "what does not come about leaves no A bit, no D bit and no mark in the 
 			}
 			if (warm) {
 				*g16(g, G_WINDOW + 0x1010) = 0x37f;
-				s = run(g);
-				CHECK_STOP(s, ST_DONE);
+				RUN_TO(g, ST_DONE);
 			}
 			if (ioctl(g->vm, KVM_SET_USER_MEMORY_REGION, &m))
 				test_die("KVM_SET_USER_MEMORY_REGION: errno %d", errno);
@@ -110,8 +106,7 @@ T(marks, "what does not come about leaves no A bit, no D bit and no mark in the 
 				r.rsi = r.rsp = G_WINDOW;
 				r.rcx = 0;
 			}
-			s = run(g);
-			CHECK_EXC(s, c[i].vec, -1);
+			RUN_EXC(g, c[i].vec, -1);
 			CHECK_EQ(*guest_pte(g, G_WINDOW) & (PTE_A | PTE_D), c[i].bits);
 			if (ioctl(g->vm, KVM_GET_DIRTY_LOG, &d))
 				test_die("KVM_GET_DIRTY_LOG: errno %d", errno);

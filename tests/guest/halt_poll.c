@@ -41,9 +41,8 @@ static u64 attempts(struct guest *g)
 {
 	struct guest_cpu *c = cpu0(g);
 	u64 tried, good, woken;
-	struct stop s = run(g);
+	struct stop s = RUN_TO(g, ST_DONE);
 
-	CHECK_STOP(s, ST_DONE);
 	CHECK_EQ(s.r.r8, HALTS);
 	tried = cpu_counter(c, "halt_attempted_poll");
 	good = cpu_counter(c, "halt_successful_poll");

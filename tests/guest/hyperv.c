@@ -57,9 +57,8 @@ T(calls, "the hypercall page calls; unknown code, a spin, reserved bits, an unwa
 {
 	static const u8 code[] = { 0x0f, 0x01, 0xd9, 0xc3 };
 	struct guest *g = HYPERV(0, calls);
-	struct stop s = run(g);
+	struct stop s = RUN_TO(g, ST_DONE);
 
-	CHECK_STOP(s, ST_DONE);
 	CHECK(!memcmp(g->ram + PAGE_CALL, code, 4));
 	CHECK_EQ(s.r.r12, 2);
 	CHECK_EQ(s.r.r13, 0);
@@ -77,8 +76,7 @@ T(calls3, "a hypercall outside ring 0 is #UD")
 
 	cpu_set_msr(cpu0(g), 0x40000000, 1);
 	cpu_ring3(cpu0(g), G_CODE);
-	s = run(g);
-	CHECK_EXC(s, 6, -1);
+	s = RUN_EXC(g, 6, -1);
 	CHECK_EQ(s.rip, AT(calls3, calls3_at));
 	guest_free(g);
 }
@@ -89,9 +87,8 @@ CODE64(no_os, WRMSR(0x40000001, 0x20001) RDMSR(0x40000001) "mov %rax, %r12\n"
 T(no_os, "without a guest OS id there is no hypercall page, and zeroing it takes it away")
 {
 	struct guest *g = HYPERV(0, no_os);
-	struct stop s = run(g);
+	struct stop s = RUN_TO(g, ST_DONE);
 
-	CHECK_STOP(s, ST_DONE);
 	CHECK_EQ(s.r.r12, 0);
 	CHECK_EQ(s.r.r13, 0x20000);
 	guest_free(g);
@@ -102,14 +99,12 @@ T(hidden, "without the interface in CPUID, or with it enforced and the bit missi
 {
 	struct kvm_enable_cap cap = { .cap = KVM_CAP_HYPERV_ENFORCE_CPUID, .args = { 1 } };
 	struct guest *g = guest_with(M_LONG, hidden);
-	struct stop s = run(g);
 
-	CHECK_EXC(s, 13, 0);
+	RUN_EXC(g, 13, 0);
 	guest_free(g);
 	g = HYPERV(0, hidden);
 	vcpu_ioctl(cpu0(g), KVM_ENABLE_CAP, &cap, "KVM_CAP_HYPERV_ENFORCE_CPUID");
-	s = run(g);
-	CHECK_STOP(s, ST_DONE);
+	RUN_TO(g, ST_DONE);
 	guest_free(g);
 	g = guest_with(M_LONG, hidden);
 	for (u32 i = 0; i < g->cpuid->nent; i++)
@@ -117,8 +112,7 @@ T(hidden, "without the interface in CPUID, or with it enforced and the bit missi
 			g->cpuid->entries[i].eax = 0x31237648;	/* the interface, no features */
 	vcpu_ioctl(cpu0(g), KVM_SET_CPUID2, g->cpuid, "KVM_SET_CPUID2");
 	vcpu_ioctl(cpu0(g), KVM_ENABLE_CAP, &cap, "KVM_CAP_HYPERV_ENFORCE_CPUID");
-	s = run(g);
-	CHECK_EXC(s, 13, 0);
+	RUN_EXC(g, 13, 0);
 	guest_free(g);
 }
 
@@ -139,8 +133,7 @@ T(ref_time, "reference counter and TSC page are one clock; frequencies")
 	struct stop s;
 
 	usleep(2000);
-	s = run(g);
-	CHECK_STOP(s, ST_DONE);
+	s = RUN_TO(g, ST_DONE);
 	CHECK(s.r.r15 != 0);
 	CHECK(s.r.r12 >= 20000);
 	CHECK(s.r.r12 <= s.r.r13 && s.r.r13 <= s.r.r14);
@@ -153,8 +146,7 @@ T(ref_time, "reference counter and TSC page are one clock; frequencies")
 	CHECK_EQ(*g64(g, PAGE_TSC + 16), offset);
 	WITH_REGS(cpu0(g), r)
 		r.rip = G_CODE;
-	s = run(g);
-	CHECK_STOP(s, ST_DONE);
+	s = RUN_TO(g, ST_DONE);
 	CHECK(*g64(g, PAGE_TSC + 16) != offset);
 	CHECK(s.r.r12 >= 50000000 && s.r.r12 < 60000000 + 300000000);
 	guest_free(g);
@@ -165,9 +157,8 @@ CODE64(invariant, "mov $0x80000007, %eax\n cpuid\n mov %edx, %r12d\n" WRMSR(0x40
 T(invariant, "CPUID shows the invariant TSC when the guest has asked Hyper-V for it")
 {
 	struct guest *g = HYPERV(0, invariant);
-	struct stop s = run(g);
+	struct stop s = RUN_TO(g, ST_DONE);
 
-	CHECK_STOP(s, ST_DONE);
 	CHECK_EQ(s.r.r12 >> 8 & 1, 0);
 	CHECK_EQ(s.r.r13 >> 8 & 1, 1);
 	guest_free(g);
@@ -186,8 +177,7 @@ T(apic, "TPR, ICR and EOI by MSR; the VP assist page begins as zero")
 
 	guest_map_apic(g);
 	*g64(g, PAGE_ASSIST) = ~0ull;
-	s = run(g);
-	CHECK_EXC(s, 0x61, -1);
+	s = RUN_EXC(g, 0x61, -1);
 	CHECK_EQ(s.r.r12, 0x35);
 	CHECK_EQ(s.r.r13, 3);
 	CHECK_EQ(*g32(g, PAGE_ASSIST) & ~1u, 0);
@@ -210,8 +200,7 @@ T(eoi, "the EOI MSR ends an interrupt: the next one comes")
 	guest_handler(g, 0x62, AT(eoi, eoi_h));
 	WITH_REGS(cpu0(g), r)
 		r.r10 = 0;
-	s = run(g);
-	CHECK_STOP(s, ST_DONE);
+	s = RUN_TO(g, ST_DONE);
 	CHECK_EQ(s.r.r10, 2);
 	guest_free(g);
 }
@@ -225,18 +214,16 @@ T(crash, "a crash and a reset are system events; user space reads the parameters
 {
 	struct guest *g = HYPERV(0, crash);
 	struct guest_cpu *c = cpu0(g);
-	struct stop s = run(g);
 
-	CHECK_STOP(s, ST_OTHER);
+	RUN_TO(g, ST_OTHER);
 	CHECK_EQ(c->run->exit_reason, KVM_EXIT_SYSTEM_EVENT);
 	CHECK_EQ(c->run->system_event.type, KVM_SYSTEM_EVENT_CRASH);
 	CHECK_EQ(cpu_msr(c, 0x40000100), 0x11);
 	CHECK_EQ(cpu_msr(c, 0x40000104), 0x55);
-	s = run(g);
+	RUN_TO(g, ST_OTHER);
 	CHECK_EQ(c->run->exit_reason, KVM_EXIT_SYSTEM_EVENT);
 	CHECK_EQ(c->run->system_event.type, KVM_SYSTEM_EVENT_RESET);
-	s = run(g);
-	CHECK_STOP(s, ST_DONE);
+	RUN_TO(g, ST_DONE);
 	guest_free(g);
 }
 
@@ -255,8 +242,7 @@ T(event, "HvSignalEvent: an eventfd, else user space, whose result the guest get
 
 	CHECK_EQ(ioctl(g->vm, KVM_HYPERV_EVENTFD, &e), 0);
 	synic(c);
-	s = run(g);
-	CHECK_STOP(s, ST_OTHER);
+	s = RUN_TO(g, ST_OTHER);
 	CHECK_EQ(c->run->exit_reason, KVM_EXIT_HYPERV);
 	CHECK_EQ(c->run->hyperv.type, KVM_EXIT_HYPERV_HCALL);
 	CHECK_EQ(c->run->hyperv.u.hcall.input, 0x1005d);
@@ -268,8 +254,7 @@ T(event, "HvSignalEvent: an eventfd, else user space, whose result the guest get
 	CHECK_EQ(c->run->hyperv.u.hcall.input, 0x5c);
 	CHECK_EQ(c->run->hyperv.u.hcall.params[0], PAGE_INPUT);
 	c->run->hyperv.u.hcall.result = 0;
-	s = run(g);
-	CHECK_STOP(s, ST_DONE);
+	s = RUN_TO(g, ST_DONE);
 	CHECK_EQ(s.r.r12, 0);
 	CHECK_EQ(s.r.r13, 0x11);
 	CHECK_EQ(s.r.r14, 0);
@@ -318,12 +303,10 @@ T(sint,
 	CHECK_EQ(c->run->hyperv.u.synic.msg_page, 0x23001);
 	s = run(g);
 	CHECK_EQ(c->run->hyperv.u.synic.evt_page, 0x24001);
-	s = run(g);
-	CHECK_STOP(s, ST_OUT);
+	s = RUN_TO(g, ST_OUT);
 	CHECK_EQ(write(fd, &one, 8), 8);
 	/* A thread of its own may look at the eventfd: the guest waits. */
-	s = run(g);
-	CHECK_STOP(s, ST_DONE);
+	s = RUN_TO(g, ST_DONE);
 	CHECK_EQ(s.r.r10, 1);
 	CHECK_EQ(poll(&p, 1, 2000), 1);		/* its EOI */
 	guest_free(g);
@@ -354,8 +337,7 @@ T(direct,
 	guest_map_apic(g);
 	guest_handler(g, 0x70, AT(direct, direct_h));
 	synic(cpu0(g));
-	s = run(g);
-	CHECK_STOP(s, ST_DONE);
+	s = RUN_TO(g, ST_DONE);
 	CHECK_EQ(s.r.r10, 1);
 	CHECK(s.r.r13 >= s.r.r12);
 	CHECK(s.r.r13 - s.r.r12 < 10000000);
@@ -415,14 +397,12 @@ T(auto_eoi, "AutoEOI: a source's interrupt is over when it is taken")
 	CHECK_STOP(s, ST_OUT);
 	CHECK_EQ(ioctl(g->vm, KVM_IRQ_LINE_STATUS, &l), 0);
 	CHECK_EQ(l.status, 1);
-	s = run(g);
-	CHECK_STOP(s, ST_OUT);
+	s = RUN_TO(g, ST_OUT);
 	CHECK_EQ(s.r.r10, 1);
 	CHECK_EQ(s.r.r11, 0);		/* ISR, vectors 0x40 to 0x5f */
 	l.irq = 40;		/* it was the status */
 	CHECK_EQ(ioctl(g->vm, KVM_IRQ_LINE, &l), 0);
-	s = run(g);
-	CHECK_STOP(s, ST_DONE);
+	s = RUN_TO(g, ST_DONE);
 	CHECK_EQ(s.r.r10, 2);
 	guest_free(g);
 }
@@ -448,8 +428,7 @@ T(ipi, "IPI and flush calls: fast, with XMM, from memory; a vector below 16 is r
 
 	guest_map_apic(g);
 	guest_handler(g, 0x62, AT(ipi, ipi_h));
-	s = run(g);
-	CHECK_STOP(s, ST_DONE);
+	s = RUN_TO(g, ST_DONE);
 	CHECK_EQ(s.r.r12, 0);
 	CHECK_EQ(s.r.r13, 0);
 	CHECK_EQ(s.r.r10, 2);

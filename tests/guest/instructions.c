@@ -239,8 +239,7 @@ T(enter_stack16, "ENTER with a 32-bit operand on a 16-bit stack keeps the upper 
 		r.rsp = 0x12350000;
 		r.rbp = 0x1234ff20;
 	}
-	s = run(g);
-	CHECK_STOP(s, ST_DONE);
+	s = RUN_TO(g, ST_DONE);
 	CHECK_EQ(s.r.rsp, 0x1235ffe8);
 	CHECK_EQ(s.r.rbp, 0x1235fffc);
 	CHECK_EQ(*g32(g, 0x2fff0), 0x1235fffc);

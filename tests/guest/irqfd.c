@@ -142,12 +142,10 @@ T(handler, "the guest's handler runs")
 {
 	struct guest *g = ready();
 	int fd = eventfd(0, EFD_NONBLOCK);
-	struct stop s;
 
 	CHECK_EQ(assign(g, fd, 0), 0);
 	put(fd);
-	s = run(g);
-	CHECK_STOP(s, ST_DONE);
+	RUN_TO(g, ST_DONE);
 	CHECK_EQ(*g32(g, G_DATA), 1);
 	guest_free(g);
 }

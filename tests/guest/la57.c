@@ -54,30 +54,26 @@ T(canonical, "57-bit addresses: mapped, not mapped, not canonical")
 	*g64(g, FAR_CODE + 8) = 0x1234;
 	WITH_REGS(cpu0(g), r)
 		r.rdi = FAR + G_WINDOW + 8;
-	st = run(g);
-	CHECK_STOP(st, ST_DONE);
+	st = RUN_TO(g, ST_DONE);
 	CHECK_EQ(st.r.rax, 0x1234);
 	/* the top of the negative half: bits 63:56 set */
 	WITH_REGS(cpu0(g), r) {
 		r.rip = G_CODE;
 		r.rdi = (0xffull << 56 | 511ull << 48) + G_WINDOW + 8;
 	}
-	st = run(g);
-	CHECK_STOP(st, ST_DONE);
+	st = RUN_TO(g, ST_DONE);
 	CHECK_EQ(st.r.rax, 0x1234);
 	WITH_REGS(cpu0(g), r) {
 		r.rip = G_CODE;
 		r.rdi = BIT64(55);
 	}
-	st = run(g);
-	CHECK_EXC(st, 14, 0);
+	st = RUN_EXC(g, 14, 0);
 	CHECK_EQ(st.cr2, BIT64(55));
 	WITH_REGS(cpu0(g), r) {
 		r.rip = G_CODE;
 		r.rdi = BIT64(56);
 	}
-	st = run(g);
-	CHECK_EXC(st, 13, 0);
+	st = RUN_EXC(g, 13, 0);
 }
 
 /* RSI and RDI are called in turn: two pages that differ in bit 48 and in what they add. The calls
@@ -105,8 +101,7 @@ T(indirect, "indirect calls tell targets apart that differ by 2^48 only")
 				r.rdi = G_WINDOW + at + (k ? 0 : FAR);
 				r.rdx = G_WINDOW + 0x800 + (k ? 0 : FAR);
 			}
-			st = run(g);
-			CHECK_STOP(st, ST_DONE);
+			st = RUN_TO(g, ST_DONE);
 			CHECK_EQ(st.r.rbx, 3000 * 0x10001);
 		}
 		guest_free(g);
@@ -117,9 +112,8 @@ CODE64(toggle, "mov %cr4, %rax\n xor $0x1000, %rax\n mov %rax, %cr4\n" DONE);
 T(fixed, "CR4.LA57 cannot change in long mode")
 {
 	struct guest *g = LA57(toggle);
-	struct stop st = run(g);
 
-	CHECK_EXC(st, 13, 0);
+	RUN_EXC(g, 13, 0);
 	CHECK(cpu_sregs(cpu0(g)).cr4 & CR4_LA57);
 }
 
@@ -129,10 +123,8 @@ CODE64(msr, "mov $0xc0000102, %ecx\n mov $0x00800000, %edx\n xor %eax, %eax\n wr
 T(bases, "bases in MSRs are checked against 57 bits")
 {
 	struct guest *g = LA57(msr);
-	struct stop st = run(g);
 
-	CHECK_STOP(st, ST_OUT);
+	RUN_TO(g, ST_OUT);
 	CHECK_EQ(cpu_msr(cpu0(g), 0xc0000102), BIT64(55));
-	st = run(g);
-	CHECK_EXC(st, 13, 0);
+	RUN_EXC(g, 13, 0);
 }

@@ -67,8 +67,7 @@ T(branches, "LBR: every taken branch is recorded, near, far, direct or not")
 	cpu_set_msr(c, 0xc0000080, cpu_msr(c, 0xc0000080) | 1);
 	cpu_set_msr(c, DEBUGCTL, LBR);
 	for (u32 i = 0; i < ARRAY_SIZE(way); i++) {
-		st = run(g);
-		CHECK_STOP(st, ST_OUT);
+		st = RUN_TO(g, ST_OUT);
 		CHECK_EQ(st.port, way[i].port);
 		CHECK_LBR(c, AT(ways, way[i].from), AT(ways, way[i].to));
 		CHECK_INT(c, 0, 0);
@@ -84,11 +83,9 @@ T(untaken, "LBR: a conditional branch that is not taken leaves the record")
 {
 	struct guest *g = guest_with(M_LONG, untaken);
 	struct guest_cpu *c = cpu0(g);
-	struct stop st;
 
 	cpu_set_msr(c, DEBUGCTL, LBR);
-	st = run(g);
-	CHECK_STOP(st, ST_OUT);
+	RUN_TO(g, ST_OUT);
 	CHECK_LBR(c, AT(untaken, un_f), AT(untaken, un_t));
 }
 
@@ -102,9 +99,8 @@ T(gates, "LBR: only branches while DEBUGCTL.LBR is set are recorded, at once")
 {
 	struct guest *g = guest_with(M_LONG, gates);
 	struct guest_cpu *c = cpu0(g);
-	struct stop st = run(g);
 
-	CHECK_STOP(st, ST_OUT);
+	RUN_TO(g, ST_OUT);
 	CHECK_LBR(c, AT(gates, ga_2), AT(gates, ga_3));
 	CHECK_EQ(cpu_msr(c, DEBUGCTL), 0);
 }
@@ -121,7 +117,6 @@ T(offsets, "LBR: the records are offsets in the code segment")
 		struct guest *g = i ? guest_with(M_PM32, hop32) : guest_with(M_REAL, hop16);
 		struct guest_cpu *c = cpu0(g);
 		u64 base = i ? 0x1000 : 0x4000, f, t;
-		struct stop st;
 
 		WITH_SREGS(c, s) {
 			s.cs.base = base;
@@ -131,8 +126,7 @@ T(offsets, "LBR: the records are offsets in the code segment")
 		WITH_REGS(c, r)
 			r.rip -= base;
 		cpu_set_msr(c, DEBUGCTL, LBR);
-		st = run(g);
-		CHECK_STOP(st, ST_OUT);
+		RUN_TO(g, ST_OUT);
 		f = i ? AT(hop32, h32_f) : AT(hop16, h16_f);
 		t = i ? AT(hop32, h32_t) : AT(hop16, h16_t);
 		CHECK_LBR(c, f - base, t - base);
@@ -164,11 +158,9 @@ T(events, "LBR: exceptions and INT n are recorded, the branch before them is put
 	for (u32 i = 0; i < ARRAY_SIZE(ev); i++) {
 		struct guest *g = guest_with_code(M_LONG, ev[i].b, (u32)(ev[i].e - ev[i].b));
 		struct guest_cpu *c = cpu0(g);
-		struct stop st;
 
 		cpu_set_msr(c, DEBUGCTL, LBR);
-		st = run(g);
-		CHECK_EXC(st, ev[i].vec, -1);
+		RUN_EXC(g, ev[i].vec, -1);
 		CHECK_LBR(c, G_CODE + (u64)(ev[i].at - ev[i].b), STUB(ev[i].vec));
 		CHECK_INT(c, G_CODE + (u64)(ev[i].f - ev[i].b), G_CODE + (u64)(ev[i].t - ev[i].b));
 		CHECK_EQ(cpu_msr(c, DEBUGCTL), LBR);
@@ -184,16 +176,13 @@ T(interrupt, "LBR: an interrupt is recorded with the instruction that it came be
 {
 	struct guest *g = guest_with(M_LONG, intr);
 	struct guest_cpu *c = cpu0(g);
-	struct stop st;
 
 	WITH_REGS(c, r)
 		r.rflags |= IF;
 	cpu_set_msr(c, DEBUGCTL, LBR);
-	st = run(g);
-	CHECK_STOP(st, ST_OUT);
+	RUN_TO(g, ST_OUT);
 	cpu_interrupt(c, 0x50);
-	st = run(g);
-	CHECK_EXC(st, 0x50, -1);
+	RUN_EXC(g, 0x50, -1);
 	CHECK_LBR(c, AT(intr, in_1), STUB(0x50));
 	CHECK_INT(c, AT(intr, in_f), AT(intr, in_t));
 }
@@ -206,11 +195,9 @@ T(debug, "LBR: a #DB clears DEBUGCTL.LBR and BTF and leaves the records")
 {
 	struct guest *g = guest_with(M_LONG, step);
 	struct guest_cpu *c = cpu0(g);
-	struct stop st;
 
 	cpu_set_msr(c, DEBUGCTL, LBR);
-	st = run(g);
-	CHECK_EXC(st, 1, -1);
+	RUN_EXC(g, 1, -1);
 	CHECK_EQ(cpu_msr(c, DEBUGCTL), 0);
 	CHECK_LBR(c, AT(step, st_f), AT(step, st_t));
 	CHECK_INT(c, 0, 0);
@@ -218,8 +205,7 @@ T(debug, "LBR: a #DB clears DEBUGCTL.LBR and BTF and leaves the records")
 	g = guest_with(M_LONG, event4);
 	c = cpu0(g);
 	cpu_set_msr(c, DEBUGCTL, LBR | BTF);
-	st = run(g);
-	CHECK_EXC(st, 1, -1);
+	RUN_EXC(g, 1, -1);
 	CHECK_EQ(cpu_msr(c, DEBUGCTL), 0);
 	CHECK_LBR(c, AT(event4, ev_f4), AT(event4, ev_t4));
 	CHECK_INT(c, 0, 0);
@@ -235,8 +221,7 @@ T(btf, "BTF: with TF the #DB comes behind a branch that is taken, not behind eac
 	struct stop st;
 
 	cpu_set_msr(c, DEBUGCTL, BTF);
-	st = run(g);
-	CHECK_EXC(st, 1, -1);
+	st = RUN_EXC(g, 1, -1);
 	CHECK_EQ(st.rip, AT(btf, bt_1));
 	CHECK_EQ(cpu_msr(c, DEBUGCTL), 0);
 }
@@ -247,9 +232,8 @@ T(read_only, "the records are the CPU's: a guest's WRMSR is #GP, user space may 
 {
 	struct guest *g = guest_with(M_LONG, write);
 	struct guest_cpu *c = cpu0(g);
-	struct stop st = run(g);
+	struct stop st = RUN_EXC(g, 13, 0);
 
-	CHECK_EXC(st, 13, 0);
 	CHECK_EQ(st.rip, AT(write, wr_1));
 	for (u32 m = FROM; m <= INT_TO; m++) {
 		cpu_set_msr(c, m, 0x1234567800ull + m);

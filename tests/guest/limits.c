@@ -68,14 +68,12 @@ T(no_mappings, "while the guest runs nothing is mapped, however much is translat
 
 	/* A first exit and all that the harness allocates. */
 	g->ram[G_FREE] = 0xc3;
-	s = run(g);
-	CHECK_STOP(s, ST_DONE);
+	s = RUN_TO(g, ST_DONE);
 	status("VmSize");
 	fill_code(g);
 	cpu_setup(cpu0(g));
 	before = status("VmSize");
-	s = run(g);
-	CHECK_STOP(s, ST_DONE);
+	s = RUN_TO(g, ST_DONE);
 	CHECK_EQ(s.r.r10, GROWTH / EACH);
 	CHECK_EQ(status("VmSize"), before);
 	guest_free(g);
@@ -248,11 +246,9 @@ LABEL(timed_h);
 T(timer_thread, "no thread can be made any more: a spinning guest gets its timer")
 {
 	struct guest *g = guest_apic_irq(timed, 0x61);
-	struct stop s;
 
 	no_threads();
-	s = run(g);
-	CHECK_STOP(s, ST_DONE);
+	RUN_TO(g, ST_DONE);
 }
 
 T(no_thread, "no thread can be made: KVM_CREATE_IRQCHIP says so")

@@ -87,8 +87,7 @@ static void kick_out(const u8 *p, u32 n, const char *name, void (*fn)(int))
 	g->cpu[0].run->immediate_exit = 0;
 	/* And an interrupt given now is taken at once. */
 	cpu_interrupt(cpu0(g), VEC);
-	s = run(g);
-	CHECK_EXC(s, VEC, -1);
+	s = RUN_EXC(g, VEC, -1);
 	if (s.rip < G_CODE || s.rip >= G_CODE + n)
 		test_fail(__FILE__, __LINE__, "%s: interrupted at %#llx", name,
 			  (unsigned long long)s.rip);
@@ -127,8 +126,7 @@ T(sigmask, "a blocked signal that KVM_SET_SIGNAL_MASK opens ends KVM_RUN")
 	CHECK_STOP(s, ST_INTR);
 	/* Pending before the call: returns at once. */
 	pthread_kill(pthread_self(), SIGUSR1);
-	s = run(g);
-	CHECK_STOP(s, ST_INTR);
+	s = RUN_TO(g, ST_INTR);
 }
 T(immediate, "immediate_exit returns EINTR without running the guest")
 {
@@ -155,9 +153,8 @@ static void *run_sender(void *p)
 T(ipi_self, "a self-IPI in a loop without exits")
 {
 	struct guest *g = guest_apic(ipi_self);
-	struct stop s = run(g);
 
-	CHECK_EXC(s, VEC, -1);
+	RUN_EXC(g, VEC, -1);
 }
 T(ipi, "an IPI from another vCPU interrupts a loop without exits")
 {

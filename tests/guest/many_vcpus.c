@@ -115,7 +115,6 @@ static void reach_all(int n)
 {
 	struct guest *g = guest_new_flags(M_LONG, GUEST_IRQCHIP | GUEST_X2APIC_API(1));
 	u32 want = 0;
-	struct stop s;
 
 	guest_load(g, G_CODE, leader);
 	guest_load(g, G_CODE + 0x1000, member);
@@ -134,8 +133,7 @@ static void reach_all(int n)
 	}
 	WITH_REGS(cpu0(g), r)
 		r.rbx = (u64)n - 1;
-	s = run(g);
-	CHECK_STOP(s, ST_OUT);
+	RUN_TO(g, ST_OUT);
 	for (int i = 1; i < n; i++)
 		CHECK_EQ(*g32(g, IDS + 4 * (u64)i), 1);
 

@@ -88,9 +88,8 @@ LABEL(w_at);
 T(warm, "a page that translated code has used before")
 {
 	struct guest *g = guest_with(M_LONG, g_warm);
-	struct stop s = run(g);
+	struct stop s = RUN_TO(g, ST_IN);
 
-	CHECK_STOP(s, ST_IN);
 	cpu_answer(cpu0(g), 7);
 	take(g, HOLE);
 	s = run(g);
@@ -98,8 +97,7 @@ T(warm, "a page that translated code has used before")
 	CHECK_EQ(cpu_regs(cpu0(g)).rip, AT(g_warm, w_at));
 	give(g, HOLE);
 	*g64(g, HOLE + 8) = 0x1234;
-	s = run(g);
-	CHECK_STOP(s, ST_DONE);
+	s = RUN_TO(g, ST_DONE);
 	CHECK_EQ(s.r.rbx, 0x1234);
 }
 T(readonly, "the program's mapping is read-only, the slot is not")
@@ -129,8 +127,7 @@ T(frame, "the stack of an exception, and the IDT, are gone")
 	take(g, HOLE);
 	check_gone("frame", g, run(g), HOLE);
 	give(g, HOLE);
-	s = run(g);
-	CHECK_EXC(s, 6, -1);
+	s = RUN_EXC(g, 6, -1);
 	guest_free(g);
 	g = guest_with(M_LONG, g_int);
 	take(g, G_IDT);
@@ -152,8 +149,7 @@ T(interrupt, "an interrupt that could not be delivered is not lost")
 	check_gone("interrupt", g, run(g), HOLE);
 	check_gone("interrupt", g, run(g), HOLE);
 	give(g, HOLE);
-	s = run(g);
-	CHECK_EXC(s, 0x45, -1);
+	s = RUN_EXC(g, 0x45, -1);
 	CHECK_EQ(s.rip, G_CODE);
 }
 T(shrunk, "a file behind the memory has become shorter (SIGBUS)")

@@ -29,8 +29,7 @@ T(ts, "CR0.TS back and forth: #NM where it is set, and nowhere else")
 		r.rbp = cr0;
 		r.rdi = cr0 | 8;
 	}
-	s = run(g);
-	CHECK_EXC(s, 7, -1);
+	s = RUN_EXC(g, 7, -1);
 	CHECK_EQ(s.rip, AT(ts, ts_fp));
 	CHECK_EQ(s.r.rax, 400);
 	CHECK_EQ(s.r.rdx, 800);
@@ -61,7 +60,6 @@ T(both, "the same address in 64- and in 32-bit code of ring 3, in turn")
 		r.rbx = SEL_UCODE64;
 		r.rsi = SEL_UCODE32;
 	}
-	s = run(g);
-	CHECK_STOP(s, ST_DONE);
+	s = RUN_TO(g, ST_DONE);
 	CHECK_EQ(s.r.rax, 1200);
 }

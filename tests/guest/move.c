@@ -255,8 +255,7 @@ T(at_once, "mapped at all addresses all the time, with nothing flushed")
 		WITH_REGS(cpu0(s.g), r)
 			r.rdx = 0;
 		cpu_ring3(cpu0(s.g), lin);
-		stop = run(s.g);
-		CHECK_EXC(stop, VEC_DONE3, -1);
+		stop = RUN_EXC(s.g, VEC_DONE3, -1);
 		CHECK_EQ(stop.r.rsi, lin + (u64)(pic_here - pic_b));
 		CHECK_EQ(stop.r.rdi, lin + (u64)(pic_ret - pic_b));
 		CHECK_EQ(stop.r.rdx, 600);

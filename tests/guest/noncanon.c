@@ -190,8 +190,7 @@ T(run_on, "running on into them is the next instruction's #GP")
 	memset(g->ram + G_FREE + 0x3ff0, 0x90, 16);
 	WITH_REGS(cpu0(g), r)
 		r.rip = 0x7ffffffffff0;
-	s = run(g);
-	CHECK_EXC(s, 13, 0);
+	s = RUN_EXC(g, 13, 0);
 	CHECK_EQ(s.rip, 0x800000000000);
 	/* and a jump over it is the jump's */
 	memcpy(g->ram + G_FREE + 0x3ff0, "\xe9\x10\0\0\0", 5);
@@ -200,8 +199,7 @@ T(run_on, "running on into them is the next instruction's #GP")
 		r.rip = 0x7ffffffffff0;
 		r.rsp = SP;
 	}
-	s = run(g);
-	CHECK_EXC(s, 13, 0);
+	s = RUN_EXC(g, 13, 0);
 	CHECK_EQ(s.rip, 0x7ffffffffff0);
 	memcpy(g->ram + G_FREE + 0x3ff0, "\xe8\x10\0\0\0", 5);
 	cpu_complete(cpu0(g));
@@ -209,8 +207,7 @@ T(run_on, "running on into them is the next instruction's #GP")
 		r.rip = 0x7ffffffffff0;
 		r.rsp = SP;
 	}
-	s = run(g);
-	CHECK_EXC(s, 13, 0);
+	s = RUN_EXC(g, 13, 0);
 	CHECK_EQ(s.rip, 0x7ffffffffff0);
 	CHECK_EQ(s.sp, SP);
 	guest_free(g);

@@ -17,18 +17,15 @@ T(ad64, "A is set by a read, D by a write")
 {
 	struct guest *g = guest_with(M_LONG, ad);
 	u64 *pte = guest_pte(g, VA);
-	struct stop s;
 
 	WITH_REGS(cpu0(g), r)
 		r.rdi = VA;
 	CHECK_EQ(*pte & (PTE_A | PTE_D), 0);
-	s = run(g);
-	CHECK_STOP(s, ST_OUT);
+	RUN_TO(g, ST_OUT);
 	CHECK_EQ(*pte & (PTE_A | PTE_D), PTE_A);
-	s = run(g);
+	run(g);
 	CHECK_EQ(*pte & (PTE_A | PTE_D), PTE_A | PTE_D);
-	s = run(g);
-	CHECK_STOP(s, ST_DONE);
+	RUN_TO(g, ST_DONE);
 }
 
 CODE32(ad32, "mov (%edi), %eax" STOP(1) "mov %eax, (%edi)" DONE);
@@ -36,14 +33,12 @@ static void ad_large(enum mode m)
 {
 	struct guest *g = m == M_LONG ? guest_with(m, ad) : guest_with(m, ad32);
 	u8 *pde = m == M_LONG ? g->ram + G_PT + 0x2000 + 8 * 3 : g->ram + G_PT + 4 * 2;
-	struct stop s;
 
 	WITH_REGS(cpu0(g), r)
 		r.rdi = m == M_LONG ? 0x600000 : 0x800000;
-	s = run(g);
-	CHECK_STOP(s, ST_OUT);
+	RUN_TO(g, ST_OUT);
 	CHECK_EQ(*pde & (PTE_A | PTE_D), PTE_A);
-	s = run(g);
+	run(g);
 	CHECK_EQ(*pde & (PTE_A | PTE_D), PTE_A | PTE_D);
 }
 T(ad_2m, "A and D of a 2 MiB page") { ad_large(M_LONG); }
@@ -53,14 +48,12 @@ CODE64(ad_clear, "mov %eax, (%rdi)\n andl $~0x60, (%rsi)\n invlpg (%rdi)\n mov (
 T(ad_again, "cleared A and D are set again after INVLPG, by need")
 {
 	struct guest *g = guest_with(M_LONG, ad_clear);
-	struct stop s;
 
 	WITH_REGS(cpu0(g), r) {
 		r.rdi = VA;
 		r.rsi = (u64)((u8 *)guest_pte(g, VA) - g->ram);
 	}
-	s = run(g);
-	CHECK_STOP(s, ST_DONE);
+	RUN_TO(g, ST_DONE);
 	CHECK_EQ(*guest_pte(g, VA) & (PTE_A | PTE_D), PTE_A);
 }
 
@@ -68,15 +61,13 @@ CODE64(rmw_fault, "lock addl $1, (%rdi)" DONE);
 T(no_dirty_on_fault, "a write that faults sets no D")
 {
 	struct guest *g = guest_with(M_LONG, rmw_fault);
-	struct stop s;
 
 	*guest_pte(g, VA) &= ~(u64)PTE_W;
 	WITH_SREGS(cpu0(g), sr)
 		sr.cr0 |= 1u << 16;
 	WITH_REGS(cpu0(g), r)
 		r.rdi = VA;
-	s = run(g);
-	CHECK_EXC(s, 14, 3);
+	RUN_EXC(g, 14, 3);
 	CHECK_EQ(*guest_pte(g, VA) & PTE_D, 0);
 }
 
@@ -103,8 +94,7 @@ static void remap(const void *code, u32 n, u64 bits, u64 cr4, u64 want)
 		r.rsi = (u64)((u8 *)pte - g->ram);
 		r.rdx = OTHER | (*pte & 0xfff);
 	}
-	s = run(g);
-	CHECK_STOP(s, ST_DONE);
+	s = RUN_TO(g, ST_DONE);
 	CHECK_EQ(s.r.rax, 0x11);
 	if (want)
 		CHECK_EQ(s.r.rbx, want);
@@ -138,8 +128,7 @@ T(remap_code, "INVLPG also drops execute translations of warm code")
 		r.rsi = (u64)((u8 *)guest_pte(g, VA) - g->ram);
 		r.rdx = OTHER | 7;
 	}
-	s = run(g);
-	CHECK_STOP(s, ST_DONE);
+	s = RUN_TO(g, ST_DONE);
 	CHECK_EQ(s.r.rbx, 3000);
 	CHECK_EQ(s.r.rax, 6000);
 }
@@ -172,8 +161,7 @@ T(pcid, "PCIDs keep address spaces apart, also without a flush")
 		r.rsi = G_PT | 1;
 		r.rdx = copy | 2;
 	}
-	s = run(g);
-	CHECK_STOP(s, ST_DONE);
+	s = RUN_TO(g, ST_DONE);
 	CHECK_EQ(s.r.rax, 0x11);
 	CHECK_EQ(s.r.rbx, 0x22);
 	CHECK_EQ(s.r.rcx, 0x11);
@@ -188,7 +176,6 @@ CODE64(cross_sse, "movdqu (%rdi), %xmm0\n movdqu %xmm0, (%rsi)" DONE);
 T(cross_ok, "accesses over a page boundary reach both pages")
 {
 	struct guest *g = guest_with(M_LONG, cross_rmw);
-	struct stop s;
 
 	/* The two linear pages are not neighbours in physical memory. */
 	*guest_pte(g, VA2) = OTHER | 7;
@@ -199,8 +186,7 @@ T(cross_ok, "accesses over a page boundary reach both pages")
 		r.rdi = VA + 0xffc;
 		r.rax = 1;
 	}
-	s = run(g);
-	CHECK_STOP(s, ST_DONE);
+	RUN_TO(g, ST_DONE);
 	CHECK_EQ(*g32(g, VA + 0xffc), 0);
 	CHECK_EQ(*g32(g, OTHER), 1);
 	guest_free(g);
@@ -213,8 +199,7 @@ T(cross_ok, "accesses over a page boundary reach both pages")
 		r.rdi = VA + 0xff8;
 		r.rsi = G_DATA;
 	}
-	s = run(g);
-	CHECK_STOP(s, ST_DONE);
+	RUN_TO(g, ST_DONE);
 	CHECK_EQ(*g64(g, G_DATA), 0x1111111111111111);
 	CHECK_EQ(*g64(g, G_DATA + 8), 0x2222222222222222);
 }
@@ -232,8 +217,7 @@ static void cross_fault(const void *code, u32 n, bool missing_first, u32 err)
 		r.rsi = G_DATA;
 		r.rax = 0x1234;
 	}
-	s = run(g);
-	CHECK_EXC(s, 14, err);
+	s = RUN_EXC(g, 14, err);
 	CHECK_EQ(s.cr2, missing_first ? VA + 0xffc : VA2);
 	/* Nothing of a store may be visible when its second half faults. */
 	CHECK_EQ(*g64(g, VA + 0xff8), 0x5a5a5a5a5a5a5a5a);
@@ -263,14 +247,12 @@ T(cross_code, "an instruction over a page boundary, second page absent, then pre
 		sr.efer |= 0x800;
 	WITH_REGS(cpu0(g), r)
 		r.rdi = VA + 0xffe;
-	s = run(g);
-	CHECK_EXC(s, 14, 0x10);
+	s = RUN_EXC(g, 14, 0x10);
 	CHECK_EQ(s.rip, VA + 0xffe);
 	CHECK_EQ(s.cr2, VA2);
 	*guest_pte(g, VA2) |= PTE_P;
 	cpu_resume(cpu0(g), &s, s.rip);
-	s = run(g);
-	CHECK_STOP(s, ST_DONE);
+	s = RUN_TO(g, ST_DONE);
 	CHECK_EQ(s.r.rax, 0x12345678);
 }
 
@@ -282,28 +264,24 @@ T(levels, "a missing entry at any level; non-canonical addresses")
 	struct stop s;
 
 	WITH_REGS(cpu0(g), r) r.rdi = 0x80000000;	/* no PDPT entry */
-	s = run(g);
-	CHECK_EXC(s, 14, 0);
+	s = RUN_EXC(g, 14, 0);
 	CHECK_EQ(s.cr2, 0x80000000);
 	guest_free(g);
 	g = guest_with(M_LONG, read_di);
 	WITH_REGS(cpu0(g), r)
 		r.rdi = 0xffff800000000000;
-	s = run(g);
-	CHECK_EXC(s, 14, 0);
+	s = RUN_EXC(g, 14, 0);
 	CHECK_EQ(s.cr2, 0xffff800000000000);
 	guest_free(g);
 	g = guest_with(M_LONG, read_di);
 	WITH_REGS(cpu0(g), r)
 		r.rdi = 0x800000000000;
-	s = run(g);
-	CHECK_EXC(s, 13, 0);
+	s = RUN_EXC(g, 13, 0);
 	guest_free(g);
 	/* A large page with a bit set below its address: reserved. */
 	g = guest_with(M_LONG, read_di);
 	*g64(g, G_PT + 0x2000 + 8 * 3) |= 1u << 14;
 	WITH_REGS(cpu0(g), r)
 		r.rdi = 0x600000;
-	s = run(g);
-	CHECK_EXC(s, 14, 9);
+	s = RUN_EXC(g, 14, 9);
 }

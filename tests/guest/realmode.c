@@ -11,9 +11,8 @@ CODE16(segs, "mov $0x2000, %ax\n mov %ax, %ds\n mov $0x1234, %bx\n movw $0xbeef,
 T(segments, "base is selector times 16")
 {
 	struct guest *g = guest_with(M_REAL, segs);
-	struct stop s = run(g);
+	struct stop s = RUN_TO(g, ST_DONE);
 
-	CHECK_STOP(s, ST_DONE);
 	CHECK_EQ(*g16(g, 0x21234), 0xbeef);
 	CHECK_EQ(s.r.rcx & 0xffff, 0xbeef);
 }
@@ -27,18 +26,14 @@ LABEL(limit_at);
 T(limit, "addresses wrap at 64 KiB; a word at 0xffff is #GP or #SS")
 {
 	struct guest *g = guest_with(M_REAL, wrap_ea);
-	struct stop s = run(g);
+	struct stop s = RUN_TO(g, ST_DONE);
 
-	CHECK_STOP(s, ST_DONE);
 	CHECK_EQ(g->ram[0x20010], 0x5a);
-	s = run(guest_with(M_REAL, limit_w));
-	CHECK_EXC(s, 13, -1);
+	s = RUN_EXC(guest_with(M_REAL, limit_w), 13, -1);
 	CHECK_EQ(s.rip, AT(limit_w, limit_at));
-	s = run(guest_with(M_REAL, limit_s));
-	CHECK_EXC(s, 12, -1);
+	s = RUN_EXC(guest_with(M_REAL, limit_s), 12, -1);
 	g = guest_with(M_REAL, push_wrap);
-	s = run(g);
-	CHECK_STOP(s, ST_DONE);
+	s = RUN_TO(g, ST_DONE);
 	CHECK_EQ(s.r.rax & 0xffff, 0xfffe);
 	CHECK_EQ(*g16(g, 0xfffe), 0x1234);
 }
@@ -48,17 +43,15 @@ LABEL(ivt_next);
 T(ivt, "INT n pushes FLAGS, CS, IP and clears IF")
 {
 	struct guest *g = guest_with(M_REAL, ivt);
-	struct stop s = run(g);
+	struct stop s = RUN_EXC(g, 0x42, -1);
 
-	CHECK_EXC(s, 0x42, -1);
 	CHECK_EQ(s.rip, AT(ivt, ivt_next));
 	CHECK_EQ(s.cs, 0);
 	CHECK_EQ(s.rflags, 0x203);
 	CHECK_EQ(s.r.rsp, G_STACK - 6);
 	CHECK_EQ(s.r.rflags & 0x200, 0);
 	cpu_resume(cpu0(g), &s, s.rip);
-	s = run(g);
-	CHECK_STOP(s, ST_DONE);
+	s = RUN_TO(g, ST_DONE);
 	CHECK_EQ(s.r.rflags & 0x201, 0x201);
 }
 CODE16(iret16, "pushw $0x246\n pushw $0x100\n pushw $(0x7000 + iret_to - iret16_b)\n iret\n"
@@ -79,15 +72,13 @@ CODE16(far16m, "movw $far_m_in - far16m_b, 0x6000\n movw $0x800, 0x6002\n lcall 
 	"far_m_in: mov %cs, %ax\n mov %sp, %cx\n lret $0");
 T(far, "far CALL and RET, immediate and through memory")
 {
-	struct stop s = run(guest_with(M_REAL, far16));
+	struct stop s = RUN_TO(guest_with(M_REAL, far16), ST_DONE);
 
-	CHECK_STOP(s, ST_DONE);
 	CHECK_EQ(s.r.rax & 0xffff, 0x800);
 	CHECK_EQ(s.r.rbx & 0xffff, 0);
 	CHECK_EQ(s.r.rcx, G_STACK - 4);
 	CHECK_EQ(s.r.rsp, G_STACK);
-	s = run(guest_with(M_REAL, far16m));
-	CHECK_STOP(s, ST_DONE);
+	s = RUN_TO(guest_with(M_REAL, far16m), ST_DONE);
 	CHECK_EQ(s.r.rax & 0xffff, 0x800);
 	CHECK_EQ(s.r.rsp, G_STACK);
 }
@@ -96,9 +87,8 @@ CODE16(op32, "mov $0x12345678, %eax\n push %eax\n pop %bx\n pop %dx\n mov $0x200
 	" mov $0x10, %ecx\n lea 4(%edi,%ecx,4), %esi\n loop1: dec %cx\n jnz loop1" DONE);
 T(op32, "operand and address size prefixes in 16-bit code")
 {
-	struct stop s = run(guest_with(M_REAL, op32));
+	struct stop s = RUN_TO(guest_with(M_REAL, op32), ST_DONE);
 
-	CHECK_STOP(s, ST_DONE);
 	CHECK_EQ(s.r.rbx & 0xffff, 0x5678);
 	CHECK_EQ(s.r.rdx & 0xffff, 0x1234);
 	CHECK_EQ(s.r.rsi, 0x20044);
@@ -113,12 +103,10 @@ CODE16(unreal, "lgdtl 0x6100\n mov %cr0, %eax\n or $1, %al\n mov %eax, %cr0\n jm
 T(unreal, "unreal mode reaches memory above 1 MiB")
 {
 	struct guest *g = guest_with(M_REAL, unreal);
-	struct stop s;
 
 	*g16(g, 0x6100) = GDT_BYTES - 1;
 	*g32(g, 0x6102) = G_GDT;
-	s = run(g);
-	CHECK_STOP(s, ST_DONE);
+	RUN_TO(g, ST_DONE);
 	CHECK_EQ(*g32(g, 0x500000), 0xcafe + 3000);
 }
 
@@ -148,13 +136,11 @@ T(up, "real to protected to long mode and back, by the guest itself")
 	*g32(g, 0x6102) = G_GDT;
 	g->mode = M_REAL;
 	cpu_setup(cpu0(g));
-	s = run(g);
-	CHECK_STOP(s, ST_DONE);
+	s = RUN_TO(g, ST_DONE);
 	CHECK_EQ(*g32(g, 0x6200) & 0x500, 0x500);
 	CHECK_EQ(*g64(g, 0x6208), 0x123456789abcdef0);
 	CHECK_EQ(s.r.r9, 0x123456789abcdef0);
-	s = run(g);
-	CHECK_STOP(s, ST_OUT);
+	s = RUN_TO(g, ST_OUT);
 	CHECK_EQ(*g32(g, 0x6204) & 0x500, 0x100);
 	CHECK_EQ(s.r.rdx & 0xffff, 0);
 	CHECK_EQ(s.val, 0x77);

@@ -66,9 +66,8 @@ CODE32(abs16, "mov $0x5a, %al\n .byte 0x67, 0xa2, 0xc5, 0xc5\n"
 T(abs16, "a 16-bit absolute address above 0x7fff in 32-bit code")
 {
 	struct guest *g = guest_with(M_PM32, abs16);
-	struct stop s = run(g);
+	struct stop s = RUN_TO(g, ST_DONE);
 
-	CHECK_STOP(s, ST_DONE);
 	CHECK_EQ(g->ram[0xc5c5], 0x5a);
 	CHECK_EQ(s.r.rbx & 0xff, 0x5a);
 }
@@ -159,22 +158,19 @@ CODE32(null_use, "xor %eax, %eax\n mov %eax, %es\n null_at: mov %es:(%edi), %eax
 LABEL(null_at);
 T(null_use, "a null segment faults when used")
 {
-	struct stop s = run(guest_with(M_PM32, null_use));
+	struct stop s = RUN_EXC(guest_with(M_PM32, null_use), 13, 0);
 
-	CHECK_EXC(s, 13, 0);
 	CHECK_EQ(s.rip, AT(null_use, null_at));
 }
 CODE32(accessed, "mov %eax, %fs" DONE);
 T(accessed, "loading sets the accessed bit")
 {
 	struct guest *g = guest_with(M_PM32, accessed);
-	struct stop s;
 
 	guest_gdt(g, SEL_A, gdt_desc(0, 0xffffffff, 0x92, 0xc));
 	WITH_REGS(cpu0(g), r)
 		r.rax = SEL_A;
-	s = run(g);
-	CHECK_STOP(s, ST_DONE);
+	RUN_TO(g, ST_DONE);
 	CHECK_EQ(g->ram[G_GDT + SEL_A + 5], 0x93);
 }
 CODE32(cs_end, "jmp *%esi");
@@ -190,8 +186,7 @@ T(cs_limit, "running over the code segment's limit is #GP(0)")
 	}
 	WITH_REGS(cpu0(g), r)
 		r.rsi = 0x9f00;
-	s = run(g);
-	CHECK_EXC(s, 13, 0);
+	s = RUN_EXC(g, 13, 0);
 	CHECK_EQ(s.rip, 0xa000);
 }
 /* A jump to esi, and there five bytes of MOV; the second time in translated code of a wider
@@ -251,8 +246,7 @@ T(pm16, "16-bit protected mode: loops, far call, limit")
 	struct stop s;
 
 	guest_gdt(g, SEL_DATA16, gdt_desc(0x400000, 0xffff, 0x93, 0));
-	s = run(g);
-	CHECK_EXC(s, 13, 0);
+	s = RUN_EXC(g, 13, 0);
 	CHECK_EQ(s.rip, AT(pm16, pm16_at));
 	CHECK_EQ(s.r.rdx & 0xffff, G_STACK - 4);
 	CHECK(*g16(g, 0x400000) >= 23);
@@ -268,8 +262,7 @@ T(long_null, "64-bit mode ignores null segments; FS base by MSR")
 	struct stop s;
 
 	*g32(g, 0x400000) = 0x55aa;
-	s = run(g);
-	CHECK_STOP(s, ST_DONE);
+	s = RUN_TO(g, ST_DONE);
 	CHECK_EQ(s.r.rbx, 0x55aa);
 	CHECK_EQ(s.r.rax, 0x400000);
 	CHECK_EQ(cpu_sregs(cpu0(g)).fs.base, 0x400000);
@@ -293,8 +286,7 @@ T(swapgs, "SWAPGS, RDGSBASE and WRFSBASE")
 		sr.cr4 |= 1u << 16;
 	WITH_REGS(cpu0(g), r)
 		r.rsi = 0x420000;
-	s = run(g);
-	CHECK_STOP(s, ST_DONE);
+	s = RUN_TO(g, ST_DONE);
 	CHECK_EQ(s.r.rax, 2);
 	CHECK_EQ(s.r.rbx, 1);
 	CHECK_EQ(s.r.rdx, 0x400000);
@@ -310,9 +302,8 @@ T(read_sreg, "a segment register is read with each operand size, and no flag cha
 {
 	struct guest *g = guest_with(M_LONG, read_sreg);
 	struct kvm_sregs sr = cpu_sregs(cpu0(g));
-	struct stop s = run(g);
+	struct stop s = RUN_TO(g, ST_DONE);
 
-	CHECK_STOP(s, ST_DONE);
 	CHECK_EQ(s.r.rax, sr.cs.selector);
 	CHECK_EQ(s.r.rbx, (~0ull << 16) | sr.cs.selector);
 	CHECK_EQ(s.r.rcx, sr.cs.selector);
@@ -400,13 +391,11 @@ CODE32(null_ret32, "push $0x3b\n push $0x2f000\n push $0x33\n push $" LOC(null_r
 T(null_hidden32, "and 32-bit code cannot use the segment whatever is left of it")
 {
 	struct guest *g = guest_with(M_PM32, null_ret32);
-	struct stop s;
 
 	need_model();
 	null_clears(g, false);
 	set_gs(g);
-	s = run(g);
-	CHECK_EXC(s, 13, 0);
+	RUN_EXC(g, 13, 0);
 	CHECK_EQ(cpu_sregs(cpu0(g)).gs.base, G_DATA + 0x100);
 }
 

@@ -14,17 +14,15 @@ LABEL(closed_2);
 LABEL(popf_1);
 T(sti, "a pending interrupt is taken after the instruction behind STI")
 {
-	struct stop s = run(guest_apic(closed));
+	struct stop s = RUN_EXC(guest_apic(closed), VEC, -1);
 
-	CHECK_EXC(s, VEC, -1);
 	CHECK_EQ(s.rip, AT(closed, closed_2));
 	CHECK_EQ(s.rflags & 0x200, 0x200);
 }
 T(popf, "POPF that sets IF has no shadow")
 {
-	struct stop s = run(guest_apic(popf));
+	struct stop s = RUN_EXC(guest_apic(popf), VEC, -1);
 
-	CHECK_EXC(s, VEC, -1);
 	CHECK_EQ(s.rip, AT(popf, popf_1));
 }
 CODE64(window, "mov $5, %eax\n nop" STOP(1) "sti\n window_1: nop\n window_2: nop\n hlt");
@@ -36,19 +34,16 @@ T(window, "request_interrupt_window exits once interrupts are possible")
 	struct stop s;
 
 	c->run->request_interrupt_window = 1;
-	s = run(g);
-	CHECK_STOP(s, ST_OUT);
+	s = RUN_TO(g, ST_OUT);
 	CHECK_EQ(c->run->ready_for_interrupt_injection, 0);
 	CHECK_EQ(c->run->if_flag, 0);
-	s = run(g);
-	CHECK_STOP(s, ST_WINDOW);
+	s = RUN_TO(g, ST_WINDOW);
 	CHECK_EQ(c->run->ready_for_interrupt_injection, 1);
 	CHECK_EQ(c->run->if_flag, 1);
 	CHECK_EQ(s.r.rip, AT(window, window_2));
 	c->run->request_interrupt_window = 0;
 	cpu_interrupt(c, VEC);
-	s = run(g);
-	CHECK_EXC(s, VEC, -1);
+	s = RUN_EXC(g, VEC, -1);
 	CHECK_EQ(s.rip, AT(window, window_2));
 }
 CODE64(sti_hlt, "sti\n hlt\n sti_hlt_next: nop" DONE);
@@ -56,12 +51,10 @@ LABEL(sti_hlt_next);
 T(sti_hlt, "STI; HLT halts first, then takes the interrupt")
 {
 	struct guest *g = guest_with(M_LONG, sti_hlt);
-	struct stop s = run(g);
+	struct stop s = RUN_TO(g, ST_HLT);
 
-	CHECK_STOP(s, ST_HLT);
 	cpu_interrupt(cpu0(g), VEC);
-	s = run(g);
-	CHECK_EXC(s, VEC, -1);
+	s = RUN_EXC(g, VEC, -1);
 	CHECK_EQ(s.rip, AT(sti_hlt, sti_hlt_next));
 }
 CODE32(movss, "mov %ss, %eax\n pushf\n" STOP(1) "orl $0x200, (%esp)\n popf\n hlt");
@@ -72,9 +65,8 @@ LABEL(movss_c);
 T(movss_tf, "MOV SS holds the single step until after the next instruction")
 {
 	struct guest *g = guest_with(M_PM32, movss_tf);
-	struct stop s = run(g);
+	struct stop s = RUN_EXC(g, 1, -1);
 
-	CHECK_EXC(s, 1, -1);
 	/* After POPF one instruction runs; it is MOV SS, whose trap is held back. */
 	CHECK_EQ(s.rip, AT(movss_tf, movss_c));
 	CHECK_EQ(s.rflags & 0x100, 0x100);
@@ -104,8 +96,7 @@ T(tf, "TF traps after each instruction with DR6.BS")
 	for (u32 i = 0; i < ARRAY_SIZE(at); i++) {
 		struct kvm_debugregs d;
 
-		s = run(g);
-		CHECK_EXC(s, 1, -1);
+		s = RUN_EXC(g, 1, -1);
 		if (!CHECK_EQ(s.rip, at[i]))
 			return;
 		vcpu_ioctl(c, KVM_GET_DEBUGREGS, &d, "KVM_GET_DEBUGREGS");
@@ -135,8 +126,7 @@ T(tf_rep, "TF traps after each round of a repeated instruction")
 		r.rcx = 3;
 	}
 	for (u64 left = 2; left < 3; left--) {
-		s = run(g);
-		CHECK_EXC(s, 1, -1);
+		s = RUN_EXC(g, 1, -1);
 		CHECK_EQ(s.r.rcx, left);
 		CHECK_EQ(s.rip, left ? AT(tf_rep, tf_rep_at) : AT(tf_rep, tf_rep_next));
 		cpu_resume(cpu0(g), &s, s.rip);
@@ -147,9 +137,8 @@ LABEL(tf_int_next);
 T(tf_int, "INT n clears TF: the handler is not stepped")
 {
 	struct guest *g = guest_with(M_LONG, tf_int);
-	struct stop s = run(g);
+	struct stop s = RUN_EXC(g, 0x81, -1);
 
-	CHECK_EXC(s, 0x81, -1);
 	CHECK_EQ(s.rflags & 0x100, 0x100);
 	CHECK_EQ(s.rip, AT(tf_int, tf_int_next));
 }
@@ -157,9 +146,8 @@ CODE64(icebp, "nop\n .byte 0xf1\n nop" DONE);
 T(icebp, "INT1 is a trap #DB without DR6.BS")
 {
 	struct guest *g = guest_with(M_LONG, icebp);
-	struct stop s = run(g);
+	struct stop s = RUN_EXC(g, 1, -1);
 
-	CHECK_EXC(s, 1, -1);
 	CHECK_EQ(s.rip, G_CODE + 2);
 }
 /* -- NMI -- */
@@ -168,13 +156,11 @@ T(nmi, "an NMI ignores IF and is blocked until IRET")
 {
 	struct guest *g = guest_with_code(M_LONG, "\x90\xe6\x01\x90\x90\xe6\x02\xf4", 8);
 	struct guest_cpu *c = cpu0(g);
-	struct stop s = run(g);
+	struct stop s = RUN_TO(g, ST_OUT);
 
-	CHECK_STOP(s, ST_OUT);
 	cpu_complete(c);
 	vcpu_ioctl(c, KVM_NMI, NULL, "KVM_NMI");
-	s = run(g);
-	CHECK_EXC(s, 2, -1);
+	s = RUN_EXC(g, 2, -1);
 	CHECK_EQ(s.rip, G_CODE + 3);
 	vcpu_ioctl(c, KVM_NMI, NULL, "KVM_NMI");
 	s = run(g);		/* the stub exits again: still blocked */
@@ -183,11 +169,9 @@ T(nmi, "an NMI ignores IF and is blocked until IRET")
 	cpu_complete(c);
 	s.vec = 2;
 	cpu_resume(c, &s, G_CODE + 3);
-	s = run(g);
-	CHECK_EXC(s, 2, -1);
+	s = RUN_EXC(g, 2, -1);
 	CHECK_EQ(s.rip, G_CODE + 3);
 	cpu_resume(c, &s, s.rip);
-	s = run(g);
-	CHECK_STOP(s, ST_OUT);
+	s = RUN_TO(g, ST_OUT);
 	CHECK_EQ(s.port, 2);
 }

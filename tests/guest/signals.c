@@ -125,18 +125,13 @@ T(sent_faults, "a sent SIGSEGV, SIGBUS, SIGFPE, SIGILL or SIGTRAP is no exceptio
 		r.rsi = G_WINDOW;
 		r.rdi = 0x7f0000000000;
 	}
-	s = run(g);
-	CHECK_EXC(s, 14, -1);
+	s = RUN_EXC(g, 14, -1);
 	cpu_resume(cpu0(g), &s, s.rip + 3);
-	s = run(g);
-	CHECK_STOP(s, ST_OUT);
-	s = run(g);
-	CHECK_EXC(s, 0, -1);
+	s = RUN_TO(g, ST_OUT);
+	s = RUN_EXC(g, 0, -1);
 	cpu_resume(cpu0(g), &s, s.rip + 2);
-	s = run(g);
-	CHECK_STOP(s, ST_OUT);
-	s = run(g);
-	CHECK_EXC(s, 6, -1);
+	s = RUN_TO(g, ST_OUT);
+	s = RUN_EXC(g, 6, -1);
 	cpu_resume(cpu0(g), &s, s.rip + 2);
 	for (u32 i = 0; i < ARRAY_SIZE(sigs); i++)
 		for (u32 k = 0; k < ARRAY_SIZE(codes); k++)
@@ -153,7 +148,6 @@ T(perf_trap, "a SIGTRAP of a performance event is the program's")
 		.sigtrap = 1, .remove_on_exec = 1, .exclude_kernel = 1, .exclude_hv = 1,
 	};
 	struct guest *g = guest_with(M_LONG, spin);
-	struct stop s;
 	int fd;
 
 	WITH_REGS(cpu0(g), r) {
@@ -163,8 +157,7 @@ T(perf_trap, "a SIGTRAP of a performance event is the program's")
 	fd = (int)syscall(SYS_perf_event_open, &attr, 0, -1, -1, 0);
 	if (fd < 0)
 		test_skip("perf_event_open: %s", strerror(errno));
-	s = run(g);
-	CHECK_STOP(s, ST_INTR);
+	RUN_TO(g, ST_INTR);
 	CHECK(seen);
 	CHECK_EQ(last.si_code, 6);	/* TRAP_PERF */
 	close(fd);
@@ -221,8 +214,7 @@ static void asks_in(struct guest *g)
 	seen = 0;
 	sigaction(SIGALRM, &a, NULL);
 	in_us(20000, 0);
-	s = run(g);
-	CHECK_STOP(s, ST_INTR);
+	s = RUN_TO(g, ST_INTR);
 	CHECK_EQ(cpu0(g)->run->exit_reason, KVM_EXIT_INTR);
 	CHECK_EQ(seen, 1);
 	CHECK_EQ(answered, -1);

@@ -298,8 +298,7 @@ T(locked_code, "... and on code, which is the new one at once")
 			r.rsi = at[i];
 			r.rcx = ROUNDS;
 		}
-		s = run(g);
-		CHECK_STOP(s, ST_DONE);
+		s = RUN_TO(g, ST_DONE);
 		CHECK_EQ(s.r.rax, ROUNDS);
 		guest_free(g);
 	}
@@ -397,8 +396,7 @@ T(second_faults, "a fault in the second page leaves no trace in the first, D inc
 			r.rsi = SPLIT_HI - 4;
 			r.rsp = SPLIT_HI + 4;
 		}
-		s = run(g);
-		CHECK_EXC(s, 14, bad[i % 2] ? 3 : 2);
+		s = RUN_EXC(g, 14, bad[i % 2] ? 3 : 2);
 		CHECK_EQ(s.cr2, SPLIT_HI);
 		CHECK_EQ(*g32(g, G_WINDOW + 0x20ffc), 0x12345678);
 		CHECK_EQ(*guest_pte(g, SPLIT_LO) & PTE_D, 0);
@@ -409,8 +407,7 @@ T(second_faults, "a fault in the second page leaves no trace in the first, D inc
 			r.rsi = SPLIT_HI - 4;
 			r.rsp = SPLIT_HI + 4;
 		}
-		s = run(g);
-		CHECK_EXC(s, 14, 2);
+		s = RUN_EXC(g, 14, 2);
 		CHECK_EQ(s.cr2, SPLIT_HI - 4);
 		guest_free(g);
 	}
@@ -423,14 +420,12 @@ T(cx16, "CMPXCHG16B that is not aligned is #GP, in one page and over two")
 
 	split_pages(g);
 	for (u32 i = 0; i < ARRAY_SIZE(at); i++) {
-		struct stop s;
 
 		WITH_REGS(cpu0(g), r) {
 			r.rip = G_CODE;
 			r.rsi = at[i];
 		}
-		s = run(g);
-		CHECK_EXC(s, 13, 0);
+		RUN_EXC(g, 13, 0);
 	}
 }
 CODE64(mmio_lock, "lock incl (%rsi)\n xchg %eax, (%rsi)\n mov %eax, %ebx" DONE);
@@ -444,17 +439,14 @@ T(mmio, "LOCK and XCHG on a device: one read and one write each")
 		r.rax = 0x77;
 	}
 	for (u32 i = 0; i < 2; i++) {
-		s = run(g);
-		CHECK_STOP(s, ST_MMIO);
+		s = RUN_TO(g, ST_MMIO);
 		CHECK(!s.write);
 		cpu_answer(cpu0(g), 5 + i);
-		s = run(g);
-		CHECK_STOP(s, ST_MMIO);
+		s = RUN_TO(g, ST_MMIO);
 		CHECK(s.write);
 		CHECK_EQ(s.val, i ? 0x77 : 6);
 	}
-	s = run(g);
-	CHECK_STOP(s, ST_DONE);
+	s = RUN_TO(g, ST_DONE);
 	CHECK_EQ(s.r.rbx, 6);
 }
 
@@ -524,12 +516,10 @@ CODE64(hints, "prefetcht0 (%rsi)\n prefetchw (%rsi)\n prefetchnta (%rsi)\n .byte
 T(flush_segments, "CLFLUSH: segments and limits, code that may not be read; hints fault never")
 {
 	struct guest *g = guest_with(M_LONG, flush_ss);
-	struct stop s;
 
 	WITH_REGS(cpu0(g), r)
 		r.rbp = 0x8000000000000000;
-	s = run(g);
-	CHECK_EXC(s, 12, 0);
+	RUN_EXC(g, 12, 0);
 	guest_free(g);
 	g = guest_with(M_PM32, flush_seg);
 	WITH_SREGS(cpu0(g), sr) {
@@ -539,8 +529,7 @@ T(flush_segments, "CLFLUSH: segments and limits, code that may not be read; hint
 	}
 	WITH_REGS(cpu0(g), r)
 		r.rsi = 0xfff;
-	s = run(g);
-	CHECK_STOP(s, ST_DONE);
+	RUN_TO(g, ST_DONE);
 	cpu_setup(cpu0(g));
 	WITH_SREGS(cpu0(g), sr) {
 		sr.fs.limit = 0xfff;
@@ -548,20 +537,17 @@ T(flush_segments, "CLFLUSH: segments and limits, code that may not be read; hint
 	}
 	WITH_REGS(cpu0(g), r)
 		r.rsi = 0x1000;
-	s = run(g);
-	CHECK_EXC(s, 13, 0);
+	RUN_EXC(g, 13, 0);
 	guest_free(g);
 	g = guest_with(M_LONG, flush_loop);
 	WITH_REGS(cpu0(g), r)
 		r.rsi = G_WINDOW;
-	s = run(g);
-	CHECK_STOP(s, ST_DONE);
+	RUN_TO(g, ST_DONE);
 	guest_free(g);
 	g = guest_with(M_LONG, hints);
 	WITH_REGS(cpu0(g), r)
 		r.rsi = 0x8000000000000000;
-	s = run(g);
-	CHECK_STOP(s, ST_DONE);
+	RUN_TO(g, ST_DONE);
 	guest_free(g);
 }
 
@@ -620,8 +606,7 @@ T(mf_first,
 			r.rbx = G_DATA;
 			r.rsi = r.rdi = at[a].at;
 		}
-		s = run(g);
-		CHECK_EXC(s, c[k].waits ? 16 : at[a].vec, -1);
+		s = RUN_EXC(g, c[k].waits ? 16 : at[a].vec, -1);
 		CHECK_EQ(s.rip, AT(mf, mf_op));
 		guest_free(g);
 	}

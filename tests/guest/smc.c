@@ -14,9 +14,8 @@
 CODE64(next, "mov $0x10000, %edi\n movb $2, smc_imm+1(%rip)\n smc_imm: mov $1, %eax" DONE);
 T(next, "a store to the very next instruction")
 {
-	struct stop s = run(guest_with(M_LONG, next));
+	struct stop s = RUN_TO(guest_with(M_LONG, next), ST_DONE);
 
-	CHECK_STOP(s, ST_DONE);
 	CHECK_EQ(s.r.rax, 2);
 }
 /* Each round stores its count into the immediate of an ADD that follows. */
@@ -30,28 +29,24 @@ T(loops, "an immediate changed in every round: ahead, behind, in a called page")
 {
 	static const u8 fn[] = { 0x05, 0, 0, 0, 0, 0xc3 };	/* add eax, imm32; ret */
 	struct guest *g = guest_with(M_LONG, same_block);
-	struct stop s = run(g);
+	struct stop s = RUN_TO(g, ST_DONE);
 
-	CHECK_STOP(s, ST_DONE);
 	CHECK_EQ(s.r.rax, 3000 * 3001 / 2);
-	s = run(guest_with(M_LONG, behind));
-	CHECK_STOP(s, ST_DONE);
+	s = RUN_TO(guest_with(M_LONG, behind), ST_DONE);
 	CHECK_EQ(s.r.rax, 0x3000 + 2999 * 3000 / 2);
 	g = guest_with(M_LONG, called);
 	guest_write(g, 0x300ffd, fn, sizeof(fn));	/* over a page boundary */
 	WITH_REGS(cpu0(g), r)
 		r.rdi = 0x300ffd;
-	s = run(g);
-	CHECK_STOP(s, ST_DONE);
+	s = RUN_TO(g, ST_DONE);
 	CHECK_EQ(s.r.rax, 3000 * 3001 / 2);
 }
 CODE64(data_in_code, "mov $30000, %ecx\n 1: incl dic_word(%rip)\n dec %ecx\n jnz 1b\n"
 		     " mov dic_word(%rip), %eax" DONE "dic_word: .long 0");
 T(data_in_code, "data that shares a page with the code that writes it")
 {
-	struct stop s = run(guest_with(M_LONG, data_in_code));
+	struct stop s = RUN_TO(guest_with(M_LONG, data_in_code), ST_DONE);
 
-	CHECK_STOP(s, ST_DONE);
 	CHECK_EQ(s.r.rax, 30000);
 }
 CODE64(alias, "mov $3000, %ecx\n 1: call *%rdi\n dec %ecx\n jnz 1b\n movl $2, 1(%rsi)\n call *%rdi"
@@ -68,8 +63,7 @@ T(alias, "a store through another linear address of the page")
 		r.rdi = 0x300000;
 		r.rsi = 0x310000;
 	}
-	s = run(g);
-	CHECK_STOP(s, ST_DONE);
+	s = RUN_TO(g, ST_DONE);
 	CHECK_EQ(s.r.rax, 2);
 }
 CODE64(strcode, "mov $3000, %ebp\n 1: call *%rdi\n dec %ebp\n jnz 1b\n mov $0x300000, %edi\n"
@@ -89,8 +83,7 @@ T(other_stores, "REP MOVSB and SSE stores over warm code")
 	guest_write(g, 0x310008, three, 6);
 	WITH_REGS(cpu0(g), r)
 		r.rdi = 0x300000;
-	s = run(g);
-	CHECK_STOP(s, ST_DONE);
+	s = RUN_TO(g, ST_DONE);
 	CHECK_EQ(s.r.rbx, 2);
 	CHECK_EQ(s.r.rax, 3);
 }
@@ -114,8 +107,7 @@ T(writers, "thousands of instructions that are carried out one by one")
 		r.rdi = 0x300ffd;
 		r.rbx = AT(writers, wr_done);
 	}
-	s = run(g);
-	CHECK_STOP(s, ST_DONE);
+	s = RUN_TO(g, ST_DONE);
 	CHECK_EQ(s.r.rax, WRITERS);
 }
 
@@ -130,8 +122,7 @@ static struct guest *warm_guest(void)
 	guest_write(g, 0x300000, fn_one, 6);
 	WITH_REGS(cpu0(g), r)
 		r.rdi = 0x300000;
-	s = run(g);
-	CHECK_STOP(s, ST_OUT);
+	s = RUN_TO(g, ST_OUT);
 	CHECK_EQ(s.r.rax, 1);
 	return g;
 }
@@ -142,8 +133,7 @@ T(vmm_store, "the VMM stores into warm code between two KVM_RUNs")
 
 	for (u32 i = 0; i < 20; i++) {
 		g->ram[0x300001] = (u8)(i + 2);
-		s = run(g);
-		CHECK_STOP(s, ST_OUT);
+		s = RUN_TO(g, ST_OUT);
 		CHECK_EQ(s.r.rax, i + 2);
 	}
 }
@@ -156,8 +146,7 @@ T(vmm_pread, "pread() straight into warm code, without EFAULT")
 	CHECK(fd >= 0);
 	CHECK_EQ(write(fd, fn_two, 6), 6);
 	CHECK_EQ(pread(fd, g->ram + 0x300000, 6, 0), 6);
-	s = run(g);
-	CHECK_STOP(s, ST_OUT);
+	s = RUN_TO(g, ST_OUT);
 	CHECK_EQ(s.r.rax, 2);
 	close(fd);
 }
@@ -172,12 +161,10 @@ T(vmm_exit, "the VMM stores into code while the guest is in an exit")
 	WITH_REGS(cpu0(g), r)
 		r.rdi = 0x300000;
 	for (u32 i = 0; i < 2000; i++) {
-		s = run(g);
-		CHECK_STOP(s, ST_OUT);
+		s = RUN_TO(g, ST_OUT);
 	}
 	guest_write(g, 0x300000, fn_two, 6);
-	s = run(g);
-	CHECK_STOP(s, ST_DONE);
+	s = RUN_TO(g, ST_DONE);
 	CHECK_EQ(s.r.rax, 2);
 }
 CODE64(poll_mem, "1: mov (%rsi), %eax\n pause\n test %eax, %eax\n jz 1b\n cpuid\n call *%rdi" DONE);
@@ -202,8 +189,7 @@ T(vmm_thread, "a thread of the VMM writes code, then a flag the guest polls")
 		r.rsi = G_DATA;
 	}
 	*g32(g, G_DATA) = 1;
-	s = run(g);
-	CHECK_STOP(s, ST_DONE);
+	s = RUN_TO(g, ST_DONE);
 	*g32(g, G_DATA) = 0;
 	WITH_REGS(cpu0(g), r)
 		r.rip = G_CODE;

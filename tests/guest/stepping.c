@@ -139,20 +139,16 @@ LABEL(port_2);
 T(port, "IN and OUT that leave KVM_RUN are stepped when they are complete")
 {
 	struct guest *g = guest_with(M_LONG, port);
-	struct stop s = run(g);
+	struct stop s = RUN_TO(g, ST_IN);
 
-	CHECK_STOP(s, ST_IN);
 	cpu_answer(cpu0(g), 0x5a);
-	s = run(g);
-	CHECK_EXC(s, 1, -1);
+	s = RUN_EXC(g, 1, -1);
 	CHECK_EQ(s.rip, AT(port, port_1));
 	CHECK_EQ(s.r.rax & 0xff, 0x5a);
 	CHECK_EQ(dr6(g), DR6_INIT | BS);
 	cpu_resume(cpu0(g), &s, s.rip);
-	s = run(g);
-	CHECK_STOP(s, ST_OUT);
-	s = run(g);
-	CHECK_EXC(s, 1, -1);
+	s = RUN_TO(g, ST_OUT);
+	s = RUN_EXC(g, 1, -1);
 	CHECK_EQ(s.rip, AT(port, port_2));
 	guest_free(g);
 }
@@ -191,14 +187,11 @@ T(debugger, "a debugger that steps over HLT gets control behind it; the CPU stay
 		.control = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP,
 	};
 	struct kvm_mp_state mp;
-	struct stop s;
 
 	guest_write(g, G_CODE, "\x90\xf4\x90", 3);
 	vcpu_ioctl(cpu0(g), KVM_SET_GUEST_DEBUG, &d, "KVM_SET_GUEST_DEBUG");
-	s = run(g);
-	CHECK_STOP(s, ST_DEBUG);
-	s = run(g);
-	CHECK_STOP(s, ST_DEBUG);
+	RUN_TO(g, ST_DEBUG);
+	RUN_TO(g, ST_DEBUG);
 	CHECK_EQ(cpu_regs(cpu0(g)).rip, G_CODE + 2);
 	vcpu_ioctl(cpu0(g), KVM_GET_MP_STATE, &mp, "KVM_GET_MP_STATE");
 	CHECK_EQ(mp.mp_state, KVM_MP_STATE_HALTED);
@@ -229,8 +222,7 @@ static void watched(const void *code, u64 len, u64 db, u64 bp, u32 dbs, u32 bps)
 
 	guest_gate(g, 1, SEL_CODE64, db, 0xe, 0, 0);
 	guest_gate(g, 3, SEL_CODE64, bp, 0xe, 0, 0);
-	s = run(g);
-	CHECK_STOP(s, ST_DONE);
+	s = RUN_TO(g, ST_DONE);
 	CHECK_EQ(s.r.r8, dbs);
 	CHECK_EQ(s.r.r9, bps);
 	CHECK_EQ(dr6(g) & 0xf, 2);
@@ -292,8 +284,7 @@ T(nested_breakpoints, "data breakpoints that the delivery of a #DB hits are igno
 	struct stop s;
 
 	guest_handler(g, 1, AT(nested_bp, nested_bp_db));
-	s = run(g);
-	CHECK_STOP(s, ST_DONE);
+	s = RUN_TO(g, ST_DONE);
 	CHECK_EQ(s.r.r9, 2);		/* the store's and ICEBP's */
 	CHECK_EQ(s.r.r10 & 0xf, 2);
 	CHECK_EQ(s.r.r11 & 0xf, 0);

@@ -80,17 +80,15 @@ T(shadow, "an interrupt is taken behind the instruction that follows STI")
 T(mmio, "the instruction behind STI may leave for user space")
 {
 	struct guest *g = prepare(load_b, load_e, G_MMIO);
-	struct stop s = run(g);
 
-	CHECK_STOP(s, ST_MMIO);
+	RUN_TO(g, ST_MMIO);
 	cpu_answer(cpu0(g), 0x55aa);
 	taken(g, "load", "MMIO");
 	CHECK_EQ(cpu_regs(cpu0(g)).rax, 0x55aa);
 	guest_free(g);
 
 	g = prepare(store_b, store_e, G_MMIO);
-	s = run(g);
-	CHECK_STOP(s, ST_MMIO);
+	RUN_TO(g, ST_MMIO);
 	taken(g, "store", "MMIO");
 }
 
@@ -98,9 +96,8 @@ CODE64(fault, WAITING("mov %rax, (%rsi)", "9f"));
 T(fault, "a fault behind STI comes before the interrupt")
 {
 	struct guest *g = prepare(fault_b, fault_e, 0x8000000000000000);
-	struct stop s = run(g);
 
-	CHECK_EXC(s, 13, 0);
+	RUN_EXC(g, 13, 0);
 }
 
 CODE64(closed, G_APIC_ON "cli\n movl $0x44055, 0x300(%rbp)\n mov $1000, %ecx\n"
@@ -109,9 +106,8 @@ T(closed, "STI and CLI in a row let nothing in")
 {
 	struct guest *g = prepare(closed_b, closed_e, 0);
 
-	struct stop s = run(g);
 
-	CHECK_STOP(s, ST_DONE);
+	RUN_TO(g, ST_DONE);
 }
 
 CODE64(open, G_APIC_ON "lea 9f(%rip), %rdi\n sti\n movl $0x44055, 0x300(%rbp)\n 9: nop\n sti\n"

@@ -54,8 +54,7 @@ static void fault_half(const u8 *p, u64 n, u32 size, u64 rsi, u64 rdi, u32 eleme
 	/* With the page back the instruction goes on from there. */
 	*guest_pte(g, VA2) |= PTE_P;
 	cpu_resume(cpu0(g), &s, s.rip);
-	s = run(g);
-	CHECK_STOP(s, ST_DONE);
+	s = RUN_TO(g, ST_DONE);
 	CHECK_EQ(s.r.rcx, 0);
 	guest_free(g);
 }
@@ -77,8 +76,7 @@ T(straddle, "an element over the boundary faults as a whole")
 	struct stop s;
 
 	*guest_pte(g, VA2) &= ~(u64)PTE_P;
-	s = run(g);
-	CHECK_EXC(s, 14, 2);
+	s = RUN_EXC(g, 14, 2);
 	CHECK_EQ(s.cr2, VA2);
 	CHECK_EQ(s.r.rcx, 20);
 	CHECK_EQ(s.r.rdi, VA2 - 4);
@@ -92,15 +90,13 @@ T(backwards, "DF counts down, also across a page boundary")
 
 	for (u32 i = 0; i < 0x800; i++)
 		*g32(g, SRC + 4 * i) = i * 3;
-	s = run(g);
-	CHECK_STOP(s, ST_DONE);
+	s = RUN_TO(g, ST_DONE);
 	CHECK_EQ(s.r.rdi, VA - 4);
 	CHECK(!memcmp(g->ram + VA, g->ram + SRC, 0x2000));
 	guest_free(g);
 	g = PREPARE(movsl, SRC + 0x1ffc, VA2 + 0xffc, 0x800, true);
 	*guest_pte(g, VA) &= ~(u64)PTE_P;
-	s = run(g);
-	CHECK_EXC(s, 14, 2);
+	s = RUN_EXC(g, 14, 2);
 	CHECK_EQ(s.cr2, VA2 - 4);
 	CHECK_EQ(s.r.rcx, 0x400);
 }
@@ -108,11 +104,9 @@ T(backwards, "DF counts down, also across a page boundary")
 T(overlap, "a forward MOVSB onto itself repeats the byte")
 {
 	struct guest *g = PREPARE(movsb, VA, VA + 1, 5000, false);
-	struct stop s;
 
 	g->ram[VA] = 0x5c;
-	s = run(g);
-	CHECK_STOP(s, ST_DONE);
+	RUN_TO(g, ST_DONE);
 	for (u32 i = 0; i <= 5000; i++)
 		if (g->ram[VA + i] != 0x5c) {
 			test_fail(__FILE__, __LINE__, "byte %u is %#x", i, g->ram[VA + i]);
@@ -127,16 +121,14 @@ T(scan, "REPNE SCASB and REPE CMPS stop where they should, with flags")
 
 	memset(g->ram + VA, 0x11, 1000);
 	g->ram[VA + 321] = 0x88;
-	s = run(g);
-	CHECK_STOP(s, ST_DONE);
+	s = RUN_TO(g, ST_DONE);
 	CHECK_EQ(s.r.rdi, VA + 322);
 	CHECK_EQ(s.r.rcx, 1000 - 322);
 	CHECK_EQ(s.r.rflags & 0x40, 0x40);
 	guest_free(g);
 	g = PREPARE(cmpsl, VA, SRC, 1000, false);
 	*g32(g, SRC + 4 * 500) = 1;
-	s = run(g);
-	CHECK_STOP(s, ST_DONE);
+	s = RUN_TO(g, ST_DONE);
 	CHECK_EQ(s.r.rcx, 499);
 	CHECK_EQ(s.r.rsi, VA + 4 * 501);
 	CHECK_EQ(s.r.rflags & 0x41, 1);		/* 0 - 1: CF */
@@ -159,8 +151,7 @@ T(addr32, "a 32-bit address size counts in ECX and wraps EDI")
 		r.rdi = 0xdead000000000000 | VA;
 		r.rax = 0x41;
 	}
-	s = run(g);
-	CHECK_STOP(s, ST_DONE);
+	s = RUN_TO(g, ST_DONE);
 	CHECK_EQ(s.r.rdi, VA + 5);
 	CHECK_EQ(s.r.rcx, 0);
 	CHECK(!memcmp(g->ram + VA, "AAAAA", 6));
@@ -171,9 +162,8 @@ CODE16(di_wrap, "cld\n mov $0xfffe, %di\n mov $4, %cx\n mov $0x2000, %bx\n mov %
 T(di_wrap, "a 16-bit address size wraps DI")
 {
 	struct guest *g = guest_with(M_REAL, di_wrap);
-	struct stop s = run(g);
+	struct stop s = RUN_TO(g, ST_DONE);
 
-	CHECK_STOP(s, ST_DONE);
 	CHECK_EQ(s.r.rdi, 2);
 	CHECK_EQ(g->ram[0x20000 + 0xfffe], 0x55);
 	CHECK_EQ(g->ram[0x20000 + 0xffff], 0x55);

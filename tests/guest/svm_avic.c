@@ -83,8 +83,7 @@ T(accelerated, "reads, TPR, CR8, EOI of an edge vector and ICR high never leave 
 
 	*page_reg(&s, G_PAGE, 0x20) = 0x0b000000;
 	vector_bit(&s, G_PAGE, 0x100, 0x77);
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+	st = SVM_EXITS(&s, SVM_EXIT_VMMCALL);
 	CHECK_EQ(st.r.rbx, 0x0b000000);
 	CHECK_EQ(st.r.rcx, 0x40);
 	CHECK_EQ(st.r.rdx, 4);
@@ -104,12 +103,10 @@ LABEL(eoi_level_1);
 T(eoi_level, "EOI of a level vector traps with the vector, ISR is software's")
 {
 	struct svm_guest s = avic_with(eoi_level);
-	struct stop st;
 
 	vector_bit(&s, G_PAGE, 0x100, 0x77);
 	vector_bit(&s, G_PAGE, 0x180, 0x77);
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, UNACCELERATED);
+	SVM_EXITS(&s, UNACCELERATED);
 	CHECK_EQ(s.ctl->exit_info_1, 0xb0 | WRITE);
 	CHECK_EQ(s.ctl->exit_info_2, 0x77);
 	CHECK_EQ(s.save->rip, AT_L2(eoi_level, eoi_level_1));
@@ -171,12 +168,10 @@ T(faults_read, "reads of APR and the current count fault")
 
 	for (u32 i = 0; i < ARRAY_SIZE(refused); i++) {
 		struct svm_guest s = avic_with(read_reg);
-		struct stop st;
 
 		WITH_REGS(s.c, r)
 			r.rbx = refused[i];
-		st = svm_run(&s);
-		CHECK_EXIT(&s, st, UNACCELERATED);
+		SVM_EXITS(&s, UNACCELERATED);
 		CHECK_EQ(s.ctl->exit_info_1, refused[i]);
 		CHECK_EQ(s.save->rip, AT_L2(read_reg, read_reg_0));
 		guest_free(s.g);
@@ -185,13 +180,11 @@ T(faults_read, "reads of APR and the current count fault")
 T(npf_first, "what nested paging refuses is a nested page fault, not an APIC access")
 {
 	struct svm_guest s = avic_with(read_reg);
-	struct stop st;
 
 	*g64(s.g, G_NPT + 0x3000 + 8 * (0xfee00000ull >> 21 & 511)) = 0;
 	WITH_REGS(s.c, r)
 		r.rbx = 0x20;
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_NPF);
+	SVM_EXITS(&s, SVM_EXIT_NPF);
 	CHECK_EQ(s.ctl->exit_info_2, 0xfee00020);
 	guest_free(s.g);
 }
@@ -231,14 +224,12 @@ T(irr_at_entry, "with IF set it is taken before L2's first instruction; VINTR is
 T(tpr_holds, "TPR holds a vector back; V_IRQ means nothing")
 {
 	struct svm_guest s = avic_with(open);
-	struct stop st;
 
 	vector_bit(&s, G_PAGE, 0x200, VEC);
 	*page_reg(&s, G_PAGE, 0x80) = 0x50;
 	s.ctl->int_ctl |= SVM_V_IRQ | SVM_V_IGN_TPR;
 	s.ctl->int_vector = 0x66;
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+	SVM_EXITS(&s, SVM_EXIT_VMMCALL);
 	CHECK_EQ(has_vector(&s, G_PAGE, 0x200, VEC), true);
 	guest_free(s.g);
 }
@@ -353,11 +344,9 @@ T(table_gone, "tables that are not memory: invalid target, nothing worse")
 T(page_gone, "VMRUN with a backing page that is not memory: VMEXIT_INVALID")
 {
 	struct svm_guest s = avic_with(ipi);
-	struct stop st;
 
 	s.ctl->avic_backing = 0x7fff000;
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_INVALID);
+	SVM_EXITS(&s, SVM_EXIT_INVALID);
 	guest_free(s.g);
 }
 
@@ -371,8 +360,7 @@ T(x2_accelerated, "x2AVIC: TPR, EOI and PPR by MSR")
 	struct stop st;
 
 	vector_bit(&s, G_PAGE, 0x100, 0x77);
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+	st = SVM_EXITS(&s, SVM_EXIT_VMMCALL);
 	CHECK_EQ(st.r.rbx, 0x40);
 	CHECK_EQ(st.r.rsi, 0x40);
 	CHECK_EQ(has_vector(&s, G_PAGE, 0x100, 0x77), false);
@@ -511,13 +499,11 @@ T(doorbell, "a doorbell makes a running L2 take what was put into its IRR")
 T(doorbell_gp, "without AVIC the doorbell register does not exist")
 {
 	struct guest *g;
-	struct stop s;
 
 	setenv("STANDIN_SVM", "", 1);
 	g = guest_with(M_LONG, ring);
 	if (guest_has(g, 0x8000000a, 3, 13))
 		test_skip("this CPU has AVIC");
-	s = run(g);
-	CHECK_EXC(s, 13, 0);
+	RUN_EXC(g, 13, 0);
 	guest_free(g);
 }

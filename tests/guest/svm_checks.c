@@ -155,13 +155,11 @@ T(bitmaps, "permission maps: the last byte counts, the low 12 bits do not")
 	RUNS(&s, s.ctl->msrpm = top - 0x2000);
 	RUNS(&s, s.ctl->msrpm |= 0xfff);
 	for (u32 i = 0; i < 2; i++) {
-		struct stop st;
 
 		svm_rewind(&s);
 		svm_want(&s, SVM_I_MSR);
 		s.ctl->msrpm = i ? G_RAM_SIZE - 0x1000 : top - 0x2000;
-		st = svm_run(&s);
-		CHECK_EXIT(&s, st, SVM_EXIT_INVALID);
+		SVM_EXITS(&s, SVM_EXIT_INVALID);
 	}
 }
 
@@ -337,7 +335,6 @@ T(pae, "PAE without nested paging: CR3 and reserved bits of any PDPTE")
 T(pae_npt, "PAE with nested paging: PDPTEs are read when they are walked")
 {
 	struct svm_guest s = svm_with(call);
-	struct stop st;
 
 	RUNS(&s, (svm_npt(&s), pae(&s)));
 	for (u32 i = 1; i < 4; i++)
@@ -348,8 +345,7 @@ T(pae_npt, "PAE with nested paging: PDPTEs are read when they are walked")
 	svm_want(&s, SVM_I_EXCP + 14);
 	s.ctl->tlb_ctl = SVM_TLB_ASID;
 	*g64(s.g, PDPT) |= BIT64(62);
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_EXCP + 14);
+	SVM_EXITS(&s, SVM_EXIT_EXCP + 14);
 	CHECK_EQ(s.ctl->exit_info_1 & 9, 9);
 	CHECK_EQ(s.ctl->exit_info_2, G_L2);
 }

@@ -133,14 +133,12 @@ T(foreign3, "VMCALL at CPL 3 is #GP(0) and stays as it is, in L1 and in L2; VMMC
 	struct stop st;
 
 	cpu_ring3(cpu0(g), G_CODE);
-	st = run(g);
-	CHECK_EXC(st, 13, 0);
+	st = RUN_EXC(g, 13, 0);
 	CHECK(!memcmp(g->ram + G_CODE, insn, 3));
 	g->ram[G_CODE + 2] = 0xd9;
 	cpu_complete(cpu0(g));
 	cpu_ring3(cpu0(g), G_CODE);
-	st = run(g);
-	CHECK_EXC(st, VEC_DONE3, -1);
+	st = RUN_EXC(g, VEC_DONE3, -1);
 	CHECK_EQ((s64)st.r.rax, -1);
 	guest_free(g);
 
@@ -151,8 +149,7 @@ T(foreign3, "VMCALL at CPL 3 is #GP(0) and stays as it is, in L1 and in L2; VMMC
 	s.save->ss.selector = SEL_UDATA;
 	s.save->cpl = 3;
 	svm_want(&s, SVM_I_EXCP + 13);
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_EXCP + 13);
+	st = SVM_EXITS(&s, SVM_EXIT_EXCP + 13);
 	CHECK(!memcmp(s.g->ram + G_L2, insn, 3));
 	guest_free(s.g);
 }
@@ -193,8 +190,7 @@ T(hypercall_l1, "L1's own hypercalls work, before and behind L2")
 		cpu_set_regs(s.c, &back);
 		if (i)
 			break;
-		st = svm_run(&s);
-		CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+		st = SVM_EXITS(&s, SVM_EXIT_VMMCALL);
 		cpu_complete(s.c);
 	}
 }
@@ -253,22 +249,18 @@ T(others, "ports, CPUID, MSRs, CR8, counters are the vCPU's; SKINIT and RSM are 
 T(pv_msr, "KVM's own MSRs are outside the permission map: any MSR intercept keeps L2 from them")
 {
 	struct svm_guest s = svm_with(d_kvmclock);
-	struct stop st;
 
 	svm_want(&s, SVM_I_MSR);	/* and an empty map */
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_MSR);
+	SVM_EXITS(&s, SVM_EXIT_MSR);
 	CHECK_EQ(cpu_msr(s.c, 0x4b564d01), 0);
 }
 
 T(vtpr, "CR8 is V_TPR with V_INTR_MASKING and L1's TPR stays")
 {
 	struct svm_guest s = svm_with_apic(d_cr8);
-	struct stop st;
 
 	s.ctl->int_ctl = SVM_V_INTR_MASKING;
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+	SVM_EXITS(&s, SVM_EXIT_VMMCALL);
 	CHECK_EQ(s.ctl->int_ctl & SVM_V_TPR, 5);
 	CHECK_EQ(cpu_sregs(s.c).cr8, 0);
 }

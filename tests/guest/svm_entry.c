@@ -17,9 +17,8 @@ LABEL(call_1);
 T(round_trip, "VMRUN, VMMCALL, #VMEXIT: L2 stops at the instruction, L1 goes on behind VMRUN")
 {
 	struct svm_guest s = svm_with(call);
-	struct stop st = svm_run(&s);
+	struct stop st = SVM_EXITS(&s, SVM_EXIT_VMMCALL);
 
-	CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
 	CHECK_EQ(s.save->rip, G_L2);
 	CHECK_EQ(s.ctl->next_rip, G_L2 + 3);
 	CHECK_EQ(s.ctl->exit_info_1, 0);
@@ -28,8 +27,7 @@ T(round_trip, "VMRUN, VMMCALL, #VMEXIT: L2 stops at the instruction, L1 goes on 
 	CHECK_EQ(st.r.rax, G_VMCB);
 	CHECK_EQ(st.r.rsp, G_STACK);
 	s.save->rip = s.ctl->next_rip;
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+	st = SVM_EXITS(&s, SVM_EXIT_VMMCALL);
 	CHECK_EQ(s.save->rip, AT_L2(call, call_1));
 }
 
@@ -44,8 +42,7 @@ T(state, "RAX, RSP, RFLAGS, CR2, DR6, DR7 and segments are switched, the rest is
 	s.save->dr7 = 0x400;
 	s.save->ds.limit = 0x1234;
 	s.save->es.selector = 0x77;
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+	st = SVM_EXITS(&s, SVM_EXIT_VMMCALL);
 	CHECK_EQ(s.save->rax, 0x1122334455667788);
 	CHECK_EQ(s.save->rsp, 0x123);
 	CHECK_EQ(s.save->rflags, 3);
@@ -95,8 +92,7 @@ T(invalid, "a refused VMRUN retires: exit code -1, no exit information, GIF clea
 	s.ctl->exit_int_info = 0x123;
 	WITH_REGS(s.c, r)
 		r.rbx = 0x42;
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_INVALID);
+	st = SVM_EXITS(&s, SVM_EXIT_INVALID);
 	CHECK_EQ(s.ctl->exit_info_1, 0);
 	CHECK_EQ(s.ctl->exit_info_2, 0);
 	CHECK_EQ(s.ctl->event_inj, 0);
@@ -105,8 +101,7 @@ T(invalid, "a refused VMRUN retires: exit code -1, no exit information, GIF clea
 	CHECK_EQ(st.r.rbx, 0x42);
 	CHECK_EQ(st.r.rax, G_VMCB);
 	s.ctl->asid = 1;
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+	st = SVM_EXITS(&s, SVM_EXIT_VMMCALL);
 }
 
 T(bad_state, "save-area values that VMRUN refuses")
@@ -171,11 +166,9 @@ CODE64(skinit, "skinit %eax" DONE);
 T(skinit, "SKINIT is #UD")
 {
 	struct guest *g = guest_with(M_LONG, skinit);
-	struct stop st;
 
 	cpu_set_msr(cpu0(g), EFER, cpu_msr(cpu0(g), EFER) | BIT64(12));
-	st = run(g);
-	CHECK_EXC(st, 6, -1);
+	RUN_EXC(g, 6, -1);
 }
 
 T(operand, "RAX must be a page below MAXPHYADDR; VM_HSAVE_PA must be set")
@@ -225,7 +218,6 @@ T(vmload, "VMLOAD and VMSAVE move the rest; bases come back canonical")
 {
 	struct guest *g = guest_with(M_LONG, load);
 	struct vmcb *a = (void *)(g->ram + G_VMCB), *b = (void *)(g->ram + G_HSAVE);
-	struct stop st;
 
 	cpu_set_msr(cpu0(g), EFER, cpu_msr(cpu0(g), EFER) | BIT64(12));
 	a->save.fs = (struct vmcb_seg){ 0x23, 0xcf3, 0xffffffff, 0x800000001000 };
@@ -244,8 +236,7 @@ T(vmload, "VMLOAD and VMSAVE move the rest; bases come back canonical")
 		r.rax = G_VMCB;
 		r.rbx = G_HSAVE;
 	}
-	st = run(g);
-	CHECK_STOP(st, ST_DONE);
+	RUN_TO(g, ST_DONE);
 	CHECK_EQ(b->save.fs.base, 0xffff800000001000);
 	CHECK_EQ(b->save.fs.selector, 0x23);
 	CHECK_EQ(b->save.gs.base, 0x7000);
@@ -264,12 +255,10 @@ LABEL(single_1);
 T(tf_l2, "TF in L2 traps behind its first instruction")
 {
 	struct svm_guest s = svm_with(single);
-	struct stop st;
 
 	svm_want(&s, SVM_I_EXCP + 1);
 	s.save->rflags |= 0x100;
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_EXCP + 1);
+	SVM_EXITS(&s, SVM_EXIT_EXCP + 1);
 	CHECK_EQ(s.save->rip, AT_L2(single, single_1));
 	CHECK_EQ(s.save->dr6 & 0x4000, 0x4000);
 }
@@ -291,11 +280,9 @@ T(hidden, "L1 gets CR0.PE, DR7 = 0x400, CPL 0 back; L2's DR7 is saved")
 {
 	struct svm_guest s = svm_with(call);
 	struct kvm_debugregs d;
-	struct stop st;
 
 	s.save->dr7 = 0x455;
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+	SVM_EXITS(&s, SVM_EXIT_VMMCALL);
 	CHECK_EQ(s.save->dr7, 0x455);
 	vcpu_ioctl(s.c, KVM_GET_DEBUGREGS, &d, "KVM_GET_DEBUGREGS");
 	CHECK_EQ(d.dr7, 0x400);
@@ -305,15 +292,13 @@ CODE64(user, "user_0: vmmcall");
 T(cpl3, "L2 may start at CPL 3; VMMCALL is legal there")
 {
 	struct svm_guest s = svm_with(user);
-	struct stop st;
 
 	s.save->cs.attrib |= 0x60;
 	s.save->ss.attrib |= 0x60;
 	s.save->cs.selector |= 3;
 	s.save->ss.selector |= 3;
 	s.save->cpl = 3;
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+	SVM_EXITS(&s, SVM_EXIT_VMMCALL);
 	CHECK_EQ(s.save->cpl, 3);
 }
 
@@ -331,8 +316,7 @@ T(real_mode, "L2 in real mode")
 	s.save->ds = s.save->es = s.save->ss = (struct vmcb_seg){ 0x700, 0x93, 0xffff, 0x7000 };
 	s.save->rip = 0;
 	s.save->cpl = 3;	/* ignored */
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+	st = SVM_EXITS(&s, SVM_EXIT_VMMCALL);
 	CHECK_EQ(s.save->rax & 0xffff, 0x1234);
 	CHECK_EQ(s.save->rip, LEN(real) - 3);
 	CHECK_EQ(st.r.rbx & 0xffff, 0x700);
@@ -361,21 +345,18 @@ T(mode_switch, "L2 that goes from long mode to real mode and back is entered in 
 {
 	for (int np = 0; np < 2; np++) {
 		struct svm_guest s = svm_with(call);
-		struct stop st;
 
 		guest_write(s.g, 0x9000, switch_b, (u32)(switch_e - switch_b));
 		if (np)
 			svm_npt(&s);
 		s.save->rip = 0x9000;
-		st = svm_run(&s);
-		CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+		SVM_EXITS(&s, SVM_EXIT_VMMCALL);
 		CHECK_EQ(s.save->rip, switch_3 - switch_b);
 		CHECK_EQ(s.save->cr0 & 0x80000001, 0);
 		CHECK_EQ(s.save->cr4 & 0x20, 0);
 		CHECK_EQ(s.save->efer & 0x500, 0);
 		s.save->rip += 3;
-		st = svm_run(&s);
-		CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+		SVM_EXITS(&s, SVM_EXIT_VMMCALL);
 		CHECK_EQ(s.save->rip, 0x9000 + switch_6 - switch_b);
 		CHECK_EQ(s.save->cr0 & 0x80000001, 0x80000001);
 		CHECK_EQ(s.save->cr4 & 0x20, 0x20);
@@ -399,8 +380,7 @@ T(osxsave, "CPUID's OSXSAVE is that of whoever runs")
 	WITH_SREGS(s.c, sr)
 		sr.cr4 |= BIT64(18);
 	s.save->cr4 |= BIT64(18);
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+	st = SVM_EXITS(&s, SVM_EXIT_VMMCALL);
 	CHECK_EQ(st.r.rsi >> 27 & 1, 0);
 	CHECK_EQ(st.r.rcx >> 27 & 1, 1);
 	CHECK_EQ(s.save->cr4 & BIT64(18), 0);
@@ -413,7 +393,6 @@ T(pcid, "CR3's low bits are a PCID with CR4.PCIDE, and ignored without")
 	if (!guest_has(s.g, 1, 2, 17))
 		test_skip("no PCID");
 	for (u32 i = 0; i < 4; i++) {
-		struct stop st;
 
 		svm_rewind(&s);
 		if (i & 1)
@@ -421,8 +400,7 @@ T(pcid, "CR3's low bits are a PCID with CR4.PCIDE, and ignored without")
 		if (i & 2)
 			s.save->cr4 |= BIT64(17);
 		s.save->cr3 |= 0xfe7;
-		st = svm_run(&s);
-		CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+		SVM_EXITS(&s, SVM_EXIT_VMMCALL);
 		CHECK_EQ(s.save->cr3 & 0xfff, 0xfe7);
 	}
 }
@@ -443,8 +421,7 @@ T(vmrun_breakpoint, "a breakpoint at VMRUN: #DB before it, RF takes VMRUN past i
 	CHECK_EQ(st.rip, AT(bp_l1, bp_vmrun));
 	CHECK_EQ(st.rflags & 0x10000, 0x10000);
 	cpu_resume(s.c, &st, st.rip);
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+	st = SVM_EXITS(&s, SVM_EXIT_VMMCALL);
 	CHECK_EQ(st.r.rbx & 0x10000, 0);
 }
 
@@ -518,8 +495,7 @@ T(gone, "memory that the program has unmapped is EFAULT, and nothing is lost whe
 	CHECK_STOP(st, ST_OUT);
 	CHECK_EQ(st.port, 0x40);
 	efault(&s, G_VMCB, "#VMEXIT");
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+	st = SVM_EXITS(&s, SVM_EXIT_VMMCALL);
 	CHECK_EQ(s.save->rip, G_L2 + LEN(gone) - 3);
 	CHECK_EQ(s.ctl->next_rip, G_L2 + LEN(gone));
 	CHECK_EQ(st.r.rax, G_VMCB);
@@ -534,15 +510,13 @@ T(write_back, "#VMEXIT leaves TLB_CONTROL, V_INTR_VECTOR and reserved bits; EVEN
 		u8 b[4];
 	} code = { { 0x0f, 0x01, 0xd9, 0xf4 } };
 	struct svm_guest s = svm_new(M_LONG, 0, code.b, sizeof(code));
-	struct stop st;
 
 	s.ctl->tlb_ctl = 0xf1;
 	s.ctl->int_vector = 0xabcd0031;
 	s.ctl->int_ctl = BIT(13) | BIT(21) | 3u << SVM_V_PRIO_SHIFT;
 	s.ctl->event_inj_err = 0x1234;
 	s.ctl->exit_int_info = 0xdead;
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+	SVM_EXITS(&s, SVM_EXIT_VMMCALL);
 	CHECK_EQ(s.ctl->tlb_ctl, 0xf1);
 	CHECK_EQ(s.ctl->int_vector, 0xabcd0031);
 	CHECK_EQ(s.ctl->int_ctl, BIT(13) | BIT(21) | 3u << SVM_V_PRIO_SHIFT);
@@ -556,7 +530,6 @@ T(late, "a refusal found late leaves EXITINTINFO, and takes EVENTINJ back")
 
 	for (u32 i = 0; i < ARRAY_SIZE(inject); i++) {
 		struct svm_guest s = svm_with(wb);
-		struct stop st;
 
 		svm_want(&s, SVM_I_MSR);
 		s.ctl->msrpm = 0x20000000;	/* no memory */
@@ -564,8 +537,7 @@ T(late, "a refusal found late leaves EXITINTINFO, and takes EVENTINJ back")
 		s.ctl->exit_int_info_err = 0xbeef;
 		s.ctl->event_inj = inject[i];
 		s.ctl->event_inj_err = 7;
-		st = svm_run(&s);
-		CHECK_EXIT(&s, st, SVM_EXIT_INVALID);
+		SVM_EXITS(&s, SVM_EXIT_INVALID);
 		CHECK_EQ(s.ctl->exit_int_info, 0xdead);
 		CHECK_EQ(s.ctl->exit_int_info_err, 0xbeef);
 		CHECK_EQ(s.ctl->event_inj, 0);

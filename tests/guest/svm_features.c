@@ -67,8 +67,7 @@ T(tsc_host, "user space reads and writes L1's TSC while L2 runs")
 	NEAR(cpu_msr(s.c, TSC), 0x1000000000);
 	cpu_set_msr(s.c, TSC, 0x5000000000);
 	NEAR(cpu_msr(s.c, TSC), 0x5000000000);
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+	st = SVM_EXITS(&s, SVM_EXIT_VMMCALL);
 	NEAR((s.save->rax & 0xffffffff) | st.r.rdx << 32, BIT64(60) + 0x5000000000);
 	NEAR(cpu_msr(s.c, TSC), 0x5000000000);
 }
@@ -86,8 +85,7 @@ T(tsc_write, "a WRMSR to the TSC in L2 sets L1's, and moves L1's TSC_ADJUST by a
 		test_skip("no TSC_ADJUST");
 	cpu_set_msr(s.c, TSC, 0x50000000000);
 	s.ctl->tsc_offset = BIT64(56);
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+	st = SVM_EXITS(&s, SVM_EXIT_VMMCALL);
 	CHECK_EQ(st.r.rdi, 0);
 	NEAR(cpu_msr(s.c, TSC), 0x10000000000);
 	CHECK((s32)st.r.rbx < -0x3f0 && (s32)st.r.rbx >= -0x402);
@@ -103,21 +101,18 @@ T(pause_filter, "the PAUSE filter counts down; a PAUSE too far from the last sta
 
 	svm_want(&s, SVM_I_PAUSE);
 	s.ctl->pause_count = 3;
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_PAUSE);
+	st = SVM_EXITS(&s, SVM_EXIT_PAUSE);
 	CHECK_EQ(st.r.rbx, 2);
 	svm_rewind(&s);
 	svm_want(&s, SVM_I_PAUSE);
 	s.ctl->pause_count = 5;
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+	st = SVM_EXITS(&s, SVM_EXIT_VMMCALL);
 	/* a threshold of one cycle is exceeded by any loop */
 	svm_rewind(&s);
 	svm_want(&s, SVM_I_PAUSE);
 	s.ctl->pause_count = 2;
 	s.ctl->pause_thresh = 1;
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+	st = SVM_EXITS(&s, SVM_EXIT_VMMCALL);
 }
 
 /* -- LBR virtualisation (APM2 15.23) -- */
@@ -132,8 +127,7 @@ T(lbrv, "LBRV: DEBUGCTL and the four LBR MSRs are switched; without it shared")
 	s.ctl->misc_ctl2 = SVM_LBRV_ENABLE;
 	s.save->br_from = 0x1111;
 	s.save->last_excp_to = 0x4444;
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+	st = SVM_EXITS(&s, SVM_EXIT_VMMCALL);
 	CHECK_EQ(st.r.rbx, 0x1111);
 	CHECK_EQ(s.save->dbgctl, 2);
 	CHECK_EQ(s.save->br_from, 0x1111);
@@ -143,8 +137,7 @@ T(lbrv, "LBRV: DEBUGCTL and the four LBR MSRs are switched; without it shared")
 	guest_free(s.g);
 	s = svm_with(lbr);
 	s.save->br_from = 0x1111;
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+	st = SVM_EXITS(&s, SVM_EXIT_VMMCALL);
 	CHECK_EQ(st.r.rbx, 0);
 	CHECK_EQ(s.save->dbgctl, 0);
 	CHECK_EQ(cpu_msr(s.c, DEBUGCTL), 2);
@@ -165,15 +158,13 @@ T(lbr_records, "L2's branches are recorded in the VMCB with LBRV, among L1's wit
 		struct svm_guest s = svm_with(lbr_on);
 		u64 from = lbrv ? 0x1111 : AT_L2(lbr_on, lo_f);
 		u64 to = lbrv ? 0x2222 : AT_L2(lbr_on, lo_t);
-		struct stop st;
 
 		cpu_set_msr(s.c, DEBUGCTL, lbrv);	/* L1's own goes on, or there is none */
 		cpu_set_msr(s.c, LBR_FROM, 0x1111);
 		cpu_set_msr(s.c, LBR_TO, 0x2222);
 		s.ctl->misc_ctl2 = lbrv ? SVM_LBRV_ENABLE : 0;
 		svm_want(&s, SVM_I_INTN);
-		st = svm_run(&s);
-		CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+		SVM_EXITS(&s, SVM_EXIT_VMMCALL);
 		CHECK_EQ(cpu_msr(s.c, DEBUGCTL), 1);
 		CHECK_EQ(cpu_msr(s.c, LBR_FROM), from);
 		CHECK_EQ(cpu_msr(s.c, LBR_TO), to);
@@ -186,8 +177,7 @@ T(lbr_records, "L2's branches are recorded in the VMCB with LBRV, among L1's wit
 		WITH_REGS(s.c, r)
 			r.rip = G_CODE;
 		s.save->rip = AT_L2(lbr_on, lo_1);
-		st = svm_run(&s);
-		CHECK_EXIT(&s, st, SVM_EXIT_INTN);
+		SVM_EXITS(&s, SVM_EXIT_INTN);
 		CHECK_EQ(cpu_msr(s.c, LBR_FROM), from);
 		CHECK_EQ(s.save->br_to, lbrv ? AT_L2(lbr_on, lo_t) : 0);
 		CHECK_EQ(s.save->last_excp_from, 0);
@@ -201,12 +191,10 @@ LABEL(li_t);
 T(lbr_iret, "an intercepted IRET is no branch, nor is an exception that L1 takes; a #DB ends it")
 {
 	struct svm_guest s = svm_with(lbr_iret);
-	struct stop st;
 
 	cpu_set_msr(s.c, DEBUGCTL, 1);
 	svm_want(&s, SVM_I_IRET);
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_IRET);
+	SVM_EXITS(&s, SVM_EXIT_IRET);
 	CHECK_EQ(cpu_msr(s.c, LBR_FROM), AT_L2(lbr_iret, li_f));
 	CHECK_EQ(cpu_msr(s.c, LBR_TO), AT_L2(lbr_iret, li_t));
 	CHECK_EQ(cpu_msr(s.c, DEBUGCTL), 1);
@@ -220,8 +208,7 @@ T(lbr_iret, "an intercepted IRET is no branch, nor is an exception that L1 takes
 	svm_want(&s, SVM_I_EXCP + 13);
 	memset(s.g->ram + G_L2_STACK - 0x100, 0xff, 0x100);
 	s.save->rip = G_L2;
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_EXCP + 13);
+	SVM_EXITS(&s, SVM_EXIT_EXCP + 13);
 	CHECK_EQ(s.save->br_from, AT_L2(lbr_iret, li_f));
 	CHECK_EQ(s.save->last_excp_from, 0);
 	CHECK_EQ(s.save->dbgctl, 1);
@@ -235,8 +222,7 @@ T(lbr_iret, "an intercepted IRET is no branch, nor is an exception that L1 takes
 		if (icebp)
 			s.g->ram[G_L2] = 0xf1;
 		svm_want(&s, SVM_I_EXCP + 1);
-		st = svm_run(&s);
-		CHECK_EXIT(&s, st, SVM_EXIT_EXCP + 1);
+		SVM_EXITS(&s, SVM_EXIT_EXCP + 1);
 		CHECK_EQ(s.save->dbgctl, 0);
 		cpu_complete(s.c);
 		WITH_REGS(s.c, r)
@@ -269,7 +255,6 @@ T(vls, "VLS: the operand is an address of L2; without it one of L1; intercepts c
 	struct svm_guest s = svm_with(vls);
 	struct vmcb *own = (void *)(s.g->ram + 0x440000), *other = (void *)(s.g->ram + 0x640000);
 	u64 *pd = (void *)(s.g->ram + G_NPT + 0x2000);
-	struct stop st;
 
 	/* L2 sees 4 MiB.. at 6 MiB.. */
 	own->save.star = 0x1234;
@@ -278,14 +263,12 @@ T(vls, "VLS: the operand is an address of L2; without it one of L1; intercepts c
 	svm_npt(&s);
 	memcpy(s.g->ram + 0x600000, s.g->ram + 0x400000, 0x40000);
 	pd[2] = 0x600000 | 0x87;
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+	SVM_EXITS(&s, SVM_EXIT_VMMCALL);
 	CHECK_EQ(cpu_msr(s.c, 0xc0000081), 0x1234);
 	CHECK_EQ(((struct vmcb *)(void *)(s.g->ram + 0x441000))->save.star, 0x1234);
 	s.save->rip = G_L2;
 	s.ctl->misc_ctl2 = SVM_VLS_ENABLE;
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+	SVM_EXITS(&s, SVM_EXIT_VMMCALL);
 	CHECK_EQ(cpu_msr(s.c, 0xc0000081), 0x5678);
 	CHECK_EQ(((struct vmcb *)(void *)(s.g->ram + 0x641000))->save.star, 0x5678);
 	/* an operand that nested paging does not map */
@@ -294,8 +277,7 @@ T(vls, "VLS: the operand is an address of L2; without it one of L1; intercepts c
 	guest_write(s.g, 0x610000, "\xb8\x00\x00\x80\x00\x0f\x01\xda", 8);
 	pd[4] &= ~1ull;
 	s.ctl->tlb_ctl = SVM_TLB_ALL;
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_NPF);
+	SVM_EXITS(&s, SVM_EXIT_NPF);
 	CHECK_EQ(s.ctl->exit_info_2, 0x800000);
 	CHECK_EQ(s.save->rip, G_L2 + 5);
 }
@@ -317,8 +299,7 @@ T(no_nrips, "without NRIPS nRIP is neither written nor used")
 
 	cpuid_clear(&s, 0x8000000a, BIT(3));
 	s.ctl->next_rip = 0x777;
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+	st = SVM_EXITS(&s, SVM_EXIT_VMMCALL);
 	CHECK_EQ(s.ctl->next_rip, 0x777);
 	s.save->rip = G_L2;
 	s.ctl->event_inj = 0x80000440;
@@ -330,26 +311,22 @@ T(no_nrips, "without NRIPS nRIP is neither written nor used")
 T(no_npt, "without NPT in CPUID the bit is ignored")
 {
 	struct svm_guest s = svm_with(nop);
-	struct stop st;
 
 	cpuid_clear(&s, 0x8000000a, BIT(0));
 	s.ctl->misc_ctl = SVM_NP_ENABLE;
 	s.ctl->ncr3 = ~0ull;
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+	SVM_EXITS(&s, SVM_EXIT_VMMCALL);
 }
 
 CODE64(stgi, "stgi\n vmmcall");
 T(no_vgif, "without VGIF and vNMI in CPUID their enable bits do nothing")
 {
 	struct svm_guest s = svm_with(stgi);
-	struct stop st;
 
 	cpuid_clear(&s, 0x8000000a, BIT(16) | BIT(25));
 	svm_want(&s, SVM_I_NMI);
 	s.ctl->int_ctl = SVM_V_GIF_ENABLE | SVM_V_NMI_ENABLE | SVM_V_NMI_PENDING;
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+	SVM_EXITS(&s, SVM_EXIT_VMMCALL);
 	CHECK_EQ(s.ctl->int_ctl, SVM_V_GIF_ENABLE | SVM_V_NMI_ENABLE | SVM_V_NMI_PENDING);
 }
 
@@ -373,7 +350,6 @@ T(assists, "decode assists: GPR, vector, address and instruction bytes")
 		{ invlpg_b, invlpg_e, SVM_I_INVLPG, 0x1008 },
 	};
 	struct svm_guest s;
-	struct stop st;
 
 	setenv("STANDIN_SVM", "decodeassists", 1);
 	for (u32 i = 0; i < ARRAY_SIZE(x); i++) {
@@ -381,21 +357,18 @@ T(assists, "decode assists: GPR, vector, address and instruction bytes")
 		if (!guest_has(s.g, 0x8000000a, 3, 7))
 			test_skip("no decode assists");
 		svm_want(&s, x[i].number);
-		st = svm_run(&s);
-		CHECK_EXIT(&s, st, x[i].number);
+		SVM_EXITS(&s, x[i].number);
 		CHECK_EQ(s.ctl->exit_info_1, x[i].info);
 		guest_free(s.g);
 	}
 	s = svm_with(pf);
 	svm_want(&s, SVM_I_EXCP + 14);
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_EXCP + 14);
+	SVM_EXITS(&s, SVM_EXIT_EXCP + 14);
 	CHECK_EQ(s.ctl->insn_len, 15);
 	CHECK(!memcmp(s.ctl->insn_bytes, pf_1, 3));
 	/* an instruction fetch has no bytes */
 	s.save->rip = 0x7fff0000;
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_EXCP + 14);
+	SVM_EXITS(&s, SVM_EXIT_EXCP + 14);
 	CHECK_EQ(s.ctl->exit_info_1 & 1, 0);
 	CHECK_EQ(s.ctl->insn_len, 0);
 }
@@ -408,17 +381,14 @@ LABEL(traps_2);
 T(write_traps, "CR and EFER write traps: after the instruction, with the new value")
 {
 	struct svm_guest s = svm_with(traps);
-	struct stop st;
 
 	svm_want(&s, SVM_I_CR_WRITE_TRAP + 4);
 	svm_want(&s, SVM_I_EFER_WRITE_TRAP);
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_CR_WRITE_TRAP + 4);
+	SVM_EXITS(&s, SVM_EXIT_CR_WRITE_TRAP + 4);
 	CHECK_EQ(s.save->rip, AT_L2(traps, traps_1));
 	CHECK_EQ(s.save->cr4 & 4, 4);
 	CHECK_EQ(s.ctl->exit_info_1, s.save->cr4);
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_EFER_WRITE_TRAP);
+	SVM_EXITS(&s, SVM_EXIT_EFER_WRITE_TRAP);
 	CHECK_EQ(s.save->rip, AT_L2(traps, traps_2));
 	CHECK_EQ(s.ctl->exit_info_1, s.save->efer);
 	CHECK_EQ(s.save->efer & 1, 1);
@@ -455,11 +425,9 @@ CODE16(rm, "vmrun");
 T(real, "in real mode the instructions are #UD")
 {
 	struct guest *g = guest_with(M_REAL, rm);
-	struct stop st;
 
 	cpu_set_msr(cpu0(g), 0xc0000080, BIT64(12));
-	st = run(g);
-	CHECK_EXC(st, 6, -1);
+	RUN_EXC(g, 6, -1);
 }
 
 /* -- EFER.SVME (docs/kvm-svm.md 4.12) -- */
@@ -473,8 +441,7 @@ T(svme_off, "clearing EFER.SVME in L2 is a shutdown, which L1 may intercept")
 	guest_free(s.g);
 	s = svm_with(svme_off);
 	svm_want(&s, SVM_I_SHUTDOWN);
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_SHUTDOWN);
+	st = SVM_EXITS(&s, SVM_EXIT_SHUTDOWN);
 }
 
 T(svme_user, "user space that clears EFER.SVME puts the vCPU back into L1")
@@ -506,8 +473,7 @@ T(ext_intr, "KVM_INTERRUPT in L2 exits if INTR is intercepted; L1 takes it behin
 	st = svm_run(&s);
 	CHECK_STOP(st, ST_OUT);
 	cpu_interrupt(s.c, 0x99);
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_INTR);
+	st = SVM_EXITS(&s, SVM_EXIT_INTR);
 	CHECK_EQ(s.ctl->exit_int_info, 0);
 	guest_load(s.g, G_CODE + 0x100, ext_l1);
 	WITH_REGS(s.c, r)
@@ -522,12 +488,10 @@ CODE64(efer_on, "mov $0xc0000080, %ecx\n rdmsr\n or $0x1000, %eax\n wrmsr" DONE)
 T(svmdis, "VM_CR.SVMDIS: EFER.SVME cannot be set")
 {
 	struct guest *g = guest_with(M_LONG, efer_on);
-	struct stop st = run(g);
 
-	CHECK_STOP(st, ST_DONE);
+	RUN_TO(g, ST_DONE);
 	guest_free(g);
 	g = guest_with(M_LONG, efer_on);
 	cpu_set_msr(cpu0(g), 0xc0010114, 0x10);
-	st = run(g);
-	CHECK_EXC(st, 13, 0);
+	RUN_EXC(g, 13, 0);
 }

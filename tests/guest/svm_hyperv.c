@@ -45,9 +45,8 @@ static struct svm_guest hyperv(const u8 *code, u64 len, void (*change)(struct kv
 T(direct, "L0 carries out L2's flush; other calls are L1's")
 {
 	struct svm_guest s = HYPERV(own);
-	struct stop st = svm_run(&s);
+	struct stop st = SVM_EXITS(&s, SVM_EXIT_VMMCALL);
 
-	CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
 	CHECK_EQ(s.save->rip, AT_L2(own, own_c));
 	CHECK_EQ(st.r.r12, 0);
 	guest_free(s.g);
@@ -73,7 +72,6 @@ T(conditions,
 					    i == 0   ? no_direct_flush
 					    : i == 1 ? no_interface
 						     : NULL);
-		struct stop st;
 
 		if (i == 2)
 			cpu_set_msr(s.c, MSR_OS_ID, 0);
@@ -83,8 +81,7 @@ T(conditions,
 			*g32(s.g, G_ASSIST + 32) = 0;
 		if (i == 5)
 			s.ctl->hv_control = 0;
-		st = svm_run(&s);
-		CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+		SVM_EXITS(&s, SVM_EXIT_VMMCALL);
 		if (!CHECK_EQ(s.save->rip, AT_L2(own, own_a)))
 			printf("# row %u\n", i);
 		guest_free(s.g);
@@ -96,9 +93,8 @@ LABEL(vmcall_a);
 T(foreign, "VMCALL is taken for VMMCALL, and its flush is L0's as well")
 {
 	struct svm_guest s = HYPERV(vmcall);
-	struct stop st = svm_run(&s);
 
-	CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+	SVM_EXITS(&s, SVM_EXIT_VMMCALL);
 	CHECK_EQ(s.save->rip, AT_L2(vmcall, vmcall_a));
 	guest_free(s.g);
 }
@@ -107,19 +103,16 @@ T(trap,
   "locks in the partition assist page: the flush is done, then a synthetic exit behind the call")
 {
 	struct svm_guest s = HYPERV(own);
-	struct stop st;
 
 	*g32(s.g, G_PARTITION) = 7;
 	s.ctl->exit_info_2 = 5;
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, 0xf0000000);
+	SVM_EXITS(&s, 0xf0000000);
 	CHECK_EQ(s.ctl->exit_info_1, 1);
 	CHECK_EQ(s.ctl->exit_info_2, 0);
 	CHECK_EQ(s.save->rip, AT_L2(own, own_b1));
 	CHECK_EQ(s.ctl->next_rip, AT_L2(own, own_b1));
 	CHECK_EQ(s.save->rax, 0);
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+	SVM_EXITS(&s, SVM_EXIT_VMMCALL);
 	CHECK_EQ(s.save->rip, AT_L2(own, own_c));
 	guest_free(s.g);
 }
@@ -130,8 +123,7 @@ T(no_page, "a partition assist page that is no memory: invalid input, and no syn
 	struct stop st;
 
 	s.ctl->hv_assist = G_MMIO;
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+	st = SVM_EXITS(&s, SVM_EXIT_VMMCALL);
 	CHECK_EQ(s.save->rip, AT_L2(own, own_c));
 	CHECK_EQ(st.r.r12, 3);
 	guest_free(s.g);
@@ -145,8 +137,7 @@ T(bad_call, "a refused flush of L2's makes no synthetic exit")
 	struct stop st;
 
 	*g32(s.g, G_PARTITION) = 1;
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+	st = SVM_EXITS(&s, SVM_EXIT_VMMCALL);
 	CHECK_EQ(st.r.r12, 3);
 	guest_free(s.g);
 }
@@ -156,7 +147,6 @@ LABEL(ring3_a);
 T(cpl3, "a flush of L2's outside ring 0 is #UD, which L1 may intercept")
 {
 	struct svm_guest s = HYPERV(ring3);
-	struct stop st;
 
 	s.save->cpl = 3;
 	s.save->cs.selector = SEL_UCODE64;
@@ -164,8 +154,7 @@ T(cpl3, "a flush of L2's outside ring 0 is #UD, which L1 may intercept")
 	s.save->ss.selector = SEL_UDATA;
 	s.save->ss.attrib |= 0x60;
 	svm_want(&s, SVM_I_EXCP + 6);
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_EXCP + 6);
+	SVM_EXITS(&s, SVM_EXIT_EXCP + 6);
 	CHECK_EQ(s.save->rip, AT_L2(ring3, ring3_a));
 	guest_free(s.g);
 }
@@ -182,8 +171,7 @@ T(flushes, "after a direct flush L2 reads by its new tables")
 	*g64(s.g, G_INPUT) = (u64)((u8 *)guest_pte(s.g, 0x200000) - s.g->ram);
 	*g32(s.g, 0x200000) = 0x11;
 	*g32(s.g, G_INPUT2) = 0x22;
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+	st = SVM_EXITS(&s, SVM_EXIT_VMMCALL);
 	CHECK_EQ(st.r.r12, 0x11);
 	CHECK_EQ(st.r.r13, 0x22);
 	guest_free(s.g);
@@ -212,8 +200,7 @@ T(nested_input,
 	*g64(s.g, G_INPUT + 16) = 1ull << 40;
 	*g64(s.g, G_INPUT2 + 8) = 2;
 	*g64(s.g, G_INPUT2 + 16) = 1ull << 1;
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+	st = SVM_EXITS(&s, SVM_EXIT_VMMCALL);
 	CHECK_EQ(st.r.r12, 0);
 	CHECK_EQ(st.r.r13, 3);
 	CHECK_EQ(cpu_counter(s.c, "tlb_flush") - before, 1);
@@ -256,14 +243,12 @@ T(partition,
 			r.rax = G_SVM_DATA + 0x8000;
 			r.rbx = 1ull << 40;
 		}
-		st = svm_run(&t);
-		CHECK_EXIT(&t, st, SVM_EXIT_VMMCALL);
+		st = SVM_EXITS(&t, SVM_EXIT_VMMCALL);
 		s.ctl->hv_vp_id = 5;
 		WITH_REGS(s.c, r)
 			r.rbx = x[i].mask;
 		before = cpu_counter(s.c, "tlb_flush");
-		st = svm_run(&s);
-		CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+		st = SVM_EXITS(&s, SVM_EXIT_VMMCALL);
 		CHECK_EQ(st.r.r12, 0);
 		if (!CHECK_EQ(cpu_counter(s.c, "tlb_flush") - before, x[i].n))
 			printf("# row %u\n", i);
@@ -318,8 +303,7 @@ T(msr_bitmap,
 	s.vmcb = (void *)other;
 	s.ctl = &s.vmcb->control;
 	s.save = &s.vmcb->save;
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+	st = SVM_EXITS(&s, SVM_EXIT_VMMCALL);
 	guest_free(s.g);
 }
 
@@ -345,8 +329,7 @@ T(state, "KVM_GET and SET_NESTED_STATE keep what L1 has said: the flush is L0's 
 	CHECK_EQ(n.image.control.hv_control, SVM_HV_DIRECT_FLUSH);
 	CHECK_EQ(n.image.control.hv_assist, G_PARTITION);
 	CHECK_EQ(ioctl(s.c->fd, KVM_SET_NESTED_STATE, &n), 0);
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+	st = SVM_EXITS(&s, SVM_EXIT_VMMCALL);
 	CHECK_EQ(s.save->rip, AT_L2(moves, moves_b1));
 	guest_free(s.g);
 }

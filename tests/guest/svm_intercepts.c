@@ -245,12 +245,10 @@ LABEL(mem_lgdt_a);
 T(memory, "a fault of the memory operand comes after the intercept")
 {
 	struct svm_guest s = svm_with(mem_lgdt);
-	struct stop st;
 
 	svm_want(&s, SVM_I_LGDT);
 	svm_want(&s, SVM_I_EXCP + 13);
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_LGDT);
+	SVM_EXITS(&s, SVM_EXIT_LGDT);
 	CHECK_EQ(s.save->rip, AT_L2(mem_lgdt, mem_lgdt_a));
 }
 
@@ -265,11 +263,9 @@ LABEL(sel_b2);
 T(selective, "CR0 selective write: all but changes of TS and MP by MOV; LMSW always, CLTS never")
 {
 	struct svm_guest s = svm_with(sel);
-	struct stop st;
 
 	svm_want(&s, SVM_I_CR0_SEL_WRITE);
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_CR0_SEL_WRITE);
+	SVM_EXITS(&s, SVM_EXIT_CR0_SEL_WRITE);
 	CHECK_EQ(s.save->rip, AT_L2(sel, sel_a));
 	/* the plain intercept has priority */
 	svm_rewind(&s);
@@ -278,24 +274,20 @@ T(selective, "CR0 selective write: all but changes of TS and MP by MOV; LMSW alw
 	s.save->rip = AT_L2(sel, sel_a);
 	svm_want(&s, SVM_I_CR0_SEL_WRITE);
 	svm_want(&s, SVM_I_CR_WRITE);
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_CR_WRITE);
+	SVM_EXITS(&s, SVM_EXIT_CR_WRITE);
 
 	s = svm_with(sel_lmsw);
 	svm_want(&s, SVM_I_CR0_SEL_WRITE);
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_CR0_SEL_WRITE);
+	SVM_EXITS(&s, SVM_EXIT_CR0_SEL_WRITE);
 	CHECK_EQ(s.save->rip, AT_L2(sel_lmsw, sel_b2));
 	/* the plain intercept has priority here too */
 	svm_want(&s, SVM_I_CR_WRITE);
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_CR_WRITE);
+	SVM_EXITS(&s, SVM_EXIT_CR_WRITE);
 
 	s = svm_with(sel_lmsw_mem);
 	svm_want(&s, SVM_I_CR0_SEL_WRITE);
 	svm_want(&s, SVM_I_EXCP + 13);
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_CR0_SEL_WRITE);
+	SVM_EXITS(&s, SVM_EXIT_CR0_SEL_WRITE);
 	CHECK_EQ(s.save->rip, AT_L2(sel_lmsw_mem, sel_c));
 }
 
@@ -355,11 +347,9 @@ LABEL(into_a);
 T(into, "#OF: RIP at INTO, nRIP behind")
 {
 	struct svm_guest s = svm_new(M_PAE, 0, into_b, LEN(into));
-	struct stop st;
 
 	svm_want(&s, SVM_I_EXCP + 4);
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_EXCP + 4);
+	SVM_EXITS(&s, SVM_EXIT_EXCP + 4);
 	CHECK_EQ(s.save->rip, AT_L2(into, into_a));
 	CHECK_EQ(s.ctl->next_rip, AT_L2(into, into_a) + 1);
 }
@@ -398,16 +388,14 @@ T(double_fault, "unintercepted faults merge to #DF, which can be intercepted; th
 
 	s.save->idtr.limit = 0;
 	svm_want(&s, SVM_I_EXCP + 8);
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_EXCP + 8);
+	st = SVM_EXITS(&s, SVM_EXIT_EXCP + 8);
 	CHECK_EQ(s.ctl->exit_info_1, 0);
 	svm_rewind(&s);
 	WITH_REGS(s.c, r)
 		r.rip = G_CODE, r.rax = G_VMCB;
 	s.save->idtr.limit = 0;
 	svm_want(&s, SVM_I_SHUTDOWN);
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_SHUTDOWN);
+	st = SVM_EXITS(&s, SVM_EXIT_SHUTDOWN);
 	svm_rewind(&s);
 	WITH_REGS(s.c, r)
 		r.rip = G_CODE, r.rax = G_VMCB;
@@ -422,12 +410,10 @@ CODE32(task_int, "int $0x40");
 T(task_switch, "task switch: selector in EXITINFO1, why in EXITINFO2")
 {
 	struct svm_guest s = svm_new(M_PG32, 0, task_b, LEN(task));
-	struct stop st;
 
 	guest_gdt(s.g, SEL_TSS2, gdt_desc(G_TSS2, 0x67, 0x89, 0));
 	svm_want(&s, SVM_I_TASK_SWITCH);
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_TASK_SWITCH);
+	SVM_EXITS(&s, SVM_EXIT_TASK_SWITCH);
 	CHECK_EQ(s.ctl->exit_info_1, SEL_TSS2);
 	CHECK_EQ(s.ctl->exit_info_2, BIT64(38));
 	CHECK_EQ(s.save->rip, G_L2);
@@ -437,8 +423,7 @@ T(task_switch, "task switch: selector in EXITINFO1, why in EXITINFO2")
 	guest_gdt(s.g, SEL_TSS2, gdt_desc(G_TSS2, 0x67, 0x89, 0));
 	guest_gate(s.g, 0x40, SEL_TSS2, 0, 5, 0, 0);
 	svm_want(&s, SVM_I_TASK_SWITCH);
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_TASK_SWITCH);
+	SVM_EXITS(&s, SVM_EXIT_TASK_SWITCH);
 	CHECK_EQ(s.ctl->exit_info_2, 0);
 	CHECK_EQ(s.ctl->exit_int_info, 0x80000440);
 }
@@ -491,8 +476,7 @@ T(task_events, "a task gate in L2's IDT: exceptions, injected events and INT n e
 		svm_want(&s, SVM_I_HLT);
 		guest_load(s.g, G_L2, task_nop);
 		s.save->rip = G_L2;
-		st = svm_run(&s);
-		CHECK_EXIT(&s, st, SVM_EXIT_HLT);
+		st = SVM_EXITS(&s, SVM_EXIT_HLT);
 		guest_free(s.g);
 	}
 }
@@ -500,15 +484,13 @@ T(task_events, "a task gate in L2's IDT: exceptions, injected events and INT n e
 T(task_irq, "a task gate in L2's IDT: an interrupt, and a virtual one")
 {
 	struct svm_guest s = svm_new(M_PG32, 0, task_loop_b, LEN(task_loop));
-	struct stop st;
 
 	guest_gdt(s.g, SEL_TSS2, gdt_desc(G_TSS2, 0x67, 0x89, 0));
 	guest_gate(s.g, 0x66, SEL_TSS2, 0, 5, 0, 0);
 	svm_want(&s, SVM_I_TASK_SWITCH);
 	s.ctl->int_ctl = SVM_V_IRQ | SVM_V_IGN_TPR;
 	s.ctl->int_vector = 0x66;
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_TASK_SWITCH);
+	SVM_EXITS(&s, SVM_EXIT_TASK_SWITCH);
 	CHECK_EQ(s.ctl->exit_int_info, 0x80000066);
 	CHECK_EQ(s.ctl->int_ctl & SVM_V_IRQ, 0);
 	cpu_complete(s.c);
@@ -518,8 +500,7 @@ T(task_irq, "a task gate in L2's IDT: an interrupt, and a virtual one")
 	/* Held until L1 sets its GIF, by VMRUN. */
 	WITH_REGS(s.c, r)
 		r.rax = G_VMCB;
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_TASK_SWITCH);
+	SVM_EXITS(&s, SVM_EXIT_TASK_SWITCH);
 	CHECK_EQ(s.ctl->exit_int_info, 0x80000066);
 }
 
@@ -527,16 +508,13 @@ CODE64(vmcall, "vmcall\n nop");
 T(vmcall, "VMCALL is taken for VMMCALL, unless #UD is intercepted")
 {
 	struct svm_guest s = svm_with(vmcall);
-	struct stop st;
 
 	svm_want(&s, SVM_I_EXCP + 6);
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_EXCP + 6);
+	SVM_EXITS(&s, SVM_EXIT_EXCP + 6);
 	CHECK_EQ(s.save->rip, G_L2);
 	CHECK_EQ(s.g->ram[G_L2 + 2], 0xc1);
 	vmcb_clear_intercept(s.ctl, SVM_I_EXCP + 6);
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+	SVM_EXITS(&s, SVM_EXIT_VMMCALL);
 	CHECK_EQ(s.save->rip, G_L2);
 	CHECK_EQ(s.ctl->next_rip, G_L2 + 3);
 }
@@ -548,14 +526,11 @@ LABEL(mf_1);
 T(ferr, "#MF without CR0.NE is FERR_FREEZE, with it exception 16")
 {
 	struct svm_guest s = svm_with(mf);
-	struct stop st;
 
 	svm_want(&s, SVM_I_FERR_FREEZE);
 	svm_want(&s, SVM_I_EXCP + 16);
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_FERR_FREEZE);
+	SVM_EXITS(&s, SVM_EXIT_FERR_FREEZE);
 	CHECK_EQ(s.save->rip, AT_L2(mf, mf_1));
 	s.save->cr0 |= 0x20;
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_EXCP + 16);
+	SVM_EXITS(&s, SVM_EXIT_EXCP + 16);
 }

@@ -42,12 +42,10 @@ T(io_info, "IOIO: port, size, direction, string, REP, address size, segment; nex
 	for (u32 i = 0; i < ARRAY_SIZE(x); i++) {
 		struct svm_guest s = svm_new(M_LONG, 0, x[i].b, (u64)(x[i].e - x[i].b));
 		u64 at = G_L2 + (u64)(x[i].a - x[i].b);
-		struct stop st;
 
 		svm_want(&s, SVM_I_IOIO);
 		set_bit(&s, G_IOPM, x[i].port);
-		st = svm_run(&s);
-		CHECK_EXIT(&s, st, SVM_EXIT_IOIO);
+		SVM_EXITS(&s, SVM_EXIT_IOIO);
 		if (!CHECK_EQ(s.ctl->exit_info_1, x[i].info))
 			printf("# row %u\n", i);
 		CHECK_EQ(s.ctl->exit_info_2, at + x[i].len);
@@ -82,8 +80,7 @@ T(iopm, "IOPM: one bit a port, any of an access's ports; no bit or no intercept:
 		} else {
 			CHECK_STOP(st, ST_OUT);
 			CHECK_EQ(st.port, 0x123);
-			st = svm_run(&s);
-			CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+			st = SVM_EXITS(&s, SVM_EXIT_VMMCALL);
 		}
 		guest_free(s.g);
 	}
@@ -106,14 +103,12 @@ T(iopm_end, "IOPM: an access that ends beyond port 0xffff looks at the third pag
 
 	svm_want(&s, SVM_I_IOIO);
 	set_bit(&s, G_IOPM, 0x10000);
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_IOIO);
+	st = SVM_EXITS(&s, SVM_EXIT_IOIO);
 	CHECK_EQ(s.ctl->exit_info_1 >> 16, 0xffff);
 	s = svm_with(top4);
 	svm_want(&s, SVM_I_IOIO);
 	set_bit(&s, G_IOPM, 0x10000);
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_IOIO);
+	st = SVM_EXITS(&s, SVM_EXIT_IOIO);
 	s = svm_with(top4);
 	svm_want(&s, SVM_I_IOIO);
 	set_bit(&s, G_IOPM, 0x10001);
@@ -124,18 +119,15 @@ T(iopm_end, "IOPM: an access that ends beyond port 0xffff looks at the third pag
 T(iopm_unbacked, "an IOPM without memory behind it lets VMRUN pass and every port exit")
 {
 	struct svm_guest s = svm_with(o8);
-	struct stop st;
 
 	s.ctl->iopm = 0x30000000;
 	svm_want(&s, SVM_I_IOIO);
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_IOIO);
+	SVM_EXITS(&s, SVM_EXIT_IOIO);
 }
 
 T(io_rights, "#GP of IOPL and TSS comes before the intercept")
 {
 	struct svm_guest s = svm_with(o8);
-	struct stop st;
 
 	s.save->cs.attrib |= 0x60;
 	s.save->ss.attrib |= 0x60;
@@ -145,11 +137,9 @@ T(io_rights, "#GP of IOPL and TSS comes before the intercept")
 	svm_want(&s, SVM_I_IOIO);
 	svm_want(&s, SVM_I_EXCP + 13);
 	set_bit(&s, G_IOPM, 0x123);
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_EXCP + 13);
+	SVM_EXITS(&s, SVM_EXIT_EXCP + 13);
 	s.save->rflags |= 0x3000;
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_IOIO);
+	SVM_EXITS(&s, SVM_EXIT_IOIO);
 }
 
 T(io_read, "an IN that is not intercepted ends in L2")
@@ -159,8 +149,7 @@ T(io_read, "an IN that is not intercepted ends in L2")
 
 	CHECK_STOP(st, ST_IN);
 	cpu_answer(s.c, 0x77);
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+	st = SVM_EXITS(&s, SVM_EXIT_VMMCALL);
 	CHECK_EQ(s.save->rax & 0xff, 0x77);
 }
 
@@ -195,8 +184,7 @@ T(ins_then_exit, "an INS that user space has answered is done before an interrup
 	CHECK_STOP(st, ST_IN);
 	cpu_answer(s.c, 0x5a);
 	cpu_interrupt(s.c, 0x99);
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_INTR);
+	st = SVM_EXITS(&s, SVM_EXIT_INTR);
 	CHECK_EQ(s.save->rip, AT_L2(insb, insb_1));
 	CHECK_EQ(s.g->ram[0x410800], 0x5a);
 }
@@ -256,13 +244,11 @@ T(msr_gp, "the intercept comes before the #GP of a bad MSR number")
 T(msr_shared, "an MSR that L2 may write is L1's as well")
 {
 	struct svm_guest s = svm_with(wr);
-	struct stop st;
 
 	cpu_set_msr(s.c, 0xc0000081, 0x1234);
 	WITH_REGS(s.c, r)
 		r.rcx = 0xc0000081;
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+	SVM_EXITS(&s, SVM_EXIT_VMMCALL);
 	CHECK_EQ(cpu_msr(s.c, 0xc0000081), 0);
 }
 

@@ -134,14 +134,12 @@ T(gif, "GIF = 0 holds interrupts and NMIs, STGI lets them in at once")
 	struct stop st;
 
 	cpu_set_msr(cpu0(g), 0xc0000080, cpu_msr(cpu0(g), 0xc0000080) | BIT64(12));
-	st = run(g);
-	CHECK_EXC(st, VEC, -1);
+	st = RUN_EXC(g, VEC, -1);
 	CHECK_EQ(st.rip, AT(l1_gif, l1_gif_2));
 	guest_free(g);
 	g = guest_apic(l1_nmi);
 	cpu_set_msr(cpu0(g), 0xc0000080, cpu_msr(cpu0(g), 0xc0000080) | BIT64(12));
-	st = run(g);
-	CHECK_EXC(st, 2, -1);
+	st = RUN_EXC(g, 2, -1);
 	CHECK_EQ(st.rip, AT(l1_nmi, l1_nmi_2));
 }
 
@@ -152,19 +150,16 @@ LABEL(ipi_sti_2);
 T(intr, "INTR exit by L2's IF without V_INTR_MASKING; not acknowledged; VMRUN into a shadow")
 {
 	struct svm_guest s = svm_with_apic(ipi_sti);
-	struct stop st;
 
 	svm_want(&s, SVM_I_INTR);
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_INTR);
+	SVM_EXITS(&s, SVM_EXIT_INTR);
 	CHECK_EQ(s.save->rip, AT_L2(ipi_sti, ipi_sti_2));
 	CHECK_EQ(s.ctl->int_state & 1, 0);
 	CHECK_EQ(s.ctl->exit_int_info, 0);
 	CHECK_EQ(s.ctl->next_rip, 0);
 	/* still pending: the next entry exits again, an exit does not wait for L2's shadow */
 	s.ctl->int_state = 1;
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_INTR);
+	SVM_EXITS(&s, SVM_EXIT_INTR);
 	CHECK_EQ(s.save->rip, AT_L2(ipi_sti, ipi_sti_2));
 	CHECK_EQ(s.ctl->int_state & 1, 1);
 }
@@ -187,8 +182,7 @@ T(intr_masking, "V_INTR_MASKING: L1's IF decides, not L2's")
 	svm_want(&s, SVM_I_INTR);
 	s.ctl->int_ctl = SVM_V_INTR_MASKING;
 	s.save->rflags |= 0x200;
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+	st = SVM_EXITS(&s, SVM_EXIT_VMMCALL);
 	CHECK_EQ(s.ctl->int_ctl & SVM_V_INTR_MASKING, SVM_V_INTR_MASKING);
 	guest_free(s.g);
 
@@ -198,8 +192,7 @@ T(intr_masking, "V_INTR_MASKING: L1's IF decides, not L2's")
 	s.ctl->int_ctl = SVM_V_INTR_MASKING;
 	WITH_REGS(s.c, r)
 		r.rflags |= 0x200;
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_INTR);
+	st = SVM_EXITS(&s, SVM_EXIT_INTR);
 	/* L1 has IF set, but GIF clear: nothing is taken */
 	CHECK_EQ(st.r.rflags & 0x200, 0x200);
 	guest_free(s.g);
@@ -212,11 +205,9 @@ T(nmi_exit, "NMI exit; the NMI waits for L1's GIF")
 	struct stop st;
 
 	svm_want(&s, SVM_I_NMI);
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_NMI);
+	st = SVM_EXITS(&s, SVM_EXIT_NMI);
 	CHECK_EQ(s.ctl->exit_int_info, 0);
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_NMI);
+	st = SVM_EXITS(&s, SVM_EXIT_NMI);
 	vmcb_clear_intercept(s.ctl, SVM_I_NMI);
 	st = svm_run(&s);
 	CHECK_EXC(st, 2, -1);
@@ -253,12 +244,10 @@ T(virq, "V_IRQ is taken when L2's IF allows it, and clears")
 T(vintr, "VINTR exit at the window; V_IRQ stays")
 {
 	struct svm_guest s = svm_with(virq);
-	struct stop st;
 
 	v_irq(&s, 1);
 	svm_want(&s, SVM_I_VINTR);
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_VINTR);
+	SVM_EXITS(&s, SVM_EXIT_VINTR);
 	CHECK_EQ(s.save->rip, AT_L2(virq, virq_2));
 	CHECK_EQ(s.ctl->int_ctl & SVM_V_IRQ, SVM_V_IRQ);
 	CHECK_EQ(s.ctl->int_vector, VVEC);
@@ -267,12 +256,10 @@ T(vintr, "VINTR exit at the window; V_IRQ stays")
 T(virq_done, "a V_IRQ that was taken is clear in the VMCB")
 {
 	struct svm_guest s = svm_with(virq);
-	struct stop st;
 
 	v_irq(&s, 1);
 	guest_write(s.g, G_STUBS + VVEC * 16, "\x0f\x01\xd9", 3);
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+	SVM_EXITS(&s, SVM_EXIT_VMMCALL);
 	CHECK_EQ(s.save->rip, G_STUBS + VVEC * 16);
 	CHECK_EQ(s.ctl->int_ctl & SVM_V_IRQ, 0);
 }
@@ -302,16 +289,14 @@ T(vtpr, "V_INTR_PRIO must exceed V_TPR, unless V_IGN_TPR; CR8 is V_TPR under V_I
 	/* V_TPR is written back, the real TPR is not touched */
 	s = svm_with(tpr_up);
 	s.ctl->int_ctl |= SVM_V_INTR_MASKING | 3;
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+	st = SVM_EXITS(&s, SVM_EXIT_VMMCALL);
 	CHECK_EQ(st.r.rbx, 3);
 	CHECK_EQ(s.ctl->int_ctl & 0xff, 9);
 	CHECK_EQ(cpu_sregs(s.c).cr8, 0);
 	guest_free(s.g);
 	s = svm_with(tpr_up);
 	s.ctl->int_ctl |= 3;
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+	st = SVM_EXITS(&s, SVM_EXIT_VMMCALL);
 	CHECK_EQ(st.r.rbx, 0);
 	CHECK_EQ(s.ctl->int_ctl & 0xff, 9);
 	CHECK_EQ(cpu_sregs(s.c).cr8, 9);
@@ -337,22 +322,18 @@ LABEL(sti_pf_1);
 T(shadow_out, "INTERRUPT_SHADOW is set when the exit is of the instruction behind STI")
 {
 	struct svm_guest s = svm_with(sti_hlt);
-	struct stop st;
 
 	svm_want(&s, SVM_I_HLT);
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_HLT);
+	SVM_EXITS(&s, SVM_EXIT_HLT);
 	CHECK_EQ(s.save->rip, AT_L2(sti_hlt, sti_hlt_1));
 	CHECK_EQ(s.ctl->int_state, 1);
 	s.ctl->int_state = 0;
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_HLT);
+	SVM_EXITS(&s, SVM_EXIT_HLT);
 	CHECK_EQ(s.ctl->int_state, 0);
 	guest_free(s.g);
 	s = svm_with(sti_pf);
 	svm_want(&s, SVM_I_EXCP + 14);
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_EXCP + 14);
+	SVM_EXITS(&s, SVM_EXIT_EXCP + 14);
 	CHECK_EQ(s.save->rip, AT_L2(sti_pf, sti_pf_1));
 	CHECK_EQ(s.ctl->int_state, 1);
 }
@@ -373,15 +354,13 @@ T(vgif, "VGIF: STGI and CLGI in L2 act on V_GIF, which holds virtual interrupts"
 	guest_free(s.g);
 	s = svm_with(vgif);
 	s.ctl->int_ctl |= SVM_V_GIF_ENABLE;
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+	st = SVM_EXITS(&s, SVM_EXIT_VMMCALL);
 	CHECK_EQ(s.ctl->int_ctl & SVM_V_GIF, SVM_V_GIF);
 	guest_free(s.g);
 	s = svm_with(vgif);
 	s.ctl->int_ctl |= SVM_V_GIF_ENABLE | SVM_V_GIF;
 	svm_want(&s, SVM_I_STGI);
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_STGI);
+	st = SVM_EXITS(&s, SVM_EXIT_STGI);
 	CHECK_EQ(s.ctl->int_ctl & SVM_V_GIF, 0);
 }
 
@@ -404,16 +383,14 @@ T(vnmi, "V_NMI_PENDING is delivered once, blocks until IRET")
 	guest_write(s.g, G_STUBS + 2 * 16, vnmi_handler_b, (u32)LEN(vnmi_handler));
 	svm_want(&s, SVM_I_NMI);
 	s.ctl->int_ctl |= SVM_V_NMI_ENABLE | SVM_V_NMI_PENDING;
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+	st = SVM_EXITS(&s, SVM_EXIT_VMMCALL);
 	CHECK_EQ(st.r.rbx, 1);
 	CHECK_EQ(s.ctl->int_ctl & (SVM_V_NMI_PENDING | SVM_V_NMI_BLOCKING), 0);
 
 	/* blocked: stays pending */
 	s.save->rip = G_L2;
 	s.ctl->int_ctl |= SVM_V_NMI_PENDING | SVM_V_NMI_BLOCKING;
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+	st = SVM_EXITS(&s, SVM_EXIT_VMMCALL);
 	CHECK_EQ(s.ctl->int_ctl & (SVM_V_NMI_PENDING | SVM_V_NMI_BLOCKING),
 		 SVM_V_NMI_PENDING | SVM_V_NMI_BLOCKING);
 	CHECK_EQ(st.r.rbx, 1);
@@ -435,8 +412,7 @@ T(order, "EVENTINJ is delivered, then a pending interrupt exits, before L2's fir
 	struct stop st;
 
 	/* leave an interrupt pending in the APIC */
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+	st = SVM_EXITS(&s, SVM_EXIT_VMMCALL);
 	s.save->rip = G_L2 + 0x100;
 	s.save->rflags |= 0x200;
 	s.ctl->int_ctl = SVM_V_INTR_MASKING;
@@ -466,11 +442,9 @@ CODE64(init, G_APIC_ON "movl $0x44500, 0x300(%rbp)\n nop\n nop\n vmmcall");
 T(init_exit, "INIT exit; INIT is held until GIF is set")
 {
 	struct svm_guest s = svm_with_apic(init);
-	struct stop st;
 
 	svm_want(&s, SVM_I_INIT);
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_INIT);
+	SVM_EXITS(&s, SVM_EXIT_INIT);
 }
 
 CODE64(stgi, "stgi\n nop\n nop" DONE);
@@ -481,8 +455,7 @@ T(init_held, "an INIT that L1 intercepted resets the CPU when GIF is set")
 	struct stop st;
 
 	svm_want(&s, SVM_I_INIT);
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_INIT);
+	st = SVM_EXITS(&s, SVM_EXIT_INIT);
 	guest_load(s.g, G_CODE, stgi);
 	WITH_REGS(s.c, r)
 		r.rip = G_CODE;
@@ -510,11 +483,9 @@ T(smi_exit, "SMI exit; the SMI goes on waiting, for L1's STGI")
 {
 	struct svm_guest s = svm_with_apic(smi);
 	struct kvm_vcpu_events e;
-	struct stop st;
 
 	svm_want(&s, SVM_I_SMI);
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_SMI);
+	SVM_EXITS(&s, SVM_EXIT_SMI);
 	vcpu_ioctl(s.c, KVM_GET_VCPU_EVENTS, &e, "KVM_GET_VCPU_EVENTS");
 	CHECK_EQ(e.smi.pending, 1);
 }
@@ -537,11 +508,9 @@ T(gif_in_l2, "without VGIF L2's CLGI and STGI are L1's GIF: an intercepted event
 
 	for (u32 i = 0; i < ARRAY_SIZE(x); i++) {
 		struct svm_guest s = svm_new(M_LONG, GUEST_IRQCHIP, x[i].b, (u64)(x[i].e - x[i].b));
-		struct stop st;
 
 		svm_want(&s, x[i].number);
-		st = svm_run(&s);
-		CHECK_EXIT(&s, st, x[i].number);
+		SVM_EXITS(&s, x[i].number);
 		CHECK_EQ(s.save->rip, G_L2 + (u64)(x[i].at - x[i].b));
 		CHECK_EQ(s.save->rflags & 0x200, 0x200);
 		guest_free(s.g);
@@ -560,14 +529,12 @@ T(hlt_intr, "an intercepted interrupt ends L2's HLT, whatever its IF under V_INT
 	/* All again if the host has let 10 ms pass before the HLT. */
 	do {
 		struct svm_guest s = svm_with_apic(hlt_intr);
-		struct stop st;
 
 		WITH_REGS(s.c, r)
 			r.rflags |= 0x200;
 		svm_want(&s, SVM_I_INTR);
 		s.ctl->int_ctl = SVM_V_INTR_MASKING;
-		st = svm_run(&s);
-		CHECK_EXIT(&s, st, SVM_EXIT_INTR);
+		SVM_EXITS(&s, SVM_EXIT_INTR);
 		early = s.save->rip == AT_L2(hlt_intr, hi_0);
 		if (!early)
 			CHECK_EQ(s.save->rip, AT_L2(hlt_intr, hi_1));
@@ -607,11 +574,9 @@ LABEL(sg_2);
 T(smi_held, "an SMI waits for GIF: of STGI in L2, of VMRUN, behind the event that VMRUN injects")
 {
 	struct svm_guest s = svm_with_apic(smi_gif);
-	struct stop st;
 
 	svm_want(&s, SVM_I_SMI);
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_SMI);
+	SVM_EXITS(&s, SVM_EXIT_SMI);
 	CHECK_EQ(s.save->rip, AT_L2(smi_gif, sg_2));
 	guest_free(s.g);
 	for (int inject = 0; inject < 2; inject++) {
@@ -622,8 +587,7 @@ T(smi_held, "an SMI waits for GIF: of STGI in L2, of VMRUN, behind the event tha
 			r.rip = G_CODE + 0x100;
 		if (inject)
 			s.ctl->event_inj = 0x80000055;
-		st = svm_run(&s);
-		CHECK_EXIT(&s, st, SVM_EXIT_SMI);
+		SVM_EXITS(&s, SVM_EXIT_SMI);
 		CHECK_EQ(s.save->rip, inject ? G_STUBS + 0x550 : G_L2);
 		CHECK_EQ(s.ctl->exit_int_info, 0);
 		guest_free(s.g);
@@ -633,15 +597,13 @@ T(smi_held, "an SMI waits for GIF: of STGI in L2, of VMRUN, behind the event tha
 T(init_held_event, "an INIT that waited exits behind the event that VMRUN injects")
 {
 	struct svm_guest s = svm_with_apic(nop);
-	struct stop st;
 
 	svm_want(&s, SVM_I_INIT);
 	guest_load(s.g, G_CODE + 0x100, init_l1);
 	WITH_REGS(s.c, r)
 		r.rip = G_CODE + 0x100;
 	s.ctl->event_inj = 0x80000055;
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_INIT);
+	SVM_EXITS(&s, SVM_EXIT_INIT);
 	CHECK_EQ(s.save->rip, G_STUBS + 0x550);
 	CHECK_EQ(s.ctl->exit_int_info, 0);
 }
@@ -661,8 +623,7 @@ T(gif_breakpoint, "a breakpoint register that matches is reported with GIF and w
 			guest_write(g, G_CODE, "\x90\x90\x90", 3);	/* no CLGI */
 		d.db[0] = AT(bp_gif, bp_1);
 		vcpu_ioctl(cpu0(g), KVM_SET_DEBUGREGS, &d, "KVM_SET_DEBUGREGS");
-		st = run(g);
-		CHECK_EXC(st, 1, -1);
+		st = RUN_EXC(g, 1, -1);
 		CHECK_EQ(st.rip, AT(bp_gif, bp_1));
 		guest_free(g);
 	}
@@ -683,8 +644,7 @@ T(no_window, "with GIF clear there is no interrupt window for user space")
 	st = svm_run(&s);
 	CHECK_STOP(st, ST_WINDOW);
 	s.c->run->request_interrupt_window = 0;
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+	st = SVM_EXITS(&s, SVM_EXIT_VMMCALL);
 	/* behind #VMEXIT it is closed by GIF */
 	CHECK_EQ(s.c->run->ready_for_interrupt_injection, 0);
 	CHECK_EQ(s.c->run->if_flag, 1);

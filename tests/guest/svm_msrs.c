@@ -179,8 +179,7 @@ static u64 l2_tsc(struct svm_guest *s)
 	struct stop st;
 
 	svm_rewind(s);
-	st = svm_run(s);
-	CHECK_EXIT(s, st, SVM_EXIT_VMMCALL);
+	st = SVM_EXITS(s, SVM_EXIT_VMMCALL);
 	return (u32)st.r.rbx | st.r.rcx << 32;
 }
 
@@ -215,8 +214,7 @@ T(ratio_in_l2, "a ratio that L2 writes by itself takes effect at once")
 	u64 l2;
 
 	cpu_set_msr(s.c, TSC, BIT64(40));
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+	st = SVM_EXITS(&s, SVM_EXIT_VMMCALL);
 	l2 = (u32)st.r.rbx | st.r.rcx << 32;
 	CHECK(l2 >= BIT64(42) && l2 < BIT64(43));
 	CHECK(cpu_msr(s.c, TSC) < BIT64(41));
@@ -235,14 +233,11 @@ CODE64(cl, "clgi\n out %al, $0x20\n mov $0xc0000080, %ecx\n rdmsr\n btr $12, %ea
 T(svme_gif, "clearing EFER.SVME leaves GIF alone")
 {
 	struct guest *g = guest_with(M_LONG, cl);
-	struct stop st;
 
 	cpu_set_msr(cpu0(g), EFER, efer(g) | SVME);
-	st = run(g);
-	CHECK_STOP(st, ST_OUT);
+	RUN_TO(g, ST_OUT);
 	CHECK_EQ(nested_flags(cpu0(g)), 0);
-	st = run(g);
-	CHECK_STOP(st, ST_DONE);
+	RUN_TO(g, ST_DONE);
 	CHECK(!(efer(g) & SVME));
 	CHECK_EQ(nested_flags(cpu0(g)), 0);
 }

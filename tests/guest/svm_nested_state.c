@@ -74,8 +74,7 @@ static void finish(struct svm_guest *s, u32 next)
 		CHECK_EQ(st.port, port);
 		CHECK_EQ(st.val, port - 0xf);
 	}
-	st = svm_run(s);
-	CHECK_EXIT(s, st, SVM_EXIT_VMMCALL);
+	st = SVM_EXITS(s, SVM_EXIT_VMMCALL);
 	CHECK_EQ(st.r.rax, G_VMCB);
 	CHECK_EQ(st.r.rsp, G_STACK);
 	CHECK_EQ(st.r.rbx, 3);
@@ -546,8 +545,7 @@ T(pdptes, "bad PAE page-directory-pointer entries too, unless KVM_SET_SREGS2 bro
 	st = svm_run(&s);
 	CHECK_STOP(st, ST_OUT);
 	CHECK_EQ(st.port, 0x11);
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+	st = SVM_EXITS(&s, SVM_EXIT_VMMCALL);
 }
 
 /* -- events -- */

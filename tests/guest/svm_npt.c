@@ -85,8 +85,7 @@ T(not_present, "not present: EXITINFO1 of a read, a write and a fetch; then L2 g
 	CHECK_EQ(s.save->rip, G_L2);
 	CHECK_EQ(s.ctl->exit_int_info, 0);
 	*npte(&s, VA) = VA | 7;
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+	st = SVM_EXITS(&s, SVM_EXIT_VMMCALL);
 	CHECK_EQ(s.save->rax, 0x1234567);
 
 	*npte(&s, VA) = 0;
@@ -121,8 +120,7 @@ T(rights, "read-only, supervisor and reserved entries")
 	CHECK_NPF(&s, st, NPF_FINAL | NP | NW | NU | NR, VA);
 	*npte(&s, VA) = VA | 7;
 	flush(&s);
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+	st = SVM_EXITS(&s, SVM_EXIT_VMMCALL);
 	CHECK_EQ(*g32(s.g, VA), 0x5a5a5a5a);
 }
 
@@ -180,14 +178,12 @@ T(no_execute, "NX of a nested entry stops L2's fetch, not its reads")
 	CHECK_NPF(&s, st, NPF_FINAL | NP | NU | NI, VA);
 	guest_load(s.g, G_L2, load);
 	s.save->rip = G_L2;
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+	st = SVM_EXITS(&s, SVM_EXIT_VMMCALL);
 	guest_load(s.g, G_L2, go);
 	s.save->rip = G_L2;
 	*npte(&s, VA) = VA | 7;
 	flush(&s);
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+	st = SVM_EXITS(&s, SVM_EXIT_VMMCALL);
 	CHECK_EQ(s.save->rip, VA);
 }
 
@@ -206,30 +202,25 @@ T(tables, "L2's page tables: bit 33, and every access to them is a write")
 	CHECK_EQ(s.ctl->exit_info_2 & ~0xfffull, page);
 	*npte(&s, page) = page | 5;
 	flush(&s);
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_NPF);
+	st = SVM_EXITS(&s, SVM_EXIT_NPF);
 	CHECK_EQ(s.ctl->exit_info_1, NPF_TABLE | NP | NW | NU);
 	*npte(&s, page) = page | 7;
 	flush(&s);
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+	st = SVM_EXITS(&s, SVM_EXIT_VMMCALL);
 	CHECK_EQ(*npte(&s, page) & (PTE_A | PTE_D), PTE_A | PTE_D);
 }
 
 T(accessed_dirty, "A and D of nested entries: A by a read, D by a write only")
 {
 	struct svm_guest s = NESTED(load);
-	struct stop st;
 
 	*npte(&s, VA) = VA | 7;
 	l2_regs(&s, VA, 0);
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+	SVM_EXITS(&s, SVM_EXIT_VMMCALL);
 	CHECK_EQ(*npte(&s, VA) & (PTE_A | PTE_D), PTE_A);
 	guest_load(s.g, G_L2, store);
 	s.save->rip = G_L2;
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+	SVM_EXITS(&s, SVM_EXIT_VMMCALL);
 	CHECK_EQ(*npte(&s, VA) & (PTE_A | PTE_D), PTE_A | PTE_D);
 }
 
@@ -245,8 +236,7 @@ T(two_pages, "an access over a page boundary: the second page faults, the first 
 	CHECK_NPF(&s, st, NPF_FINAL | NU | NW, VA + 0x1000);
 	CHECK_EQ(*g32(s.g, VA + 0xffc), 0);
 	*npte(&s, VA + 0x1000) = TO | 7;
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+	st = SVM_EXITS(&s, SVM_EXIT_VMMCALL);
 	CHECK_EQ(*g32(s.g, VA + 0xffc), 0xffffffff);
 	CHECK_EQ(*g32(s.g, TO), 0xffffffff);
 	CHECK_EQ(*g32(s.g, VA + 0x1000), 0);
@@ -268,8 +258,7 @@ T(strings, "REP MOVSB stops at a nested fault with its registers, and goes on")
 	CHECK_EQ(st.r.rcx, 0x2000);
 	CHECK_EQ(st.r.rdi, VA + 0x11000);
 	*npte(&s, VA + 0x11000) = (VA + 0x11000) | 7;
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+	st = SVM_EXITS(&s, SVM_EXIT_VMMCALL);
 	CHECK_EQ(st.r.rcx, 0);
 	CHECK(!memcmp(from, to, 0x3000));
 }
@@ -304,18 +293,15 @@ CODE64(over, "jmp *%rdi");
 T(fetch_over_boundary, "an instruction over a page boundary: the fault names the second page")
 {
 	struct svm_guest s = NESTED(over);
-	struct stop st;
 
 	guest_write(s.g, VA + 0xffe, "\x0f\x01\xd9", 3);	/* VMMCALL */
 	*npte(&s, VA + 0x1000) = 0;
 	l2_regs(&s, VA + 0xffe, 0);
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_NPF);
+	SVM_EXITS(&s, SVM_EXIT_NPF);
 	CHECK_EQ(s.ctl->exit_info_2 & ~0xfffull, VA + 0x1000);
 	CHECK_EQ(s.save->rip, VA + 0xffe);
 	*npte(&s, VA + 0x1000) = (VA + 0x1000) | 7;
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+	SVM_EXITS(&s, SVM_EXIT_VMMCALL);
 }
 
 T(during_delivery, "a nested fault while an event is delivered: EXITINTINFO holds the event")
@@ -328,8 +314,7 @@ T(during_delivery, "a nested fault while an event is delivered: EXITINTINFO hold
 	s.save->rsp = VA + 0x800;
 	s.save->rflags |= 0x200;
 	s.ctl->event_inj = event;
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_NPF);
+	st = SVM_EXITS(&s, SVM_EXIT_NPF);
 	CHECK_EQ(s.ctl->exit_info_1, NPF_FINAL | NU | NW);
 	CHECK_EQ(s.ctl->exit_info_2 & ~0xfffull, VA);
 	CHECK_EQ(s.ctl->exit_int_info, event);
@@ -361,30 +346,27 @@ T(idt, "a nested fault while an exception of L2 finds its gate")
 T(moved, "a page that moves: TLB_CONTROL, another ASID and INVLPGA make it seen")
 {
 	struct svm_guest s = NESTED(load);
-	struct stop st;
 
 	*g64(s.g, VA) = 1;
 	*g64(s.g, TO) = 2;
 	l2_regs(&s, VA, 0);
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+	SVM_EXITS(&s, SVM_EXIT_VMMCALL);
 	CHECK_EQ(s.save->rax, 1);
 	*npte(&s, VA) = TO | 7;
 	s.ctl->tlb_ctl = 3;
 	s.save->rip = G_L2;
-	st = svm_run(&s);
+	svm_run(&s);
 	CHECK_EQ(s.save->rax, 2);
 	*npte(&s, VA) = VA | 7;
 	s.ctl->tlb_ctl = 1;
 	s.save->rip = G_L2;
-	st = svm_run(&s);
+	svm_run(&s);
 	CHECK_EQ(s.save->rax, 1);
 	*npte(&s, VA) = TO | 7;
 	s.ctl->tlb_ctl = 0;
 	s.ctl->asid = 2;
 	s.save->rip = G_L2;
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+	SVM_EXITS(&s, SVM_EXIT_VMMCALL);
 	CHECK_EQ(s.save->rax, 2);
 }
 
@@ -394,20 +376,18 @@ CODE64(l1_invlpga, "mov %rax, %rbx\n mov %rdi, %rax\n mov $1, %ecx\n invlpga %ra
 T(invlpga, "INVLPGA drops one address of one ASID")
 {
 	struct svm_guest s = NESTED(load);
-	struct stop st;
 
 	*g64(s.g, VA) = 1;
 	*g64(s.g, TO) = 2;
 	l2_regs(&s, VA, 0);
-	st = svm_run(&s);
+	svm_run(&s);
 	CHECK_EQ(s.save->rax, 1);
 	*npte(&s, VA) = TO | 7;
 	s.save->rip = G_L2;
 	guest_load(s.g, G_CODE, l1_invlpga);
 	WITH_REGS(s.c, r)
 		r.rip = G_CODE;
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+	SVM_EXITS(&s, SVM_EXIT_VMMCALL);
 	CHECK_EQ(s.save->rax, 2);
 }
 
@@ -431,8 +411,7 @@ T(own_tables, "L2's INVLPG and MOV CR3 act on L2 and leave L1 alone")
 			r.rsi = at;
 			r.r9 = (*pte & ~PTE_ADDR) | (VA + 0x1000);
 		}
-		st = svm_run(&s);
-		CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+		st = SVM_EXITS(&s, SVM_EXIT_VMMCALL);
 		CHECK_EQ(st.r.rbx, 1);
 		CHECK_EQ(st.r.rcx, 2);
 		CHECK_EQ(st.r.rdx, 1);
@@ -452,8 +431,7 @@ T(both, "one linear address in L1 and in L2, a thousand switches without a flush
 	*npte(&s, VA) = TO | 7;
 	guest_load(s.g, G_CODE, l1_both);
 	l2_regs(&s, VA, 0);
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+	st = SVM_EXITS(&s, SVM_EXIT_VMMCALL);
 	CHECK_EQ(st.r.r10, 77);
 	CHECK_EQ(*g64(s.g, TO), 1000);
 	CHECK_EQ(*g64(s.g, VA), 77);
@@ -474,8 +452,7 @@ T(self_modifying, "L2 changes its code, in a page that nested tables have elsewh
 	for (int k = 0; k < 3; k++) {
 		s.save->rip = G_L2;
 		s.g->ram[TO + (u64)(LEN(self) - 4)] = 0;
-		st = svm_run(&s);
-		CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+		st = SVM_EXITS(&s, SVM_EXIT_VMMCALL);
 		CHECK_EQ(st.r.rbx, 50 * 51 / 2 - 1);
 	}
 }
@@ -490,19 +467,17 @@ T(dirty_log, "the dirty log has L1-physical pages: L2's writes and nested A/D bi
 	};
 	struct kvm_dirty_log log = { .dirty_bitmap = bits };
 	u64 table = (u64)((u8 *)npte(&s, VA) - s.g->ram) >> 12;
-	struct stop st;
 
 	*npte(&s, VA) = TO | 7;
 	l2_regs(&s, VA, 0);
-	st = svm_run(&s);	/* everything is in the TLB */
+	svm_run(&s);	/* everything is in the TLB */
 	CHECK_EQ(ioctl(s.g->vm, KVM_SET_USER_MEMORY_REGION, &m), 0);
 	for (int k = 0; k < 2; k++) {
 		CHECK_EQ(ioctl(s.g->vm, KVM_GET_DIRTY_LOG, &log), 0);
 		s.save->rip = G_L2;
 		*npte(&s, VA) = TO | 7;
 		flush(&s);
-		st = svm_run(&s);
-		CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+		SVM_EXITS(&s, SVM_EXIT_VMMCALL);
 		CHECK_EQ(ioctl(s.g->vm, KVM_GET_DIRTY_LOG, &log), 0);
 		CHECK(bits[TO >> 12 >> 6] >> (TO >> 12 & 63) & 1);
 		CHECK(!(bits[VA >> 12 >> 6] >> (VA >> 12 & 63) & 1));
@@ -524,8 +499,7 @@ T(mmio, "L2 reaches a device of the VMM through nested tables")
 		CHECK_EQ(st.gpa, G_MMIO + 0x3010);
 		CHECK(!st.write);
 		cpu_answer(s.c, 0x99 + (u64)k);
-		st = svm_run(&s);
-		CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+		st = SVM_EXITS(&s, SVM_EXIT_VMMCALL);
 		CHECK_EQ(s.save->rax, 0x99 + (u64)k);
 	}
 	guest_load(s.g, G_L2, store);
@@ -535,8 +509,7 @@ T(mmio, "L2 reaches a device of the VMM through nested tables")
 	CHECK_EQ(st.gpa, G_MMIO + 0x3010);
 	CHECK(st.write);
 	CHECK_EQ(st.val, 0x5a5a5a5a);
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+	st = SVM_EXITS(&s, SVM_EXIT_VMMCALL);
 }
 
 T(slot_removed, "a memory slot goes: L2's translations of it go too")
@@ -552,8 +525,7 @@ T(slot_removed, "a memory slot goes: L2's translations of it go too")
 	*g64(s.g, TO) = 0x77;
 	*npte(&s, VA) = 0x20000000 | 7;
 	l2_regs(&s, VA, 0);
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+	st = SVM_EXITS(&s, SVM_EXIT_VMMCALL);
 	CHECK_EQ(s.save->rax, 0x77);
 	m.memory_size = 0;
 	CHECK_EQ(ioctl(s.g->vm, KVM_SET_USER_MEMORY_REGION, &m), 0);
@@ -566,7 +538,6 @@ T(slot_removed, "a memory slot goes: L2's translations of it go too")
 T(watchpoint, "a data breakpoint of L2 is found through nested tables, L1 has none")
 {
 	struct svm_guest s = NESTED(store);
-	struct stop st;
 
 	*npte(&s, VA) = TO | 7;
 	l2_regs(&s, VA, 0);
@@ -577,14 +548,12 @@ T(watchpoint, "a data breakpoint of L2 is found through nested tables, L1 has no
 		s.save->rip = G_L2;
 		s.save->dr7 = 0xd0402;	/* G0, write, 4 bytes */
 		svm_want(&s, SVM_I_EXCP + 1);
-		st = svm_run(&s);
-		CHECK_EXIT(&s, st, 0x41);
+		SVM_EXITS(&s, 0x41);
 		CHECK_EQ(s.save->dr6 & 15, 1);
 		CHECK_EQ(s.save->rip, G_L2 + 6);
 		CHECK_EQ(*g32(s.g, TO), 0x5a5a5a5a);
 		s.save->dr6 = 0xffff0ff0;
-		st = svm_run(&s);
-		CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+		SVM_EXITS(&s, SVM_EXIT_VMMCALL);
 	}
 }
 
@@ -609,8 +578,7 @@ T(paging_off, "L2 in real mode: every address is L2-physical")
 		.selector = 0x2100, .base = 0x21000, .limit = 0xffff, .attrib = 0x93 };
 	s.save->rip = 0;
 	l2_regs(&s, 0, 0x40);
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+	st = SVM_EXITS(&s, SVM_EXIT_VMMCALL);
 	CHECK_EQ(*g16(s.g, TO + 0x1040), 0x55);
 	*npte(&s, 0x21000) = 0;
 	flush(&s);
@@ -645,8 +613,7 @@ static void legacy_l2(bool pae)
 	s.save->ds.attrib = s.save->es.attrib = s.save->ss.attrib = 0xc93;
 	l2_regs(&s, VA + 4, VA);
 	*g32(s.g, TO + 4) = 0x4321;
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+	st = SVM_EXITS(&s, SVM_EXIT_VMMCALL);
 	CHECK_EQ(*g32(s.g, TO), 0x66);
 	CHECK_EQ(s.save->rax, 0x4321);
 	*npte(&s, VA) = VA | 5;
@@ -666,7 +633,6 @@ T(no_npt, "without nested paging L2's tables are in L1's space, its TLB is its o
 	*g64(s.g, VA) = 5;
 	guest_load(s.g, G_CODE, l1_both);
 	l2_regs(&s, VA, 0);
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+	st = SVM_EXITS(&s, SVM_EXIT_VMMCALL);
 	CHECK_EQ(st.r.r10, 1005);
 }

@@ -51,8 +51,7 @@ T(shared, "with the quirk, or without nested paging, L2 reads and writes L1's")
 		CHECK_EQ(found(&st), PAT_L1);
 		st = svm_run(&s);
 		CHECK_EQ(st.port, 0x11);
-		st = svm_run(&s);
-		CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+		st = SVM_EXITS(&s, SVM_EXIT_VMMCALL);
 		CHECK_EQ(s.save->g_pat, PAT_L2);
 		CHECK_EQ(cpu_msr(s.c, PAT), PAT_LEFT);
 	}
@@ -70,8 +69,7 @@ T(own, "without the quirk L2 has G_PAT; #VMEXIT writes it back; user space sees 
 	st = svm_run(&s);
 	CHECK_EQ(st.port, 0x11);
 	CHECK_EQ(cpu_msr(s.c, PAT), PAT_RESET);
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+	st = SVM_EXITS(&s, SVM_EXIT_VMMCALL);
 	CHECK_EQ(s.save->g_pat, PAT_LEFT);
 	CHECK_EQ(cpu_msr(s.c, PAT), PAT_RESET);
 }
@@ -79,7 +77,6 @@ T(own, "without the quirk L2 has G_PAT; #VMEXIT writes it back; user space sees 
 T(bad, "a reserved type in G_PAT is refused when it would be used")
 {
 	struct svm_guest s = pat_guest(true, true);
-	struct stop st;
 
 	for (u32 type = 0; type < 9; type++)
 		for (u32 byte = 0; byte < 8; byte++) {
@@ -89,11 +86,9 @@ T(bad, "a reserved type in G_PAT is refused when it would be used")
 			svm_npt(&s);
 			guest_write(s.g, G_L2, "\x0f\x01\xd9", 3);	/* vmmcall */
 			s.save->g_pat = (u64)type << 8 * byte;
-			st = svm_run(&s);
-			CHECK_EXIT(&s, st, ok ? SVM_EXIT_VMMCALL : SVM_EXIT_INVALID);
+			SVM_EXITS(&s, ok ? SVM_EXIT_VMMCALL : SVM_EXIT_INVALID);
 			s.ctl->misc_ctl = 0;
-			st = svm_run(&s);
-			CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+			SVM_EXITS(&s, SVM_EXIT_VMMCALL);
 		}
 }
 
@@ -122,8 +117,7 @@ T(nested_state, "the nested state carries L2's; a bad one is EINVAL")
 		r.rip += 9;
 	st = svm_run(&s);
 	CHECK_EQ(st.port, 0x11);
-	st = svm_run(&s);
-	CHECK_EXIT(&s, st, SVM_EXIT_VMMCALL);
+	st = SVM_EXITS(&s, SVM_EXIT_VMMCALL);
 	CHECK_EQ(s.save->g_pat, 5);
 	CHECK_EQ(cpu_msr(s.c, PAT), PAT_L1);
 }

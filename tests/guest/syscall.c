@@ -30,9 +30,8 @@ static struct guest *prepare(void)
 T(syscall, "SYSCALL and SYSRETQ, three thousand times")
 {
 	struct guest *g = prepare();
-	struct stop s = run(g);
+	struct stop s = RUN_EXC(g, VEC_DONE3, -1);
 
-	CHECK_EXC(s, VEC_DONE3, -1);
 	CHECK_EQ(s.r.rbp, 3000);
 	CHECK_EQ(s.r.r8, AT(sc, sc_next));
 	CHECK_EQ(s.r.r9 & 0x600, 0x600);
@@ -45,24 +44,20 @@ T(syscall, "SYSCALL and SYSRETQ, three thousand times")
 T(sce, "SYSCALL without EFER.SCE is #UD")
 {
 	struct guest *g = prepare();
-	struct stop s;
 
 	WITH_SREGS(cpu0(g), sr)
 		sr.efer &= ~1ull;
-	s = run(g);
-	CHECK_EXC(s, 6, -1);
+	RUN_EXC(g, 6, -1);
 }
 CODE64(sysret_nc, "mov $0x8000000000000000, %rcx\n sysretq" DONE);
 T(sysret_cpl, "SYSRET in ring 3 is #GP(0)")
 {
 	struct guest *g = guest_with(M_LONG, sysret_nc);
-	struct stop s;
 
 	cpu_ring3(cpu0(g), G_CODE);
 	WITH_SREGS(cpu0(g), sr)
 		sr.efer |= 1;
-	s = run(g);
-	CHECK_EXC(s, 13, 0);
+	RUN_EXC(g, 13, 0);
 }
 CODE32(sc_compat, "syscall\n nop" DONE3 "\n .code64\n scc_entry: mov %cs, %edi\n mov %ecx, %ebx\n"
 					" sysretl");
@@ -81,8 +76,7 @@ T(syscall_compat, "SYSCALL from compatibility mode enters at CSTAR (AMD)")
 	cpu_set_msr(c, MSR_STAR, (u64)0x33 << 48 | (u64)SEL_CODE64 << 32);
 	cpu_set_msr(c, MSR_CSTAR, AT(sc_compat, scc_entry));
 	cpu_set_msr(c, MSR_SFMASK, 0);
-	s = run(g);
-	CHECK_EXC(s, VEC_DONE3, -1);
+	s = RUN_EXC(g, VEC_DONE3, -1);
 	CHECK_EQ(s.r.rdi & 0xffff, SEL_CODE64);
 	CHECK_EQ(s.r.rbx, G_CODE + 2);
 	CHECK_EQ(s.cs, SEL_UCODE32);
@@ -102,8 +96,7 @@ T(sysenter, "SYSENTER and SYSEXIT in 32-bit protected mode")
 	cpu_set_msr(c, 0x174, SEL_CODE32);
 	cpu_set_msr(c, 0x175, 0x7800);
 	cpu_set_msr(c, 0x176, AT(se, se_entry));
-	s = run(g);
-	CHECK_EXC(s, VEC_DONE3, -1);
+	s = RUN_EXC(g, VEC_DONE3, -1);
 	CHECK_EQ(s.r.rax & 0xffff, SEL_CODE32);
 	CHECK_EQ(s.r.rbx & 0xffff, SEL_DATA);
 	CHECK_EQ(s.r.rsi, 0x7800);
@@ -167,10 +160,8 @@ T(sysenter64, "in long mode SYSENTER is #UD on AMD's CPUs, and works on others'"
 T(sysenter_null, "SYSENTER with a null CS MSR is #GP(0)")
 {
 	struct guest *g = guest_with(M_PM32, se);
-	struct stop s;
 
 	cpu_ring3(cpu0(g), G_CODE);
 	cpu_set_msr(cpu0(g), 0x174, 0);
-	s = run(g);
-	CHECK_EXC(s, 13, 0);
+	RUN_EXC(g, 13, 0);
 }

@@ -263,6 +263,17 @@ bool check_stop(const char *file, int line, const struct stop *s, enum stop_kind
 /* The stop is of this kind / this exception (err -1: none or any). */
 #define CHECK_STOP(s, k) check_stop(__FILE__, __LINE__, &(s), k, -1, -1)
 #define CHECK_EXC(s, v, e) check_stop(__FILE__, __LINE__, &(s), ST_EXC, v, e)
+/* Run the guest's first vCPU; that is how it stops. */
+#define RUN_TO(g, k) run_checked(__FILE__, __LINE__, g, k, -1, -1)
+#define RUN_EXC(g, v, e) run_checked(__FILE__, __LINE__, g, ST_EXC, v, e)
+static inline struct stop run_checked(const char *file, int line, struct guest *g, enum stop_kind k,
+				      int vec, s64 err)
+{
+	struct stop s = run(g);
+
+	check_stop(file, line, &s, k, vec, err);
+	return s;
+}
 
 /* Times a loop is run so that its code is surely translated and chained. */
 #define WARM 3000

@@ -55,5 +55,14 @@ bool check_exit(const char *file, int line, const struct svm_guest *s, const str
 		u64 code);
 /* L1 is back, with this exit code. */
 #define CHECK_EXIT(s, st, code) check_exit(__FILE__, __LINE__, s, &(st), code)
+/* VMRUN until L1 is back, and it is with this exit code. */
+#define SVM_EXITS(s, code) svm_exits(__FILE__, __LINE__, s, code)
+static inline struct stop svm_exits(const char *file, int line, struct svm_guest *s, u64 code)
+{
+	struct stop st = svm_run(s);
+
+	check_exit(file, line, s, &st, code);
+	return st;
+}
 
 #endif
