@@ -54,7 +54,6 @@ T(mxcsr, "KVM_GET_XSAVE and SET keep MXCSR where XMM registers are zero, and AMD
 	for (u32 i = 0; i < 2; i++) {
 		struct guest *g = guest_with(M_LONG, mxcsr);
 		u32 v = i ? 0x21fa0 : 0x1fa0;
-		struct stop s;
 
 		vcpu_ioctl(cpu0(g), KVM_GET_XSAVE, init, "KVM_GET_XSAVE");
 		if (v & ~*(u32 *)(init + 28))
@@ -62,15 +61,13 @@ T(mxcsr, "KVM_GET_XSAVE and SET keep MXCSR where XMM registers are zero, and AMD
 		*g32(g, G_DATA) = v;
 		WITH_REGS(cpu0(g), r)
 			r.rdi = G_DATA;
-		s = run(g);
-		CHECK_STOP(s, ST_OUT);
+		RUN_TO(g, ST_OUT);
 		vcpu_ioctl(cpu0(g), KVM_GET_XSAVE, x, "KVM_GET_XSAVE");
 		CHECK_EQ(*(u32 *)(x + 24), v);
 		CHECK_EQ(x[512] & 2, 2);
 		vcpu_ioctl(cpu0(g), KVM_SET_XSAVE, init, "KVM_SET_XSAVE");
 		vcpu_ioctl(cpu0(g), KVM_SET_XSAVE, x, "KVM_SET_XSAVE");
-		s = run(g);
-		CHECK_STOP(s, ST_DONE);
+		RUN_TO(g, ST_DONE);
 		CHECK_EQ(*g32(g, G_DATA + 4), v);
 		guest_free(g);
 	}
