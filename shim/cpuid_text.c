@@ -189,8 +189,8 @@ bool shim_cpuid_text_likely(u64 start, u64 at, u64 end)
 {
 	ZydisDecoder d;
 
-	return ZYAN_SUCCESS(ZydisDecoderInit(&d, ZYDIS_MACHINE_MODE_LONG_64,
-					     ZYDIS_STACK_WIDTH_64)) &&
+	return ZYAN_SUCCESS(
+		       ZydisDecoderInit(&d, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64)) &&
 	       is_likely(&d, start, at, end);
 }
 
