@@ -204,6 +204,10 @@ def stat():
         seen['out'] = subprocess.run([os.path.join(vm.BUILD, 'standin'), 'stat', '-i', '0.2',
                                       seen['pid']], stdout=subprocess.PIPE, text=True,
                                      stderr=subprocess.STDOUT, check=False).stdout
+        # Two processes: here the same one, twice.
+        seen['json'] = subprocess.run([os.path.join(vm.BUILD, 'standin'), 'stat', '--json', '-i', '0.1',
+                                       seen['pid'], seen['pid']], stdout=subprocess.PIPE, text=True,
+                                      stderr=subprocess.STDOUT, check=False).stdout
 
     argv = vm.command(machine='q35', irqchip='on', smp=2, do='info,busy,off', quiet=False)
     r = vm.run(argv, name, timeout=LIMIT, echo=look)
@@ -215,6 +219,12 @@ def stat():
                  r'left: attention wanted +\d+'):
         if not re.search(want, out):
             return 'fail', f'standin stat does not say {want!r}', out.splitlines() + tail(r.log)
+    try:
+        rows = [json.loads(line) for line in seen['json'].splitlines()]
+    except ValueError:
+        rows = []
+    if len(rows) != 2 or any(seen['pid'] not in str(row) for row in rows):
+        return 'fail', 'standin stat --json P1 P2 has no line for each', seen['json'].splitlines()
     return 'ok', '', []
 
 
