@@ -40,10 +40,10 @@
 	  "Off because guests use it when they see it, and it costs time.") \
 	X(PMU, WORD, "0|1", USER, "0: no performance counters for guests", \
 	  "KVM's `enable_pmu`. Nothing counts, nothing is slower, until a guest programs one.") \
-	X(DIRECT, WORD, "0|1|always", DEVEL, "1: run user code of the guest directly where that " \
-	  "pays", \
-	  "An experiment, and not safe yet ([direct-execution.md](direct-execution.md)). " \
-	  "`always`: also where it does not pay.") \
+	X(DIRECT, WORD, "0|1|auto|always", DEVEL, \
+	  "1: run user code of the guest directly where that pays", \
+	  "An experiment ([direct-execution.md](direct-execution.md)). `auto`: no warning where " \
+	  "it cannot. `always`: also where it does not pay.") \
 	X(IGNORE_MSRS, NUMBER, "0..1", USER, "1: MSRs that are not there read as 0 and ignore " \
 	  "writes", \
 	  "KVM's `ignore_msrs`. Otherwise they are #GP, and unknown to the VMM.") \

@@ -57,6 +57,7 @@ struct stub {
 	u8 *shared;		/* our view of its pages from STUB_ORDERS on */
 	struct orders *orders;
 	u32 n;			/* orders that wait */
+	u64 turns;		/* times it ran, for user code or for orders */
 	int cpu;
 	bool ran;		/* user code, at all */
 	struct stub_regs regs;	/* of user code */
@@ -72,7 +73,7 @@ struct stub {
 	u64 addr;		/* si_addr, si_call_addr */
 };
 
-struct stub *stub_new(void);
+struct stub *stub_new(bool warn);
 void stub_free(struct stub *s);
 /* Let user code run with s->regs and s->x until the host's kernel says that it has stopped. False:
  * it is no more. */
@@ -152,6 +153,8 @@ struct space {			/* an address space of the guest, by CR3 */
 	u64 fault;		/* page of the last page fault that the guest was given, and what
 				 * for; 0 */
 	u32 refusals;
+	s64 credit;		/* judge() */
+	u64 penalty, not_before;	/* TSC */
 	struct stub *stub;
 	u32 ram_n;		/* files it knows */
 	struct mirror m;

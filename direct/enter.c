@@ -35,8 +35,17 @@
  * not any more below 20 us. A stay costs some 15 us. */
 #define WORTH_TSC 260000
 #define WORTHLESS_TSC 52000
+/* A stay is judged by what it has brought: two thirds of the time that it computed, against what
+ * each turn and each list of orders cost. An address space has so much credit; one that has lost it
+ * is translated for a while, twice as long each time. So the loss is bounded, whatever it does. */
+#define CREDIT_TSC 1300000
+#define CREDIT_MAX (8 * CREDIT_TSC)
+#define TURN_TSC 21000
+#define STAY_TSC 16000
+#define PENALTY_MIN (64 * CREDIT_TSC)
+#define PENALTY_MAX (4096ull * CREDIT_TSC)
 
-enum { WORD_0, WORD_1, WORD_ALWAYS };	/* of STANDIN_DIRECT */
+enum { WORD_0, WORD_1, WORD_AUTO, WORD_ALWAYS };	/* of STANDIN_DIRECT */
 
 bool direct_wanted(void)
 {
@@ -105,7 +114,7 @@ static struct space *space_of(struct direct *d, u64 cr3)
 		engine_fpu_save(d->c);
 		unmake(d, oldest);
 	}
-	*oldest = (struct space){ .cr3 = cr3 };
+	*oldest = (struct space){ .cr3 = cr3, .credit = CREDIT_TSC };
 	return oldest;
 }
 
@@ -272,27 +281,69 @@ static bool prepare(struct direct *d, struct space *s)
 	s->ram_n = n;
 	if (!n || !linux_gdt(d->c))
 		return false;
-	s->stub = stub_new();
+	s->stub = stub_new(option_word(OPT_DIRECT) != WORD_AUTO);
 	d->n.stubs += !!s->stub;
 	mirror_clear(d, &s->m);
 	return s->stub;
 }
 
-/* Two threads that take turns do so three times as fast on one CPU. */
-static void stay_together(struct stub *st, cpu_set_t *before)
+/* How many vCPUs of this process are in a stay on a CPU. */
+static _Atomic u32 crowd[CPU_SETSIZE];
+
+/* Two threads that take turns do so three times as fast on one CPU; but two vCPUs that are held on
+ * one CPU could not be parted by the host's scheduler. The CPU, or -1. */
+static int stay_together(struct stub *st, cpu_set_t *before)
 {
 	cpu_set_t here;
 	int cpu = sched_getcpu();
 
 	CPU_ZERO(before);
-	if (cpu < 0 || sched_getaffinity(0, sizeof(*before), before))
-		return;
+	if (cpu < 0 || cpu >= CPU_SETSIZE || sched_getaffinity(0, sizeof(*before), before))
+		return -1;
+	if (atomic_load(&crowd[cpu]))
+		for (int i = 0; i < CPU_SETSIZE; i++)
+			if (CPU_ISSET(i, before) && !atomic_load(&crowd[i])) {
+				cpu = i;
+				break;
+			}
+	atomic_fetch_add(&crowd[cpu], 1);
 	CPU_ZERO(&here);
 	CPU_SET(cpu, &here);
 	if (CPU_COUNT(before) > 1)
 		sched_setaffinity(0, sizeof(here), &here);
 	if (st->cpu != cpu && !sched_setaffinity(st->pid, sizeof(here), &here))
 		st->cpu = cpu;
+	return cpu;
+}
+
+static void part(int cpu, const cpu_set_t *before)
+{
+	if (cpu < 0)
+		return;
+	atomic_fetch_sub(&crowd[cpu], 1);
+	if (CPU_COUNT(before) > 1)
+		sched_setaffinity(0, sizeof(*before), before);
+}
+
+/* After a stay: `t` of TSC in `turns` turns. */
+static void judge(struct space *s, u64 now, u64 t, u64 turns)
+{
+	u64 cost = STAY_TSC + turns * TURN_TSC;
+
+	/* Half a millisecond says no more than that it is worth it. */
+	if (t > CREDIT_TSC + cost)
+		t = CREDIT_TSC + cost;
+	s->credit += t > cost ? (s64)((t - cost) * 3 / 2) - (s64)cost : -(s64)cost;
+	if (s->credit > CREDIT_MAX) {
+		s->credit = CREDIT_MAX;
+		s->penalty = 0;
+	} else if (s->credit < 0) {
+		s->penalty = s->penalty ? s->penalty * 2 : PENALTY_MIN;
+		if (s->penalty > PENALTY_MAX)
+			s->penalty = PENALTY_MAX;
+		s->not_before = now + s->penalty;
+		s->credit = CREDIT_TSC;
+	}
 }
 
 /* What becomes of a stop: it can run on, or enum cpu_direct. */
@@ -510,8 +561,13 @@ static enum cpu_direct enter(struct cpu *c)
 	struct space *s = d->now;
 	cpu_set_t before;
 	enum cpu_direct r;
+	u64 t, turns;
+	int cpu;
 
 	if (!s || s->usual < (s->stub ? d->off : d->on) || s->refusals > REFUSALS || !suits(c))
+		return DIRECT_NOT;
+	t = __builtin_ia32_rdtsc();
+	if (d->on && t < s->not_before)
 		return DIRECT_NOT;
 	engine_fpu_save(c);
 	if (!prepare(d, s)) {
@@ -529,11 +585,12 @@ static enum cpu_direct enter(struct cpu *c)
 		goto broken;
 	if (!put_regs(c, s->stub))
 		return DIRECT_NOT;
-	stay_together(s->stub, &before);
+	turns = s->stub->turns;
+	cpu = stay_together(s->stub, &before);
 	d->n.stays++;
 	r = stay(d, s);
-	if (CPU_COUNT(&before) > 1)
-		sched_setaffinity(0, sizeof(before), &before);
+	part(cpu, &before);
+	judge(s, __builtin_ia32_rdtsc(), __builtin_ia32_rdtsc() - t, s->stub->turns - turns);
 	if (r == DIRECT_LOST)
 		log_error("direct: a stub was lost, and with it the registers of user code");
 	if (s->stub->broken) {
@@ -622,11 +679,10 @@ void direct_detach(struct cpu *c)
 
 	if (!d)
 		return;
-	log_info(
-		"direct: %lu stays in %lu stubs, %lu turns, %lu times compared, %lu crept, "
-		"%lu mappings, %lu pages dropped",
-		d->n.stays, d->n.stubs, d->n.turns, d->n.compared, d->n.crept, d->n.mappings,
-		d->n.dropped);
+	log_info("direct: %lu stays in %lu stubs, %lu turns, %lu times compared, %lu crept, "
+		 "%lu mappings, %lu pages dropped",
+		 d->n.stays, d->n.stubs, d->n.turns, d->n.compared, d->n.crept, d->n.mappings,
+		 d->n.dropped);
 	for (u32 i = 0; i < SPACES; i++)
 		if (d->space[i].stub)
 			unmake(d, &d->space[i]);

@@ -398,6 +398,10 @@ bool mirror_fill(struct direct *d, struct space *s, u64 gva, enum mem_access acc
 	 * the translator makes the store, and then it can be executed no more. */
 	if (acc == MEM_W && (r->prot[at] & MAP_X))
 		return false;
+	/* It is there to be read, and that is all it can have. */
+	if (acc == MEM_X && r->prot[at] && (r->noexec[at / 64] & BIT64(at % 64)) &&
+	    entry(&l, at) == r->pte[at])
+		return false;
 	if (!l.table && acc != MEM_X)
 		window = WINDOW_LARGE;
 	lo = at & ~(window - 1);

@@ -177,6 +177,7 @@ static bool inject(struct stub *s, struct stub_regs *r, u64 at)
 	r->eflags = 0x202;
 	r->orig_rax = ~0ull;
 	s->regs_wait = true;
+	s->turns++;
 	if (trace(s, PTRACE_SETREGS, 0, r))
 		return lost(s);
 	for (;;) {
@@ -250,6 +251,7 @@ bool stub_run(struct stub *s)
 	if (!stub_flush(s))
 		return false;
 	s->regs.orig_rax = ~0ull;
+	s->turns++;
 	if (s->regs_wait && trace(s, PTRACE_SETREGS, 0, &s->regs)) {
 		/* Bases that a process of the host cannot have. */
 		s->broken = true;
@@ -430,15 +432,14 @@ static bool sigchld_heard(void)
 	       a.handler != SIG_IGN && !(a.flags & SA_NOCLDSTOP);
 }
 
-struct stub *stub_new(void)
+struct stub *stub_new(bool warn)
 {
 	struct stub *s;
 	struct birth b = { .n_ram = atomic_load(&direct_ram_n), .orders = -1 };
 	void *p;
 
 	if (sigchld_heard()) {
-		log_info(
-			"direct: no stub: it handles SIGCHLD without SA_NOCLDSTOP");
+		log_info("direct: no stub: it handles SIGCHLD without SA_NOCLDSTOP");
 		return NULL;
 	}
 	s = aligned_alloc(64, (sizeof(*s) + 63) & ~63ul);
@@ -464,7 +465,8 @@ struct stub *stub_new(void)
 		return s;
 	}
 fail:
-	log_warn("direct: no stub: %d", b.err ? b.err : -errno);
+	if (warn)
+		log_warn("direct: no stub: %s", strerror(b.err ? -b.err : errno));
 	if (b.orders >= 0)
 		sys_close(b.orders);
 	stub_free(s);
