@@ -304,6 +304,144 @@ T(int3, "INT3 goes through its gate")
 	CHECK_DIRECT(g, 1);
 }
 
+/* -- the mirror against the walk that the manuals describe -- */
+
+/* A list of steps: the kernel writes an entry and flushes, then user code reads, writes or
+ * executes. r8 to r10 and rsi say what the kernel does; #PF goes on behind the access, with the
+ * error code and CR2 - RDI in RAX. */
+CODE64(mirror, "m_loop: mov (%rbx), %rdi\n mov 8(%rbx), %rdx\n"
+	"mov 16(%rbx), %r8\n mov 24(%rbx), %r9\n"
+	"mov 32(%rbx), %r10\n mov 40(%rbx), %rsi\n syscall\n xor %eax, %eax\n"
+	"cmp $1, %edx\n jb 1f\n je 2f\n call *%rdi\n jmp m_next\n"
+	"1: mov 0x108(%rdi), %rax\n jmp m_next\n"
+	"2: mov %rbx, 0x108(%rdi)\n"
+	"m_next: mov %r14, %rsp\n mov %rax, 48(%rbx)\n add $64, %rbx\n dec %ebp\n jnz m_loop" DONE3
+	"m_entry: mov %r9, (%r8)\n cmp $1, %r10d\n jb 3f\n je 4f\n invlpg (%rsi)\n sysretq\n"
+	"3: mov %cr3, %rax\n mov %rax, %cr3\n sysretq\n"
+	"4: mov %cr4, %rax\n xor $0x80, %rax\n mov %rax, %cr4\n sysretq\n"
+	"m_fault: pop %rax\n bts $40, %rax\n mov %cr2, %r15\n sub %rdi, %r15\n shl $12, %r15\n"
+	"or %r15, %rax\n lea m_next(%rip), %rcx\n mov %rcx, (%rsp)\n iretq");
+LABEL(m_entry);
+LABEL(m_fault);
+enum { MV = 16, MP = 8, M_BATCH = 512, M_LIST = 0x340000, M_PHYS = 0x360000 };
+struct mirror_step {
+	u64 at, kind, pte_at, pte, flush, edit, got, unused;
+};
+struct mirror_model {
+	u64 pte[MV], value[MP];
+	bool touched[MV];	/* since the entry was written */
+};
+static u64 mirror_random(u64 *x)
+{
+	*x ^= *x << 13;
+	*x ^= *x >> 7;
+	*x ^= *x << 17;
+	return *x >> 11;
+}
+/* What the step's access does by the tables: what is read, or BIT 40, CR2's offset and the error
+ * code. */
+static u64 mirror_expect(struct mirror_model *m, const struct mirror_step *st, u64 value)
+{
+	u32 v = (u32)(st->at - U_DATA) / 4096, p;
+	u64 *e = &m->pte[v], err = 4 | (st->kind == 1 ? 2 : 0) | (st->kind == 2 ? 16 : 0);
+	bool ok = *e & PTE_P;
+
+	m->touched[v] = true;
+	if (ok) {
+		err |= 1;
+		if (*e & BIT64(51)) {
+			err |= 8;
+			ok = false;
+		} else {
+			ok = (*e & PTE_U) && !(st->kind == 1 && !(*e & PTE_W)) &&
+			     !(st->kind == 2 && (*e & PTE_NX));
+		}
+	}
+	if (!ok)
+		return BIT64(40) | err | (st->kind == 2 ? 0 : 0x108ull << 12);
+	p = (u32)((*e & 0xffffff000) - M_PHYS) / 4096;
+	*e |= PTE_A | (st->kind == 1 ? PTE_D : 0);
+	if (st->kind == 1)
+		m->value[p] = value;
+	return st->kind == 0 ? m->value[p] : st->kind == 1 ? 0 : 0x100 + p;
+}
+T(mirror, "user code sees what the page tables say, whatever the kernel writes there")
+{
+	struct guest *g = USER(mirror);
+	u32 count = getenv("DIRECT_STEPS") ? (u32)atoi(getenv("DIRECT_STEPS")) : 20000;
+	struct mirror_model m = { 0 };
+	u64 rnd = 0x9e3779b97f4a7c15, bad = 0;
+
+	kernel_at(g, UAT(mirror, m_entry));
+	guest_gate(g, 14, SEL_CODE64, UAT(mirror, m_fault), 0xe, 0, 0);
+	WITH_SREGS(cpu0(g), sr)
+		sr.efer |= 1u << 11;
+	for (u32 p = 0; p < MP; p++) {
+		u8 fn[] = { 0xb8, (u8)p, 1, 0, 0, 0xc3 };	/* mov $0x100 + p, %eax; ret */
+
+		guest_write(g, M_PHYS + p * 4096, fn, sizeof(fn));
+		m.value[p] = *g64(g, M_PHYS + p * 4096 + 0x108) = p;
+	}
+	for (u32 v = 0; v < MV; v++)
+		m.pte[v] = *guest_pte(g, U_DATA + v * 4096) = 0;
+	for (u32 done = 0; done < count && !bad; done += M_BATCH) {
+		struct mirror_step *st = (void *)(g->ram + M_LIST);
+		struct stop s;
+
+		for (u32 i = 0; i < M_BATCH; i++) {
+			u32 v = (u32)mirror_random(&rnd) % MV;
+			u64 r = mirror_random(&rnd), e = M_PHYS + r % MP * 4096;
+
+			e |= (r >> 8 & 7 ? PTE_P : 0) | (r >> 11 & 1 ? PTE_W : 0) |
+			     (r >> 12 & 7 ? PTE_U : 0) | (r >> 15 & 3 ? 0 : PTE_NX) |
+			     (r >> 17 & 1 ? PTE_A : 0) | (r >> 18 & 1 ? PTE_D : 0) |
+			     (r >> 19 & 31 ? 0 : BIT64(51));
+			st[i] = (struct mirror_step){
+				.pte_at = (u64)((u8 *)guest_pte(g, U_DATA + v * 4096) - g->ram),
+				.pte = e, .flush = r >> 24 & 3, .edit = U_DATA + v * 4096,
+				.kind = (r >> 26 & 0xff) % 3,
+			};
+			/* Often no change: what is there must stay good. */
+			if (r >> 34 & 1)
+				v = (u32)mirror_random(&rnd) % MV;
+			st[i].at = U_DATA + v * 4096;
+		}
+		user(g, U_CODE);
+		WITH_REGS(cpu0(g), rg) {
+			rg.rbx = M_LIST;
+			rg.rbp = M_BATCH;
+			rg.r14 = rg.rsp;
+		}
+		s = run(g);
+		CHECK_EXC(s, VEC_DONE3, -1);
+		for (u32 i = 0; i < M_BATCH && !bad; i++) {
+			u32 v = (u32)(st[i].edit - U_DATA) / 4096;
+			u64 want;
+
+			m.pte[v] = st[i].pte;
+			m.touched[v] = false;
+			want = mirror_expect(&m, &st[i], M_LIST + i * 64);
+			if (st[i].got == want)
+				continue;
+			printf("# step %u: access %llu at %#llx: %#llx, expected %#llx\n", done + i,
+			       (unsigned long long)st[i].kind, (unsigned long long)st[i].at,
+			       (unsigned long long)st[i].got, (unsigned long long)want);
+			bad++;
+		}
+		for (u32 v = 0; v < MV && !bad; v++) {
+			u64 e = *guest_pte(g, U_DATA + v * 4096);
+
+			/* A may be set by an access that was refused, never by none. */
+			if (m.touched[v])
+				m.pte[v] |= e & PTE_A;
+			CHECK_EQ(e, m.pte[v]);
+			m.pte[v] = e;
+		}
+	}
+	CHECK(!bad);
+	CHECK_DIRECT(g, count / 2);
+}
+
 CODE64(forever, "1: inc %rax\n jmp 1b");
 static void nothing(int sig)
 {

@@ -441,6 +441,12 @@ int main(int argc, char **argv)
 	printf("# %llu instructions, %llu sequences ended by a fault, %llu debug traps, %.1f s\n",
 	       (unsigned long long)s.insns, (unsigned long long)s.faults / 2,
 	       (unsigned long long)s.traps / 2, now() - start);
+	if (s.subject.direct) {
+		u64 stays = cpu_counter(cpu0(s.subject.g), "direct_stays");
+
+		printf("# run directly in %llu stays\n", (unsigned long long)stays);
+		s.failed += !stays;
+	}
 	if (s.gen.watch)
 		printf("# %u batches again, in which the host had fewer\n", s.again);
 	printf("%s 1 - random instructions in ring %d, world %s, seed %llu\n",

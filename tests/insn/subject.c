@@ -6,6 +6,7 @@
 #include "tests/insn/subject.h"
 
 #include <signal.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "tests/insn/gen.h"
@@ -225,6 +226,21 @@ static void make_ldt(struct guest *g)
 	}
 }
 
+/* Linux's segments and control bits: what user code must have to run directly (STANDIN_DIRECT). */
+static void make_linux(struct guest *g)
+{
+	guest_gdt(g, 0x20, gdt_desc(0, 0xffffffff, 0xfb, 0xc));
+	guest_gdt(g, USER_SS & ~7, gdt_desc(0, 0xffffffff, 0xf3, 0xc));
+	guest_gdt(g, USER_CS & ~7, gdt_desc(0, 0xffffffff, 0xfb, 0xa));
+	WITH_SREGS(cpu0(g), sr) {
+		struct kvm_segment null = { .unusable = 1 };
+
+		sr.ds = sr.es = sr.fs = sr.gs = null;
+		sr.cr4 |= 1u << 9 | 1u << 10 | 1u << 16;	/* OSFXSR OSXMMEXCPT FSGSBASE */
+		sr.efer |= 1;
+	}
+}
+
 void subject_start(struct subject *s, bool ring0, bool narrow)
 {
 	struct sigaction sa = { .sa_handler = on_alarm };
@@ -256,6 +272,9 @@ void subject_start(struct subject *s, bool ring0, bool narrow)
 		cpu_ring3(cpu0(g), A_TRAMP);
 	if (narrow)
 		make_ldt(g);
+	s->direct = !ring0 && !narrow && getenv("STANDIN_DIRECT");
+	if (s->direct)
+		make_linux(g);
 	WITH_SREGS(cpu0(g), sr) {
 		sr.cr0 |= 1u << 16 | 1u << 18 | 2;	/* WP AM MP */
 		sr.cr4 |= guest_has(g, 1, 2, 26) ? 1u << 18 : 0;	/* OSXSAVE */
@@ -313,6 +332,10 @@ const char *subject_run(struct subject *s)
 		sr.cs = s->ring0 ? seg_flat(SEL_CODE64, 0xb, 0, 64) : seg_flat(SEL_UCODE64, 0xb, 3,
 			64);
 		sr.ss = d;
+		if (s->direct) {
+			sr.cs = seg_flat(USER_CS, 0xb, 3, 64);
+			sr.ss = seg_flat(USER_SS, 3, 3, 32);
+		}
 	}
 	WITH_REGS(c, r) {
 		r.rip = A_TRAMP;

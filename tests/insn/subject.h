@@ -10,6 +10,7 @@ struct subject {
 	struct guest *g;
 	u8 *arena;	/* the guest's own copy of the arena */
 	bool ring0;
+	bool direct;	/* user code is to look like Linux's */
 };
 
 /* narrow: with the LDT for 16- and 32-bit code, which runs in ring 3. */
