@@ -5,13 +5,16 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <gnu/libc-version.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/utsname.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "tools/doctor.h"
@@ -106,6 +109,41 @@ static void cpuid_faulting(void)
 	     can ? "programs that look for VT-x or AMD-V themselves find it"
 		 : "not here: CPUID is answered in the text of programs that are not too big "
 		   "(docs/doors.md)");
+}
+
+/* May a process of ours be traced, and stopped before its system calls, as direct/stub.c does? */
+static void direct_execution(void)
+{
+	int pid = fork(), st = 0, err = 0;
+
+	if (!pid) {
+		if (ptrace(PTRACE_TRACEME, 0, NULL, NULL))
+			_exit(errno);
+		raise(SIGSTOP);
+		for (;;)
+			syscall(SYS_getppid);
+	}
+	if (pid < 0 || waitpid(pid, &st, __WALL) != pid)
+		err = errno;
+	else if (WIFEXITED(st))
+		err = WEXITSTATUS(st);
+	else if (ptrace(PTRACE_SETOPTIONS, pid, NULL,
+			(void *)(PTRACE_O_EXITKILL | PTRACE_O_TRACESYSGOOD)) ||
+		 ptrace(PTRACE_SYSEMU, pid, NULL, NULL) || waitpid(pid, &st, __WALL) != pid)
+		err = errno;
+	else if (!WIFSTOPPED(st) || WSTOPSIG(st) != (SIGTRAP | 0x80))
+		err = ENOSYS;
+	if (pid > 0 && !WIFEXITED(st)) {
+		kill(pid, SIGKILL);
+		waitpid(pid, &st, __WALL);
+	}
+	if (err)
+		fact(FACT_NOTE, SECTION_STANDIN, "direct execution",
+		     "not possible (ptrace: %s): user code of guests is always translated",
+		     strerror(err));
+	else
+		fact(FACT_OK, SECTION_STANDIN, "direct execution",
+		     "possible (STANDIN_DIRECT=1, docs/direct-execution.md)");
 }
 
 /* -- memory -- */
@@ -301,6 +339,7 @@ void doctor_machine(void)
 		fact(FACT_FAIL, SECTION_STANDIN, "addresses below 2 GiB",
 		     "no 64 MiB in one piece are free");
 	cpuid_faulting();
+	direct_execution();
 	overcommit();
 	resource_limits();
 	descriptors();
