@@ -35,13 +35,13 @@
  * not any more below 20 us. A stay costs some 15 us. */
 #define WORTH_TSC 260000
 #define WORTHLESS_TSC 52000
-/* A stay is judged by what it has brought: two thirds of the time that it computed, against what
- * each turn and each list of orders cost. An address space has so much credit; one that has lost it
- * is translated for a while, twice as long each time. So the loss is bounded, whatever it does. */
+/* A stay is judged by what it has brought: the time that it computed (translated it would have
+ * taken twice as long at least), against all other time that it took. An address space has so much
+ * credit; one that has lost it is translated for a while, twice as long each time. So the loss is
+ * bounded, whatever it does. */
 #define CREDIT_TSC 1300000
 #define CREDIT_MAX (8 * CREDIT_TSC)
-#define TURN_TSC 21000
-#define STAY_TSC 16000
+#define SWITCH_TSC 15000	/* from thread to thread and back */
 #define PENALTY_MIN (64 * CREDIT_TSC)
 #define PENALTY_MAX (4096ull * CREDIT_TSC)
 
@@ -325,15 +325,27 @@ static void part(int cpu, const cpu_set_t *before)
 		sched_setaffinity(0, sizeof(*before), before);
 }
 
-/* After a stay: `t` of TSC in `turns` turns. */
-static void judge(struct space *s, u64 now, u64 t, u64 turns)
+/* After a stay: `t` of TSC, of which user code ran for `ran`, with the switches of `turns`. */
+static void judge(struct direct *d, struct space *s, u64 now, u64 t, u64 ran, u64 turns)
 {
-	u64 cost = STAY_TSC + turns * TURN_TSC;
+	u64 used;
 
-	/* Half a millisecond says no more than that it is worth it. */
-	if (t > CREDIT_TSC + cost)
-		t = CREDIT_TSC + cost;
-	s->credit += t > cost ? (s64)((t - cost) * 3 / 2) - (s64)cost : -(s64)cost;
+	/* The shortest of late has done next to nothing: it says what the switches cost here and
+	 * now. */
+	if (turns) {
+		d->switches += d->switches / 512;
+		if (ran / turns < d->switches)
+			d->switches = ran / turns > SWITCH_TSC ? ran / turns : SWITCH_TSC;
+	}
+	used = ran > turns * d->switches ? ran - turns * d->switches : 0;
+
+	/* Half a millisecond says no more than that it is worth it, or not. */
+	t -= used;
+	if (t > CREDIT_TSC)
+		t = CREDIT_TSC;
+	if (used > CREDIT_TSC)
+		used = CREDIT_TSC;
+	s->credit += (s64)used - (s64)t;
 	if (s->credit > CREDIT_MAX) {
 		s->credit = CREDIT_MAX;
 		s->penalty = 0;
@@ -561,19 +573,19 @@ static enum cpu_direct enter(struct cpu *c)
 	struct space *s = d->now;
 	cpu_set_t before;
 	enum cpu_direct r;
-	u64 t, turns;
+	u64 t, ran, turns, now;
 	int cpu;
 
 	if (!s || s->usual < (s->stub ? d->off : d->on) || s->refusals > REFUSALS || !suits(c))
 		return DIRECT_NOT;
-	t = __builtin_ia32_rdtsc();
-	if (d->on && t < s->not_before)
+	if (d->on && __builtin_ia32_rdtsc() < s->not_before)
 		return DIRECT_NOT;
 	engine_fpu_save(c);
 	if (!prepare(d, s)) {
 		s->refusals++;
 		return DIRECT_NOT;
 	}
+	t = __builtin_ia32_rdtsc();
 	if (!mirror_recheck(d, s, d->last != s))
 		goto broken;
 	d->last = s;
@@ -585,12 +597,14 @@ static enum cpu_direct enter(struct cpu *c)
 		goto broken;
 	if (!put_regs(c, s->stub))
 		return DIRECT_NOT;
-	turns = s->stub->turns;
+	ran = s->stub->ran_for;
+	turns = d->n.turns;
 	cpu = stay_together(s->stub, &before);
 	d->n.stays++;
 	r = stay(d, s);
 	part(cpu, &before);
-	judge(s, __builtin_ia32_rdtsc(), __builtin_ia32_rdtsc() - t, s->stub->turns - turns);
+	now = __builtin_ia32_rdtsc();
+	judge(d, s, now, now - t, s->stub->ran_for - ran, d->n.turns - turns);
 	if (r == DIRECT_LOST)
 		log_error("direct: a stub was lost, and with it the registers of user code");
 	if (s->stub->broken) {
@@ -667,6 +681,7 @@ void direct_attach(struct cpu *c)
 	if (!d)
 		return;
 	d->c = c;
+	d->switches = SWITCH_TSC;
 	d->on = always ? 0 : WORTH_TSC;
 	d->off = always ? 0 : WORTHLESS_TSC;
 	c->direct_state = d;

@@ -177,7 +177,6 @@ static bool inject(struct stub *s, struct stub_regs *r, u64 at)
 	r->eflags = 0x202;
 	r->orig_rax = ~0ull;
 	s->regs_wait = true;
-	s->turns++;
 	if (trace(s, PTRACE_SETREGS, 0, r))
 		return lost(s);
 	for (;;) {
@@ -246,12 +245,12 @@ bool stub_run(struct stub *s)
 {
 	struct iovec v = { s->x, s->x_size };
 	siginfo_t si;
+	u64 from;
 	u32 sig;
 
 	if (!stub_flush(s))
 		return false;
 	s->regs.orig_rax = ~0ull;
-	s->turns++;
 	if (s->regs_wait && trace(s, PTRACE_SETREGS, 0, &s->regs)) {
 		/* Bases that a process of the host cannot have. */
 		s->broken = true;
@@ -261,10 +260,12 @@ bool stub_run(struct stub *s)
 		s->broken = true;
 		return false;
 	}
+	from = __builtin_ia32_rdtsc();
 	if (trace(s, PTRACE_SYSEMU, 0, NULL))
 		return lost(s);
 	s->regs_wait = s->x_wait = s->x_known = false;
 	sig = stop_of(s);
+	s->ran_for += __builtin_ia32_rdtsc() - from;
 	if (!sig || trace(s, PTRACE_GETREGS, 0, &s->regs))
 		return lost(s);
 	if (sig == SYSCALL_STOP) {
