@@ -370,6 +370,11 @@ struct engine {
 		u32 mode;	/* JC_UNUSED: the slots are not filled in yet */
 	} jc[JC_BANKS];
 	struct itlb_slot *itlb[ITLB_CLASSES];
+	/* Modes of 64-bit code that have been computed, by guest mode and CPL (mode.c). */
+	struct mode_memo {
+		u64 key;
+		u32 mode, bank;
+	} modes[2][4];
 	u64 next_salt;
 	u32 next_token;
 	u64 token_noise;
@@ -502,6 +507,14 @@ u8 **engine_jc_slot(struct engine *e, u32 mode, u64 rip);
 void cache_jc_fill(struct engine *e, struct unit *u);	/* of the current mode */
 /* No indirect jump leads to u any more. */
 void cache_forget_jumps(struct engine *e, const struct unit *u);
+/* Its bank has the slots of engine.mode. */
+static inline void jump_cache_use(struct engine *e, u32 bank)
+{
+	e->jc_salt = e->jc[bank].salt;
+	e->jc_now = e->jc[bank].slots;
+	e->jc_now_mask = e->jc_mask[bank];
+	e->ret_none = e->stub_ret_none[bank];
+}
 /* Those that knew u find it at `rip`, where it will be. */
 void cache_move_jumps(struct engine *e, const struct unit *u, u64 rip);
 

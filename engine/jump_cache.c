@@ -101,10 +101,7 @@ void jump_cache_mode(struct engine *e)
 		e->jc[b].mode = e->mode;
 		reset(e, b);
 	}
-	e->jc_salt = e->jc[b].salt;
-	e->jc_now = e->jc[b].slots;
-	e->jc_now_mask = e->jc_mask[b];
-	returns_mode(e);
+	jump_cache_use(e, b);
 }
 
 u8 **engine_jc_slot(struct engine *e, u32 mode, u64 rip)

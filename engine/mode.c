@@ -29,14 +29,11 @@ static void seg_limits(struct seg_lim *l, const struct cpu_seg *s)
 		l->write = end;
 }
 
-void mode_update(struct engine *e)
+static void __attribute__((noinline)) compute(struct engine *e)
 {
 	struct cpu *c = e->c;
 	u32 m = 0;
 
-	if (unlikely(c->count.watched))
-		c->ops->counted(c);
-	c->mode_stale = 0;
 	if (cpu_in_64(c))
 		m |= MODE_SIZE64;
 	else if (c->seg[S_CS].attr & SEG_DB)
@@ -83,4 +80,45 @@ void mode_update(struct engine *e)
 	}
 	e->mode = m;
 	jump_cache_mode(e);
+}
+
+/*
+ * All that compute() looks at in 64-bit code but guest mode and CPL: programs go back and forth
+ * between two or three modes at each system call. Not 0: PE is set.
+ */
+static u64 key_of(const struct cpu *c)
+{
+	_Static_assert(((L2_CLI | L2_PUSHF) << 4 & (15u | CR0_AM)) == 0, "between bits of CR0");
+	_Static_assert(((6 | XSTATE_AVX512) & ~0xffu) == 0, "below count.on");
+	return (c->cr0 & (CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_AM)) |
+	       (c->in_l2 ? (c->l2_inline & (L2_CLI | L2_PUSHF)) << 4 : 0) |
+	       (c->cr4 & (CR4_OSFXSR | CR4_LA57 | CR4_OSXSAVE)) << 20 |
+	       (c->rflags & (FL_AC | FL_VM)) << 24 | (c->xcr0 & (6 | XSTATE_AVX512)) << 48 |
+	       (u64)c->count.on << 56;
+}
+
+void mode_update(struct engine *e)
+{
+	struct cpu *c = e->c;
+	struct mode_memo *m;
+	u64 key;
+
+	if (unlikely(c->count.watched))
+		c->ops->counted(c);
+	c->mode_stale = 0;
+	if (unlikely(!cpu_in_64(c))) {
+		compute(e);
+		return;
+	}
+	m = &e->modes[c->in_l2][c->cpl];
+	key = key_of(c);
+	if (likely(m->key == key && e->jc[m->bank].mode == m->mode)) {
+		e->cs_base = 0;
+		e->cs_limit = ~0u;
+		e->mode = m->mode;
+		jump_cache_use(e, m->bank);
+		return;
+	}
+	compute(e);
+	*m = (struct mode_memo){ .key = key, .mode = e->mode, .bank = jc_bank(e->mode) };
 }

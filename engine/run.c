@@ -292,6 +292,8 @@ static enum cpu_result handle_tlb(struct engine *e, struct rec_tlb *t)
 	bool slow = false;
 	enum cpu_result res;
 
+	/* Kept as a byte it would be loaded again as four: 8 ns until the store is in the cache. */
+	__asm__("" : "+r"(acc));
 	if (t->base == INSN_RIP)
 		a += record_rip(r);
 	else if (t->base != INSN_NOREG)
@@ -567,6 +569,14 @@ static bool off_limits(const struct engine *e)
 	return (e->mode & MODE_SIZE) == MODE_SIZE64 && unlikely(!engine_canonical(e->c, e->c->rip));
 }
 
+/* Is there more to the next instruction than where it is? */
+static inline bool unusual(const struct cpu *c)
+{
+	return atomic_load_explicit(&c->poll, memory_order_acquire) |
+	       (c->single_step | c->shadow_sti | c->shadow_ss) | (c->rflags & FL_RF) |
+	       (c->debugctl & DEBUGCTL_LBR);
+}
+
 static enum cpu_result run(struct engine *e)
 {
 	struct cpu *c = e->c;
@@ -587,7 +597,20 @@ static enum cpu_result run(struct engine *e)
 		}
 		if (unlikely(e->flush_pending))
 			cache_flush(e);
-		bool shadow = c->shadow_sti | c->shadow_ss;
+		bool shadow = false, rf = false, rf_pending = false, last = false, step = false;
+		bool l2 = c->in_l2, transfer;
+		u64 from, rf_at = 0, rf_gpr[ARRAY_SIZE(c->gpr)];
+
+		/* Most often: nothing unusual, and the jump cache knows where to go on. */
+		if (likely(!(find | nogroup | creep | direct) && !e->replay && !unusual(c) &&
+			   !(e->mode & (MODE_CSBASE | MODE_COUNT)))) {
+			at = e->jc_now[((u32)c->rip & e->jc_now_mask) >> 1];
+			if (likely(at != e->stub_ind_miss)) {
+				e->branch_at = 0;
+				goto resume;
+			}
+		}
+		shadow = c->shadow_sti | c->shadow_ss;
 		/* Branches are recorded by looking at each instruction (APM2 13.1.6.1). */
 		if (unlikely(creep && c->direct)) {
 			enum cpu_direct r = c->direct->creep(c);
@@ -595,17 +618,14 @@ static enum cpu_result run(struct engine *e)
 			creep = r == DIRECT_CREEP;
 			direct |= r == DIRECT_GO_ON;
 		}
-		bool rf = c->rflags & FL_RF, rf_pending = false, last = false;
-
+		rf = c->rflags & FL_RF;
+		rf_at = c->rip;
 		if (counting(e)) {
 			if (c->count.left <= 0)
 				c->ops->counted(c);
 			last = c->count.left < UNIT_MAX_INSNS;
 		}
-		bool step = c->single_step | shadow | (c->debugctl & DEBUGCTL_LBR) | creep | last;
-		bool l2 = c->in_l2, transfer;
-		u64 from, rf_at = c->rip, rf_gpr[ARRAY_SIZE(c->gpr)];
-
+		step = c->single_step | shadow | (c->debugctl & DEBUGCTL_LBR) | creep | last;
 		/* Inside a shadow one instruction must retire before anything else. */
 		if (!shadow && atomic_load_explicit(&c->poll, memory_order_acquire)) {
 			returns_polled(e);
