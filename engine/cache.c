@@ -361,16 +361,6 @@ void cache_validate(struct engine *e, struct ppage *pp)
 	cache_compare(e, pp);
 }
 
-void cache_prefetch(const struct ppage *pp)
-{
-	for (u64 left = pp->lines; left; left &= left - 1) {
-		u32 off = (u32)__builtin_ctzll(left) << CODE_LINE_SHIFT;
-
-		__builtin_prefetch(pp->host + off);
-		__builtin_prefetch(pp->copy + off);
-	}
-}
-
 void cache_compare(struct engine *e, struct ppage *pp)
 {
 	pp->checked = e->suspect_gen;

@@ -83,6 +83,7 @@ static inline u32 itlb_class(enum mmu_idx idx)
 #define NARROW_BITS 12
 #define CPAGE_HASH_BITS 12
 #define RF_UNITS 64
+#define LIVE_MAX 16
 #define CODE_LINE_SHIFT 6	/* validation granule: 64 bytes */
 
 struct unit;
@@ -369,12 +370,12 @@ struct engine {
 		u64 salt;
 		u32 mode;	/* JC_UNUSED: the slots are not filled in yet */
 	} jc[JC_BANKS];
-	struct itlb_slot *itlb[ITLB_CLASSES];
 	/* Modes of 64-bit code that have been computed, by guest mode and CPL (mode.c). */
 	struct mode_memo {
 		u64 key;
 		u32 mode, bank;
 	} modes[2][4];
+	struct itlb_slot *itlb[ITLB_CLASSES];
 	u64 next_salt;
 	u32 next_token;
 	u64 token_noise;
@@ -423,7 +424,12 @@ struct engine {
 	int dump_fd, perf_fd;		/* -1: not wanted */
 	u64 itlb_filled[ITLB_CLASSES][ITLB_SIZE / 64];
 	u64 itlb_words[ITLB_CLASSES];	/* words of it that may be non-zero, one bit each */
-	/* Those in which a token was set since the last engine_code_suspect(). */
+	/* Slots in which a token was set since the last engine_code_suspect(): which, if they are
+	 * few, and the words of itlb_filled they are in. */
+	struct {
+		u32 class, slot;
+	} live[LIVE_MAX];
+	u32 n_live;
 	u64 itlb_live[ITLB_CLASSES];
 	u64 ret_limit;		/* returns.c: cpu.poll_sp, unless it is a kick */
 	/* fixed stubs */
@@ -484,7 +490,6 @@ void cache_unlink(struct engine *e, struct rec_link *r);
 struct cpage *cache_cpage(struct engine *e, u64 lin, const struct fetch_page *fp);
 void cache_fetch_lines(struct engine *e, struct ppage *pp, u32 off, u32 len);
 void cache_validate(struct engine *e, struct ppage *pp);
-void cache_prefetch(const struct ppage *pp);	/* what cache_compare() is going to read */
 void cache_compare(struct engine *e, struct ppage *pp);	/* whatever was checked before */
 u32 itlb_index(u64 lin);	/* of its slot and token */
 void engine_fpu_load(struct cpu *c);
@@ -502,11 +507,6 @@ size_t jump_cache_bytes(bool small);	/* of both tables */
 void jump_cache_init(struct engine *e, void *tables, bool small);
 void jump_cache_flush(struct engine *e);
 void jump_cache_mode(struct engine *e);	/* engine.mode has changed */
-u32 jc_bank(u32 mode);
-u8 **engine_jc_slot(struct engine *e, u32 mode, u64 rip);
-void cache_jc_fill(struct engine *e, struct unit *u);	/* of the current mode */
-/* No indirect jump leads to u any more. */
-void cache_forget_jumps(struct engine *e, const struct unit *u);
 /* Its bank has the slots of engine.mode. */
 static inline void jump_cache_use(struct engine *e, u32 bank)
 {
@@ -515,6 +515,11 @@ static inline void jump_cache_use(struct engine *e, u32 bank)
 	e->jc_now_mask = e->jc_mask[bank];
 	e->ret_none = e->stub_ret_none[bank];
 }
+u32 jc_bank(u32 mode);
+u8 **engine_jc_slot(struct engine *e, u32 mode, u64 rip);
+void cache_jc_fill(struct engine *e, struct unit *u);	/* of the current mode */
+/* No indirect jump leads to u any more. */
+void cache_forget_jumps(struct engine *e, const struct unit *u);
 /* Those that knew u find it at `rip`, where it will be. */
 void cache_move_jumps(struct engine *e, const struct unit *u, u64 rip);
 

@@ -50,6 +50,11 @@ static void set_token(struct engine *e, u32 class, u32 i)
 	_Static_assert(ITLB_SIZE / 64 <= 64, "itlb_words and itlb_live have one bit a word");
 	e->itlb_token[class][i] = e->itlb[class][i].cp->token;
 	e->itlb_live[class] |= BIT64(i / 64);
+	if (e->n_live < LIVE_MAX) {
+		e->live[e->n_live].class = class;
+		e->live[e->n_live].slot = i;
+	}
+	e->n_live += e->n_live <= LIVE_MAX;
 }
 
 static void drop(struct engine *e, u32 class, u32 i)
@@ -148,39 +153,25 @@ void engine_itlb_flush_page(struct cpu *c, bool l2, u64 gva)
  * them compared in one go costs less than to leave translated code at each. What has not been
  * needed for a while is forgotten now and then.
  */
-#define RECHECK_PAGES 16
-#define RECHECKS 8
+#define RECHECKS 32
 
 void engine_code_recheck(struct cpu *c)
 {
 	struct engine *e = c->engine;
-	struct ppage *pages[RECHECK_PAGES];
-	u32 n = 0;
 
-	if (++e->rechecks > RECHECKS)
-		goto later;
-	for (u32 k = 0; k < ITLB_CLASSES; k++)
-		for (u64 words = e->itlb_live[k]; words; words &= words - 1) {
-			u32 w = (u32)__builtin_ctzll(words);
-
-			for (u64 left = e->itlb_filled[k][w]; left; left &= left - 1) {
-				u32 i = w * 64 + (u32)__builtin_ctzll(left);
-
-				if (!e->itlb_token[k][i])
-					continue;
-				if (n == RECHECK_PAGES)
-					goto later;
-				pages[n] = e->itlb[k][i].pp;
-				cache_prefetch(pages[n++]);
-			}
-		}
+	if (e->n_live > LIVE_MAX || ++e->rechecks > RECHECKS) {
+		e->rechecks = 0;
+		engine_code_suspect(c);
+		return;
+	}
 	looked(e);
-	for (u32 i = 0; i < n; i++)
-		cache_validate(e, pages[i]);
-	return;
-later:
-	e->rechecks = 0;
-	engine_code_suspect(c);
+	for (u32 i = 0; i < e->n_live; i++) {
+		u32 k = e->live[i].class, slot = e->live[i].slot;
+
+		/* Those that have been dropped stand there still. */
+		if (e->itlb_token[k][slot])
+			cache_validate(e, e->itlb[k][slot].pp);
+	}
 }
 
 void itlb_forget(struct engine *e, const struct cpage *cp)
@@ -243,4 +234,5 @@ void engine_code_suspect(struct cpu *c)
 		}
 		e->itlb_live[k] = 0;
 	}
+	e->n_live = 0;
 }
