@@ -30,8 +30,8 @@ static inline u32 slot_of(u64 gva)
 	return (u32)(gva >> PAGE_SHIFT) % TLB_SIZE;
 }
 
-void tlb_put(struct cpu *c, enum mmu_idx idx, bool write, u64 gva, u64 host, bool global,
-	     bool large)
+static inline void put(struct cpu *c, enum mmu_idx idx, bool write, u64 gva, u64 host, bool global,
+		       bool large)
 {
 	u32 a = (u32)idx * 2 + write;
 	u32 slot = slot_of(gva);
@@ -49,12 +49,18 @@ void tlb_put(struct cpu *c, enum mmu_idx idx, bool write, u64 gva, u64 host, boo
 		c->tlb_large[a][slot / 64] &= ~bit;
 }
 
+void tlb_put(struct cpu *c, enum mmu_idx idx, bool write, u64 gva, u64 host, bool global,
+	     bool large)
+{
+	put(c, idx, write, gva, host, global, large);
+}
+
 void tlb_install(struct cpu *c, enum mmu_idx idx, bool write, u64 gva, u8 *host,
 		 const struct mmu_walk *w)
 {
 	bool large = w->page_size > PAGE_SIZE;
 
-	tlb_put(c, idx, write, gva, (u64)(uintptr_t)host, w->global, large);
+	put(c, idx, write, gva, (u64)(uintptr_t)host, w->global, large);
 	if (large) {
 		struct mmu_ctx *m = &c->mmu[idx >= MMU_L2];
 		u32 h = gva >> 63;
@@ -81,8 +87,10 @@ static inline void drop_bits(struct tlb_entry *e, u32 word, u64 bits)
 
 static void drop_pwc(struct cpu *c, bool l2)
 {
+#pragma GCC unroll 16
 	for (u32 i = 0; i < PWC_SIZE; i++)
 		c->mmu[l2].pwc[i].tag = ~0ull;
+#pragma GCC unroll 8
 	for (u32 i = 0; i < IO_TLB_SIZE; i++)
 		c->io_tlb[i].tag = ~0ull;
 }
@@ -153,11 +161,15 @@ static void drop_page(struct cpu *c, bool l2, u64 gva)
 	if (!l2)
 		tlb2_drop_page(c, gva);
 	/* The bitmaps may go on naming the slot; dropping it twice does no harm. */
-	for (u32 a = first_array(l2); a < first_array(l2) + CTX_ARRAYS; a++) {
-		struct tlb_entry *e = array(c, a) + slot;
+	struct tlb *t = &c->tlb[l2 ? MMU_L2 : 0];
 
-		if (e->tag == (gva & PAGE_MASK))
-			e->tag = tlb_empty_tag(slot);
+	gva &= PAGE_MASK;
+#pragma GCC unroll 3
+	for (u32 k = 0; k < MMU_L2; k++) {
+		if (unlikely(t[k].r[slot].tag == gva))
+			t[k].r[slot].tag = tlb_empty_tag(slot);
+		if (unlikely(t[k].w[slot].tag == gva))
+			t[k].w[slot].tag = tlb_empty_tag(slot);
 	}
 }
 
