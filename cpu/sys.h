@@ -86,13 +86,20 @@ enum cpu_event_kind {
 	EV_PRIV_SOFT /* INT1 */
 };
 struct cpu_event {
-	u8 vector;
-	u8 kind;
-	bool has_error;
-	u32 error;
+	union {
+		struct {
+			u8 vector;
+			u8 kind;
+			bool has_error;
+			u32 error;
+		};
+		u64 head;	/* all of these */
+	};
 	u64 payload;	/* #PF: CR2, #DB: DR6 bits; applied on delivery */
 	u64 next_rip;	/* software events: return address */
 };
+_Static_assert(offsetof(struct cpu_event, has_error) == 2 && offsetof(struct cpu_event, error) == 4,
+	       "cpu_event.head");
 /*
  * Deliver one event through the IVT/IDT of the current mode (real, protected 16/32 with
  * task gates, VM86, long mode with IST), including privilege change and stack switch.

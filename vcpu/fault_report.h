@@ -22,9 +22,18 @@ struct fault_chain {
 struct past_event {
 	u64 rip, payload;
 	u32 error, times;
-	u8 kind, vector;
-	bool has_error;
+	union {
+		struct {
+			u8 kind, vector;
+			bool has_error;
+		};
+		u32 what;	/* all of them: past_what() */
+	};
 };
+static inline u32 past_what(u8 kind, u8 vector, bool has_error)
+{
+	return kind | (u32)vector << 8 | (u32)has_error << 16;
+}
 
 /* A ring. Under the vCPU's lock. */
 struct past {
@@ -32,28 +41,22 @@ struct past {
 	u32 n;
 };
 
-static inline void past_add(struct past *p, const struct past_event *e)
+/* In words: bytes that have just been written are not there yet for wider loads. */
+static inline void past_add(struct past *p, u64 rip, u32 what, u32 error, u64 payload)
 {
-	struct past_event *last = &p->e[(p->n - 1) % PAST_EVENTS];
+	struct past_event *e = &p->e[(p->n - 1) % PAST_EVENTS];
 
-	if (p->n && last->rip == e->rip && last->kind == e->kind && last->vector == e->vector &&
-	    last->error == e->error && last->payload == e->payload) {
-		last->times++;
+	if (likely(e->rip == rip && e->what == what && e->error == error &&
+		   e->payload == payload)) {
+		e->times++;
 		return;
 	}
-	p->e[p->n++ % PAST_EVENTS] = *e;
-}
-
-/* An exit to the VMM. */
-static inline void past_exit(struct past *p, u64 rip, u32 reason)
-{
-	struct past_event *last = &p->e[(p->n - 1) % PAST_EVENTS];
-
-	if (likely(last->rip == rip && last->kind == PAST_EXIT && last->error == reason))
-		last->times++;
-	else
-		p->e[p->n++ % PAST_EVENTS] = (struct past_event){
-			.rip = rip, .error = reason, .times = 1, .kind = PAST_EXIT };
+	e = &p->e[p->n++ % PAST_EVENTS];
+	e->rip = rip;
+	e->payload = payload;
+	e->error = error;
+	e->times = 1;
+	e->what = what;
 }
 
 /* The delivery of e has raised f. first: no other event's delivery has raised e. */

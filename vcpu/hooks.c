@@ -35,11 +35,10 @@ static enum cpu_result exec(struct cpu *c, const struct insn *in)
 
 	v->p->insn = in;
 	vcpu_count(v, insn_emulation);
-	if (unlikely(v->cfg->shared.disabled_quirks & KVM_X86_QUIRK_MWAIT_NEVER_UD_FAULTS) &&
-	    mwait_absent(v, in))
-		return cpu_raise(c, EXC_UD);
-	if (unlikely(v->p->dbg.control)) {
-		r = debug_exec(c, in);
+	if (unlikely(v->p->dbg.control | v->p->mwait_ud)) {
+		if (v->p->mwait_ud && mwait_absent(v, in))
+			return cpu_raise(c, EXC_UD);
+		r = v->p->dbg.control ? debug_exec(c, in) : CPU_OK;
 		if (r != CPU_OK)
 			return r;
 	}

@@ -26,9 +26,12 @@ static struct cpu_event exception_event(struct cpu *c, const struct cpu_fault *f
 	/* APM2 3.1.6, RFLAGS.RF: the return goes over the breakpoint once. */
 	if (db_fault)
 		c->rflags |= FL_RF;
+	/* One word: a wider load of bytes that have just been stored waits until they are in the
+	 * cache, and this is copied twice for each page fault. */
 	return (struct cpu_event){
-		.kind = EV_EXCEPTION, .vector = f->vector, .has_error = f->has_error,
-		.error = f->error, .payload = f->payload, .next_rip = c->rip,
+		.head = f->vector | (u64)EV_EXCEPTION << 8 | (u64)f->has_error << 16 |
+			(u64)f->error << 32,
+		.payload = f->payload, .next_rip = c->rip,
 	};
 }
 
@@ -72,10 +75,8 @@ static enum cpu_result deliver(struct vcpu *v, struct cpu_event e)
 		v->p->delivering = false;
 		switch (r) {
 		case CPU_OK:
-			past_add(&v->p->past, &(struct past_event){
-				.rip = rip, .payload = e.payload, .error = e.error, .times = 1,
-				.kind = e.kind,
-				.vector = e.vector, .has_error = e.has_error });
+			past_add(&v->p->past, rip, past_what(e.kind, e.vector, e.has_error),
+				 e.error, e.payload);
 			if (e.kind == EV_INTR)
 				vcpu_count(v, irq_injections);
 			else if (e.kind == EV_NMI)

@@ -216,7 +216,10 @@ static bool has(const void *v, enum cpuid_feature f)
 
 void nested_quirks(struct vcpu *v)
 {
-	svm_caps(v->c)->separate_pat = v->cfg->shared.disabled_quirks & QUIRK_NESTED_SVM_SHARED_PAT;
+	u64 off = v->cfg->shared.disabled_quirks;
+
+	svm_caps(v->c)->separate_pat = off & QUIRK_NESTED_SVM_SHARED_PAT;
+	v->p->mwait_ud = off & KVM_X86_QUIRK_MWAIT_NEVER_UD_FAULTS;
 }
 
 void nested_caps(struct vcpu *v)

@@ -146,8 +146,12 @@ static void check_apicv(struct vcpu *v)
 static enum cpu_result fault(struct vcpu *v)
 {
 	struct cpu *c = v->c;
-	struct cpu_fault f = c->fault;
 	u32 control = v->p->dbg.control;
+
+	/* L1 may have it, or another comes of it. */
+	if (likely(!control && !c->in_l2))
+		return vcpu_settle(v, vcpu_deliver_fault(v, &c->fault));
+	struct cpu_fault f = c->fault;
 
 	if (unlikely(control)) {
 		if (f.vector == EXC_BP && control & KVM_GUESTDBG_USE_SW_BP)
@@ -547,7 +551,7 @@ static int __attribute__((noinline)) run_here(struct vcpu *v)
 	}
 	post_run(v);
 	vcpu_trace(kvm_userspace_exit, v, v->run->exit_reason, (u64)(s64)r);
-	past_exit(&p->past, v->c->rip, v->run->exit_reason);
+	past_add(&p->past, v->c->rip, PAST_EXIT, v->run->exit_reason, 0);
 	atomic_store_explicit(&v->in_guest, 0, memory_order_release);
 	if (unlikely(masked)) {
 		u64 mask;

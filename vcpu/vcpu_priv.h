@@ -177,6 +177,7 @@ struct vcpu_priv {
 	struct vcpu_pmu pmu;
 	struct svm svm;		/* c->svm */
 	const struct insn *insn;	/* instruction inside cpu_exec() */
+	bool mwait_ud;		/* user space has disabled a quirk: nested_quirks() */
 
 	_Atomic u32 mp_state;	/* KVM_MP_STATE_*; written under the lock, read by wakers */
 	bool woken;		/* from HLT, and nothing has been executed since */
