@@ -30,6 +30,7 @@ enum {
 	BEFORE = 80, BEHIND = 48,	/* bytes looked at around a site */
 	KVM_RUN_CMD = 0xae80,
 	FP_XSTATE_MAGIC = 0x46505853,
+	TRAP_FLAG = 0x100,
 };
 
 /* Pages of its own: hot_forked(). */
@@ -369,6 +370,13 @@ static void restore_run(struct kucontext *uc, const struct hot_site *s)
 		uc->gregs[REG_RSI] = KVM_RUN_CMD;
 }
 
+/* Where the program is that has not made its call yet. One that steps through itself would never
+ * get beyond the first instruction of the stub: it makes the call with a trap. */
+static u64 before_call(const struct kucontext *uc, const struct hot_site *s)
+{
+	return uc->gregs[REG_EFL] & TRAP_FLAG ? s->call : s->again;
+}
+
 void hot_outside(struct kucontext *uc)
 {
 	u64 rip = (u64)uc->gregs[REG_RIP], rsi = (u64)uc->gregs[REG_RSI];
@@ -384,7 +392,7 @@ void hot_outside(struct kucontext *uc)
 		} else {
 			const struct hot_site *s = user_ptr(rsi);
 
-			uc->gregs[REG_RIP] = (greg_t)s->again;
+			uc->gregs[REG_RIP] = (greg_t)before_call(uc, s);
 			uc->gregs[REG_RSI] = KVM_RUN_CMD;
 		}
 		uc->gregs[REG_RAX] = SYS_ioctl;
@@ -397,7 +405,13 @@ void hot_outside(struct kucontext *uc)
 
 		if (rip < s->stub || rip >= s->end)
 			continue;
-		uc->gregs[REG_RIP] = (greg_t)(s->called && rip == s->called ? s->back : s->again);
+		if (s->called && rip == s->called)
+			uc->gregs[REG_RIP] = (greg_t)s->back;
+		else
+			uc->gregs[REG_RIP] = (greg_t)before_call(uc, s);
+		/* In front of the mov in the stub. */
+		if (!s->called && uc->gregs[REG_EFL] & TRAP_FLAG)
+			uc->gregs[REG_RAX] = SYS_ioctl;
 		restore_run(uc, s);
 	}
 }

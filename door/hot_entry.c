@@ -59,8 +59,10 @@ __asm__(".text\n"
 	"	mov 448(%r11), %rsp\n"
 	/* From here on signals are held. */
 	"hot_inside:\n"
+	/* TF is a debugger's that steps over PUSHF: not to be set by us when it has gone. */
 	"	pushfq\n"
 	"	popq 184(%r11)\n"
+	"	andl $~0x100, 184(%r11)\n"
 	"	cld\n"
 	"	mov %r8, 48(%r11)\n"
 	"	mov %r9, 56(%r11)\n"

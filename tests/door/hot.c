@@ -436,6 +436,30 @@ static void masks(const struct guest *g)
 	check(got.count == 1, "and comes when it may");
 }
 
+static volatile int steps;
+
+static void stepper(int sig)
+{
+	steps++;
+}
+
+/* A program that steps through itself. */
+static void stepped(const struct guest *g)
+{
+	long r, s;
+
+	signal(SIGTRAP, stepper);
+	for (int i = 0; i < 20; i++) {
+		steps = 0;
+		__asm__ volatile("pushfq\n orl $0x100, (%%rsp)\n popfq" ::: "memory", "cc");
+		r = any_run(g);
+		s = mov_site(g->cpu, KVM_RUN, 0);
+		__asm__ volatile("pushfq\n andl $~0x100, (%%rsp)\n popfq" ::: "memory", "cc");
+		check(!r && !s && steps > 10 && steps < 1000, "KVM_RUN in single steps");
+	}
+	check(goes_on(g, 100), "KVM_RUN after that");
+}
+
 static sigjmp_buf out;
 static volatile int jumping;
 
@@ -580,6 +604,7 @@ int main(int argc, char **argv)
 		registers(&g);
 		signals(&g);
 		masks(&g);
+		stepped(&g);
 		jumps(&g);
 		threads();
 		processes(&g);
