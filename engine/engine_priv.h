@@ -650,7 +650,10 @@ enum cpu_result slow_exec(struct engine *e, const struct insn *in);
 bool slow_mf_pending(struct cpu *c, const struct insn *in);
 /* Is what it does to memory one indivisible access? */
 bool insn_is_locked(const struct insn *in);
-bool slow_stack_misaligned(const struct cpu *c, const struct insn *in);
+/* Where the operand is, of which `len` bytes are accessed at once, aligned as the instruction wants
+ * it: the bounce buffer's alignment says nothing about that. On the stack misalignment is found
+ * before an address that is not canonical or beyond the limit. */
+enum cpu_result slow_operand(struct cpu *c, const struct insn *in, u32 len, u64 *lin);
 /* The computation of the instruction at c->rip, with its memory operand at ptr. */
 enum cpu_result slow_run_alone(struct engine *e, u8 *ptr);
 /* Of gathers and scatters: are indices of 64 bits? The address of element i, with the index

@@ -309,11 +309,17 @@ static enum cpu_result operand_access(struct engine *e, const struct insn *in, u
 	return r;
 }
 
-/* Misalignment is found before a stack address that is not canonical or beyond the limit. */
-bool slow_stack_misaligned(const struct cpu *c, const struct insn *in)
+enum cpu_result slow_operand(struct cpu *c, const struct insn *in, u32 len, u64 *lin)
 {
-	return in->seg == S_SS && insn_needs_alignment(in) &&
-	       ((insn_ea(c, in) + (cpu_in_64(c) ? 0 : c->seg[S_SS].base)) & (in->memsize - 1u));
+	u64 ea = insn_ea(c, in), odd = insn_needs_alignment(in) ? in->memsize - 1u : 0;
+	enum cpu_result r;
+
+	if (in->seg == S_SS && ((ea + (cpu_in_64(c) ? 0 : c->seg[S_SS].base)) & odd))
+		return cpu_raise_err(c, EXC_GP, 0);
+	r = lin_of(c, in->seg, ea, len, in->mem_w, lin);
+	if (!r && (*lin & odd))
+		r = cpu_raise_err(c, EXC_GP, 0);
+	return r;
 }
 
 #define CACHE_LINE 64u
@@ -321,18 +327,12 @@ bool slow_stack_misaligned(const struct cpu *c, const struct insn *in)
 static enum cpu_result bounce_access(struct engine *e, const struct insn *in, bool *exit)
 {
 	struct cpu *c = e->c;
-	u64 ea = insn_ea(c, in), lin;
 	u32 n = in->memsize;
-	enum cpu_result r;
+	u64 lin;
+	enum cpu_result r = slow_operand(c, in, n, &lin);
 
-	if (slow_stack_misaligned(c, in))
-		return cpu_raise_err(c, EXC_GP, 0);
-	r = lin_of(c, in->seg, ea, n, in->mem_w, &lin);
 	if (r)
 		return r;
-	/* The bounce buffer's alignment says nothing about the guest's. */
-	if (insn_needs_alignment(in) && (lin & (n - 1u)))
-		return cpu_raise_err(c, EXC_GP, 0);
 	r = cpu_align(c, lin, insn_align_mask(in, n));
 	if (!r && unlikely(c->bus_locks) && insn_is_locked(in) &&
 	    (lin ^ (lin + n - 1)) >= CACHE_LINE)

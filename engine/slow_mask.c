@@ -119,13 +119,9 @@ enum cpu_result slow_masked(struct engine *e, const struct insn *in, bool *exit)
 	which = chosen(c, in);
 	/* Where nothing is accessed nothing is misaligned (measured on family 25). */
 	if (which && insn_needs_alignment(in)) {
-		if (slow_stack_misaligned(c, in))
-			return cpu_raise_err(c, EXC_GP, 0);
-		r = c->ops->linear(c, in->seg, insn_ea(c, in), 1, in->mem_w, &lin);
+		r = slow_operand(c, in, 1, &lin);
 		if (r)
 			return r;
-		if (lin & (in->memsize - 1u))
-			return cpu_raise_err(c, EXC_GP, 0);
 	}
 	cpu_zero(e->bounce, in->memsize);
 	r = each_element(e, in, which, in->mem_w ? PROBE : READ, exit);

@@ -4,6 +4,7 @@
 
 #include <pthread.h>
 
+#include "base/host_cpuid.h"
 #include "engine/cpu.h"
 
 static const u16 bytes[8] = {
@@ -17,22 +18,16 @@ static u16 offset[8];
 static _Atomic u64 supported;	/* 0: not yet; released when offset[] is there */
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
-static void ask(u32 leaf, u32 sub, u32 r[4])
-{
-	__asm__ volatile("cpuid" : "=a"(r[0]), "=b"(r[1]), "=c"(r[2]), "=d"(r[3]) : "a"(leaf),
-			 "c"(sub));
-}
-
 /* AVX-512: with XGETBV1, which tells whether its 1.6 KiB are in use (engine/fpu.c). */
 static bool avx512_fits(void)
 {
 	u32 r[4];
 
-	ask(0xd, 1, r);
+	cpuid_host(0xd, 1, r);
 	if (!(r[0] & BIT(2)))
 		return false;
 	for (u32 i = XSTATE_OPMASK_BIT; i <= XSTATE_HI16_ZMM_BIT; i++) {
-		ask(0xd, i, r);
+		cpuid_host(0xd, i, r);
 		if (r[0] != bytes[i] || r[1] < XSTATE_EXTENDED || r[1] + r[0] > CPU_XSAVE_SIZE)
 			return false;
 		offset[i] = (u16)r[1];
@@ -45,7 +40,7 @@ static void look(void)
 	u32 r[4], lo = 0, hi;
 	u64 v;
 
-	ask(1, 0, r);
+	cpuid_host(1, 0, r);
 	if (r[2] & BIT(27))
 		__asm__ volatile("xgetbv" : "=a"(lo), "=d"(hi) : "c"(0));
 	v = XSTATE_X87 | XSTATE_SSE | (lo & XSTATE_AVX);

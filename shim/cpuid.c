@@ -18,6 +18,7 @@
 #include <sys/syscall.h>
 #include <ucontext.h>
 
+#include "base/host_cpuid.h"
 #include "base/log.h"
 #include "base/options.h"
 
@@ -34,13 +35,6 @@ static int faulting(bool on)
 {
 	/* Not syscall(): this runs in a signal handler, and before anything is set up. */
 	return shim_raw_syscall2(SYS_arch_prctl, ARCH_SET_CPUID, !on);
-}
-
-static void execute(u32 leaf, u32 sub, u32 r[4])
-{
-	__asm__ volatile("cpuid"
-			 : "=a"(r[0]), "=b"(r[1]), "=c"(r[2]), "=d"(r[3])
-			 : "a"(leaf), "c"(sub));
 }
 
 static bool vendor_is(const u32 leaf0[4], const char *name)
@@ -83,8 +77,8 @@ bool shim_cpuid_fault(int sig, const siginfo_t *info, void *ucontext)
 		return false;
 	if (!text && faulting(false))
 		return false;
-	execute(0, 0, leaf0);
-	execute(leaf, (u32)g[REG_RCX], r);
+	cpuid_host(0, 0, leaf0);
+	cpuid_host(leaf, (u32)g[REG_RCX], r);
 	if (!text)
 		faulting(true);
 	shim_cpuid_answer(leaf, leaf0, r);
@@ -109,11 +103,11 @@ void shim_cpuid_init(void)
 
 	if (option_word(OPT_CPUID) == 0)
 		return;
-	execute(0, 0, leaf0);
-	execute(1, 0, basic);
-	execute(0x80000000, 0, ext);
+	cpuid_host(0, 0, leaf0);
+	cpuid_host(1, 0, basic);
+	cpuid_host(0x80000000, 0, ext);
 	if (ext[0] >= 0x80000001)
-		execute(0x80000001, 0, ext);
+		cpuid_host(0x80000001, 0, ext);
 	if ((basic[2] & VMX && !is_amd(leaf0)) || (ext[2] & SVM && is_amd(leaf0)))
 		return;
 	/* Only to see: the handler comes first. */

@@ -12,7 +12,6 @@ struct cpuid_feature_row {
 };
 extern const struct cpuid_feature_row cpuid_feature_rows[CPUID_F_COUNT];
 
-void cpuid_host(u32 leaf, u32 sub, u32 out[4]);
 /* Does the guest's CPUID have it? */
 bool cpuid_has(const struct vcpu *v, enum cpuid_feature f);
 

@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <string.h>
 
+#include "base/host_cpuid.h"
 #include "base/options.h"
 #include "engine/xstate.h"
 #include "vcpu/cpuid.h"
@@ -80,12 +81,6 @@ static const struct kvm_cpuid_entry2 base[] = {
 	{ 0x80000021, 0, 0, 0, 0, 0, 0, { 0 } },
 	{ 0x80000022, 0, 0, 0, 0, 0, 0, { 0 } },
 };
-
-void cpuid_host(u32 leaf, u32 sub, u32 out[4])
-{
-	__asm__ volatile("cpuid" : "=a"(out[0]), "=b"(out[1]), "=c"(out[2]), "=d"(out[3])
-			 : "a"(leaf), "c"(sub));
-}
 
 /* CPUID traps on a virtual host, at a cost of microseconds: ask once for each leaf. */
 struct host_leaf {

@@ -2,6 +2,7 @@
 /* vcpu/tsc.c - the host's TSC rate, guest TSC offset and scaling. */
 #include <time.h>
 
+#include "base/host_cpuid.h"
 #include "irq/lapic.h"
 #include "vcpu/cpuid.h"
 #include "vcpu/vcpu_priv.h"

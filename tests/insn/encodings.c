@@ -22,6 +22,7 @@
 #include <ucontext.h>
 #include <unistd.h>
 
+#include "base/host_cpuid.h"
 #include "engine/insns.h"
 #include "engine/translate_priv.h"
 #include "vcpu/cpuid.h"

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: MIT */
+/* base/host_cpuid.h - what the host's processor says of itself. On a virtual host it takes
+ * microseconds, and it is intercepted: who needs an answer often keeps it. */
+#ifndef BASE_HOST_CPUID_H
+#define BASE_HOST_CPUID_H
+
+#include "base/types.h"
+
+/* out: EAX, EBX, ECX, EDX. */
+static inline void cpuid_host(u32 leaf, u32 sub, u32 out[4])
+{
+	__asm__ volatile("cpuid"
+			 : "=a"(out[0]), "=b"(out[1]), "=c"(out[2]), "=d"(out[3])
+			 : "a"(leaf), "c"(sub));
+}
+
+#endif
