@@ -147,10 +147,39 @@ static enum cpu_result complete_hypercall(struct vcpu *v)
 	struct cpu *c = v->c;
 	u64 ret = v->run->hypercall.ret;
 
-	if (vcpu_linear_rip(v) != v->p->pend_rip)
-		return CPU_OK;
 	c->gpr[R_RAX] = cpu_in_64(c) ? ret : (u32)ret;
 	return vcpu_retire(v, v->p->pend_next);
+}
+
+/* What an instruction waited for has been answered. */
+static enum cpu_result complete_insn(struct vcpu *v, enum vcpu_pending kind)
+{
+	if (unlikely(vcpu_linear_rip(v) != v->p->pend_rip)) {	/* user space moved RIP:
+								 * cancelled */
+		v->p->mmio.reads = v->p->mmio.replay = 0;
+		return CPU_OK;
+	}
+	switch (kind) {
+	case PEND_PIO_OUT:
+	case PEND_PIO_IN:
+	case PEND_PIO_INS:
+		return pio_complete(v, kind);
+	case PEND_MMIO_READ:
+		return mmio_complete(v);
+	case PEND_MSR_READ:
+	case PEND_MSR_WRITE:
+		return msr_complete(v, kind == PEND_MSR_READ);
+	case PEND_HYPERCALL:
+		return complete_hypercall(v);
+	case PEND_HYPERV_CALL:
+		hyperv_call_complete(v);
+		return vcpu_retire(v, v->p->pend_next);
+	case PEND_HYPERV_SYNDBG:
+	case PEND_MMIO_WRITE:
+	case PEND_NONE:
+		break;
+	}
+	return CPU_OK;
 }
 
 enum cpu_result vcpu_complete(struct vcpu *v)
@@ -159,37 +188,10 @@ enum cpu_result vcpu_complete(struct vcpu *v)
 	enum cpu_result r = CPU_OK;
 
 	v->p->pend = PEND_NONE;
-	switch (kind) {
-	case PEND_PIO_OUT:
-	case PEND_PIO_IN:
-	case PEND_PIO_INS:
-		v->p->pend = kind;
-		r = pio_complete(v);
-		break;
-	case PEND_MMIO_READ:
-		r = mmio_complete(v);
-		break;
-	case PEND_MSR_READ:
-	case PEND_MSR_WRITE:
-		v->p->pend = kind;
-		r = msr_complete(v);
-		break;
-	case PEND_HYPERCALL:
-		r = complete_hypercall(v);
-		break;
-	case PEND_HYPERV_CALL:
-		if (vcpu_linear_rip(v) == v->p->pend_rip) {
-			hyperv_call_complete(v);
-			r = vcpu_retire(v, v->p->pend_next);
-		}
-		break;
-	case PEND_HYPERV_SYNDBG:
+	if (kind == PEND_HYPERV_SYNDBG)
 		hyperv_syndbg_complete(v);
-		break;
-	case PEND_MMIO_WRITE:
-	case PEND_NONE:
-		break;
-	}
+	else if (kind != PEND_NONE && kind != PEND_MMIO_WRITE)
+		r = complete_insn(v, kind);
 	if (r == CPU_OK && v->p->mmio.written < v->p->mmio.writes)
 		r = mmio_emit_write(v);
 	return r;

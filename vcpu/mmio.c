@@ -213,14 +213,9 @@ enum cpu_result mmio_emit_write(struct vcpu *v)
 enum cpu_result mmio_complete(struct vcpu *v)
 {
 	struct vcpu_mmio *m = &v->p->mmio;
-	struct mmio_frag *f;
+	struct mmio_frag *f = &m->read[m->reads - 1];
 	enum cpu_result r;
 
-	if (!m->reads || vcpu_linear_rip(v) != v->p->pend_rip) {
-		m->reads = m->replay = 0;	/* user space moved RIP: cancelled */
-		return CPU_OK;
-	}
-	f = &m->read[m->reads - 1];
 	cpu_copy(f->data, v->run->mmio.data, sizeof(f->data));
 	f->done = true;
 	vcpu_trace(kvm_mmio, v, 1, f->len, f->gpa, frag_value(f));

@@ -186,16 +186,12 @@ enum cpu_result msr_hook_write(struct cpu *c, u32 msr, u64 val)
 	return likely(!r) ? CPU_OK : refuse(v, msr, val, true, r);
 }
 
-enum cpu_result msr_complete(struct vcpu *v)
+enum cpu_result msr_complete(struct vcpu *v, bool read)
 {
 	struct cpu *c = v->c;
 	const struct kvm_run *run = v->run;
-	bool read = v->p->pend == PEND_MSR_READ;
 	u64 data = run->msr.data;
 
-	v->p->pend = PEND_NONE;
-	if (vcpu_linear_rip(v) != v->p->pend_rip)
-		return CPU_OK;
 	if (run->msr.error) {
 		struct cpu_fault f = { .vector = EXC_GP, .has_error = true };
 

@@ -121,16 +121,12 @@ static enum cpu_result repeat_ins(struct vcpu *v)
 	return r;
 }
 
-enum cpu_result pio_complete(struct vcpu *v)
+enum cpu_result pio_complete(struct vcpu *v, enum vcpu_pending kind)
 {
 	struct vcpu_priv *p = v->p;
 	struct cpu *c = v->c;
-	enum vcpu_pending kind = p->pend;
 	u64 val = 0;
 
-	p->pend = PEND_NONE;
-	if (unlikely(vcpu_linear_rip(v) != p->pend_rip))
-		return CPU_OK;
 	if (kind == PEND_PIO_INS)
 		return repeat_ins(v);
 	if (kind == PEND_PIO_IN) {

@@ -304,7 +304,7 @@ enum cpu_result mmio_emit_write(struct vcpu *v);	/* CPU_USER: an exit is prepare
 enum cpu_result mmio_read(struct cpu *c, u64 gpa, void *buf, u32 len);
 enum cpu_result mmio_probe_w(struct cpu *c, u64 gpa, u32 len);
 enum cpu_result mmio_write(struct cpu *c, u64 gpa, const void *buf, u32 len);
-enum cpu_result pio_complete(struct vcpu *v);
+enum cpu_result pio_complete(struct vcpu *v, enum vcpu_pending kind);
 enum cpu_result pio_in(struct cpu *c, const struct insn *in, u16 port, u32 size, void *buf,
 		       u32 *count);
 enum cpu_result pio_out(struct cpu *c, const struct insn *in, u16 port, u32 size, const void *buf,
@@ -378,7 +378,7 @@ const struct kvm_cpuid_entry2 *cpuid_find(const struct vcpu *v, u32 leaf, u32 su
 /* -- msr.c -- */
 enum cpu_result msr_hook_read(struct cpu *c, u32 msr, u64 *val);
 enum cpu_result msr_hook_write(struct cpu *c, u32 msr, u64 val);
-enum cpu_result msr_complete(struct vcpu *v);
+enum cpu_result msr_complete(struct vcpu *v, bool read);
 void msr_reset(struct vcpu *v);
 void pv_eoi_set(struct vcpu *v, u64 val);	/* the MSR's value, checked */
 
