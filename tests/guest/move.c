@@ -475,3 +475,42 @@ T(in_turn, "mapped at all addresses, which take turns while the guest runs on")
 	CHECK_EQ(stop.r.rax >= 9000000, 1);
 	CHECK_EQ(stop.r.rdi, turns);
 }
+
+/* One page twice in a row, and an instruction that begins at its end and ends at its start. */
+CODE64(twice, ".word 0x1234\n lea twice_here(%rip), %rsi\n twice_here: inc %rdx\n dec %ecx\n"
+	"jnz twice_b - 3\n" DONE3);
+LABEL(twice_here);
+
+T(twice, "its second page is itself: no page moves that is being looked at")
+{
+	struct space s = space_with(twice_b, twice_e);
+	struct guest_cpu *c = cpu0(s.g);
+
+	guest_write(s.g, TEXT + 0xffd, "\xb8\x78\x56", 3);	/* mov $0x12345678, %eax */
+	for (u32 k = 0; k < 20; k++) {
+		u64 lin = places[k % ARRAY_SIZE(places)] + ((u64)k << 13);
+		bool alone = k % 2 == 0;	/* one place first, so that one page has units */
+		struct stop stop;
+
+		map(&s, lin, TEXT);
+		map(&s, lin + 0x1000, alone ? 0 : TEXT);
+		WITH_SREGS(c, r)
+			r.cr3 ^= 8;
+		WITH_REGS(c, r) {
+			r.rax = r.rdx = 0;
+			r.rcx = alone ? 1 : 300;
+		}
+		cpu_ring3(c, lin + (alone ? 2 : 0xffd));
+		stop = cpu_run(c);
+		CHECK_EXC(stop, VEC_DONE3, -1);
+		CHECK_EQ(stop.r.rdx, alone ? 1 : 300);
+		CHECK_EQ(stop.r.rax, alone ? 0 : 0x12345678);
+		CHECK_EQ(stop.r.rsi, lin + (alone ? 0 : 0x1000) + (u64)(twice_here - twice_b));
+		map(&s, lin, 0);
+		map(&s, lin + 0x1000, 0);
+		wait_until_left();
+	}
+	/* They move from round to round, not while one is run. */
+	if (cpu_counter(c, "pages_moved") != ~0ull)
+		CHECK(cpu_counter(c, "pages_moved") < 100);
+}
