@@ -57,7 +57,6 @@ struct stub {
 	u8 *shared;		/* our view of its pages from STUB_ORDERS on */
 	struct orders *orders;
 	u32 n;			/* orders that wait */
-	u64 ran_for;		/* TSC, user code and both switches of threads */
 	int cpu;
 	bool ran;		/* user code, at all */
 	struct stub_regs regs;	/* of user code */
@@ -171,7 +170,6 @@ struct direct {
 	u64 written[MIRROR_CHECKS];	/* guest-physical pages, by gens.code */
 	u64 on, off;		/* space.usual from which on one is worth it, and below which not
 				 * any more */
-	u64 switches;		/* TSC of one turn but for user code, about */
 	u64 creep_page;
 	u32 creep_left;
 	u8 cpl;

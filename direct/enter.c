@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -35,13 +36,14 @@
  * not any more below 20 us. A stay costs some 15 us. */
 #define WORTH_TSC 260000
 #define WORTHLESS_TSC 52000
-/* A stay is judged by what it has brought: the time that it computed (translated it would have
- * taken twice as long at least), against all other time that it took. An address space has so much
- * credit; one that has lost it is translated for a while, twice as long each time. So the loss is
- * bounded, whatever it does. */
+/* A stay is judged by what it has brought: the CPU time of user code (it would have taken twice as
+ * long translated, at least), against that of the vCPU's thread. An address space has so much
+ * credit, in ns; one that has lost it is translated for a while, twice as long each time. So the
+ * loss is bounded, whatever it does. */
+#define CREDIT 500000
+#define CREDIT_MAX (8 * CREDIT)
+#define SWITCH 3500	/* of what a turn takes: the stub's part */
 #define CREDIT_TSC 1300000
-#define CREDIT_MAX (8 * CREDIT_TSC)
-#define SWITCH_TSC 15000	/* from thread to thread and back */
 #define PENALTY_MIN (64 * CREDIT_TSC)
 #define PENALTY_MAX (4096ull * CREDIT_TSC)
 
@@ -114,7 +116,7 @@ static struct space *space_of(struct direct *d, u64 cr3)
 		engine_fpu_save(d->c);
 		unmake(d, oldest);
 	}
-	*oldest = (struct space){ .cr3 = cr3, .credit = CREDIT_TSC };
+	*oldest = (struct space){ .cr3 = cr3, .credit = CREDIT };
 	return oldest;
 }
 
@@ -325,27 +327,21 @@ static void part(int cpu, const cpu_set_t *before)
 		sched_setaffinity(0, sizeof(*before), before);
 }
 
-/* After a stay: `t` of TSC, of which user code ran for `ran`, with the switches of `turns`. */
-static void judge(struct direct *d, struct space *s, u64 now, u64 t, u64 ran, u64 turns)
+static s64 cpu_time(int clock)
 {
-	u64 used;
+	struct timespec t = { 0 };
 
-	/* The shortest of late has done next to nothing: it says what the switches cost here and
-	 * now. */
-	if (turns) {
-		d->switches += d->switches / 512;
-		if (ran / turns < d->switches)
-			d->switches = ran / turns > SWITCH_TSC ? ran / turns : SWITCH_TSC;
-	}
-	used = ran > turns * d->switches ? ran - turns * d->switches : 0;
+	RAW(SYS_clock_gettime, clock, &t);
+	return (s64)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+#define PROCESS_CLOCK(pid) ((int)(~(u32)(pid) << 3 | 2))	/* clock_getcpuclockid(3) */
 
-	/* Half a millisecond says no more than that it is worth it, or not. */
-	t -= used;
-	if (t > CREDIT_TSC)
-		t = CREDIT_TSC;
-	if (used > CREDIT_TSC)
-		used = CREDIT_TSC;
-	s->credit += (s64)used - (s64)t;
+/* After a stay that took `cost` of the thread's time, and `ran` of the stub's. */
+static void judge(struct space *s, u64 now, s64 cost, s64 ran, u64 turns)
+{
+	s64 used = ran - (s64)turns * SWITCH;
+
+	s->credit += (used > 0 ? used : 0) - cost - (s64)turns * SWITCH;
 	if (s->credit > CREDIT_MAX) {
 		s->credit = CREDIT_MAX;
 		s->penalty = 0;
@@ -354,7 +350,7 @@ static void judge(struct direct *d, struct space *s, u64 now, u64 t, u64 ran, u6
 		if (s->penalty > PENALTY_MAX)
 			s->penalty = PENALTY_MAX;
 		s->not_before = now + s->penalty;
-		s->credit = CREDIT_TSC;
+		s->credit = CREDIT;
 	}
 }
 
@@ -573,7 +569,8 @@ static enum cpu_direct enter(struct cpu *c)
 	struct space *s = d->now;
 	cpu_set_t before;
 	enum cpu_direct r;
-	u64 t, ran, turns, now;
+	s64 t, ran;
+	u64 turns;
 	int cpu;
 
 	if (!s || s->usual < (s->stub ? d->off : d->on) || s->refusals > REFUSALS || !suits(c))
@@ -585,7 +582,7 @@ static enum cpu_direct enter(struct cpu *c)
 		s->refusals++;
 		return DIRECT_NOT;
 	}
-	t = __builtin_ia32_rdtsc();
+	t = cpu_time(CLOCK_THREAD_CPUTIME_ID);
 	if (!mirror_recheck(d, s, d->last != s))
 		goto broken;
 	d->last = s;
@@ -597,14 +594,14 @@ static enum cpu_direct enter(struct cpu *c)
 		goto broken;
 	if (!put_regs(c, s->stub))
 		return DIRECT_NOT;
-	ran = s->stub->ran_for;
+	ran = cpu_time(PROCESS_CLOCK(s->stub->pid));
 	turns = d->n.turns;
 	cpu = stay_together(s->stub, &before);
 	d->n.stays++;
 	r = stay(d, s);
 	part(cpu, &before);
-	now = __builtin_ia32_rdtsc();
-	judge(d, s, now, now - t, s->stub->ran_for - ran, d->n.turns - turns);
+	judge(s, __builtin_ia32_rdtsc(), cpu_time(CLOCK_THREAD_CPUTIME_ID) - t,
+	      cpu_time(PROCESS_CLOCK(s->stub->pid)) - ran, d->n.turns - turns);
 	if (r == DIRECT_LOST)
 		log_error("direct: a stub was lost, and with it the registers of user code");
 	if (s->stub->broken) {
@@ -681,7 +678,6 @@ void direct_attach(struct cpu *c)
 	if (!d)
 		return;
 	d->c = c;
-	d->switches = SWITCH_TSC;
 	d->on = always ? 0 : WORTH_TSC;
 	d->off = always ? 0 : WORTHLESS_TSC;
 	c->direct_state = d;

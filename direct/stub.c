@@ -245,7 +245,6 @@ bool stub_run(struct stub *s)
 {
 	struct iovec v = { s->x, s->x_size };
 	siginfo_t si;
-	u64 from;
 	u32 sig;
 
 	if (!stub_flush(s))
@@ -260,12 +259,10 @@ bool stub_run(struct stub *s)
 		s->broken = true;
 		return false;
 	}
-	from = __builtin_ia32_rdtsc();
 	if (trace(s, PTRACE_SYSEMU, 0, NULL))
 		return lost(s);
 	s->regs_wait = s->x_wait = s->x_known = false;
 	sig = stop_of(s);
-	s->ran_for += __builtin_ia32_rdtsc() - from;
 	if (!sig || trace(s, PTRACE_GETREGS, 0, &s->regs))
 		return lost(s);
 	if (sig == SYSCALL_STOP) {
