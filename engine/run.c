@@ -577,291 +577,394 @@ static inline bool unusual(const struct cpu *c)
 	       (c->debugctl & DEBUGCTL_LBR);
 }
 
+/* -- the loop -- */
+
+/* What run() knows from one turn to the next. */
+struct turn {
+	/* For the next turn: */
+	bool nogroup;	/* check each access on its own */
+	bool find;	/* the jump cache has been asked */
+	bool direct, creep;	/* cpu_direct_ops */
+	/* Of this one: */
+	bool owed;	/* the caller may have held something back for a shadow that was there */
+	bool shadow, rf, step, l2;
+	bool rf_pending;	/* RF is set, and C looks at the next exit whether it is over */
+	bool fpu_live;	/* when translated code was left */
+	bool transfer;	/* ... by a control transfer, of one instruction */
+	struct unit *u;	/* entered by C last */
+	u8 *at;		/* to enter */
+	u64 from, rf_at, rf_gpr[16];
+	enum cpu_result res;	/* NEXT_LEAVE */
+};
+
+enum next {
+	NEXT_TURN,	/* look at everything anew */
+	NEXT_ENTER,	/* translated code again, at turn.at */
+	NEXT_RETIRED,	/* one more turn, and where one instruction runs at a time it has retired */
+	NEXT_LEAVE,	/* with turn.res */
+};
+
+static enum next leave(struct turn *w, enum cpu_result res)
+{
+	w->res = res;
+	return NEXT_LEAVE;
+}
+
+/* User code that runs without us. */
+static enum next enter_direct(struct cpu *c, struct turn *w)
+{
+	w->direct = false;
+	switch (c->direct->enter(c)) {
+	case DIRECT_NOT:
+		return NEXT_ENTER;
+	case DIRECT_FAULT:
+		return leave(w, CPU_FAULT);
+	case DIRECT_LOST:
+		return leave(w, CPU_UNBACKED);
+	case DIRECT_CREEP:
+		w->creep = true;
+		return NEXT_TURN;
+	default:
+		return NEXT_TURN;
+	}
+}
+
+/* What there is to do before translated code is entered, and where. */
+static inline enum next prepare(struct engine *e, struct turn *w)
+{
+	struct cpu *c = e->c;
+	bool last = false;
+
+	if (c->mode_stale) {
+		mode_update(e);
+		if (unlikely(c->direct))
+			w->direct |= c->direct->mode(c);
+	}
+	if (unlikely(e->flush_pending))
+		cache_flush(e);
+	w->shadow = w->rf = w->rf_pending = w->step = false;
+	w->l2 = c->in_l2;
+	/* Most often: nothing unusual, and the jump cache knows where to go on. */
+	if (likely(!(w->find | w->nogroup | w->creep | w->direct) && !e->replay && !unusual(c) &&
+		   !(e->mode & (MODE_CSBASE | MODE_COUNT)))) {
+		w->at = e->jc_now[((u32)c->rip & e->jc_now_mask) >> 1];
+		if (likely(w->at != e->stub_ind_miss)) {
+			e->branch_at = 0;
+			return NEXT_ENTER;
+		}
+	}
+	w->shadow = c->shadow_sti | c->shadow_ss;
+	if (unlikely(w->creep && c->direct)) {
+		enum cpu_direct r = c->direct->creep(c);
+
+		w->creep = r == DIRECT_CREEP;
+		w->direct |= r == DIRECT_GO_ON;
+	}
+	if (counting(e)) {
+		if (c->count.left <= 0)
+			c->ops->counted(c);
+		last = c->count.left < UNIT_MAX_INSNS;
+	}
+	/* Branches are recorded by looking at each instruction (APM2 13.1.6.1). */
+	w->step = c->single_step | w->shadow | (c->debugctl & DEBUGCTL_LBR) | w->creep | last;
+	w->rf = c->rflags & FL_RF;
+	/* Inside a shadow one instruction must retire before anything else. */
+	if (!w->shadow && atomic_load_explicit(&c->poll, memory_order_acquire)) {
+		returns_polled(e);
+		atomic_store_explicit(&c->poll, 0, memory_order_relaxed);
+		atomic_thread_fence(memory_order_seq_cst);
+		return leave(w, CPU_POLL);
+	}
+	if (e->replay && w->step && !w->shadow && !last && replay(e, &w->res))
+		return NEXT_LEAVE;
+	e->replay = NULL;
+	if (unlikely(w->direct) && !w->step && c->cpl == 3 && !counting(e)) {
+		enum next n = enter_direct(c, w);
+
+		if (n != NEXT_ENTER)
+			return n;
+	}
+
+	u32 mode = e->mode;
+
+	if (w->step)
+		mode |= MODE_STEP | MODE_NOGROUP;
+	else if (w->nogroup)
+		mode |= MODE_NOGROUP;
+	w->nogroup = false;
+	/* The jump cache knows most targets; its entries check themselves. */
+	if (!w->find && !w->rf && mode == e->mode && !(mode & MODE_CSBASE)) {
+		w->at = e->jc_now[((u32)c->rip & e->jc_now_mask) >> 1];
+		if (likely(w->at != e->stub_ind_miss)) {
+			e->branch_at = 0;
+			return NEXT_ENTER;
+		}
+	}
+	w->find = false;
+	w->rf_pending = w->rf && !w->step;
+	if (!w->rf_pending || mode != e->mode || !(w->u = known_rf_unit(e))) {
+		w->res = engine_find_unit(e, mode, w->rf ? WAY_BODY : WAY_IND, &w->u);
+		if (unlikely(w->rf_pending && !w->res && (w->u->cp2 || w->u->served))) {
+			w->step = true;
+			w->rf_pending = false;
+			w->res = engine_find_unit(e, e->mode | MODE_STEP | MODE_NOGROUP, WAY_BODY,
+						  &w->u);
+		}
+		if (unlikely(w->res))
+			return NEXT_LEAVE;
+		if (w->rf_pending && (e->mode & MODE_SIZE) == MODE_SIZE64 && mode == e->mode)
+			*rf_unit(e, c->rip) = w->u;
+	}
+	if (w->rf_pending) {
+		w->rf_at = c->rip;
+		keep_gprs(w->rf_gpr, c->gpr);
+	}
+	if (w->shadow) {
+		c->shadow_sti = c->shadow_ss = 0;
+		c->shadow_left = 1;
+		c->shadow_rip = c->rip;
+	}
+	w->at = codemem_at(&e->mem, w->u->e_body);
+	return NEXT_ENTER;
+}
+
+/* Translated code was left through r, by kind of record. */
+
+static inline enum next left_link(struct engine *e, struct turn *w, struct record *r)
+{
+	struct cpu *c = e->c;
+	u64 gen = e->counts.flushes, moves = e->counts.moved;
+
+	c->rip = record_rip(r);
+	if (off_limits(e) && branch_back(e, r->unit, true))
+		return leave(w, CPU_FAULT);
+	if (w->step)
+		return NEXT_RETIRED;
+	if (atomic_load_explicit(&c->poll, memory_order_relaxed) || c->mode_stale)
+		return NEXT_TURN;
+	w->res = engine_find_unit(e, e->mode, r->cross ? WAY_CROSS : WAY_BODY, &w->u);
+	if (unlikely(w->res))
+		return NEXT_LEAVE;
+	/* Where either of them has gone, the next one links it. */
+	if (gen == e->counts.flushes && moves == e->counts.moved && !r->unit->dead && !r->linked)
+		link_patch(e, link_of(r), w->u);
+	w->at = codemem_at(&e->mem, w->u->e_body);
+	return NEXT_ENTER;
+}
+
+static inline enum next left_indirect(struct engine *e, struct turn *w)
+{
+	struct unit *u = w->u;
+
+	if (off_limits(e)) {
+		if (!w->step)
+			u = e->branch_at ? cache_unit_at(e, (u64)codemem_at(&e->mem, e->branch_at))
+					 : NULL;
+		if (branch_back(e, u, false))
+			return leave(w, CPU_FAULT);
+	}
+	w->find = true;
+	return NEXT_RETIRED;
+}
+
+static inline enum next left_entry(struct engine *e, struct turn *w, struct record *r)
+{
+	e->c->rip = record_rip(r);
+	if (entry_confirmed(e, r)) {
+		w->at = codemem_at(&e->mem, r->unit->e_poll);
+		return NEXT_ENTER;
+	}
+	/* It may have come by the jump cache, which is to know better. */
+	w->find = true;
+	return NEXT_TURN;
+}
+
+/* The access will succeed now. All registers are as before the instruction that r is about. */
+static inline enum next access_again(struct engine *e, struct turn *w, struct record *r)
+{
+	struct cpu *c = e->c;
+
+	if (!(c->shadow_sti | c->shadow_ss) && !w->shadow &&
+	    atomic_load_explicit(&c->poll, memory_order_relaxed)) {
+		c->rip = record_rip(r);
+		if (counting(e))
+			count_leave(e, r);
+		return NEXT_TURN;
+	}
+	if (unlikely(w->fpu_live && !c->fpu_live))
+		engine_fpu_load(c);
+	if (r->aside)
+		e->save_flags = flags_image(c->rflags);
+	w->at = codemem_at(&e->mem, r->resume);
+	return NEXT_ENTER;
+}
+
+static inline enum next left_access(struct engine *e, struct turn *w, struct record *r)
+{
+	struct cpu *c = e->c;
+	enum cpu_result res = handle_tlb(e, tlb_of(r));
+	const struct insn *in;
+
+	if (counting(e) && res != CPU_RESUME) {
+		count_leave(e, r);
+		count_done(e, r->insn, record_rip(r), w->l2, res == CPU_OK);
+	}
+	switch (res) {
+	case CPU_RESUME:
+		return access_again(e, w, r);
+	case CPU_AGAIN:
+		w->nogroup = true;
+		if (w->shadow)
+			c->shadow_sti = 1;
+		return NEXT_TURN;
+	case CPU_FAULT:
+		if (unlikely(r->special) && (in = record_insn(e, r)) && slow_mf_pending(c, in))
+			cpu_raise(c, EXC_MF);
+		return leave(w, CPU_FAULT);
+	case CPU_OK:
+		w->transfer = unlikely(w->step) && is_transfer(e, r);
+		/* It may have stood behind an STI of its unit. */
+		c->shadow_sti = 0;
+		if (w->rf_pending)
+			clear_rf(c);
+		return NEXT_RETIRED;
+	default:
+		/* Likely a device read: the same instruction comes again. */
+		e->replay = r;
+		e->replay_gen = e->counts.flushes;
+		if (c->rip != record_rip(r)) {	/* or a write, which is done */
+			c->shadow_sti = 0;
+			if (w->rf)
+				clear_rf(c);
+		}
+		return leave(w, res);
+	}
+}
+
+/* An instruction for the layer above, or (slow) for slow.c. */
+static inline enum next left_to_c(struct engine *e, struct turn *w, struct record *r, bool slow)
+{
+	struct cpu *c = e->c;
+	enum cpu_result res;
+
+	c->rip = record_rip(r);
+	res = slow ? slow_exec(e, r->insn) : c->ops->exec(c, r->insn);
+	if (counting(e))
+		count_done(e, r->insn, record_rip(r), w->l2, res == CPU_OK);
+	if (slow && w->rf && c->rip != record_rip(r))
+		clear_rf(c);
+	return res == CPU_OK ? NEXT_RETIRED : leave(w, res);
+}
+
+static enum next left_fault(struct engine *e, struct turn *w, struct record *r)
+{
+	struct cpu *c = e->c;
+
+	if (r->kind != REC_FAULT)	/* whose handler has set it */
+		c->rip = record_rip(r);
+	switch (r->kind) {
+	case REC_UD:
+		cpu_raise(c, EXC_UD);
+		break;
+	case REC_TOO_LONG:
+		cpu_raise_err(c, EXC_GP, 0);
+		break;
+	case REC_NM:
+		engine_fpu_fault(e, r->insn);
+		break;
+	default:
+		break;
+	}
+	return leave(w, CPU_FAULT);
+}
+
+static inline enum next left(struct engine *e, struct turn *w, struct record *r)
+{
+	switch (r->kind) {
+	case REC_LINK:
+		return left_link(e, w, r);
+	case REC_INDIRECT:
+		return left_indirect(e, w);
+	case REC_ENTRY:
+		return left_entry(e, w, r);
+	case REC_POLL:
+		returns_polled(e);
+		e->c->rip = record_rip(r);
+		return NEXT_TURN;
+	case REC_STEPPED:
+	case REC_COUNT:
+		e->c->rip = record_rip(r);
+		return NEXT_RETIRED;
+	case REC_TLB:
+		return left_access(e, w, r);
+	case REC_EXEC:
+		return left_to_c(e, w, r, false);
+	case REC_SLOW:
+		return left_to_c(e, w, r, true);
+	case REC_FPU:
+		engine_fpu_load(e->c);
+		w->at = codemem_at(&e->mem, r->resume);
+		return NEXT_ENTER;
+	case REC_UD: case REC_TOO_LONG: case REC_NM: case REC_FAULT:
+		return left_fault(e, w, r);
+	default:
+		return leave(w, CPU_UNBACKED);
+	}
+}
+
+/* One instruction at a time: it has retired. */
+static enum next stepped(struct engine *e, struct turn *w, struct record *r)
+{
+	struct cpu *c = e->c;
+
+	if (counting(e))
+		count_stepped(e, r);
+	if (w->rf && r->kind != REC_EXEC)
+		clear_rf(c);
+	note_transfer(c, w->transfer, w->from, w->l2);
+	if (c->single_step || w->owed)
+		return leave(w, c->single_step ? CPU_STEP : CPU_POLL);
+	/* A shadow is over that began in here: whoever waits for its end has set c->poll. */
+	c->shadow_left = 0;
+	return NEXT_TURN;
+}
+
 static enum cpu_result run(struct engine *e)
 {
 	struct cpu *c = e->c;
-	bool nogroup = false, find = false, fpu_live, direct = c->direct, creep = false;
-	/* The caller may have held something back for a shadow that was there already. */
-	bool owed = c->shadow_sti | c->shadow_ss;
-	struct unit *u = NULL;
+	struct turn w;
 	struct record *r;
-	u8 *at;
-	enum cpu_result res;
+	enum next next = NEXT_TURN;
 
+	w.nogroup = w.find = w.creep = false;
+	w.direct = c->direct;
+	w.owed = c->shadow_sti | c->shadow_ss;
+	w.u = NULL;
 	returns_begin(e, __builtin_frame_address(0));
 	for (;;) {
-		if (c->mode_stale) {
-			mode_update(e);
-			if (unlikely(c->direct))
-				direct |= c->direct->mode(c);
-		}
-		if (unlikely(e->flush_pending))
-			cache_flush(e);
-		bool shadow = false, rf = false, rf_pending = false, last = false, step = false;
-		bool l2 = c->in_l2, transfer;
-		u64 from, rf_at = 0, rf_gpr[ARRAY_SIZE(c->gpr)];
-
-		/* Most often: nothing unusual, and the jump cache knows where to go on. */
-		if (likely(!(find | nogroup | creep | direct) && !e->replay && !unusual(c) &&
-			   !(e->mode & (MODE_CSBASE | MODE_COUNT)))) {
-			at = e->jc_now[((u32)c->rip & e->jc_now_mask) >> 1];
-			if (likely(at != e->stub_ind_miss)) {
-				e->branch_at = 0;
-				goto resume;
-			}
-		}
-		shadow = c->shadow_sti | c->shadow_ss;
-		/* Branches are recorded by looking at each instruction (APM2 13.1.6.1). */
-		if (unlikely(creep && c->direct)) {
-			enum cpu_direct r = c->direct->creep(c);
-
-			creep = r == DIRECT_CREEP;
-			direct |= r == DIRECT_GO_ON;
-		}
-		rf = c->rflags & FL_RF;
-		rf_at = c->rip;
-		if (counting(e)) {
-			if (c->count.left <= 0)
-				c->ops->counted(c);
-			last = c->count.left < UNIT_MAX_INSNS;
-		}
-		step = c->single_step | shadow | (c->debugctl & DEBUGCTL_LBR) | creep | last;
-		/* Inside a shadow one instruction must retire before anything else. */
-		if (!shadow && atomic_load_explicit(&c->poll, memory_order_acquire)) {
-			returns_polled(e);
-			atomic_store_explicit(&c->poll, 0, memory_order_relaxed);
-			atomic_thread_fence(memory_order_seq_cst);
-			return CPU_POLL;
-		}
-		if (e->replay && step && !shadow && !last) {
-			enum cpu_result x;
-
-			if (replay(e, &x))
-				return x;
-		}
-		e->replay = NULL;
-		if (unlikely(direct) && !step && c->cpl == 3 && !counting(e)) {
-			direct = false;
-			switch (c->direct->enter(c)) {
-			case DIRECT_NOT:
-				break;
-			case DIRECT_FAULT:
-				return CPU_FAULT;
-			case DIRECT_LOST:
-				return CPU_UNBACKED;
-			case DIRECT_CREEP:
-				creep = true;
-				continue;
-			default:
-				continue;
-			}
-		}
-
-		u32 mode = e->mode;
-
-		if (step)
-			mode |= MODE_STEP | MODE_NOGROUP;
-		else if (nogroup)
-			mode |= MODE_NOGROUP;
-		nogroup = false;
-		/* The jump cache knows most targets; its entries check themselves. */
-		if (!find && !rf && mode == e->mode && !(mode & MODE_CSBASE)) {
-			at = e->jc_now[((u32)c->rip & e->jc_now_mask) >> 1];
-			if (likely(at != e->stub_ind_miss)) {
-				e->branch_at = 0;
-				goto resume;
-			}
-		}
-		find = false;
-		rf_pending = rf && !step;
-		if (rf_pending && mode == e->mode && (u = known_rf_unit(e)))
-			goto found;
-		res = engine_find_unit(e, mode, rf ? WAY_BODY : WAY_IND, &u);
-		if (unlikely(rf_pending && !res && (u->cp2 || u->served))) {
-			step = true;
-			rf_pending = false;
-			res = engine_find_unit(e, e->mode | MODE_STEP | MODE_NOGROUP, WAY_BODY, &u);
-		}
-		if (unlikely(res))
-			return res;
-		if (rf_pending && (e->mode & MODE_SIZE) == MODE_SIZE64 && mode == e->mode)
-			*rf_unit(e, c->rip) = u;
-found:
-		if (rf_pending)
-			keep_gprs(rf_gpr, c->gpr);
-		if (shadow) {
-			c->shadow_sti = c->shadow_ss = 0;
-			c->shadow_left = 1;
-			c->shadow_rip = c->rip;
-		}
-		at = codemem_at(&e->mem, u->e_body);
-resume:
-		from = c->rip;
-		r = engine_enter(e, at);
+		if (next == NEXT_TURN)
+			next = prepare(e, &w);
+		if (next == NEXT_TURN)
+			continue;
+		if (next == NEXT_LEAVE)
+			return w.res;
+		w.from = c->rip;
+		r = engine_enter(e, w.at);
 		e->counts.n[r->kind]++;
-		if (unlikely(rf_pending) && rf_is_over(c, r, rf_at, rf_gpr)) {
-			rf_pending = false;
+		if (unlikely(w.rf_pending) && rf_is_over(c, r, w.rf_at, w.rf_gpr)) {
+			w.rf_pending = false;
 			clear_rf(c);
 		}
 		/* Whoever looks into a record may put it away, in the middle of a unit too. */
-		fpu_live = c->fpu_live;
-		transfer = unlikely(step) && r->kind != REC_TLB && is_transfer(e, r);
+		w.fpu_live = c->fpu_live;
+		w.transfer = unlikely(w.step) && r->kind != REC_TLB && is_transfer(e, r);
 		if (counting(e) && r->kind != REC_TLB)
 			count_leave(e, r);
-		switch (r->kind) {
-		case REC_LINK: {
-			u64 gen = e->counts.flushes, moves = e->counts.moved;
-
-			c->rip = record_rip(r);
-			if (off_limits(e) && branch_back(e, r->unit, true))
-				return CPU_FAULT;
-			if (step)
-				break;
-			if (atomic_load_explicit(&c->poll, memory_order_relaxed) || c->mode_stale)
-				continue;
-			res = engine_find_unit(e, e->mode, r->cross ? WAY_CROSS : WAY_BODY, &u);
-			if (unlikely(res))
-				return res;
-			/* Where either of them has gone, the next one links it. */
-			if (gen == e->counts.flushes && moves == e->counts.moved &&
-			    !r->unit->dead && !r->linked)
-				link_patch(e, link_of(r), u);
-			at = codemem_at(&e->mem, u->e_body);
-			goto resume;
-		}
-		case REC_INDIRECT:
-			if (off_limits(e)) {
-				if (!step)
-					u = e->branch_at ? cache_unit_at(
-								   e, (u64)codemem_at(&e->mem,
-										      e->branch_at))
-							 : NULL;
-				if (branch_back(e, u, false))
-					return CPU_FAULT;
-			}
-			find = true;
-			break;
-		case REC_ENTRY:
-			c->rip = record_rip(r);
-			if (entry_confirmed(e, r)) {
-				at = codemem_at(&e->mem, r->unit->e_poll);
-				goto resume;
-			}
-			/* It may have come by the jump cache, which is to know better. */
-			find = true;
-			break;
-		case REC_POLL:
-			returns_polled(e);
-			/* fall through */
-		case REC_STEPPED:
-		case REC_COUNT:
-			c->rip = record_rip(r);
-			break;
-		case REC_TLB:
-			res = handle_tlb(e, tlb_of(r));
-			if (counting(e) && res != CPU_RESUME) {
-				count_leave(e, r);
-				count_done(e, r->insn, record_rip(r), l2, res == CPU_OK);
-			}
-			switch (res) {
-			case CPU_RESUME:
-				/* All registers are as before the instruction that r is about. */
-				if (!(c->shadow_sti | c->shadow_ss) && !shadow &&
-				    atomic_load_explicit(&c->poll, memory_order_relaxed)) {
-					c->rip = record_rip(r);
-					if (counting(e))
-						count_leave(e, r);
-					continue;
-				}
-				if (unlikely(fpu_live && !c->fpu_live))
-					engine_fpu_load(c);
-				if (r->aside)
-					e->save_flags = flags_image(c->rflags);
-				at = codemem_at(&e->mem, r->resume);
-				goto resume;
-			case CPU_AGAIN:
-				nogroup = true;
-				if (shadow)
-					c->shadow_sti = 1;
-				continue;
-			case CPU_FAULT:
-				if (unlikely(r->special)) {
-					const struct insn *in = record_insn(e, r);
-
-					if (in && slow_mf_pending(c, in))
-						cpu_raise(c, EXC_MF);
-				}
-				return CPU_FAULT;
-			case CPU_OK:
-				transfer = unlikely(step) && is_transfer(e, r);
-				/* It may have stood behind an STI of its unit. */
-				c->shadow_sti = 0;
-				if (rf_pending)
-					clear_rf(c);
-				break;
-			default:
-				/* Likely a device read: the same instruction comes again. */
-				e->replay = r;
-				e->replay_gen = e->counts.flushes;
-				if (c->rip != record_rip(r)) {	/* or a write, which is done */
-					c->shadow_sti = 0;
-					if (rf)
-						clear_rf(c);
-				}
-				return res;
-			}
-			break;
-		case REC_EXEC:
-			c->rip = record_rip(r);
-			res = c->ops->exec(c, r->insn);
-			if (counting(e))
-				count_done(e, r->insn, record_rip(r), l2, res == CPU_OK);
-			if (res != CPU_OK)
-				return res;
-			break;
-		case REC_SLOW:
-			c->rip = record_rip(r);
-			res = slow_exec(e, r->insn);
-			if (counting(e))
-				count_done(e, r->insn, record_rip(r), l2, res == CPU_OK);
-			if (rf && c->rip != record_rip(r))
-				clear_rf(c);
-			if (res != CPU_OK)
-				return res;
-			break;
-		case REC_FPU:
-			engine_fpu_load(c);
-			at = codemem_at(&e->mem, r->resume);
-			goto resume;
-		case REC_UD:
-			c->rip = record_rip(r);
-			cpu_raise(c, EXC_UD);
-			return CPU_FAULT;
-		case REC_TOO_LONG:
-			c->rip = record_rip(r);
-			cpu_raise_err(c, EXC_GP, 0);
-			return CPU_FAULT;
-		case REC_NM:
-			c->rip = record_rip(r);
-			engine_fpu_fault(e, r->insn);
-			return CPU_FAULT;
-		case REC_FAULT:
-			return CPU_FAULT;
-		default:
-			return CPU_UNBACKED;
-		}
-		if (step && r->kind != REC_ENTRY && r->kind != REC_POLL) {
-			if (counting(e))
-				count_stepped(e, r);
-			if (rf && r->kind != REC_EXEC)
-				clear_rf(c);
-			note_transfer(c, transfer, from, l2);
-			if (c->single_step || owed)
-				return c->single_step ? CPU_STEP : CPU_POLL;
-			/* A shadow is over that began in here: whoever waits for its end
-			 * has set c->poll. */
-			c->shadow_left = 0;
-		}
+		next = left(e, &w, r);
+		if (next == NEXT_RETIRED)
+			next = unlikely(w.step) ? stepped(e, &w, r) : NEXT_TURN;
+		if (next == NEXT_LEAVE)
+			return w.res;
 	}
 }
 
