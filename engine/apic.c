@@ -40,10 +40,13 @@ u8 *emit_call(struct translator *t, const void *fn, bool pair)
 	}
 	mov_rr(t, H_RSI, H_RCX);
 	mov_ri(t, H_RDI, lo32(e->c));
-	st_abs(t, H_RSP, &e->code_rsp);
+	/* By a register that C gives back: RSP is wanted at once afterwards. */
+	st_abs(t, H_RBX, &e->call_rbx);
+	mov_rr(t, H_RBX, H_RSP);
 	alu_ri8(t, ALU_AND, true, H_RSP, -16);
 	call_abs(t, fn);
-	ld_abs(t, H_RSP, &e->code_rsp);
+	mov_rr(t, H_RSP, H_RBX);
+	ld_abs(t, H_RBX, &e->call_rbx);
 	mov_rr32(t, H_RSI, H_RAX);
 	mov_rr(t, H_RCX, H_RAX);
 	shift_ri(t, SHIFT_R, true, H_RCX, 32);

@@ -155,7 +155,12 @@ static void point_at(struct engine *e, const struct rec_link *r, u32 target)
 
 void link_patch(struct engine *e, struct rec_link *r, struct unit *to)
 {
-	u32 entry = r->r.cross ? to->e_cross : r->r.backward ? to->e_poll : to->e_body;
+	bool by_cross = r->r.cross || (r->r.len && to->live);
+
+	if (by_cross)
+		unit_want_cross(e, to);
+
+	u32 entry = by_cross ? to->e_cross : r->r.backward ? to->e_poll : to->e_body;
 
 	if (!entry)
 		return;

@@ -128,7 +128,7 @@ struct record {
 	/* REC_LINK */
 	bool backward : 1;	/* poll at the target */
 	bool cross : 1;		/* leaves the page */
-	u16 len;	/* REC_TLB: bytes */
+	u16 len;	/* REC_TLB: bytes. REC_LINK: 1 = a call */
 	u32 resume;	/* REC_TLB, REC_FPU: try again here */
 	s64 rel;	/* record_rip(), from the unit's rip on */
 	struct unit *unit;
@@ -191,6 +191,8 @@ struct unit {
 	bool fixed : 1;	/* cannot go to another address (move.c) */
 	bool beyond : 1;	/* one instruction, which CS's limit cuts: never entered */
 	bool branch : 1;	/* the last instruction is one; of MODE_COUNT */
+	/* Flags are live where it begins: e_poll looks for a kick only, calls come by e_cross. */
+	bool live : 1;
 	/* entries, in code memory; e_ind and e_cross are 0 until somebody wants them */
 	u32 e_ind, e_cross, e_poll, e_body;
 	/* -- the rest -- */
@@ -324,7 +326,7 @@ struct near_calls {
 struct engine {
 	/* -- addressed by translated code (the struct is below 2 GiB) -- */
 	u64 host_rsp;		/* of the C code that has entered translated code */
-	u64 code_rsp;		/* of translated code, while C that it calls runs */
+	u64 call_rbx;		/* of the guest, while C is called out of translated code */
 	u64 save_rax;	/* flag save area of access checks */
 	u64 save_flags;
 	u64 spill[2];

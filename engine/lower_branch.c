@@ -239,18 +239,28 @@ static bool can_ind(const struct unit *u)
 	return !(u->mode & (~MODE_CPU | MODE_CSBASE)) && !u->cp2;
 }
 
-/* A kick, or no room for another return address (returns.c). */
+/* A kick, or no room for another return address (returns.c). Without flags that takes so much more
+ * that only those look for the latter through whom a call may come. */
 static void emit_poll(struct translator *t, struct record *r, bool live)
 {
 	t->hold = live ? HOLD_FLAGS : 0;
-	void *limit = (void *)&t->e->c->poll_sp;
-
-	if (!live) {
-		op_abs(t, true, OP_CMP_TO, H_RSP, limit);
-		add_cold(t, jcc32(t, CC_A), r, FLAGS_HOST);
+	if (live) {
+		ld_abs32(t, H_RCX, (void *)&t->e->c->poll);
+		need_rcx_zero(t, r);
 		return;
 	}
-	ld_abs(t, H_RCX, limit);
+	op_abs(t, true, OP_CMP_TO, H_RSP, (void *)&t->e->c->poll_sp);
+	add_cold(t, jcc32(t, CC_A), r, FLAGS_HOST);
+}
+
+/* Behind the entries that calls come by. */
+static void emit_stack_check(struct translator *t, const struct unit *u)
+{
+	struct record *r;
+
+	if (!u->live || !(r = new_record(t, REC_POLL, u->rip)))
+		return;
+	ld_abs(t, H_RCX, (void *)&t->e->c->poll_sp);
 	not_r(t, H_RCX);
 	lea(t, true, H_RCX, H_RSP, H_RCX, 1, 1);
 	pext_abs(t, H_RCX, H_RCX, &t->e->ret_bits);
@@ -278,6 +288,9 @@ void emit_entry(struct translator *t)
 		emit_cross(t, u);
 	if (over)
 		jump_here(t, over);
+	u->live = live;
+	if (u->e_ind || u->e_cross)
+		emit_stack_check(t, u);
 	u->e_poll = code_off(t, t->p);
 	emit_poll(t, rp, live);
 	u->e_body = code_off(t, t->p);
@@ -285,7 +298,7 @@ void emit_entry(struct translator *t)
 		u->e_poll = u->e_body = u->e_cross;
 }
 
-#define ENTRY_MAX 192u	/* bytes of entries made later, with the ways out */
+#define ENTRY_MAX 256u	/* bytes of entries made later, with the ways out */
 
 /* Begin to write entries of u. False: no room, or it is none to have any. */
 static bool entries_begin(struct engine *e, struct unit *u)
@@ -307,6 +320,7 @@ static void entries_end(struct engine *e, struct unit *u)
 {
 	struct translator *t = e->tr;
 
+	emit_stack_check(t, u);
 	jmp_rx(t, codemem_at(&e->mem, u->e_poll));
 	e->mem.cold = rx_of(t, t->p);
 	emit_cold(t);
@@ -349,7 +363,7 @@ static void link_at(struct translator *t, u8 *site, u64 from, u64 target, bool p
 
 	if (!t64(t))
 		lin = (u32)lin;
-	if (target == u->rip && !(t->mode & ~MODE_CPU) && u->e_poll) {
+	if (target == u->rip && !(t->mode & ~MODE_CPU) && u->e_poll && !(poll && u->live)) {
 		set_rel32(site, t->e->mem.rw + u->e_poll);
 		return;
 	}
@@ -360,6 +374,7 @@ static void link_at(struct translator *t, u8 *site, u64 from, u64 target, bool p
 	r->patch = code_off(t, site);
 	r->r.cross = ((lin ^ u->lin) & PAGE_MASK) != 0;
 	r->r.backward = poll || target <= from;
+	r->r.len = poll;
 	r->next = u->links;
 	u->links = r;
 	add_cold(t, site, &r->r, FLAGS_HOST);

@@ -64,6 +64,7 @@ int stubs_emit(struct engine *e)
 
 	/* exit: rcx = record */
 	e->stub_exit = rx_of(t, t->p);
+	ld_abs(t, H_RSP, &e->host_rsp);	/* it is here when it is wanted */
 	st_abs(t, H_RAX, &c->gpr[R_RAX]);
 	lahf(t);
 	seto_al(t);
@@ -72,7 +73,6 @@ int stubs_emit(struct engine *e)
 		if (hreg(g) >= 0)
 			st_abs(t, (u32)hreg(g), &c->gpr[g]);
 	mov_rr(t, H_RAX, H_RCX);
-	ld_abs(t, H_RSP, &e->host_rsp);
 	alu_ri8(t, ALU_ADD, true, H_RSP, 0x78);
 	for (u32 i = ARRAY_SIZE(kept); i-- > 0;)
 		pop_r(t, kept[i]);

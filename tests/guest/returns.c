@@ -32,6 +32,14 @@ T(deep, "200,000 calls deep, and back")
 	runs(deep_b, deep_e, 200000 + 199999 * 2);
 }
 
+/* Where it begins flags are live. */
+CODE64(live, "xor %eax, %eax\n mov $100000, %ecx\n call 1f" DONE
+	"1: jz 2f\n inc %eax\n dec %ecx\n call 1b\n 2: ret");
+T(live, "100,000 calls of a function that begins with a conditional jump")
+{
+	runs(live_b, live_e, 0);
+}
+
 CODE64(never, "xor %eax, %eax\n mov $300000, %ecx\n 1: call 2f\n ud2\n"
 	"2: pop %rdx\n inc %eax\n dec %ecx\n jnz 1b" DONE);
 T(never, "calls that nobody returns from")
