@@ -6,11 +6,11 @@
  * It is a straight line over the host's TSC: the same pair (TSC, ns) that every vCPU writes
  * into its time page, so that what user space reads and what guests compute are one clock.
  */
-#include <cpuid.h>
 #include <errno.h>
 #include <string.h>
 #include <time.h>
 
+#include "base/host_cpuid.h"
 #include "vm/vm.h"
 
 #ifndef KVM_CLOCK_REALTIME
@@ -30,10 +30,16 @@ static u64 realtime_ns(void)
 static bool tsc_invariant(void)
 {
 	static _Atomic u8 known;	/* 0 not asked, 1 no, 2 yes: CPUID traps in a VM */
-	u32 a, b, c, d;
+	u32 r[4];
 
-	if (!known)
-		known = __get_cpuid(0x80000007, &a, &b, &c, &d) && (d & BIT(8)) ? 2 : 1;
+	if (!known) {
+		cpuid_host(0x80000000, 0, r);
+		if (r[0] >= 0x80000007)
+			cpuid_host(0x80000007, 0, r);
+		else
+			r[3] = 0;
+		known = r[3] & BIT(8) ? 2 : 1;
+	}
 	return known == 2;
 }
 

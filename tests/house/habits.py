@@ -107,7 +107,7 @@ def dangling_names():
         for path, function in re.findall(r'`((?:\w+/)+[\w.]+\.[chS])(?::(\w+)\(\))?`', s):
             if path not in known and not path.isupper() and 'FOLDER' not in path:
                 yield f'{f}: {path} does not exist'
-            elif function and not re.search(rf'\b{function}\b', CODE[path]):
+            elif function and not re.search(rf'\b{function}\(', words(CODE[path])):
                 yield f'{f}: {path} has no {function}()'
         for path in re.findall(r'\]\(([^)#:]+)\)', s):
             if not os.path.exists(os.path.join(os.path.dirname(f), path)):

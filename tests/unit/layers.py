@@ -104,6 +104,8 @@ result('struct svm is touched by svm/ only', list(code(
 result('io_tlb is touched by its owner only', [
     line for line in code(layers, r'\bio_tlb\b')
     if not line.startswith(('mmu/access.c:', 'mmu/tlb.c:', 'engine/cpu.h:'))])
+result("the host's CPUID is asked in base/host_cpuid.h only", [
+    line for line in code(layers, r'"cpuid\b|\b__(get_)?cpuid|<cpuid\.h>') if not line.startswith('base/host_cpuid.h:')])
 bytes_only = r'\b(b[123]|d4|q8)\(t, '
 result('bytes of host code are written in engine/emit.h and engine/reencode.c only', [
     line for line in code(['engine'], bytes_only) if not line.startswith(('engine/emit.h:', 'engine/reencode.c:'))])
