@@ -154,6 +154,7 @@ long signal_action(struct door_thread *t, const u64 a[6]);
 long signal_stack(struct door_thread *t, const struct kucontext *uc, const u64 a[6]);
 long signal_mask(struct door_thread *t, struct kucontext *uc, const u64 a[6]);
 void signal_engine_started(void);
+void signals_clear(void);	/* handlers of the program's become the default */
 void signal_around_exec(const struct door_thread *t, bool undo);
 /* Called by the entry stub for every signal. fs: what FS was. */
 u64 door_signal(int sig, siginfo_t *info, void *uc, u64 fs, struct door_thread *t);

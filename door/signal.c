@@ -223,6 +223,18 @@ static long change(int sig, const struct ksigaction *new, struct ksigaction *old
 	return r;
 }
 
+void signals_clear(void)
+{
+	const struct ksigaction dfl = { 0 };
+	struct ksigaction a;
+
+	for (int sig = 1; sig < SIGNALS; sig++) {
+		view_get(sig, &a);
+		if (is_handler(&a))
+			change(sig, &dfl, &a);
+	}
+}
+
 /* In a child that shares our memory, on its way to exec: the table is the parent's. */
 static long change_other(int sig, const struct ksigaction *new, struct ksigaction *old)
 {

@@ -315,7 +315,10 @@ struct clone {
 	u64 flags, stack, parent_tid, child_tid, tls;
 	struct clone_args args;		/* of clone3 */
 	size_t size;			/* of it, 0: not clone3 */
+	bool clear;			/* CLONE_CLEAR_SIGHAND */
 };
+/* Older headers do not have it. */
+#define CLEAR_SIGHAND 0x100000000ull
 
 static long clone_args_get(struct clone *c, long nr, const u64 a[6])
 {
@@ -350,6 +353,10 @@ static long clone_args_get(struct clone *c, long nr, const u64 a[6])
 		if (rest)
 			return -E2BIG;
 	}
+	/* It would take our handlers along. A child with memory of its own gives up the program's
+	 * itself; one that shares ours is on its way to exec (posix_spawn), which does. */
+	c->clear = c->args.flags & CLEAR_SIGHAND;
+	c->args.flags &= ~CLEAR_SIGHAND;
 	c->flags = c->args.flags;
 	c->tls = c->args.tls;
 	if (c->args.stack)
@@ -469,6 +476,8 @@ static long clone_copied(struct door_thread *t, struct kucontext *uc, struct clo
 	leaving = NULL;
 	t->other_process = false;
 	hot_forked(t);
+	if (c->clear)
+		signals_clear();
 	if (c->stack)
 		uc->gregs[REG_RSP] = (greg_t)c->stack;
 	return 0;
