@@ -89,7 +89,7 @@ static int raw_threads(void)
 			  CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD |
 				  CLONE_SYSVSEM | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID,
 			  (void *)&result, &tid, NULL, &tid) < 0)
-			return 0;
+			return errno == EINVAL;		/* musl 1.2.4 and newer refuse */
 		while (*(volatile int *)&tid)
 			sched_yield();
 		ok &= result == 2;
