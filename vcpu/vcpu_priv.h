@@ -174,7 +174,6 @@ struct vcpu_priv {
 	struct vcpu_msrs msr;
 	struct vcpu_clock clock;
 	struct hyperv_vcpu hv;
-	struct vcpu_pmu pmu;
 	struct svm svm;		/* c->svm */
 	const struct insn *insn;	/* instruction inside cpu_exec() */
 	bool mwait_ud;		/* user space has disabled a quirk: nested_quirks() */
@@ -221,6 +220,8 @@ struct vcpu_priv {
 	pthread_mutex_t code_lock;	/* over code_queue: written by any thread */
 	u64 code_queue[16];		/* pages, with CODE_WAS_WRITTEN in bit 0 */
 	u32 code_queued;		/* > 16: overflow, drop all writes and suspect all code */
+
+	struct vcpu_pmu pmu;	/* at the end: nobody has to be near it */
 };
 
 /* By a thread that runs no guest; by one that does. */
