@@ -31,9 +31,9 @@ void smm_log(struct smm *m, bool on)
 	set_slot(m, 1 << 16, flags, 0, G_RAM_SIZE, m->g->ram);
 }
 
-struct smm smm_new_flags(enum mode mode, u32 flags)
+struct smm smm_attach(struct guest *g)
 {
-	struct smm m = { .g = guest_new_flags(mode, flags), .base = G_SMBASE };
+	struct smm m = { .g = g, .base = G_SMBASE };
 
 	if (ioctl(m.g->sys, KVM_CHECK_EXTENSION, KVM_CAP_X86_SMM) <= 0)
 		test_skip("no SMM");
@@ -45,6 +45,11 @@ struct smm smm_new_flags(enum mode mode, u32 flags)
 	smm_slot(&m, 1, G_SMBASE, SMRAM_ALL, m.smram);
 	cpu_set_msr(m.c, MSR_SMBASE, G_SMBASE);
 	return m;
+}
+
+struct smm smm_new_flags(enum mode mode, u32 flags)
+{
+	return smm_attach(guest_new_flags(mode, flags));
 }
 
 struct smm smm_with_code(enum mode mode, const u8 *code, u32 n, const u8 *handler, u32 hn)

@@ -22,6 +22,8 @@ struct smm {
 };
 
 /* Skips the test when there is no SMM. */
+/* SMRAM for a guest that is there. */
+struct smm smm_attach(struct guest *g);
 struct smm smm_new_flags(enum mode m, u32 flags);
 static inline struct smm smm_new(enum mode m)
 {
