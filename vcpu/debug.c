@@ -208,6 +208,9 @@ int vcpu_set_guest_debug(struct vcpu *v, const struct kvm_guest_debug *g)
 	}
 	d->control = g->control & KVM_GUESTDBG_ENABLE ? g->control : 0;
 	d->control &= ~(KVM_GUESTDBG_INJECT_DB | KVM_GUESTDBG_INJECT_BP);
+	/* Nobody wants to hear of a step any more. */
+	if (!(d->control & KVM_GUESTDBG_SINGLESTEP))
+		d->step_owed = false;
 	if (user_hw(v)) {
 		for (u32 i = 0; i < 4; i++)
 			d->dr[i] = g->arch.debugreg[i];

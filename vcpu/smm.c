@@ -123,7 +123,7 @@ enum cpu_result vcpu_rsm(struct cpu *c)
 	struct vcpu_events *ev = &v->p->ev;
 	u8 map[SMRAM_BYTES];
 	struct smram s;
-	bool lm = has_lm(v);
+	bool lm = has_lm(v), tf = c->rflags & FL_TF;
 
 	if (!c->in_smm)
 		return cpu_raise(c, EXC_UD);
@@ -131,9 +131,6 @@ enum cpu_result vcpu_rsm(struct cpu *c)
 	if (phys_read(c->phys, save_area(v), map, sizeof(map)))
 		return shutdown(v);
 	smram_decode(&s, lm, map);
-	/* Stepped over like any other instruction, by the TF of before. */
-	v->p->dbg.step_owed = v->p->dbg.control & KVM_GUESTDBG_SINGLESTEP;
-	v->p->dbg.tf_owed = c->rflags & FL_TF;
 	if (!ev->smm_in_nmi)
 		ev->nmi_masked = false;
 	vcpu_smm_changed(v, false);
@@ -142,6 +139,9 @@ enum cpu_result vcpu_rsm(struct cpu *c)
 		return shutdown(v);
 	if ((s.efer & EFER_SVME && svm_efer_check(c, s.efer)) || !cpu_leave_smm(c, &s, lm))
 		return shutdown(v);
+	/* Stepped over like any other instruction, by the TF of before. */
+	v->p->dbg.step_owed = v->p->dbg.control & KVM_GUESTDBG_SINGLESTEP;
+	v->p->dbg.tf_owed = tf;
 	v->p->msr.smbase = s.smbase;
 	cpuid_update_dynamic(v);
 	/* HLT again (APM2 10.3.5); what has come meanwhile wakes it at once. */

@@ -720,3 +720,36 @@ T(events_pending, "KVM_SET_VCPU_EVENTS queues an SMI, and takes it away")
 	st = run(m.g);
 	CHECK_STOP(st, ST_DONE);
 }
+
+CODE64(two, "nop\n out %al, $0x50\n inc %ebx\n inc %ebx" DONE);
+T(step_forgotten, "a step that was owed is not reported when the debugger has gone")
+{
+	for (u32 bad = 0; bad < 2; bad++) {
+		struct smm m = smm_with(M_LONG, two, h_out);
+		struct kvm_guest_debug d = { .control = KVM_GUESTDBG_ENABLE |
+							KVM_GUESTDBG_SINGLESTEP };
+		struct stop st;
+
+		to_smi(&m);
+		run(m.g);
+		cpu_complete(m.c);
+		/* A shadow of MOV SS holds the report back; a shutdown takes it away. */
+		smm_put(&m, 0xfecb, 1, 1);
+		if (bad)
+			smm_put(&m, 0xff58, 8, 1ull << 40);
+		vcpu_ioctl(m.c, KVM_SET_GUEST_DEBUG, &d, "KVM_SET_GUEST_DEBUG");
+		st = run(m.g);
+		CHECK_STOP(st, bad ? ST_SHUTDOWN : ST_DEBUG);
+		if (!bad) {
+			CHECK_EQ(st.r.rbx & 3, 1);
+			continue;
+		}
+		d.control = 0;
+		vcpu_ioctl(m.c, KVM_SET_GUEST_DEBUG, &d, "KVM_SET_GUEST_DEBUG");
+		smm_smi(m.c);
+		st = run(m.g);
+		CHECK_STOP(st, ST_OUT);
+		CHECK_EQ(st.port, 0x51);
+		smm_free(&m);
+	}
+}

@@ -53,7 +53,8 @@ static struct world in_smm(void)
 	return w;
 }
 
-T(out_and_back, "an SMI out of L2: its registers in SMRAM, L1's in the host save area; RSM goes back")
+T(out_and_back,
+  "an SMI out of L2: its registers in SMRAM, L1's in the host save area; RSM goes back")
 {
 	struct world w = in_smm();
 	struct vmcb_save *host = (void *)(w.s.g->ram + G_HSAVE + 0x400);
