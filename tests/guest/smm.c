@@ -4,6 +4,7 @@
  * meanwhile (APM2 chapter 10, docs/kvm-abi.md 5.9).
  */
 /* Run: build/standin run -- build/tests/guest/guest_smm [NAME...] */
+#include <pthread.h>
 #include <sys/ioctl.h>
 
 #include "tests/guest/harness/smm.h"
@@ -750,6 +751,55 @@ T(step_forgotten, "a step that was owed is not reported when the debugger has go
 		st = run(m.g);
 		CHECK_STOP(st, ST_OUT);
 		CHECK_EQ(st.port, 0x51);
+		smm_free(&m);
+	}
+}
+
+/* -- two CPUs -- */
+
+CODE64(watcher, "wa_1: mov $0x600000, %eax\n call *%rax\n cmp $100, %ebx\n jne wa_1" DONE);
+CODE64(knocker, "kn_1: out %al, $0x50\n jmp kn_1");
+
+static void *knock(void *arg)
+{
+	struct guest_cpu *c = arg;
+
+	for (u32 i = 1; i <= 100; i++) {
+		struct stop st = cpu_run(c);
+
+		CHECK_EQ(st.port, 0x50);
+		smm_smi(c);
+	}
+	return NULL;
+}
+
+T(two_cpus, "what one CPU's handler writes is what the other runs, by the same address or another")
+{
+	for (u32 alias = 0; alias < 2; alias++) {
+		struct smm m = smm_new(M_LONG);
+		static const u8 fn[] = { 0xbb, 1, 0, 0, 0, 0xc3 };
+		struct guest_cpu *other = guest_add_cpu(m.g);
+		u64 at = alias ? 0x800000 : 0x600000;
+		pthread_t t;
+		struct stop st;
+
+		guest_load(m.g, G_CODE, watcher);
+		guest_load(m.g, G_CODE + 0x100, knocker);
+		WITH_REGS(other, r)
+			r.rip = G_CODE + 0x100;
+		cpu_set_msr(other, SMBASE_MSR, G_SMBASE + 0x10000);
+		memcpy(m.smram + 0x18000, h_patch_b, LEN(h_patch));
+		guest_write(m.g, at, fn, sizeof(fn));
+		if (alias) {
+			smm_slot(&m, 0, 0, 0, NULL);
+			smm_slot(&m, 0, 0x600000, 0x1000, m.g->ram + at);
+			guest_write(m.g, G_CODE + 1, "\0\0\x80", 3);
+		}
+		CHECK_EQ(pthread_create(&t, NULL, knock, other), 0);
+		st = run(m.g);
+		CHECK_STOP(st, ST_DONE);
+		/* The last one is taken by nobody's run. */
+		pthread_join(t, NULL);
 		smm_free(&m);
 	}
 }
