@@ -2,10 +2,10 @@
 /*
  * tests/fuzz/fuzz_smram.c - random save-state areas, and RSM.
  *
- * Right is: what RSM does is a shutdown, or a state that KVM_GET_SREGS shows and KVM_SET_SREGS would take;
- * out of SMM either way, and out of guest mode after a shutdown. Then the guest runs for a moment, from
- * whatever it is in. Every third area says that the SMI came in a nested guest, of a VMCB that is random
- * here and there as well.
+ * Right is: what RSM does is a shutdown, or a state that KVM_GET_SREGS shows and KVM_SET_SREGS
+ * would take; out of SMM either way, and out of guest mode after a shutdown. Then the guest runs
+ * for a moment, from whatever it is in. Every third area says that the SMI came in a nested
+ * guest, of a VMCB that is random here and there as well.
  */
 /* Run: build/standin run -- build/tests/fuzz/fuzz_smram --seconds 20 */
 #include <signal.h>
