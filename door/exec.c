@@ -187,8 +187,7 @@ static long run(struct door_thread *t, int dir, const char *path, int flags, cha
 	else if (door_reason(c.kind) && c.door == DOOR_NONE)
 		log_warn("%s %s: it runs without standin", path, door_reason(c.kind));
 	/* Where the preload object is not (another root), this door: it needs nothing there. */
-	if (c.door == DOOR_PRELOAD &&
-	    (!preload[0] || RAW(SYS_faccessat, AT_FDCWD, preload, R_OK)))
+	if (c.door == DOOR_PRELOAD && (!preload[0] || RAW(SYS_faccessat, AT_FDCWD, preload, R_OK)))
 		c.door = DOOR_SECOND;
 	list = set_env(env, c.door == DOOR_PRELOAD, c.door != DOOR_SECOND && door_strips(c.kind));
 	if (c.door == DOOR_SECOND && shim_wanted(c.scripts ? c.program : path)) {
