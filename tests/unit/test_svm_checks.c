@@ -452,6 +452,9 @@ T(sanitise_field_by_field)
 		{ 0xb8, 8, 0 },		 { 0xc0, 4, ~0ull }, { 0xc8, 8, ~0ull },
 		{ 0xe0, 8, ~0ull },	 { 0xf0, 8, ~0ull }, { 0xf8, 8, ~0ull },
 		{ 0x120, 4, ~0ull },
+		/* Software's: svm/hyperv.c decides. */
+		{ 0x3e0, 4, ~0ull },	 { 0x3e4, 4, ~0ull }, { 0x3e8, 8, ~0ull },
+		{ 0x3f0, 8, ~0ull },
 	};
 	struct svm_caps k = caps(0);
 	static struct vmcb_control from, to;
