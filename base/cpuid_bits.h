@@ -4,7 +4,8 @@
  *
  * Row: name, leaf, sub-leaf, register, bit, host requirement. H: offered when the
  * host's CPUID has the same bit, because its instructions run on the host. V: the same, and
- * the host's XCR0 must have AVX. Z: likewise AVX-512. N: ours alone, offered everywhere. O: the
+ * the host's XCR0 must have AVX. Z: likewise AVX-512. Y: protection
+ * keys, where XCR0 may have them. N: ours alone, offered everywhere. O: the
  * same, when the environment asks for it (docs/engine.md). U: not offered, but works where a VMM
  * says so.
  * P: of the performance counters, unless STANDIN_PMU says no.
@@ -16,7 +17,9 @@
 #include "base/types.h"
 
 enum cpuid_reg { CPUID_EAX, CPUID_EBX, CPUID_ECX, CPUID_EDX };
-enum cpuid_host { CPUID_N, CPUID_H, CPUID_V, CPUID_Z, CPUID_O, CPUID_S, CPUID_U, CPUID_K, CPUID_P };
+enum cpuid_host {
+	CPUID_N, CPUID_H, CPUID_V, CPUID_Z, CPUID_Y, CPUID_O, CPUID_S, CPUID_U, CPUID_K, CPUID_P
+};
 
 #define CPUID_FEATURES(X) \
 	X(FPU,		1, 0, EDX, 0, N) \
@@ -82,6 +85,7 @@ enum cpuid_host { CPUID_N, CPUID_H, CPUID_V, CPUID_Z, CPUID_O, CPUID_S, CPUID_U,
 	X(AVX512VL,	7, 0, EBX, 31, Z) \
 	X(AVX512_VBMI,	7, 0, ECX, 1, Z) \
 	X(UMIP,		7, 0, ECX, 2, N) \
+	X(PKU,		7, 0, ECX, 3, Y) \
 	X(AVX512_VBMI2,	7, 0, ECX, 6, Z) \
 	X(GFNI,		7, 0, ECX, 8, V) \
 	X(VAES,		7, 0, ECX, 9, V) \

@@ -22,7 +22,8 @@ exec_fn exec_lgdt, exec_lidt, exec_sgdt, exec_sidt, exec_lldt, exec_ltr, exec_sl
 exec_fn exec_lar, exec_lsl, exec_verr, exec_verw;
 exec_fn exec_pushf, exec_popf, exec_cli, exec_sti, exec_cld, exec_std, exec_clac, exec_stac;
 exec_fn exec_hlt, exec_cpuid, exec_rdmsr, exec_wrmsr, exec_rdtsc, exec_rdtscp, exec_rdpmc;
-exec_fn exec_rdpid, exec_invlpg, exec_invpcid, exec_cache, exec_clzero, exec_swapgs, exec_fsgsbase;
+exec_fn exec_pkru, exec_rdpid, exec_invlpg, exec_invpcid, exec_cache, exec_clzero, exec_swapgs,
+	exec_fsgsbase;
 exec_fn exec_pause, exec_hypercall, exec_svm, exec_rsm;
 
 /* -- linear accesses -- */

@@ -37,6 +37,7 @@ static void reset_fpu(struct cpu *c)
 	c->xsave[XSAVE_MXCSR] = 0x80;
 	c->xsave[XSAVE_MXCSR + 1] = 0x1f;
 	c->xcr0 = 1;
+	cpu_set_pkru(c, 0);
 }
 
 static void reset_msrs(struct cpu *c)

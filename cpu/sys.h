@@ -124,6 +124,7 @@ enum cpu_result cpu_set_cr3(struct cpu *c, u64 v);
 enum cpu_result cpu_set_cr4(struct cpu *c, u64 v);
 enum cpu_result cpu_set_efer(struct cpu *c, u64 v);
 enum cpu_result cpu_set_xcr0(struct cpu *c, u64 v);
+void cpu_set_pkru(struct cpu *c, u32 v);
 /* An address that is used now, and a base that is only stored (MSRs, descriptor tables, segment
  * bases): the latter may be as wide as the CPU can at all (APM2 5.3.1). */
 static inline u64 cpu_sign_extend(u64 va, bool la57)

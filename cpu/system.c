@@ -103,6 +103,22 @@ enum cpu_result exec_rdpid(struct cpu *c, const struct insn *in)
 	return CPU_OK;
 }
 
+/* RDPKRU and WRPKRU (APM3): of every ring. */
+enum cpu_result exec_pkru(struct cpu *c, const struct insn *in)
+{
+	if (!(c->cr4 & CR4_PKE))
+		return cpu_raise(c, EXC_UD);
+	if ((u32)c->gpr[R_RCX] || (in->mnemonic == ZYDIS_MNEMONIC_WRPKRU && (u32)c->gpr[R_RDX]))
+		return cpu_raise_err(c, EXC_GP, 0);
+	if (in->mnemonic == ZYDIS_MNEMONIC_WRPKRU) {
+		cpu_set_pkru(c, (u32)c->gpr[R_RAX]);
+		return CPU_OK;
+	}
+	insn_set_reg(c, R_RAX, 4, c->pkru);
+	insn_set_reg(c, R_RDX, 4, 0);
+	return CPU_OK;
+}
+
 /* -- translations and caches -- */
 
 enum cpu_result exec_invlpg(struct cpu *c, const struct insn *in)

@@ -12,6 +12,7 @@
 #include "cpu/sys.h"
 #include "engine/engine.h"
 #include "engine/xstate.h"
+#include "mmu/mmu.h"
 
 enum { X87 = XSTATE_X87, SSE = XSTATE_SSE, AVX = XSTATE_AVX };
 enum {
@@ -53,7 +54,7 @@ static u32 own32(const struct cpu *c, u32 off)
 static u32 used_bytes(u32 bit, bool m64)
 {
 	switch (bit) {
-	case XSTATE_OPMASK_BIT: return xstate_bytes(bit);
+	case XSTATE_OPMASK_BIT: case XSTATE_PKRU_BIT: return xstate_bytes(bit);
 	case XSTATE_HI16_ZMM_BIT: return m64 ? xstate_bytes(bit) : 0;
 	default:
 		return m64 ? xstate_bytes(bit) : xstate_bytes(bit) / 2;
@@ -61,8 +62,16 @@ static u32 used_bytes(u32 bit, bool m64)
 }
 
 #define EACH_EXTENDED(i, set) \
-	for (u32 i = XSTATE_AVX_BIT; i <= XSTATE_HI16_ZMM_BIT; i++) \
+	for (u32 i = XSTATE_AVX_BIT; i <= XSTATE_LAST; i++) \
 		if ((set) >> i & 1)
+
+void cpu_set_pkru(struct cpu *c, u32 v)
+{
+	if (c->pkru == v)
+		return;
+	c->pkru = v;
+	mmu_keys_changed(c);
+}
 
 /* Give components that are in their initial state the contents of it: only the bit
  * in XSTATE_BV says so until then. */
@@ -86,7 +95,12 @@ static u32 take_state(struct cpu *c)
 	u32 in_use;
 
 	engine_fpu_save(c);
-	in_use = (u32)h->bv & XSTATE_ALL;
+	in_use = (u32)h->bv & XSTATE_ALL & ~(u32)XSTATE_PKRU;
+	if (unlikely(c->pkru)) {
+		in_use |= XSTATE_PKRU;
+		cpu_copy(c->xsave + xstate_offset(XSTATE_PKRU_BIT), &c->pkru, sizeof(c->pkru));
+		cpu_zero(c->xsave + xstate_offset(XSTATE_PKRU_BIT) + 4, 4);
+	}
 	init_component(c, ~in_use & (u32)xcr0_host_supported(), true);
 	return in_use;
 }
@@ -334,7 +348,11 @@ static enum cpu_result xrstor(struct xs *x, bool system)
 	init_component(c, init, x->m64);
 	if (compact ? rfbm & SSE : rfbm & (SSE | AVX))
 		*(u32 *)(c->xsave + OFF_MXCSR) = mxcsr_val;
-	own_header(c)->bv |= load;
+	if (load & XSTATE_PKRU)
+		cpu_set_pkru(c, own32(c, xstate_offset(XSTATE_PKRU_BIT)));
+	else if (init & XSTATE_PKRU)
+		cpu_set_pkru(c, 0);
+	own_header(c)->bv |= load & ~(u64)XSTATE_PKRU;
 	/* Registers 8-15 outlive an init outside 64-bit mode. */
 	own_header(c)->bv &= ~(u64)(x->m64 ? init : init & (X87 | XSTATE_OPMASK));
 	return CPU_OK;

@@ -116,7 +116,8 @@ enum {
 #define EFER_FFXSR BIT64(14)
 #define EFER_TCE BIT64(15)
 
-enum { PF_P = 1, PF_W = 2, PF_U = 4, PF_RSVD = 8, PF_I = 16 };
+enum { PF_P = 1, PF_W = 2, PF_U = 4, PF_RSVD = 8, PF_I = 16, PF_PK = 32 };
+enum { PKRU_AD = 1, PKRU_WD = 2 };	/* of each key */
 
 /* EXITINFO1 of a nested page fault: the above and */
 #define NPF_FINAL BIT64(32)	/* on the guest's final address */
@@ -514,6 +515,7 @@ struct cpu {
 	 * and the DR6 bits of those hit since the owner last cleared them. */
 	u64 watch_addr[4];
 	u32 watch_dr7, watch_hit;
+	u32 pkru;		/* rights of user pages by key, with CR4.PKE: cpu_set_pkru() */
 
 	u8 xsave[CPU_XSAVE_SIZE] __attribute__((aligned(64)));
 	struct tlb tlb[MMU_IDX_COUNT] __attribute__((aligned(64)));

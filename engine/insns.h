@@ -26,7 +26,7 @@
  * for each that the guest does not have. docs/instructions.md says why these.
  */
 #define INSN_FEATURES(X) \
-	X(FPU) X(TSC) X(MSR) X(CX8) X(SEP) X(CMOV) X(CLFLUSH) X(MMX) X(FXSR) X(SSE) X(SSE2) \
+	X(FPU) X(TSC) X(MSR) X(CX8) X(SEP) X(CMOV) X(CLFLUSH) X(MMX) X(FXSR) X(SSE) X(SSE2) X(PKU) \
 	X(SSE3) X(PCLMULQDQ) X(SSSE3) X(FMA) X(CX16) X(SSE4_1) X(SSE4_2) X(MOVBE) X(POPCNT) X(AES) \
 	X(XSAVE) X(AVX) X(F16C) X(RDRAND) X(FSGSBASE) X(BMI1) X(AVX2) X(BMI2) X(INVPCID) X(RDSEED) \
 	X(ADX) X(SMAP) X(CLFLUSHOPT) X(SHA) X(RDPID) X(XSAVEOPT) X(XSAVEC) X(LAHF_LM) X(SVM) \
@@ -184,6 +184,8 @@ enum insn_state { STATE_NONE, STATE_X87, STATE_MMX, STATE_SSE, STATE_AVX, STATE_
 	X(RDTSCP, C, R_TSD, NEED(RDTSCP), exec_rdtscp, RDTSCP) \
 	X(RDPMC, C, 0, 0, exec_rdpmc, FN) \
 	X(RDPID, C, 0, NEED(RDPID), exec_rdpid, NONE) \
+	X(RDPKRU, C, 0, NEED(PKU), exec_pkru, NONE) \
+	X(WRPKRU, C, 0, NEED(PKU), exec_pkru, NONE) \
 	X(INVLPG, C, R_CPL0, 0, exec_invlpg, FN) \
 	X(INVPCID, C, R_CPL0, NEED(INVPCID), exec_invpcid, FN) \
 	X(INVD, C, R_CPL0 | R_SELF, 0, exec_cache, INVD) \

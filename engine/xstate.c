@@ -5,16 +5,17 @@
 #include <pthread.h>
 
 #include "base/host_cpuid.h"
+#include "base/options.h"
 #include "engine/cpu.h"
 
-static const u16 bytes[8] = {
+static const u16 bytes[XSTATE_LAST + 1] = {
 #define X(name, bit, n) [bit] = (n),
 	XSTATE_COMPONENTS(X)
 #undef X
 };
 
 /* Written once, before anybody who reads them exists (pthread_once). */
-static u16 offset[8];
+static u16 offset[XSTATE_LAST + 1];
 static _Atomic u64 supported;	/* 0: not yet; released when offset[] is there */
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
@@ -35,6 +36,24 @@ static bool avx512_fits(void)
 	return true;
 }
 
+/* Protection keys: nothing of them is the host's but the place in the area. Where it has none they
+ * are behind the rest, on demand only. */
+static bool pku_offered(u64 others)
+{
+	u32 r[4];
+	bool host;
+
+	cpuid_host(7, 0, r);
+	host = r[2] & BIT(3);
+	cpuid_host(0xd, XSTATE_PKRU_BIT, r);
+	host &= r[0] == bytes[XSTATE_PKRU_BIT] && r[1] >= xstate_size(others, false) &&
+		r[1] + r[0] <= CPU_XSAVE_SIZE;
+	if (!host && option_word(OPT_PKU) != 0)
+		return false;
+	offset[XSTATE_PKRU_BIT] = (u16)(host ? r[1] : xstate_size(others, false));
+	return true;
+}
+
 static void look(void)
 {
 	u32 r[4], lo = 0, hi;
@@ -47,6 +66,8 @@ static void look(void)
 	offset[XSTATE_AVX_BIT] = XSTATE_EXTENDED;
 	if ((lo & (XSTATE_AVX | XSTATE_AVX512)) == (XSTATE_AVX | XSTATE_AVX512) && avx512_fits())
 		v |= XSTATE_AVX512;
+	if (pku_offered(v))
+		v |= XSTATE_PKRU;
 	atomic_store_explicit(&supported, v, memory_order_release);
 }
 
@@ -84,7 +105,7 @@ u32 xstate_size(u64 components, bool compact)
 {
 	u32 end = XSTATE_EXTENDED;
 
-	for (u32 i = XSTATE_AVX_BIT; i <= XSTATE_HI16_ZMM_BIT; i++)
+	for (u32 i = XSTATE_AVX_BIT; i <= XSTATE_LAST; i++)
 		if (components >> i & 1)
 			end = (compact ? xstate_compact_offset(components, i) : offset[i]) +
 			      bytes[i];

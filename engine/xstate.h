@@ -2,9 +2,10 @@
 /*
  * engine/xstate.h - the components of XSAVE areas that guests may have, and where they lie.
  *
- * cpu.xsave is in the host's standard form, for the host saves and loads it. Sizes are
- * architectural (SDM1 13.4, APM2 11.5.2); places beyond AVX's are what the host's CPUID says, and
- * AMD's and Intel's differ. Guests are told the same places.
+ * PKRU is never in the host's registers: cpu.pkru has it, and cpu.xsave only while an instruction
+ * stores or loads an area. cpu.xsave is in the host's standard form, for the host saves and loads
+ * it. Sizes are architectural (SDM1 13.4, APM2 11.5.2); places beyond AVX's are what the host's
+ * CPUID says, and AMD's and Intel's differ. Guests are told the same places.
  */
 #ifndef ENGINE_XSTATE_H
 #define ENGINE_XSTATE_H
@@ -14,14 +15,15 @@
 /* X(name, bit, bytes); of those from AVX on an area beyond the header */
 #define XSTATE_COMPONENTS(X) \
 	X(X87, 0, 0) X(SSE, 1, 0) X(AVX, 2, 256) X(OPMASK, 5, 64) X(ZMM_HI256, 6, 512) \
-	X(HI16_ZMM, 7, 1024)
+	X(HI16_ZMM, 7, 1024) X(PKRU, 9, 8)
 
 enum xstate_bit {
 #define X(name, bit, bytes) XSTATE_##name##_BIT = (bit), XSTATE_##name = 1 << (bit),
 	XSTATE_COMPONENTS(X)
 #undef X
 	XSTATE_AVX512 = XSTATE_OPMASK | XSTATE_ZMM_HI256 | XSTATE_HI16_ZMM,
-	XSTATE_ALL = XSTATE_X87 | XSTATE_SSE | XSTATE_AVX | XSTATE_AVX512,
+	XSTATE_ALL = XSTATE_X87 | XSTATE_SSE | XSTATE_AVX | XSTATE_AVX512 | XSTATE_PKRU,
+	XSTATE_LAST = XSTATE_PKRU_BIT,
 };
 
 enum { XSTATE_LEGACY_BYTES = 512, XSTATE_EXTENDED = 576 /* where the header ends */ };

@@ -73,6 +73,8 @@ void mmu_flush_all(struct cpu *c);
 /* Guest-physical addresses mean another address space of the VM from now on (SMM). Translations are
  * kept: pages are compared with memory before they run again. */
 void mmu_switch_space(struct cpu *c, struct phys *to);
+/* PKRU is another: what the TLBs let data accesses do may be wrong. */
+void mmu_keys_changed(struct cpu *c);
 /* Drop write entries whose host page backs this guest page (it now holds code
  * or is dirty-logged). True: there was one. */
 bool mmu_drop_writes(struct cpu *c, u64 gpa);	/* for tests */

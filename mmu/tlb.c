@@ -154,6 +154,17 @@ void mmu_flush_all(struct cpu *c)
 		npt_note_regs(c);
 }
 
+void mmu_keys_changed(struct cpu *c)
+{
+	for (u32 i = 0; i < IO_TLB_SIZE; i++)
+		c->io_tlb[i].tag = ~0ull;
+	for (u32 l2 = 0; l2 < 2; l2++) {
+		drop_used(c, l2, false);
+		drop_used(c, l2, true);
+	}
+	tlb2_flush(c, true);
+}
+
 static void drop_page(struct cpu *c, bool l2, u64 gva)
 {
 	u32 slot = slot_of(gva);

@@ -66,6 +66,21 @@ static inline bool allowed(const struct cpu *c, enum mem_access acc, enum mmu_id
 	return acc != MEM_W || (rights & PTE_W) || !(c->cr0 & CR0_WP);
 }
 
+/* Protection keys (APM2 5.6.7): data of user pages in long mode, whoever asks. The leaf has the
+ * key. */
+static inline bool key_denies(const struct cpu *c, enum mem_access acc, enum mmu_idx idx, u64 leaf,
+			      u64 rights)
+{
+	u32 own;
+
+	if (likely(!(c->cr4 & CR4_PKE)) || !(c->efer & EFER_LMA) || !(rights & PTE_U) ||
+	    acc == MEM_X)
+		return false;
+	own = c->pkru >> (2 * (leaf >> 59 & 15));
+	return (own & PKRU_AD) ||
+	       (acc == MEM_W && (own & PKRU_WD) && (idx % MMU_L2 == MMU_USER || (c->cr0 & CR0_WP)));
+}
+
 /* Reserved bits that do not depend on the level. */
 static inline u64 reserved_high(const struct cpu *c, bool pae)
 {
@@ -140,8 +155,10 @@ static inline enum walk_status finish(struct cpu *c, u64 gva, enum mem_access ac
 	struct step *leaf = &path[level];
 	u32 want = PTE_A;
 
-	if (unlikely(!allowed(c, acc, idx, rights))) {
-		*error = PF_P;
+	bool denied = key_denies(c, acc, idx, leaf->pte, rights);
+
+	if (unlikely(denied || !allowed(c, acc, idx, rights))) {
+		*error = PF_P | (denied ? PF_PK : 0);
 		return WALK_FAULT;
 	}
 	for (int i = top; i > level; i--)
@@ -156,7 +173,8 @@ static inline enum walk_status finish(struct cpu *c, u64 gva, enum mem_access ac
 	w->global = (leaf->pte & PTE_G) && (c->cr4 & CR4_PGE);
 	w->user = rights & PTE_U;
 	/* D unset only when it could not be set (ROM). */
-	w->writable = ((leaf->pte & PTE_D) || acc == MEM_W) && allowed(c, MEM_W, idx, rights);
+	w->writable = ((leaf->pte & PTE_D) || acc == MEM_W) && allowed(c, MEM_W, idx, rights) &&
+		      !key_denies(c, MEM_W, idx, leaf->pte, rights);
 	return WALK_OK;
 }
 

@@ -15,6 +15,8 @@
 #include "vcpu/vcpu_priv.h"
 
 #define ECX_OSXSAVE BIT(27)
+#define ECX_PKU BIT(3)		/* of leaf 7 */
+#define ECX_OSPKE BIT(4)
 #define ECX_XSAVE BIT(26)
 #define ECX_MONITOR BIT(3)
 #define EDX_APIC BIT(9)
@@ -82,6 +84,13 @@ static void dynamic(const struct vcpu *v, struct kvm_cpuid_entry2 *e)
 			if (v->p->msr.misc_enable & BIT(18))
 				e->ecx |= ECX_MONITOR;
 		}
+		break;
+	case 7:
+		if (e->index)
+			break;
+		e->ecx &= ~ECX_OSPKE;
+		if ((e->ecx & ECX_PKU) && (c->cr4 & CR4_PKE))
+			e->ecx |= ECX_OSPKE;
 		break;
 	case 0xd:
 		if (e->index == 0)
@@ -215,7 +224,7 @@ static void derive(struct vcpu *v)
 	cr4 |= (c->has_umip ? CR4_UMIP : 0) | (c->has_fsgsbase ? CR4_FSGSBASE : 0) |
 	       (c->has_pcid ? CR4_PCIDE : 0) | (c->has_xsave ? CR4_OSXSAVE : 0) |
 	       (c->has_smep ? CR4_SMEP : 0) | (c->has_smap ? CR4_SMAP : 0) |
-	       (HAS(LA57) ? CR4_LA57 : 0);
+	       (HAS(LA57) ? CR4_LA57 : 0) | (HAS(PKU) ? CR4_PKE : 0);
 	c->cr4_reserved = ~cr4;
 	efer = EFER_SCE | (HAS(FXSR_OPT) ? EFER_FFXSR : 0) | (c->has_lm ? EFER_LME | EFER_LMA : 0) |
 	       (c->has_nx ? EFER_NX : 0) | (HAS(AUTO_IBRS) ? BIT64(21) : 0) |

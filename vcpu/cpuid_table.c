@@ -51,6 +51,7 @@ static const struct kvm_cpuid_entry2 base[] = {
 	{ 0xd, 5, IDX, 0, 0, 0, 0, { 0 } },
 	{ 0xd, 6, IDX, 0, 0, 0, 0, { 0 } },
 	{ 0xd, 7, IDX, 0, 0, 0, 0, { 0 } },
+	{ 0xd, 9, IDX, 0, 0, 0, 0, { 0 } },
 	{ 0xe, 0, 0, 0, 0, 0, 0, { 0 } },
 	{ 0xf, 0, IDX, 0, 0, 0, 0, { 0 } },
 	{ 0x10, 0, IDX, 0, 0, 0, 0, { 0 } },
@@ -130,6 +131,8 @@ static bool host_offers(const struct cpuid_feature_row *f, struct host_leaf *h)
 		return svm_option((enum cpuid_feature)(f - cpuid_feature_rows));
 	if (f->host == CPUID_V && !(xcr0_host_supported() & XSTATE_AVX))
 		return false;
+	if (f->host == CPUID_Y)
+		return xcr0_host_supported() & XSTATE_PKRU;
 	if (f->host == CPUID_Z && !(xcr0_host_supported() & XSTATE_AVX512))
 		return false;
 	if (!h->valid || h->leaf != f->leaf || h->sub != f->sub) {
@@ -176,7 +179,7 @@ static void derive(struct kvm_cpuid_entry2 *e)
 	ld->eax = (u32)xcr0;
 	ld->ebx = xstate_size(xcr0 & 3, false);
 	ld->ecx = xstate_size(xcr0, false);
-	for (u32 i = XSTATE_AVX_BIT; i <= XSTATE_HI16_ZMM_BIT; i++)
+	for (u32 i = XSTATE_AVX_BIT; i <= XSTATE_LAST; i++)
 		if (xcr0 >> i & 1) {
 			find(e, 0xd, i)->eax = xstate_bytes(i);
 			find(e, 0xd, i)->ebx = xstate_offset(i);

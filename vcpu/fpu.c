@@ -114,11 +114,17 @@ int vcpu_get_xsave(struct vcpu *v, void *buf, u32 size)
 	cpu_zero(p + OFF_XCOMP_BV, 56);
 	/* MXCSR is SSE's in the compacted form, which Linux has: readers ask that bit. */
 	have = *bv(c) | (((const struct fxsave *)buf)->mxcsr != MXCSR_INIT ? XSTATE_SSE : 0);
+	have |= c->pkru ? XSTATE_PKRU : 0;
 	have &= c->xcr0_supported | XSTATE_X87 | XSTATE_SSE;
 	for (u32 i = XSTATE_AVX_BIT; i <= XSTATE_HI16_ZMM_BIT; i++)
 		if (xcr0_host_supported() & ~have & BIT64(i) &&
 		    xstate_offset(i) + xstate_bytes(i) <= n)
 			cpu_zero(p + xstate_offset(i), xstate_bytes(i));
+	if (xcr0_host_supported() & XSTATE_PKRU) {
+		u64 pkru = have & XSTATE_PKRU ? c->pkru : 0;
+
+		cpu_copy(p + xstate_offset(XSTATE_PKRU_BIT), &pkru, sizeof(pkru));
+	}
 	cpu_copy(p + OFF_XSTATE_BV, &have, sizeof(have));
 	return 0;
 }
@@ -146,6 +152,14 @@ int vcpu_set_xsave(struct vcpu *v, const void *buf, u32 size)
 	engine_fpu_save(c);
 	cpu_copy(c->xsave, p, size < CPU_XSAVE_SIZE ? size : CPU_XSAVE_SIZE);
 	cpu_zero(c->xsave + 416, 96);
+	/* Without its bit KVM leaves PKRU as it is, unlike other components. */
+	if (in & XSTATE_PKRU) {
+		u32 pkru;
+
+		cpu_copy(&pkru, p + xstate_offset(XSTATE_PKRU_BIT), sizeof(pkru));
+		cpu_set_pkru(c, pkru);
+		*bv(c) &= ~(u64)XSTATE_PKRU;
+	}
 	if (!(in & (XSTATE_SSE | XSTATE_AVX)))
 		mxcsr = MXCSR_INIT;
 	cpu_copy(c->xsave + OFF_MXCSR, &mxcsr, 4);

@@ -12,7 +12,7 @@
 
 #include "tests/guest/harness/harness.h"
 
-enum { LEGACY = 512, HEADER = 64, AREA = 4096, COMPONENTS = 10 };
+enum { LEGACY = 512, HEADER = 64, AREA = 4096, PKRU = 9, COMPONENTS = 10 };
 enum { X87 = 1, SSE = 2, AVX = 4, AVX512 = 0xe0 };
 #define MXCSR_INIT 0x1f80u
 
@@ -150,8 +150,9 @@ static bool image_legal(const u8 *p, u64 host)
 	return !(bv & (X87 | SSE | AVX)) || !((u32)field(p, 24) & ~mxcsr_mask);
 }
 
-/* The state that an image stands for, every component written out. */
-static void expand(u8 *out, const u8 *p)
+/* The state that an image stands for, every component written out. Without its bit PKRU stays what
+ * it was: it has four bytes that count. */
+static void expand(u8 *out, const u8 *p, const u8 *pkru)
 {
 	u64 bv = field(p, LEGACY);
 	u32 mxcsr = bv & (SSE | AVX) ? (u32)field(p, 24) : MXCSR_INIT;
@@ -168,7 +169,9 @@ static void expand(u8 *out, const u8 *p)
 		memcpy(out + 160, p + 160, 256);
 	for (u32 i = 2; i < COMPONENTS; i++)
 		if (bv >> i & 1)
-			memcpy(out + comp[i].at, p + comp[i].at, comp[i].bytes);
+			memcpy(out + comp[i].at, p + comp[i].at, i == PKRU ? 4 : comp[i].bytes);
+	if (!(bv >> PKRU & 1) && supported >> PKRU & 1 && pkru)
+		memcpy(out + comp[PKRU].at, pkru + comp[PKRU].at, 4);
 }
 
 /* Where two expanded states differ, of the components in `which`; -1: nowhere. pointers: those of
@@ -266,8 +269,8 @@ static void one(struct guest *g, u64 at, u64 host)
 		return;
 	}
 	taken++;
-	expand(want, in);
-	expand(seen, after);
+	expand(want, in, before);
+	expand(seen, after, NULL);
 	d = difference(want, seen, supported, true);
 	if (d >= 0) {
 		complain(at, "KVM_GET_XSAVE is not what was set", d);
@@ -296,14 +299,14 @@ static void one(struct guest *g, u64 at, u64 host)
 	bv = field(in, LEGACY);
 	if (bv & ~xcr0)
 		complain(at, "XSTATE_BV has what XCR0 has not", (int)bv);
-	expand(seen, in);
+	expand(seen, in, NULL);
 	if (xcr0 & (SSE | AVX))
 		memcpy(seen + 24, in + 24, 4);
 	d = difference(want, seen, tame ? xcr0 : xcr0 & ~(u64)X87, false);
 	if (d >= 0)
 		complain(at, "the guest's XSAVE stores something else", d);
 	vcpu_ioctl(c, KVM_GET_XSAVE, after, "KVM_GET_XSAVE");
-	expand(seen, after);
+	expand(seen, after, NULL);
 	d = difference(want, seen, tame ? supported : supported & ~(u64)X87, false);
 	if (d >= 0)
 		complain(at, "KVM_GET_XSAVE behind the run", d);

@@ -210,6 +210,7 @@ T(without_its_cpuid_bit_an_instruction_is_refused)
 		{ NEED(RDSEED), "\x0f\xc7\xf8", 3 }, { NEED(ADX), "\xf3\x0f\x38\xf6\xc1", 5 },
 		{ NEED(SMAP), "\x0f\x01\xca", 3 }, { NEED(CLFLUSHOPT), "\x66\x0f\xae\x3b", 4 },
 		{ NEED(SHA), "\x0f\x38\xc8\xc1", 4 }, { NEED(RDPID), "\xf3\x0f\xc7\xf8", 4 },
+		{ NEED(PKU), "\x0f\x01\xee", 3 },
 		{ NEED(XSAVEOPT), "\x0f\xae\x33", 3 }, { NEED(XSAVEC), "\x0f\xc7\x23", 3 },
 		{ NEED(LAHF_LM), "\x9f", 1 }, { NEED(SVM), "\x0f\x01\xd8", 3 },
 		{ NEED(SSE4A), "\xf2\x0f\x79\xc1", 4 }, { NEED(RDTSCP), "\x0f\x01\xf9", 3 },

@@ -120,6 +120,68 @@ T(rights)
 	}
 }
 
+#define KEY(n) ((u64)(n) << 59)
+#define AD(n) (1u << 2 * (n))
+#define WD(n) (2u << 2 * (n))
+
+T(keys)
+{
+	static const struct {
+		u64 leaf;
+		u32 pkru, cr0;
+		enum mem_access acc;
+		enum mmu_idx idx;
+		u32 want;
+	} t[] = {
+		{ P | W | U | KEY(5), 0, CR0_WP, MEM_W, MMU_USER, OK },
+		{ P | W | U | KEY(5), ~(AD(5) | WD(5)), CR0_WP, MEM_W, MMU_USER, OK },
+		{ P | W | U | KEY(5), AD(5), CR0_WP, MEM_R, MMU_USER, PF_P | PF_U | PF_PK },
+		{ P | W | U | KEY(5), AD(5), CR0_WP, MEM_X, MMU_USER, OK },
+		{ P | W | U | KEY(5), AD(5), CR0_WP, MEM_R, MMU_KERNEL, PF_P | PF_PK },
+		{ P | W | U | KEY(15), AD(15), 0, MEM_W, MMU_KERNEL, PF_P | PF_W | PF_PK },
+		{ P | W | U | KEY(5), WD(5), CR0_WP, MEM_R, MMU_USER, OK },
+		{ P | W | U | KEY(5), WD(5), CR0_WP, MEM_W, MMU_USER, PF_P | PF_U | PF_W | PF_PK },
+		{ P | W | U | KEY(5), WD(5), 0, MEM_W, MMU_USER, PF_P | PF_U | PF_W | PF_PK },
+		{ P | W | U | KEY(5), WD(5), CR0_WP, MEM_W, MMU_KERNEL, PF_P | PF_W | PF_PK },
+		{ P | W | U | KEY(5), WD(5), 0, MEM_W, MMU_KERNEL, OK },
+		/* key 0 is one like others; supervisor pages have none; the page's own rights */
+		{ P | W | U, AD(0), CR0_WP, MEM_R, MMU_USER, PF_P | PF_U | PF_PK },
+		{ P | W | KEY(5), AD(5), CR0_WP, MEM_W, MMU_KERNEL, OK },
+		{ P | W | KEY(5), AD(5), CR0_WP, MEM_R, MMU_USER, PF_P | PF_U },
+		{ P | U | KEY(5), WD(5), CR0_WP, MEM_W, MMU_USER, PF_P | PF_U | PF_W | PF_PK },
+		{ P | U | KEY(5), 0, CR0_WP, MEM_W, MMU_USER, PF_P | PF_U | PF_W },
+		{ W | U | KEY(5), AD(5), CR0_WP, MEM_R, MMU_USER, PF_U },
+	};
+	struct cpu *c = rig.c;
+	struct mmu_walk w;
+
+	for (u32 level = 0; level < 3; level++)
+		for (u32 i = 0; i < ARRAY_SIZE(t); i++) {
+			u64 leaf = t[i].leaf;
+
+			if (leaf & P)
+				leaf |= level ? PS : PAGE;
+			rig.next_table = TABLES;
+			rig_paging(PG_LONG);
+			c->cr0 = CR0_PE | CR0_PG | t[i].cr0;
+			c->cr4 |= CR4_PKE;
+			c->pkru = t[i].pkru;
+			rig_page(PG_LONG, GVA, (int)level, P | W | U, leaf);
+			for (int again = 0; again < 2; again++)
+				if (probe(GVA, t[i].acc, t[i].idx) != t[i].want)
+					fail_msg("level %u row %u try %d", level, i, again);
+			/* What a read may say about writes; without CR4.PKE keys are nothing. */
+			if (t[i].acc == MEM_R && t[i].want == OK && level == 0) {
+				assert_int_equal(mmu_translate(c, GVA, MEM_W, t[i].idx, &w),
+						 t[i].pkru & WD(5) ? CPU_FAULT : CPU_OK);
+			}
+			c->cr4 &= ~CR4_PKE;
+			if (t[i].want & PF_PK && !(t[i].acc == MEM_W && !(t[i].leaf & W)))
+				assert_int_equal(probe(GVA, t[i].acc, t[i].idx), OK);
+		}
+	c->pkru = 0;
+}
+
 T(reserved_bits)
 {
 	static const struct {
