@@ -36,8 +36,8 @@ static bool avx512_fits(void)
 	return true;
 }
 
-/* Protection keys: nothing of them is the host's but the place in the area. Where it has none they
- * are behind the rest, on demand only. */
+/* Protection keys: nothing of them is the host's but the place in the area; where it has none they
+ * are behind the rest. On demand only, until a host that has them was seen. */
 static bool pku_offered(u64 others)
 {
 	u32 r[4];
@@ -48,7 +48,7 @@ static bool pku_offered(u64 others)
 	cpuid_host(0xd, XSTATE_PKRU_BIT, r);
 	host &= r[0] == bytes[XSTATE_PKRU_BIT] && r[1] >= xstate_size(others, false) &&
 		r[1] + r[0] <= CPU_XSAVE_SIZE;
-	if (!host && option_word(OPT_PKU) != 0)
+	if (option_word(OPT_PKU) != 0)
 		return false;
 	offset[XSTATE_PKRU_BIT] = (u16)(host ? r[1] : xstate_size(others, false));
 	return true;
