@@ -487,7 +487,8 @@ void emit_stack(struct translator *t, struct di *d, u32 i)
 		adjust_sp(t, -(s32)n);
 		break;
 	case CL_POP_REG: {
-		bool whole = n == mode_bytes(t->mode) && (t64(t) || t->mode & MODE_SS32);
+		/* 16 bits would leave the rest of the register. */
+		bool whole = n >= 4 && (t64(t) || t->mode & MODE_SS32);
 
 		if (whole && d->greg != R_RSP && hreg(d->greg) >= 0) {
 			load_val(t, hreg(d->greg), n, ptr, off);
