@@ -100,9 +100,11 @@ static void adopt(struct args *a, u32 code, int fd)
 	}
 }
 
+/* EIO: of a VM that is dead, for an SMI came where there is no memory for SMRAM. */
 static bool errno_is_kvms(int e)
 {
 	switch (e) {
+	case EIO:
 	case EINVAL: case EFAULT: case ENOTTY: case EBADF: case EEXIST: case ENOENT: case ENXIO:
 	case EBUSY: case EPERM: case E2BIG: case ENOMEM: case EAGAIN: case EINTR: case ENODEV:
 	case ENOSPC: case EOPNOTSUPP: case ERANGE:
@@ -132,6 +134,9 @@ static bool request_step(struct worker *w)
 	for (u32 i = 0; run && i < nr_requests; i++)
 		if (requests[i].code == KVM_RUN)
 			r = &requests[i];
+	/* Seldom: most VMs do not live through it, and a dead VM refuses all else. */
+	if (r->code == KVM_SMI && pick(a, 64))
+		return true;
 	fd = atomic_load(&fds[r->kind][pick(a, SLOTS)]);
 	/* Now and then an object of another kind. */
 	if (!pick(a, 64))
