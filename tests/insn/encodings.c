@@ -418,8 +418,8 @@ static void judge(int sig, u64 trap, u64 rip)
 	u32 len = (u32)(rip - (mode == MODE_SIZE16 ? 0 : CODE));
 	u32 prefixed = count_prefixes(sh->bytes);
 	u8 lead = sh->bytes[prefixed];
-	/* Behind them an XOP instruction may have 14 bytes in map 10, whose immediates have four, and
-	 * 13 in others, an EVEX one 12, others 11. */
+	/* Behind them an XOP instruction may have 14 bytes in map 10, whose immediates have four,
+	 * and 13 in others, an EVEX one 12, others 11. */
 	u32 xop_room = (sh->bytes[(prefixed + 1) % 16] & 31) == 10 ? 1 : 2;
 	u32 room = lead == 0x8f ? xop_room : lead == 0x62 ? 3 : 4;
 
