@@ -25,8 +25,7 @@ struct sock_filter;
 	X(OWN, getpid, "a write to an irqfd raises the interrupt without another thread") \
 	X(STEAL_OPEN, openat, "steal time: the thread's schedstat") \
 	X(STEAL_READ, read, "the same") \
-	X(STEAL_CLOSE, close, "the same") \
-	X(LOOK, epoll_ctl, "an irqfd ends when its eventfd is closed, with the four above")
+	X(STEAL_CLOSE, close, "the same")
 enum optional_call {
 #define X(n, call, why) OPTIONAL_##n,
 	OPTIONAL_CALLS(X)

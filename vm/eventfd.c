@@ -41,7 +41,8 @@ void vm_eventfd_signal(const struct vm *vm, int fd, const char *what, u64 which)
 		log_warn("vm%u: %s %#lx: errno %ld", vm->serial, what, (unsigned long)which, -r);
 }
 
-long long vm_eventfd_id(int fd)
+/* The last resort, on old kernels where kcmp() is not allowed. */
+static long long fdinfo_id(int fd)
 {
 	char path[40], buf[512];
 	long long id = -1;
@@ -78,6 +79,6 @@ bool vm_eventfd_same(int a, int b)
 		return !r;
 	if (r == -EBADF)
 		return false;
-	id = vm_eventfd_id(a);
-	return id >= 0 ? id == vm_eventfd_id(b) : a == b;
+	id = fdinfo_id(a);
+	return id >= 0 ? id == fdinfo_id(b) : a == b;
 }

@@ -11,15 +11,8 @@
  * vm_irqfd_written() first, which injects on the spot. As in KVM, the eventfd's count then never
  * becomes visible. by_fd[] holds the entry that each descriptor number was registered
  * with; closing or overwriting the number takes it out.
- *
- * KVM keeps no descriptor either: an irqfd is over when the last one of the program's is closed,
- * whoever holds it. Ours is a copy, which would keep the eventfd alive. So when the registered
- * number is closed the copy goes, too; the registration with epoll stays, for as long as the
- * eventfd is somewhere, and is looked for in the epoll's fdinfo. Without a copy the count is not
- * taken any more, but each write is still told (EPOLLET).
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,7 +22,6 @@
 
 #include "base/grace.h"
 #include "base/log.h"
-#include "base/optional.h"
 #include "base/sys.h"
 #include "vm/vm.h"
 
@@ -39,20 +31,15 @@ struct vm_irqfd {
 	struct vm_irqfd *claims;	/* by_fd_lock: the next of all VMs' */
 	u64 serial;
 	u32 gsi;
-	int fd;		/* our dup, -1 = the program has closed its number */
-	long long id;	/* the kernel's for the eventfd, where fd is -1 */
-	_Atomic bool closed;	/* fd is to go */
+	int fd;		/* our dup */
 	int resample_fd;	/* our dup, -1 = plain */
 	int user_fd;	/* the program's number for it; index into by_fd[] */
 };
 
 struct vm_poller {
 	pthread_t thread;
-	int epoll, stop, look;
-	pid_t pid;
+	int epoll, stop;
 	u64 next_serial;
-	u32 looks;	/* at eventfds that may be about to go; the thread's own */
-	char *fdinfo;	/* irqfd_lock: room for a text */
 };
 
 #define FAST_FDS 4096
@@ -94,88 +81,13 @@ bool vm_irqfd_written(int fd)
 	return f;
 }
 
-void vm_irqfd_forked(void)
-{
-	for (u32 fd = 0; fd < FAST_FDS; fd++)
-		if (unlikely(atomic_load_explicit(&by_fd[fd], memory_order_relaxed) != NULL))
-			atomic_store(&by_fd[fd], NULL);
-}
-
-/* What that takes, the poller's thread included (docs/run-path.md). */
-static bool may_look(void)
-{
-	return optional_may(OPTIONAL_LOOK) && optional_may(OPTIONAL_OWN) &&
-	       optional_may(OPTIONAL_STEAL_OPEN) && optional_may(OPTIONAL_STEAL_READ) &&
-	       optional_may(OPTIONAL_STEAL_CLOSE);
-}
-
 void vm_irqfd_closed(u32 first, u32 last)
 {
-	const u64 one = 1;
-
 	if (last >= FAST_FDS)
 		last = FAST_FDS - 1;
-	for (u32 fd = first; fd <= last; fd++) {
-		struct vm_irqfd *f;
-		u32 g;
-
-		if (likely(!atomic_load_explicit(&by_fd[fd], memory_order_relaxed)))
-			continue;
-		g = grace_enter(&by_fd_grace);
-		f = atomic_exchange(&by_fd[fd], NULL);
-		/* A child that shares our memory has closed its own. */
-		if (f && may_look() && f->vm->poller->pid == sys_getpid()) {
-			atomic_store(&f->closed, true);
-			sys_write(f->vm->poller->look, &one, sizeof(one));
-		}
-		grace_leave(&by_fd_grace, g);
-	}
-}
-
-/* Does the epoll have it still? Then the eventfd is open somewhere. */
-static bool registered(const char *fdinfo, u64 serial)
-{
-	for (const char *p = fdinfo; (p = strstr(p, "data:")); p += 5)
-		if (strtoull(p + 5, NULL, 16) == serial)
-			return true;
-	return false;
-}
-
-#define FDINFO_BYTES (1u << 16)
-
-/* False: not all of it is there, and nothing can be told. */
-static bool read_fdinfo(int fd, char *text)
-{
-	char path[40];
-	size_t n = 0;
-	long r = -1;
-	int in;
-
-	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
-	in = sys_open(path, O_RDONLY | O_CLOEXEC);
-	if (in < 0)
-		return false;
-	while (n < FDINFO_BYTES - 1 && (r = sys_read(in, text + n, FDINFO_BYTES - 1 - n)) > 0)
-		n += (size_t)r;
-	sys_close(in);
-	text[n] = 0;
-	return !r;
-}
-
-static bool same(const struct vm_irqfd *f, int fd)
-{
-	char *info;
-	bool r;
-
-	if (f->fd >= 0)
-		return vm_eventfd_same(f->fd, fd);
-	if (f->id < 0 || f->id != vm_eventfd_id(fd))
-		return false;
-	/* The kernel gives numbers again. */
-	info = malloc(FDINFO_BYTES);
-	r = !info || !read_fdinfo(f->vm->poller->epoll, info) || registered(info, f->serial);
-	free(info);
-	return r;
+	for (u32 fd = first; fd <= last; fd++)
+		if (unlikely(atomic_load_explicit(&by_fd[fd], memory_order_relaxed) != NULL))
+			atomic_store(&by_fd[fd], NULL);
 }
 
 /* An eventfd raises one GSI of one VM, in KVM since 6.17. False: it has an owner already. */
@@ -184,7 +96,7 @@ static bool claim(struct vm_irqfd *f)
 	struct vm_irqfd *q;
 
 	pthread_mutex_lock(&by_fd_lock);
-	for (q = claimed; q && !same(q, f->fd); q = q->claims)
+	for (q = claimed; q && !vm_eventfd_same(q->fd, f->fd); q = q->claims)
 		;
 	if (!q) {
 		f->claims = claimed;
@@ -254,54 +166,6 @@ static bool consume(int fd)
 	return n == (ssize_t)sizeof(count);
 }
 
-/* The eventfd of a number that was closed is looked for so often: the program tells before it
- * closes. */
-#define LOOKS 5
-#define LOOK_MS 20
-#define LOOK (~0ull)	/* as an event: there is something to be looked for */
-
-static void irqfd_free(struct vm *vm, struct vm_irqfd *f);
-
-static void look(struct vm *vm)
-{
-	struct vm_irqfd **q, *f, *gone = NULL;
-	char *info = vm->poller->fdinfo;
-	bool any = false;
-
-	pthread_mutex_lock(&vm->irqfd_lock);
-	for (f = vm->irqfds; f; f = f->next) {
-		struct epoll_event ev = { .events = EPOLLIN | EPOLLET, .data.u64 = f->serial };
-
-		any |= f->fd < 0 || atomic_load(&f->closed);
-		if (f->fd < 0 || !atomic_load(&f->closed) ||
-		    epoll_ctl(vm->poller->epoll, EPOLL_CTL_MOD, f->fd, &ev))
-			continue;
-		f->id = vm_eventfd_id(f->fd);
-		sys_close(f->fd);
-		f->fd = -1;
-	}
-	any = any && read_fdinfo(vm->poller->epoll, info);
-	for (q = &vm->irqfds; any && (f = *q);) {
-		if (f->fd < 0 && !registered(info, f->serial)) {
-			*q = f->next;
-			f->next = gone;
-			gone = f;
-		} else {
-			q = &f->next;
-		}
-	}
-	pthread_mutex_unlock(&vm->irqfd_lock);
-	if (!gone)
-		return;
-	fast_wait();
-	pthread_mutex_lock(&vm->irqfd_lock);
-	while ((f = gone)) {
-		gone = f->next;
-		irqfd_free(vm, f);
-	}
-	pthread_mutex_unlock(&vm->irqfd_lock);
-}
-
 static void *poller_thread(void *arg)
 {
 	struct vm *vm = arg;
@@ -309,7 +173,7 @@ static void *poller_thread(void *arg)
 	struct epoll_event ev[16];
 
 	for (;;) {
-		int n = epoll_wait(p->epoll, ev, ARRAY_SIZE(ev), p->looks ? LOOK_MS : -1);
+		int n = epoll_wait(p->epoll, ev, ARRAY_SIZE(ev), -1);
 
 		if (n < 0 && errno != EINTR) {
 			log_error("vm%u: irqfd thread: epoll_wait: errno %d", vm->serial, errno);
@@ -320,20 +184,11 @@ static void *poller_thread(void *arg)
 
 			if (!ev[i].data.u64)
 				return NULL;
-			if (ev[i].data.u64 == LOOK) {
-				consume(p->look);
-				p->looks = LOOKS;
-				continue;
-			}
 			pthread_mutex_lock(&vm->irqfd_lock);
 			f = find_serial(vm, ev[i].data.u64);
-			if (f && (f->fd < 0 || consume(f->fd)))
+			if (f && consume(f->fd))
 				inject(vm, f);
 			pthread_mutex_unlock(&vm->irqfd_lock);
-		}
-		if (p->looks) {
-			p->looks--;
-			look(vm);
 		}
 	}
 }
@@ -342,7 +197,6 @@ static void *poller_thread(void *arg)
 static int poller_start(struct vm *vm)
 {
 	struct epoll_event ev = { .events = EPOLLIN };
-	struct epoll_event looks = { .events = EPOLLIN, .data.u64 = LOOK };
 	struct vm_poller *p;
 	int r;
 
@@ -352,18 +206,9 @@ static int poller_start(struct vm *vm)
 	if (!p)
 		return -ENOMEM;
 	p->next_serial = 1;
-	p->pid = sys_getpid();
-	p->fdinfo = malloc(FDINFO_BYTES);
-	if (!p->fdinfo) {
-		free(p);
-		return -ENOMEM;
-	}
 	p->epoll = epoll_create1(EPOLL_CLOEXEC);
 	p->stop = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	p->look = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (p->epoll < 0 || p->stop < 0 || p->look < 0 ||
-	    epoll_ctl(p->epoll, EPOLL_CTL_ADD, p->stop, &ev) ||
-	    epoll_ctl(p->epoll, EPOLL_CTL_ADD, p->look, &looks)) {
+	if (p->epoll < 0 || p->stop < 0 || epoll_ctl(p->epoll, EPOLL_CTL_ADD, p->stop, &ev)) {
 		r = -errno;
 		goto fail;
 	}
@@ -377,9 +222,6 @@ fail:
 		sys_close(p->epoll);
 	if (p->stop >= 0)
 		sys_close(p->stop);
-	if (p->look >= 0)
-		sys_close(p->look);
-	free(p->fdinfo);
 	free(p);
 	return r;
 }
@@ -468,7 +310,7 @@ static int irqfd_deassign(struct vm *vm, const struct kvm_irqfd *p)
 		return r;
 	pthread_mutex_lock(&vm->irqfd_lock);
 	for (q = &vm->irqfds; (f = *q);) {
-		if (f->gsi == p->gsi && same(f, (int)p->fd)) {
+		if (f->gsi == p->gsi && vm_eventfd_same(f->fd, (int)p->fd)) {
 			*q = f->next;
 			fast_close(f);
 			f->next = gone;
@@ -497,8 +339,6 @@ int vm_irqfd(struct vm *vm, const struct kvm_irqfd *p)
 	if (p->flags & ~(u32)(KVM_IRQFD_FLAG_DEASSIGN | KVM_IRQFD_FLAG_RESAMPLE))
 		return -EINVAL;
 	pthread_mutex_lock(&vm->lock);
-	if (vm->poller)
-		look(vm);
 	r = p->flags & KVM_IRQFD_FLAG_DEASSIGN ? irqfd_deassign(vm, p) : irqfd_assign(vm, p);
 	pthread_mutex_unlock(&vm->lock);
 	return r;
@@ -541,8 +381,6 @@ void vm_irqfd_release(struct vm *vm)
 	pthread_mutex_unlock(&vm->irqfd_lock);
 	sys_close(p->epoll);
 	sys_close(p->stop);
-	sys_close(p->look);
 	vm->poller = NULL;
-	free(p->fdinfo);
 	free(p);
 }
