@@ -161,18 +161,39 @@ static void queue_self(int sig, const siginfo_t *info)
 	syscall(SYS_rt_tgsigqueueinfo, getpid(), syscall(SYS_gettid), sig, info);
 }
 
-/* `info` was the first of the signals that are queued for this thread: bring it to the front. */
+/* Signals that are being brought back into their order: too many for the stack of a handler. */
+static struct {
+	_Atomic u32 lock;	/* taken with all signals blocked */
+	siginfo_t held[64];
+} order;
+
+/*
+ * `info` was the first of the signals that are queued for this thread: bring it to the front. The
+ * kernel puts what we queue behind what has arrived, so senders in the middle of a burst are
+ * waited for: what arrives later is behind in any case.
+ */
 static void queue_front(int sig, const siginfo_t *info)
 {
-	const struct timespec now = { 0 };
+	const struct timespec now = { 0 }, calm = { .tv_nsec = 50000 };
 	siginfo_t end = { .si_signo = sig, .si_code = QUEUE_END }, next;
-	u64 one = BIT64(sig - 1);
+	u64 one = BIT64(sig - 1), old;
+	u32 n = 1;
 
+	mask_all(&old);
+	while (atomic_exchange_explicit(&order.lock, 1, memory_order_acquire))
+		__builtin_ia32_pause();
+	order.held[0] = *info;
+	while (n < ARRAY_SIZE(order.held) &&
+	       syscall(SYS_rt_sigtimedwait, &one, &order.held[n], &calm, sizeof(one)) == sig)
+		n++;
 	queue_self(sig, &end);
-	queue_self(sig, info);
+	for (u32 i = 0; i < n; i++)
+		queue_self(sig, &order.held[i]);
 	while (syscall(SYS_rt_sigtimedwait, &one, &next, &now, sizeof(one)) == sig &&
 	       next.si_code != QUEUE_END)
 		queue_self(sig, &next);
+	atomic_store_explicit(&order.lock, 0, memory_order_release);
+	mask_restore(&old);
 }
 
 /* Only the mask of KVM_RUN has let it through: it stays pending for the program. */
