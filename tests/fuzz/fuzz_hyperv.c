@@ -5,12 +5,12 @@
  * and which memory may change.
  */
 /* Run: build/standin run -- build/tests/fuzz/fuzz_hyperv --count 20000 --seed 1 */
-#include <stdarg.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "tests/fuzz/code.h"
 #include "tests/guest/harness/svm.h"
 
 enum { CALL_BYTES = 4, XMM_HALVES = 12, BANKS_READ = 16, LIST_MAX = 15 };
@@ -33,44 +33,11 @@ enum { USER = 0x100 };	/* not a status: user space is asked */
 #define AREA_PAGES 16u
 #define AREA_BYTES (AREA_PAGES << 12)
 
-void test_die(const char *fmt, ...)
-{
-	va_list ap;
-
-	printf("# ");
-	va_start(ap, fmt);
-	vprintf(fmt, ap);
-	va_end(ap);
-	printf("\n");
-	fflush(stdout);
-	_exit(1);
-}
-
-void test_skip(const char *fmt, ...)
-{
-	test_die("%s", fmt);
-}
-
-/* The harness's checks are not used: a case says itself what it expected. */
-void test_fail(const char *file, int line, const char *fmt, ...)
-{
-	test_die("%s:%d: %s", file, line, fmt);
-}
-
-bool check_eq(const char *file, int line, const char *what, u64 got, u64 want)
-{
-	return got == want;
-}
-
 static u64 rng;
 
 static u64 rnd(void)
 {
-	u64 z = rng += 0x9e3779b97f4a7c15;
-
-	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9;
-	z = (z ^ z >> 27) * 0x94d049bb133111eb;
-	return z ^ z >> 31;
+	return fuzz_next(&rng);
 }
 
 static u32 below(u32 n)

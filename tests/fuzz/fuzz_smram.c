@@ -9,11 +9,9 @@
  */
 /* Run: build/standin run -- build/tests/fuzz/fuzz_smram --seconds 20 */
 #include <signal.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/time.h>
-#include <unistd.h>
 
 #include "tests/fuzz/code.h"
 #include "tests/fuzz/driver.h"
@@ -26,35 +24,6 @@ CODE64(l2, "out %al, $0x50\n nop\n vmmcall");
 CODE16(handler, "out %al, $0x51\n rsm");
 
 static struct guest_cpu *running;
-
-void test_die(const char *fmt, ...)
-{
-	va_list ap;
-
-	printf("# ");
-	va_start(ap, fmt);
-	vprintf(fmt, ap);
-	va_end(ap);
-	printf("\n");
-	fflush(stdout);
-	_exit(1);
-}
-
-void test_skip(const char *fmt, ...)
-{
-	test_die("%s", fmt);
-}
-
-/* The harness's checks, which nobody makes here. */
-void test_fail(const char *file, int line, const char *fmt, ...)
-{
-	test_die("%s:%d: %s", file, line, fmt);
-}
-
-bool check_eq(const char *file, int line, const char *what, u64 got, u64 want)
-{
-	return got == want;
-}
 
 static void on_alarm(int sig)
 {

@@ -5,44 +5,21 @@
  * KVM_GET_XSAVE shows, and what the guest's own XSAVE stores.
  */
 /* Run: build/standin run -- build/tests/fuzz/fuzz_xstate --count 20000 --seed 1 */
-#include <stdarg.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
-#include <unistd.h>
 
+#include "tests/fuzz/code.h"
 #include "tests/guest/harness/harness.h"
 
 enum { LEGACY = 512, HEADER = 64, AREA = 4096, PKRU = 9, COMPONENTS = 10 };
 enum { X87 = 1, SSE = 2, AVX = 4, AVX512 = 0xe0 };
 #define MXCSR_INIT 0x1f80u
 
-void test_die(const char *fmt, ...)
-{
-	va_list ap;
-
-	printf("# ");
-	va_start(ap, fmt);
-	vprintf(fmt, ap);
-	va_end(ap);
-	printf("\n");
-	fflush(stdout);
-	_exit(1);
-}
-
-void test_skip(const char *fmt, ...)
-{
-	test_die("%s", fmt);
-}
-
 static u64 rng;
 
 static u64 rnd(void)
 {
-	u64 z = rng += 0x9e3779b97f4a7c15;
-
-	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9;
-	z = (z ^ z >> 27) * 0x94d049bb133111eb;
-	return z ^ z >> 31;
+	return fuzz_next(&rng);
 }
 
 static u32 below(u32 n)

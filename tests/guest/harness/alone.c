@@ -30,3 +30,18 @@ void test_skip(const char *fmt, ...)
 	va_start(ap, fmt);
 	bail(fmt, ap);
 }
+
+/* The harness's checks, of which such a program makes none itself: it says what it expected. */
+void test_fail(const char *file, int line, const char *fmt, ...)
+{
+	va_list ap;
+
+	printf("# %s:%d\n", file, line);
+	va_start(ap, fmt);
+	bail(fmt, ap);
+}
+
+bool check_eq(const char *file, int line, const char *what, u64 got, u64 want)
+{
+	return got == want;
+}
