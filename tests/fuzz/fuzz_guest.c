@@ -6,35 +6,17 @@
  * memory around the guest's slot is untouched.
  */
 /* Run: build/standin run -- build/tests/fuzz/fuzz_guest --seconds 20 */
-#include <signal.h>
 #include <stdlib.h>
 #include <sys/mman.h>
-#include <sys/time.h>
 #include <unistd.h>
 
 #include "tests/fuzz/code.h"
 #include "tests/fuzz/driver.h"
+#include "tests/fuzz/moment.h"
 #include "tests/guest/harness/harness.h"
 #include "tests/guest/harness/tables.h"
 
 enum { CANARY = 4096, CASES_PER_VM = 16, MAX_EXITS = 40, HANG_S = 20 };
-
-static struct guest_cpu *running;
-
-static void on_alarm(int sig)
-{
-	if (running)
-		running->run->immediate_exit = 1;
-}
-
-static void arm(u32 ms)
-{
-	struct itimerval t = {
-		.it_value.tv_usec = (suseconds_t)ms * 1000, .it_interval.tv_usec = 5000,
-	};
-
-	setitimer(ITIMER_REAL, &t, NULL);
-}
 
 static void canaries_set(struct guest *g)
 {
@@ -216,14 +198,9 @@ static bool one_case(struct guest *g, u64 seed, bool loud)
 	prepare(g, seed, &rng);
 	if (counts(g, seed))
 		start_counters(c, &rng);
-	c->run->immediate_exit = 0;
-	running = c;
-	arm(30);
+	moment_begin(c);
 	for (u32 i = 0; i < MAX_EXITS && !why; i++) {
-		s = cpu_run(c);
-		atomic_fetch_add_explicit(&fuzz->count[s.kind], 1, memory_order_relaxed);
-		if (loud)
-			printf("# %s\n", stop_text(&s));
+		s = moment_run(c, loud);
 		why = bad_stop(&s);
 		if (why || ends_case(&s))
 			break;
@@ -233,8 +210,7 @@ static bool one_case(struct guest *g, u64 seed, bool loud)
 			WITH_REGS(c, r)
 				r.rip = G_CODE + fuzz_next(&rng) % 1024;
 	}
-	arm(0);
-	running = NULL;
+	moment_end(c);
 	if (!why && counts(g, seed) && !counters_ok(c))
 		why = "the counters do not agree";
 	if (!why && !canaries_ok(g))
@@ -262,18 +238,10 @@ static const char *kind(u64 seed)
 	return mode_name[mode_of(seed)];
 }
 
-static void catch_alarm(void)
-{
-	struct sigaction sa = { .sa_handler = on_alarm };
-
-	sigaction(SIGALRM, &sa, NULL);
-}
-
 static bool cases(u64 seed, double end)
 {
 	struct guest *g = NULL;
 
-	catch_alarm();
 	for (; fuzz_now() < end; seed++) {
 		if (!g || seed % CASES_PER_VM == 0) {
 			if (g)
@@ -291,24 +259,15 @@ static bool single(u64 seed)
 {
 	struct guest *g = guest_new_flags(mode_of(seed), vm_flags(seed));
 
-	catch_alarm();
 	canaries_set(g);
 	return one_case(g, seed, true);
-}
-
-static void report(void)
-{
-	printf("#");
-	for (u32 k = 0; k <= ST_OTHER; k++)
-		printf(" %llu", (unsigned long long)fuzz->count[k]);
-	printf(" stops by kind\n");
 }
 
 int main(int argc, char **argv)
 {
 	static const struct fuzzer f = {
 		.title = "random guest code", .hang_s = HANG_S, .kind = kind, .cases = cases,
-		.one = single, .report = report,
+		.one = single, .report = moment_report,
 	};
 
 	return fuzz_main(&f, argc, argv);

@@ -8,13 +8,12 @@
  * guest, of a VMCB that is random here and there as well.
  */
 /* Run: build/standin run -- build/tests/fuzz/fuzz_smram --seconds 20 */
-#include <signal.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
-#include <sys/time.h>
 
 #include "tests/fuzz/code.h"
 #include "tests/fuzz/driver.h"
+#include "tests/fuzz/moment.h"
 #include "tests/guest/harness/smm.h"
 #include "tests/guest/harness/svm.h"
 
@@ -22,23 +21,6 @@ enum { CASES_PER_VM = 64, EXITS = 6, AREA = 0xfe00, BYTES = 512 };
 
 CODE64(l2, "out %al, $0x50\n nop\n vmmcall");
 CODE16(handler, "out %al, $0x51\n rsm");
-
-static struct guest_cpu *running;
-
-static void on_alarm(int sig)
-{
-	if (running)
-		running->run->immediate_exit = 1;
-}
-
-static void arm(u32 ms)
-{
-	struct itimerval t = {
-		.it_value.tv_usec = (suseconds_t)ms * 1000, .it_interval.tv_usec = 5000,
-	};
-
-	setitimer(ITIMER_REAL, &t, NULL);
-}
 
 struct world {
 	struct svm_guest s;
@@ -189,15 +171,10 @@ static bool one_case(struct world *w, u64 seed, bool loud)
 		scramble((u8 *)w->s.vmcb, 0x680, (u32)(fuzz_next(&rng) % 4), &rng);
 	if (nested && fuzz_next(&rng) % 4 == 0)
 		scramble(w->s.g->ram + G_HSAVE + 0x400, BYTES, 2, &rng);
-	c->run->immediate_exit = 0;
 	vcpu_ioctl(c, KVM_SET_GUEST_DEBUG, &step, "KVM_SET_GUEST_DEBUG");
-	running = c;
-	arm(30);
+	moment_begin(c);
 	for (u32 i = 0; i < EXITS && !why; i++) {
-		st = cpu_run(c);
-		atomic_fetch_add_explicit(&fuzz->count[st.kind], 1, memory_order_relaxed);
-		if (loud)
-			printf("# %s\n", stop_text(&st));
+		st = moment_run(c, loud);
 		if (i == 0)
 			why = after_rsm(w, &st);
 		if (i == 1) {
@@ -210,9 +187,7 @@ static bool one_case(struct world *w, u64 seed, bool loud)
 		    st.kind == ST_ERROR)
 			break;
 	}
-	arm(0);
-	running = NULL;
-	c->run->immediate_exit = 0;
+	moment_end(c);
 	step.control = 0;
 	vcpu_ioctl(c, KVM_SET_GUEST_DEBUG, &step, "KVM_SET_GUEST_DEBUG");
 	atomic_fetch_add_explicit(&fuzz->done, 1, memory_order_relaxed);
@@ -227,19 +202,11 @@ static const char *kind(u64 seed)
 	return "SMRAM";
 }
 
-static void catch_alarm(void)
-{
-	struct sigaction sa = { .sa_handler = on_alarm };
-
-	sigaction(SIGALRM, &sa, NULL);
-}
-
 static bool cases(u64 seed, double end)
 {
 	struct world *w = NULL;
 	bool ok = true;
 
-	catch_alarm();
 	for (; ok && fuzz_now() < end; seed++) {
 		/* RAM has been written over, or the tables are gone. */
 		if (w && seed % CASES_PER_VM == 0) {
@@ -258,26 +225,17 @@ static bool single(u64 seed)
 {
 	struct world *w = world_new();
 
-	catch_alarm();
 	for (u64 k = seed / CASES_PER_VM * CASES_PER_VM; k < seed; k++)
 		if (!one_case(w, k, false))
 			return false;
 	return one_case(w, seed, true);
 }
 
-static void report(void)
-{
-	printf("#");
-	for (u32 k = 0; k <= ST_OTHER; k++)
-		printf(" %llu", (unsigned long long)fuzz->count[k]);
-	printf(" stops by kind\n");
-}
-
 int main(int argc, char **argv)
 {
 	static const struct fuzzer f = {
 		.title = "random save-state areas", .hang_s = 20, .kind = kind, .cases = cases,
-		.one = single, .report = report,
+		.one = single, .report = moment_report,
 	};
 
 	return fuzz_main(&f, argc, argv);
