@@ -24,12 +24,12 @@ static const u8 prefixes[] = {
 
 static u32 one(u8 *p, u64 *rng)
 {
-	u64 r = fuzz_next(rng);
+	u64 r = random_next(rng);
 	u32 i = 0, tail;
 
 	while ((r & 3) == 0 && i < 4) {
 		p[i++] = prefixes[(r >> 2) % sizeof(prefixes)];
-		r = fuzz_next(rng);
+		r = random_next(rng);
 	}
 	switch ((r >> 8) % 8) {
 	case 0: case 1:
@@ -51,13 +51,13 @@ static u32 one(u8 *p, u64 *rng)
 	}
 	/* ModRM, SIB, displacement, immediate: as it comes. */
 	for (tail = (r >> 32) % 6; tail; tail--)
-		p[i++] = (u8)fuzz_next(rng);
+		p[i++] = (u8)random_next(rng);
 	return i;
 }
 
 void fuzz_code(u8 *out, u32 n, u64 *rng)
 {
-	bool noise = fuzz_next(rng) % 4 == 0;
+	bool noise = random_next(rng) % 4 == 0;
 	u32 i = 0;
 
 	while (i < n) {
@@ -65,7 +65,7 @@ void fuzz_code(u8 *out, u32 n, u64 *rng)
 		u32 len = 1;
 
 		if (noise)
-			buf[0] = (u8)fuzz_next(rng);
+			buf[0] = (u8)random_next(rng);
 		else
 			len = one(buf, rng);
 		for (u32 k = 0; k < len && i < n; k++)

@@ -40,9 +40,9 @@ static bool canaries_ok(const struct guest *g)
 /* A number that is often an address somewhere interesting. */
 static u64 some_address(u64 *rng)
 {
-	u64 r = fuzz_next(rng);
+	u64 r = random_next(rng);
 
-	switch (fuzz_next(rng) % 8) {
+	switch (random_next(rng) % 8) {
 	case 0: return r;
 	case 1: return G_MMIO + r % 0x1000;
 	case 2: return G_WINDOW + r % 0x200000;
@@ -59,13 +59,13 @@ static void scribble(struct guest *g, u64 *rng)
 		{ G_GDT, GDT_BYTES }, { G_IDT, 0x400 }, { G_TSS, 0x200 }, { G_PT, 0x5000 },
 		{ 0, 0x400 },
 	};
-	u32 n = fuzz_next(rng) % 4 ? 0 : 1 + fuzz_next(rng) % 8;
+	u32 n = random_next(rng) % 4 ? 0 : 1 + random_next(rng) % 8;
 
 	while (n--) {
-		u32 p = fuzz_next(rng) % ARRAY_SIZE(places);
+		u32 p = random_next(rng) % ARRAY_SIZE(places);
 
-		g->ram[places[p].at + fuzz_next(rng) % places[p].len] ^=
-			(u8)(1 << fuzz_next(rng) % 8);
+		g->ram[places[p].at + random_next(rng) % places[p].len] ^=
+			(u8)(1 << random_next(rng) % 8);
 	}
 }
 
@@ -81,7 +81,7 @@ static void put_code(struct guest *g, u64 at, u64 *rng)
 static void prepare(struct guest *g, u64 seed, u64 *rng)
 {
 	struct guest_cpu *c = cpu0(g);
-	u64 flags, pick = fuzz_next(rng);
+	u64 flags, pick = random_next(rng);
 
 	(void)seed;
 	madvise(g->ram, G_RAM_SIZE, MADV_DONTNEED);
@@ -93,11 +93,11 @@ static void prepare(struct guest *g, u64 seed, u64 *rng)
 	cpu_setup(c);
 	if (g->mode >= M_PM32 && pick & 1)
 		cpu_ring3(c, G_CODE);
-	flags = 2 | (fuzz_next(rng) & 0xfd5);
+	flags = 2 | (random_next(rng) & 0xfd5);
 	if (pick & 2)
 		flags &= ~0x100ull;
 	if (pick & 4)
-		flags |= fuzz_next(rng) & 0x47000;
+		flags |= random_next(rng) & 0x47000;
 	WITH_SREGS(c, s) {
 		if (g->mode >= M_PG32 && pick & 8)
 			s.cr0 |= 1u << 16;
@@ -115,10 +115,10 @@ static void prepare(struct guest *g, u64 seed, u64 *rng)
 		__u64 *all = &r.rax;
 
 		for (u32 i = 0; i < 16; i++)
-			if (&all[i] != &r.rsp || !(fuzz_next(rng) % 8))
+			if (&all[i] != &r.rsp || !(random_next(rng) % 8))
 				all[i] = some_address(rng);
 		r.rflags = flags;
-		r.rip = fuzz_next(rng) % 8 ? G_CODE
+		r.rip = random_next(rng) % 8 ? G_CODE
 			: flags & 0x20000  ? G_DATA & 0xffff
 					   : G_WINDOW - 1000;
 	}
@@ -147,8 +147,8 @@ static void start_counters(struct guest_cpu *c, u64 *rng)
 		cpu_set_msr(c, PERF_CTR + 2 * i, 0);
 		cpu_set_msr(c, PERF_CTL + 2 * i, sel[i]);
 	}
-	cpu_set_msr(c, PERF_CTR + 6, -(fuzz_next(rng) % 3000));
-	cpu_set_msr(c, PERF_CTL + 6, INSNS | USR | OS | BIT(20) | (fuzz_next(rng) & 2));
+	cpu_set_msr(c, PERF_CTR + 6, -(random_next(rng) % 3000));
+	cpu_set_msr(c, PERF_CTL + 6, INSNS | USR | OS | BIT(20) | (random_next(rng) & 2));
 }
 
 /* The guest may have written them. */
@@ -194,7 +194,7 @@ static bool one_case(struct guest *g, u64 seed, bool loud)
 	struct stop s;
 
 	atomic_store_explicit(&fuzz->seed, seed, memory_order_relaxed);
-	fuzz_next(&rng);
+	random_next(&rng);
 	prepare(g, seed, &rng);
 	if (counts(g, seed))
 		start_counters(c, &rng);
@@ -205,10 +205,10 @@ static bool one_case(struct guest *g, u64 seed, bool loud)
 		if (why || ends_case(&s))
 			break;
 		if ((s.kind == ST_IN && s.count == 1) || (s.kind == ST_MMIO && !s.write))
-			cpu_answer(c, fuzz_next(&rng));
+			cpu_answer(c, random_next(&rng));
 		if (s.kind == ST_EXC || s.kind == ST_DONE)
 			WITH_REGS(c, r)
-				r.rip = G_CODE + fuzz_next(&rng) % 1024;
+				r.rip = G_CODE + random_next(&rng) % 1024;
 	}
 	moment_end(c);
 	if (!why && counts(g, seed) && !counters_ok(c))

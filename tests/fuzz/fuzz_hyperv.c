@@ -10,8 +10,8 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#include "tests/fuzz/code.h"
 #include "tests/guest/harness/svm.h"
+#include "tests/random.h"
 
 enum { CALL_BYTES = 4, XMM_HALVES = 12, BANKS_READ = 16, LIST_MAX = 15 };
 enum {
@@ -37,7 +37,7 @@ static u64 rng;
 
 static u64 rnd(void)
 {
-	return fuzz_next(&rng);
+	return random_next(&rng);
 }
 
 static u32 below(u32 n)

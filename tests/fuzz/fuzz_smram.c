@@ -84,7 +84,7 @@ static void world_free(struct world *w)
 
 static u64 odd(u64 *rng)
 {
-	u64 r = fuzz_next(rng);
+	u64 r = random_next(rng);
 
 	switch (r % 6) {
 	case 0: return r;
@@ -99,14 +99,14 @@ static u64 odd(u64 *rng)
 static void scramble(u8 *p, u32 bytes, u32 changes, u64 *rng)
 {
 	while (changes--) {
-		u32 at = (u32)(fuzz_next(rng) % (bytes / 2)) * 2, n = 2u << fuzz_next(rng) % 3;
+		u32 at = (u32)(random_next(rng) % (bytes / 2)) * 2, n = 2u << random_next(rng) % 3;
 		u64 v = odd(rng), old = 0;
 
 		if (at + n > bytes)
 			continue;
 		memcpy(&old, p + at, n);
-		if (fuzz_next(rng) & 1)
-			v = old ^ 1ull << fuzz_next(rng) % (8 * n);
+		if (random_next(rng) & 1)
+			v = old ^ 1ull << random_next(rng) % (8 * n);
 		memcpy(p + at, &v, n);
 	}
 }
@@ -160,16 +160,16 @@ static bool one_case(struct world *w, u64 seed, bool loud)
 	bool nested;
 
 	atomic_store_explicit(&fuzz->seed, seed, memory_order_relaxed);
-	fuzz_next(&rng);
-	nested = fuzz_next(&rng) % 3 == 0;
+	random_next(&rng);
+	nested = random_next(&rng) % 3 == 0;
 	memcpy(w->s.vmcb, &w->vmcb, sizeof(w->vmcb));
 	memcpy(w->s.g->ram + G_HSAVE + 0x400, w->host, BYTES);
 	to_handler(w);
 	memcpy(w->m.smram + AREA, w->area[nested], BYTES);
-	scramble(w->m.smram + AREA, BYTES, (u32)(fuzz_next(&rng) % 12), &rng);
-	if (nested && fuzz_next(&rng) % 2)
-		scramble((u8 *)w->s.vmcb, 0x680, (u32)(fuzz_next(&rng) % 4), &rng);
-	if (nested && fuzz_next(&rng) % 4 == 0)
+	scramble(w->m.smram + AREA, BYTES, (u32)(random_next(&rng) % 12), &rng);
+	if (nested && random_next(&rng) % 2)
+		scramble((u8 *)w->s.vmcb, 0x680, (u32)(random_next(&rng) % 4), &rng);
+	if (nested && random_next(&rng) % 4 == 0)
 		scramble(w->s.g->ram + G_HSAVE + 0x400, BYTES, 2, &rng);
 	vcpu_ioctl(c, KVM_SET_GUEST_DEBUG, &step, "KVM_SET_GUEST_DEBUG");
 	moment_begin(c);

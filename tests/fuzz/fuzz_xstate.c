@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <sys/ioctl.h>
 
-#include "tests/fuzz/code.h"
 #include "tests/guest/harness/harness.h"
+#include "tests/random.h"
 
 enum { LEGACY = 512, HEADER = 64, AREA = 4096, PKRU = 9, COMPONENTS = 10 };
 enum { X87 = 1, SSE = 2, AVX = 4, AVX512 = 0xe0 };
@@ -19,7 +19,7 @@ static u64 rng;
 
 static u64 rnd(void)
 {
-	return fuzz_next(&rng);
+	return random_next(&rng);
 }
 
 static u32 below(u32 n)

@@ -37,7 +37,7 @@ u64 border(struct args *a)
 		0xffff800000000000, 1ull << 51, 1ull << 52, 1ull << 63, ~0ull, ~0ull - 1,
 		0xfffffffffffff000, 0xfffffffffffff, 0x1f80, 0x20, 0x202, 0x80000011, 0xd01,
 	};
-	u64 r = fuzz_next(&a->rng);
+	u64 r = random_next(&a->rng);
 
 	switch (r >> 60) {
 	case 0: case 1: case 2: case 3: case 4: case 5:
@@ -51,7 +51,7 @@ u64 border(struct args *a)
 	case 12:
 		return (u32)r;
 	default:
-		return fuzz_next(&a->rng);
+		return random_next(&a->rng);
 	}
 }
 
@@ -87,7 +87,7 @@ static void background(struct args *a, u8 *p, u32 n)
 		break;
 	case 1:
 		for (u32 i = 0; i < n; i++)
-			p[i] = (u8)fuzz_next(&a->rng);
+			p[i] = (u8)random_next(&a->rng);
 		break;
 	default:
 		memset(p, 0, n);
@@ -182,8 +182,8 @@ static u32 routing(struct args *a, u8 *p)
 			e->u.irqchip.irqchip = (u32)pick(a, pick(a, 16) ? 3 : 5);
 			e->u.irqchip.pin = (u32)pick(a, pick(a, 16) ? 8 : 30);
 		} else {
-			e->u.msi.address_lo = 0xfee00000 | (u32)(fuzz_next(&a->rng) & 0xff00c);
-			e->u.msi.data = (u32)fuzz_next(&a->rng) & 0xcfff;
+			e->u.msi.address_lo = 0xfee00000 | (u32)(random_next(&a->rng) & 0xff00c);
+			e->u.msi.data = (u32)random_next(&a->rng) & 0xcfff;
 		}
 	}
 	if (!pick(a, 16))
@@ -289,8 +289,8 @@ static void msi(struct args *a, u8 *p)
 {
 	struct kvm_msi *m = (void *)p;
 
-	m->address_lo = 0xfee00000 | (u32)(fuzz_next(&a->rng) & 0xff00c);
-	m->data = (u32)fuzz_next(&a->rng) & 0xc7ff;
+	m->address_lo = 0xfee00000 | (u32)(random_next(&a->rng) & 0xff00c);
+	m->data = (u32)random_next(&a->rng) & 0xc7ff;
 	m->address_hi = (u32)(pick(a, 8) ? 0 : border(a));
 	m->flags = (u32)(pick(a, 16) ? 0 : border(a));
 }

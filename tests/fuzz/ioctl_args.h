@@ -39,7 +39,7 @@ extern const u32 nr_requests;
 
 static inline u64 pick(struct args *a, u64 n)
 {
-	return fuzz_next(&a->rng) % n;
+	return random_next(&a->rng) % n;
 }
 /* A number that somebody may have got wrong. */
 u64 border(struct args *a);

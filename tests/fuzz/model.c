@@ -4,7 +4,7 @@
 
 #include <stdlib.h>
 
-#include "tests/insn/gen.h"
+#include "tests/random.h"
 
 enum { VECTORS = 0x31, STUBS = 0x20000, STUB = 16, MAX_BAD = 8 };
 
@@ -12,12 +12,12 @@ static u64 rng;
 
 u64 model_next(void)
 {
-	return gen_next(&rng);
+	return random_next(&rng);
 }
 
 u32 below(u32 n)
 {
-	return (u32)((gen_next(&rng) >> 32) * n >> 32);
+	return (u32)((random_next(&rng) >> 32) * n >> 32);
 }
 
 void model_vectors(struct guest *g, u32 common, u16 sel, u32 ist)

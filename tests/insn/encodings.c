@@ -25,6 +25,7 @@
 #include "base/host_cpuid.h"
 #include "engine/insns.h"
 #include "engine/translate_priv.h"
+#include "tests/random.h"
 #include "vcpu/cpuid.h"
 
 #define CODE 0x20000000ul
@@ -59,15 +60,6 @@ static u64 seed;
 static ucontext_t home;
 
 /* -- which bytes -- */
-
-static u64 mix(u64 *s)
-{
-	u64 z = (*s += 0x9e3779b97f4a7c15ull);
-
-	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
-	z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
-	return z ^ (z >> 31);
-}
 
 /* A digit of n in base `base`. */
 static u32 digit(u64 *n, u32 base)
@@ -173,14 +165,14 @@ static void random_bytes(u64 n, u8 *b)
 	u32 i = 0, many;
 
 	for (u32 k = 0; k < 16; k += 8) {
-		r = mix(&s);
+		r = random_next(&s);
 		memcpy(b + k, &r, 8);
 	}
-	r = mix(&s);
+	r = random_next(&s);
 	many = r % 64 == 0 ? (u32)(r >> 8) % 15 : (u32)(r >> 8) % 8 < 4 ? 0 : (u32)(r >> 8) % 4;
 	for (u32 k = 0; k < many; k++)
-		b[i++] = some[mix(&s) % sizeof(some)];
-	r = mix(&s);
+		b[i++] = some[random_next(&s) % sizeof(some)];
+	r = random_next(&s);
 	if (mode == MODE_SIZE64 && r % 3 == 0 && i < 14)
 		b[i++] = (u8)(0x40 | (r >> 8 & 15));
 	if (i > 10)

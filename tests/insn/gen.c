@@ -9,6 +9,7 @@
 
 #include "engine/cpu.h"
 #include "tests/insn/filter.h"
+#include "tests/random.h"
 
 enum role { ROLE_PTR, ROLE_SMALL, ROLE_ANY };
 
@@ -25,7 +26,7 @@ struct gen {
 
 static u32 below(struct gen *g, u32 n)
 {
-	return (u32)((gen_next(&g->rng) >> 32) * n >> 32);
+	return (u32)((random_next(&g->rng) >> 32) * n >> 32);
 }
 
 static bool chance(struct gen *g, u32 percent)
@@ -42,7 +43,7 @@ static u64 interesting(u64 *rng)
 		0x3ff0000000000000, 0x4000000000000000, 0x7ff0000000000000, 0x7ff8000000000000,
 		0x0000000000000001, 0x3f8000003f800000, 0x7f8000007fc00000, 0xbff0000000000000,
 	};
-	u64 r = gen_next(rng), v = gen_next(rng);
+	u64 r = random_next(rng), v = random_next(rng);
 
 	switch (r % 4) {
 	case 0: return nice[v % ARRAY_SIZE(nice)];
@@ -85,7 +86,7 @@ static u64 narrow(struct gen *g, u32 reg, u64 v)
 
 	if (is64(g) || reg > 7)
 		return v;
-	return half && chance(g, 50) ? (v & 0xffff) | (gen_next(&g->rng) & 0xffff0000) : (u32)v;
+	return half && chance(g, 50) ? (v & 0xffff) | (random_next(&g->rng) & 0xffff0000) : (u32)v;
 }
 
 static u64 data_pointer(struct gen *g)
@@ -103,9 +104,9 @@ static void make_fpu(struct gen *g, u8 *fx, u8 (*hi)[16])
 	u32 mxcsr = 0x1f80;
 
 	if (chance(g, 30))
-		mxcsr |= (u32)gen_next(&g->rng) & 0xe07f;	/* RC FTZ DAZ, sticky flags */
+		mxcsr |= (u32)random_next(&g->rng) & 0xe07f;	/* RC FTZ DAZ, sticky flags */
 	if (chance(g, 6))
-		mxcsr &= ~((u32)gen_next(&g->rng) & 0x1f80);
+		mxcsr &= ~((u32)random_next(&g->rng) & 0x1f80);
 	if (chance(g, 85))
 		fcw |= 0x3f;
 	if (chance(g, 60))
@@ -121,7 +122,7 @@ static void make_fpu(struct gen *g, u8 *fx, u8 (*hi)[16])
 
 		exp |= (u16)(below(g, 2) << 15);
 		if (chance(g, 10))
-			man = gen_next(&g->rng);
+			man = random_next(&g->rng);
 		memcpy(fx + 32 + 16 * i, &man, 8);
 		memcpy(fx + 32 + 16 * i + 8, &exp, 2);
 	}
@@ -150,7 +151,7 @@ static void make_avx512(struct gen *g, struct insn_state *s)
 			  : r < 30 ? 0
 			  : r < 45 ? BIT64(below(g, 64)) - 1
 			  : r < 60 ? ~0ull << below(g, 64)
-				   : gen_next(&g->rng);
+				   : random_next(&g->rng);
 	}
 }
 
@@ -176,7 +177,7 @@ static void make_state(struct gen *g)
 	s->gpr[4] = narrow(g, 4,
 			   A_DATA + 0x800 - base_of_reg(g, 4) +
 				   (below(g, 0x1000) & ~(chance(g, 85) ? 7u : 0u)));
-	s->rflags = 0x202 | ((u32)gen_next(&g->rng) & 0x8d5) | (chance(g, 10) ? 0x400 : 0);
+	s->rflags = 0x202 | ((u32)random_next(&g->rng) & 0x8d5) | (chance(g, 10) ? 0x400 : 0);
 	if (g->o->step)
 		s->rflags |= (chance(g, 85) ? 0x100 : 0) | (chance(g, 20) ? 0x10000 : 0);
 	make_fpu(g, s->fx, s->ymm_hi);
@@ -190,7 +191,7 @@ static void random_bytes(struct gen *g, u8 *b)
 	u32 i = 0, map = below(g, 100);
 
 	for (u32 k = 0; k < 16; k++)
-		b[k] = (u8)gen_next(&g->rng);
+		b[k] = (u8)random_next(&g->rng);
 	if (chance(g, 4))
 		b[i++] = (u8)(chance(g, 50) ? 0x64 : 0x65);
 	if (!is64(g) && chance(g, 12))
@@ -476,7 +477,7 @@ static void one_narrow_template(struct gen *g)
 		put_jump(g, "\xe2", 1, 1, n + 1);	/* loop */
 		return;
 	case 2: {	/* push imm; popf */
-		u32 fl = ((u32)gen_next(&g->rng) & 0x8d5) | 2 | (chance(g, 20) ? 0x400 : 0) |
+		u32 fl = ((u32)random_next(&g->rng) & 0x8d5) | 2 | (chance(g, 20) ? 0x400 : 0) |
 			 (g->o->step && chance(g, 50) ? 0x100 : 0);
 
 		b[0] = 0x68;
@@ -555,7 +556,7 @@ static void one_template(struct gen *g)
 		return;
 	case 3: {	/* push imm32; popf */
 		u8 b[5] = { 0x68 };
-		u32 fl = ((u32)gen_next(&g->rng) & 0x8d5) | 2 | (chance(g, 20) ? 0x400 : 0) |
+		u32 fl = ((u32)random_next(&g->rng) & 0x8d5) | 2 | (chance(g, 20) ? 0x400 : 0) |
 			 (g->o->step && chance(g, 50) ? 0x100 : 0);
 
 		if (g->o->ring0)
@@ -731,7 +732,7 @@ void gen_make(struct gen_case *c, u64 seed, const struct gen_options *o)
 	struct gen g = { .rng = seed, .c = c, .o = o };
 	u32 want, tries = 0;
 
-	gen_next(&g.rng);
+	random_next(&g.rng);
 	init_decoder(&g.dec, o->world->bits);
 	c->seed = seed;
 	c->world = o->world;

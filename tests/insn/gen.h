@@ -89,13 +89,4 @@ bool gen_two_reads(const struct gen_case *c, u64 rip);
 void gen_set_dead(struct gen_case *c, u32 i, bool dead);
 void gen_print(const struct gen_case *c, FILE *f);
 
-static inline u64 gen_next(u64 *s)
-{
-	u64 z = (*s += 0x9e3779b97f4a7c15ull);
-
-	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
-	z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
-	return z ^ (z >> 31);
-}
-
 #endif

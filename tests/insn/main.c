@@ -17,6 +17,7 @@
 #include "tests/insn/gen.h"
 #include "tests/insn/oracle.h"
 #include "tests/insn/subject.h"
+#include "tests/random.h"
 
 #define DATA_SEED 0x5eed
 
@@ -97,7 +98,7 @@ static const char *run_both(struct session *s)
 /* What a random case of the batch has written, in the run before this one; 0: nothing. */
 static u64 written_data(struct session *s, u32 n)
 {
-	u64 r = gen_next(&s->rng);
+	u64 r = random_next(&s->rng);
 	const u8 *data = result_of(s->oracle.arena, (u32)(r >> 8) % n)->data;
 	u32 from = (u32)(r >> 40) % (DATA_BYTES / 8);
 
@@ -114,7 +115,7 @@ static u64 written_data(struct session *s, u32 n)
 static u64 watched_data(struct session *s, u32 n)
 {
 	static const u8 pointers[] = { 4, 4, 6, 7, 0, 3, 5 };
-	u64 written = written_data(s, n), r = gen_next(&s->rng);
+	u64 written = written_data(s, n), r = random_next(&s->rng);
 	const struct world *w = s->gen.world;
 	u32 reg = pointers[(r >> 8) % ARRAY_SIZE(pointers)];
 	u64 at =
@@ -142,7 +143,7 @@ static const char *arm(struct session *s)
 static const char *set_watch(struct session *s, u32 n)
 {
 	static const u8 lens[] = { 0, 1, 3, 2 };	/* of DR7: 1, 2, 4, 8 bytes */
-	u64 r = gen_next(&s->rng);
+	u64 r = random_next(&s->rng);
 	u32 len = r & 3;
 	struct watch w = { .dr7 = 0x55 | 0xbu << 16 | (u32)(1 | lens[len] << 2) << 20 };
 
