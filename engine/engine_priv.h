@@ -640,7 +640,6 @@ void count_signal(struct engine *e, const struct unit *u, u32 at);
  * this mode, and says whether it is done. */
 void count_stepped(struct engine *e, const struct record *r);
 void count_done(struct engine *e, const struct insn *in, u64 from, bool l2, bool done);
-bool insn_is_branch(const struct insn *in);
 static inline bool counting(const struct engine *e) { return unlikely(e->mode & MODE_COUNT); }
 
 /* mode.c */

@@ -93,7 +93,8 @@ enum insn_way {
 	X(COUNT, 9, "leaves flags alone if its count is 0") \
 	X(STATELESS, 10, "needs no vector state, unlike the rest of its set") \
 	X(LM_BIT, 11, "asks for its CPUID bit in 64-bit mode only") \
-	X(OLDER, 12, "without its CPUID bit the prefix is ignored and it is an older instruction")
+	X(OLDER, 12, "without its CPUID bit the prefix is ignored and it is an older instruction") \
+	X(BRANCH, 13, "a branch to performance counters and DEBUGCTL.BTF")
 
 enum insn_rule {
 #define X(name, bit, text) R_##name = BIT(bit),
@@ -119,33 +120,33 @@ enum insn_state { STATE_NONE, STATE_X87, STATE_MMX, STATE_SSE, STATE_AVX, STATE_
 	X(LSS, C, 0, 0, exec_load_far, NONE) \
 	X(LFS, C, 0, 0, exec_load_far, NONE) \
 	X(LGS, C, 0, 0, exec_load_far, NONE) \
-	X(CALL, CALL, R_SELF, 0, exec_call, NONE) \
-	X(JMP, JMP, R_SELF, 0, exec_jmp, NONE) \
-	X(RET, RET, R_SELF, 0, exec_ret, NONE) \
-	X(JB, JCC, 0, 0, NULL, NONE) X(JBE, JCC, 0, 0, NULL, NONE) \
-	X(JL, JCC, 0, 0, NULL, NONE) X(JLE, JCC, 0, 0, NULL, NONE) \
-	X(JNB, JCC, 0, 0, NULL, NONE) X(JNBE, JCC, 0, 0, NULL, NONE) \
-	X(JNL, JCC, 0, 0, NULL, NONE) X(JNLE, JCC, 0, 0, NULL, NONE) \
-	X(JNO, JCC, 0, 0, NULL, NONE) X(JNP, JCC, 0, 0, NULL, NONE) \
-	X(JNS, JCC, 0, 0, NULL, NONE) X(JNZ, JCC, 0, 0, NULL, NONE) \
-	X(JO, JCC, 0, 0, NULL, NONE) X(JP, JCC, 0, 0, NULL, NONE) \
-	X(JS, JCC, 0, 0, NULL, NONE) X(JZ, JCC, 0, 0, NULL, NONE) \
-	X(JCXZ, JCXZ, 0, 0, NULL, NONE) X(JECXZ, JCXZ, 0, 0, NULL, NONE) \
-	X(JRCXZ, JCXZ, 0, 0, NULL, NONE) \
-	X(LOOP, LOOP, 0, 0, NULL, NONE) X(LOOPE, LOOP, 0, 0, NULL, NONE) \
-	X(LOOPNE, LOOP, 0, 0, NULL, NONE) \
+	X(CALL, CALL, R_SELF | R_BRANCH, 0, exec_call, NONE) \
+	X(JMP, JMP, R_SELF | R_BRANCH, 0, exec_jmp, NONE) \
+	X(RET, RET, R_SELF | R_BRANCH, 0, exec_ret, NONE) \
+	X(JB, JCC, R_BRANCH, 0, NULL, NONE) X(JBE, JCC, R_BRANCH, 0, NULL, NONE) \
+	X(JL, JCC, R_BRANCH, 0, NULL, NONE) X(JLE, JCC, R_BRANCH, 0, NULL, NONE) \
+	X(JNB, JCC, R_BRANCH, 0, NULL, NONE) X(JNBE, JCC, R_BRANCH, 0, NULL, NONE) \
+	X(JNL, JCC, R_BRANCH, 0, NULL, NONE) X(JNLE, JCC, R_BRANCH, 0, NULL, NONE) \
+	X(JNO, JCC, R_BRANCH, 0, NULL, NONE) X(JNP, JCC, R_BRANCH, 0, NULL, NONE) \
+	X(JNS, JCC, R_BRANCH, 0, NULL, NONE) X(JNZ, JCC, R_BRANCH, 0, NULL, NONE) \
+	X(JO, JCC, R_BRANCH, 0, NULL, NONE) X(JP, JCC, R_BRANCH, 0, NULL, NONE) \
+	X(JS, JCC, R_BRANCH, 0, NULL, NONE) X(JZ, JCC, R_BRANCH, 0, NULL, NONE) \
+	X(JCXZ, JCXZ, R_BRANCH, 0, NULL, NONE) X(JECXZ, JCXZ, R_BRANCH, 0, NULL, NONE) \
+	X(JRCXZ, JCXZ, R_BRANCH, 0, NULL, NONE) \
+	X(LOOP, LOOP, R_BRANCH, 0, NULL, NONE) X(LOOPE, LOOP, R_BRANCH, 0, NULL, NONE) \
+	X(LOOPNE, LOOP, R_BRANCH, 0, NULL, NONE) \
 	X(INT, C, R_SELF, 0, exec_int, FN) \
 	X(INT1, C, R_SELF, 0, exec_int1, FN) \
 	X(INT3, C, R_SELF, 0, exec_int3, FN) \
 	X(INTO, C, R_SELF, 0, exec_into, FN) \
-	X(IRET, C, R_SELF, 0, exec_iret, IRET) \
-	X(IRETD, C, R_SELF, 0, exec_iret, IRET) \
-	X(IRETQ, C, R_SELF, 0, exec_iret, IRET) \
+	X(IRET, C, R_SELF | R_BRANCH, 0, exec_iret, IRET) \
+	X(IRETD, C, R_SELF | R_BRANCH, 0, exec_iret, IRET) \
+	X(IRETQ, C, R_SELF | R_BRANCH, 0, exec_iret, IRET) \
 	/* EFER.SCE decides, not the CPUID bit */ \
-	X(SYSCALL, C, R_SELF, 0, exec_syscall, NONE) \
-	X(SYSRET, C, R_SELF, 0, exec_sysret, NONE) \
-	X(SYSENTER, C, R_SELF, NEED(SEP), exec_sysenter, NONE) \
-	X(SYSEXIT, C, R_SELF, NEED(SEP), exec_sysexit, NONE) \
+	X(SYSCALL, C, R_SELF | R_BRANCH, 0, exec_syscall, NONE) \
+	X(SYSRET, C, R_SELF | R_BRANCH, 0, exec_sysret, NONE) \
+	X(SYSENTER, C, R_SELF | R_BRANCH, NEED(SEP), exec_sysenter, NONE) \
+	X(SYSEXIT, C, R_SELF | R_BRANCH, NEED(SEP), exec_sysexit, NONE) \
 	/* flags */ \
 	X(PUSHF, C, 0, 0, exec_pushf, PUSHF) \
 	X(PUSHFD, C, 0, 0, exec_pushf, PUSHF) \
@@ -432,6 +433,11 @@ struct insn_row {
 
 extern const struct insn_row insn_rows[ZYDIS_MNEMONIC_MAX_VALUE + 1];
 extern const struct insn_row insn_sets[ZYDIS_ISA_SET_MAX_VALUE + 1];
+
+static inline bool insn_is_branch(const struct insn *in)
+{
+	return insn_rows[in->mnemonic].rules & R_BRANCH;
+}
 
 /* What the table says of an instruction; way REFUSED if nothing. */
 struct insn_row insn_row(const ZydisDecodedInstruction *zi);

@@ -384,14 +384,7 @@ static bool is_transfer(struct engine *e, struct record *r)
 		return false;
 	}
 	in = record_insn(e, r);
-	switch (in ? in->mnemonic : ZYDIS_MNEMONIC_INVALID) {
-	case ZYDIS_MNEMONIC_JMP: case ZYDIS_MNEMONIC_CALL: case ZYDIS_MNEMONIC_RET:
-	case ZYDIS_MNEMONIC_IRET: case ZYDIS_MNEMONIC_IRETD: case ZYDIS_MNEMONIC_IRETQ:
-	case ZYDIS_MNEMONIC_SYSCALL: case ZYDIS_MNEMONIC_SYSRET:
-	case ZYDIS_MNEMONIC_SYSENTER: case ZYDIS_MNEMONIC_SYSEXIT:
-		return true;
-	}
-	return false;
+	return in && insn_is_branch(in);
 }
 
 /* It has retired. A #VMEXIT in its place is no branch. */
