@@ -16,13 +16,6 @@
 #define CR3_NOFLUSH BIT64(63)
 #define CR3_PCID 0xfffull
 
-#define DR6_FIXED 0xffff0ff0ull
-#define DR6_WRITABLE 0xe00full
-#define DR6_BD BIT64(13)
-#define DR7_FIXED 0x400ull
-#define DR7_WRITABLE 0xffff23ffull
-#define DR7_GD BIT64(13)
-
 static enum cpu_result gp0(struct cpu *c)
 {
 	return cpu_raise_err(c, EXC_GP, 0);

@@ -259,7 +259,7 @@ static void apply_payload(struct cpu *c, const struct cpu_event *e)
 		/* B0-B3 report this trap only; BD, BS and BT accumulate. */
 		c->dr6 = (c->dr6 & ~0xfull) | e->payload;
 		/* A handler may use the debug registers (APM2 13.1.1.4). */
-		c->dr7 &= ~BIT64(13);
+		c->dr7 &= ~DR7_GD;
 	}
 }
 

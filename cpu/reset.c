@@ -70,8 +70,8 @@ void cpu_reset(struct cpu *c, bool init)
 	c->efer = 0;
 	for (u32 i = 0; i < ARRAY_SIZE(c->dr); i++)
 		c->dr[i] = 0;
-	c->dr6 = 0xffff0ff0;
-	cpu_set_dr7(c, 0x400);
+	c->dr6 = DR6_FIXED;
+	cpu_set_dr7(c, DR7_FIXED);
 	c->debugctl = 0;
 	c->cpl = 0;
 	c->halted = 0;

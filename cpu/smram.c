@@ -6,13 +6,6 @@
 #include "cpu/exec_priv.h"
 #include "mmu/mmu.h"
 
-#define RFLAGS_DEFINED (FL_ARITH | FL_TF | FL_IF | FL_DF | FL_IOPL | FL_NT | FL_RF | FL_VM | \
-			FL_AC | FL_VIF | FL_VIP | FL_ID)
-#define DR6_FIXED 0xffff0ff0ull
-#define DR6_WRITABLE 0xe00full
-#define DR7_FIXED 0x400ull
-#define DR7_WRITABLE 0xffff23ffull
-
 static void put(u8 *map, u32 at, u32 bytes, u64 v)
 {
 	cpu_copy(map + (at - SMRAM_AT), &v, bytes);
@@ -186,7 +179,7 @@ bool cpu_leave_smm(struct cpu *c, const struct smram *s, bool lm)
 	for (u32 i = 0; i < (lm ? 16 : 8); i++)
 		c->gpr[i] = s->gpr[i];
 	c->rip = s->rip;
-	c->rflags = (s->rflags & RFLAGS_DEFINED) | FL_FIXED;
+	c->rflags = (s->rflags & FL_DEFINED) | FL_FIXED;
 	if ((s->dr6 | s->dr7) >> 32)
 		return false;
 	c->dr6 = (s->dr6 & DR6_WRITABLE) | DR6_FIXED;

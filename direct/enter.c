@@ -474,7 +474,7 @@ static struct verdict trap(struct direct *d, struct space *s)
 			return LEAVE(DIRECT_LOST);
 		if (!(c->rflags & FL_TF))
 			return LEAVE(DIRECT_GO_ON);
-		c->fault = (struct cpu_fault){ .vector = EXC_DB, .payload = BIT64(14) };
+		c->fault = (struct cpu_fault){ .vector = EXC_DB, .payload = DR6_BS };
 		return LEAVE(DIRECT_FAULT);
 	}
 	/* INT3, INT1: behind it. */

@@ -70,6 +70,18 @@ enum {
 	FL_VIP = 1u << 20, FL_ID = 1u << 21,
 	FL_ARITH = 0x8d5,	/* CF PF AF ZF SF OF */
 };
+/* Those that are not 0 or 1 for ever. */
+#define FL_DEFINED (FL_ARITH | FL_TF | FL_IF | FL_DF | FL_IOPL | FL_NT | FL_RF | FL_VM | FL_AC | \
+		    FL_VIF | FL_VIP | FL_ID)
+
+/* Debug registers (APM2 13.1.1): bits that read as 1, and those that can be written. */
+#define DR6_FIXED 0xffff0ff0ull
+#define DR6_WRITABLE 0xe00full
+#define DR6_BD BIT64(13)
+#define DR6_BS BIT64(14)
+#define DR7_FIXED 0x400ull
+#define DR7_WRITABLE 0xffff23ffull
+#define DR7_GD BIT64(13)
 
 /* DEBUGCTL (APM2 13.1.1.6) */
 #define DEBUGCTL_LBR BIT64(0)

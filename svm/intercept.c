@@ -84,7 +84,7 @@ static bool mov_dr(struct cpu *c, const struct insn *in, enum cpu_result *res)
 {
 	u32 dr = in->reg;
 
-	if (dr > 7 || ((dr & ~1u) == 4 && (c->cr4 & CR4_DE)) || c->cpl || (c->dr7 & BIT64(13)) ||
+	if (dr > 7 || ((dr & ~1u) == 4 && (c->cr4 & CR4_DE)) || c->cpl || (c->dr7 & DR7_GD) ||
 	    (in->prefixes & PFX_LOCK))
 		return false;
 	return exits(c, in, (in->opcode == 0x23 ? SVM_I_DR_WRITE : SVM_I_DR_READ) + dr,

@@ -69,7 +69,7 @@ static void l1_image(const struct svm_l1 *l, struct vmcb_save *out)
 	cpu_zero(out, sizeof(*out));
 	svm_l1_image(l, out);
 	/* #VMEXIT gives L1 these; the checks of a later set look at them. */
-	out->dr6 = 0xffff0ff0;
+	out->dr6 = DR6_FIXED;
 	out->dr7 = DR7_FIXED;
 }
 

@@ -13,8 +13,6 @@
 /* A trace point (base/trace_events.h). */
 #define svm_trace(name, s, ...) trace(name, (s)->trace_vm, (s)->trace_vcpu, ##__VA_ARGS__)
 
-#define DR7_FIXED 0x400ull
-
 /* A VMCB in guest memory while #VMEXIT or VMSAVE writes to it. */
 struct vmcb_window {
 	struct vmcb *vmcb;

@@ -217,7 +217,7 @@ bool svm_exception(struct cpu *c, const struct cpu_fault *f, const struct cpu_ev
 		break;
 	case EXC_DB:	/* DR6 and DR7 change before the intercept (APM2 15.12.2) */
 		c->dr6 = (c->dr6 & ~0xfull) | f->payload;
-		c->dr7 &= ~BIT64(13);
+		c->dr7 &= ~DR7_GD;
 		cpu_debugctl_db(c);
 		break;
 	}

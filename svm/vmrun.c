@@ -6,8 +6,6 @@
 #include "base/mem.h"
 #include "engine/engine.h"
 
-#define RFLAGS_DEFINED (FL_ARITH | FL_TF | FL_IF | FL_DF | FL_IOPL | FL_NT | FL_RF | FL_VM | \
-			FL_AC | FL_VIF | FL_VIP | FL_ID)
 #define CR0_DEFINED (CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_ET | CR0_NE | CR0_WP | CR0_AM | \
 		     CR0_NW | CR0_CD | CR0_PG)
 /* The parts of a VMCB that VMRUN looks at. */
@@ -78,11 +76,11 @@ static void load_l2(struct cpu *c, const struct vmcb_save *v)
 	c->efer = v->efer & ~EFER_LMA;
 	if ((c->efer & EFER_LME) && (c->cr0 & CR0_PG))
 		c->efer |= EFER_LMA;
-	c->rflags = (v->rflags & RFLAGS_DEFINED) | FL_FIXED;
+	c->rflags = (v->rflags & FL_DEFINED) | FL_FIXED;
 	c->rip = v->rip;
 	c->gpr[R_RSP] = v->rsp;
 	c->gpr[R_RAX] = v->rax;
-	c->dr6 = (v->dr6 & 0xffffffff) | 0xffff0ff0;
+	c->dr6 = (v->dr6 & 0xffffffff) | DR6_FIXED;
 	svm_set_dr7(c, (v->dr7 & 0xffffffff) | DR7_FIXED);
 	/* APM2 15.5.1: real mode has CPL 0, virtual-8086 mode 3, whatever the VMCB says. */
 	c->cpl = !(c->cr0 & CR0_PE) ? 0 : c->rflags & FL_VM ? 3 : v->cpl & 3;

@@ -10,10 +10,6 @@
 #include "mmu/mmu.h"
 #include "vcpu/vcpu_priv.h"
 
-#define DR6_FIXED 0xffff0ff0ull
-#define DR6_BD BIT64(13)
-#define DR6_BS BIT64(14)
-#define DR7_GD BIT64(13)
 #define DR7_ENABLES 0xffull
 
 #define CONTROL_VALID (KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP | \

@@ -380,7 +380,7 @@ static enum cpu_result deliver_pending_exception(struct vcpu *v)
 	v->p->ev.exc.pending = false;
 	/* APM2 13.1.1.4: general-detect is switched off on entry to #DB. */
 	if (f.vector == EXC_DB)
-		v->c->dr7 &= ~BIT64(13);
+		v->c->dr7 &= ~DR7_GD;
 	return vcpu_deliver_fault(v, &f);
 }
 

@@ -9,7 +9,6 @@
 #include "vcpu/cpuid.h"
 #include "vcpu/vcpu_priv.h"
 
-#define DR6_BS BIT64(14)
 #define QUIRK_NESTED_SVM_SHARED_PAT BIT64(11)	/* KVM_X86_QUIRK_* of newer headers */
 
 /* EVENTINJ becomes an event that has been injected already: it is not intercepted. */
