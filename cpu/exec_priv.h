@@ -94,7 +94,6 @@ enum {
 static inline u32 cpu_iopl(const struct cpu *c) { return c->rflags >> FL_IOPL_SHIFT & 3; }
 
 /* -- debug registers -- */
-#define DR7_ENABLES 0xffull
 /* Set DR7; breakpoints that were or become enabled must be put in force again. */
 static inline void cpu_set_dr7(struct cpu *c, u64 v)
 {

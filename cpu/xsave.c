@@ -20,7 +20,6 @@ enum {
 	OFF_XMM = 160, FX_SIZE = 512, OFF_HEADER = 512,
 };
 #define XCOMP_COMPACT BIT64(63)
-#define MXCSR_INIT 0x1f80u
 #define FCW_INIT 0x037fu
 
 struct header {

@@ -18,6 +18,8 @@ enum {
 #define STUB_ORDERS_MAX 96
 #define STUB_CODE_AT 0x100	/* where the code lies in its page */
 #define USER_TOP 0x7ffffffff000ull
+#define USER_CS 0x33	/* of 64-bit Linux: the stub's own */
+#define USER_DS 0x2b
 /* Where they are: one place for all stubs of this process, by chance. 0: there is no stub yet. */
 extern _Atomic u64 direct_stub_base;
 

@@ -24,8 +24,6 @@
 #include "engine/insn.h"
 #include "engine/xstate.h"
 
-#define USER_CS 0x33	/* of 64-bit Linux: the stub's own */
-#define USER_DS 0x2b
 #define XSTATE_BV 512
 #define FXSAVE_SPARE 464	/* from here to 512 is the kernel's */
 #define MIRROR_MAX 30000	/* pages: a mapping each at worst, of the host's 65,530 */

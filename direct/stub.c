@@ -34,8 +34,6 @@
 
 #include <elf.h>	/* has macros of names that engine/cpu.h declares */
 
-#define USER_CS 0x33	/* of 64-bit Linux */
-#define USER_DS 0x2b
 #define SYSCALL_STOP (SIGTRAP | 0x80)	/* PTRACE_O_TRACESYSGOOD */
 
 _Atomic u64 direct_stub_base;

@@ -82,6 +82,7 @@ enum {
 #define DR7_FIXED 0x400ull
 #define DR7_WRITABLE 0xffff23ffull
 #define DR7_GD BIT64(13)
+#define DR7_ENABLES 0xffull
 
 /* DEBUGCTL (APM2 13.1.1.6) */
 #define DEBUGCTL_LBR BIT64(0)

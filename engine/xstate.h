@@ -27,6 +27,7 @@ enum xstate_bit {
 };
 
 enum { XSTATE_LEGACY_BYTES = 512, XSTATE_EXTENDED = 576 /* where the header ends */ };
+#define MXCSR_INIT 0x1f80u
 
 /* Bytes of component `bit` beyond the header; 0: it has none there. */
 u32 xstate_bytes(u32 bit);

@@ -10,7 +10,6 @@
 #include "mmu/mmu.h"
 #include "vcpu/vcpu_priv.h"
 
-#define DR7_ENABLES 0xffull
 
 #define CONTROL_VALID (KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP | \
 		       KVM_GUESTDBG_USE_SW_BP | KVM_GUESTDBG_USE_HW_BP | \

@@ -18,7 +18,6 @@
 #define OFF_XSTATE_BV 512
 #define OFF_XCOMP_BV 520
 #define OFF_RESERVED 528
-#define MXCSR_INIT 0x1f80u
 
 struct fxsave {
 	u16 fcw, fsw;
