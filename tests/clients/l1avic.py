@@ -54,14 +54,9 @@ def avic(machines, smp):
         del os.environ['STANDIN_SVM']
     machines.append(guest)
     nested.loaded(guest)
-    guest.wait('l2.init', nested.LIMIT)
-    guest.wait('l2end', nested.LIMIT)
-    guest.finish(60)
-    r = guest.result
+    r = nested.finished(guest)
     if r.get('param.avic') != 'Y':
         raise m.Trouble(f'kvm_amd.avic is {r.get("param.avic")} in L1')
-    if r.get('l2.done') != 'ok' or r.all('l2.error'):
-        raise m.Trouble(f'L2: {r.all("l2.error") or "no end"}')
     # Linux 6.12 refuses ids that its AVIC cannot address, later ones do without it (docs/kvm-apic.md 3.4).
     old = tuple(int(n) for n in r.get('release').split('.')[:2]) <= (6, 12)
     beyond = '600 22 -' if old else '600 0 2'

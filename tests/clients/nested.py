@@ -124,6 +124,17 @@ def guests(machines, name, names, npt='Y'):
     return f'{passed} tests passed on the KVM of L1'
 
 
+def finished(guest):
+    """What a guest has said whose L2 has come to its end, and then itself."""
+    guest.wait('l2.init', LIMIT)
+    guest.wait('l2end', LIMIT)
+    guest.finish(60)
+    r = guest.result
+    if r.get('l2.done') != 'ok' or r.all('l2.error'):
+        raise m.Trouble(f'L2: {r.all("l2.error") or "no end"}')
+    return r
+
+
 def with_l2(smp, npt='Y', accel=vm.ACCEL, cpu=CPU):
     """L1 whose QEMU boots the cloud kernel."""
     kernel = os.path.join(vm.script('kernel', 'cloud'), 'vmlinuz')
@@ -148,12 +159,7 @@ def microvm(machines, smp, npt='Y'):
     guest = with_l2(smp, npt)
     machines.append(guest)
     loaded(guest, npt)
-    guest.wait('l2.init', LIMIT)
-    guest.wait('l2end', LIMIT)
-    guest.finish(60)
-    r = guest.result
-    if r.get('l2.done') != 'ok' or r.all('l2.error'):
-        raise m.Trouble(f'L2: {r.all("l2.error") or "no end"}')
+    r = finished(guest)
     if r.get('l2.cpus') != str(smp):
         raise m.Trouble(f'L2 sees {r.get("l2.cpus")} CPUs')
     return (f'L1 init after {r.when("init"):.2f} s, L2 init after {r.when("l2.init"):.2f} s, '
@@ -174,12 +180,7 @@ def hyperv(machines):
                files=(kernel, vm.initramfs('cloud')), cpu=HYPERV_L1)
     machines.append(guest)
     loaded(guest)
-    guest.wait('l2.init', LIMIT)
-    guest.wait('l2end', LIMIT)
-    guest.finish(60)
-    r = guest.result
-    if r.get('l2.done') != 'ok' or r.all('l2.error'):
-        raise m.Trouble(f'L2: {r.all("l2.error") or "no end"}')
+    r = finished(guest)
     with open(r.log, errors='replace') as f:
         log = f.read()
     for text in HYPERV_SAID:
