@@ -5,11 +5,11 @@
  * and which memory may change.
  */
 /* Run: build/standin run -- build/tests/fuzz/fuzz_hyperv --count 20000 --seed 1 */
-#include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "tests/fuzz/options.h"
 #include "tests/guest/harness/svm.h"
 #include "tests/random.h"
 
@@ -469,12 +469,8 @@ int main(int argc, char **argv)
 {
 	u64 count = 20000, seed = 1;
 
-	for (int i = 1; i + 1 < argc; i += 2) {
-		if (!strcmp(argv[i], "--count"))
-			count = strtoull(argv[i + 1], NULL, 0);
-		else if (!strcmp(argv[i], "--seed"))
-			seed = strtoull(argv[i + 1], NULL, 0);
-	}
+	if (!fuzz_options(argc, argv, &count, &seed))
+		return 2;
 	printf("TAP version 13\n1..1\n");
 	start();
 	for (u64 i = 0; i < count && bad < 8; i++) {

@@ -5,9 +5,9 @@
  * KVM_GET_XSAVE shows, and what the guest's own XSAVE stores.
  */
 /* Run: build/standin run -- build/tests/fuzz/fuzz_xstate --count 20000 --seed 1 */
-#include <stdlib.h>
 #include <sys/ioctl.h>
 
+#include "tests/fuzz/options.h"
 #include "tests/guest/harness/harness.h"
 #include "tests/random.h"
 
@@ -294,12 +294,8 @@ int main(int argc, char **argv)
 	u64 count = 20000, seed = 1, host;
 	struct guest *g;
 
-	for (int i = 1; i + 1 < argc; i += 2) {
-		if (!strcmp(argv[i], "--count"))
-			count = strtoull(argv[i + 1], NULL, 0);
-		else if (!strcmp(argv[i], "--seed"))
-			seed = strtoull(argv[i + 1], NULL, 0);
-	}
+	if (!fuzz_options(argc, argv, &count, &seed))
+		return 2;
 	printf("TAP version 13\n1..1\n");
 	g = guest_with(M_LONG, store);
 	if (!guest_has(g, 1, 2, 26)) {

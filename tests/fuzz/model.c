@@ -2,8 +2,7 @@
 /* tests/fuzz/model.c - see model.h. */
 #include "tests/fuzz/model.h"
 
-#include <stdlib.h>
-
+#include "tests/fuzz/options.h"
 #include "tests/random.h"
 
 enum { VECTORS = 0x31, STUBS = 0x20000, STUB = 16, MAX_BAD = 8 };
@@ -80,18 +79,8 @@ int model_main(const struct model_fuzz *m, int argc, char **argv)
 	u32 bad = 0;
 
 	rng = 1;
-	for (int i = 1; i < argc; i += 2) {
-		u64 v = i + 1 < argc ? strtoull(argv[i + 1], NULL, 0) : 0;
-
-		if (i + 1 < argc && !strcmp(argv[i], "--count")) {
-			count = v;
-		} else if (i + 1 < argc && !strcmp(argv[i], "--seed")) {
-			rng = v;
-		} else {
-			fprintf(stderr, "usage: %s [--count N] [--seed S]\n", argv[0]);
-			return 2;
-		}
-	}
+	if (!fuzz_options(argc, argv, &count, &rng))
+		return 2;
 	printf("TAP version 13\n1..1\n# seed %llu\n", (unsigned long long)rng);
 	for (g = m->start(); done < count && !bad; done += m->batch)
 		bad = one_batch(m, g);
