@@ -160,7 +160,7 @@ static long do_open(struct door_thread *t, long nr, const u64 a[6], int dir, u64
 	}
 	param = shim_passive ? -ENOSYS : shim_open_param(path, flags);
 	if (param == -ENOSYS)
-		param = shim_open_cpuinfo(path, flags);
+		param = shim_open_cpuinfo(dir, path, flags);
 	if (param != -ENOSYS) {
 		r = judged(t, nr, a);
 		if (r && param >= 0)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * shim/cpuinfo.c - programs that look into /proc/cpuinfo for VT-x or AMD-V before they try the node
- * (kvm-ok, virt-host-validate) find the flag. It is the one that shim/cpuid.c shows, since they go
- * by the host's vendor; on a host that has one of them the file is left as it is.
+ * (kvm-ok, virt-host-validate, lscpu) find the flag. It is the one that shim/cpuid.c shows, since
+ * they go by the host's vendor; on a host that has one of them the file is left as it is.
  */
 #include "shim/shim.h"
 
@@ -93,14 +93,14 @@ static bool put_with(int fd, const char *text, size_t n, const char *flag)
 	return true;
 }
 
-int shim_open_cpuinfo(const char *path, int flags)
+int shim_open_cpuinfo(int dir, const char *path, int flags)
 {
 	size_t n;
 	char *text;
 	int fd;
 
-	if (likely(strcmp(path, CPUINFO)) || shim_passive || (flags & (O_ACCMODE | O_PATH)) ||
-	    option_word(OPT_CPUID) == 0)
+	if (shim_passive || (flags & (O_ACCMODE | O_PATH)) ||
+	    likely(!shim_is_file(dir, path, CPUINFO)) || option_word(OPT_CPUID) == 0)
 		return -ENOSYS;
 	text = contents(&n);
 	if (!text)

@@ -69,17 +69,22 @@ static bool same_folder(int dir, const char *a, size_t na, const char *b, size_t
 	return sa.st_dev == sb.st_dev && sa.st_ino == sb.st_ino;
 }
 
-bool shim_is_node_read(int dir, const char *path)
+bool shim_is_file(int dir, const char *path, const char *name)
 {
 	const char *base;
 
-	if (!strcmp(path, node_path))
+	if (!strcmp(path, name))
 		return true;
 	base = last_component(path);
-	if (likely(strcmp(base, last_component(node_path))))
+	if (likely(strcmp(base, last_component(name))))
 		return false;
-	return same_folder(dir, path, (size_t)(base - path), node_path,
-			   (size_t)(last_component(node_path) - node_path));
+	return same_folder(dir, path, (size_t)(base - path), name,
+			   (size_t)(last_component(name) - name));
+}
+
+bool shim_is_node_read(int dir, const char *path)
+{
+	return shim_is_file(dir, path, node_path);
 }
 
 /* A symbolic link whose end is the node, which is not there for the kernel to follow it to. */

@@ -89,7 +89,7 @@ static int check_device(int fd, int dir, const char *path, int flags)
 		return next; \
 	int fd = shim_passive ? -ENOSYS : shim_open_param(path, flags); \
 	if (fd == -ENOSYS) \
-		fd = shim_open_cpuinfo(path, flags); \
+		fd = shim_open_cpuinfo(dir, path, flags); \
 	if (fd != -ENOSYS) \
 		return (int)shim_ret(fd); \
 	if (about_node(dir, path, flags)) \
@@ -168,6 +168,9 @@ long shim_openat2(int dir, const char *path, const struct open_how *how, size_t 
 		goto kernel;
 	if (shim_is_node_read(dir, p))
 		return shim_open_node((int)h.flags);
+	r = h.resolve ? -ENOSYS : shim_open_cpuinfo(dir, path, (int)h.flags);
+	if (r != -ENOSYS)
+		return r;
 	follow = !(h.resolve & (RESOLVE_NO_SYMLINKS | RESOLVE_BENEATH | RESOLVE_IN_ROOT)) &&
 		 !(h.flags & O_NOFOLLOW);
 	if (follow && (h.flags & O_CREAT) && about_node(dir, path, (int)h.flags))
@@ -226,7 +229,7 @@ static FILE *fopen_text(const char *path, const char *mode)
 	FILE *f;
 
 	if (fd == -ENOSYS)
-		fd = shim_open_cpuinfo(path, mode_flags(mode));
+		fd = shim_open_cpuinfo(AT_FDCWD, path, mode_flags(mode));
 	if (fd < 0)
 		return NULL;
 	f = fdopen(fd, mode);

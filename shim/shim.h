@@ -147,8 +147,9 @@ ssize_t shim_list(char *const *list);
 void shim_node_init(void);
 const char *shim_node(void);
 bool shim_node_is_default(void);
-/* Is this path the node we stand in for, by whatever spelling? path may be a bad pointer. */
-/* The same for a path that can be read. */
+/* Is path, which can be read, the file of that absolute name, by whatever spelling? */
+bool shim_is_file(int dir, const char *path, const char *name);
+/* ... the node we stand in for? */
 bool shim_is_node_read(int dir, const char *path);
 /* A symbolic link to the node, which does not exist. path can be read. */
 bool shim_leads_to_node(int dir, const char *path);
@@ -180,7 +181,7 @@ int shim_engine_start(void);
 int shim_open_param(const char *path, int flags);
 /* /proc/cpuinfo with the flag of virtualization: fd, or -ENOSYS: not that file, or not needed. path
  * can be read. */
-int shim_open_cpuinfo(const char *path, int flags);
+int shim_open_cpuinfo(int dir, const char *path, int flags);
 
 void shim_exec_init(void);
 
