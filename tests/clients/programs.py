@@ -25,9 +25,9 @@ def need(*programs):
         raise Skip('not on TCG')
 
 
-def say(*argv, limit=LIMIT, **more):
+def say(*argv, limit=LIMIT, on=(STANDIN, 'run', '--'), **more):
     """Output and exit status of a program on standin."""
-    r = subprocess.run([HIDE, STANDIN, 'run', '--', *argv], stdin=subprocess.DEVNULL,
+    r = subprocess.run([HIDE, *on, *argv], stdin=subprocess.DEVNULL,
                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                        timeout=limit, **more)
     return r.returncode, r.stdout
