@@ -24,7 +24,7 @@
 	X(LOG, WORD, "error|warn|info|debug|off", USER, "how much is logged; nothing without it", \
 	  "`info` has each change of the APICv inhibits and why VMRUN was refused") \
 	X(LOG_FILE, PATH, "", USER, "where the log goes; else standard error", \
-	  "It is appended to.") \
+	  "It is appended to. `standin` makes a relative path absolute.") \
 	X(NODE, PATH, "", USER, "the node that is taken over (/dev/kvm)", "") \
 	X(AVIC, WORD, "none|avic|x2avic|x2avic-ext", USER, "interrupt hardware that is modelled", \
 	  "None, or for ids up to 254, 511, 4095 (default). `standin run --avic=` sets it " \

@@ -129,10 +129,15 @@ static const struct verb *find(const char *name)
 
 static int unknown(const char *word)
 {
+	char path[PATH_MAX];
+
 	fprintf(stderr, "standin: '%s' is no verb. Verbs are", word);
 	for (size_t i = 0; i < ARRAY_SIZE(verbs); i++)
 		fprintf(stderr, "%s %s", i ? "," : "", verbs[i]->name);
-	fprintf(stderr, ".\nTry 'standin --help'.\n");
+	fprintf(stderr, ".\n");
+	if (find_program(word, path))
+		fprintf(stderr, "To run that program: standin run -- %s ...\n", word);
+	fprintf(stderr, "Try 'standin --help'.\n");
 	return EXIT_USAGE;
 }
 
@@ -199,6 +204,33 @@ static void say(const char *text)
 	fprintf(stderr, "standin: warning: %s\n", text);
 }
 
+/* A program may go to another folder before it logs something (daemons do): the name is made
+ * absolute for it. A log that cannot be written is told here, and goes to standard error there. */
+static void check_log_file(void)
+{
+	const char *name = option_name(OPT_LOG_FILE), *file = option_text(OPT_LOG_FILE);
+	char path[PATH_MAX], folder[PATH_MAX];
+	int fd;
+
+	if (!file || !*file)
+		return;
+	if (!option_given(OPT_LOG)) {
+		fprintf(stderr, "standin: warning: %s does nothing without %s\n", name,
+			option_name(OPT_LOG));
+		return;
+	}
+	if (*file != '/' && getcwd(folder, sizeof(folder)) &&
+	    snprintf(path, sizeof(path), "%s/%s", folder, file) < (int)sizeof(path)) {
+		setenv(name, path, 1);
+		file = path;
+	}
+	fd = open(file, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+	if (fd < 0)
+		fprintf(stderr, "standin: warning: %s=%s: %s\n", name, file, strerror(errno));
+	else
+		close(fd);
+}
+
 /* A file that is opened must not become the standard output that somebody closed. A program that is
  * started finds things as they are: closed again. */
 static void reserve_descriptors(void)
@@ -240,6 +272,7 @@ static int run_verb(int argc, char **argv)
 	if (!v)
 		return unknown(argv[1]);
 	options_check(say);
+	check_log_file();
 	return v->fn(v, argc - 1, argv + 1);
 }
 

@@ -3,6 +3,8 @@
 #ifndef TOOLS_STANDIN_H
 #define TOOLS_STANDIN_H
 
+#include <limits.h>
+
 #include "tools/cli.h"
 
 #define PRELOAD_NAME "libstandin-preload.so"
@@ -17,6 +19,8 @@ int preload_env(void);
  * return an exit code, after a message, if that did not work. */
 int start_program(char **argv);
 int start_natively(char **argv);
+/* The file that execvp() would take; the name as it is if there is none. */
+bool find_program(const char *name, char path[PATH_MAX]);
 /* The command was called by a program's name: run that. -1: it was not. */
 int wrapper(char **argv);
 bool real_kvm_works(void);

@@ -85,14 +85,13 @@ static void read_objects(const char *lib)
 		door_object(door);
 }
 
-/* The file that execvp() would take, in path. */
-static void search(const char *name, char *path)
+bool find_program(const char *name, char path[PATH_MAX])
 {
 	const char *p = getenv("PATH");
 
 	snprintf(path, PATH_MAX, "%s", name);
 	if (strchr(name, '/'))
-		return;
+		return !access(path, X_OK);
 	if (!p)
 		p = "/bin:/usr/bin";
 	for (;;) {
@@ -100,12 +99,13 @@ static void search(const char *name, char *path)
 
 		if (snprintf(path, PATH_MAX, "%.*s%s%s", n, p, n ? "/" : "", name) < PATH_MAX &&
 		    !access(path, X_OK))
-			return;
+			return true;
 		if (!p[n])
 			break;
 		p += n + 1;
 	}
 	snprintf(path, PATH_MAX, "%s", name);
+	return false;
 }
 
 static bool in_list(const char *variable, const char *path)
@@ -153,7 +153,7 @@ int start_program(char **argv)
 	if (!lib)
 		return 1;
 	read_objects(lib);
-	search(argv[0], path);
+	find_program(argv[0], path);
 	door_for(AT_FDCWD, path, 0, &c);
 	if (c.door == DOOR_SECOND && is_wanted(c.scripts ? c.program : path))
 		start_second(path, argv);
