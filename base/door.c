@@ -267,12 +267,42 @@ static bool has_go_note(int fd, const Elf64_Phdr *ph)
 	return false;
 }
 
+/* Is the first library that it needs the address sanitizer's? The string table's place in the file
+ * is that of the segment where it is loaded. */
+static bool has_asan(int fd, const Elf64_Ehdr *eh, const Elf64_Phdr *dynamic)
+{
+	Elf64_Dyn d[128];	/* the libraries come first, the table 30 behind */
+	size_t n = dynamic->p_filesz < sizeof(d) ? dynamic->p_filesz : sizeof(d);
+	u64 name = 0, strings = 0;
+	char text[sizeof("libclang_rt.asan")];
+	Elf64_Phdr ph;
+
+	n = read_at(fd, d, n, dynamic->p_offset) / sizeof(*d);
+	for (size_t i = n; i--;) {
+		if (d[i].d_tag == DT_NEEDED)
+			name = d[i].d_un.d_val;
+		if (d[i].d_tag == DT_STRTAB)
+			strings = d[i].d_un.d_ptr;
+	}
+	if (!name || !strings)
+		return false;
+	for (u32 i = 0; i < eh->e_phnum; i++)
+		if (read_at(fd, &ph, sizeof(ph), eh->e_phoff + i * sizeof(ph)) == sizeof(ph) &&
+		    ph.p_type == PT_LOAD && strings - ph.p_vaddr < ph.p_filesz) {
+			name += ph.p_offset + strings - ph.p_vaddr;
+			read_at(fd, text, sizeof(text) - 1, name);
+			return starts(text, "libasan.so") || starts(text, "libclang_rt.asan");
+		}
+	return false;
+}
+
 static enum program_kind elf_kind(int fd, const char *path, const void *head, size_t n)
 {
 	char interp[DOOR_INTERP_MAX];
 	const Elf64_Ehdr *eh = head;
 	bool dynamic = false, go = false, load = false;
-	Elf64_Phdr ph;
+	Elf64_Phdr ph, libraries = { 0 };
+	enum program_kind kind;
 
 	if (n >= sizeof(Elf32_Ehdr) && eh->e_ident[EI_CLASS] == ELFCLASS32)
 		return eh->e_machine == EM_386 || eh->e_machine == EM_X86_64 ? PROGRAM_BITS32
@@ -288,6 +318,8 @@ static enum program_kind elf_kind(int fd, const char *path, const void *head, si
 		if (read_at(fd, &ph, sizeof(ph), eh->e_phoff + i * sizeof(ph)) != sizeof(ph))
 			return PROGRAM_UNKNOWN;
 		load |= ph.p_type == PT_LOAD;
+		if (ph.p_type == PT_DYNAMIC)
+			libraries = ph;
 		if (ph.p_type == PT_NOTE && !go)
 			go = has_go_note(fd, &ph);
 		if (ph.p_type != PT_INTERP || dynamic)
@@ -302,8 +334,10 @@ static enum program_kind elf_kind(int fd, const char *path, const void *head, si
 		return PROGRAM_UNKNOWN;
 	if (go)
 		return PROGRAM_GO;
-	if (dynamic)
-		return loader_kind(interp);
+	if (dynamic) {
+		kind = loader_kind(interp);
+		return kind == PROGRAM_GLIBC && has_asan(fd, eh, &libraries) ? PROGRAM_ASAN : kind;
+	}
 	/* "ld-linux-x86-64.so.2 PROGRAM": the loader as a program. */
 	return is_glibc_loader(path) ? glibc_kind(fd) : PROGRAM_STATIC;
 }

@@ -30,6 +30,8 @@ enum door {
 	X(MUSL, DOOR_SECOND, true, "is linked to musl") \
 	X(OTHER_LOADER, DOOR_SECOND, true, "has a dynamic loader that is not glibc's") \
 	X(OLD_GLIBC, DOOR_SECOND, true, "has a glibc older than the one standin was built with") \
+	/* gcc's: it ends a program in whose list of libraries it is not the first. */ \
+	X(ASAN, DOOR_SECOND, true, "is built with the address sanitizer") \
 	X(BITS32, DOOR_NONE, true, "is a 32-bit program") \
 	X(FOREIGN, DOOR_NONE, true, NULL)	/* binfmt_misc, or ENOEXEC */ \
 	X(SETUID, DOOR_NONE, false, "is setuid or has file capabilities") \

@@ -106,6 +106,48 @@ T(elf_files)
 	assert_int_equal(choose(file("arm64", &image, sizeof(image))).kind, PROGRAM_FOREIGN);
 }
 
+/* The first library that a program needs, by the table at the address where it is loaded. */
+T(address_sanitizer)
+{
+	enum { BASE = 0x10000 };
+	static const char names[] = "\0libc.so.6\0libasan.so.8\0libasan.so";
+	struct {
+		Elf64_Ehdr eh;
+		Elf64_Phdr ph[3];
+		char interp[64];
+		Elf64_Dyn d[4];
+		char names[sizeof(names)];
+	} f = { 0 };
+
+	elf("dynamic", GLIBC_LOADER, false, 0);
+	f.eh = image.eh;
+	f.eh.e_phoff = sizeof(f.eh);
+	f.eh.e_phnum = 3;
+	strcpy(f.interp, GLIBC_LOADER);
+	f.ph[0] = (Elf64_Phdr){ .p_type = PT_INTERP,
+				.p_offset = offsetof(__typeof__(f), interp),
+				.p_filesz = sizeof(GLIBC_LOADER) };
+	f.ph[1] = (Elf64_Phdr){ .p_type = PT_LOAD, .p_vaddr = BASE, .p_filesz = sizeof(f) };
+	f.ph[2] = (Elf64_Phdr){ .p_type = PT_DYNAMIC,
+				.p_offset = offsetof(__typeof__(f), d),
+				.p_filesz = sizeof(f.d) };
+	memcpy(f.names, names, sizeof(names));
+	f.d[0] = (Elf64_Dyn){ DT_NEEDED, { 11 } };
+	f.d[1] = (Elf64_Dyn){ DT_NEEDED, { 1 } };
+	f.d[2] = (Elf64_Dyn){ DT_STRTAB, { BASE + offsetof(__typeof__(f), names) } };
+	assert_int_equal(choose(file("asan", &f, sizeof(f))).kind, PROGRAM_ASAN);
+	f.d[0].d_un.d_val = 1;
+	f.d[1].d_un.d_val = 11;
+	assert_int_equal(choose(file("second", &f, sizeof(f))).kind, PROGRAM_GLIBC);
+	f.d[0].d_un.d_val = 24;	/* as at the end of a file that is cut */
+	assert_int_equal(choose(file("cut", &f, offsetof(__typeof__(f), names) + 32)).kind,
+			 PROGRAM_GLIBC);
+	f.d[2].d_un.d_ptr = 5;
+	assert_int_equal(choose(file("nowhere", &f, sizeof(f))).kind, PROGRAM_GLIBC);
+	f.ph[2].p_offset = -8ull;
+	assert_int_equal(choose(file("outside", &f, sizeof(f))).kind, PROGRAM_GLIBC);
+}
+
 T(old_glibc)
 {
 	char old[128], page[8192] = { 0 };
