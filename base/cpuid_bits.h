@@ -6,10 +6,10 @@
  * host's CPUID has the same bit, because its instructions run on the host. V: the same, and
  * the host's XCR0 must have AVX. Z: likewise AVX-512. Y: protection
  * keys, where XCR0 may have them. N: ours alone, offered everywhere. O: the
- * same, when the environment asks for it (docs/engine.md). U: not offered, but works where a VMM
- * says so.
- * P: of the performance counters, unless STANDIN_PMU says no.
- * K: not offered; the checks of VMRUN know what it allows.
+ * same, when the environment asks for it (docs/engine.md). S: what a nested hypervisor gets by
+ * option. P: of the performance counters, unless STANDIN_PMU says no. U: not offered, but works
+ * where a VMM says so. D: not offered, follows the CPU's state. K: not offered; the checks of
+ * VMRUN know what it allows.
  */
 #ifndef BASE_CPUID_BITS_H
 #define BASE_CPUID_BITS_H
@@ -18,7 +18,8 @@
 
 enum cpuid_reg { CPUID_EAX, CPUID_EBX, CPUID_ECX, CPUID_EDX };
 enum cpuid_host {
-	CPUID_N, CPUID_H, CPUID_V, CPUID_Z, CPUID_Y, CPUID_O, CPUID_S, CPUID_U, CPUID_K, CPUID_P
+	CPUID_N, CPUID_H, CPUID_V, CPUID_Z, CPUID_Y, CPUID_O, CPUID_S, CPUID_P, CPUID_U, CPUID_D,
+	CPUID_K
 };
 
 #define CPUID_FEATURES(X) \
@@ -46,6 +47,8 @@ enum cpuid_host {
 	X(SSE2,		1, 0, EDX, 26, H) \
 	X(SSE3,		1, 0, ECX, 0, H) \
 	X(PCLMULQDQ,	1, 0, ECX, 1, H) \
+	X(MONITOR,	1, 0, ECX, 3, U) \
+	X(VMX,		1, 0, ECX, 5, K) \
 	X(SSSE3,	1, 0, ECX, 9, H) \
 	X(FMA,		1, 0, ECX, 12, V) \
 	X(CX16,		1, 0, ECX, 13, H) \
@@ -58,6 +61,7 @@ enum cpuid_host {
 	X(TSC_DEADLINE,	1, 0, ECX, 24, N) \
 	X(AES,		1, 0, ECX, 25, H) \
 	X(XSAVE,	1, 0, ECX, 26, H) \
+	X(OSXSAVE,	1, 0, ECX, 27, D) \
 	X(AVX,		1, 0, ECX, 28, V) \
 	X(F16C,		1, 0, ECX, 29, V) \
 	X(RDRAND,	1, 0, ECX, 30, H) \
@@ -86,6 +90,7 @@ enum cpuid_host {
 	X(AVX512_VBMI,	7, 0, ECX, 1, Z) \
 	X(UMIP,		7, 0, ECX, 2, N) \
 	X(PKU,		7, 0, ECX, 3, Y) \
+	X(OSPKE,	7, 0, ECX, 4, D) \
 	X(AVX512_VBMI2,	7, 0, ECX, 6, Z) \
 	X(GFNI,		7, 0, ECX, 8, V) \
 	X(VAES,		7, 0, ECX, 9, V) \
@@ -190,5 +195,13 @@ enum cpuid_feature {
 #undef X
 	CPUID_F_COUNT
 };
+
+/* In its register. */
+enum cpuid_bit {
+#define X(name, leaf, sub, reg, bit, host) CPUID_BIT_##name = bit,
+	CPUID_FEATURES(X)
+#undef X
+};
+#define CPUID_MASK(name) BIT(CPUID_BIT_##name)
 
 #endif

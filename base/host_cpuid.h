@@ -4,13 +4,14 @@
 #ifndef BASE_HOST_CPUID_H
 #define BASE_HOST_CPUID_H
 
-#include "base/types.h"
+#include "base/cpuid_leaves.h"
 
-/* out: EAX, EBX, ECX, EDX. */
+/* out: by enum cpuid_reg */
 static inline void cpuid_host(u32 leaf, u32 sub, u32 out[4])
 {
 	__asm__ volatile("cpuid"
-			 : "=a"(out[0]), "=b"(out[1]), "=c"(out[2]), "=d"(out[3])
+			 : "=a"(out[CPUID_EAX]), "=b"(out[CPUID_EBX]), "=c"(out[CPUID_ECX]),
+			   "=d"(out[CPUID_EDX])
 			 : "a"(leaf), "c"(sub));
 }
 

@@ -24,11 +24,11 @@ static bool avx512_fits(void)
 {
 	u32 r[4];
 
-	cpuid_host(0xd, 1, r);
-	if (!(r[0] & BIT(2)))
+	cpuid_host(CPUID_L_XSAVE, 1, r);
+	if (!(r[CPUID_EAX] & CPUID_MASK(XGETBV1)))
 		return false;
 	for (u32 i = XSTATE_OPMASK_BIT; i <= XSTATE_HI16_ZMM_BIT; i++) {
-		cpuid_host(0xd, i, r);
+		cpuid_host(CPUID_L_XSAVE, i, r);
 		if (r[0] != bytes[i] || r[1] < XSTATE_EXTENDED || r[1] + r[0] > CPU_XSAVE_SIZE)
 			return false;
 		offset[i] = (u16)r[1];
@@ -43,9 +43,9 @@ static bool pku_offered(u64 others)
 	u32 r[4];
 	bool host;
 
-	cpuid_host(7, 0, r);
-	host = r[2] & BIT(3);
-	cpuid_host(0xd, XSTATE_PKRU_BIT, r);
+	cpuid_host(CPUID_L_STRUCTURED, 0, r);
+	host = r[CPUID_ECX] & CPUID_MASK(PKU);
+	cpuid_host(CPUID_L_XSAVE, XSTATE_PKRU_BIT, r);
 	host &= r[0] == bytes[XSTATE_PKRU_BIT] && r[1] >= xstate_size(others, false) &&
 		r[1] + r[0] <= CPU_XSAVE_SIZE;
 	if (option_word(OPT_PKU) != 0)
@@ -59,8 +59,8 @@ static void look(void)
 	u32 r[4], lo = 0, hi;
 	u64 v;
 
-	cpuid_host(1, 0, r);
-	if (r[2] & BIT(27))
+	cpuid_host(CPUID_L_BASIC, 0, r);
+	if (r[CPUID_ECX] & CPUID_MASK(OSXSAVE))
 		__asm__ volatile("xgetbv" : "=a"(lo), "=d"(hi) : "c"(0));
 	v = XSTATE_X87 | XSTATE_SSE | (lo & XSTATE_AVX);
 	offset[XSTATE_AVX_BIT] = XSTATE_EXTENDED;

@@ -22,9 +22,6 @@
 #include "base/log.h"
 #include "base/options.h"
 
-#define VMX BIT(5)	/* CPUID 1 ECX */
-#define SVM BIT(2)	/* CPUID 0x80000001 ECX */
-
 enum { CPUID_BYTES = 2 };
 
 static _Atomic bool active;	/* the processor faults on it */
@@ -39,8 +36,8 @@ static int faulting(bool on)
 
 static bool vendor_is(const u32 leaf0[4], const char *name)
 {
-	return !memcmp(&leaf0[1], name, 4) && !memcmp(&leaf0[3], name + 4, 4) &&
-	       !memcmp(&leaf0[2], name + 8, 4);
+	return !memcmp(&leaf0[CPUID_EBX], name, 4) && !memcmp(&leaf0[CPUID_EDX], name + 4, 4) &&
+	       !memcmp(&leaf0[CPUID_ECX], name + 8, 4);
 }
 
 static bool is_amd(const u32 leaf0[4])
@@ -50,10 +47,10 @@ static bool is_amd(const u32 leaf0[4])
 
 void shim_cpuid_answer(u32 leaf, const u32 leaf0[4], u32 r[4])
 {
-	if (leaf == 1 && vendor_is(leaf0, "GenuineIntel"))
-		r[2] |= VMX;
-	if (leaf == 0x80000001 && is_amd(leaf0))
-		r[2] |= SVM;
+	if (leaf == CPUID_L_BASIC && vendor_is(leaf0, "GenuineIntel"))
+		r[CPUID_ECX] |= CPUID_MASK(VMX);
+	if (leaf == CPUID_L_EXT_BASIC && is_amd(leaf0))
+		r[CPUID_ECX] |= CPUID_MASK(SVM);
 }
 
 bool shim_cpuid_is(const u8 *insn)
@@ -77,15 +74,15 @@ bool shim_cpuid_fault(int sig, const siginfo_t *info, void *ucontext)
 		return false;
 	if (!text && faulting(false))
 		return false;
-	cpuid_host(0, 0, leaf0);
+	cpuid_host(CPUID_L_VENDOR, 0, leaf0);
 	cpuid_host(leaf, (u32)g[REG_RCX], r);
 	if (!text)
 		faulting(true);
 	shim_cpuid_answer(leaf, leaf0, r);
-	g[REG_RAX] = r[0];
-	g[REG_RBX] = r[1];
-	g[REG_RCX] = r[2];
-	g[REG_RDX] = r[3];
+	g[REG_RAX] = r[CPUID_EAX];
+	g[REG_RBX] = r[CPUID_EBX];
+	g[REG_RCX] = r[CPUID_ECX];
+	g[REG_RDX] = r[CPUID_EDX];
 	g[REG_RIP] += CPUID_BYTES;
 	return true;
 }
@@ -103,12 +100,13 @@ void shim_cpuid_init(void)
 
 	if (option_word(OPT_CPUID) == 0)
 		return;
-	cpuid_host(0, 0, leaf0);
-	cpuid_host(1, 0, basic);
-	cpuid_host(0x80000000, 0, ext);
-	if (ext[0] >= 0x80000001)
-		cpuid_host(0x80000001, 0, ext);
-	if ((basic[2] & VMX && !is_amd(leaf0)) || (ext[2] & SVM && is_amd(leaf0)))
+	cpuid_host(CPUID_L_VENDOR, 0, leaf0);
+	cpuid_host(CPUID_L_BASIC, 0, basic);
+	cpuid_host(CPUID_L_EXT, 0, ext);
+	if (ext[CPUID_EAX] >= CPUID_L_EXT_BASIC)
+		cpuid_host(CPUID_L_EXT_BASIC, 0, ext);
+	if ((basic[CPUID_ECX] & CPUID_MASK(VMX) && !is_amd(leaf0)) ||
+	    (ext[CPUID_ECX] & CPUID_MASK(SVM) && is_amd(leaf0)))
 		return;
 	/* Only to see: the handler comes first. */
 	if (!faulting(true)) {

@@ -5,7 +5,6 @@
  */
 #include "tools/doctor.h"
 
-#include <cpuid.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -17,6 +16,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "base/host_cpuid.h"
 #include "base/options.h"
 #include "tools/standin.h"
 
@@ -50,14 +50,17 @@ void fact(enum verdict v, const char *section, const char *what, const char *fmt
 static void why_not(void)
 {
 	static const char *const modules[] = { "kvm_amd", "kvm_intel", "kvm_pvm" };
-	u32 a, b, c, d;
+	u32 r[4];
 	bool virt, module = false;
 	char path[64];
 
-	__cpuid(1, a, b, c, d);
-	virt = c & BIT(5);	/* VMX */
-	if (__get_cpuid(0x80000001, &a, &b, &c, &d))
-		virt |= c & BIT(2);	/* SVM */
+	cpuid_host(CPUID_L_BASIC, 0, r);
+	virt = r[CPUID_ECX] & CPUID_MASK(VMX);
+	cpuid_host(CPUID_L_EXT, 0, r);
+	if (r[CPUID_EAX] >= CPUID_L_EXT_BASIC) {
+		cpuid_host(CPUID_L_EXT_BASIC, 0, r);
+		virt |= r[CPUID_ECX] & CPUID_MASK(SVM);
+	}
 	fact(virt ? FACT_OK : FACT_NO, SECTION_REAL, "VT-x or AMD-V", "%s",
 	     virt ? "the CPU offers it" : "the CPU offers neither");
 	for (size_t i = 0; i < ARRAY_SIZE(modules); i++) {

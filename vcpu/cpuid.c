@@ -14,13 +14,6 @@
 #include "vcpu/cpuid.h"
 #include "vcpu/vcpu_priv.h"
 
-#define ECX_OSXSAVE BIT(27)
-#define ECX_PKU BIT(3)		/* of leaf 7 */
-#define ECX_OSPKE BIT(4)
-#define ECX_XSAVE BIT(26)
-#define ECX_MONITOR BIT(3)
-#define EDX_APIC BIT(9)
-
 static int compare(const struct kvm_cpuid_entry2 *a, u32 leaf)
 {
 	return a->function < leaf ? -1 : a->function > leaf;
@@ -50,19 +43,38 @@ const struct kvm_cpuid_entry2 *cpuid_find(const struct vcpu *v, u32 leaf, u32 su
 	return NULL;
 }
 
-bool cpuid_has(const struct vcpu *v, enum cpuid_feature f)
+static void registers(const struct kvm_cpuid_entry2 *e, u32 out[4])
 {
-	const struct cpuid_feature_row *row = &cpuid_feature_rows[f];
-	const struct kvm_cpuid_entry2 *e = cpuid_find(v, row->leaf, row->sub);
+	out[CPUID_EAX] = e->eax;
+	out[CPUID_EBX] = e->ebx;
+	out[CPUID_ECX] = e->ecx;
+	out[CPUID_EDX] = e->edx;
+}
+
+/* A register of a leaf; 0: there is no such leaf. */
+static u32 stored(const struct vcpu *v, u32 leaf, u32 sub, u32 reg)
+{
+	const struct kvm_cpuid_entry2 *e = cpuid_find(v, leaf, sub);
 	u32 r[4];
 
 	if (!e)
-		return false;
-	r[CPUID_EAX] = e->eax;
-	r[CPUID_EBX] = e->ebx;
-	r[CPUID_ECX] = e->ecx;
-	r[CPUID_EDX] = e->edx;
-	return r[row->reg] & BIT(row->bit);
+		return 0;
+	registers(e, r);
+	return r[reg];
+}
+
+bool cpuid_has(const struct vcpu *v, enum cpuid_feature f)
+{
+	const struct cpuid_feature_row *row = &cpuid_feature_rows[f];
+
+	return stored(v, row->leaf, row->sub, row->reg) & BIT(row->bit);
+}
+
+u32 cpuid_number(const struct vcpu *v, enum cpuid_number n)
+{
+	const struct cpuid_number_row *row = &cpuid_number_rows[n];
+
+	return stored(v, row->leaf, row->sub, row->reg) >> row->shift & row->mask;
 }
 
 /* The state-dependent bits of one entry. */
@@ -71,31 +83,31 @@ static void dynamic(const struct vcpu *v, struct kvm_cpuid_entry2 *e)
 	const struct cpu *c = v->c;
 
 	switch (e->function) {
-	case 1:
-		e->ecx &= ~ECX_OSXSAVE;
-		if ((e->ecx & ECX_XSAVE) && (c->cr4 & CR4_OSXSAVE))
-			e->ecx |= ECX_OSXSAVE;
-		e->edx &= ~EDX_APIC;
+	case CPUID_L_BASIC:
+		e->ecx &= ~CPUID_MASK(OSXSAVE);
+		if ((e->ecx & CPUID_MASK(XSAVE)) && (c->cr4 & CR4_OSXSAVE))
+			e->ecx |= CPUID_MASK(OSXSAVE);
+		e->edx &= ~CPUID_MASK(APIC);
 		/* KVM shows the bit whenever the APIC is enabled, whatever user space gave. */
 		if (vcpu_get_apic_base((struct vcpu *)v) & APIC_BASE_EN)
-			e->edx |= EDX_APIC;
+			e->edx |= CPUID_MASK(APIC);
 		if (v->cfg->shared.disabled_quirks & KVM_X86_QUIRK_MISC_ENABLE_NO_MWAIT) {
-			e->ecx &= ~ECX_MONITOR;
+			e->ecx &= ~CPUID_MASK(MONITOR);
 			if (v->p->msr.misc_enable & BIT(18))
-				e->ecx |= ECX_MONITOR;
+				e->ecx |= CPUID_MASK(MONITOR);
 		}
 		break;
-	case 7:
+	case CPUID_L_STRUCTURED:
 		if (e->index)
 			break;
-		e->ecx &= ~ECX_OSPKE;
-		if ((e->ecx & ECX_PKU) && (c->cr4 & CR4_PKE))
-			e->ecx |= ECX_OSPKE;
+		e->ecx &= ~CPUID_MASK(OSPKE);
+		if ((e->ecx & CPUID_MASK(PKU)) && (c->cr4 & CR4_PKE))
+			e->ecx |= CPUID_MASK(OSPKE);
 		break;
-	case 0xd:
+	case CPUID_L_XSAVE:
 		if (e->index == 0)
 			e->ebx = xstate_size(c->xcr0, false);
-		else if (e->index == 1 && (e->eax & (BIT(1) | BIT(3))))
+		else if (e->index == 1 && (e->eax & (CPUID_MASK(XSAVEC) | CPUID_MASK(XSAVES))))
 			e->ebx = xstate_size(c->xcr0, true);
 		break;
 	default:
@@ -110,16 +122,16 @@ static void dynamic(const struct vcpu *v, struct kvm_cpuid_entry2 *e)
 /* CPUs of other makers than AMD answer an unknown leaf with their highest basic one. */
 static const struct kvm_cpuid_entry2 *out_of_range(const struct vcpu *v, u32 leaf, u32 sub)
 {
-	const struct kvm_cpuid_entry2 *basic = cpuid_find(v, 0, 0), *class;
+	const struct kvm_cpuid_entry2 *basic = cpuid_find(v, CPUID_L_VENDOR, 0), *class;
 
 	if (!basic || v->p->cpuid.amd)
 		return NULL;
-	if (leaf >= 0x40000000 && leaf <= 0x4fffffff)
-		class = cpuid_find(v, leaf & 0xffffff00, 0);
-	else if (leaf >= 0xc0000000)
-		class = cpuid_find(v, 0xc0000000, 0);
+	if (leaf >> 28 == CPUID_L_KVM >> 28)
+		class = cpuid_find(v, leaf & ~(CPUID_HV_BLOCK - 1), 0);
+	else if (leaf >= CPUID_L_CENTAUR)
+		class = cpuid_find(v, CPUID_L_CENTAUR, 0);
 	else
-		class = cpuid_find(v, leaf & 0x80000000, 0);
+		class = cpuid_find(v, cpuid_class(leaf), 0);
 	if (class && leaf <= class->eax)
 		return NULL;
 	return cpuid_find(v, basic->eax, sub);
@@ -136,16 +148,13 @@ static void look_up(const struct vcpu *v, u32 leaf, u32 sub, u32 out[4])
 	if (e) {
 		t = *e;
 		dynamic(v, &t);
-		if (unlikely(leaf == 0x80000007) && hyperv_hides_invariant_tsc(v))
-			t.edx &= ~BIT(8);
-		out[CPUID_EAX] = t.eax;
-		out[CPUID_EBX] = t.ebx;
-		out[CPUID_ECX] = t.ecx;
-		out[CPUID_EDX] = t.edx;
+		if (unlikely(leaf == CPUID_L_POWER) && hyperv_hides_invariant_tsc(v))
+			t.edx &= ~CPUID_MASK(INVARIANT_TSC);
+		registers(&t, out);
 		return;
 	}
 	/* SDM2 CPUID: levels past the last still say the level asked for and the x2APIC id. */
-	if (leaf == 0xb || leaf == 0x1f) {
+	if (leaf == CPUID_L_TOPOLOGY || leaf == CPUID_L_TOPOLOGY_2) {
 		e = cpuid_find(v, leaf, 0);
 		if (e) {
 			out[CPUID_ECX] = sub & 0xff;
@@ -163,18 +172,18 @@ void cpuid_hook(struct cpu *c, u32 leaf, u32 sub, u32 out[4])
 		   out[CPUID_EDX]);
 }
 
-/*
- * Hypervisors' leaves stand in blocks of 0x100 from 0x40000000, each with its signature in the
- * first: with Hyper-V's at the front, KVM's are behind. The leaf with the feature bits, 0 = none.
- */
+static bool vendor_is(const struct kvm_cpuid_entry2 *e, u32 ebx, u32 ecx, u32 edx)
+{
+	return e && e->ebx == ebx && e->ecx == ecx && e->edx == edx;
+}
+#define VENDOR_IS(e, words) vendor_is(e, words)	/* three of them */
+
+/* With Hyper-V's leaves at the front, KVM's are behind. That with the feature bits, 0 = none. */
 static u32 pv_leaf(const struct vcpu *v)
 {
-	for (u32 base = 0x40000000; base < 0x40010000; base += 0x100) {
-		const struct kvm_cpuid_entry2 *e = cpuid_find(v, base, 0);
-
-		if (e && e->ebx == 0x4b4d564b && e->ecx == 0x564b4d56 && e->edx == 0x4d)
-			return base | 1;
-	}
+	for (u32 base = CPUID_L_KVM; base < CPUID_L_HYPERVISORS_END; base += CPUID_HV_BLOCK)
+		if (VENDOR_IS(cpuid_find(v, base, 0), CPUID_KVM))
+			return base + (CPUID_L_KVM_FEATURES - CPUID_L_KVM);
 	return 0;
 }
 
@@ -185,7 +194,6 @@ static u32 pv_leaf(const struct vcpu *v)
  */
 static u64 missing_insns(const struct vcpu *v)
 {
-	const struct kvm_cpuid_entry2 *e = cpuid_find(v, 1, 0);
 	u64 missing = 0;
 
 #define X(name)						\
@@ -193,7 +201,9 @@ static u64 missing_insns(const struct vcpu *v)
 		missing |= NEED(name);
 	INSN_FEATURES(X)
 #undef X
-	return e && e->edx & ~EDX_APIC ? missing : missing & INSN_F_TRAPPED;
+	return stored(v, CPUID_L_BASIC, 0, CPUID_EDX) & ~CPUID_MASK(APIC)
+		       ? missing
+		       : missing & INSN_F_TRAPPED;
 }
 
 /* Fill in what other layers read from struct cpu. */
@@ -202,6 +212,7 @@ static void derive(struct vcpu *v)
 	const struct kvm_cpuid_entry2 *e;
 	struct cpu *c = v->c;
 	u64 cr4, efer;
+	u32 width;
 
 #define HAS(f) cpuid_has(v, CPUID_F_##f)
 	c->has_nx = HAS(NX);
@@ -232,20 +243,21 @@ static void derive(struct vcpu *v)
 	c->efer_reserved = ~efer;
 #undef HAS
 
-	e = cpuid_find(v, 0xd, 0);
-	c->xcr0_supported = e ? (e->eax | (u64)e->edx << 32) & xcr0_host_supported() : 1;
-	c->maxphyaddr = 36;	/* KVM's guess when nothing is said */
-	e = cpuid_find(v, 0x80000008, 0);
-	if (e && e->eax & 0xff)
-		c->maxphyaddr = (u8)((e->eax & 0xff) < 52 ? e->eax & 0xff : 52);
+	c->xcr0_supported = 1;
+	if (cpuid_find(v, CPUID_L_XSAVE, 0))
+		c->xcr0_supported = (cpuid_number(v, CPUID_V_XCR0_LOW) |
+				     (u64)cpuid_number(v, CPUID_V_XCR0_HIGH) << 32) &
+				    xcr0_host_supported();
+	width = cpuid_number(v, CPUID_V_PHYS_BITS);
+	/* 36: KVM's guess when nothing is said. */
+	c->maxphyaddr = (u8)(!width ? 36 : width < 52 ? width : 52);
 
-	e = cpuid_find(v, 0, 0);
-	v->p->cpuid.amd = !e || (e->ebx == 0x68747541 && e->edx == 0x69746e65) ||
-			  (e->ebx == 0x6f677948); /* "Auth...", "Hygo..." */
+	e = cpuid_find(v, CPUID_L_VENDOR, 0);
+	v->p->cpuid.amd = !e || VENDOR_IS(e, CPUID_AMD) || VENDOR_IS(e, CPUID_HYGON);
 	c->sysenter_in_lm = !v->p->cpuid.amd;
 	v->p->cpuid.pv_leaf = pv_leaf(v);
-	e = v->p->cpuid.pv_leaf ? cpuid_find(v, v->p->cpuid.pv_leaf, 0) : NULL;
-	v->p->cpuid.pv_features = e ? e->eax : 0;
+	v->p->cpuid.pv_features =
+		v->p->cpuid.pv_leaf ? stored(v, v->p->cpuid.pv_leaf, 0, CPUID_EAX) : 0;
 	hyperv_cpuid_changed(v);
 	nested_caps(v);
 	pmu_refresh(v);
@@ -301,9 +313,10 @@ int vcpu_set_cpuid2(struct vcpu *v, const struct kvm_cpuid_entry2 *e, u32 n)
 		return 0;
 	}
 	for (u32 i = 0; i < n; i++) {
-		u32 bits = e[i].eax >> 8 & 0xff;
+		const struct cpuid_number_row *row = &cpuid_number_rows[CPUID_V_LINEAR_BITS];
+		u32 bits = e[i].eax >> row->shift & row->mask;
 
-		if (e[i].function == 0x80000008 && bits && bits != 48 && bits != 57)
+		if (e[i].function == row->leaf && bits && bits != 48 && bits != 57)
 			return -EINVAL;
 	}
 	for (u32 i = 0; i < n; i++) {

@@ -11,6 +11,7 @@
 #include "cpu/access.h"
 #include "irq/lapic.h"
 #include "mmu/mmu.h"
+#include "vcpu/cpuid.h"
 #include "vcpu/doors.h"
 #include "vcpu/hooks.h"
 #include "vcpu/vcpu_priv.h"
@@ -24,7 +25,7 @@ static bool mwait_absent(const struct vcpu *v, const struct insn *in)
 
 	if (in->mnemonic != ZYDIS_MNEMONIC_MONITOR && in->mnemonic != ZYDIS_MNEMONIC_MWAIT)
 		return false;
-	e = cpuid_find(v, 1, 0);
+	e = cpuid_find(v, CPUID_L_BASIC, 0);
 	return !e || !(e->ecx & BIT(3));
 }
 

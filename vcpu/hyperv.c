@@ -49,31 +49,31 @@ static const struct {
 void hyperv_cpuid_changed(struct vcpu *v)
 {
 	struct hyperv_vcpu *h = &v->p->hv;
-	const struct kvm_cpuid_entry2 *e = cpuid_find(v, 0x40000001, 0);
+	const struct kvm_cpuid_entry2 *e = cpuid_find(v, CPUID_L_HV_INTERFACE, 0);
 
-	h->on = e && e->eax == 0x31237648;	/* "Hv#1" */
+	h->on = e && e->eax == CPUID_HV_SIGNATURE;
 	h->syndbg = false;
 	cpu_zero(h->cpuid, sizeof(h->cpuid));
 	if (!h->on)
 		return;
-	e = cpuid_find(v, 0x40000003, 0);
+	e = cpuid_find(v, CPUID_L_HV_FEATURES, 0);
 	if (e) {
 		h->cpuid[HV_EAX] = e->eax;
 		h->cpuid[HV_EBX] = e->ebx;
 		h->cpuid[HV_EDX] = e->edx;
 	}
-	e = cpuid_find(v, 0x40000004, 0);
+	e = cpuid_find(v, CPUID_L_HV_HINTS, 0);
 	if (e) {
 		h->cpuid[HV_HINT_EAX] = e->eax;
 		h->cpuid[HV_HINT_EBX] = e->ebx;
 	}
-	e = cpuid_find(v, 0x4000000a, 0);
+	e = cpuid_find(v, CPUID_L_HV_NESTED, 0);
 	if (e) {
 		h->cpuid[HV_NEST_EAX] = e->eax;
 		h->cpuid[HV_NEST_EBX] = e->ebx;
 	}
-	e = cpuid_find(v, 0x40000082, 0);
-	h->syndbg = e && e->eax & 2;
+	e = cpuid_find(v, CPUID_L_HV_DEBUG_FEATURES, 0);
+	h->syndbg = e && e->eax & CPUID_HV_DEBUGGING;
 }
 
 bool hyperv_has(const struct vcpu *v, enum hyperv_bit bit)
@@ -707,23 +707,19 @@ u32 hyperv_msr_list(u32 *out, u32 max)
 
 /* -- KVM_GET_SUPPORTED_HV_CPUID -- */
 
-#define TXT(a, b, c, d) ((u32)(a) | (u32)(b) << 8 | (u32)(c) << 16 | (u32)(d) << 24)
-#define VENDOR TXT('L', 'i', 'n', 'u'), TXT('x', ' ', 'K', 'V'), TXT('M', ' ', 'H', 'v')
+/* Their places in what user space gets. */
+enum {
+#define X(name, ...) AT_##name,
+	CPUID_HV_LEAVES(X)
+#undef X
+};
 
 int hyperv_cpuid(struct vcpu *v, struct kvm_cpuid_entry2 *e, u32 *n)
 {
-	/* VMMs know KVM by this vendor and show the guest Microsoft's. */
 	static const struct kvm_cpuid_entry2 leaves[] = {
-		{ 0x40000000, 0, 0, 0x40000082, VENDOR, { 0 } },
-		{ 0x40000001, 0, 0, TXT('H', 'v', '#', '1'), 0, 0, 0, { 0 } },
-		{ 0x40000002, 0, 0, 0x3839, 0xa0000, 0, 0, { 0 } },	/* Server 2016 */
-		{ 0x40000003, 0, 0, 0, 0, 0, 0, { 0 } },
-		{ 0x40000004, 0, 0, 0, 0xfff /* spins before a call */, 0, 0, { 0 } },
-		{ 0x40000005, 0, 0, 0, 64 /* processors of the host */, 0, 0, { 0 } },
-		{ 0x40000080, 0, 0, 0, VENDOR, { 0 } },
-		{ 0x40000081, 0, 0, TXT('V', 'S', '#', '1'), 0, 0, 0, { 0 } },
-		{ 0x40000082, 0, 0, 2 /* kernel debugging */, 0, 0, 0, { 0 } },
-		{ 0x4000000a, 0, 0, 0, 0, 0, 0, { 0 } },
+#define X(...) CPUID_ENTRY(__VA_ARGS__)
+		CPUID_HV_LEAVES(X)
+#undef X
 	};
 	bool apic = !v || v->lapic;
 	u32 r[HV_REGS] = { 0 };
@@ -738,12 +734,12 @@ int hyperv_cpuid(struct vcpu *v, struct kvm_cpuid_entry2 *e, u32 *n)
 		r[HV_HINT_EAX] |= BIT(18);	/* no core is shared behind the guest's back */
 	for (u32 i = 0; i < ARRAY_SIZE(leaves); i++)
 		e[i] = leaves[i];
-	e[3].eax = r[HV_EAX];
-	e[3].ebx = r[HV_EBX];
-	e[3].edx = r[HV_EDX];
-	e[4].eax = r[HV_HINT_EAX];
-	e[5].eax = HYPERV_MAX_VPS;
-	e[9].eax = r[HV_NEST_EAX];
-	e[9].ebx = r[HV_NEST_EBX];
+	e[AT_HV_FEATURES].eax = r[HV_EAX];
+	e[AT_HV_FEATURES].ebx = r[HV_EBX];
+	e[AT_HV_FEATURES].edx = r[HV_EDX];
+	e[AT_HV_HINTS].eax = r[HV_HINT_EAX];
+	e[AT_HV_LIMITS].eax = HYPERV_MAX_VPS;
+	e[AT_HV_NESTED].eax = r[HV_NEST_EAX];
+	e[AT_HV_NESTED].ebx = r[HV_NEST_EBX];
 	return 0;
 }

@@ -14,7 +14,7 @@
 
 #define HYPERV_MAX_VPS 1024	/* as many as a VM has vCPUs */
 
-/* -- CPUID 0x40000003, 0x40000004 and 0x4000000a: which register, which bit (TLFS 2.4) -- */
+/* -- CPUID of HV_FEATURES, HV_HINTS and HV_NESTED: which register, which bit (TLFS 2.4) -- */
 enum hyperv_reg { HV_EAX, HV_EBX, HV_EDX, HV_HINT_EAX, HV_HINT_EBX, HV_NEST_EAX, HV_NEST_EBX,
 		  HV_REGS };
 #define HYPERV_BITS(X) \

@@ -384,14 +384,14 @@ MSR_WR(xss)
 /* Models 2 to 1fh of family 15h say that errata of their instruction cache have been dealt with. */
 MSR_RD(f15h_ic_cfg)
 {
-	const struct kvm_cpuid_entry2 *e = cpuid_find(v, 1, 0);
-	u32 family, model;
+	u32 family = cpuid_number(v, CPUID_V_FAMILY), model;
 
-	if (!e)
+	if (!cpuid_find(v, CPUID_L_BASIC, 0))
 		return -ENOENT;
 	/* APM3 E.3.2: the extended fields count with base family fh. */
-	family = (e->eax >> 8 & 15) + ((e->eax >> 8 & 15) == 15 ? e->eax >> 20 & 255 : 0);
-	model = (e->eax >> 4 & 15) | (e->eax >> 12 & 0xf0);
+	if (family == 15)
+		family += cpuid_number(v, CPUID_V_EXT_FAMILY);
+	model = cpuid_number(v, CPUID_V_MODEL) | cpuid_number(v, CPUID_V_EXT_MODEL) << 4;
 	*val = family == 0x15 && model >= 2 && model < 0x20 ? 0x1e : 0;
 	return 0;
 }

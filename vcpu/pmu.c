@@ -300,7 +300,6 @@ static bool has_core(const struct vcpu *v)
 void pmu_refresh(struct vcpu *v)
 {
 	struct vcpu_pmu *p = &v->p->pmu;
-	const struct kvm_cpuid_entry2 *e = cpuid_find(v, 0x80000022, 0);
 	bool running = p->running;
 
 	*p = (struct vcpu_pmu){ .running = running, .given = FAR };
@@ -310,7 +309,7 @@ void pmu_refresh(struct vcpu *v)
 		p->n = has_core(v) ? PMU_COUNTERS : LEGACY;
 		if (cpuid_has(v, CPUID_F_PERFMON_V2)) {
 			p->version = 2;
-			p->n = e->ebx & 15;
+			p->n = cpuid_number(v, CPUID_V_PMCS);
 		}
 		if (p->n > PMU_COUNTERS)
 			p->n = PMU_COUNTERS;

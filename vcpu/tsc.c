@@ -53,11 +53,11 @@ static u32 measure(void)
 	struct sample a, b;
 
 	/* SDM2 CPUID 15H: crystal Hz * EBX / EAX, exact where it is given at all. */
-	cpuid_host(0, 0, r);
-	if (r[0] >= 0x15) {
-		cpuid_host(0x15, 0, r);
-		if (r[0] && r[1] && r[2])
-			return (u32)((u64)r[2] * r[1] / r[0] / 1000);
+	cpuid_host(CPUID_L_VENDOR, 0, r);
+	if (r[CPUID_EAX] >= CPUID_L_TSC) {
+		cpuid_host(CPUID_L_TSC, 0, r);
+		if (r[CPUID_EAX] && r[CPUID_EBX] && r[CPUID_ECX])
+			return (u32)((u64)r[CPUID_ECX] * r[CPUID_EBX] / r[CPUID_EAX] / 1000);
 	}
 	a = at_load.ns ? at_load : sample();
 	do

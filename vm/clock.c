@@ -33,12 +33,12 @@ static bool tsc_invariant(void)
 	u32 r[4];
 
 	if (!known) {
-		cpuid_host(0x80000000, 0, r);
-		if (r[0] >= 0x80000007)
-			cpuid_host(0x80000007, 0, r);
+		cpuid_host(CPUID_L_EXT, 0, r);
+		if (r[CPUID_EAX] >= CPUID_L_POWER)
+			cpuid_host(CPUID_L_POWER, 0, r);
 		else
-			r[3] = 0;
-		known = r[3] & BIT(8) ? 2 : 1;
+			r[CPUID_EDX] = 0;
+		known = r[CPUID_EDX] & CPUID_MASK(INVARIANT_TSC) ? 2 : 1;
 	}
 	return known == 2;
 }

@@ -130,6 +130,14 @@ result('features of SVM are named by that row', [
     n for n in re.findall(r'^\tX\(\w+, "", ([^)]*)\)', code['svm/checks.h'], re.M) if n not in names] +
     ['no table'] * ('SVM_FEATURES' not in code['svm/checks.h']))
 
+# Hyper-V's MSRs have numbers of the same look.
+LEAF = re.compile(r'\b0x(?:8000|4000)00(?!10)[0-9a-f]{2}\b|\bcpuid_(?:find\(\w+, |host\()[0-9]')
+result('the number of a leaf of CPUID stands in base/cpuid_*.h only', ['no table'] * (
+    'CPUID_LEAVES(X)' not in code['base/cpuid_leaves.h']) + [
+    '%s:%d: %s' % (path, n, line.strip()) for path, text in code.items()
+    if path not in ('base/cpuid_leaves.h', 'base/cpuid_bits.h', 'base/msrs.h', 'vcpu/hyperv.h')
+    for n, line in enumerate(text.split('\n'), 1) if LEAF.search(line)])
+
 # -- in-kernel devices --
 devices = re.search(r'#define IRQ_DEVICES\(X\)(.*)', code['irq/device.h'])
 devices = re.findall(r'X\((\w+)\)', devices[1]) if devices else []

@@ -74,12 +74,12 @@ T(the_bit_is_the_one_of_the_hosts_vendor)
 	u32 r[4] = { 0 };
 
 	shim_cpuid_answer(0x80000001, amd, r);
-	assert_int_equal(r[2], SVM);
+	assert_int_equal(r[2], CPUID_MASK(SVM));
 	shim_cpuid_answer(1, amd, r);
-	assert_int_equal(r[2], SVM);
+	assert_int_equal(r[2], CPUID_MASK(SVM));
 	r[2] = 0;
 	shim_cpuid_answer(1, intel, r);
-	assert_int_equal(r[2], VMX);
+	assert_int_equal(r[2], CPUID_MASK(VMX));
 	r[2] = 0;
 	shim_cpuid_answer(0x80000001, intel, r);
 	shim_cpuid_answer(1, other, r);
