@@ -66,13 +66,12 @@ static enum cpu_result exec_string(struct cpu *c, const struct insn *in)
 	return in->map == 0 ? cpu_exec_string(c, in) : cpu_raise(c, EXC_UD);
 }
 
-/*
- * MONITOR and MWAIT are not offered in CPUID, but a guest that uses them anyway gets a no-op,
- * as KVM gives it.
- */
+/* MONITOR and MWAIT are no-ops, as KVM has them. */
 static enum cpu_result exec_mwait(struct cpu *c, const struct insn *in)
 {
-	return exec_pause(c, in);
+	enum cpu_result r = cpu_hooks->monitor(c);
+
+	return r == CPU_OK ? exec_pause(c, in) : r;
 }
 
 static exec_fn *const handlers[ZYDIS_MNEMONIC_MAX_VALUE + 1] = {

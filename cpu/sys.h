@@ -51,6 +51,8 @@ struct cpu_hooks {
 	/* SVM instructions and everything else that is not the plain CPU's; the
 	 * default raises #UD. */
 	enum cpu_result (*svm)(struct cpu *c, const struct insn *in);
+	/* MONITOR and MWAIT: CPU_OK, or CPU_FAULT where this CPU has none. Default: it has. */
+	enum cpu_result (*monitor)(struct cpu *c);
 	/* PAUSE, MONITOR, MWAIT, INVD, WBINVD: retired already; may yield the thread. */
 	void (*pause)(struct cpu *c);
 	/* NMI unblocked by IRET. */

@@ -58,6 +58,10 @@ static void watch_guest(struct cpu *c)
 {
 	mmu_set_watch(c, c->dr, c->dr7);
 }
+static enum cpu_result no_monitor(struct cpu *c)
+{
+	return CPU_OK;
+}
 static enum cpu_result no_rsm(struct cpu *c)
 {
 	return cpu_raise(c, EXC_UD);
@@ -68,7 +72,7 @@ static const struct cpu_hooks defaults = {
 	.pio_in = no_pio_in, .pio_out = no_pio_out, .rdpmc = no_rdpmc,
 	.hlt = no_hlt, .hypercall = no_insn,
 	.read_cr8 = no_read_cr8, .write_cr8 = no_write_cr8, .window = nothing, .svm = no_insn,
-	.pause = nothing, .iret = nothing, .rsm = no_rsm,
+	.monitor = no_monitor, .pause = nothing, .iret = nothing, .rsm = no_rsm,
 	.debug_changed = watch_guest,
 };
 

@@ -131,7 +131,7 @@ bool svm_pat_valid(u64 pat)
 RULE(G_PAT)
 {
 	*x = s->save->g_pat;
-	return s->k->separate_pat && (s->ctl->misc_ctl & SVM_NP_ENABLE) && bad_type(*x, a);
+	return svm_separate_pat(s->k) && (s->ctl->misc_ctl & SVM_NP_ENABLE) && bad_type(*x, a);
 }
 
 /* -- control area -- */

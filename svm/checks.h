@@ -12,6 +12,8 @@
 #ifndef SVM_CHECKS_H
 #define SVM_CHECKS_H
 
+#include <stdatomic.h>
+
 #include "base/cpuid_bits.h"
 #include "base/exceptions.h"
 #include "svm/vmcb.h"
@@ -54,6 +56,9 @@ enum svm_feature {
 };
 _Static_assert(SVM_FEAT_COUNT <= 64, "svm_caps.features has one bit each");
 
+/* KVM_X86_QUIRK_* of newer headers: L2 under nested paging has no PAT of its own. */
+#define QUIRK_NESTED_SVM_SHARED_PAT BIT64(11)
+
 /* What VMRUN depends on. Owner: the vCPU; changes only with its CPUID. */
 struct svm_caps {
 	u64 features;		/* bit enum svm_feature */
@@ -61,8 +66,14 @@ struct svm_caps {
 	u64 efer_reserved;
 	u32 exceptions;		/* bit n: vector n is an exception of this CPU */
 	u8 maxphyaddr;
-	bool separate_pat;	/* L2 under nested paging has its own PAT: G_PAT is checked */
+	/* The VM's KVM_X86_QUIRK_* that user space has disabled, at any time; NULL: none. */
+	const _Atomic u64 *quirks_off;
 };
+static inline bool svm_separate_pat(const struct svm_caps *k)
+{
+	return k->quirks_off && (atomic_load_explicit(k->quirks_off, memory_order_relaxed) &
+				 QUIRK_NESTED_SVM_SHARED_PAT);
+}
 static inline bool svm_has(const struct svm_caps *k, enum svm_feature f)
 {
 	return k->features >> f & 1;

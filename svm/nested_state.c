@@ -141,7 +141,7 @@ bool svm_l1_valid(const struct svm_caps *caps, const struct vmcb_control *ctl,
 	if ((l1->efer & EFER_LMA) && !(l1->efer & EFER_LME))
 		return false;
 	/* L1's PAT is an MSR of its own. */
-	k.separate_pat = false;
+	k.quirks_off = NULL;
 	return !svm_check_save(&k, ctl, l1, NULL);
 }
 
@@ -176,7 +176,7 @@ int svm_nested_set(struct cpu *c, const struct kvm_nested_state *hdr, const stru
 		return -EINVAL;
 	if (!svm_l1_valid(&s->caps, &ctl, &image->save))
 		return -EINVAL;
-	if (s->caps.separate_pat && (ctl.misc_ctl & SVM_NP_ENABLE) &&
+	if (svm_separate_pat(&s->caps) && (ctl.misc_ctl & SVM_NP_ENABLE) &&
 	    !svm_pat_valid(header_gpat(hdr)))
 		return -EINVAL;
 	if (c->cr3 >> c->maxphyaddr)

@@ -50,7 +50,7 @@ void svm_pat_load(struct cpu *c, u64 g_pat)
 {
 	struct svm *s = c->svm;
 
-	s->own_pat = s->caps.separate_pat && (s->ctl.misc_ctl & SVM_NP_ENABLE);
+	s->own_pat = svm_separate_pat(&s->caps) && (s->ctl.misc_ctl & SVM_NP_ENABLE);
 	if (likely(!s->own_pat))
 		return;
 	s->l1_pat = c->pat;

@@ -284,6 +284,8 @@ static const struct cli_option explain_options[] = {
 	{ 0 },
 };
 
+static const _Atomic u64 own_pat = QUIRK_NESTED_SVM_SHARED_PAT;
+
 static int explain_fn(const struct verb *verb, int argc, char **argv)
 {
 	struct cpu_model m = {
@@ -312,7 +314,7 @@ static int explain_fn(const struct verb *verb, int argc, char **argv)
 			k.maxphyaddr = (u8)bits;
 			break;
 		case EXPLAIN_OWN_PAT:
-			k.separate_pat = true;
+			k.quirks_off = &own_pat;
 			break;
 		case EXPLAIN_FIELDS:
 			fields = true;

@@ -46,6 +46,8 @@
 	 * GIF. */ \
 	X(svm, svm_exec, FREE_L2, VMRUN) \
 	X(task_switch, nested_task_switch, FREE_L2, TASK_SWITCH) \
+	/* A setting of the VM, and CPUID. */ \
+	X(monitor, monitor, FREE_CPU, MONITOR) \
 	/* PAUSE, MONITOR, MWAIT, INVD, WBINVD: gives the host CPU away at most. */ \
 	X(pause, pause_hook, FREE_L1, PAUSE) \
 	/* Ends the virtual NMI's blocking, or the real one's. */ \

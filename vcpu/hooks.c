@@ -5,7 +5,6 @@
  * These run on in-guest paths: the guest's vector state may be in the host's
  * registers, so whatever may reach libc or the VM saves it first.
  */
-#include <Zydis/Zydis.h>
 #include <sched.h>
 
 #include "cpu/access.h"
@@ -18,15 +17,15 @@
 
 /* -- instructions -- */
 
-/* MONITOR and MWAIT are no-ops whatever CPUID says, unless user space has had enough of that. */
-static bool mwait_absent(const struct vcpu *v, const struct insn *in)
+/* They are there whatever CPUID says, unless user space has had enough of that. */
+static enum cpu_result monitor(struct cpu *c)
 {
-	const struct kvm_cpuid_entry2 *e;
+	const struct vcpu *v = c->owner;
 
-	if (in->mnemonic != ZYDIS_MNEMONIC_MONITOR && in->mnemonic != ZYDIS_MNEMONIC_MWAIT)
-		return false;
-	e = cpuid_find(v, CPUID_L_BASIC, 0);
-	return !e || !(e->ecx & BIT(3));
+	if ((v->cfg->shared.disabled_quirks & KVM_X86_QUIRK_MWAIT_NEVER_UD_FAULTS) &&
+	    !cpuid_has(v, CPUID_F_MONITOR))
+		return cpu_raise(c, EXC_UD);
+	return CPU_OK;
 }
 
 static enum cpu_result exec(struct cpu *c, const struct insn *in)
@@ -36,10 +35,8 @@ static enum cpu_result exec(struct cpu *c, const struct insn *in)
 
 	v->p->insn = in;
 	vcpu_count(v, insn_emulation);
-	if (unlikely(v->p->dbg.control | v->p->mwait_ud)) {
-		if (v->p->mwait_ud && mwait_absent(v, in))
-			return cpu_raise(c, EXC_UD);
-		r = v->p->dbg.control ? debug_exec(c, in) : CPU_OK;
+	if (unlikely(v->p->dbg.control)) {
+		r = debug_exec(c, in);
 		if (r != CPU_OK)
 			return r;
 	}

@@ -9,7 +9,6 @@
 #include "vcpu/cpuid.h"
 #include "vcpu/vcpu_priv.h"
 
-#define QUIRK_NESTED_SVM_SHARED_PAT BIT64(11)	/* KVM_X86_QUIRK_* of newer headers */
 
 /* EVENTINJ becomes an event that has been injected already: it is not intercepted. */
 static void take_event_inj(struct vcpu *v)
@@ -213,14 +212,6 @@ static bool has(const void *v, enum cpuid_feature f)
 	return cpuid_has(v, f);
 }
 
-void nested_quirks(struct vcpu *v)
-{
-	u64 off = v->cfg->shared.disabled_quirks;
-
-	svm_caps(v->c)->separate_pat = off & QUIRK_NESTED_SVM_SHARED_PAT;
-	v->p->mwait_ud = off & KVM_X86_QUIRK_MWAIT_NEVER_UD_FAULTS;
-}
-
 void nested_caps(struct vcpu *v)
 {
 	struct svm_caps *k = svm_caps(v->c);
@@ -229,10 +220,10 @@ void nested_caps(struct vcpu *v)
 	k->cr4_reserved = v->c->cr4_reserved;
 	k->efer_reserved = v->c->efer_reserved;
 	k->maxphyaddr = v->c->maxphyaddr;
-	nested_quirks(v);
 }
 
 void nested_init(struct vcpu *v)
 {
 	svm_init(v->c, &v->p->svm, &ops, v->cfg->trace_vm, (s16)v->id);
+	svm_caps(v->c)->quirks_off = &v->cfg->shared.disabled_quirks;
 }

@@ -14,7 +14,6 @@ int vcpu_set_nested_state(struct vcpu *v, const struct kvm_nested_state *hdr,
 {
 	int r;
 
-	nested_quirks(v);
 	vcpu_mem_begin(v);
 	r = image ? svm_nested_set(v->c, hdr, image) : svm_nested_header(v->c, hdr);
 	vcpu_mem_end(v);

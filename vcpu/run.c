@@ -507,7 +507,6 @@ static int __attribute__((noinline)) run_here(struct vcpu *v)
 	if (unlikely(vcpu_signals_wait()))
 		atomic_store(&p->signal_seen, 1);
 	crowd_join(v, true);
-	nested_quirks(v);
 	if (unlikely(p->sigmask_set)) {
 		masked = !mask_has_pending(&p->sigmask);
 		if (masked) {

@@ -176,7 +176,6 @@ struct vcpu_priv {
 	struct hyperv_vcpu hv;
 	struct svm svm;		/* c->svm */
 	const struct insn *insn;	/* instruction inside cpu_exec() */
-	bool mwait_ud;		/* user space has disabled a quirk: nested_quirks() */
 
 	_Atomic u32 mp_state;	/* KVM_MP_STATE_*; written under the lock, read by wakers */
 	bool woken;		/* from HLT, and nothing has been executed since */
@@ -418,7 +417,6 @@ static inline bool pv_has(const struct vcpu *v, u32 feature)
 /* -- nested.c -- */
 void nested_init(struct vcpu *v);
 void nested_caps(struct vcpu *v);	/* CPUID has changed */
-void nested_quirks(struct vcpu *v);	/* user space may disable them at any time */
 /* Guest mode may have changed without VMRUN and #VMEXIT: the counter follows. */
 void nested_note(struct vcpu *v);
 /* GIF is set, and no event of VMRUN's waits to be delivered first. */

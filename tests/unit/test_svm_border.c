@@ -39,6 +39,8 @@ static void fail(const struct oracle_cpu *cpu, const u8 *img, const char *want, 
 	exit(1);
 }
 
+static const _Atomic u64 own_pat = QUIRK_NESTED_SVM_SHARED_PAT;
+
 static struct oracle_cpu random_cpu(struct svm_caps *k)
 {
 	static const u8 widths[] = { 36, 40, 48, 52 };
@@ -51,7 +53,7 @@ static struct oracle_cpu random_cpu(struct svm_caps *k)
 
 	*k = (struct svm_caps){
 		.maxphyaddr = (u8)cpu.phys_bits, .cr4_reserved = ~cpu.cr4_allowed,
-		.efer_reserved = ~cpu.efer_allowed, .separate_pat = cpu.own_pat,
+		.efer_reserved = ~cpu.efer_allowed, .quirks_off = cpu.own_pat ? &own_pat : NULL,
 	};
 	svm_caps_features(k, (cpu.npt ? BIT64(SVM_FEAT_NPT) : 0) |
 				     (cpu.shstk ? BIT64(SVM_FEAT_SHSTK) : 0) |

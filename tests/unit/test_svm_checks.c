@@ -267,6 +267,8 @@ T(every_cr3_bit)
 }
 
 /* Only when L2 has a PAT of its own (APM2 15.25.4). */
+static const _Atomic u64 own_pat = QUIRK_NESTED_SVM_SHARED_PAT;
+
 T(g_pat_types)
 {
 	for (u32 byte = 0; byte < 8; byte++)
@@ -278,7 +280,7 @@ T(g_pat_types)
 			v.save.g_pat &= ~(0xffull << (byte * 8));
 			v.save.g_pat |= (u64)type << (byte * 8);
 			expect(k, v, "runs");
-			k.separate_pat = true;
+			k.quirks_off = &own_pat;
 			expect(k, v, ok ? "runs" : "G_PAT");
 			v.control.misc_ctl = 0;
 			expect(k, v, "runs");
