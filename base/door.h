@@ -13,6 +13,12 @@
 
 #include "base/types.h"
 
+/* In the environment of a program: what brings it here, what it is told, and that it is to be left
+ * alone. */
+#define ENV_PRELOAD "LD_PRELOAD="
+#define ENV_OURS "STANDIN_"
+#define ENV_OFF ENV_OURS "OFF="
+
 enum door {
 	DOOR_NONE,	/* as it is */
 	DOOR_PRELOAD,	/* its dynamic loader takes LD_PRELOAD */

@@ -7,14 +7,13 @@
 
 #include "base/sys.h"
 
-#define NSEC 1000000000ull
 
 u64 monotonic_ns(void)
 {
 	struct timespec ts;
 
 	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (u64)ts.tv_sec * NSEC + (u64)ts.tv_nsec;
+	return (u64)ts.tv_sec * NSEC_PER_SEC + (u64)ts.tv_nsec;
 }
 
 /* Follows the low end of what is seen: a sleep that was early enough costs less than one
@@ -42,8 +41,8 @@ int futex_sleep(_Atomic u32 *word, u32 seq, u64 deadline, struct sleeper *s)
 				  FUTEX_BITSET_MATCH_ANY);
 	now = monotonic_ns();
 	if (deadline > s->early && now < until) {
-		ts.tv_sec = (time_t)(until / NSEC);
-		ts.tv_nsec = (long)(until % NSEC);
+		ts.tv_sec = (time_t)(until / NSEC_PER_SEC);
+		ts.tv_nsec = (long)(until % NSEC_PER_SEC);
 		/* FUTEX_WAIT_BITSET: the timeout is absolute. */
 		r = -sys_futex(word, FUTEX_WAIT_BITSET_PRIVATE, seq, &ts, FUTEX_BITSET_MATCH_ANY);
 		if (r != ETIMEDOUT)

@@ -88,7 +88,7 @@ void trace_init(u64 tsc_khz)
 	}
 	clock_gettime(CLOCK_MONOTONIC, &ts);
 	a->tsc = __builtin_ia32_rdtsc();
-	a->ns = (u64)ts.tv_sec * 1000000000 + (u64)ts.tv_nsec;
+	a->ns = (u64)ts.tv_sec * NSEC_PER_SEC + (u64)ts.tv_nsec;
 	a->tsc_khz = tsc_khz;
 	if (fresh) {
 		a->size = sizeof(*a);

@@ -19,10 +19,7 @@
 #include "door/launch.h"
 #include "shim/shim.h"
 
-#define PRELOAD "LD_PRELOAD="
 #define PRELOAD_NAME "libstandin-preload.so"
-#define OURS "STANDIN_"
-#define OFF "STANDIN_OFF="
 
 enum { MAX_WORDS = 1 << 20, MAX_SETTINGS = 32, LIST_BYTES = 2 * PATH_MAX };
 
@@ -41,7 +38,8 @@ void exec_init(const char *self)
 	    (access(preload, R_OK) || strpbrk(preload, " :")))
 		preload[0] = 0;
 	for (char **e = environ; *e && nr_settings < MAX_SETTINGS; e++)
-		if (!strncmp(*e, OURS, strlen(OURS)) && strncmp(*e, OFF, strlen(OFF))) {
+		if (!strncmp(*e, ENV_OURS, strlen(ENV_OURS)) &&
+		    strncmp(*e, ENV_OFF, strlen(ENV_OFF))) {
 			settings[nr_settings] = strdup(*e);
 			nr_settings += settings[nr_settings] != NULL;
 		}
@@ -105,7 +103,7 @@ static char *preload_list(const char *old, bool ours)
 	list = malloc(LIST_BYTES + 2 * PATH_MAX);
 	if (!list)
 		return NULL;
-	at = stpcpy(list, PRELOAD);
+	at = stpcpy(list, ENV_PRELOAD);
 	if (ours)
 		at = stpcpy(at, preload);
 	if (old) {
@@ -115,7 +113,7 @@ static char *preload_list(const char *old, bool ours)
 			free(list);
 			return NULL;
 		}
-		p = strtok_r(text + strlen(PRELOAD), " :", &save);
+		p = strtok_r(text + strlen(ENV_PRELOAD), " :", &save);
 		for (; p; p = strtok_r(NULL, " :", &save)) {
 			if (strstr(p, PRELOAD_NAME))
 				continue;
@@ -131,7 +129,7 @@ static char *preload_list(const char *old, bool ours)
  * of what is to be freed, or NULL. */
 static char *set_env(char **env, bool ours, bool strip)
 {
-	char **old = find(env, PRELOAD), *list = NULL, name[64];
+	char **old = find(env, ENV_PRELOAD), *list = NULL, name[64];
 	size_t n = 0;
 
 	if (ours ? preload[0] != 0 : old && strip)
@@ -179,7 +177,7 @@ static long run(struct door_thread *t, int dir, const char *path, int flags, cha
 	void *room;
 	long r;
 
-	if (find(env, OFF))
+	if (find(env, ENV_OFF))
 		return PASS(t, SYS_execveat, dir, path, argv, env, flags);
 	door_for(dir, path, flags, &c);
 	if (c.kind == PROGRAM_SETUID && filter_no_privileges)

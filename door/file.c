@@ -9,17 +9,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/sysmacros.h>
 
 #include "abi/abi.h"
 #include "base/log.h"
+#include "base/node.h"
 #include "door/door.h"
 #include "shim/shim.h"
-
-#define NODE_MODE (S_IFCHR | 0666)
-#define NODE_INO 232
 
 static char program_path[DOOR_PATH];	/* empty: /proc/self/exe is right */
 
@@ -186,17 +182,15 @@ static long do_openat2(struct door_thread *t, const u64 a[6])
 	return do_open(t, SYS_openat2, a, (int)a[0], a[1], (int)how.flags);
 }
 
+/* As devtmpfs has it. */
+#define NODE_DEV makedev(0, 5)
+static const struct timespec never;
+
 static long put_stat(u64 out)
 {
 	struct stat st;
 
-	memset(&st, 0, sizeof(st));
-	st.st_mode = NODE_MODE;
-	st.st_rdev = makedev(10, 232);
-	st.st_nlink = 1;
-	st.st_ino = NODE_INO;
-	st.st_dev = makedev(0, 5);
-	st.st_blksize = 4096;
+	node_stat(&st, NODE_DEV, never);
 	return user_put(user_ptr(out), &st, sizeof(st));
 }
 
@@ -204,15 +198,8 @@ static long put_statx(u64 out)
 {
 	struct statx sx;
 
-	memset(&sx, 0, sizeof(sx));
-	sx.stx_mask = STATX_TYPE | STATX_MODE | STATX_NLINK | STATX_UID | STATX_GID | STATX_INO;
-	sx.stx_mode = NODE_MODE;
-	sx.stx_nlink = 1;
-	sx.stx_ino = NODE_INO;
-	sx.stx_blksize = 4096;
-	sx.stx_rdev_major = 10;
-	sx.stx_rdev_minor = 232;
-	sx.stx_dev_minor = 5;
+	node_statx(&sx, NODE_DEV, never);
+	sx.stx_mask &= ~(STATX_ATIME | STATX_MTIME | STATX_CTIME | STATX_SIZE | STATX_BLOCKS);
 	return user_put(user_ptr(out), &sx, sizeof(sx));
 }
 
@@ -283,7 +270,7 @@ static long manner(struct door_thread *t, long nr, const u64 a[6])
 		return r;
 	if (user_path(path, a[at]) || !shim_is_node_read(at ? (int)a[0] : AT_FDCWD, path))
 		return r;
-	if (make && (!S_ISCHR((mode_t)a[at + 1]) || a[at + 2] != makedev(10, 232)))
+	if (make && (!S_ISCHR((mode_t)a[at + 1]) || a[at + 2] != NODE_RDEV))
 		return r;
 	return nr == SYS_getxattr || nr == SYS_lgetxattr ? -ENODATA : 0;
 }

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/syscall.h>
 
+#include "base/node.h"
 #include "base/raw.h"
 
 enum { STREAMS = 64 };
@@ -80,7 +81,7 @@ static struct dirent *node_entry(void)
 
 	/* Every writer writes the same. */
 	if (!atomic_load(&ready)) {
-		e.d_ino = 232;
+		e.d_ino = NODE_INO;
 		e.d_type = DT_CHR;
 		e.d_reclen = sizeof(e);
 		strncpy(e.d_name, node_name(), sizeof(e.d_name) - 1);

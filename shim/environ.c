@@ -13,9 +13,6 @@
 
 enum { MAX_SETTINGS = 32, SETTINGS_BYTES = 4096 };
 
-#define PRELOAD "LD_PRELOAD="
-#define OURS "STANDIN_"
-#define OFF "STANDIN_OFF="
 
 /* Written by the constructor only. */
 static char settings[SETTINGS_BYTES];	/* NAME=VALUE strings */
@@ -72,9 +69,10 @@ static bool without_us(char *to, const char *list)
 static void forget_descriptor(void)
 {
 	for (char **e = environ; e && *e; e++) {
-		char *list = *e + strlen(PRELOAD);
+		char *list = *e + strlen(ENV_PRELOAD);
 
-		if (strncmp(*e, PRELOAD, strlen(PRELOAD)) || !strstr(list, "/proc/self/fd/"))
+		if (strncmp(*e, ENV_PRELOAD, strlen(ENV_PRELOAD)) ||
+		    !strstr(list, "/proc/self/fd/"))
 			continue;
 		/* Shorter than before, from front to back: in place. */
 		if (!without_us(list, list))
@@ -91,7 +89,7 @@ void environ_init(void)
 	for (char **e = environ; e && *e; e++) {
 		size_t n = strlen(*e) + 1;
 
-		if (strncmp(*e, OURS, strlen(OURS)) || nr_settings >= MAX_SETTINGS ||
+		if (strncmp(*e, ENV_OURS, strlen(ENV_OURS)) || nr_settings >= MAX_SETTINGS ||
 		    used + n > sizeof(settings))
 			continue;
 		memcpy(settings + used, *e, n);
@@ -111,7 +109,7 @@ const char *environ_find(char *const *env, const char *name)
 
 bool environ_is_off(char *const *env)
 {
-	return environ_find(env, OFF) != NULL;
+	return environ_find(env, ENV_OFF) != NULL;
 }
 
 size_t environ_count(char *const *env)
@@ -125,9 +123,9 @@ size_t environ_count(char *const *env)
 
 size_t environ_room(char *const *env)
 {
-	const char *list = environ_find(env, PRELOAD);
+	const char *list = environ_find(env, ENV_PRELOAD);
 
-	return (environ_count(env) + MAX_SETTINGS + 2) * sizeof(char *) + sizeof(PRELOAD) +
+	return (environ_count(env) + MAX_SETTINGS + 2) * sizeof(char *) + sizeof(ENV_PRELOAD) +
 	       PATH_MAX + (list ? strlen(list) : 0);
 }
 
@@ -143,7 +141,8 @@ static bool has_setting(char *const *env, const char *s)
 
 char *const *environ_for(char *const *env, const char *word, void *room)
 {
-	const char *old = environ_find(env, PRELOAD), *list = old ? old + strlen(PRELOAD) : NULL;
+	const char *old = environ_find(env, ENV_PRELOAD),
+		   *list = old ? old + strlen(ENV_PRELOAD) : NULL;
 	bool off = environ_is_off(env);
 	char **out = room, *text;
 	size_t n = 0;
@@ -154,13 +153,13 @@ char *const *environ_for(char *const *env, const char *word, void *room)
 			out[n++] = *e;
 	/* Ours first, unless the program has put itself in front of us. */
 	if (!word && list && has_us(list)) {
-		strcpy(text, PRELOAD);
-		if (without_us(text + strlen(PRELOAD), list))
+		strcpy(text, ENV_PRELOAD);
+		if (without_us(text + strlen(ENV_PRELOAD), list))
 			out[n++] = text;
 	} else if (old && (!word || has_word(list, word))) {
 		out[n++] = (char *)old;
 	} else if (word) {
-		char *p = stpcpy(stpcpy(text, PRELOAD), word);
+		char *p = stpcpy(stpcpy(text, ENV_PRELOAD), word);
 
 		if (list && *list) {
 			*p++ = ':';

@@ -8,8 +8,8 @@
 #include <limits.h>
 #include <string.h>
 #include <sys/syscall.h>
-#include <sys/sysmacros.h>
 
+#include "base/node.h"
 #include "base/options.h"
 #include "base/raw.h"
 
@@ -120,7 +120,7 @@ bool shim_leads_to_node(int dir, const char *path)
 
 bool shim_is_device(const struct stat *st)
 {
-	return S_ISCHR(st->st_mode) && st->st_rdev == makedev(10, 232) && shim_node_is_default();
+	return S_ISCHR(st->st_mode) && st->st_rdev == NODE_RDEV && shim_node_is_default();
 }
 
 static bool has_its_number(int dir, const char *path)

@@ -11,8 +11,6 @@
 #include "base/raw.h"
 #include "shim/exec.h"
 
-#define PRELOAD "LD_PRELOAD="
-#define OURS "STANDIN_"
 
 enum { HIGH_FD = 200 };
 
@@ -118,7 +116,8 @@ static char *put_quoted(char *to, const char *s)
 
 static bool is_for_us(const char *e)
 {
-	return !strncmp(e, PRELOAD, strlen(PRELOAD)) || !strncmp(e, OURS, strlen(OURS));
+	return !strncmp(e, ENV_PRELOAD, strlen(ENV_PRELOAD)) ||
+	       !strncmp(e, ENV_OURS, strlen(ENV_OURS));
 }
 
 static bool has_all(char *const *wanted)

@@ -11,40 +11,33 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
-#include <sys/sysmacros.h>
 
 #include "abi/handle.h"
+#include "base/node.h"
 #include "base/raw.h"
 
-#define NODE_MODE (S_IFCHR | 0666)
-#define NODE_INO 232
-
-/* As a node in its folder that nobody has touched since the folder was made. */
-static struct stat node_stat(void)
+/* The node is in it, and nobody has touched it since the folder was made. */
+static struct stat folder_stat(void)
 {
 	char folder[PATH_MAX];
-	struct stat in = { 0 }, st = { 0 };
+	struct stat in = { 0 };
 
 	strcpy(folder, shim_node());
 	strcpy(strrchr(folder, '/') + 1, ".");
 	RAW(SYS_newfstatat, AT_FDCWD, folder, &in, 0);
-	st.st_mode = NODE_MODE;
-	st.st_rdev = makedev(10, 232);
-	st.st_nlink = 1;
-	st.st_ino = NODE_INO;
-	st.st_dev = in.st_dev;
-	st.st_blksize = 4096;
-	st.st_atim = st.st_mtim = st.st_ctim = in.st_ctim;
-	return st;
+	return in;
 }
 
 /* struct stat and struct stat64 are the same on x86-64. The kernel has not looked at `out` when it
  * did not find the path. */
 static int fill(void *out)
 {
+	struct stat in;
+
 	if (!shim_can_write(out, sizeof(struct stat)))
 		return (int)shim_ret(-EFAULT);
-	*(struct stat *)out = node_stat();
+	in = folder_stat();
+	node_stat(out, in.st_dev, in.st_ctim);
 	return 0;
 }
 
@@ -147,23 +140,12 @@ static bool is_system_statx(int fd, const struct statx *sx)
 
 static int fill_statx(struct statx *sx)
 {
-	struct stat st = node_stat();
-	struct statx_timestamp t = { .tv_sec = st.st_mtim.tv_sec,
-				     .tv_nsec = (u32)st.st_mtim.tv_nsec };
+	struct stat in;
 
 	if (!shim_can_write(sx, sizeof(*sx)))
 		return (int)shim_ret(-EFAULT);
-	memset(sx, 0, sizeof(*sx));
-	sx->stx_mask = STATX_BASIC_STATS;
-	sx->stx_mode = NODE_MODE;
-	sx->stx_nlink = 1;
-	sx->stx_ino = NODE_INO;
-	sx->stx_blksize = 4096;
-	sx->stx_rdev_major = 10;
-	sx->stx_rdev_minor = 232;
-	sx->stx_dev_major = major(st.st_dev);
-	sx->stx_dev_minor = minor(st.st_dev);
-	sx->stx_atime = sx->stx_mtime = sx->stx_ctime = t;
+	in = folder_stat();
+	node_statx(sx, in.st_dev, in.st_ctim);
 	return 0;
 }
 

@@ -12,15 +12,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "base/host_cpuid.h"
+#include "base/node.h"
 #include "base/options.h"
 #include "tools/standin.h"
 
-enum { MAX_FACTS = 64, KVM_MAJOR = 10, KVM_MINOR = 232 };
+enum { MAX_FACTS = 64 };
 
 static struct fact_row {
 	enum verdict verdict;
@@ -83,9 +82,9 @@ static bool right_node(const char *node)
 		fact(FACT_NO, SECTION_REAL, "node", "%s: %s", node, strerror(errno));
 	else if (!S_ISCHR(st.st_mode))
 		fact(FACT_NO, SECTION_REAL, "node", "%s is not a device", node);
-	else if (major(st.st_rdev) != KVM_MAJOR || minor(st.st_rdev) != KVM_MINOR)
+	else if (st.st_rdev != NODE_RDEV)
 		fact(FACT_NO, SECTION_REAL, "node", "%s is device %u:%u; KVM's is %d:%d", node,
-		     major(st.st_rdev), minor(st.st_rdev), KVM_MAJOR, KVM_MINOR);
+		     major(st.st_rdev), minor(st.st_rdev), NODE_MAJOR, NODE_MINOR);
 	else if (access(node, R_OK | W_OK))
 		fact(FACT_NO, SECTION_REAL, "node", "%s: %s; it is of group %u", node,
 		     strerror(errno), st.st_gid);

@@ -16,7 +16,6 @@
 #include "irq/lapic.h"
 #include "vcpu/vcpu_priv.h"
 
-#define NSEC 1000000000ull
 /* Requests that are no reason to leave a sleep: they wait for the next entry. */
 #define QUIET (BIT64(VREQ_EVENT) | BIT64(VREQ_TLB_FLUSH) | BIT64(VREQ_WRITES_FLUSH) | \
 	       BIT64(VREQ_CODE_PAGES) | BIT64(VREQ_CODE_SUSPECT) | BIT64(VREQ_ALONE) | \
@@ -33,7 +32,7 @@ bool vcpu_signal_pending(struct vcpu *v)
 static int sleep_on(struct vcpu *v, u32 seq, u64 deadline)
 {
 	struct sleeper idle = { 0 };
-	u64 cap = monotonic_ns() + NSEC;
+	u64 cap = monotonic_ns() + NSEC_PER_SEC;
 
 	if (!deadline || deadline > cap)	/* no need to be punctual */
 		return futex_sleep(&v->wake_seq, seq, cap, &idle);

@@ -8,7 +8,6 @@
 #include "base/optional.h"
 #include "vcpu/vcpu_priv.h"
 
-#define NSEC 1000000000ull
 #define ENABLED 1ull
 #define PREEMPTED 1	/* of steal_time.preempted */
 #define FLUSH_TLB 2
@@ -39,7 +38,7 @@ struct steal_time {
 /* ns = (ticks << shift) * mul >> 32, with mul in its upper half for precision. */
 static void time_scale(u64 hz, u32 *mul, s8 *shift)
 {
-	u128 num = (u128)NSEC << 32;
+	u128 num = (u128)NSEC_PER_SEC << 32;
 	s8 s = 0;
 
 	while (num / hz > 0xffffffffull) {	/* slower than 1 GHz */
@@ -126,11 +125,11 @@ void kvmclock_write_wall(struct vcpu *v, u64 gpa)
 		return;
 	clock = v->vm_ops->clock_ns ? v->vm_ops->clock_ns(v->vm) : 0;
 	clock_gettime(CLOCK_REALTIME, &ts);
-	ns = (u64)ts.tv_sec * NSEC + (u64)ts.tv_nsec - clock;
+	ns = (u64)ts.tv_sec * NSEC_PER_SEC + (u64)ts.tv_nsec - clock;
 	w.version = (w.version | 1) + (w.version & 1 ? 2 : 0);
 	put(v, gpa, &w.version, 4);
-	w.sec = (u32)(ns / NSEC);
-	w.nsec = (u32)(ns % NSEC);
+	w.sec = (u32)(ns / NSEC_PER_SEC);
+	w.nsec = (u32)(ns % NSEC_PER_SEC);
 	put(v, gpa + 4, &w.sec, 8);
 	w.version++;
 	put(v, gpa, &w.version, 4);

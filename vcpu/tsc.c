@@ -7,7 +7,6 @@
 #include "vcpu/cpuid.h"
 #include "vcpu/vcpu_priv.h"
 
-#define NSEC 1000000000ull
 #define TOLERANCE_PPM 250	/* KVM's: closer than this is not worth scaling */
 
 /* -- the host -- */
@@ -32,7 +31,7 @@ static struct sample sample(void)
 			continue;
 		width = t1 - t0;
 		best.tsc = t0 + width / 2;
-		best.ns = (u64)ts.tv_sec * NSEC + (u64)ts.tv_nsec;
+		best.ns = (u64)ts.tv_sec * NSEC_PER_SEC + (u64)ts.tv_nsec;
 	}
 	return best;
 }
@@ -147,7 +146,7 @@ static u64 synchronised(struct vcpu *v, u64 val, bool user)
 	if (!s)
 		return offset_for(v, val);
 	clock_gettime(CLOCK_MONOTONIC, &ts);
-	now = (u64)ts.tv_sec * NSEC + (u64)ts.tv_nsec;
+	now = (u64)ts.tv_sec * NSEC_PER_SEC + (u64)ts.tv_nsec;
 	lock(s);
 	expected = s->tsc + (u64)((u128)(now - s->ns) * v->p->tsc_khz / 1000000);
 	match = s->ratio == tsc_ratio(v) &&
@@ -224,7 +223,7 @@ int vcpu_set_tsc_offset(struct vcpu *v, u64 off)
 			struct timespec ts;
 
 			clock_gettime(CLOCK_MONOTONIC, &ts);
-			s->ns = (u64)ts.tv_sec * NSEC + (u64)ts.tv_nsec;
+			s->ns = (u64)ts.tv_sec * NSEC_PER_SEC + (u64)ts.tv_nsec;
 			s->tsc = tsc_guest(v);
 			s->offset = off;
 			s->ratio = tsc_ratio(v);
