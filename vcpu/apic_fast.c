@@ -56,9 +56,24 @@ static inline u64 write_tpr(struct cpu *c, struct apic_fast *f, u8 tpr)
 	return recheck(c, f);
 }
 
-static inline u64 write_eoi(struct cpu *c, struct apic_fast *f)
+/*
+ * What is not accelerated (an EOI that somebody waits for; without acceleration TPR as well) may be
+ * done from here, too. It may take locks and call out: only while no vector state is live, because
+ * it cannot be saved in the middle of a unit.
+ */
+static inline bool whole(const struct vcpu *v)
 {
-	return lapic_fast_eoi(f) ? recheck(c, f) : slow();
+	return !v->c->fpu_live && !v->c->in_l2;
+}
+
+static inline u64 write_eoi(struct vcpu *v, struct apic_fast *f)
+{
+	if (likely(lapic_fast_eoi(f)))
+		return recheck(v->c, f);
+	if (!whole(v))
+		return slow();
+	lapic_eoi(v->lapic);
+	return done(v->c);
 }
 
 /* docs/kvm-apic.md 3.7: other delivery modes, level triggers and vectors below 16 are
@@ -75,15 +90,10 @@ static inline bool is_page(const struct cpu *c, u64 gva, enum mem_access acc)
 	return cpu_io_page(c, gva, acc, cpu_mmu_idx(c), c->apic_page) && likely(!c->watch_dr7);
 }
 
-/*
- * What is not accelerated (an EOI that somebody waits for; without acceleration TPR as well) is
- * written in full from here, too, which may take locks and call out: only while no vector state is
- * live, because it cannot be saved in the middle of a unit.
- */
+/* Not accelerated. */
 static u64 whole_write(struct vcpu *v, u32 offset, u32 val)
 {
-	if (!v->lapic || v->c->fpu_live || v->c->in_l2 || v->p->dbg.control ||
-	    v->p->tpr_reporting || trace_any())
+	if (!v->lapic || !whole(v) || v->p->dbg.control || v->p->tpr_reporting || trace_any())
 		return slow();
 	return lapic_mmio_write(v->lapic, offset, &val, 4) ? slow() : done(v->c);
 }
@@ -101,7 +111,7 @@ static u64 store(struct cpu *c, u64 gva, u64 val)
 								: slow();
 	switch (offset) {
 	case APIC_EOI:
-		return lapic_fast_eoi(f) ? recheck(c, f) : whole_write(v, offset, lo);
+		return write_eoi(v, f);
 	case APIC_TPR:
 		return write_tpr(c, f, (u8)lo);
 	case APIC_ICR:
@@ -147,7 +157,7 @@ static u64 wrmsr(struct cpu *c, u64 msr, u64 val)
 		return slow();
 	switch ((u32)(msr - MSR_X2APIC) * 16) {
 	case APIC_EOI:
-		return val ? slow() : write_eoi(c, f);
+		return val ? slow() : write_eoi(v, f);
 	case APIC_TPR:
 		return val >> 8 ? slow() : write_tpr(c, f, (u8)val);
 	case APIC_ICR:
