@@ -31,3 +31,11 @@ long msrs_io(void *user, msr_fn *fn, void *o, bool writeback)
 		return -EFAULT;
 	return i;
 }
+
+long cpuid_put(void *user, struct kvm_cpuid2 *hdr, const struct kvm_cpuid_entry2 *e, u32 n)
+{
+	hdr->nent = n;
+	if (user_put((u8 *)user + sizeof(*hdr), e, n * sizeof(*e)))
+		return -EFAULT;
+	return user_put(user, hdr, sizeof(*hdr));
+}

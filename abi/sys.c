@@ -102,12 +102,8 @@ static long cpuid_list(void *user, int (*fill)(struct kvm_cpuid_entry2 *, u32 *)
 		memset(e, 0, n * sizeof(*e));
 		r = fill(e, &n);
 	}
-	if (!r) {
-		hdr.nent = n;
-		if (user_put((u8 *)user + sizeof(hdr), e, n * sizeof(*e)) ||
-		    user_put(user, &hdr, sizeof(hdr)))
-			r = -EFAULT;
-	}
+	if (!r)
+		r = cpuid_put(user, &hdr, e, n);
 	free(e);
 	return r;
 }
@@ -133,13 +129,7 @@ long hyperv_cpuid_list(struct vcpu *v, void *user)
 		return -EFAULT;
 	n = hdr.nent < ARRAY_SIZE(e) ? hdr.nent : ARRAY_SIZE(e);
 	r = hyperv_cpuid(v, e, &n);
-	if (r)
-		return r;
-	hdr.nent = n;
-	return user_put((u8 *)user + sizeof(hdr), e, n * sizeof(*e)) ||
-			       user_put(user, &hdr, sizeof(hdr))
-		       ? -EFAULT
-		       : 0;
+	return r ? r : cpuid_put(user, &hdr, e, n);
 }
 
 static long sys_hv_cpuid(struct handle *h, void *user)

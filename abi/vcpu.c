@@ -111,7 +111,33 @@ static long vci_set_msrs(struct vm_vcpu *vv, void *user)
 	return MEMORY_SAFE(vv, msrs_io(user, set_msr, vv->v, false));
 }
 
-static long vci_set_cpuid2(struct vm_vcpu *vv, void *user)
+static int entries_get(struct kvm_cpuid_entry2 *e, const u8 *user, u32 n)
+{
+	return user_get(e, user, n * sizeof(*e));
+}
+
+/* The old form without sub-leaves. */
+static int old_entries_get(struct kvm_cpuid_entry2 *e, const u8 *user, u32 n)
+{
+	int r = 0;
+
+	for (u32 i = 0; i < n && !r; i++) {
+		struct kvm_cpuid_entry o;
+
+		r = user_get(&o, user + i * sizeof(o), sizeof(o));
+		e[i].function = o.function;
+		e[i].eax = o.eax;
+		e[i].ebx = o.ebx;
+		e[i].ecx = o.ecx;
+		e[i].edx = o.edx;
+	}
+	return r;
+}
+
+_Static_assert(sizeof(struct kvm_cpuid) == sizeof(struct kvm_cpuid2), "one header for both");
+
+static long set_cpuid(struct vm_vcpu *vv, void *user,
+		      int (*get)(struct kvm_cpuid_entry2 *, const u8 *, u32))
 {
 	struct kvm_cpuid_entry2 *e;
 	struct kvm_cpuid2 hdr;
@@ -124,41 +150,21 @@ static long vci_set_cpuid2(struct vm_vcpu *vv, void *user)
 	e = calloc(hdr.nent ? hdr.nent : 1, sizeof(*e));
 	if (!e)
 		return -ENOMEM;
-	r = user_get(e, (u8 *)user + sizeof(hdr), hdr.nent * sizeof(*e));
+	r = get(e, (u8 *)user + sizeof(hdr), hdr.nent);
 	if (!r)
 		r = vcpu_set_cpuid2(vv->v, e, hdr.nent);
 	free(e);
 	return r;
 }
 
-/* The old form without sub-leaves. */
+static long vci_set_cpuid2(struct vm_vcpu *vv, void *user)
+{
+	return set_cpuid(vv, user, entries_get);
+}
+
 static long vci_set_cpuid(struct vm_vcpu *vv, void *user)
 {
-	struct kvm_cpuid_entry2 *e;
-	struct kvm_cpuid hdr;
-	long r = 0;
-
-	if (user_get(&hdr, user, sizeof(hdr)))
-		return -EFAULT;
-	if (hdr.nent > CPUID_ENTRIES_MAX)
-		return -E2BIG;
-	e = calloc(hdr.nent ? hdr.nent : 1, sizeof(*e));
-	if (!e)
-		return -ENOMEM;
-	for (u32 i = 0; i < hdr.nent && !r; i++) {
-		struct kvm_cpuid_entry o;
-
-		r = user_get(&o, (u8 *)user + sizeof(hdr) + i * sizeof(o), sizeof(o));
-		e[i].function = o.function;
-		e[i].eax = o.eax;
-		e[i].ebx = o.ebx;
-		e[i].ecx = o.ecx;
-		e[i].edx = o.edx;
-	}
-	if (!r)
-		r = vcpu_set_cpuid2(vv->v, e, hdr.nent);
-	free(e);
-	return r;
+	return set_cpuid(vv, user, old_entries_get);
 }
 
 static long vci_get_cpuid2(struct vm_vcpu *vv, void *user)
@@ -176,12 +182,8 @@ static long vci_get_cpuid2(struct vm_vcpu *vv, void *user)
 	r = vcpu_get_cpuid2(vv->v, e, &n);
 	if (!r && hdr.nent < n)
 		r = -E2BIG;
-	if (!r) {
-		hdr.nent = n;
-		if (user_put((u8 *)user + sizeof(hdr), e, n * sizeof(*e)) ||
-		    user_put(user, &hdr, sizeof(hdr)))
-			r = -EFAULT;
-	}
+	if (!r)
+		r = cpuid_put(user, &hdr, e, n);
 	free(e);
 	return r;
 }

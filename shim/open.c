@@ -197,17 +197,19 @@ static int mode_flags(const char *mode)
 	return flags;
 }
 
-static FILE *fopen_node(const char *mode)
+/* fd becomes the stream's, or is closed; negative: there is none. */
+static FILE *stream(int fd, const char *mode)
 {
-	int fd = (int)shim_ret(shim_open_node(mode_flags(mode)));
-	FILE *f;
+	FILE *f = fd < 0 ? NULL : fdopen(fd, mode);
 
-	if (fd < 0)
-		return NULL;
-	f = fdopen(fd, mode);
-	if (!f)
+	if (!f && fd >= 0)
 		close(fd);
 	return f;
+}
+
+static FILE *fopen_node(const char *mode)
+{
+	return stream((int)shim_ret(shim_open_node(mode_flags(mode))), mode);
 }
 
 static FILE *check_stream(FILE *f, const char *path, const char *mode)
@@ -226,16 +228,10 @@ static FILE *check_stream(FILE *f, const char *path, const char *mode)
 static FILE *fopen_text(const char *path, const char *mode)
 {
 	int fd = shim_passive ? -ENOSYS : shim_open_param(path, mode_flags(mode));
-	FILE *f;
 
 	if (fd == -ENOSYS)
 		fd = shim_open_cpuinfo(AT_FDCWD, path, mode_flags(mode));
-	if (fd < 0)
-		return NULL;
-	f = fdopen(fd, mode);
-	if (!f)
-		close(fd);
-	return f;
+	return stream(fd, mode);
 }
 
 #define FOPEN(name) \
