@@ -30,6 +30,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "machine.h"
+
 #ifndef KVM_VCPU_TSC_CTRL
 #define KVM_VCPU_TSC_CTRL 0
 #define KVM_VCPU_TSC_OFFSET 0
@@ -126,29 +128,6 @@ static unsigned char *memory;
 static struct shared *shared;
 static double tsc_per_ns;
 static char **wanted;
-
-static void die(const char *what)
-{
-	fprintf(stderr, "irqbench: %s: %s\n", what, strerror(errno));
-	_exit(1);
-}
-
-static int must(int fd, unsigned long request, void *argument, const char *what)
-{
-	int r = ioctl(fd, request, argument);
-
-	if (r < 0)
-		die(what);
-	return r;
-}
-
-static double now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1e9 + t.tv_nsec;
-}
 
 static uint64_t tsc(void)
 {

@@ -19,6 +19,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "machine.h"
+
 /* Guest-physical layout; the first 4 GiB are mapped 1:1 with 2 MiB pages. */
 enum {
 	MEM_SIZE = 2 << 20,
@@ -79,29 +81,6 @@ static int vm, vcpu;
 static struct kvm_run *run;
 static unsigned char *memory;
 static const char *only;
-
-static void die(const char *what)
-{
-	fprintf(stderr, "kvmbench: %s: %s\n", what, strerror(errno));
-	exit(1);
-}
-
-static int must(int fd, unsigned long request, void *argument, const char *what)
-{
-	int r = ioctl(fd, request, argument);
-
-	if (r < 0)
-		die(what);
-	return r;
-}
-
-static double now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1e9 + t.tv_nsec;
-}
 
 /* Resident memory of this process in KiB. */
 static long resident_kib(void)

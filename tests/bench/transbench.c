@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "engine/engine_priv.h"
+#include "tests/unit/long_mode.h"
 
 /* <elf.h> has names of ours. What is needed of a 64-bit file's header, and of a segment's. */
 struct elf {
@@ -103,12 +104,7 @@ int main(int argc, char **argv)
 			return 1;
 		struct engine *e = c->engine;
 
-		c->ops = &ops;
-		c->cr0 = CR0_PE | CR0_PG;
-		c->cr4 = CR4_OSFXSR | CR4_OSXSAVE;
-		c->xcr0 = 7;
-		c->efer = EFER_LMA | EFER_LME;
-		c->seg[S_CS].attr = SEG_P | SEG_S | SEG_CODE | SEG_RW | SEG_L;
+		long_mode(c, &ops);
 		c->cpl = 3;
 		mode_update(e);
 

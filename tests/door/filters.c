@@ -28,6 +28,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "machine.h"
+
 #ifndef SECCOMP_RET_KILL_PROCESS
 #define SECCOMP_RET_KILL_PROCESS 0x80000000u
 #endif
@@ -39,37 +41,7 @@ enum { ERRNO = 77 };
 static int native;
 
 /* -- the guest -- */
-static int cpu;
-static struct kvm_run *run;
 static const unsigned char code[] = { 0xe4, 0x10, 0xeb, 0xfc };	/* in $0x10, %al forever */
-
-static int machine(void)
-{
-	struct kvm_userspace_memory_region slot = { .memory_size = 0x10000 };
-	const char *node = getenv("STANDIN_NODE");
-	struct kvm_regs regs = { .rip = 0x1000, .rflags = 2 };
-	struct kvm_sregs sregs;
-	unsigned char *mem;
-	int sys, vm;
-
-	if (native)
-		return 0;
-	sys = open(node ? node : "/dev/kvm", O_RDWR | O_CLOEXEC);
-	vm = ioctl(sys, KVM_CREATE_VM, 0);
-	mem = mmap(NULL, slot.memory_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
-		   0);
-	memcpy(mem + 0x1000, code, sizeof(code));
-	slot.userspace_addr = (unsigned long)mem;
-	if (ioctl(vm, KVM_SET_USER_MEMORY_REGION, &slot))
-		return 1;
-	cpu = ioctl(vm, KVM_CREATE_VCPU, 0);
-	run = mmap(NULL, ioctl(sys, KVM_GET_VCPU_MMAP_SIZE, 0), PROT_READ | PROT_WRITE, MAP_SHARED,
-		   cpu, 0);
-	if (run == MAP_FAILED || ioctl(cpu, KVM_GET_SREGS, &sregs))
-		return 2;
-	sregs.cs.base = sregs.cs.selector = 0;
-	return ioctl(cpu, KVM_SET_SREGS, &sregs) || ioctl(cpu, KVM_SET_REGS, &regs) ? 3 : 0;
-}
 
 static int runs(void)
 {
@@ -183,7 +155,7 @@ static int one(void)
 		pthread_create(&t, NULL, other_thread, NULL);
 		pthread_barrier_wait(&barrier);
 	}
-	if (late && (r = machine()))
+	if (late && !native && (r = machine(code, sizeof(code))))
 		return 40 + r;
 	if (late && runs())
 		return 50;
@@ -193,7 +165,7 @@ static int one(void)
 		return 52;
 	if (prctl(PR_GET_SECCOMP) != 2)
 		return 53;
-	if (!late && (r = machine()))
+	if (!late && !native && (r = machine(code, sizeof(code))))
 		return 60 + r;
 	if (runs())
 		return 70;

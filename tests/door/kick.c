@@ -16,8 +16,9 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-static int cpu, failed;
-static struct kvm_run *run;
+#include "machine.h"
+
+static int failed;
 static const unsigned char code[] = { 0xfe, 0xc3, 0xeb, 0xfc };	/* inc %bl; jmp */
 
 #define IS(what, cond) \
@@ -27,32 +28,6 @@ static const unsigned char code[] = { 0xfe, 0xc3, 0xeb, 0xfc };	/* inc %bl; jmp 
 			failed = 1; \
 		} \
 	} while (0)
-
-static int machine(void)
-{
-	struct kvm_userspace_memory_region slot = { .memory_size = 0x10000 };
-	const char *node = getenv("STANDIN_NODE");
-	struct kvm_regs regs = { .rip = 0x1000, .rflags = 2 };
-	struct kvm_sregs sregs;
-	unsigned char *mem;
-	int sys, vm;
-
-	sys = open(node ? node : "/dev/kvm", O_RDWR | O_CLOEXEC);
-	vm = ioctl(sys, KVM_CREATE_VM, 0);
-	mem = mmap(NULL, slot.memory_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
-		   0);
-	memcpy(mem + 0x1000, code, sizeof(code));
-	slot.userspace_addr = (unsigned long)mem;
-	if (ioctl(vm, KVM_SET_USER_MEMORY_REGION, &slot))
-		return 1;
-	cpu = ioctl(vm, KVM_CREATE_VCPU, 0);
-	run = mmap(NULL, ioctl(sys, KVM_GET_VCPU_MMAP_SIZE, 0), PROT_READ | PROT_WRITE, MAP_SHARED,
-		   cpu, 0);
-	if (run == MAP_FAILED || ioctl(cpu, KVM_GET_SREGS, &sregs))
-		return 2;
-	sregs.cs.base = sregs.cs.selector = 0;
-	return ioctl(cpu, KVM_SET_SREGS, &sregs) || ioctl(cpu, KVM_SET_REGS, &regs) ? 3 : 0;
-}
 
 static volatile int alarms, usable;
 static sigjmp_buf jump;
@@ -116,7 +91,7 @@ int main(void)
 	pthread_t t;
 	int r;
 
-	if ((r = machine())) {
+	if ((r = machine(code, sizeof(code)))) {
 		printf("machine %d: %s\n", r, strerror(errno));
 		return 1;
 	}

@@ -62,24 +62,13 @@ CODE64(busy, "mov $0xfee00000, %ebp\n xor %r8d, %r8d\n movl $0x1ff, 0xf0(%rbp)\n
 	     "in $0x41, %al\n" DONE
 	     "busy_h: inc %r8\n movl $0, 0xb0(%rbp)\n iretq\n");
 LABEL(busy_h);
-enum { VEC = 0x61, GROWTH = 2 << 20, EACH = 64 };
-
-/* inc %r10; add %r10, [G_DATA]; jmp to the next. */
-static void fill_code(struct guest *g)
-{
-	static const u8 piece[] = { 0x49, 0xff, 0xc2, 0x4c, 0x01, 0x14, 0x25, 0, 0, 1, 0,
-				    0xeb, EACH - 13 };
-
-	for (u32 at = 0; at < GROWTH; at += EACH)
-		memcpy(g->ram + G_FREE + at, piece, sizeof(piece));
-	g->ram[G_FREE + GROWTH] = 0xc3;
-}
+enum { VEC = 0x61, GROWTH = 2 << 20 };
 
 static struct guest *ready(void)
 {
 	struct guest *g = guest_apic_irq(busy, VEC);
 
-	fill_code(g);
+	guest_grow(g, GROWTH);
 	WITH_SREGS(cpu0(g), s) {
 		s.cr4 |= 1 << 18 | 1 << 9;
 	}
@@ -101,7 +90,7 @@ static void whole_life(struct guest *g)
 	struct stop s = cpu_run(c);
 
 	CHECK_STOP(s, ST_MMIO);
-	CHECK_EQ(s.r.r10, GROWTH / EACH);
+	CHECK_EQ(s.r.r10, GROWTH / G_UNIT_BYTES);
 	CHECK_EQ(s.r.r8, 80);
 	cpu_answer(c, 1);
 	s = cpu_run(c);

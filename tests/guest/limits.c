@@ -20,20 +20,10 @@
 
 #include "tests/guest/harness/harness.h"
 
-enum { GROWTH = 6 << 20, EACH = 64 };
+enum { GROWTH = 6 << 20 };
 
 /* Calls 6 MiB of code, of which each 64 bytes are a unit. */
 CODE64(large, "mov $0x400000, %eax\n call *%rax\n" DONE);
-
-static void fill_code(struct guest *g)
-{
-	static const u8 piece[] = { 0x49, 0xff, 0xc2, 0x4c, 0x01, 0x14, 0x25, 0, 0, 1, 0,
-				    0xeb, EACH - 13 };
-
-	for (u32 at = 0; at < GROWTH; at += EACH)
-		memcpy(g->ram + G_FREE + at, piece, sizeof(piece));
-	g->ram[G_FREE + GROWTH] = 0xc3;
-}
 
 static void runs_large(struct guest_cpu *c)
 {
@@ -42,7 +32,7 @@ static void runs_large(struct guest_cpu *c)
 	cpu_setup(c);
 	s = cpu_run(c);
 	CHECK_STOP(s, ST_DONE);
-	CHECK_EQ(s.r.r10 % (GROWTH / EACH), 0);
+	CHECK_EQ(s.r.r10 % (GROWTH / G_UNIT_BYTES), 0);
 }
 
 static u64 status(const char *field)
@@ -70,11 +60,11 @@ T(no_mappings, "while the guest runs nothing is mapped, however much is translat
 	g->ram[G_FREE] = 0xc3;
 	s = RUN_TO(g, ST_DONE);
 	status("VmSize");
-	fill_code(g);
+	guest_grow(g, GROWTH);
 	cpu_setup(cpu0(g));
 	before = status("VmSize");
 	s = RUN_TO(g, ST_DONE);
-	CHECK_EQ(s.r.r10, GROWTH / EACH);
+	CHECK_EQ(s.r.r10, GROWTH / G_UNIT_BYTES);
 	CHECK_EQ(status("VmSize"), before);
 	guest_free(g);
 }
@@ -114,7 +104,7 @@ T(hole, "a vCPU that is made while a slot has a hole does not have its memory in
 		guest_add_cpu(g);
 	CHECK_EQ(executable_within(p + (1 << 29), hole), 0);
 	guest_load(g, G_CODE, large);
-	fill_code(g);
+	guest_grow(g, GROWTH);
 	runs_large(&g->cpu[3]);
 	guest_free(g);
 }
@@ -124,7 +114,7 @@ T(locked, "mlockall(MCL_FUTURE) does not make each vCPU lock all its address spa
 	struct guest *g = guest_with(M_LONG, large);
 	u64 locked, resident;
 
-	fill_code(g);
+	guest_grow(g, GROWTH);
 	if (mlockall(MCL_FUTURE))
 		test_skip("mlockall: %s", strerror(errno));
 	locked = status("VmLck");
@@ -148,7 +138,7 @@ static void file_limit(u64 bytes)
 	now = (struct rlimit){ bytes, old.rlim_max };
 	CHECK_EQ(setrlimit(RLIMIT_FSIZE, &now), 0);
 	g = guest_with(M_LONG, large);
-	fill_code(g);
+	guest_grow(g, GROWTH);
 	runs_large(cpu0(g));
 	guest_free(g);
 	CHECK_EQ(getrlimit(RLIMIT_FSIZE, &now), 0);
@@ -176,7 +166,7 @@ static void space_limit(u64 more)
 	struct guest *g = guest_with(M_LONG, large);
 	int made = 1, e = 0;
 
-	fill_code(g);
+	guest_grow(g, GROWTH);
 	getrlimit(RLIMIT_AS, &old);
 	now = (struct rlimit){ address_space() + more, old.rlim_max };
 	CHECK_EQ(setrlimit(RLIMIT_AS, &now), 0);
@@ -208,7 +198,7 @@ T(space_growth, "RLIMIT_AS reached after creation: the guest runs on")
 	struct guest *g = guest_with(M_LONG, large);
 	struct rlimit now;
 
-	fill_code(g);
+	guest_grow(g, GROWTH);
 	getrlimit(RLIMIT_AS, &now);
 	now.rlim_cur = address_space();
 	CHECK_EQ(setrlimit(RLIMIT_AS, &now), 0);

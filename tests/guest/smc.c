@@ -233,9 +233,8 @@ static void *second_cpu(void *p)
 	CHECK_STOP(s, ST_DONE);
 	return NULL;
 }
-T(cross, "another vCPU changes warm code and says so")
+static void changed_by_another(struct guest *g)
 {
-	struct guest *g = guest_with(M_LONG, cross_wait);
 	struct guest_cpu *c = guest_add_cpu(g);
 	pthread_t t;
 	struct stop s;
@@ -254,26 +253,13 @@ T(cross, "another vCPU changes warm code and says so")
 	CHECK_STOP(s, ST_DONE);
 	CHECK_EQ(s.r.rax, 2);
 }
+T(cross, "another vCPU changes warm code and says so")
+{
+	changed_by_another(guest_with(M_LONG, cross_wait));
+}
 /* Without a handshake: the new code must be seen some time, and always whole. */
 CODE64(cross_spin, "1: call *%rdi\n cmp $2, %eax\n jne 1b" DONE);
 T(cross_spin, "a changed function is seen by a vCPU that spins in it")
 {
-	struct guest *g = guest_with(M_LONG, cross_spin);
-	struct guest_cpu *c = guest_add_cpu(g);
-	pthread_t t;
-	struct stop s;
-
-	guest_write(g, 0x300000, fn_one, 6);
-	guest_load(g, 0x9000, cross_write);
-	for (u32 i = 0; i < 2; i++)
-		WITH_REGS(&g->cpu[i], r) {
-			r.rdi = 0x300000;
-			r.rsi = G_DATA;
-			r.rip = i ? 0x9000 : G_CODE;
-		}
-	pthread_create(&t, NULL, second_cpu, c);
-	s = run(g);
-	pthread_join(t, NULL);
-	CHECK_STOP(s, ST_DONE);
-	CHECK_EQ(s.r.rax, 2);
+	changed_by_another(guest_with(M_LONG, cross_spin));
 }

@@ -21,18 +21,6 @@ static u64 top_of_physical(const struct svm_guest *s)
 	return BIT64(36);
 }
 
-static u32 nested_flags(struct guest_cpu *c)
-{
-	static struct {
-		struct kvm_nested_state hdr;
-		u8 page[4096];
-	} st;
-
-	st.hdr.size = sizeof(st);
-	vcpu_ioctl(c, KVM_GET_NESTED_STATE, &st, "KVM_GET_NESTED_STATE");
-	return st.hdr.flags;
-}
-
 #define same(a, b) (!memcmp(&(a), &(b), sizeof(a)))
 
 /* VMRUN must be refused, and nothing else may have happened. */

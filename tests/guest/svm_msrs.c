@@ -74,18 +74,6 @@ static struct guest *guest_without(u32 leaf, int reg, int bit)
 	return g;
 }
 
-static int nested_flags(struct guest_cpu *c)
-{
-	static struct {
-		struct kvm_nested_state hdr;
-		u8 page[4096];
-	} st;
-
-	st.hdr.size = sizeof(st);
-	vcpu_ioctl(c, KVM_GET_NESTED_STATE, &st, "KVM_GET_NESTED_STATE");
-	return st.hdr.flags;
-}
-
 static u64 efer(struct guest *g)
 {
 	return cpu_msr(cpu0(g), EFER);

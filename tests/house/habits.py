@@ -9,19 +9,12 @@ import re
 import subprocess
 import sys
 
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from rules import finish, result
+
 SOURCES, BUILD, ARCHIVES = sys.argv[1], sys.argv[2], sys.argv[3:]
 os.chdir(SOURCES)
 PRODUCT = ('abi', 'base', 'cpu', 'direct', 'door', 'engine', 'irq', 'lib', 'mmu', 'shim', 'svm', 'tools', 'vcpu', 'vm')
-failed = count = 0
-
-
-def result(rule, bad):
-    global failed, count
-    count += 1
-    print('not ok' if bad else 'ok', count, '-', rule)
-    for line in bad:
-        print('#', line)
-    failed |= bool(bad)
 
 
 def walk():
@@ -199,5 +192,4 @@ result('a test is a T() and nothing hides one that is forgotten', list(other_idi
 result('files and functions that documents name exist', list(dangling_names()))
 result('every function is called, or says that it is for tests', list(unused()))
 result('each header compiles alone', not_alone())
-print(f'1..{count}')
-sys.exit(1 if failed else 0)
+finish()

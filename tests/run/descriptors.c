@@ -28,23 +28,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "check.h"
+
 static const char *node;
-static int wrong;
-
-static void check(int ok, const char *what)
-{
-	if (!ok)
-		printf("%s: errno %d\n", what, errno);
-	wrong |= !ok;
-}
-#define CHECK(expression) (errno = 0, check(expression, #expression))
-#define FAILS(want, ...) CHECK((long)(__VA_ARGS__) == -1 && errno == (want))
-
-static int is_node(const struct stat *st)
-{
-	return S_ISCHR(st->st_mode) && st->st_rdev == makedev(10, 232);
-}
-
 static int entries(const char *dir)
 {
 	DIR *d = opendir(dir);

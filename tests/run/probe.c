@@ -27,6 +27,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "check.h"
+
 extern char **environ;
 int eaccess(const char *path, int mode);
 
@@ -120,21 +122,6 @@ static int start(const char *how)
 }
 
 /* -- the node -- */
-
-static int wrong;
-
-static void check(int ok, const char *what)
-{
-	if (!ok)
-		printf("%s: errno %d\n", what, errno);
-	wrong |= !ok;
-}
-#define CHECK(expression) (errno = 0, check(expression, #expression))
-
-static int is_node(const struct stat *st)
-{
-	return S_ISCHR(st->st_mode) && st->st_rdev == makedev(10, 232);
-}
 
 static int closes(int fd)
 {

@@ -7,12 +7,14 @@ import os
 import re
 import sys
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../house'))
+from rules import finish, result
+
 os.chdir(sys.argv[1])
 TEXT = re.compile(r'\.(c|h|S|s|py|sh|md|scd|build|txt|supp|service|list)$|(^|/)[^./]+$')
 FOLDERS = '(?:abi|base|cpu|door|engine|include|irq|lib|mmu|scripts|shim|svm|tests|tools|vcpu|vm)'
 NUMBER = r'\d+(?:\.\d+a?)?'
 NUMBERS = NUMBER + r'(?:(?:, | and |-)' + NUMBER + r'(?!\w))*'
-failed = count = 0
 
 
 def tree():
@@ -28,15 +30,6 @@ def text_of(path):
             return f.read()
     except (OSError, UnicodeDecodeError):
         return ''
-
-
-def result(rule, bad):
-    global failed, count
-    count += 1
-    print('ok' if not bad else 'not ok', count, '-', rule)
-    for line in sorted(set(bad)):
-        print('#', line)
-    failed |= bool(bad)
 
 
 def anchor(heading):
@@ -113,5 +106,4 @@ for f, t in looked.items():
             bad.append('%s: %s' % (f, m[1]))
 result('every source file that is named exists', bad)
 
-print('1..%d' % count)
-sys.exit(failed)
+finish()

@@ -8,19 +8,12 @@ import os
 import re
 import sys
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../house'))
+from rules import finish, result
+
 sources = sys.argv[1]
 FOLDERS = sorted(d for d in os.listdir(sources) if d not in ('tests', 'docs', 'examples') and
                  os.path.exists(os.path.join(sources, d, 'meson.build')))
-failed = count = 0
-
-
-def result(rule, bad):
-    global failed, count
-    count += 1
-    print('ok' if not bad else 'not ok', count, '-', rule)
-    for line in bad:
-        print('#', line)
-    failed |= bool(bad)
 
 
 def strip(text):
@@ -153,5 +146,4 @@ with open(os.path.join(sources, 'meson.build')) as f:
 result('the version stands in meson.build only', [
     path for path in raw if re.search(r'(?<![\d.])%s(?![\d.])' % re.escape(version), raw[path])])
 
-print('1..%d' % count)
-sys.exit(failed)
+finish()

@@ -10,17 +10,10 @@ import re
 import subprocess
 import sys
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../house'))
+from rules import finish, result
+
 sources, preload, archives = sys.argv[1], sys.argv[2], sys.argv[3:]
-failed = count = 0
-
-
-def result(rule, bad):
-    global failed, count
-    count += 1
-    print('ok' if not bad else 'not ok', count, '-', rule)
-    for line in bad:
-        print('#', line)
-    failed |= bool(bad)
 
 
 def table():
@@ -170,5 +163,4 @@ for folder in ('engine', 'mmu', 'cpu', 'svm', 'vcpu', 'direct'):
                 for m in re.finditer(r'\bint (\w+) = (' + values + r')\b', text)]
 result('why the guest is left is an enum cpu_result', bad)
 
-print('1..%d' % count)
-sys.exit(failed)
+finish()

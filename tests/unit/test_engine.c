@@ -9,6 +9,7 @@
 #include <Zydis/Zydis.h>
 
 #include "engine/engine.h"
+#include "tests/unit/long_mode.h"
 
 #define MEM_SIZE (1u << 20)
 static u8 *mem;
@@ -151,12 +152,7 @@ static struct cpu *cpu64(void)
 	assert_non_null(c);
 	memset(mem, 0, MEM_SIZE);
 	memset(code_pages, 0, sizeof(code_pages));
-	c->ops = &ops;
-	c->cr0 = CR0_PE | CR0_PG;
-	c->cr4 = CR4_OSFXSR | CR4_OSXSAVE;
-	c->xcr0 = 7;
-	c->efer = EFER_LMA | EFER_LME;
-	c->seg[S_CS].attr = SEG_P | SEG_S | SEG_CODE | SEG_RW | SEG_L;
+	long_mode(c, &ops);
 	c->rflags = 2;
 	*(u16 *)c->xsave = 0x37f;
 	*(u32 *)(c->xsave + 24) = 0x1f80;

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "engine/engine_priv.h"
+#include "tests/unit/long_mode.h"
 
 /* CPL, name, text. */
 #define SNIPPETS(X) \
@@ -119,12 +120,7 @@ static struct size size_of(u32 cpl, const u8 *code, u32 n)
 	if (n)	/* of the empty one there is no text */
 		memcpy(page, code, n);
 	memcpy(page + n, "\x0f\x0b", 2);
-	c->ops = &ops;
-	c->cr0 = CR0_PE | CR0_PG;
-	c->cr4 = CR4_OSFXSR | CR4_OSXSAVE;
-	c->xcr0 = 7;
-	c->efer = EFER_LMA | EFER_LME;
-	c->seg[S_CS].attr = SEG_P | SEG_S | SEG_CODE | SEG_RW | SEG_L;
+	long_mode(c, &ops);
 	c->cpl = (u8)cpl;
 	c->rip = AT;
 	mode_update(c->engine);

@@ -165,12 +165,11 @@ static void *ipi(void *arg)
 }
 
 /* An interrupt from another thread reaches a loop without exits, and a halted vCPU. */
-T(interrupt_from_outside)
+static void interrupted(const u8 *code, u32 bytes)
 {
-	CODE(0xfb, 0xeb, 0xfe);
 	pthread_t t;
 
-	rig_code32(code, sizeof(code));
+	rig_code32(code, bytes);
 	handler(0x40);
 	pthread_create(&t, NULL, ipi, NULL);
 	assert_int_equal(vcpu_run(R.v), 0);
@@ -178,18 +177,19 @@ T(interrupt_from_outside)
 	pthread_join(t, NULL);
 }
 
+T(interrupt_from_outside)
+{
+	CODE(0xfb, 0xeb, 0xfe);
+
+	interrupted(code, sizeof(code));
+}
+
 T(interrupt_wakes_halted)
 {
 	CODE(0xfb, 0xf4, 0xeb, 0xfd);
-	pthread_t t;
 
-	rig_code32(code, sizeof(code));
-	handler(0x40);
-	pthread_create(&t, NULL, ipi, NULL);
-	assert_int_equal(vcpu_run(R.v), 0);
-	assert_int_equal(R.v->run->io.port, 0x99);
+	interrupted(code, sizeof(code));
 	assert_int_equal(mp(), KVM_MP_STATE_RUNNABLE);
-	pthread_join(t, NULL);
 }
 
 /* docs/kvm-abi.md 5.7 step 2: -EAGAIN after INIT, then SIPI starts it. */

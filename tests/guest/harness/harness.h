@@ -165,6 +165,10 @@ bool guest_has(struct guest *g, u32 leaf, int reg /* 0 eax .. 3 edx */, int bit)
 bool guest_is_amd(struct guest *g);
 
 void guest_write(struct guest *g, u64 gpa, const void *p, u32 n);
+/* Units of code for the translator from G_FREE on: each counts in R10, adds it to the word at
+ * G_DATA and goes on to the next; RET behind the last. */
+enum { G_UNIT_BYTES = 64 };
+void guest_grow(struct guest *g, u32 bytes);
 #define guest_load(g, gpa, snip) guest_write(g, gpa, snip##_b, (u32)(snip##_e - snip##_b))
 /* New guest with a snippet at G_CODE. */
 #define guest_with(m, snip) guest_with_code(m, snip##_b, (u32)(snip##_e - snip##_b))

@@ -71,6 +71,18 @@ struct stop svm_run(struct svm_guest *s)
 	return cpu_run(s->c);
 }
 
+u32 nested_flags(struct guest_cpu *c)
+{
+	static struct {
+		struct kvm_nested_state hdr;
+		u8 page[4096];
+	} st;
+
+	st.hdr.size = sizeof(st);
+	vcpu_ioctl(c, KVM_GET_NESTED_STATE, &st, "KVM_GET_NESTED_STATE");
+	return st.hdr.flags;
+}
+
 void svm_npt(struct svm_guest *s)
 {
 	u64 *pml4 = (u64 *)(void *)(s->g->ram + G_NPT), *pdpt = pml4 + 512, *pd = pdpt + 512,

@@ -39,6 +39,8 @@ struct svm_guest svm_new(enum mode m, u32 flags, const u8 *l2, u64 len);
 #define svm_with_apic(snip) svm_new(M_LONG, GUEST_IRQCHIP, snip##_b, LEN(snip))
 /* VMRUN until L1 is back, or anything else stops it. */
 struct stop svm_run(struct svm_guest *s);
+/* KVM_STATE_NESTED_* as KVM_GET_NESTED_STATE has them. */
+u32 nested_flags(struct guest_cpu *c);
 /* The VMCB as it was in the beginning, L2 at its first instruction. */
 void svm_rewind(struct svm_guest *s);
 /* An identity map of the first GiB and the APIC for nested paging, user rights. */

@@ -122,6 +122,19 @@ void guest_write(struct guest *g, u64 gpa, const void *p, u32 n)
 	memcpy(g->ram + gpa, p, n);
 }
 
+void guest_grow(struct guest *g, u32 bytes)
+{
+	static const u8 piece[] = {
+		0x49, 0xff, 0xc2,				/* inc %r10 */
+		0x4c, 0x01, 0x14, 0x25, 0, 0, 1, 0,		/* add %r10, G_DATA */
+		0xeb, G_UNIT_BYTES - 13,
+	};
+
+	for (u32 at = 0; at < bytes; at += G_UNIT_BYTES)
+		memcpy(g->ram + G_FREE + at, piece, sizeof(piece));
+	g->ram[G_FREE + bytes] = 0xc3;
+}
+
 bool guest_has(struct guest *g, u32 leaf, int reg, int bit)
 {
 	for (u32 i = 0; i < g->cpuid->nent; i++) {
