@@ -190,6 +190,20 @@ struct tlb2_entry {
 #define TLB2_BITS 16
 #define TLB2_SIZE (1u << TLB2_BITS)
 
+/* The page that RSP was in last, if the TLB has it for writes: translated code fills it
+ * (engine/window.c), mmu/tlb.c empties it. An empty one is of a page at an address that nothing can
+ * have, and that the host cannot access. */
+struct cpu_window {
+	u64 minus;	/* what makes an address the offset in the page */
+	u64 host;	/* of the page */
+	u64 delta;	/* both */
+};
+#define WINDOW_NONE BIT64(63)
+static inline void cpu_window_empty(struct cpu_window *w)
+{
+	*w = (struct cpu_window){ .minus = -WINDOW_NONE, .delta = -WINDOW_NONE };
+}
+
 struct tlb {
 	struct tlb_entry r[TLB_SIZE];	/* reads; maintained by mmu/tlb.c */
 	struct tlb_entry w[TLB_SIZE];	/* writes: dirty-logged, no code */
@@ -501,6 +515,7 @@ struct cpu {
 	 * The owner of the CPU changes it between runs or in a callback. */
 	u64 apic_page;
 
+	struct cpu_window window[MMU_IDX_COUNT] __attribute__((aligned(64)));
 	/* TLB bookkeeping, mmu/ only. One bit per TLB entry, by array
 	 * (idx * 2 + write): holds a [global] mapping; was cut from a large page. */
 	u64 tlb_used[2][TLB_ARRAYS][TLB_SIZE / 64];

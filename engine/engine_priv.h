@@ -338,6 +338,8 @@ struct engine {
 	u64 group_ptr[UNIT_MAX_INSNS];	/* what several groups of a unit share SCR_PTR with */
 	u64 page_bits;		/* of a linear address, for PEXT */
 	u64 slot_bits;		/* of an offset in a TLB array, for PDEP */
+	/* page_bits, and those that 1, 2, 4, 8 bytes in one page have clear if they are aligned */
+	u64 window_bits[4];
 	/* of a stack pointer's distance from its limit: none of them may be set */
 	u64 ret_bits;
 	u8 *ret_none;		/* stub_ret_none of the mode as it is now */
@@ -449,6 +451,7 @@ struct engine {
 	/* A missed check of L1's privilege, for reads and writes: ask again_fn for the linear
 	 * address in rcx, or for rcx and the slot's tag. rcx is zero then if it is there now. */
 	u8 *stub_again[MMU_L2][2], *stub_again_sub[MMU_L2][2];
+	u8 *stub_window[MMU_IDX_COUNT][2];	/* window.c: reads, writes */
 	struct translator *tr;
 	/* How near to each other accesses must be to share a check, by a hash of the unit's
 	 * address (narrow_of()): those whose groups lie in two pages get smaller ones. */

@@ -116,6 +116,8 @@ void emit_cold(struct translator *t)
 			emit_return_lost(t, s);
 			continue;
 		}
+		if (s->window)
+			emit_window_miss(t, s);
 		if (s->again && t->e->near.tlb_again && mode_idx(t->mode) < MMU_L2)
 			there = emit_again(t, s);
 		if (s->flags == FLAGS_ASIDE)
@@ -646,6 +648,41 @@ static void emit_last_jump(struct translator *t, u32 i)
 	}
 }
 
+/* RIP to SCR_PTR, and what a CALL pushes. */
+static void emit_ind_target(struct translator *t, struct di *d)
+{
+	const struct insn *in = &d->in;
+	bool call = d->cls == CL_CALL_IND;
+	int ptr;
+	s32 off;
+
+	if (in->has_mem) {
+		emit_access(t, d, 0, &ptr, &off);
+		load_val(t, call ? SCR_TMP : SCR_PTR, in->opsize, ptr, off);
+		if (!call)
+			return;
+		/* SCR_PTR may hold the stack group's pointer. */
+		st_abs(t, SCR_TMP, &t->e->tmp);
+		emit_call_push(t, d, 1);
+		ld_abs(t, SCR_PTR, &t->e->tmp);
+		return;
+	}
+	if (call && in->rm == R_RSP) {	/* as it was before */
+		st_abs(t, H_R13, &t->e->tmp);
+		emit_call_push(t, d, 0);
+		ld_size(t, in->opsize == 8 ? 8 : 4, SCR_PTR, -1, (s32)lo32(&t->e->tmp));
+		return;
+	}
+	if (call)
+		emit_call_push(t, d, 0);
+	int h = load_greg(t, in->rm, SCR_PTR);
+
+	if (in->opsize == 8)
+		mov_rr(t, SCR_PTR, (u32)h);
+	else
+		mov_rr32(t, SCR_PTR, (u32)h);
+}
+
 void emit_branch(struct translator *t, struct di *d, u32 i)
 {
 	const struct insn *in = &d->in;
@@ -682,25 +719,7 @@ void emit_branch(struct translator *t, struct di *d, u32 i)
 		break;
 	case CL_JMP_IND:
 	case CL_CALL_IND:
-		if (in->has_mem) {
-			emit_access(t, d, 0, &ptr, &off);
-			load_val(t, SCR_TMP, in->opsize, ptr, off);
-		} else {
-			int h = load_greg(t, in->rm, SCR_TMP);
-
-			if (in->opsize == 8)
-				mov_rr(t, SCR_TMP, (u32)h);
-			else
-				mov_rr32(t, SCR_TMP, (u32)h);
-		}
-		if (d->cls == CL_CALL_IND) {
-			/* SCR_PTR may hold the stack group's pointer. */
-			st_abs(t, SCR_TMP, &t->e->tmp);
-			emit_call_push(t, d, in->has_mem ? 1 : 0);
-			ld_abs(t, SCR_PTR, &t->e->tmp);
-		} else {
-			mov_rr(t, SCR_PTR, SCR_TMP);
-		}
+		emit_ind_target(t, d);
 		emit_flags_back(t);
 		emit_last_jump(t, i);
 		break;

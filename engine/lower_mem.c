@@ -389,6 +389,11 @@ s32 emit_check(struct translator *t, const struct access *a0, u32 len, bool writ
 	}
 	u32 align = t->mode & MODE_ALIGN ? insn_align_mask(in, len) : 0;
 
+	if (window_serves(t, a)) {
+		emit_window_check(t, a, len, r, save_flags);
+		return 0;
+	}
+
 	enum flags_at flags = save_flags ? FLAGS_SAVED : FLAGS_HOST;
 
 	if (save_flags && !t->aside && !t->may_aside && flagless(t, a)) {

@@ -93,7 +93,8 @@ struct cpu *engine_cpu_create(void *near)
 	c->tlb2 = small ? NULL : pool_take(e, TLB2_SIZE * sizeof(*c->tlb2));
 	c->tlb2_gen[0] = c->tlb2_gen[1] = c->tlb2_wgen = 1;
 	for (u32 i = 0; i < MMU_IDX_COUNT; i++)
-		tlb_array_init(c->tlb[i].r), tlb_array_init(c->tlb[i].w);
+		tlb_array_init(c->tlb[i].r), tlb_array_init(c->tlb[i].w),
+			cpu_window_empty(&c->window[i]);
 	cache_flush(e);
 	return c;
 }
@@ -856,6 +857,14 @@ static enum next left_fault(struct engine *e, struct turn *w, struct record *r)
 	if (r->kind != REC_FAULT)	/* whose handler has set it */
 		c->rip = record_rip(r);
 	switch (r->kind) {
+	case REC_FAULT:
+		if (c->fault.vector != ENGINE_HOST_FAULT || e->fault_address >= PAGE_SIZE)
+			break;
+		/* The page of an empty window (window.c): the TLB knows better. */
+		w->nogroup = true;
+		if (w->shadow)
+			c->shadow_sti = 1;
+		return NEXT_TURN;
 	case REC_UD:
 		cpu_raise(c, EXC_UD);
 		break;

@@ -13,7 +13,7 @@
 /* PUSH of memory through non-flat segments has two checks with the flags saved around each. */
 #define UNIT_MAX_HOT (UNIT_MAX_INSNS * 400u + 512)
 _Static_assert(UNIT_MAX_HOT < 1u << 15, "unit_insn.host");
-#define UNIT_MAX_COLD (MAX_COLD * 100u)
+#define UNIT_MAX_COLD (MAX_COLD * 128u)
 /* Of the arena: the unit, its records and instructions, the pages that it follows jumps to. */
 #define UNIT_MAX_ARENA (64u << 10)
 /* Kept free for units that run one instruction for C, which still needs that instruction's record:
@@ -335,6 +335,19 @@ static void reg_written(struct regver *v, u8 g, u16 *next)
 _Static_assert(GROUP_DISP_MAX + 2ll * UNIT_MAX_INSNS * 65536 < 0x7fffffff, "make_groups()");
 static bool is_small(s64 v) { return v < 65536 && v > -65536; }
 
+/* What dst holds is src's value and a constant more. */
+static void copied(struct regver *v, u8 dst, u8 src, s32 more)
+{
+	v->ver[dst] = v->ver[src];
+	v->off[dst] = v->off[src] + more;
+}
+
+static bool is_copy(const struct insn *in)
+{
+	return in->mnemonic == ZYDIS_MNEMONIC_MOV && in->map == 0 && (in->opcode & ~2) == 0x89 &&
+	       !in->has_mem;
+}
+
 static void track(struct translator *t, const struct di *d, struct regver *v, u16 *next)
 {
 	const struct insn *in = &d->in;
@@ -364,18 +377,24 @@ static void track(struct translator *t, const struct di *d, struct regver *v, u1
 		reg_written(v, R_RCX, next);
 		return;
 	case CL_LEA:
-		if (in->base == in->reg && in->index == INSN_NOREG && in->opsize == word &&
-		    in->addrsize == word && is_small(in->disp)) {
-			v->off[in->reg] += (s32)in->disp;
-			return;
-		}
-		reg_written(v, in->reg, next);
+		if (in->base < 16 && in->index == INSN_NOREG && in->opsize == word &&
+		    in->addrsize == word && is_small(in->disp))
+			copied(v, in->reg, in->base, (s32)in->disp);
+		else
+			reg_written(v, in->reg, next);
 		return;
 	default:
 		break;
 	}
 	if (d->add && in->opsize == word && is_small((s64)in->imm)) {
 		v->off[d->greg] += d->add * (s32)in->imm;
+		return;
+	}
+	if (is_copy(in) && in->opsize == word) {
+		if (in->opcode & 2)
+			copied(v, in->reg, in->rm, 0);
+		else
+			copied(v, in->rm, in->reg, 0);
 		return;
 	}
 	for (u32 left = d->gpr_written; left; left &= left - 1)
@@ -400,15 +419,16 @@ static bool groupable(const struct translator *t, const struct access *a)
 static int group_for(struct translator *t, const struct access *a, s64 pos, const struct regver *v,
 		     s64 span)
 {
-	u16 iver = a->index == INSN_NOREG ? 0 : v->ver[a->index];
-	s32 ioff = a->index == INSN_NOREG ? 0 : v->off[a->index];
+	bool indexed = a->index != INSN_NOREG;
+	u16 iver = indexed ? v->ver[a->index] : 0;
+	s32 ioff = indexed ? v->off[a->index] : 0;
 
 	for (u32 k = t->n_groups; k-- > t->open_from;) {
 		struct group *g = &t->g[k];
 		s64 lo = pos < g->lo ? pos : g->lo;
 		s64 hi = pos + a->size > g->hi ? pos + a->size : g->hi;
 
-		if (g->a.base != a->base || g->a.index != a->index || g->a.scale != a->scale ||
+		if ((g->a.index != INSN_NOREG) != indexed || g->a.scale != a->scale ||
 		    g->base_ver != v->ver[a->base] || g->index_ver != iver ||
 		    g->index_off != ioff || (a->write && !g->write && g->exit_since) ||
 		    hi - lo > span)
@@ -457,13 +477,17 @@ static void note_pointers(struct translator *t)
 
 static void make_groups(struct translator *t)
 {
-	struct regver v = { 0 };
-	u16 next = 1;
+	struct regver v;
+	u16 next = 16;
 	s64 span = group_spans[*narrow_of(t->e, t->u)];
 	int in_ptr = -1;	/* the group whose pointer SCR_PTR still has */
 	s8 kept = 0;
 
 	t->n_groups = t->open_from = 0;
+	for (u32 k = 0; k < 16; k++) {
+		v.ver[k] = (u16)k;
+		v.off[k] = 0;
+	}
 	for (u32 i = 0; i < t->n; i++) {
 		struct di *d = &t->d[i];
 
@@ -511,6 +535,9 @@ static void make_groups(struct translator *t)
 		u32 at = g->first;
 		u8 base = g->a.base, index = g->a.index;
 
+		/* The stack's page is at hand (window.c). */
+		if (t64(t) && index == INSN_NOREG && t->ver[at].ver[R_RSP] == g->base_ver)
+			g->a.base = base = R_RSP;
 		g->save_flags = t->d[at].live != 0;
 		for (u32 j = at; g->save_flags && j-- > 0;) {
 			const struct di *d = &t->d[j];
@@ -539,9 +566,11 @@ static void make_groups(struct translator *t)
 static void mark_checks(struct translator *t)
 {
 	for (u32 i = 0; i < t->n; i++)
-		t->check_at[i] = false;
-	for (u32 k = 0; k < t->n_groups; k++)
+		t->check_at[i] = t->tlb_at[i] = false;
+	for (u32 k = 0; k < t->n_groups; k++) {
 		t->check_at[t->g[k].at] = true;
+		t->tlb_at[t->g[k].at] |= !window_serves(t, &t->g[k].a);
+	}
 }
 
 static void emit_group_checks(struct translator *t, u32 i)
@@ -639,9 +668,10 @@ static bool spares_flags(const struct di *d)
 	return d->spares && !d->shadowed;
 }
 
+/* One for which flags would be put aside. */
 static bool has_check(const struct translator *t, u32 i)
 {
-	return t->check_at[i] || (t->d[i].n_acc && t->d[i].group < 0);
+	return t->tlb_at[i] || (t->d[i].n_acc && t->d[i].group < 0);
 }
 
 /* May flags that instruction i puts aside stay there for the next check? */

@@ -128,6 +128,8 @@ struct cold_stub {
 	u8 flags;		/* enum flags_at */
 	u8 again;		/* enum again */
 	bool lost;		/* no record: emit_return_lost() */
+	u16 window;		/* bytes that the stack's window missed (window.c); 0: none */
+	u32 behind;		/* ... and where to go on when they are found after all */
 	union {
 		struct access a;	/* AGAIN_EA */
 		u64 ret;		/* lost */
@@ -173,6 +175,7 @@ struct translator {
 	struct di d[UNIT_MAX_INSNS];
 	struct group g[MAX_GROUPS];
 	bool check_at[UNIT_MAX_INSNS];	/* a group's check goes before the instruction */
+	bool tlb_at[UNIT_MAX_INSNS];	/* ... and one of them asks the TLB */
 	struct cold_stub cold[MAX_COLD];
 	struct regver {
 		u16 ver[16];
@@ -260,6 +263,14 @@ void emit_flags_aside(struct translator *t);	/* FLAGS_ASIDE from here on; only b
 void emit_flags_back(struct translator *t);	/* FLAGS_ASIDE is over, if it has begun */
 void emit_fpu_check(struct translator *t, u64 rip, bool save_flags);
 bool access_const(const struct translator *t, const struct access *a);
+
+/* window.c */
+/* Has this access, of 64-bit code, the stack's window for its check? */
+bool window_serves(const struct translator *t, const struct access *a);
+void emit_window_check(struct translator *t, const struct access *a, u32 len, struct rec_tlb *r,
+		       bool save_flags);
+void emit_window_miss(struct translator *t, const struct cold_stub *s);	/* goes on if it fails */
+void window_stubs(struct translator *t);
 
 /* apic.c */
 u8 apic_class(const struct translator *t, const struct insn *in, ZydisMnemonic m);

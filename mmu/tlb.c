@@ -95,6 +95,14 @@ static void drop_pwc(struct cpu *c, bool l2)
 		c->io_tlb[i].tag = ~0ull;
 }
 
+/* All that takes something out of the TLB takes it out of the windows, too. */
+static inline void drop_windows(struct cpu *c, bool l2)
+{
+#pragma GCC unroll 3
+	for (u32 k = 0; k < MMU_L2; k++)
+		cpu_window_empty(&c->window[(l2 ? MMU_L2 : 0) + k]);
+}
+
 static void drop_used(struct cpu *c, bool l2, bool global)
 {
 	for (u32 a = first_array(l2); a < first_array(l2) + CTX_ARRAYS; a++) {
@@ -125,6 +133,7 @@ static void forget_large(struct mmu_ctx *m)
 void tlb_flush(struct cpu *c, bool l2, bool global)
 {
 	drop_used(c, l2, false);
+	drop_windows(c, l2);
 	drop_pwc(c, l2);
 	cpu_direct_changed(c, DIRECT_TABLES, DIRECT_ALL);
 	if (!l2)
@@ -161,6 +170,7 @@ void mmu_keys_changed(struct cpu *c)
 	for (u32 l2 = 0; l2 < 2; l2++) {
 		drop_used(c, l2, false);
 		drop_used(c, l2, true);
+		drop_windows(c, l2);
 	}
 	tlb2_flush(c, true);
 }
@@ -173,6 +183,7 @@ static void drop_page(struct cpu *c, bool l2, u64 gva)
 		tlb2_drop_page(c, gva);
 	/* The bitmaps may go on naming the slot; dropping it twice does no harm. */
 	struct tlb *t = &c->tlb[l2 ? MMU_L2 : 0];
+	struct cpu_window *w = &c->window[l2 ? MMU_L2 : 0];
 
 	gva &= PAGE_MASK;
 #pragma GCC unroll 3
@@ -181,6 +192,8 @@ static void drop_page(struct cpu *c, bool l2, u64 gva)
 			t[k].r[slot].tag = tlb_empty_tag(slot);
 		if (unlikely(t[k].w[slot].tag == gva))
 			t[k].w[slot].tag = tlb_empty_tag(slot);
+		if (unlikely(w[k].minus == -gva))
+			cpu_window_empty(&w[k]);
 	}
 }
 
@@ -194,6 +207,7 @@ static void drop_large(struct cpu *c, bool l2, u64 gva)
 {
 	u64 mask = ~(c->mmu[l2].large_size - 1);
 
+	drop_windows(c, l2);
 	if (!l2)
 		tlb2_flush(c, true);
 	for (u32 a = first_array(l2); a < first_array(l2) + CTX_ARRAYS; a++) {
@@ -243,6 +257,12 @@ static bool drop_writes(struct cpu *c, u64 host, bool all)
 
 	cpu_direct_changed(c, DIRECT_WRITES, all ? DIRECT_ALL : host);
 	tlb2_drop_writes(c);
+	for (u32 k = 0; k < MMU_IDX_COUNT; k++) {
+		if (!all && c->window[k].host != host)
+			continue;
+		cpu_window_empty(&c->window[k]);
+		had = true;
+	}
 	for (u32 a = 1; a < TLB_ARRAYS; a += 2) {
 		struct tlb_entry *e = array(c, a);
 
@@ -333,6 +353,7 @@ void mmu_tlb_init(struct cpu *c)
 	for (u32 l2 = 0; l2 < 2; l2++) {
 		drop_used(c, l2, false);
 		drop_used(c, l2, true);
+		drop_windows(c, l2);
 		forget_large(&c->mmu[l2]);
 		drop_pwc(c, l2);
 	}
