@@ -36,9 +36,9 @@
 	  "more than KVM offers nested hypervisors", \
 	  "In CPUID 0x8000000A ([svm.md](svm.md)). Each word is one bit, so x2AVIC is " \
 	  "`avic,x2avic`.") \
-	X(PKU, WORD, "1|0", USER, "1: offer guests protection keys", \
-	  "Wholly in software. QEMU asks the host's CPUID where PKRU is: on a host without them " \
-	  "it is for other VMMs.") \
+	X(PKU, WORD, "1|0", USER, "offer guests protection keys, or not", \
+	  "As the host has them. Wholly in software; QEMU on a host without them does not save " \
+	  "PKRU.") \
 	X(LA57, WORD, "1|0", USER, "1: offer guests 5-level paging", \
 	  "Off because guests use it when they see it, and it costs time.") \
 	X(PMU, WORD, "0|1", USER, "0: no performance counters for guests", \

@@ -37,9 +37,10 @@ static bool avx512_fits(void)
 }
 
 /* Protection keys: nothing of them is the host's but the place in the area; where it has none they
- * are behind the rest. On demand only, until a host that has them was seen. */
+ * are behind the rest, and offered on demand. */
 static bool pku_offered(u64 others)
 {
+	const int wanted = option_word(OPT_PKU);	/* the first word is 1 */
 	u32 r[4];
 	bool host;
 
@@ -48,7 +49,7 @@ static bool pku_offered(u64 others)
 	cpuid_host(CPUID_L_XSAVE, XSTATE_PKRU_BIT, r);
 	host &= r[0] == bytes[XSTATE_PKRU_BIT] && r[1] >= xstate_size(others, false) &&
 		r[1] + r[0] <= CPU_XSAVE_SIZE;
-	if (option_word(OPT_PKU) != 0)
+	if (wanted == 1 || (wanted && !host))
 		return false;
 	offset[XSTATE_PKRU_BIT] = (u16)(host ? r[1] : xstate_size(others, false));
 	return true;

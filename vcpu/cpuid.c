@@ -109,6 +109,11 @@ static void dynamic(const struct vcpu *v, struct kvm_cpuid_entry2 *e)
 			e->ebx = xstate_size(c->xcr0, false);
 		else if (e->index == 1 && (e->eax & (CPUID_MASK(XSAVEC) | CPUID_MASK(XSAVES))))
 			e->ebx = xstate_size(c->xcr0, true);
+		else if (e->index > 1 && e->index <= XSTATE_LAST && e->eax && !e->ebx &&
+			 !(e->ecx & BIT(0)))
+			/* QEMU asks its own processor where a component is, and knows 0 where
+			 * that has none (protection keys). A guest would lay out areas by it. */
+			e->ebx = xstate_offset(e->index);
 		break;
 	default:
 		/* Nobody could kick a vCPU that halts without an exit. */

@@ -117,6 +117,20 @@ def boot_hyperv(irqchip, smp, flavour):
     return 'ok', f'init after {r.when("init"):.2f} s', []
 
 
+def boot_keys(irqchip, smp, flavour):
+    """Protection keys, which glibc and the kernel's signal frames come upon, whatever the host has."""
+    name = f'boot-keys-{irqchip}-smp{smp}-{flavour}'
+    argv = vm.command(machine='q35', irqchip=irqchip, smp=smp, flavour=flavour, do='info,busy,off', quiet=False)
+    r = vm.run(argv, name, timeout=LIMIT, env={'STANDIN_PKU': '1'})
+    if not r.ok:
+        return fail(r, r.why())
+    if proof(r):
+        return fail(r, proof(r))
+    if not {'pku', 'ospke'} <= set(r.get('flags', '').split()):
+        return fail(r, 'the guest sees no protection keys')
+    return 'ok', '', []
+
+
 def net(machine, irqchip):
     """The guest fetches a file from a server on the host's 127.0.0.1."""
     name = f'net-{machine}-{irqchip}'
@@ -189,6 +203,7 @@ def tests():
     for point in (('on', 1, 'cloud'), ('on', 4, 'generic'), ('split', 2, 'cloud')):
         found.append((f'boot-hyperv-{point[0]}-smp{point[1]}-{point[2]}', point[0] == 'split',
                       functools.partial(boot_hyperv, *point)))
+    found.append(('boot-keys-split-smp2-cloud', vm.ACCEL != 'tcg', functools.partial(boot_keys, 'split', 2, 'cloud')))
     for machine, irqchip in itertools.product(('microvm', 'q35'), ('on', 'split')):
         short = (machine, irqchip) in (('microvm', 'split'), ('q35', 'on'))
         found.append((f'net-{machine}-{irqchip}', short, functools.partial(net, machine, irqchip)))

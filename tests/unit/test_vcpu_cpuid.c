@@ -42,10 +42,11 @@ T(supported_is_consistent)
 	/* AVX-512 and the state it works on go together. */
 	ask(7, 0, out);
 	assert_int_equal(!!(out[1] & BIT(16)), !!(xcr0_host_supported() & XSTATE_AVX512));
-	/* Never: AMX, CET, PKU, LA57, MPX, MONITOR, VMX, SKINIT. */
+	assert_int_equal(!!(out[2] & BIT(3)), !!(xcr0_host_supported() & XSTATE_PKRU));
+	/* Never: AMX, CET, LA57, MPX, MONITOR, VMX, SKINIT. */
 	ask(7, 0, out);
 	assert_int_equal(out[1] & BIT(14), 0);
-	assert_int_equal(out[2] & (BIT(3) | BIT(7) | BIT(16)), 0);
+	assert_int_equal(out[2] & (BIT(7) | BIT(16)), 0);
 	assert_int_equal(out[3] & (BIT(20) | BIT(22) | BIT(24) | BIT(25)), 0);
 	ask(1, 0, out);
 	assert_int_equal(out[2] & (BIT(3) | BIT(5)), 0);
@@ -160,6 +161,33 @@ T(follows_state)
 	assert_int_equal(out[2], xstate_size(xcr0_host_supported(), false));
 }
 
+/* A VMM may not know where a component of ours is. Linux, told 0, hung in its first signal. */
+T(place_of_a_component)
+{
+	struct kvm_cpuid_entry2 e[] = {
+		{ .index = 2, .eax = 256 },
+		{ .index = 11, .eax = 16, .ecx = 1 },
+		{ .index = 5, .eax = 64, .ebx = 900 },
+		{ .index = 63, .eax = 8 },
+	};
+	u32 out[4];
+
+	for (u32 i = 0; i < ARRAY_SIZE(e); i++) {
+		e[i].function = 0xd;
+		e[i].flags = KVM_CPUID_FLAG_SIGNIFCANT_INDEX;
+	}
+	assert_int_equal(vcpu_set_cpuid2(R.v, e, ARRAY_SIZE(e)), 0);
+	ask(0xd, 2, out);
+	assert_int_equal(out[0], 256);
+	assert_int_equal(out[1], 576);
+	ask(0xd, 11, out);	/* a supervisor's has no place */
+	assert_int_equal(out[1], 0);
+	ask(0xd, 5, out);
+	assert_int_equal(out[1], 900);
+	ask(0xd, 63, out);
+	assert_int_equal(out[1], 0);
+}
+
 T(derived)
 {
 	struct cpu *c = R.v->c;
@@ -173,7 +201,7 @@ T(derived)
 	assert_int_equal(c->maxphyaddr, 48);
 	assert_false(c->cr4_reserved & (CR4_SMEP | CR4_SMAP | CR4_UMIP | CR4_PCIDE | CR4_FSGSBASE));
 	assert_true(c->cr4_reserved & CR4_LA57);
-	assert_true(c->cr4_reserved & CR4_PKE);
+	assert_int_equal(!(c->cr4_reserved & CR4_PKE), !!(xcr0_host_supported() & XSTATE_PKRU));
 	assert_false(c->efer_reserved & (EFER_NX | EFER_LME | EFER_SCE));
 	assert_false(c->efer_reserved & EFER_SVME);
 	assert_true(c->has_lm && c->has_nx && c->has_1g_pages && c->has_pcid && c->has_syscall);
