@@ -65,7 +65,7 @@ static void fork_child(void)
 	handle_fork_gen++;
 	atomic_store(&making, 0);	/* those threads are the parent's */
 	own_pid = sys_getpid();
-	vm_irqfd_closed(0, ~0u);	/* the interrupts are the parent's */
+	vm_irqfd_forked();	/* the interrupts are the parent's */
 	pthread_mutex_unlock(&handle_lock);
 }
 

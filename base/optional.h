@@ -25,7 +25,9 @@ struct sock_filter;
 	X(OWN, getpid, "a write to an irqfd raises the interrupt without another thread") \
 	X(STEAL_OPEN, openat, "steal time: the thread's schedstat") \
 	X(STEAL_READ, read, "the same") \
-	X(STEAL_CLOSE, close, "the same")
+	X(STEAL_CLOSE, close, "the same") \
+	X(LOOK, epoll_ctl, "an irqfd ends with its eventfd; as getpid, pread64 and close") \
+	X(LOOK_AT, fcntl, "the same")
 enum optional_call {
 #define X(n, call, why) OPTIONAL_##n,
 	OPTIONAL_CALLS(X)

@@ -11,8 +11,15 @@
  * vm_irqfd_written() first, which injects on the spot. As in KVM, the eventfd's count then never
  * becomes visible. by_fd[] holds the entry that each descriptor number was registered
  * with; closing or overwriting the number takes it out.
+ *
+ * KVM keeps no descriptor either: an irqfd is over when the last one of the program's is closed,
+ * whoever holds it. Ours is a copy, which would keep the eventfd alive. So when the registered
+ * number is closed the copy goes, too; the registration with epoll stays, for as long as the
+ * eventfd is somewhere, and is looked for in the epoll's fdinfo. Without a copy the count is not
+ * taken any more, but each write is still told (EPOLLET).
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,8 +27,10 @@
 #include <sys/eventfd.h>
 #include <sys/uio.h>
 
+#include "base/futex.h"
 #include "base/grace.h"
 #include "base/log.h"
+#include "base/optional.h"
 #include "base/sys.h"
 #include "vm/vm.h"
 
@@ -31,15 +40,21 @@ struct vm_irqfd {
 	struct vm_irqfd *claims;	/* by_fd_lock: the next of all VMs' */
 	u64 serial;
 	u32 gsi;
-	int fd;		/* our dup */
+	int fd;		/* our dup, -1 = the program has closed its number */
+	long long id;	/* the kernel's for the eventfd; -1 = not known */
+	_Atomic bool closed;	/* fd is to go */
 	int resample_fd;	/* our dup, -1 = plain */
 	int user_fd;	/* the program's number for it; index into by_fd[] */
 };
 
 struct vm_poller {
 	pthread_t thread;
-	int epoll, stop;
+	int epoll, wake;
+	_Atomic bool stop;
+	pid_t pid;
 	u64 next_serial;
+	u32 looks;	/* at eventfds that may be about to go; the thread's own */
+	u64 look_ns;	/* when it looks next; its own */
 };
 
 #define FAST_FDS 4096
@@ -81,13 +96,92 @@ bool vm_irqfd_written(int fd)
 	return f;
 }
 
-void vm_irqfd_closed(u32 first, u32 last)
+void vm_irqfd_forked(void)
 {
-	if (last >= FAST_FDS)
-		last = FAST_FDS - 1;
-	for (u32 fd = first; fd <= last; fd++)
+	for (u32 fd = 0; fd < FAST_FDS; fd++)
 		if (unlikely(atomic_load_explicit(&by_fd[fd], memory_order_relaxed) != NULL))
 			atomic_store(&by_fd[fd], NULL);
+}
+
+/* What that takes, the poller's thread included (docs/run-path.md). */
+static bool may_look(void)
+{
+	return optional_may(OPTIONAL_LOOK) && optional_may(OPTIONAL_LOOK_AT) &&
+	       optional_may(OPTIONAL_OWN) && optional_may(OPTIONAL_LOAD) &&
+	       optional_may(OPTIONAL_STEAL_CLOSE);
+}
+
+void vm_irqfd_closed(u32 first, u32 last)
+{
+	const u64 one = 1;
+
+	if (last >= FAST_FDS)
+		last = FAST_FDS - 1;
+	for (u32 fd = first; fd <= last; fd++) {
+		struct vm_irqfd *f;
+		u32 g;
+
+		if (likely(!atomic_load_explicit(&by_fd[fd], memory_order_relaxed)))
+			continue;
+		g = grace_enter(&by_fd_grace);
+		f = atomic_exchange(&by_fd[fd], NULL);
+		/* A child that shares our memory has closed its own. */
+		if (f && may_look() && f->vm->poller->pid == sys_getpid()) {
+			atomic_store(&f->closed, true);
+			sys_write(f->vm->poller->wake, &one, sizeof(one));
+		}
+		grace_leave(&by_fd_grace, g);
+	}
+}
+
+/* Does the epoll have it still? Then the eventfd is open somewhere. */
+static bool registered(const char *fdinfo, u64 serial)
+{
+	for (const char *p = fdinfo; (p = strstr(p, "data:")); p += 5)
+		if (strtoull(p + 5, NULL, 16) == serial)
+			return true;
+	return false;
+}
+
+#define TARGETS_MAX (4u << 20)	/* a text; a line has less than 100 */
+
+/* What the epoll has, to be freed; NULL: nothing can be told. */
+static char *targets(const struct vm_poller *p)
+{
+	for (size_t size = 4096; size <= TARGETS_MAX; size *= 4) {
+		char *text = malloc(size);
+
+		if (!text || vm_fdinfo(p->epoll, text, size))
+			return text;
+		free(text);
+	}
+	return NULL;
+}
+
+/* by_fd_lock held. The kernel gives numbers again: is the one without a copy over? */
+static bool same(const struct vm_irqfd *f, int fd)
+{
+	char *text;
+	bool r;
+
+	if (f->fd >= 0)
+		return vm_eventfd_same(f->fd, fd);
+	if (f->id != vm_eventfd_id(fd))
+		return false;
+	text = targets(f->vm->poller);
+	r = !text || registered(text, f->serial);
+	free(text);
+	return r;
+}
+
+static bool is(const struct vm_irqfd *f, int fd)
+{
+	bool r;
+
+	pthread_mutex_lock(&by_fd_lock);
+	r = same(f, fd);
+	pthread_mutex_unlock(&by_fd_lock);
+	return r;
 }
 
 /* An eventfd raises one GSI of one VM, in KVM since 6.17. False: it has an owner already. */
@@ -96,7 +190,7 @@ static bool claim(struct vm_irqfd *f)
 	struct vm_irqfd *q;
 
 	pthread_mutex_lock(&by_fd_lock);
-	for (q = claimed; q && !vm_eventfd_same(q->fd, f->fd); q = q->claims)
+	for (q = claimed; q && !same(q, f->fd); q = q->claims)
 		;
 	if (!q) {
 		f->claims = claimed;
@@ -166,6 +260,51 @@ static bool consume(int fd)
 	return n == (ssize_t)sizeof(count);
 }
 
+/* The eventfd of a number that was closed is looked for so often: the program tells before it
+ * closes. */
+#define LOOKS 5
+#define LOOK_NS 20000000
+
+static void free_all(struct vm *vm, struct vm_irqfd *gone);
+
+static void look(struct vm *vm)
+{
+	struct vm_irqfd **q, *f, *gone = NULL;
+	char *text = NULL;
+	bool any = false;
+
+	if (!may_look())
+		return;
+	pthread_mutex_lock(&vm->irqfd_lock);
+	for (f = vm->irqfds; f; f = f->next) {
+		struct epoll_event ev = { .events = EPOLLIN | EPOLLET, .data.u64 = f->serial };
+
+		if (f->fd >= 0 && f->id >= 0 && atomic_load(&f->closed) &&
+		    !epoll_ctl(vm->poller->epoll, EPOLL_CTL_MOD, f->fd, &ev)) {
+			pthread_mutex_lock(&by_fd_lock);	/* same() */
+			sys_close(f->fd);
+			f->fd = -1;
+			pthread_mutex_unlock(&by_fd_lock);
+		}
+		any |= f->fd < 0;
+	}
+	if (any)
+		text = targets(vm->poller);
+	for (q = &vm->irqfds; text && (f = *q);) {
+		if (f->fd < 0 && !registered(text, f->serial)) {
+			*q = f->next;
+			fast_close(f);
+			f->next = gone;
+			gone = f;
+		} else {
+			q = &f->next;
+		}
+	}
+	pthread_mutex_unlock(&vm->irqfd_lock);
+	free(text);
+	free_all(vm, gone);
+}
+
 static void *poller_thread(void *arg)
 {
 	struct vm *vm = arg;
@@ -173,7 +312,7 @@ static void *poller_thread(void *arg)
 	struct epoll_event ev[16];
 
 	for (;;) {
-		int n = epoll_wait(p->epoll, ev, ARRAY_SIZE(ev), -1);
+		int n = epoll_wait(p->epoll, ev, ARRAY_SIZE(ev), p->looks ? LOOK_NS / 1000000 : -1);
 
 		if (n < 0 && errno != EINTR) {
 			log_error("vm%u: irqfd thread: epoll_wait: errno %d", vm->serial, errno);
@@ -182,13 +321,24 @@ static void *poller_thread(void *arg)
 		for (int i = 0; i < n; i++) {
 			struct vm_irqfd *f;
 
-			if (!ev[i].data.u64)
-				return NULL;
+			if (!ev[i].data.u64) {
+				if (atomic_load(&p->stop))
+					return NULL;
+				consume(p->wake);
+				p->looks = LOOKS;
+				p->look_ns = monotonic_ns() + LOOK_NS;
+				continue;
+			}
 			pthread_mutex_lock(&vm->irqfd_lock);
 			f = find_serial(vm, ev[i].data.u64);
-			if (f && consume(f->fd))
+			if (f && (f->fd < 0 || consume(f->fd)))
 				inject(vm, f);
 			pthread_mutex_unlock(&vm->irqfd_lock);
+		}
+		if (p->looks && monotonic_ns() >= p->look_ns) {
+			p->looks--;
+			p->look_ns = monotonic_ns() + LOOK_NS;
+			look(vm);
 		}
 	}
 }
@@ -206,9 +356,10 @@ static int poller_start(struct vm *vm)
 	if (!p)
 		return -ENOMEM;
 	p->next_serial = 1;
+	p->pid = sys_getpid();
 	p->epoll = epoll_create1(EPOLL_CLOEXEC);
-	p->stop = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (p->epoll < 0 || p->stop < 0 || epoll_ctl(p->epoll, EPOLL_CTL_ADD, p->stop, &ev)) {
+	p->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (p->epoll < 0 || p->wake < 0 || epoll_ctl(p->epoll, EPOLL_CTL_ADD, p->wake, &ev)) {
 		r = -errno;
 		goto fail;
 	}
@@ -220,8 +371,8 @@ static int poller_start(struct vm *vm)
 fail:
 	if (p->epoll >= 0)
 		sys_close(p->epoll);
-	if (p->stop >= 0)
-		sys_close(p->stop);
+	if (p->wake >= 0)
+		sys_close(p->wake);
 	free(p);
 	return r;
 }
@@ -265,6 +416,7 @@ static int irqfd_assign(struct vm *vm, const struct kvm_irqfd *p)
 	f->gsi = p->gsi;
 	f->user_fd = (int)p->fd;
 	f->resample_fd = -1;
+	f->id = -1;
 	f->fd = r = sys_dup((int)p->fd);
 	if (r < 0)
 		goto fail;
@@ -283,10 +435,13 @@ static int irqfd_assign(struct vm *vm, const struct kvm_irqfd *p)
 			irqchip_ack_register(chip, f->gsi);
 	}
 	r = 0;
+	f->id = vm_eventfd_id(f->fd);
 	f->serial = vm->poller->next_serial++;
 	ev.data.u64 = f->serial;
 	pthread_mutex_lock(&vm->irqfd_lock);
-	if (epoll_ctl(vm->poller->epoll, EPOLL_CTL_ADD, f->fd, &ev)) {
+	/* There already: of an entry without a copy, and our copy got its number again. */
+	if (epoll_ctl(vm->poller->epoll, EPOLL_CTL_ADD, f->fd, &ev) &&
+	    (errno != EEXIST || epoll_ctl(vm->poller->epoll, EPOLL_CTL_MOD, f->fd, &ev))) {
 		r = -errno;
 		irqfd_free(vm, f);
 	} else {
@@ -301,6 +456,22 @@ fail:
 	return r;
 }
 
+/* They are out of the list. irqfd_lock not held. */
+static void free_all(struct vm *vm, struct vm_irqfd *gone)
+{
+	struct vm_irqfd *f;
+
+	if (!gone)
+		return;
+	fast_wait();
+	pthread_mutex_lock(&vm->irqfd_lock);
+	while ((f = gone)) {
+		gone = f->next;
+		irqfd_free(vm, f);
+	}
+	pthread_mutex_unlock(&vm->irqfd_lock);
+}
+
 static int irqfd_deassign(struct vm *vm, const struct kvm_irqfd *p)
 {
 	struct vm_irqfd **q, *f, *gone = NULL;
@@ -310,7 +481,7 @@ static int irqfd_deassign(struct vm *vm, const struct kvm_irqfd *p)
 		return r;
 	pthread_mutex_lock(&vm->irqfd_lock);
 	for (q = &vm->irqfds; (f = *q);) {
-		if (f->gsi == p->gsi && vm_eventfd_same(f->fd, (int)p->fd)) {
+		if (f->gsi == p->gsi && is(f, (int)p->fd)) {
 			*q = f->next;
 			fast_close(f);
 			f->next = gone;
@@ -320,15 +491,7 @@ static int irqfd_deassign(struct vm *vm, const struct kvm_irqfd *p)
 		}
 	}
 	pthread_mutex_unlock(&vm->irqfd_lock);
-	if (!gone)
-		return 0;
-	fast_wait();
-	pthread_mutex_lock(&vm->irqfd_lock);
-	while ((f = gone)) {
-		gone = f->next;
-		irqfd_free(vm, f);
-	}
-	pthread_mutex_unlock(&vm->irqfd_lock);
+	free_all(vm, gone);
 	return 0;
 }
 
@@ -339,6 +502,8 @@ int vm_irqfd(struct vm *vm, const struct kvm_irqfd *p)
 	if (p->flags & ~(u32)(KVM_IRQFD_FLAG_DEASSIGN | KVM_IRQFD_FLAG_RESAMPLE))
 		return -EINVAL;
 	pthread_mutex_lock(&vm->lock);
+	if (vm->poller)
+		look(vm);
 	r = p->flags & KVM_IRQFD_FLAG_DEASSIGN ? irqfd_deassign(vm, p) : irqfd_assign(vm, p);
 	pthread_mutex_unlock(&vm->lock);
 	return r;
@@ -365,7 +530,8 @@ void vm_irqfd_release(struct vm *vm)
 	pthread_mutex_unlock(&vm->lock);
 	if (!p)
 		return;
-	if (sys_write(p->stop, &one, sizeof(one)) < 0)
+	atomic_store(&p->stop, true);
+	if (sys_write(p->wake, &one, sizeof(one)) < 0)
 		log_error("vm%u: irqfd thread cannot be stopped", vm->serial);
 	pthread_join(p->thread, NULL);
 	pthread_mutex_lock(&vm->irqfd_lock);
@@ -380,7 +546,7 @@ void vm_irqfd_release(struct vm *vm)
 	}
 	pthread_mutex_unlock(&vm->irqfd_lock);
 	sys_close(p->epoll);
-	sys_close(p->stop);
+	sys_close(p->wake);
 	vm->poller = NULL;
 	free(p);
 }

@@ -264,6 +264,7 @@ void vm_irqfd_ack(struct vm *vm, u32 gsi);
 bool vm_irqfd_maybe(int fd);	/* worth asking */
 bool vm_irqfd_written(int fd);
 void vm_irqfd_closed(u32 first, u32 last);	/* these numbers mean something else now */
+void vm_irqfd_forked(void);			/* in a child: none is ours */
 int vm_ioeventfd(struct vm *vm, const struct kvm_ioeventfd *p);
 void vm_ioeventfd_release(struct vm *vm);
 bool vm_ioeventfd_write(struct vm *vm, bool pio, u64 addr, const void *buf, u32 len);
@@ -276,6 +277,9 @@ bool vm_coalesced_write(struct vm *vm, bool pio, u64 addr, const void *buf, u32 
 int vm_coalesced_attach(struct vm *vm, int run_fd);
 int vm_eventfd_check(int fd);	/* 0, -EBADF, -EINVAL: not an eventfd */
 bool vm_eventfd_same(int a, int b);
+long long vm_eventfd_id(int fd);	/* the kernel's number for it; -1: not known */
+/* What the kernel says of it (proc(5), fdinfo). False: not all of it. */
+bool vm_fdinfo(int fd, char *text, size_t size);
 /* Add 1; what and which: for the log when that fails. */
 void vm_eventfd_signal(const struct vm *vm, int fd, const char *what, u64 which);
 

@@ -243,6 +243,111 @@ T(deassigned, "after deassignment it is an eventfd like any other")
 	guest_free(g);
 }
 
+/* Eventfds of this process, those that nobody is told about included. */
+static u32 eventfds(void)
+{
+	char path[64], link[64];
+	u32 n = 0;
+
+	for (int fd = 0; fd < 256; fd++) {
+		long r;
+
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+		r = readlink(path, link, sizeof(link) - 1);
+		link[r > 0 ? r : 0] = 0;
+		n += !strcmp(link, "anon_inode:[eventfd]");
+	}
+	return n;
+}
+
+T(closed, "when its last descriptor is closed the irqfd is over, and nothing of it stays")
+{
+	struct guest *g = ready();
+	int fd = eventfd(0, EFD_NONBLOCK), again;
+	u32 before;
+
+	/* The first one makes what all of them need. */
+	CHECK_EQ(assign(g, fd, 0), 0);
+	before = eventfds();
+	fd = eventfd(0, EFD_NONBLOCK);
+	CHECK_EQ(assign(g, fd, 0), 0);
+	again = dup(fd);
+	CHECK(eventfds() > before);
+	close(fd);
+	usleep(300000);
+	/* The copy is as good as it was, as often as it is written. */
+	for (int i = 0; i < 3; i++) {
+		CHECK(!requested(g, VEC));
+		CHECK_EQ(bare_write(again), 8);
+		CHECK(soon(g));
+		clear_irr(g);
+	}
+	CHECK(assign(g, again, 0) < 0 && errno == EBUSY);
+	close(again);
+	/* Nobody is told of this close. */
+	fd = eventfd(0, EFD_NONBLOCK);
+	CHECK_EQ(assign(g, fd, 0), 0);
+	CHECK_EQ(eventfds(), before + 2);
+	close(fd);
+	for (int k = 0; k < 1000 && eventfds() != before; k++)
+		usleep(1000);
+	CHECK_EQ(eventfds(), before);
+	guest_free(g);
+}
+
+T(closed_number,
+  "when only the registered number was closed, a copy is deassigned, and assigned again")
+{
+	struct guest *g = ready(), *other = ready();
+	int fd = eventfd(0, EFD_NONBLOCK), again = dup(fd), fresh;
+
+	CHECK_EQ(assign(g, fd, 0), 0);
+	close(fd);
+	usleep(300000);
+	CHECK(assign(other, again, 0) < 0 && errno == EBUSY);
+	CHECK_EQ(assign(g, again, KVM_IRQFD_FLAG_DEASSIGN), 0);
+	CHECK_EQ(bare_write(again), 8);
+	usleep(50000);
+	CHECK(!requested(g, VEC));
+	CHECK_EQ(assign(g, again, 0), 0);
+	CHECK(soon(g));	/* what was written before */
+	clear_irr(g);
+	CHECK_EQ(bare_write(again), 8);
+	CHECK(soon(g));
+	/* The kernel gives its number for the eventfd again at once: that is another VM's now. */
+	close(again);
+	usleep(300000);
+	fresh = eventfd(0, EFD_NONBLOCK);
+	CHECK_EQ(assign(other, fresh, 0), 0);
+	CHECK_EQ(bare_write(fresh), 8);
+	CHECK(soon(other));
+	guest_free(g);
+	guest_free(other);
+}
+
+T(closed_unseen, "looking for closed eventfds takes no number that the program is about to get")
+{
+	struct guest *g = ready();
+	int fds[8], next;
+
+	for (int i = 0; i < 8; i++)
+		fds[i] = eventfd(0, EFD_NONBLOCK);
+	for (int i = 0; i < 8; i++)
+		CHECK_EQ(assign(g, fds[i], 0), 0);
+	next = dup(0);
+	for (int i = 0; i < 8; i++) {
+		close(fds[i]);
+		for (int k = 0; k < 10000; k++) {
+			int fd = dup(next);
+
+			if (fd >= 0)
+				close(fd);
+			CHECK(fd >= 0 && fd <= (i ? fds[0] : fds[i]));
+		}
+	}
+	guest_free(g);
+}
+
 T(vm_gone, "nor is it one when the VM is gone")
 {
 	struct guest *g = ready();
