@@ -262,6 +262,108 @@ T(event, "HvSignalEvent: an eventfd, else user space, whose result the guest get
 	guest_free(g);
 }
 
+/* -- re-enlightenment, run time, the kernel debugger -- */
+
+CODE64(reenlighten, WRMSR(0x40000106, 0x10050) RDMSR(0x40000106) "mov %rax, %r12\n"
+       WRMSR(0x40000107, 1) RDMSR(0x40000107) "mov %rax, %r13\n"
+       RDMSR(0x40000108) "mov %rax, %r14\n" WRMSR(0x40000108, 0)
+       RDMSR(0x40000108) "mov %rax, %r15\n" STOP(1)
+       RDMSR(0x40000108) "mov %rax, %r15\n" WRMSR(0x40000108, 1) DONE);
+T(reenlighten, "TSC emulation is asked for and told by MSRs; only user space says that it goes on")
+{
+	struct guest *g = HYPERV(0, reenlighten);
+	struct guest_cpu *c = cpu0(g);
+	struct stop s;
+
+	cpu_set_msr(c, 0x40000108, 1);
+	s = RUN_TO(g, ST_OUT);
+	CHECK_EQ(s.r.r12, 0x10050);
+	CHECK_EQ(s.r.r13, 1);
+	CHECK_EQ(s.r.r14, 1);
+	CHECK_EQ(s.r.r15, 0);
+	CHECK_EQ(cpu_msr(c, 0x40000106), 0x10050);
+	CHECK_EQ(cpu_msr(c, 0x40000107), 1);
+	CHECK_EQ(cpu_msr(c, 0x40000108), 0);
+	cpu_set_msr(c, 0x40000108, 1);
+	s = RUN_EXC(g, 13, 0);
+	CHECK_EQ(s.r.r15, 1);
+	guest_free(g);
+}
+
+CODE64(runtime, RDMSR(0x40000010) "mov %rax, %r12\n mov $20000000, %ebx\n 1: dec %ebx\n jnz 1b\n"
+       RDMSR(0x40000010) "mov %rax, %r13\n" STOP(1) RDMSR(0x40000010) "mov %rax, %r14\n"
+       WRMSR(0x40000010, 0) DONE);
+T(runtime, "the run time rises while the vCPU runs, not while it is outside; it is read-only")
+{
+	struct guest *g = HYPERV(0, runtime);
+	struct guest_cpu *c = cpu0(g);
+	struct stop s = RUN_TO(g, ST_OUT);
+	u64 ran = s.r.r13 - s.r.r12, at;
+
+	CHECK(ran > 20000 && ran < 100000000);	/* of 100 ns */
+	usleep(300000);
+	s = RUN_EXC(g, 13, 0);
+	CHECK(s.r.r14 >= s.r.r13 && s.r.r14 - s.r.r13 < 2000000);
+	/* A guest that moves takes it along. */
+	cpu_set_msr(c, 0x40000010, 1ull << 40);
+	at = cpu_msr(c, 0x40000010);
+	CHECK(at >= 1ull << 40 && at < (1ull << 40) + 100000000);
+	guest_free(g);
+}
+
+static void debugger(struct kvm_cpuid_entry2 *e)
+{
+	if (e->function == 0x40000082)
+		e->eax |= 2;
+}
+
+static void no_debugger(struct kvm_cpuid_entry2 *e)
+{
+	if (e->function == 0x40000082)
+		e->eax = 0;
+}
+
+/* By MSRs: buffers, then a command. By hypercalls: a reset, before and after it is said so. */
+CODE64(syndbg, ENABLE WRMSR(0x400000f3, 0x30000) WRMSR(0x400000f4, 0x31000)
+       WRMSR(0x400000f1, 0x80000001)
+       RDMSR(0x400000f2) "mov %rax, %r12\n" WRMSR(0x400000f5, 0x32000)
+       "mov $0x1006b, %ecx\n xor %edx, %edx\n" CALL "mov %rax, %r13\n" WRMSR(0x400000ff, 4)
+       "mov $0x6b, %ecx\n mov $0x25000, %edx\n" CALL "mov %rax, %r14" DONE);
+T(syndbg, "the debugger's MSRs and calls go to user space, if CPUID has a debugger")
+{
+	struct guest *g = HYPERV(0, syndbg);
+	struct guest_cpu *c = cpu0(g);
+	struct kvm_hyperv_exit *e = &c->run->hyperv;
+	struct stop s;
+
+	cpu_hyperv(c, debugger);
+	run(g);
+	CHECK_EQ(c->run->exit_reason, KVM_EXIT_HYPERV);
+	CHECK_EQ(e->type, KVM_EXIT_HYPERV_SYNDBG);
+	CHECK_EQ(e->u.syndbg.msr, 0x400000f1);
+	CHECK_EQ(e->u.syndbg.control, 0x80000001);
+	CHECK_EQ(e->u.syndbg.send_page, 0x30000);
+	CHECK_EQ(e->u.syndbg.recv_page, 0x31000);
+	e->u.syndbg.status = 0x77;
+	run(g);
+	CHECK_EQ(e->type, KVM_EXIT_HYPERV_SYNDBG);
+	CHECK_EQ(e->u.syndbg.msr, 0x400000f5);
+	CHECK_EQ(e->u.syndbg.pending_page, 0x32000);
+	run(g);
+	CHECK_EQ(e->type, KVM_EXIT_HYPERV_HCALL);
+	CHECK_EQ(e->u.hcall.input, 0x6b);
+	e->u.hcall.result = 0x12;
+	s = RUN_TO(g, ST_DONE);
+	CHECK_EQ(s.r.r12, 0x77);
+	CHECK_EQ(s.r.r13, 8);	/* HV_STATUS_OPERATION_DENIED */
+	CHECK_EQ(s.r.r14, 0x12);
+	guest_free(g);
+	g = HYPERV(0, syndbg);
+	cpu_hyperv(cpu0(g), no_debugger);
+	RUN_EXC(g, 13, 0);
+	guest_free(g);
+}
+
 /* -- SynIC -- */
 
 #define SYNIC_ON G_APIC_ON WRMSR(0x40000083, 0x23001) \
