@@ -175,6 +175,9 @@ const char *file_program_of(const char *path);
 /* 0 or -errno: a path of the program's memory. */
 int user_path(char out[DOOR_PATH], u64 user);
 
+/* -- dir.c: the node in the list of its folder -- */
+long dir_call(struct door_thread *t, const u64 a[6]);
+
 /* -- exec.c -- */
 long exec_call(struct door_thread *t, long nr, const u64 a[6]);
 void exec_init(const char *self);
