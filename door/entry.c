@@ -175,7 +175,9 @@ __asm__(".text\n"
 	".type clone_child, @function\n"
 	"clone_child:\n"
 	"	mov %rbp, %rsp\n"
-	/* One of the same number may have ended without telling us. */
+	/* One of the same number may have ended without telling us, if any was known. */
+	"	cmpl $0, hot_used(%rip)\n"
+	"	je 1f\n"
 	"	mov $186, %eax\n" /* gettid */
 	"	syscall\n"
 	"	movzwl %ax, %ecx\n"
