@@ -89,7 +89,7 @@ struct door_thread {
 	stack_t disarmed;	/* the same while a handler runs (SS_AUTODISARM) */
 	u64 unblocked;		/* signals it has blocked, but the kernel does not know */
 	_Atomic u32 held;	/* a signal waits for the end of this trap */
-	u32 trapped;		/* door_pass(): a filter of the program's answered with a trap */
+	u32 trapped;		/* door_pass_now(): a filter of the program's has trapped it */
 	u8 trap_info[128];	/* its siginfo */
 	bool other_process;	/* vfork: our memory, but not our process */
 	struct door_thread *next;	/* gone threads, under thread_lock */

@@ -448,7 +448,7 @@ struct engine {
 	u8 *stub_apic_store, *stub_apic_load, *stub_apic_wrmsr, *stub_apic_rdmsr,
 		*stub_apic_set_tpr, *stub_apic_get_tpr; /* apic.c */
 	u8 *stub_sti;
-	/* A missed check of L1's privilege, for reads and writes: ask again_fn for the linear
+	/* A missed check of L1's privilege, for reads and writes: ask near.tlb_again for the linear
 	 * address in rcx, or for rcx and the slot's tag. rcx is zero then if it is there now. */
 	u8 *stub_again[MMU_L2][2], *stub_again_sub[MMU_L2][2];
 	u8 *stub_window[MMU_IDX_COUNT][2];	/* window.c: reads, writes */

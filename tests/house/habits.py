@@ -107,6 +107,25 @@ def dangling_names():
                 yield f'{f}: links to {path}'
 
 
+# -- comments --
+
+# Of others: KVM's, the C library's, the kernel's.
+OTHERS = {'kvm_vcpu_halt', 'pthread_cancel', 'kcmp'}
+
+
+def named_and_gone():
+    known = set(OTHERS)
+    for s in CODE.values():
+        known.update(re.findall(r'[A-Za-z_]\w*', words(s)))
+    for f, s in CODE.items():
+        if f.split('/')[0] not in PRODUCT:
+            continue
+        for m in re.finditer(r'/\*.*?\*/|//[^\n]*', s, re.S):
+            for name in re.findall(r'\b([a-z_][a-z0-9_]*)\(\)', m[0]):
+                if name not in known:
+                    yield f'{f}:{s.count(chr(10), 0, m.start()) + 1}: {name}()'
+
+
 # -- functions that nobody calls --
 
 def words(s):
@@ -190,6 +209,7 @@ result('no line of code is wider than 100 columns', list(too_wide()))
 result('each test file begins with the command that runs it', list(without_a_command()))
 result('a test is a T() and nothing hides one that is forgotten', list(other_idioms()))
 result('files and functions that documents name exist', list(dangling_names()))
+result('functions that comments name exist', list(named_and_gone()))
 result('every function is called, or says that it is for tests', list(unused()))
 result('each header compiles alone', not_alone())
 finish()
