@@ -104,7 +104,8 @@ enum cpu_result seg_prepare(struct cpu *c, enum cpu_sreg s, u16 sel, u32 cpl, bo
 	return CPU_OK;
 }
 
-enum cpu_result cpu_load_seg(struct cpu *c, enum cpu_sreg s, u16 sel)
+/* MOV/POP to a segment register with all checks of the current mode. */
+static enum cpu_result cpu_load_seg(struct cpu *c, enum cpu_sreg s, u16 sel)
 {
 	struct cpu_seg seg;
 	enum cpu_result r;

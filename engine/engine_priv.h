@@ -521,7 +521,6 @@ static inline void jump_cache_use(struct engine *e, u32 bank)
 	e->ret_none = e->stub_ret_none[bank];
 }
 u32 jc_bank(u32 mode);
-u8 **engine_jc_slot(struct engine *e, u32 mode, u64 rip);
 void cache_jc_fill(struct engine *e, struct unit *u);	/* of the current mode */
 /* No indirect jump leads to u any more. */
 void cache_forget_jumps(struct engine *e, const struct unit *u);
@@ -618,7 +617,6 @@ int stubs_emit(struct engine *e);
 
 /* returns.c: translated code is going to be entered from the function with this frame. */
 void returns_begin(struct engine *e, const void *frame);
-void returns_mode(struct engine *e);	/* engine.mode has changed */
 /* Translated code has been left at a poll: is it a kick, or has the stack been full? It is empty
  * then. */
 void returns_polled(struct engine *e);

@@ -136,15 +136,25 @@ def words(s):
 
 # A use is a word that is no declaration; names that macros put together show in the objects as undefined.
 def unused():
+    files, headers = collections.Counter(), collections.Counter()	# of C that name it; uses in headers
+    in_tests = set()
     used, declared, public, marked = collections.Counter(), collections.Counter(), {}, set()
     undefined = set()
     for f, s in CODE.items():
-        if f.split('/')[0] not in PRODUCT:
-            continue
         t = words(s)
-        used.update(re.findall(r'[A-Za-z_]\w*', t))
-        declared.update(re.findall(r'^(?:[A-Za-z_][\w \t*]*?[ *])(\w+)\([^;{}]*\)\s*(?:__attribute__\(\(.*?\)\)\s*)*[;{]', t,
-                                   re.M))
+        # A struct may have the name of a function.
+        here = re.findall(r'[A-Za-z_]\w*', re.sub(r'\b(?:struct|enum|union) \w+', '', t))
+        if f.split('/')[0] not in PRODUCT:
+            in_tests.update(here)
+            continue
+        decls = re.findall(r'^(?:[A-Za-z_][\w \t*]*?[ *])(\w+)\([^;{}]*\)\s*(?:__attribute__\(\(.*?\)\)\s*)*[;{]', t, re.M)
+        used.update(here)
+        declared.update(decls)
+        if f.endswith('.h'):
+            headers.update(here)
+            headers.subtract(decls)
+        else:
+            files.update(set(here))
         marked.update(re.findall(r'(\w+)\([^;{}]*\);\s*/\* for tests', s))
     # Those of headers are nowhere in the objects.
     for f, s in CODE.items():
@@ -163,6 +173,8 @@ def unused():
         if used[name] <= declared[name] and name not in undefined:
             if name not in marked:
                 yield f'{where}: {name}() is called by nobody, and its declaration does not say /* for tests */'
+        elif files[name] == 1 and name not in undefined and headers[name] <= 0 and name not in in_tests:
+            yield f'{where}: nobody but its own file uses {name}(): static'
         elif name in marked and used[name] > declared[name]:
             yield f'{where}: {name}() is not for tests only'
 
@@ -210,6 +222,6 @@ result('each test file begins with the command that runs it', list(without_a_com
 result('a test is a T() and nothing hides one that is forgotten', list(other_idioms()))
 result('files and functions that documents name exist', list(dangling_names()))
 result('functions that comments name exist', list(named_and_gone()))
-result('every function is called, or says that it is for tests', list(unused()))
+result('every function is called, or says that it is for tests; static where its file alone calls it', list(unused()))
 result('each header compiles alone', not_alone())
 finish()
