@@ -4,6 +4,7 @@
 #include "svm/svm_priv.h"
 
 #define VM_CR_WRITABLE 0x1full
+#define VM_CR_R_INIT BIT64(1)
 #define VM_CR_LOCK BIT64(3)
 #define VM_CR_SVMDIS BIT64(4)
 #define TSC_RATIO_MASK GENMASK64(39, 0)
@@ -85,6 +86,11 @@ int svm_msr_write(struct cpu *c, u32 msr, u64 val, bool host)
 		return 0;
 	}
 	return -ENOENT;
+}
+
+bool svm_init_redirected(const struct cpu *c)
+{
+	return c->svm->msr.vm_cr & VM_CR_R_INIT;
 }
 
 int svm_efer_check(const struct cpu *c, u64 efer)

@@ -265,6 +265,8 @@ int svm_avic_take(struct cpu *c);
 /* -- MSRs (svm/msrs.c): 0, -EINVAL (#GP), -ENOENT (not one of ours) -- */
 int svm_msr_read(const struct cpu *c, u32 msr, u64 *val, bool host);
 int svm_msr_write(struct cpu *c, u32 msr, u64 val, bool host);
+/* VM_CR.R_INIT: INIT is #SX (APM2 15.30.1). */
+bool svm_init_redirected(const struct cpu *c);
 /* May the guest write this EFER (as far as SVME goes)? 0 or -EINVAL. */
 int svm_efer_check(const struct cpu *c, u64 efer);
 /* EFER.SVME has been changed by the guest. */

@@ -3,6 +3,8 @@
 #include "irq/lapic.h"
 #include "vcpu/vcpu_priv.h"
 
+#define SX_INIT 1	/* error code of #SX: an INIT was redirected (APM2 8.2.20) */
+
 void vcpu_set_mp(struct vcpu *v, u32 state)
 {
 	atomic_store_explicit(&v->p->mp_state, state, memory_order_release);
@@ -36,6 +38,18 @@ static void do_init(struct vcpu *v)
 		    v->id == v->cfg->bsp_id ? KVM_MP_STATE_RUNNABLE : KVM_MP_STATE_INIT_RECEIVED);
 }
 
+/* APM2 15.28: an INIT may be redirected to an exception, which the guest's L1 can intercept. */
+static void redirect_init(struct vcpu *v)
+{
+	if (v->p->ev.exc.pending || v->p->ev.exc.injected) {
+		vcpu_request(v, VREQ_APIC_EVENT);	/* behind that one */
+		return;
+	}
+	lapic_take_events(v->lapic, LAPIC_EV_INIT, NULL);
+	vcpu_queue_exception(v, &(struct cpu_fault){
+		.vector = EXC_SX, .has_error = true, .error = SX_INIT });
+}
+
 int vcpu_apic_events(struct vcpu *v)
 {
 	struct cpu *c = v->c;
@@ -54,8 +68,14 @@ int vcpu_apic_events(struct vcpu *v)
 			lapic_take_events(v->lapic, LAPIC_EV_SIPI, NULL);
 		return 0;
 	}
-	if (lapic_take_events(v->lapic, LAPIC_EV_INIT, NULL))
+	/* A CPU that waits for a SIPI executes nothing that could take the exception. */
+	if (unlikely(svm_init_redirected(c)) && vcpu_mp(v) != KVM_MP_STATE_INIT_RECEIVED &&
+	    vcpu_mp(v) != KVM_MP_STATE_UNINITIALIZED) {
+		if (lapic_peek_events(v->lapic) & LAPIC_EV_INIT)
+			redirect_init(v);
+	} else if (lapic_take_events(v->lapic, LAPIC_EV_INIT, NULL)) {
 		do_init(v);
+	}
 	if (!(lapic_peek_events(v->lapic) & LAPIC_EV_SIPI))
 		return 0;
 	if (!lapic_take_events(v->lapic, LAPIC_EV_SIPI, &vector))

@@ -466,6 +466,44 @@ T(init_held, "an INIT that L1 intercepted resets the CPU when GIF is set")
 	CHECK_EQ(sr.efer, 0);
 }
 
+#define VM_CR 0xc0010114
+#define R_INIT 2
+
+T(init_redirected, "VM_CR.R_INIT: INIT is #SX(1), held while GIF is clear (APM2 15.28)")
+{
+	struct guest *g = guest_apic(init);
+	struct svm_guest s;
+
+	cpu_set_msr(cpu0(g), VM_CR, R_INIT);
+	RUN_EXC(g, 30, 1);
+	guest_free(g);
+
+	s = svm_with_apic(init);
+	svm_want(&s, SVM_I_INIT);
+	cpu_set_msr(s.c, VM_CR, R_INIT);
+	SVM_EXITS(&s, SVM_EXIT_INIT);
+	guest_load(s.g, G_CODE, stgi);
+	WITH_REGS(s.c, r)
+		r.rip = G_CODE;
+	RUN_EXC(s.g, 30, 1);
+}
+
+CODE64(init_hlt, G_APIC_ON "movl $0x44500, 0x300(%rbp)\n hlt");
+T(init_redirected_l2, "... in L2 too, where L1 may intercept it; it ends a halt")
+{
+	struct svm_guest s = svm_with_apic(init);
+
+	cpu_set_msr(s.c, VM_CR, R_INIT);
+	svm_want(&s, SVM_I_EXCP + 30);
+	SVM_EXITS(&s, SVM_EXIT_EXCP + 30);
+	CHECK_EQ(s.ctl->exit_info_1, 1);
+
+	struct guest *g = guest_apic(init_hlt);
+
+	cpu_set_msr(cpu0(g), VM_CR, R_INIT);
+	RUN_EXC(g, 30, 1);
+}
+
 T(init_plain, "an INIT that L1 does not intercept resets the CPU, L2 is gone")
 {
 	struct svm_guest s = svm_with_apic(init);

@@ -6,7 +6,7 @@
 
 static bool has_error_code(u8 v)
 {
-	return v == 8 || (v >= 10 && v <= 14) || v == 17 || v == 21;
+	return v == 8 || (v >= 10 && v <= 14) || v == 17 || v == 21 || v == 30;
 }
 
 /* Width in bytes of what a gate of the guest's mode pushes. */
