@@ -94,6 +94,7 @@ static u32 take_state(struct cpu *c)
 	u32 in_use;
 
 	engine_fpu_save(c);
+	engine_x87_pointers(c);
 	in_use = (u32)h->bv & XSTATE_ALL & ~(u32)XSTATE_PKRU;
 	if (unlikely(c->pkru)) {
 		in_use |= XSTATE_PKRU;

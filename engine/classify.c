@@ -414,9 +414,9 @@ static void choose(struct translator *t, struct di *d)
 void classify(struct translator *t, struct di *d)
 {
 	choose(t, d);
-	/* C looks where it lies. */
-	if (unlikely(t->e->c->bus_locks) && d->cls == CL_COMPUTE && !(t->mode & MODE_BOUNCE) &&
-	    d->n_acc && insn_is_locked(&d->in)) {
+	/* C looks where it lies; or at what is stored. */
+	if (d->cls == CL_COMPUTE && !(t->mode & MODE_BOUNCE) && d->n_acc &&
+	    ((unlikely(t->e->c->bus_locks) && insn_is_locked(&d->in)) || insn_stores_env(&d->in))) {
 		d->cls = CL_SLOW;
 		d->n_acc = 0;
 	}

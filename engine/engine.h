@@ -74,6 +74,8 @@ void engine_cpuid_changed(struct cpu *c, u64 missing);
 /* Bring the guest's vector state into c->xsave (XSAVE standard form, no
  * compaction) so that C may read, change or clobber it. Idempotent. */
 void engine_fpu_save(struct cpu *c);
+/* In c->xsave, where it has just been saved: the guest's pointers to its last x87 instruction. */
+void engine_x87_pointers(struct cpu *c);
 
 /* -- called by mmu/ -- */
 /* Linear-to-physical mappings of L1 or L2 may have changed: forget execute

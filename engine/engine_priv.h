@@ -363,6 +363,9 @@ struct engine {
 	u8 bounce[1024] __attribute__((aligned(64)));
 
 	/* -- C only -- */
+	/* Where the operand was that an instruction had alone, and its linear address. */
+	u64 x87_host, x87_lin;
+	bool env_used;	/* the guest uses FNSTENV or FNSAVE, which show the x87's pointers */
 	struct cpu *c;
 	u32 mode;
 	u32 cs_base, cs_limit;
@@ -592,6 +595,15 @@ static inline u8 *codemem_rw(const struct code_mem *m, const u8 *rx)
 }
 /* Offsets name places in it. 0 is in the fixed stubs: never a place of a unit. */
 static inline u8 *codemem_at(const struct code_mem *m, u32 off) { return m->rx + off; }
+/* Of a unit: the number of the instruction to which the host's one at `rip` belongs. */
+static inline u32 unit_insn_at(const struct engine *e, const struct unit *u, u64 rip)
+{
+	u32 off = (u32)(rip - (u64)codemem_at(&e->mem, u->code)), i = u->n_insns - 1u;
+
+	while (i && u->insns[i].host > off)
+		i--;
+	return i;
+}
 
 /* translate.c */
 int translator_init(struct engine *e);
@@ -645,6 +657,20 @@ static inline bool counting(const struct engine *e) { return unlikely(e->mode & 
 
 /* mode.c */
 void mode_update(struct engine *e);
+
+/* x87.c */
+struct x87_pointers {
+	u64 ip, dp;	/* offsets in CS and DS */
+	u16 cs, ds, op;
+};
+/* Those of the registers. */
+void x87_pointers(struct engine *e, struct x87_pointers *p);
+/* ... into what FNSTENV or FNSAVE has made. */
+void x87_put_env(const struct cpu *c, const struct insn *in, const struct x87_pointers *p, u8 *env);
+static inline bool insn_stores_env(const struct insn *in)
+{
+	return in->mnemonic == ZYDIS_MNEMONIC_FNSTENV || in->mnemonic == ZYDIS_MNEMONIC_FNSAVE;
+}
 
 /* slow.c: execute the one instruction at c->rip with full generality */
 enum cpu_result slow_exec(struct engine *e, const struct insn *in);

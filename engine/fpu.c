@@ -25,6 +25,10 @@ void engine_fpu_load(struct cpu *c)
 		return;
 	__asm__ volatile("stmxcsr %0" : "=m"(c->engine->host_mxcsr));
 	__asm__ volatile("fnstcw %0" : "=m"(c->engine->host_fcw));
+	/* XRSTOR leaves the x87's pointers alone on AMD's older processors, unless an exception
+	 * waits: they would be those of the program's own last instruction. */
+	if (unlikely(c->engine->env_used))
+		__asm__ volatile("fninit");
 	/* Bits of a component that the header does not name are initialised. */
 	__asm__ volatile("xrstor64 %0" : : "m"(c->xsave), "a"(what), "d"(0) : "memory");
 	c->fpu_live = 1;

@@ -35,11 +35,7 @@ bool engine_signal(int sig, void *siginfo, void *ucontext)
 
 	if (!u)
 		return false;
-	u32 off = (u32)(rip - (u64)codemem_at(&e->mem, u->code)), i = u->n_insns - 1u;
-
-	while (i && u->insns[i].host > off)
-		i--;
-
+	const u32 i = unit_insn_at(e, u, rip);
 	const struct unit_insn *at = &u->insns[i];
 
 	for (u32 k = 0; k < 2; k++)

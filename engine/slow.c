@@ -249,6 +249,7 @@ bool insn_is_locked(const struct insn *in)
 static enum cpu_result on_bounce(struct engine *e, const struct insn *in, const struct mem_ref *m,
 				 bool *exit)
 {
+	struct x87_pointers x87;
 	struct cpu *c = e->c;
 	enum cpu_result r;
 
@@ -260,7 +261,11 @@ static enum cpu_result on_bounce(struct engine *e, const struct insn *in, const 
 		/* Never what another access has left there. */
 		cpu_zero(e->bounce, m->len);
 	}
+	if (insn_stores_env(in))
+		x87_pointers(e, &x87);
 	r = slow_run_alone(e, e->bounce);
+	if (r == CPU_OK && insn_stores_env(in))
+		x87_put_env(c, in, &x87, e->bounce);
 	if (r || !in->mem_w || (insn_may_skip_store(in) && !x87_stored(c)))
 		return r;
 	r = c->ops->mem_store(c, m, e->bounce);
@@ -288,7 +293,11 @@ static enum cpu_result operand_access(struct engine *e, const struct insn *in, u
 	r = c->ops->mem_open(c, lin, in->memsize, acc, cpu_mmu_idx(c), &m);
 	if (r)
 		return r;
-	host = mem_place(&m, in->mem_w);
+	host = insn_stores_env(in) ? NULL : mem_place(&m, in->mem_w);
+	if ((in->opcode & 0xf8) == 0xd8 && !in->map && !insn_stores_env(in)) {
+		e->x87_host = (u64)(uintptr_t)(host ?: e->bounce);
+		e->x87_lin = lin;
+	}
 	if (host) {
 		r = slow_run_alone(e, host);
 		if (r == CPU_OK)

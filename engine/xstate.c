@@ -55,11 +55,20 @@ static bool pku_offered(u64 others)
 	return true;
 }
 
+static bool pointers_restored;
+
+bool xstate_pointers_restored(void)
+{
+	return pointers_restored;
+}
+
 static void look(void)
 {
 	u32 r[4], lo = 0, hi;
 	u64 v;
 
+	cpuid_host(CPUID_L_SIZES, 0, r);
+	pointers_restored = r[CPUID_EBX] & CPUID_MASK(XSAVEERPTR);
 	cpuid_host(CPUID_L_BASIC, 0, r);
 	if (r[CPUID_ECX] & CPUID_MASK(OSXSAVE))
 		__asm__ volatile("xgetbv" : "=a"(lo), "=d"(hi) : "c"(0));

@@ -27,8 +27,11 @@ enum xstate_bit {
 };
 
 enum { XSTATE_LEGACY_BYTES = 512, XSTATE_EXTENDED = 576 /* where the header ends */ };
+#define X87_IP_OFFSET 8	/* of the instruction pointer; that of data is behind it */
 #define MXCSR_INIT 0x1f80u
 
+/* XRSTOR loads the x87's pointers, 0 where no exception waits. Only after xcr0_host_supported(). */
+bool xstate_pointers_restored(void);
 /* Bytes of component `bit` beyond the header; 0: it has none there. */
 u32 xstate_bytes(u32 bit);
 /* Where it is in the standard form. Only after xcr0_host_supported(), which making a vCPU calls. */

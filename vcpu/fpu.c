@@ -65,6 +65,7 @@ int vcpu_get_fpu(struct vcpu *v, struct kvm_fpu *k)
 
 	engine_fpu_save(v->c);
 	canonical(v->c);
+	engine_x87_pointers(v->c);
 	cpu_zero(k, sizeof(*k));
 	cpu_copy(k->fpr, f->st, sizeof(k->fpr));
 	k->fcw = f->fcw;
@@ -106,6 +107,7 @@ int vcpu_get_xsave(struct vcpu *v, void *buf, u32 size)
 		return -EINVAL;
 	engine_fpu_save(c);
 	canonical(c);
+	engine_x87_pointers(c);
 	cpu_copy(buf, c->xsave, n);
 	cpu_zero((u8 *)buf + n, size - n);
 	/* Software bytes of the legacy area and the header's tail are not state. */

@@ -371,3 +371,108 @@ T(crypto, "VAES, VPCLMULQDQ and GFNI give what the host gives")
 	CHECK(!memcmp(g->ram + G_DATA, m, sizeof(m)));
 	guest_free(g);
 }
+
+/* -- pointers to the last x87 instruction -- */
+
+#define ENV(g, off) (*g32(g, G_DATA + 0x100 + (off)))
+LABEL(xp_1); LABEL(xp_2); LABEL(xp_3);
+CODE64(xp, "mov $0x10040, %ecx\n mov $0x10100, %edi\n fninit\n fldpi\n"
+	"xp_1: fldl (%rcx)\n fnstenv (%rdi)\n"
+	"xp_2: fldl (%rcx)\n fnsave 0x40(%rdi)\n"
+	"xp_3: fldpi\n fnstenv 0xc0(%rdi)" DONE);
+LABEL(xe_i);
+/* An exception that waits: FXSAVE has the pointers too, on AMD's processors only then. */
+CODE64(xe, "mov $0x10040, %ecx\n mov $0x10100, %edi\n fninit\n fldcw 8(%rcx)\nxe_i: fldl (%rcx)\n"
+	"fxsave64 (%rdi)" DONE);
+T(pointers,
+  "the pointers to the last x87 instruction are the guest's: FNSTENV, FNSAVE, FXSAVE, API")
+{
+	struct guest *g = guest_with(M_LONG, xp);
+	struct kvm_fpu f;
+
+	RUN_TO(g, ST_DONE);
+	CHECK_EQ(ENV(g, 12), AT(xp, xp_1));
+	CHECK_EQ(ENV(g, 20), 0x10040);
+	CHECK((ENV(g, 16) & 0xffff) == SEL_CODE64 || !(ENV(g, 16) & 0xffff));
+	CHECK_EQ(ENV(g, 0x4c), AT(xp, xp_2));
+	CHECK_EQ(ENV(g, 0x54), 0x10040);
+	CHECK_EQ(ENV(g, 0xcc), AT(xp, xp_3));
+	guest_free(g);
+
+	g = guest_with(M_LONG, xe);
+	*g64(g, G_DATA + 0x40) = 0x7ff0000000000001;	/* a signalling NaN */
+	*g16(g, G_DATA + 0x48) = 0x37e;
+	RUN_TO(g, ST_DONE);
+	CHECK_EQ(*g64(g, G_DATA + 0x108), AT(xe, xe_i));
+	CHECK_EQ(*g64(g, G_DATA + 0x110), 0x10040);
+	vcpu_ioctl(cpu0(g), KVM_GET_FPU, &f, "KVM_GET_FPU");
+	CHECK_EQ(f.last_ip, AT(xe, xe_i));
+	CHECK_EQ(f.last_dp, 0x10040);
+}
+
+LABEL(xc_i);
+CODE64(xc, "mov $0x10ffc, %ecx\n mov $0x10100, %edi\n fninit\n fldcw 8(%rdi)\nxc_i: fldl (%rcx)\n"
+	"fnstenv (%rdi)\n fninit\n fldenv 0x40(%rdi)\n fnstenv 0x80(%rdi)" DONE);
+T(pointers_slow, "... of an operand in two pages, and those that FLDENV has loaded")
+{
+	struct guest *g = guest_with(M_LONG, xc);
+
+	*g64(g, G_DATA + 0xffc) = 0x7ff0000000000001;
+	ENV(g, 8) = 0x37e;
+	ENV(g, 0x40) = 0x37f;
+	ENV(g, 0x48) = 0xffff;
+	ENV(g, 0x4c) = 0x12345678;
+	ENV(g, 0x54) = 0x1abcdef0;
+	RUN_TO(g, ST_DONE);
+	CHECK_EQ(ENV(g, 12), AT(xc, xc_i));
+	CHECK_EQ(ENV(g, 20), 0x10ffc);
+	CHECK_EQ(ENV(g, 0x8c), 0x12345678);
+	CHECK_EQ(ENV(g, 0x94), 0x1abcdef0);
+}
+
+CODE64(xv, "mov $0x10100, %edi\n fldpi" STOP(1) "movaps %xmm0, %xmm1\n fnstenv (%rdi)" STOP(1)
+	"movaps %xmm0, %xmm1\n fnstenv (%rdi)" DONE);
+T(pointers_vmm, "... and not those of what the VMM's thread has computed")
+{
+	struct guest *g = guest_with(M_LONG, xv);
+	static const double d = 1.5;
+
+	RUN_TO(g, ST_OUT);
+	for (u32 i = 0; i < 2; i++) {
+		__asm__ volatile("fninit; fldl %0; fstp %%st(0)" : : "m"(d));
+		RUN_TO(g, i ? ST_DONE : ST_OUT);
+		CHECK_EQ(ENV(g, 12), 0);
+		CHECK_EQ(ENV(g, 16), 0);
+		CHECK_EQ(ENV(g, 20), 0);
+	}
+}
+
+LABEL(xp32_1); LABEL(xp32_2);
+CODE32(xp32, "mov $0x10040, %ecx\n mov $0x10100, %edi\n fninit\n"
+	"xp32_1: fldl (%ecx)\n fnstenv (%edi)\n"
+	"xp32_2: fldl (%ecx)\n data16 fnstenv 0x40(%edi)" DONE);
+LABEL(xp16_1); LABEL(xp16_2);
+CODE16(xp16, "mov $0x1000, %ax\n mov %ax, %ds\n mov $0x40, %si\n mov $0x100, %di\n fninit\n"
+	"xp16_1: fldl (%si)\n .byte 0xd9, 0x35\n"
+	"xp16_2: fldl (%si)\n .byte 0x66, 0xd9, 0x75, 0x40" DONE);
+T(pointers_forms, "... in the forms of 32- and 16-bit code, protected and real mode")
+{
+	struct guest *g = guest_with(M_PM32, xp32);
+
+	RUN_TO(g, ST_DONE);
+	CHECK_EQ(ENV(g, 12), AT(xp32, xp32_1));
+	CHECK_EQ(ENV(g, 20), 0x10040);
+	CHECK_EQ(*g16(g, G_DATA + 0x146), AT(xp32, xp32_2));
+	CHECK_EQ(*g16(g, G_DATA + 0x14a), 0x0040);
+	guest_free(g);
+
+	g = guest_with(M_REAL, xp16);
+	RUN_TO(g, ST_DONE);
+	CHECK_EQ(*g16(g, G_DATA + 0x106), AT(xp16, xp16_1) & 0xffff);
+	CHECK_EQ(*g16(g, G_DATA + 0x108) >> 12, AT(xp16, xp16_1) >> 16);
+	CHECK_EQ(*g16(g, G_DATA + 0x10a), 0x0040);
+	CHECK_EQ(*g16(g, G_DATA + 0x10c), 0x1000);
+	CHECK_EQ(ENV(g, 0x40 + 12) & 0xffff, AT(xp16, xp16_2) & 0xffff);
+	CHECK_EQ(ENV(g, 0x40 + 20) & 0xffff, 0x0040);
+	CHECK_EQ(ENV(g, 0x40 + 24), 0x1000);
+}

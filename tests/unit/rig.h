@@ -52,6 +52,7 @@ void engine_code_written(struct cpu *c, u64 gpa, u32 len)
 	rig.code_gpa = gpa;
 }
 void engine_fpu_save(struct cpu *c) { c->fpu_live = 0; }
+void engine_x87_pointers(struct cpu *c) { (void)c; }
 enum cpu_result cpu_set_xcr0(struct cpu *c, u64 v)
 {
 	c->xcr0 = v;
