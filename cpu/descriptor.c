@@ -47,28 +47,49 @@ enum cpu_result desc_read_wide(struct cpu *c, struct desc *d, u8 vec, u32 ext)
 	return CPU_OK;
 }
 
-static enum cpu_result write_access_byte(struct cpu *c, struct desc *d)
+/*
+ * Bits of the type are set and cleared by locked operations (APM2 7.3.2, SDM3 8.1.2.1): others may
+ * be at work on the same byte. *was: what it was.
+ */
+static enum cpu_result change_type(struct cpu *c, struct desc *d, u8 set, u8 clear, u8 *was)
 {
-	u8 b = d->lo >> 40;
+	struct mem_ref m;
+	u8 *host, type;
+	enum cpu_result r = c->ops->mem_open(c, d->addr + 5, 1, MEM_W, MMU_KERNEL, &m);
 
-	return sys_write(c, d->addr + 5, &b, 1);
+	*was = d->lo >> 40;
+	type = (*was | set) & (u8)~clear;
+	d->lo = (d->lo & ~(0xffull << 40)) | (u64)type << 40;
+	if (r)
+		return r;
+	host = mem_place(&m, true);
+	if (unlikely(!host)) {
+		r = c->ops->mem_store(c, &m, &type);
+		/* A descriptor table in MMIO: the write is queued, which is all we need. */
+		return r == CPU_DONE ? CPU_OK : r;
+	}
+	*was = set ? __atomic_fetch_or(host, set, __ATOMIC_SEQ_CST)
+		   : __atomic_fetch_and(host, (u8)~clear, __ATOMIC_SEQ_CST);
+	c->ops->mem_used(c, &m, true);
+	return CPU_OK;
 }
 
 enum cpu_result desc_set_accessed(struct cpu *c, struct desc *d)
 {
+	u8 was;
+
 	if (d->lo & (u64)SEG_ACCESSED << 40)
 		return CPU_OK;
-	d->lo |= (u64)SEG_ACCESSED << 40;
-	return write_access_byte(c, d);
+	return change_type(c, d, SEG_ACCESSED, 0, &was);
 }
 
-enum cpu_result desc_set_busy(struct cpu *c, struct desc *d, bool busy)
+enum cpu_result desc_set_busy(struct cpu *c, struct desc *d, bool busy, bool *was_busy)
 {
-	if (busy)
-		d->lo |= (u64)DT_BUSY << 40;
-	else
-		d->lo &= ~((u64)DT_BUSY << 40);
-	return write_access_byte(c, d);
+	u8 was;
+	enum cpu_result r = change_type(c, d, busy ? DT_BUSY : 0, busy ? 0 : DT_BUSY, &was);
+
+	*was_busy = was & DT_BUSY;
+	return r;
 }
 
 void desc_to_seg(const struct desc *d, u16 sel, struct cpu_seg *s)

@@ -77,8 +77,9 @@ enum cpu_result desc_read(struct cpu *c, u16 sel, struct desc *d, u8 vec, u32 ex
 enum cpu_result desc_read_wide(struct cpu *c, struct desc *d, u8 vec, u32 ext);
 /* Set the accessed bit in memory and in *d (APM2 4.7.1). */
 enum cpu_result desc_set_accessed(struct cpu *c, struct desc *d);
-/* Set or clear the busy bit of the TSS descriptor (APM2 12.2.2). */
-enum cpu_result desc_set_busy(struct cpu *c, struct desc *d, bool busy);
+/* Set or clear the busy bit of the TSS descriptor (APM2 12.2.2). *was_busy: what it was just
+ * before, which another CPU may have changed since the descriptor was read. */
+enum cpu_result desc_set_busy(struct cpu *c, struct desc *d, bool busy, bool *was_busy);
 void desc_to_seg(const struct desc *d, u16 sel, struct cpu_seg *s);
 
 #endif

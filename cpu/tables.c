@@ -147,6 +147,7 @@ enum cpu_result exec_ltr(struct cpu *c, const struct insn *in)
 	struct desc d;
 	u16 sel;
 	u32 type;
+	bool busy;
 	enum cpu_result r;
 
 	engine_serialise(c, true);
@@ -167,9 +168,11 @@ enum cpu_result exec_ltr(struct cpu *c, const struct insn *in)
 		return cpu_raise_err(c, EXC_NP, sel_error(sel, 0));
 	r = system_to_seg(c, &d, sel, EXC_GP, &seg);
 	if (!r)
-		r = desc_set_busy(c, &d, true);
+		r = desc_set_busy(c, &d, true, &busy);
 	if (r)
 		return r;
+	if (unlikely(busy))	/* another CPU's since it was read */
+		return cpu_raise_err(c, EXC_GP, sel_error(sel, 0));
 	seg.attr |= DT_BUSY;
 	c->seg[S_TR] = seg;
 	return CPU_OK;

@@ -227,7 +227,7 @@ enum cpu_result cpu_task_switch(struct cpu *c, const struct task_switch *t)
 	struct desc nd, od;
 	struct tss_state n;
 	struct cpu_seg tr;
-	bool is32;
+	bool is32, busy;
 	enum cpu_result r;
 
 	r = check_tss(c, t, &nd);
@@ -258,7 +258,7 @@ enum cpu_result cpu_task_switch(struct cpu *c, const struct task_switch *t)
 	if (t->why == TASK_JMP || t->why == TASK_IRET) {
 		r = desc_read(c, old_sel, &od, EXC_TS, t->ext);
 		if (!r)
-			r = desc_set_busy(c, &od, false);
+			r = desc_set_busy(c, &od, false, &busy);
 		if (r)
 			return r;
 	}
@@ -268,7 +268,7 @@ enum cpu_result cpu_task_switch(struct cpu *c, const struct task_switch *t)
 			return r;
 	}
 	if (t->why != TASK_IRET) {
-		r = desc_set_busy(c, &nd, true);
+		r = desc_set_busy(c, &nd, true, &busy);
 		if (r)
 			return r;
 	}

@@ -59,8 +59,23 @@ static enum cpu_result fake_probe(struct cpu *c, u64 a, u32 n, enum mmu_idx idx)
 {
 	return fake_check(c, a, n, true);
 }
+static enum cpu_result fake_open(struct cpu *c, u64 a, u32 n, enum mem_access acc, enum mmu_idx idx,
+				 struct mem_ref *m)
+{
+	u8 *at = fake_mem + a;
+
+	if (fake_check(c, a, n, acc == MEM_W))
+		return CPU_FAULT;
+	fake_last_idx = idx;
+	*m = (struct mem_ref){ .gva = a, .len = n, .n = 1, .p[0] = { at, at, a, NULL, n } };
+	return CPU_OK;
+}
+static void fake_used(struct cpu *c, const struct mem_ref *m, bool write)
+{
+}
 static const struct cpu_ops fake_ops = {
 	.mem_read = fake_read, .mem_write = fake_write, .mem_probe_w = fake_probe,
+	.mem_open = fake_open, .mem_used = fake_used,
 	.exec = cpu_exec,
 };
 
