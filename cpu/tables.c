@@ -255,7 +255,8 @@ enum cpu_result exec_lar(struct cpu *c, const struct insn *in)
 		return r;
 	set_zf(c, ok);
 	if (ok)
-		insn_set_reg(c, in->reg, in->opsize, d.lo >> 32 & 0x00f0ff00);
+		/* The manual leaves bits 19:16 open; processors leave the limit's there. */
+		insn_set_reg(c, in->reg, in->opsize, d.lo >> 32 & 0x00ffff00);
 	return CPU_OK;
 }
 

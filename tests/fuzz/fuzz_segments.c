@@ -435,7 +435,7 @@ static void peek(const struct fuzz_case *c, u32 which, struct expected *e)
 	e->zf = ok;
 	e->reads = ok && (which == P_LAR || which == P_LSL);
 	e->ebx = which == P_LAR ? d[1] : desc_limit(d);
-	e->ebx_mask = which == P_LAR ? 0x00f0ff00 : ~0u;
+	e->ebx_mask = which == P_LAR ? 0x00ffff00 : ~0u;
 }
 
 static void far(const struct fuzz_case *c, u32 which, u32 eip, struct expected *e)

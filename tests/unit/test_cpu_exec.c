@@ -397,10 +397,10 @@ T(tables)
 T(lar_lsl)
 {
 	static const struct { u8 cpl; u16 mnemonic, sel; bool ok; u32 v; } row[] = {
-		{ 0, M(LAR), CODE0, true, 0x00c09b00 },
+		{ 0, M(LAR), CODE0, true, 0x00cf9b00 },
 		{ 0, M(LSL), CODE0, true, 0xffffffff },
 		{ 3, M(LAR), CODE0, false, 0 },
-		{ 3, M(LAR), CONF0, true, 0x00c09f00 },
+		{ 3, M(LAR), CONF0, true, 0x00cf9f00 },
 		{ 0, M(LAR), DATA0 | 3, false, 0 },
 		{ 0, M(LAR), 0, false, 0 },
 		{ 0, M(LAR), 0x100, false, 0 },
