@@ -358,6 +358,35 @@ static void kill_range(struct engine *e, struct ppage *pp, u32 from, u32 to)
 	}
 }
 
+/* Most of this comes from far away: the more reads at once, the better. */
+static inline u64 line_differs(const struct ppage *pp, u32 l)
+{
+	const u64 *d = (const u64 *)(pp->copy + (l << CODE_LINE_SHIFT));
+	const u64 *s = (const u64 *)(pp->host + (l << CODE_LINE_SHIFT));
+	u64 diff = 0;
+
+#pragma GCC unroll 8
+	for (u32 i = 0; i < 8; i++)
+		diff |= d[i] ^ s[i];
+	return diff;
+}
+
+bool cache_confirm(struct engine *e, struct ppage *pp)
+{
+	if (pp->checked == e->suspect_gen)
+		return true;
+	if (!pp->ref)
+		return false;
+	for (u64 left = pp->lines; left; left &= left - 1)
+		if (unlikely(line_differs(pp, (u32)__builtin_ctzll(left))))
+			return false;
+	itlb_compared(e);
+	e->counts.compared++;
+	pp->checked = e->suspect_gen;
+	pp->writes = 0;
+	return true;
+}
+
 void cache_validate(struct engine *e, struct ppage *pp)
 {
 	if (pp->checked == e->suspect_gen)
@@ -378,13 +407,8 @@ void cache_compare(struct engine *e, struct ppage *pp)
 		u32 l = (u32)__builtin_ctzll(left);
 		u64 *d = (u64 *)(pp->copy + (l << CODE_LINE_SHIFT));
 		const u64 *s = (const u64 *)(pp->host + (l << CODE_LINE_SHIFT));
-		u64 diff = 0;
 
-		/* Most of this comes from far away: the more reads at once, the better. */
-#pragma GCC unroll 8
-		for (u32 i = 0; i < 8; i++)
-			diff |= d[i] ^ s[i];
-		if (likely(!diff))
+		if (likely(!line_differs(pp, l)))
 			continue;
 		for (u32 i = 0; i < 8; i++)
 			d[i] = s[i];

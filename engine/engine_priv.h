@@ -351,6 +351,7 @@ struct engine {
 	u64 apic_rax, apic_flags, apic_saved[6];	/* during a call of apic_fn */
 	struct cpu_apic_ops apic_fn;
 	struct near_calls near;
+	u64 (*confirm_fn)(struct cpu *c, const struct record *r);	/* itlb_confirm() */
 	struct seg_lim lim[6];
 	/* What has lost its slot to another: 2^jc2_bits of them. */
 	struct jc2_entry {
@@ -442,6 +443,8 @@ struct engine {
 	/* fixed stubs */
 	struct record *(*enter)(u8 *code);
 	u8 *stub_exit;	/* rcx = record */
+	/* rcx = record. Called for a unit whose page is in doubt: returns if it may go on. */
+	u8 *stub_confirm;
 	/* Indirect jump to cpu.rip that the jump cache did not lead to: look in jc2, or leave;
 	 * leave. */
 	u8 *stub_ind_miss, *stub_ind_leave;
@@ -499,6 +502,9 @@ struct cpage *cache_cpage(struct engine *e, u64 lin, const struct fetch_page *fp
 void cache_fetch_lines(struct engine *e, struct ppage *pp, u32 off, u32 len);
 void cache_validate(struct engine *e, struct ppage *pp);
 void cache_compare(struct engine *e, struct ppage *pp);	/* whatever was checked before */
+/* The page is known to be as it was. Nothing happens if it is not, or that takes more than a look
+ * at it. */
+bool cache_confirm(struct engine *e, struct ppage *pp);
 u32 itlb_index(u64 lin);	/* of its slot and token */
 void engine_fpu_load(struct cpu *c);
 struct unit *cache_unit_at(struct engine *e, u64 host_rip);
@@ -556,7 +562,10 @@ enum cpu_result itlb_get(struct engine *e, u64 lin, struct cpage **cp);
 /* A page has been compared because of engine_code_suspect(). */
 void itlb_compared(struct engine *e);
 
-/* Compare the page's bytes before it is run again. */
+/* The unit of r may not be entered because its page has not been compared since
+ * somebody may have written it. 0: it has been now, and is as it was. Otherwise nothing has
+ * happened. */
+u64 itlb_confirm(struct cpu *c, const struct record *r);
 /* The page is not in any slot. */
 void itlb_forget(struct engine *e, const struct cpage *cp);
 void itlb_distrust(struct engine *e, const struct cpage *cp);

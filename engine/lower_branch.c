@@ -124,6 +124,12 @@ void emit_cold(struct translator *t)
 			emit_flags_unaside(t);
 		else if (s->flags == FLAGS_SAVED)
 			emit_flags_restore(t);
+		if (s->doubt) {
+			mov_ri(t, H_RCX, (u64)(uintptr_t)s->rec);
+			call_rx(t, t->e->stub_confirm);
+			jmp_rx(t, rx_of(t, s->site + 4));
+			continue;
+		}
 		if (s->rec->kind == REC_LINK)
 			link_of(s->rec)->stub = code_off(t, t->p);
 		emit_leave(t, s->rec);
@@ -206,6 +212,8 @@ static void emit_cross(struct translator *t, struct unit *u)
 	check_token(t, u->cp, r);
 	if (u->cp2)
 		check_token(t, u->cp2, r);
+	else if (t64(t) && t->n_cold)
+		t->cold[t->n_cold - 1].doubt = true;
 }
 
 /* Where the two sequences above have what unit_entries_move() changes. */

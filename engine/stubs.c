@@ -8,6 +8,57 @@
 /* Of the caller in C. */
 static const u8 kept[] = { H_RBX, H_RBP, H_R12, H_R13, H_R14, H_R15 };
 
+/* All guest registers, but RAX and the flags, to their places in memory, or back. */
+static void emit_gprs(struct translator *t, bool put_away)
+{
+	for (u8 g = 1; g < 16; g++)
+		if (hreg(g) >= 0) {
+			if (put_away)
+				st_abs(t, (u32)hreg(g), &t->e->c->gpr[g]);
+			else
+				ld_abs(t, (u32)hreg(g), &t->e->c->gpr[g]);
+		}
+}
+
+/*
+ * As an exit and an entry, for C to look at guest memory: where that is gone it is left by a jump
+ * (engine_abandon()). The stack of return addresses stays as it is.
+ */
+static void emit_confirm(struct translator *t)
+{
+	struct engine *e = t->e;
+	struct cpu *c = e->c;
+
+	e->stub_confirm = rx_of(t, t->p);
+	e->confirm_fn = itlb_confirm;
+	st_abs(t, H_RAX, &c->gpr[R_RAX]);
+	lahf(t);
+	seto_al(t);
+	op_abs(t, false, OP_STORE, H_RAX, &e->exit_flags);
+	emit_gprs(t, true);
+	mov_ri(t, H_RDI, lo32(c));
+	mov_rr(t, H_RSI, H_RCX);
+	mov_rr(t, H_RBP, H_RCX);
+	mov_rr(t, H_RBX, H_RSP);
+	alu_ri8(t, ALU_AND, true, H_RSP, -16);
+	call_abs(t, &e->confirm_fn);
+	mov_rr(t, H_RSP, H_RBX);
+	mov_rr(t, H_RSI, H_RBP);
+	mov_rr(t, H_RCX, H_RAX);
+	ld_abs32(t, H_RAX, &e->exit_flags);
+	alu_al(t, ALU_ADD, 0x7f);	/* OF = al */
+	sahf(t);
+	ld_abs(t, H_RAX, &c->gpr[R_RAX]);
+	emit_gprs(t, false);
+
+	u8 *confirmed = jrcxz(t);
+
+	mov_rr(t, H_RCX, H_RSI);
+	jmp_rx(t, e->stub_exit);
+	jump_here(t, confirmed);
+	ret(t);
+}
+
 int stubs_emit(struct engine *e)
 {
 	struct translator *t = e->tr;
@@ -69,15 +120,14 @@ int stubs_emit(struct engine *e)
 	lahf(t);
 	seto_al(t);
 	op_abs(t, false, OP_STORE, H_RAX, &e->exit_flags);
-	for (u8 g = 1; g < 16; g++)
-		if (hreg(g) >= 0)
-			st_abs(t, (u32)hreg(g), &c->gpr[g]);
+	emit_gprs(t, true);
 	mov_rr(t, H_RAX, H_RCX);
 	alu_ri8(t, ALU_ADD, true, H_RSP, 0x78);
 	for (u32 i = ARRAY_SIZE(kept); i-- > 0;)
 		pop_r(t, kept[i]);
 	ret(t);
 
+	emit_confirm(t);
 	apic_stubs(t);
 	returns_stubs(t);
 	window_stubs(t);

@@ -128,6 +128,7 @@ struct cold_stub {
 	u8 flags;		/* enum flags_at */
 	u8 again;		/* enum again */
 	bool lost;		/* no record: emit_return_lost() */
+	bool doubt;		/* itlb_confirm() may know better, then on behind the site */
 	u16 window;		/* bytes that the stack's window missed (window.c); 0: none */
 	u32 behind;		/* ... and where to go on when they are found after all */
 	union {

@@ -100,6 +100,44 @@ T(warm, "a page that translated code has used before")
 	s = RUN_TO(g, ST_DONE);
 	CHECK_EQ(s.r.rbx, 0x1234);
 }
+/* 20 pages of code, and one that is called from one place, before and after the program has been
+ * told. */
+CODE64(g_code, "mov $0x406000, %edi\n mov $20, %ebp\n 1: call *%rdi\n add $0x1000, %edi\n"
+	" dec %ebp\n jnz 1b\n mov $0x1111, %ecx\n mov $0x2222, %esi\n mov $0x3333, %r13d\n"
+	" mov $0x7fffffff, %edi\n jmp 2f\n 2: nop\n nop\n nop\n nop\n add $1, %edi\n"
+	" .byte 0xe8\n .long 0x405000 - 0x8000 - (. - g_code_b) - 4\n"
+	" c_back: setc %bh\n jmp 3f\n 4: in $0x40, %al\n mov $0x80000000, %edi\n add %edi, %edi\n"
+	" mov $0x7fffffff, %edi\n jmp 2b\n 3: test %ebp, %ebp\n jnz 5f\n inc %ebp\n jmp 4b\n"
+	" 5:" DONE);
+LABEL(c_back);
+T(code, "a page of code that has run before: RIP is there, and nothing is lost")
+{
+	struct guest *g = guest_with(M_LONG, g_code);
+	struct stop s;
+
+	for (u32 i = 0; i < 21; i++)
+		memcpy(g->ram + HOLE + i * 0x1000, "\x90\x90\x90\x90\xc3", 5);
+	RUN_TO(g, ST_IN);
+	cpu_answer(cpu0(g), 7);
+	take(g, HOLE);
+	for (u32 i = 0; i < 2; i++) {
+		s = run(g);
+		check_gone("code", g, s, HOLE);
+		s.r = cpu_regs(cpu0(g));
+		CHECK_EQ(s.r.rip, HOLE);
+		CHECK_EQ(s.r.rcx, 0x1111);
+		CHECK_EQ(s.r.rsi, 0x2222);
+		CHECK_EQ(s.r.r13, 0x3333);
+		CHECK_EQ(s.r.rdi, 0x80000000);
+		CHECK_EQ(s.r.rbp, 1);
+		CHECK_EQ(s.r.rflags & 0x8d5, 0x894);	/* OF SF AF PF */
+		CHECK_EQ(*g64(g, s.r.rsp), AT(g_code, c_back));
+	}
+	give(g, HOLE);
+	memcpy(g->ram + HOLE, "\xf9\xc3", 2);	/* STC: it is new */
+	s = RUN_TO(g, ST_DONE);
+	CHECK_EQ(s.r.rbx >> 8 & 0xff, 1);
+}
 T(readonly, "the program's mapping is read-only, the slot is not")
 {
 	struct guest *g = guest_with(M_LONG, g_store);
