@@ -253,6 +253,7 @@ struct cpage {
 	struct unit *units2;	/* units that end in this page */
 	struct unit_dep *deps;
 	u32 held;	/* the last engine.move_gen in which it was resolved */
+	bool moved;	/* once at least: likely again (follow.c) */
 	/* Execute-TLB slots of where it was since all of its units have moved for the last time. */
 	u16 past[CPAGE_PAST];
 	u32 n_past;

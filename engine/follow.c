@@ -7,6 +7,10 @@
  *
  * What is followed may lie in other pages. Where the unit crosses into one, it checks that the page
  * is still mapped; and the page knows who has its bytes (cpage.deps).
+ *
+ * Such a unit does not go along when one of its pages moves (move.c). Programs that start all the
+ * time made most of what they made for that reason: in pages that have moved, only what lies in the
+ * page itself is followed.
  */
 #include <stdint.h>
 
@@ -55,7 +59,9 @@ static struct cpage *page_at(struct translator *t, u64 lin, struct cpage **befor
 	for (u32 i = 0; i < n; i++)
 		if (slots_clash(lin, before[i]->lin))
 			return NULL;
-	return itlb_get(t->e, lin, &cp) == CPU_OK ? cp : NULL;
+	if (t->u->cp->moved || itlb_get(t->e, lin, &cp) != CPU_OK || cp->moved)
+		return NULL;
+	return cp;
 }
 
 static void depend(struct translator *t, struct cpage *cp, u32 lo, u32 hi)

@@ -179,6 +179,7 @@ struct cpage *cpage_move(struct engine *e, struct ppage *pp, u64 lin)
 	all = must_take_all(cp, lin);
 	cp->past[cp->n_past++] = (u16)itlb_index(cp->lin);
 	cp->lin = lin;
+	cp->moved = true;
 	cache_cpage_rehash(e, cp);
 	if (!all)
 		return cp;

@@ -167,6 +167,31 @@ T(moves_rf, "they do where the first instruction runs alone: RF is set")
 	moves(0x10000);
 }
 
+/* A short function in another page becomes part of its caller, which then cannot go along. */
+CODE64(leaf, LOOP(300) "call leaf_b + 0x1100\n call leaf_b + 0x1180\n dec %ecx\n jnz 1b" DONE3
+	".org leaf_b + 0x1100\n mov (%rsp), %rdi\n ret\n"
+	".org leaf_b + 0x1180\n inc %rdx\n ret\n .org leaf_b + 0x1200\n");
+
+T(moves_leaf, "... also if it calls short functions of another page, once its page has moved")
+{
+	struct space s = space_with(leaf_b, leaf_e);
+	struct guest_cpu *c = cpu0(s.g);
+	u64 units = 0;
+
+	if (cpu_counter(c, "pages_moved") == ~0ull)
+		test_skip("no such counter: not standin");
+	for (u32 k = 0; k < 24; k++) {
+		WITH_REGS(c, r)
+			r.rdx = 0;
+		CHECK_EQ(run_at(&s, places[0] + ((u64)k << 16), 0).r.rdx, 300);
+		wait_until_left();
+		if (k == 9)
+			units = cpu_counter(c, "units_made");
+	}
+	CHECK(cpu_counter(c, "pages_moved") >= 20);
+	CHECK_EQ(cpu_counter(c, "units_made"), units);
+}
+
 T(side_by_side, "at two addresses at once, in turn")
 {
 	struct space s = space_with(pic_b, pic_e);
