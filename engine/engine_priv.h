@@ -222,6 +222,10 @@ enum {
 	FIX_RIP,	/* a 64-bit address */
 	FIX_MINUS_RIP,	/* its negative */
 	FIX_TLB,	/* the 32-bit address of something in a TLB entry */
+	/* The same of a page that is compared by four bytes of its address (lower_mem.c): those
+	 * stand behind it, and in the form that spares the flags their negative. */
+	FIX_TLB_PAGE,
+	FIX_TLB_MINUS_PAGE,
 };
 static inline struct fixup *unit_fixups(const struct unit *u)
 {

@@ -612,8 +612,12 @@ static void enter_page(struct translator *t, const struct di *d)
 	r = new_record(t, REC_ENTRY, branch_target(t, d));
 	if (!r)
 		return;
-	/* What is mapped there instead may want the flags; the stack's group still needs
-	 * SCR_PTR. */
+	/* What is mapped there instead may want the flags. */
+	if (!t->aside && !d->keep_ptr) {
+		check_token(t, d->to, r);
+		return;
+	}
+	/* The stack's group still needs SCR_PTR. */
 	emit_flags_aside(t);
 	cmp_abs_i(t, false, (u8 *)token_of(t, d->to) + 4, (u32)(d->to->token >> 32));
 	add_cold(t, jcc32(t, CC_NE), r, FLAGS_ASIDE);

@@ -207,6 +207,19 @@ static void add_check(struct translator *t, u8 *site, struct rec_tlb *r, const s
 	t->apic_rec = r;
 }
 
+/* Do four bytes of a page's address tell it from all that may be in its slot? Not an empty tag (0
+ * there), no address that is not canonical, and with 57 bits they are too few. */
+static bool short_page(const struct translator *t, u64 addr)
+{
+	return t64(t) && !(t->mode & MODE_LA57) && addr >> TLB_PAGE_SHIFT &&
+	       (u64)((s64)(addr << 16) >> 16) == addr;
+}
+
+static const void *short_tag(const struct tlb_entry *te)
+{
+	return (const u8 *)&te->tag + TLB_PAGE_SHIFT / 8;
+}
+
 /* SCR_PTR := host pointer of the access; returns what must be added to it. */
 static s32 check_const(struct translator *t, const struct access *a, u32 len, bool write, u32 align,
 		       struct rec_tlb *r, const struct insn *in, enum flags_at flags)
@@ -228,7 +241,11 @@ static s32 check_const(struct translator *t, const struct access *a, u32 len, bo
 		add_cold(t, jmp32(t), &r->r, flags);
 		return 0;
 	}
-	if (!t->rip_operand && is_simm32(page)) {
+	if (short_page(t, addr)) {
+		cmp_abs_i(t, false, short_tag(te), (u32)(addr >> TLB_PAGE_SHIFT));
+		if (t->rip_operand)
+			note_fixup(t, t->p - 8, FIX_TLB_PAGE);
+	} else if (!t->rip_operand && is_simm32(page)) {
 		cmp_abs_i(t, true, &te->tag, (u32)page);
 	} else {
 		if (t->rip_operand)
@@ -286,6 +303,24 @@ static void unless_zero(struct translator *t, struct rec_tlb *r, const struct in
 	jump_here(t, over);
 }
 
+/* SCR_PTR := 0 if the slot is this page's. */
+static void check_page_flagless(struct translator *t, const struct tlb_entry *te, u64 page)
+{
+	ld_abs(t, SCR_PTR, &te->tag);
+	if (t->rip_operand)
+		note_fixup(t, t->p - 4, FIX_TLB);
+	if (!t->rip_operand && is_simm32(-page)) {
+		lea(t, true, SCR_PTR, SCR_PTR, -1, 1, (s32)-page);
+		return;
+	}
+	if (t->rip_operand)
+		mov_rip(t, SCR_TMP, page);
+	else
+		mov_ri(t, SCR_TMP, page);
+	not_r(t, SCR_TMP);
+	lea(t, true, SCR_PTR, SCR_PTR, SCR_TMP, 1, 1);
+}
+
 static s32 check_const_flagless(struct translator *t, const struct access *a, u32 len, bool write,
 				struct rec_tlb *r, const struct insn *in)
 {
@@ -302,18 +337,13 @@ static s32 check_const_flagless(struct translator *t, const struct access *a, u3
 		add_cold(t, jmp32(t), &r->r, FLAGS_HOST);
 		return 0;
 	}
-	ld_abs(t, SCR_PTR, &te->tag);
-	if (t->rip_operand)
-		note_fixup(t, t->p - 4, FIX_TLB);
-	if (!t->rip_operand && is_simm32(-page)) {
-		lea(t, true, SCR_PTR, SCR_PTR, -1, 1, (s32)-page);
-	} else {
+	if (short_page(t, addr)) {
+		ld_abs32(t, SCR_PTR, short_tag(te));
+		lea(t, false, SCR_PTR, -1, SCR_PTR, 1, -(s32)(u32)(addr >> TLB_PAGE_SHIFT));
 		if (t->rip_operand)
-			mov_rip(t, SCR_TMP, page);
-		else
-			mov_ri(t, SCR_TMP, page);
-		not_r(t, SCR_TMP);
-		lea(t, true, SCR_PTR, SCR_PTR, SCR_TMP, 1, 1);
+			note_fixup(t, t->p - 4 - TLB_MINUS_AT, FIX_TLB_MINUS_PAGE);
+	} else {
+		check_page_flagless(t, te, page);
 	}
 	unless_zero(t, r, in, true);
 	ld_abs(t, SCR_PTR, &te->host);

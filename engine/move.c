@@ -22,21 +22,36 @@ bool move_worth(u32 mode, u64 rip)
 	return (mode & (MODE_SIZE | MODE_CPL0)) == MODE_SIZE64 && rip >> 32 && !(rip >> 63);
 }
 
-static void fix_tlb(struct engine *e, const struct unit *u, u8 *at, u64 delta)
+/* Returns the slot that it was in. */
+static u32 fix_tlb(struct engine *e, const struct unit *u, u8 *at, u64 delta)
 {
 	struct tlb *tlb = &e->c->tlb[mode_idx(u->mode)];
-	u32 v, base;
+	u32 v, base, was;
 
 	__builtin_memcpy(&v, at, 4);
 	base = (u32)(uintptr_t)tlb->w;
 	if (v - base >= sizeof(tlb->w))
 		base = (u32)(uintptr_t)tlb->r;
+	was = (v - base) / (u32)sizeof(struct tlb_entry);
 	v = base + ((v - base + (u32)(delta >> PAGE_SHIFT) * (u32)sizeof(struct tlb_entry)) &
 		    (u32)(sizeof(tlb->r) - 1));
 	__builtin_memcpy(at, &v, 4);
+	return was;
 }
 _Static_assert((sizeof(((struct tlb *)0)->r) & (sizeof(((struct tlb *)0)->r) - 1)) == 0,
 	       "fix_tlb()");
+
+/* What is not in those four bytes of the page's address follows from its slot. */
+static void fix_page(u8 *at, u32 slot, u64 delta, bool minus)
+{
+	u32 v;
+
+	__builtin_memcpy(&v, at, 4);
+	v = minus ? -v : v;
+	v += (u32)((((u64)slot << PAGE_SHIFT) + delta) >> TLB_PAGE_SHIFT);
+	v = minus ? -v : v;
+	__builtin_memcpy(at, &v, 4);
+}
 
 static void move_code(struct engine *e, const struct unit *u, u64 delta)
 {
@@ -48,6 +63,14 @@ static void move_code(struct engine *e, const struct unit *u, u64 delta)
 
 		if (f[i].kind == FIX_TLB) {
 			fix_tlb(e, u, at, delta);
+			continue;
+		}
+		if (f[i].kind == FIX_TLB_PAGE) {
+			fix_page(at + 4, fix_tlb(e, u, at, delta), delta, false);
+			continue;
+		}
+		if (f[i].kind == FIX_TLB_MINUS_PAGE) {
+			fix_page(at + TLB_MINUS_AT, fix_tlb(e, u, at, delta), delta, true);
 			continue;
 		}
 		__builtin_memcpy(&v, at, 8);

@@ -248,6 +248,11 @@ static inline void note_fixup(struct translator *t, const u8 *at, u32 kind)
 }
 
 /* lower_mem.c */
+/* The slot of the TLB tells these bits of a page's address; the four bytes above them are compared
+ * where that is enough. */
+#define TLB_PAGE_SHIFT (PAGE_SHIFT + TLB_BITS)
+_Static_assert(TLB_PAGE_SHIFT % 8 == 0, "bytes of tlb_entry.tag");
+enum { TLB_MINUS_AT = 7 };	/* of FIX_TLB_MINUS_PAGE: from the one to the other */
 /* Before the instruction at rip; of instruction d, or (grouped) of more than the one at rip. */
 s32 emit_check(struct translator *t, const struct access *a, u32 len, bool write, u64 rip,
 	       const struct di *d, bool grouped, bool save_flags);
