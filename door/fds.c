@@ -7,7 +7,9 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/auxv.h>
 #include <sys/syscall.h>
+#include <time.h>
 
 #include "abi/abi.h"
 #include "base/log.h"
@@ -28,13 +30,39 @@ void fd_watch(void)
 	pthread_once(&once, watch_once);
 }
 
+/* valgrind takes the vDSO away, where our libc has found its functions. */
+static bool vdso_gone;
+
 static void start_once(void)
 {
+	u8 resident;
+
+	vdso_gone = RAW(SYS_mincore, getauxval(AT_SYSINFO_EHDR), PAGE_SIZE, &resident) != 0;
 	start_result = abi_start();
 	if (start_result)
 		return;
 	signal_engine_started();
 	fd_watch();
+}
+
+int __real_clock_gettime(clockid_t id, struct timespec *ts);
+int __wrap_clock_gettime(clockid_t id, struct timespec *ts);
+int __wrap_clock_gettime(clockid_t id, struct timespec *ts)
+{
+	if (unlikely(vdso_gone))
+		return (int)RAW(SYS_clock_gettime, id, ts);
+	return __real_clock_gettime(id, ts);
+}
+
+int __real_sched_getcpu(void);
+int __wrap_sched_getcpu(void);
+int __wrap_sched_getcpu(void)
+{
+	u32 cpu;
+
+	if (likely(!vdso_gone))
+		return __real_sched_getcpu();
+	return RAW(SYS_getcpu, &cpu, NULL, NULL) ? -1 : (int)cpu;
 }
 
 int fd_engine_start(void)
