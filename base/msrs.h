@@ -28,6 +28,9 @@
 /* Of MISC_ENABLE (SDM4 table 2-2): no BTS, no PEBS. */
 #define MISC_UNAVAILABLE (BIT64(11) | BIT64(12))
 
+#define PRED_CMD_IBPB	BIT64(0)
+#define PRED_CMD_SBPB	BIT64(7)
+
 /*
  * ARCH_CAPABILITIES (SDM4 table 2-2): KVM offers it on AMD processors as well. Enhanced IBRS, and
  * not affected by Meltdown, L1TF, SSB, MDS, iTLB multihit, TAA, MMIO stale data, post-barrier RSB,
@@ -46,7 +49,7 @@
 	X(TSC_ADJUST,	host || !write || has(v, CPUID_F_TSC_ADJUST)) \
 	X(SPEC_CTRL,	host || has(v, CPUID_F_IBRS) || has(v, CPUID_F_STIBP) || \
 			has(v, CPUID_F_AMD_SSBD) || has(v, CPUID_F_AMD_PSFD)) \
-	X(IBPB,		host || !write || has(v, CPUID_F_IBPB)) \
+	X(PRED_CMD,	host || !write || has(v, CPUID_F_IBPB) || has(v, CPUID_F_SBPB)) \
 	X(ARCH_CAP,	host || has(v, CPUID_F_ARCH_CAPABILITIES)) \
 	X(XSAVES,	host || has(v, CPUID_F_XSAVES)) \
 	X(TSC_AUX,	host || v->c->has_tsc_aux) \
@@ -72,7 +75,7 @@
 	X(SMI_COUNT,    0x34, 1, L, 0, NOTHING, host_only, MSR_OFF(smi_count), MSR_ALL) \
 	X(TSC_ADJUST,   0x3b, 1, L, 0, TSC_ADJUST, tsc_adjust, MSR_OFF(tsc_adjust), MSR_ALL) \
 	X(SPEC_CTRL,    0x48, 1, L, 0, SPEC_CTRL, field, MSR_OFF(spec_ctrl), 0x87) \
-	X(PRED_CMD,     0x49, 1, N, 0, IBPB, pred_cmd, 0, 1) \
+	X(PRED_CMD,     0x49, 1, N, 0, PRED_CMD, pred_cmd, 0, PRED_CMD_IBPB | PRED_CMD_SBPB) \
 	X(UCODE_WRITE,  0x79, 1, N, 0, NOTHING, ignore, 0, MSR_ALL) \
 	X(UCODE_REV,    0x8b, 1, F, 0x01000065, NOTHING, ucode, MSR_OFF(ucode_rev), MSR_ALL) \
 	X(SMBASE,       0x9e, 1, L, 0x30000, NOTHING, smbase, MSR_OFF(smbase), MSR_ALL) \

@@ -366,7 +366,10 @@ MSR_RD(pred_cmd)
 
 MSR_WR(pred_cmd)
 {
-	return 0;
+	u64 allowed = (cpuid_has(v, CPUID_F_IBPB) ? PRED_CMD_IBPB : 0) |
+		      (cpuid_has(v, CPUID_F_SBPB) ? PRED_CMD_SBPB : 0);
+
+	return host || !(val & ~allowed) ? 0 : -EINVAL;
 }
 
 /* No supervisor state: zero is all it can be. */

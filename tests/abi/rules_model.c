@@ -110,7 +110,7 @@ T(msr_osvw, "6.9: the OSVW MSRs are there by their CPUID bit, for user space too
 }
 
 T(msr_speculation,
-  "6.9: SPEC_CTRL keeps IBRS, STIBP, SSBD and PSFD; PRED_CMD takes IBPB and is write-only")
+  "6.9: SPEC_CTRL keeps IBRS, STIBP, SSBD and PSFD; PRED_CMD takes IBPB and SBPB, write-only")
 {
 	u64 v;
 
@@ -125,11 +125,15 @@ T(msr_speculation,
 	EQ(v, 6);
 	EQ(get_msr(m.cpu, 0x49, &v), 0);
 	EQ(guest_msr(0x49, true, 1, &v), KVM_EXIT_HLT);
+	EQ(guest_msr(0x49, true, 0x80, &v), KVM_EXIT_HLT);
 	EQ(guest_msr(0x49, true, 2, &v), KVM_EXIT_X86_WRMSR);
 	m.run->msr.error = 1;
 	machine(0);		/* a CPUID without IBPB */
 	faults_exit();
 	EQ(guest_msr(0x49, true, 1, &v), KVM_EXIT_X86_WRMSR);
+	machine(0);
+	faults_exit();
+	EQ(guest_msr(0x49, true, 0x80, &v), KVM_EXIT_X86_WRMSR);
 }
 
 T(msr_async_pf, "6.7: ASYNC_PF_EN: reserved bits; features asked for; memory where it is enabled")

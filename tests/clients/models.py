@@ -36,7 +36,8 @@ HOST = {'pku': 'pku', 'CPUID.0DH:EAX[9]': 'pku', 'clwb': 'clwb', 'gfni': 'gfni',
         'avx512bw': 'avx512bw', 'avx512vl': 'avx512vl', 'avx512vbmi': 'avx512vbmi', 'avx512-vbmi2': 'avx512_vbmi2',
         'avx512vbmi2': 'avx512_vbmi2', 'avx512-vnni': 'avx512_vnni', 'avx512vnni': 'avx512_vnni',
         'avx512-bitalg': 'avx512_bitalg', 'avx512bitalg': 'avx512_bitalg', 'avx512-bf16': 'avx512_bf16',
-        'avx512-vpopcntdq': 'avx512_vpopcntdq', 'rdpru': 'rdpru', 'umip': 'umip', 'wbnoinvd': 'wbnoinvd'}
+        'avx512-vpopcntdq': 'avx512_vpopcntdq', 'rdpru': 'rdpru', 'movdiri': 'movdiri', 'movdir64b': 'movdir64b',
+        'avx-vnni': 'avx_vnni', 'avx512-vp2intersect': 'avx512_vp2intersect', 'umip': 'umip', 'wbnoinvd': 'wbnoinvd'}
 # Not in every QEMU; those with 5-level paging want our setting for it.
 NEWER = ('EPYC-v4', 'EPYC-Rome-v4', 'EPYC-Milan-v2', 'EPYC-Genoa', 'EPYC-Genoa-v2', 'EPYC-Turin')
 LA57 = ('EPYC-Genoa', 'EPYC-Genoa-v2', 'EPYC-Turin')
