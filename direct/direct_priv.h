@@ -3,10 +3,13 @@
 #ifndef DIRECT_PRIV_H
 #define DIRECT_PRIV_H
 
+#include <sched.h>
+
 #include "direct/direct.h"
 #include "mmu/mmu.h"
 
 #define STUB_X_MAX 12288	/* AMX included */
+#define SPOTS 4	/* breakpoints of a CPU */
 
 /* -- the stub's own pages (trampoline.c): it can read them, and has no way to change that -- */
 
@@ -60,6 +63,8 @@ struct stub {
 	struct orders *orders;
 	u32 n;			/* orders that wait */
 	int cpu;
+	s64 time;		/* CPU time that it had used after the last stay, ns */
+	u64 injected;		/* times our code ran */
 	bool ran;		/* user code, at all */
 	struct stub_regs regs;	/* of user code */
 	u32 x_size;
@@ -79,6 +84,8 @@ void stub_free(struct stub *s);
 /* Let user code run with s->regs and s->x until the host's kernel says that it has stopped. False:
  * it is no more. */
 bool stub_run(struct stub *s);
+/* It stops before it executes what is at one of these; 0: none. False: the host has none of it. */
+bool stub_breaks(struct stub *s, const u64 at[SPOTS]);
 /* s->x := what user code has. */
 bool stub_vectors(struct stub *s);
 /* Add an order; carries out those that wait if there is no room. */
@@ -122,7 +129,7 @@ static inline place_t place_of(const u8 *hva)
 
 /* -- the mirror (mirror.c) -- */
 
-enum { MAP_R = 1, MAP_W = 2, MAP_X = 4 };
+enum { MAP_R = 1, MAP_W = 2, MAP_X = 4, MAP_BREAKS = 8 };
 
 struct region {		/* 2 MiB of a guest's address space */
 	struct region *next;
@@ -145,6 +152,9 @@ struct mirror {
 	struct gens seen;		/* of direct.gens, when it was compared */
 	u64 check[MIRROR_CHECKS];	/* pages to be compared */
 	u32 checks;
+	/* MAP_BREAKS: where the stub has to stop before it executes (scan.c). 0: free. */
+	u64 breaks[SPOTS];
+	bool breaks_wait;	/* they are not yet the stub's */
 };
 
 struct space {			/* an address space of the guest, by CR3 */
@@ -154,10 +164,11 @@ struct space {			/* an address space of the guest, by CR3 */
 	u64 fault;		/* page of the last page fault that the guest was given, and what
 				 * for; 0 */
 	u32 refusals;
-	s64 credit;		/* judge() */
+	s64 credit, budget;	/* judge() */
 	u64 penalty, not_before;	/* TSC */
 	struct stub *stub;
 	u32 ram_n;		/* files it knows */
+	bool no_breaks;		/* the host gives none */
 	struct mirror m;
 };
 
@@ -167,13 +178,18 @@ struct direct {
 	struct space space[SPACES];
 	struct space *now;	/* since CPL 3 was entered; NULL */
 	struct space *last;	/* whose stub ran last */
-	u64 since;
+	u64 since, stays;	/* then */
+	u64 left;		/* TSC, when the last stay ended */
+	int cpu;		/* + 1: that the vCPU's thread is held on; 0: on none */
+	cpu_set_t before;	/* what it is allowed otherwise */
 	struct gens gens;
 	u64 written[MIRROR_CHECKS];	/* guest-physical pages, by gens.code */
 	u64 on, off;		/* space.usual from which on one is worth it, and below which not
 				 * any more */
+	u32 break_next;
 	u64 creep_page;
 	u32 creep_left;
+	bool creep_first;
 	u8 cpl;
 	u8 *writers[RAM_MAX];	/* per page: how many mirrors can write it (saturating); made when
 				 * needed */
@@ -199,9 +215,14 @@ static inline bool mirror_stale(const struct direct *d, const struct mirror *m)
 /* Can any mirror write the page? */
 bool mirror_writes(const struct direct *d, const u8 *hva);
 
-/* May the page be executed? before: what the page in front of it has, or NULL. And an instruction
- * that reaches from it into the next? */
-bool scan_page(const u8 *page, const u8 *before);
+/* Where in a page instructions may begin that must not run directly. before: what the page in front
+ * of it has, or NULL. False: there are more of them than a CPU has breakpoints. And may an
+ * instruction that reaches from it into the next? */
+struct spots {
+	u32 n;
+	u16 at[SPOTS];
+};
+bool scan_page(const u8 *page, const u8 *before, struct spots *s);
 bool scan_edge(const u8 *page, const u8 *next);
 
 #endif

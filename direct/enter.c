@@ -32,18 +32,25 @@
 #define CREEP_MAX 2000
 /* Time between entering and leaving CPL 3, in TSC: worth it from 100 us of translated code on, and
  * not any more below 20 us. A stay costs some 15 us. */
+#define TSC_MS 2600000
 #define WORTH_TSC 260000
 #define WORTHLESS_TSC 52000
+#define HOLD_TSC TSC_MS
 /* A stay is judged by what it has brought: the CPU time of user code (it would have taken twice as
  * long translated, at least), against that of the vCPU's thread. An address space has so much
  * credit, in ns; one that has lost it is translated for a while, twice as long each time. So the
  * loss is bounded, whatever it does. */
 #define CREDIT 500000
 #define CREDIT_MAX (8 * CREDIT)
-#define SWITCH 3500	/* of what a turn takes: the stub's part */
-#define CREDIT_TSC 1300000
-#define PENALTY_MIN (64 * CREDIT_TSC)
-#define PENALTY_MAX (4096ull * CREDIT_TSC)
+#define SWITCH 3500	/* ns, of what a turn takes: the stub's part */
+#define SWITCH_MAP 8000	/* and where it maps pages */
+#define PENALTY_MIN 32	/* ms */
+#define PENALTY_MAX 1024
+/* What is spent once for a page, or for the stub, pays later. So it does not count there, but has a
+ * budget, which grows with the time that the program uses. */
+#define BUDGET 8000000
+#define BUDGET_MAX (8 * BUDGET)
+#define BUDGET_SHARE 8
 
 enum { WORD_0, WORD_1, WORD_AUTO, WORD_ALWAYS };	/* of STANDIN_DIRECT */
 
@@ -114,8 +121,53 @@ static struct space *space_of(struct direct *d, u64 cr3)
 		engine_fpu_save(d->c);
 		unmake(d, oldest);
 	}
-	*oldest = (struct space){ .cr3 = cr3, .credit = CREDIT };
+	*oldest = (struct space){ .cr3 = cr3, .credit = CREDIT, .budget = BUDGET };
 	return oldest;
+}
+
+/* How many vCPUs of this process are held on a CPU. */
+static _Atomic u32 crowd[CPU_SETSIZE];
+
+static void hold_on(struct direct *d, int cpu)
+{
+	cpu_set_t here;
+
+	CPU_ZERO(&d->before);
+	if (cpu < 0 || cpu >= CPU_SETSIZE || sched_getaffinity(0, sizeof(d->before), &d->before))
+		return;
+	if (atomic_load(&crowd[cpu]))
+		for (int i = 0; i < CPU_SETSIZE; i++)
+			if (CPU_ISSET(i, &d->before) && !atomic_load(&crowd[i])) {
+				cpu = i;
+				break;
+			}
+	atomic_fetch_add(&crowd[cpu], 1);
+	d->cpu = cpu + 1;
+	CPU_ZERO(&here);
+	CPU_SET(cpu, &here);
+	if (CPU_COUNT(&d->before) > 1)
+		sched_setaffinity(0, sizeof(here), &here);
+}
+
+static void let_go(struct direct *d)
+{
+	cpu_set_t now;
+
+	if (!d->cpu)
+		return;
+	atomic_fetch_sub(&crowd[d->cpu - 1], 1);
+	/* Somebody else may have had other plans meanwhile. */
+	if (CPU_COUNT(&d->before) > 1 && !sched_getaffinity(0, sizeof(now), &now) &&
+	    CPU_COUNT(&now) == 1 && CPU_ISSET(d->cpu - 1, &now))
+		sched_setaffinity(0, sizeof(d->before), &d->before);
+	d->cpu = 0;
+}
+
+static void earn(struct space *s, s64 ns)
+{
+	s->budget += ns / BUDGET_SHARE;
+	if (s->budget > BUDGET_MAX)
+		s->budget = BUDGET_MAX;
 }
 
 static bool mode(struct cpu *c)
@@ -127,12 +179,18 @@ static bool mode(struct cpu *c)
 		return false;
 	d->cpl = c->cpl;
 	now = __builtin_ia32_rdtsc();
+	if (unlikely(d->cpu && now - d->left > HOLD_TSC)) {
+		engine_fpu_save(c);
+		let_go(d);
+	}
 	if (d->now) {
 		t = now - d->since;
 		/* One long pause says little. */
 		if (t > 8 * WORTH_TSC)
 			t = 8 * WORTH_TSC;
 		d->now->usual += (t >> 3) - (d->now->usual >> 3);
+		if (d->stays == d->n.stays)
+			earn(d->now, (s64)(t * 1000 / (TSC_MS / 1000)));
 		d->now = NULL;
 	}
 	if (c->cpl != 3 || c->in_l2 || !cpu_in_64(c))
@@ -140,6 +198,7 @@ static bool mode(struct cpu *c)
 	d->now = space_of(d, c->cr3);
 	d->now->used = now;
 	d->since = now;
+	d->stays = d->n.stays;
 	return true;
 }
 
@@ -287,42 +346,23 @@ static bool prepare(struct direct *d, struct space *s)
 	return s->stub;
 }
 
-/* How many vCPUs of this process are in a stay on a CPU. */
-static _Atomic u32 crowd[CPU_SETSIZE];
-
 /* Two threads that take turns do so three times as fast on one CPU; but two vCPUs that are held on
- * one CPU could not be parted by the host's scheduler. The CPU, or -1. */
-static int stay_together(struct stub *st, cpu_set_t *before)
+ * one CPU could not be parted by the host's scheduler. It lasts until KVM_RUN returns, or no stay
+ * has followed for a while. */
+static void stay_together(struct direct *d, struct stub *st)
 {
 	cpu_set_t here;
-	int cpu = sched_getcpu();
 
-	CPU_ZERO(before);
-	if (cpu < 0 || cpu >= CPU_SETSIZE || sched_getaffinity(0, sizeof(*before), before))
-		return -1;
-	if (atomic_load(&crowd[cpu]))
-		for (int i = 0; i < CPU_SETSIZE; i++)
-			if (CPU_ISSET(i, before) && !atomic_load(&crowd[i])) {
-				cpu = i;
-				break;
-			}
-	atomic_fetch_add(&crowd[cpu], 1);
-	CPU_ZERO(&here);
-	CPU_SET(cpu, &here);
-	if (CPU_COUNT(before) > 1)
-		sched_setaffinity(0, sizeof(here), &here);
-	if (st->cpu != cpu && !sched_setaffinity(st->pid, sizeof(here), &here))
-		st->cpu = cpu;
-	return cpu;
-}
-
-static void part(int cpu, const cpu_set_t *before)
-{
-	if (cpu < 0)
+	if (!d->cpu || atomic_load(&crowd[d->cpu - 1]) > 1) {
+		let_go(d);
+		hold_on(d, sched_getcpu());
+	}
+	if (!d->cpu || st->cpu == d->cpu - 1)
 		return;
-	atomic_fetch_sub(&crowd[cpu], 1);
-	if (CPU_COUNT(before) > 1)
-		sched_setaffinity(0, sizeof(*before), before);
+	CPU_ZERO(&here);
+	CPU_SET(d->cpu - 1, &here);
+	if (!sched_setaffinity(st->pid, sizeof(here), &here))
+		st->cpu = d->cpu - 1;
 }
 
 static s64 cpu_time(int clock)
@@ -334,12 +374,25 @@ static s64 cpu_time(int clock)
 }
 #define PROCESS_CLOCK(pid) ((int)(~(u32)(pid) << 3 | 2))	/* clock_getcpuclockid(3) */
 
-/* After a stay that took `cost` of the thread's time, and `ran` of the stub's. */
-static void judge(struct space *s, u64 now, s64 cost, s64 ran, u64 turns)
-{
-	s64 used = ran - (s64)turns * SWITCH;
+struct bill {
+	s64 made;	/* of the thread's time: making the stub */
+	s64 cost;	/* the rest of it */
+	s64 ran;	/* of the stub's time */
+	u64 turns, fills, injected;
+};
 
-	s->credit += (used > 0 ? used : 0) - cost - (s64)turns * SWITCH;
+/* A fill is two hand-overs more: to map pages, and to go on. */
+static void judge(struct direct *d, struct space *s, u64 now, const struct bill *b)
+{
+	u64 n = b->turns + b->injected, fills = 2 * b->fills < n ? 2 * b->fills : n;
+	s64 once = n ? b->cost * (s64)fills / (s64)n : 0;
+	s64 used = b->ran - (s64)(b->turns * SWITCH + b->injected * SWITCH_MAP);
+
+	if (used < 0)
+		used = 0;
+	earn(s, used);
+	s->budget -= b->made + once;
+	s->credit += used - (b->cost - once) - (s64)((n - fills) * SWITCH);
 	if (s->credit > CREDIT_MAX) {
 		s->credit = CREDIT_MAX;
 		s->penalty = 0;
@@ -347,8 +400,9 @@ static void judge(struct space *s, u64 now, s64 cost, s64 ran, u64 turns)
 		s->penalty = s->penalty ? s->penalty * 2 : PENALTY_MIN;
 		if (s->penalty > PENALTY_MAX)
 			s->penalty = PENALTY_MAX;
-		s->not_before = now + s->penalty;
+		s->not_before = now + s->penalty * TSC_MS;
 		s->credit = CREDIT;
+		d->n.ended++;
 	}
 }
 
@@ -431,6 +485,22 @@ static bool explain(struct direct *d, struct space *s, u64 gva, enum mem_access 
 	return true;
 }
 
+/* One instruction at a time as long as RIP is in the page. */
+static struct verdict creep_from(struct direct *d, u64 page, u32 n)
+{
+	d->creep_page = page;
+	d->creep_left = n;
+	d->creep_first = true;
+	return LEAVE(DIRECT_CREEP);
+}
+#define CREEP_ONE (~0ull)	/* no page: only that one */
+
+/* The instruction at RIP is the translator's. */
+static struct verdict pass(struct direct *d, struct space *s)
+{
+	return take_regs(d->c, s->stub, true) ? creep_from(d, CREEP_ONE, 1) : LEAVE(DIRECT_LOST);
+}
+
 static struct verdict page_fault(struct direct *d, struct space *s, u64 gva)
 {
 	enum mem_access acc = access_of(d, s, gva);
@@ -439,8 +509,10 @@ static struct verdict page_fault(struct direct *d, struct space *s, u64 gva)
 
 	bool refused = gva < USER_TOP && mmu_translate(c, gva, acc, MMU_USER, &w) == CPU_FAULT;
 
-	if (gva < USER_TOP && !refused && mirror_fill(d, s, gva, acc))
+	if (gva < USER_TOP && !refused && mirror_fill(d, s, gva, acc)) {
+		d->n.fills++;
 		return MORE;
+	}
 	if (!take_regs(c, s->stub, true))
 		return LEAVE(DIRECT_LOST);
 	if (refused && explain(d, s, gva, &acc) &&
@@ -452,12 +524,10 @@ static struct verdict page_fault(struct direct *d, struct space *s, u64 gva)
 	if (acc != MEM_X) {
 		d->n.left_other++;
 		s->fault = gva < USER_TOP ? (gva & PAGE_MASK) | (u64)acc : 0;
-		return LEAVE(DIRECT_GO_ON);
+		return creep_from(d, CREEP_ONE, 1);
 	}
 	d->n.left_code++;
-	d->creep_page = gva & PAGE_MASK;
-	d->creep_left = CREEP_MAX;
-	return LEAVE(DIRECT_CREEP);
+	return creep_from(d, gva & PAGE_MASK, CREEP_MAX);
 }
 
 static struct verdict trap(struct direct *d, struct space *s)
@@ -466,6 +536,10 @@ static struct verdict trap(struct direct *d, struct space *s)
 	struct cpu *c = d->c;
 	u8 last = 0;
 
+	if (st->code == TRAP_HWBKPT) {
+		d->n.left_code++;
+		return pass(d, s);
+	}
 	d->n.left_other++;
 	if (st->code == TRAP_TRACE) {
 		if (!take_regs(c, st, false))
@@ -520,7 +594,16 @@ static struct verdict stopped(struct direct *d, struct space *s)
 		break;
 	}
 	d->n.left_other++;
-	return leave(d, s, true, DIRECT_GO_ON);
+	return pass(d, s);
+}
+
+static bool breaks(const struct mirror *m)
+{
+	u64 all = 0;
+
+	for (u32 k = 0; k < SPOTS; k++)
+		all |= m->breaks[k];
+	return all;
 }
 
 /* Until it must be left. */
@@ -536,6 +619,15 @@ static enum cpu_direct stay(struct direct *d, struct space *s)
 			break;
 		if (!stub_flush(st))
 			break;
+		if (s->m.breaks_wait && !stub_breaks(st, s->m.breaks)) {
+			log_info("direct: the host has no breakpoints for it");
+			s->no_breaks = st->broken = true;
+			break;
+		}
+		s->m.breaks_wait = false;
+		/* RF, which a fault's handler may have set, would let the first of them pass. */
+		if (st->regs_wait && breaks(&s->m))
+			st->regs.eflags &= ~(u64)FL_RF;
 		atomic_store(&c->away, (u32)st->pid);
 		if (atomic_load(&c->poll)) {
 			atomic_store(&c->away, 0);
@@ -565,22 +657,26 @@ static enum cpu_direct enter(struct cpu *c)
 {
 	struct direct *d = c->direct_state;
 	struct space *s = d->now;
-	cpu_set_t before;
 	enum cpu_direct r;
-	s64 t, ran;
-	u64 turns;
-	int cpu;
+	struct bill b = { 0 };
+	struct stub *st;
+	s64 t;
 
 	if (!s || s->usual < (s->stub ? d->off : d->on) || s->refusals > REFUSALS || !suits(c))
 		return DIRECT_NOT;
-	if (d->on && __builtin_ia32_rdtsc() < s->not_before)
+	if (d->on && (s->budget < 0 || __builtin_ia32_rdtsc() < s->not_before))
 		return DIRECT_NOT;
 	engine_fpu_save(c);
+	if (!s->stub)
+		b.made = -cpu_time(CLOCK_THREAD_CPUTIME_ID);
 	if (!prepare(d, s)) {
 		s->refusals++;
 		return DIRECT_NOT;
 	}
 	t = cpu_time(CLOCK_THREAD_CPUTIME_ID);
+	if (b.made)
+		b.made += t;
+	st = s->stub;
 	if (!mirror_recheck(d, s, d->last != s))
 		goto broken;
 	d->last = s;
@@ -588,18 +684,26 @@ static enum cpu_direct enter(struct cpu *c)
 	if (s->fault)
 		mirror_fill(d, s, s->fault & PAGE_MASK, (enum mem_access)(s->fault & 3));
 	s->fault = 0;
-	if (s->stub->broken)
+	if (st->broken)
 		goto broken;
-	if (!put_regs(c, s->stub))
+	if (!put_regs(c, st))
 		return DIRECT_NOT;
-	ran = cpu_time(PROCESS_CLOCK(s->stub->pid));
-	turns = d->n.turns;
-	cpu = stay_together(s->stub, &before);
+	b.turns = d->n.turns;
+	b.fills = d->n.fills;
+	b.injected = st->injected;
+	stay_together(d, st);
 	d->n.stays++;
 	r = stay(d, s);
-	part(cpu, &before);
-	judge(s, __builtin_ia32_rdtsc(), cpu_time(CLOCK_THREAD_CPUTIME_ID) - t,
-	      cpu_time(PROCESS_CLOCK(s->stub->pid)) - ran, d->n.turns - turns);
+	b.cost = cpu_time(CLOCK_THREAD_CPUTIME_ID) - t;
+	b.ran = cpu_time(PROCESS_CLOCK(st->pid));
+	t = b.ran;
+	b.ran -= st->time;
+	st->time = t;
+	b.injected = st->injected - b.injected;
+	d->left = __builtin_ia32_rdtsc();
+	b.turns = d->n.turns - b.turns;
+	b.fills = d->n.fills - b.fills;
+	judge(d, s, d->left, &b);
 	if (r == DIRECT_LOST)
 		log_error("direct: a stub was lost, and with it the registers of user code");
 	if (s->stub->broken) {
@@ -617,12 +721,14 @@ broken:
 static enum cpu_direct creep(struct cpu *c)
 {
 	struct direct *d = c->direct_state;
+	bool first = d->creep_first;
 
+	d->creep_first = false;
 	/* The first may begin in the page before. */
-	if (((c->rip & PAGE_MASK) != d->creep_page && d->creep_left != CREEP_MAX) || c->cpl != 3)
+	if (c->cpl != 3 || (!first && (c->rip & PAGE_MASK) != d->creep_page))
 		return DIRECT_GO_ON;
 	d->n.crept++;
-	return --d->creep_left ? DIRECT_CREEP : DIRECT_NOT;
+	return d->creep_left-- ? DIRECT_CREEP : DIRECT_NOT;
 }
 
 static void changed(struct cpu *c, enum cpu_direct_change what, u64 addr)
@@ -659,6 +765,11 @@ static void call_back(struct cpu *c)
 	pid = atomic_load(&c->away);
 	if (pid)
 		RAW(SYS_kill, pid, SIGUSR1);
+}
+
+void direct_rest(struct cpu *c)
+{
+	let_go(c->direct_state);
 }
 
 static const struct cpu_direct_ops ops = {

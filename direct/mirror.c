@@ -13,6 +13,7 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
+#include "base/mem.h"
 #include "direct/direct_priv.h"
 
 enum { P = BIT(0), W = BIT(1), U = BIT(2), A = BIT(5), D = BIT(6), PS = BIT(7) };
@@ -139,6 +140,12 @@ static void release(struct direct *d, struct mirror *m, struct region *r, u32 i)
 		writer(d, r->place[i], false);
 	if ((r->prot[i] & MAP_X) && r->serial[i])
 		d->c->ops->code_page(d->c, r->pte[i] & ADDR, NULL, r->serial[i]);
+	if (r->prot[i] & MAP_BREAKS)
+		for (u32 k = 0; k < SPOTS; k++)
+			if ((m->breaks[k] & PAGE_MASK) == (r->key << 21) + i * PAGE_SIZE) {
+				m->breaks[k] = 0;
+				m->breaks_wait = true;
+			}
 	r->prot[i] = 0;
 	r->set[i / 64] &= ~BIT64(i % 64);
 	m->pages--;
@@ -158,6 +165,8 @@ void mirror_clear(struct direct *d, struct mirror *m)
 		}
 	}
 	m->checks = 0;
+	cpu_zero(m->breaks, sizeof(m->breaks));
+	m->breaks_wait = false;
 	m->seen = d->gens;
 }
 
@@ -312,15 +321,55 @@ static const u8 *executable(struct direct *d, struct mirror *m, u64 gva)
 	return r && (r->prot[i] & MAP_X) ? host_of(d->c, r->pte[i] & ADDR) : NULL;
 }
 
-/* front: the bytes of the page before, whether or not it may be executed yet. */
-static bool may_execute(struct direct *d, struct mirror *m, u64 gva, const u8 *page,
-			const u8 *front)
+/* Breakpoints for the page; those of other pages go if there are not enough left. But never those
+ * of the page before: an instruction that lies in both would never run. */
+static bool set_breaks(struct direct *d, struct space *s, u64 gva, const struct spots *spots)
 {
-	const u8 *before = executable(d, m, gva - PAGE_SIZE),
-		 *behind = executable(d, m, gva + PAGE_SIZE);
+	struct mirror *m = &s->m;
+	u32 left = SPOTS, n = 0;
 
-	return scan_page(page, front) && (!before || scan_edge(before, page)) &&
-	       (!behind || scan_edge(page, behind));
+	for (u32 k = 0; k < SPOTS; k++)
+		left -= !!m->breaks[k];
+	for (u32 k = 0; k < SPOTS && left < spots->n; k++) {
+		u64 other = m->breaks[(d->break_next + k) % SPOTS] & PAGE_MASK;
+		struct region *r = region_find(m, other >> 21);
+
+		if (!other || other == gva - PAGE_SIZE)
+			continue;
+		if (!r || !drop(d, s, r, (u32)(other >> 12) & 511, 1))
+			return false;
+		left = SPOTS;
+		for (u32 j = 0; j < SPOTS; j++)
+			left -= !!m->breaks[j];
+	}
+	if (left < spots->n)
+		return false;
+	d->break_next += spots->n;
+	for (u32 k = 0; k < SPOTS && n < spots->n; k++)
+		if (!m->breaks[k])
+			m->breaks[k] = gva + spots->at[n++];
+	m->breaks_wait = true;
+	return true;
+}
+
+/* What it takes to execute a page: MAP_X, with breakpoints or without; 0: it cannot be, or, where
+ * it is not the one that is wanted, that is not worth breakpoints. front: the bytes of the page
+ * before, whether or not it may be executed yet. */
+static u8 may_execute(struct direct *d, struct space *s, u64 gva, const u8 *page, const u8 *front,
+		      bool wanted, bool *never)
+{
+	const u8 *before = executable(d, &s->m, gva - PAGE_SIZE),
+		 *behind = executable(d, &s->m, gva + PAGE_SIZE);
+	struct spots spots;
+
+	*never = !scan_page(page, front, &spots) || (before && !scan_edge(before, page)) ||
+		 (behind && !scan_edge(page, behind)) || (spots.n && s->no_breaks);
+	if (*never)
+		return 0;
+	if (!spots.n)
+		return MAP_X;
+	*never = wanted && !set_breaks(d, s, gva, &spots);
+	return wanted && !*never ? MAP_X | MAP_BREAKS : 0;
 }
 
 const u8 *mirror_code(struct direct *d, struct space *s, u64 gva)
@@ -370,14 +419,20 @@ static u8 rights(struct direct *d, struct space *s, struct region *r, const stru
 	u32 serial = c->ops->code_page(c, gpa, NULL, 0);
 	u64 f = i ? entry(l, i - 1) : 0;
 
-	if (serial &&
-	    may_execute(d, &s->m, gva, host, f && !(f & NX) ? host_of(c, f & ADDR) : NULL)) {
+	u8 x = 0;
+	bool never = false;
+
+	if (serial)
+		x = may_execute(d, s, gva, host, f && !(f & NX) ? host_of(c, f & ADDR) : NULL,
+				wanted, &never);
+	if (x) {
 		r->serial[i] = serial;
-		return MAP_R | MAP_X;
+		return MAP_R | x;
 	}
 	if (serial)
 		c->ops->code_page(c, gpa, NULL, serial);
-	r->noexec[i / 64] |= BIT64(i % 64);
+	if (never || !serial)
+		r->noexec[i / 64] |= BIT64(i % 64);
 	return MAP_R;
 }
 

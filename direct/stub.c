@@ -34,6 +34,9 @@
 
 #include <elf.h>	/* has macros of names that engine/cpu.h declares */
 
+/* In Linux's struct user, whose header has names of ours: behind registers, FPU and what a core
+ * needs. */
+#define DEBUGREG(n) (848 + 8 * (u64)(n))
 #define SYSCALL_STOP (SIGTRAP | 0x80)	/* PTRACE_O_TRACESYSGOOD */
 
 _Atomic u64 direct_stub_base;
@@ -175,6 +178,7 @@ static bool inject(struct stub *s, struct stub_regs *r, u64 at)
 	r->eflags = 0x202;
 	r->orig_rax = ~0ull;
 	s->regs_wait = true;
+	s->injected++;
 	if (trace(s, PTRACE_SETREGS, 0, r))
 		return lost(s);
 	for (;;) {
@@ -237,6 +241,21 @@ bool stub_vectors(struct stub *s)
 		return lost(s);
 	s->x_known = true;
 	return true;
+}
+
+bool stub_breaks(struct stub *s, const u64 at[SPOTS])
+{
+	u64 dr7 = 0;
+
+	/* A place that is not used any more keeps its address. */
+	for (u32 i = 0; i < SPOTS; i++) {
+		if (!at[i])
+			continue;
+		if (trace(s, PTRACE_POKEUSER, DEBUGREG(i), (void *)(uintptr_t)at[i]))
+			return false;
+		dr7 |= BIT64(2 * i);
+	}
+	return !trace(s, PTRACE_POKEUSER, DEBUGREG(7), (void *)(uintptr_t)dr7);
 }
 
 bool stub_run(struct stub *s)

@@ -543,9 +543,13 @@ static int __attribute__((noinline)) run_here(struct vcpu *v)
 	const struct direct_counts *dn = direct_counts(v->c);
 
 	if (unlikely(dn)) {
+		direct_rest(v->c);
 #define X(name) vcpu_stat_set(v, direct_##name, dn->name);
 		X(stays)
-		X(pages) X(left_syscall) X(left_fault) X(left_code) X(left_kick) X(left_other)
+		X(turns)
+		X(fills)
+		X(pages)
+		X(ended) X(left_syscall) X(left_fault) X(left_code) X(left_kick) X(left_other)
 #undef X
 	}
 	post_run(v);

@@ -55,7 +55,10 @@
 	X(units_moved, COUNT, 1, "units that were wanted there and went along") \
 	X(code_flushes, COUNT, 1, "times all translations were thrown away") \
 	X(direct_stays, COUNT, 1, "times user code ran in a process of its own (STANDIN_DIRECT)") \
+	X(direct_turns, COUNT, 1, "times that process was let go") \
+	X(direct_fills, COUNT, 1, "... after pages that it did not have were mapped") \
 	X(direct_pages, COUNT, 1, "pages that were mapped for them") \
+	X(direct_ended, COUNT, 1, "times a program was left to the translator for a while") \
 	X(direct_left_syscall, COUNT, 1, "stays that a system call ended") \
 	X(direct_left_fault, COUNT, 1, "... a page fault of the guest") \
 	X(direct_left_code, COUNT, 1, "... a page that may not run directly") \

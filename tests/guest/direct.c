@@ -259,6 +259,69 @@ T(truth, "CPUID, XGETBV and RDTSC answer as the virtual CPU does, also over the 
 	}
 }
 
+/* CPUID in the page, twelve times behind a loop with a system call; the kernel returns by IRET with
+ * RF set where r12 says so. */
+CODE64(beside, "mov $300, %esi\n b_loop: syscall\n add %rsi, %rdi\n dec %esi\n jnz b_loop\n"
+	"mov $12, %esi\n 2: mov $0x80000002, %eax\n syscall\n cpuid\n cmp %eax, %r13d\n"
+	" setne %al\n movzbl %al, %eax\n add %rax, %rbp\n dec %esi\n jnz 2b" DONE3
+	"b_entry: test %r12, %r12\n jnz 3f\n sysretq\n 3: mov %rsp, %r15\n bts $16, %r11\n"
+	" push $0x2b\n push %r15\n push %r11\n push $0x33\n push %rcx\n iretq");
+LABEL(b_entry);
+T(beside, "what lies beside CPUID in its page runs directly; CPUID does not, not even after RF")
+{
+	for (u32 rf = 0; rf < 2; rf++) {
+		struct guest *g = USER(beside);
+		u32 name = 0x4242;
+		struct stop s;
+
+		for (u32 k = 0; k < g->cpuid->nent; k++)
+			if (g->cpuid->entries[k].function == 0x80000002)
+				g->cpuid->entries[k].eax = name;
+		vcpu_ioctl(cpu0(g), KVM_SET_CPUID2, g->cpuid, "KVM_SET_CPUID2");
+		kernel_at(g, UAT(beside, b_entry));
+		WITH_REGS(cpu0(g), r) {
+			r.rdi = r.rbp = 0;
+			r.r12 = rf;
+			r.r13 = name;
+		}
+		s = RUN_EXC(g, VEC_DONE3, -1);
+		CHECK_EQ(s.r.rdi, 300 * 301 / 2);
+		CHECK_EQ(s.r.rbp, 0);
+		CHECK_DIRECT(g, 312);
+		CHECK_EQ(cpu_counter(cpu0(g), "direct_left_code"), 12);
+	}
+}
+
+/* A function in the first page goes over into the second in the middle of an instruction. */
+static void spots(u32 first, u32 second)
+{
+	static const u8 cpuid[] = { 0x0f, 0xa2, 0xc3 }, fn[] = { 0x05, 1, 0, 0, 0, 0xc3 };
+	struct guest *g = USER(other);
+	struct stop s;
+
+	for (u32 i = 0; i < first; i++)
+		guest_write(g, U_DATA + 0x100 + i * 0x100, cpuid, sizeof(cpuid));
+	for (u32 i = 0; i < second; i++)
+		guest_write(g, U_DATA + 0x1100 + i * 0x100, cpuid, sizeof(cpuid));
+	guest_write(g, U_DATA + 0xffd, fn, sizeof(fn));
+	WITH_REGS(cpu0(g), r) {
+		r.rdi = U_DATA + 0x5000;
+		r.rsi = U_DATA + 0xffd;
+	}
+	s = RUN_EXC(g, VEC_DONE3, -1);
+	CHECK_EQ(s.r.rax, 300);
+	CHECK_DIRECT(g, 1);
+}
+T(many_spots,
+  "pages with more of them than there are breakpoints, and instructions that lie in two")
+{
+	spots(1, 1);
+	spots(2, 3);
+	spots(4, 4);
+	spots(5, 1);
+	spots(1, 9);
+}
+
 #define EXC_CODE(name, text) CODE64(name, "mov $100000, %ecx\n 1: dec %ecx\n jnz 1b\n" text DONE3 \
 				    "ud2")
 EXC_CODE(x_de, "xor %edx, %edx\n xor %ecx, %ecx\n x_de_at: div %ecx");
@@ -301,6 +364,24 @@ T(int3, "INT3 goes through its gate")
 	guest_gate(g, 3, SEL_CODE64, G_STUBS + 3 * 16, 0xe, 3, 0);
 	s = RUN_EXC(g, 3, -1);
 	CHECK_EQ(s.rip, UAT(x_bp, x_bp_at));
+	CHECK_DIRECT(g, 1);
+}
+EXC_CODE(x_i3, ".byte 0xcd, 3\n x_i3_at: nop");
+EXC_CODE(x_i4, ".byte 0xcd, 4\n x_i4_at: nop");
+LABEL(x_i3_at); LABEL(x_i4_at);
+T(int_n, "INT 3 and INT 4 of two bytes go through their gates")
+{
+	struct guest *g = USER(x_i3);
+	struct stop s;
+
+	guest_gate(g, 3, SEL_CODE64, G_STUBS + 3 * 16, 0xe, 3, 0);
+	s = RUN_EXC(g, 3, -1);
+	CHECK_EQ(s.rip, UAT(x_i3, x_i3_at));
+	CHECK_DIRECT(g, 1);
+	g = USER(x_i4);
+	guest_gate(g, 4, SEL_CODE64, G_STUBS + 4 * 16, 0xe, 3, 0);
+	s = RUN_EXC(g, 4, -1);
+	CHECK_EQ(s.rip, UAT(x_i4, x_i4_at));
 	CHECK_DIRECT(g, 1);
 }
 
