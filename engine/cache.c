@@ -166,6 +166,7 @@ void link_patch(struct engine *e, struct rec_link *r, struct unit *to)
 		return;
 	point_at(e, r, entry);
 	r->r.linked = to;
+	to->crossed |= r->r.cross;
 	r->next_in = to->links_in;
 	to->links_in = r;
 }
@@ -272,7 +273,7 @@ struct cpage *cache_cpage(struct engine *e, u64 lin, const struct fetch_page *fp
 	struct ppage *pp = ppage_find(e, fp->gpa);
 
 	if (!pp) {
-		pp = arena_alloc(e, sizeof(*pp));
+		pp = arena_alloc_line(e, sizeof(*pp));
 		if (!pp)
 			return NULL;
 		pp->copy = arena_alloc_raw(e, PAGE_SIZE);
@@ -291,7 +292,7 @@ struct cpage *cache_cpage(struct engine *e, u64 lin, const struct fetch_page *fp
 		return cp;
 	if (e->next_token > TOKEN_MAX)
 		return NULL;
-	cp = arena_alloc(e, sizeof(*cp));
+	cp = arena_alloc_line(e, sizeof(*cp));
 	if (!cp)
 		return NULL;
 	cp->lin = lin;

@@ -193,6 +193,8 @@ struct unit {
 	bool branch : 1;	/* the last instruction is one; of MODE_COUNT */
 	/* Flags are live where it begins: e_poll looks for a kick only, calls come by e_cross. */
 	bool live : 1;
+	bool jc2 : 1;		/* it has been put into engine.jc2 */
+	bool crossed : 1;	/* links of other pages have led to it */
 	/* entries, in code memory; e_ind and e_cross are 0 until somebody wants them */
 	u32 e_ind, e_cross, e_poll, e_body;
 	/* -- the rest -- */
@@ -356,7 +358,7 @@ struct engine {
 	u64 apic_rax, apic_flags, apic_saved[6];	/* during a call of apic_fn */
 	struct cpu_apic_ops apic_fn;
 	struct near_calls near;
-	u64 (*confirm_fn)(struct cpu *c, const struct record *r);	/* itlb_confirm() */
+	u64 (*confirm_fn)(struct cpu *c, const struct unit *u);	/* itlb_confirm() */
 	struct seg_lim lim[6];
 	/* What has lost its slot to another: 2^jc2_bits of them. */
 	struct jc2_entry {
@@ -448,7 +450,7 @@ struct engine {
 	/* fixed stubs */
 	struct record *(*enter)(u8 *code);
 	u8 *stub_exit;	/* rcx = record */
-	/* rcx = record. Called for a unit whose page is in doubt: returns if it may go on. */
+	/* rcx = unit, rsi = record: called where its page is in doubt, returns if it may go on. */
 	u8 *stub_confirm;
 	/* Indirect jump to cpu.rip that the jump cache did not lead to: look in jc2, or leave;
 	 * leave. */
@@ -567,10 +569,9 @@ enum cpu_result itlb_get(struct engine *e, u64 lin, struct cpage **cp);
 /* A page has been compared because of engine_code_suspect(). */
 void itlb_compared(struct engine *e);
 
-/* The unit of r may not be entered because its page has not been compared since
- * somebody may have written it. 0: it has been now, and is as it was. Otherwise nothing has
- * happened. */
-u64 itlb_confirm(struct cpu *c, const struct record *r);
+/* u, of 64-bit code, may not be entered because its page has not been compared since somebody may
+ * have written it. 0: it has been now, and is as it was. Otherwise nothing has happened. */
+u64 itlb_confirm(struct cpu *c, const struct unit *u);
 /* The page is not in any slot. */
 void itlb_forget(struct engine *e, const struct cpage *cp);
 void itlb_distrust(struct engine *e, const struct cpage *cp);

@@ -115,17 +115,17 @@ enum cpu_result itlb_get(struct engine *e, u64 lin, struct cpage **cp)
 	return r;
 }
 
-u64 itlb_confirm(struct cpu *c, const struct record *r)
+u64 itlb_confirm(struct cpu *c, const struct unit *u)
 {
 	struct engine *e = c->engine;
-	const struct unit *u = r->unit;
 	u32 k = itlb_class(mode_idx(u->mode)), i = itlb_index(u->lin);
 	const struct itlb_slot *s = &e->itlb[k][i];
 
-	if (s->tag != ((u->lin & PAGE_MASK) | 1) || s->cp != u->cp || u->dead || unit_left(u))
+	/* A page that has moved is not in the slot any more. */
+	if (s->tag != ((u->lin & PAGE_MASK) | 1) || s->cp != u->cp || u->dead)
 		return 1;
 	/* All is in its place, should the VMM have taken the memory away. */
-	c->rip = record_rip(r);
+	c->rip = u->lin;
 	c->rflags = (c->rflags & ~(u64)FL_ARITH) | flags_of_image(e->exit_flags);
 	if (!cache_confirm(e, s->pp))
 		return 1;

@@ -121,11 +121,13 @@ void cache_jc_fill(struct engine *e, struct unit *u)
 	/* Two that want the slot are both found in the other table from now on. */
 	if (!u->e_ind || *slot != e->stub_ind_miss) {
 		unit_want_cross(e, u);
-		if (u->e_cross)
+		if (u->e_cross) {
 			*jc2_of(e, u->rip) = (struct jc2_entry){
 				.rip = u->rip, .salt = e->jc[jc_bank(u->mode)].salt,
 				.code = codemem_at(&e->mem, u->e_cross),
 			};
+			u->jc2 = true;
+		}
 	}
 	if (u->e_ind)
 		*slot = codemem_at(&e->mem, u->e_ind);
@@ -138,7 +140,7 @@ static bool in_jc(struct engine *e, const struct unit *u)
 
 static bool in_jc2(struct engine *e, const struct unit *u)
 {
-	return u->e_cross && jc2_of(e, u->rip)->code == codemem_at(&e->mem, u->e_cross);
+	return u->jc2 && jc2_of(e, u->rip)->code == codemem_at(&e->mem, u->e_cross);
 }
 
 void cache_forget_jumps(struct engine *e, const struct unit *u)
@@ -151,14 +153,18 @@ void cache_forget_jumps(struct engine *e, const struct unit *u)
 
 void cache_move_jumps(struct engine *e, const struct unit *u, u64 rip)
 {
-	bool jc = in_jc(e, u), jc2 = in_jc2(e, u);
-	struct jc2_entry j = *jc2_of(e, u->rip);
-	u8 **slot = engine_jc_slot(e, u->mode, rip);
+	/* A look at either table waits for the host's memory. */
+	if (in_jc(e, u)) {
+		u8 **slot = engine_jc_slot(e, u->mode, rip);
 
-	cache_forget_jumps(e, u);
-	if (jc && *slot == e->stub_ind_miss)
-		*slot = codemem_at(&e->mem, u->e_ind);
-	if (jc2) {
+		*engine_jc_slot(e, u->mode, u->rip) = e->stub_ind_miss;
+		if (*slot == e->stub_ind_miss)
+			*slot = codemem_at(&e->mem, u->e_ind);
+	}
+	if (in_jc2(e, u)) {
+		struct jc2_entry j = *jc2_of(e, u->rip);
+
+		*jc2_of(e, u->rip) = (struct jc2_entry){ 0 };
 		j.rip = rip;
 		*jc2_of(e, rip) = j;
 	}

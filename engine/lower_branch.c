@@ -125,7 +125,8 @@ void emit_cold(struct translator *t)
 		else if (s->flags == FLAGS_SAVED)
 			emit_flags_restore(t);
 		if (s->doubt) {
-			mov_ri(t, H_RCX, (u64)(uintptr_t)s->rec);
+			mov_ri(t, H_RCX, (u64)(uintptr_t)s->rec->unit);
+			mov_ri(t, H_RSI, (u64)(uintptr_t)s->rec);
 			call_rx(t, t->e->stub_confirm);
 			jmp_rx(t, rx_of(t, s->site + 4));
 			continue;

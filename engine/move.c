@@ -85,6 +85,9 @@ static void break_links(struct engine *e, struct unit *u)
 	for (struct rec_link *r = u->links; r; r = r->next)
 		if (r->r.linked && r->r.cross)
 			cache_unlink(e, r);
+	if (!u->crossed)
+		return;
+	u->crossed = false;
 	for (struct rec_link **p = &u->links_in; *p;) {
 		struct rec_link *r = *p;
 

@@ -37,8 +37,8 @@ static void emit_confirm(struct translator *t)
 	op_abs(t, false, OP_STORE, H_RAX, &e->exit_flags);
 	emit_gprs(t, true);
 	mov_ri(t, H_RDI, lo32(c));
+	mov_rr(t, H_RBP, H_RSI);
 	mov_rr(t, H_RSI, H_RCX);
-	mov_rr(t, H_RBP, H_RCX);
 	mov_rr(t, H_RBX, H_RSP);
 	alu_ri8(t, ALU_AND, true, H_RSP, -16);
 	call_abs(t, &e->confirm_fn);
