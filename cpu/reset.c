@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "cpu/exec_priv.h"
 #include "engine/engine.h"
+#include "engine/xstate.h"
 #include "mmu/mmu.h"
 
 enum {
@@ -10,7 +11,6 @@ enum {
 	ATTR_REAL_CODE = ATTR_REAL_DATA | SEG_CODE,
 	ATTR_LDT = SEG_P | DT_LDT,
 	ATTR_TSS = SEG_P | DT_TSS16_BUSY,
-	XSAVE_FCW = 0, XSAVE_MXCSR = 24,
 };
 
 static void reset_segments(struct cpu *c)
@@ -32,10 +32,8 @@ static void reset_fpu(struct cpu *c)
 {
 	engine_fpu_save(c);
 	cpu_zero(c->xsave, sizeof(c->xsave));
-	c->xsave[XSAVE_FCW] = 0x7f;
-	c->xsave[XSAVE_FCW + 1] = 0x03;
-	c->xsave[XSAVE_MXCSR] = 0x80;
-	c->xsave[XSAVE_MXCSR + 1] = 0x1f;
+	*(u16 *)(c->xsave + XSAVE_FCW) = FCW_INIT;
+	*(u32 *)(c->xsave + XSAVE_MXCSR) = MXCSR_INIT;
 	c->xcr0 = 1;
 	cpu_set_pkru(c, 0);
 }

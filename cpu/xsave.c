@@ -15,12 +15,7 @@
 #include "mmu/mmu.h"
 
 enum { X87 = XSTATE_X87, SSE = XSTATE_SSE, AVX = XSTATE_AVX };
-enum {
-	OFF_MXCSR = 24, OFF_MASK = 28, OFF_ST = 32,
-	OFF_XMM = 160, FX_SIZE = 512, OFF_HEADER = 512,
-};
 #define XCOMP_COMPACT BIT64(63)
-#define FCW_INIT 0x037fu
 
 struct header {
 	u64 bv, comp;
@@ -40,7 +35,7 @@ struct xs {
 
 static struct header *own_header(struct cpu *c)
 {
-	return (struct header *)(c->xsave + OFF_HEADER);
+	return (struct header *)(c->xsave + XSAVE_BV);
 }
 
 static u32 own32(const struct cpu *c, u32 off)
@@ -77,12 +72,12 @@ void cpu_set_pkru(struct cpu *c, u32 v)
 static void init_component(struct cpu *c, u32 what, bool m64)
 {
 	if (what & X87) {
-		cpu_zero(c->xsave, OFF_MXCSR);
-		cpu_zero(c->xsave + OFF_ST, OFF_XMM - OFF_ST);
+		cpu_zero(c->xsave, XSAVE_MXCSR);
+		cpu_zero(c->xsave + XSAVE_ST, XSAVE_XMM - XSAVE_ST);
 		*(u16 *)c->xsave = FCW_INIT;
 	}
 	if (what & SSE)
-		cpu_zero(c->xsave + OFF_XMM, m64 ? 256 : 128);
+		cpu_zero(c->xsave + XSAVE_XMM, m64 ? 256 : 128);
 	EACH_EXTENDED(i, what)
 	cpu_zero(c->xsave + xstate_offset(i), used_bytes(i, m64));
 }
@@ -143,15 +138,15 @@ static enum cpu_result put_x87(struct xs *x)
 
 	x87_head(x, head);
 	keep(&ret, put(x, 0, head, 24));
-	keep(&ret, put(x, OFF_ST, x->c->xsave + OFF_ST, OFF_XMM - OFF_ST));
+	keep(&ret, put(x, XSAVE_ST, x->c->xsave + XSAVE_ST, XSAVE_XMM - XSAVE_ST));
 	return ret;
 }
 
 static enum cpu_result put_mxcsr(struct xs *x)
 {
-	u32 v[2] = { own32(x->c, OFF_MXCSR), xstate_mxcsr_mask() };
+	u32 v[2] = { own32(x->c, XSAVE_MXCSR), xstate_mxcsr_mask() };
 
-	return put(x, OFF_MXCSR, v, 8);
+	return put(x, XSAVE_MXCSR, v, 8);
 }
 
 static void take_x87_head(struct xs *x, const u8 in[24])
@@ -191,38 +186,38 @@ static bool fast_fx(const struct cpu *c)
 static enum cpu_result fxsave(struct xs *x)
 {
 	struct cpu *c = x->c;
-	enum cpu_result ret = check_aligned(x, 16, FX_SIZE, true);
+	enum cpu_result ret = check_aligned(x, 16, XSTATE_LEGACY_BYTES, true);
 
 	if (!ret)
-		ret = cpu_probe_w(c, x->in->seg, x->ea, FX_SIZE);
+		ret = cpu_probe_w(c, x->in->seg, x->ea, XSTATE_LEGACY_BYTES);
 	if (ret)
 		return ret;
 	take_state(c);
 	keep(&ret, put_x87(x));
 	keep(&ret, put_mxcsr(x));
 	if (!fast_fx(c))
-		keep(&ret, put(x, OFF_XMM, c->xsave + OFF_XMM, x->xmm_bytes));
+		keep(&ret, put(x, XSAVE_XMM, c->xsave + XSAVE_XMM, x->xmm_bytes));
 	return ret;
 }
 
 static enum cpu_result fxrstor(struct xs *x)
 {
 	struct cpu *c = x->c;
-	u8 img[OFF_XMM + 256] __attribute__((aligned(8)));
-	enum cpu_result r = check_aligned(x, 16, FX_SIZE, false);
+	u8 img[XSAVE_XMM + 256] __attribute__((aligned(8)));
+	enum cpu_result r = check_aligned(x, 16, XSTATE_LEGACY_BYTES, false);
 
 	if (!r)
-		r = get(x, 0, img, OFF_XMM + x->xmm_bytes);
+		r = get(x, 0, img, XSAVE_XMM + x->xmm_bytes);
 	if (r)
 		return r;
-	if (*(u32 *)(img + OFF_MXCSR) & ~xstate_mxcsr_mask())
+	if (*(u32 *)(img + XSAVE_MXCSR) & ~xstate_mxcsr_mask())
 		return cpu_raise_err(c, EXC_GP, 0);
 	take_state(c);
 	take_x87_head(x, img);
-	*(u32 *)(c->xsave + OFF_MXCSR) = *(u32 *)(img + OFF_MXCSR);
-	cpu_copy(c->xsave + OFF_ST, img + OFF_ST, OFF_XMM - OFF_ST);
+	*(u32 *)(c->xsave + XSAVE_MXCSR) = *(u32 *)(img + XSAVE_MXCSR);
+	cpu_copy(c->xsave + XSAVE_ST, img + XSAVE_ST, XSAVE_XMM - XSAVE_ST);
 	if (!fast_fx(c))
-		cpu_copy(c->xsave + OFF_XMM, img + OFF_XMM, x->xmm_bytes);
+		cpu_copy(c->xsave + XSAVE_XMM, img + XSAVE_XMM, x->xmm_bytes);
 	own_header(c)->bv |= X87 | SSE;
 	return CPU_OK;
 }
@@ -249,12 +244,12 @@ static enum cpu_result xsave(struct xs *x, bool opt, bool compact)
 	if (!ret)
 		ret = cpu_probe_w(c, x->in->seg, x->ea, size);
 	if (!ret && !compact)
-		ret = get(x, OFF_HEADER, &h.bv, 8);
+		ret = get(x, XSAVE_BV, &h.bv, 8);
 	if (ret)
 		return ret;
 	in_use = take_state(c);
 	/* XSAVEC saves MXCSR as part of SSE (SDM1 13.10). */
-	if (compact && own32(c, OFF_MXCSR) != MXCSR_INIT)
+	if (compact && own32(c, XSAVE_MXCSR) != MXCSR_INIT)
 		in_use |= SSE;
 	write = opt || compact ? rfbm & in_use : rfbm;
 	if (write & X87)
@@ -262,7 +257,7 @@ static enum cpu_result xsave(struct xs *x, bool opt, bool compact)
 	if (compact ? write & SSE : rfbm & (SSE | AVX))
 		keep(&ret, put_mxcsr(x));
 	if (write & SSE)
-		keep(&ret, put(x, OFF_XMM, c->xsave + OFF_XMM, x->xmm_bytes));
+		keep(&ret, put(x, XSAVE_XMM, c->xsave + XSAVE_XMM, x->xmm_bytes));
 	EACH_EXTENDED(i, write) {
 		u32 n = used_bytes(i, x->m64);
 
@@ -273,7 +268,7 @@ static enum cpu_result xsave(struct xs *x, bool opt, bool compact)
 	}
 	h.bv = (compact ? 0 : h.bv & ~(u64)rfbm) | (rfbm & in_use);
 	h.comp = rfbm | XCOMP_COMPACT;
-	keep(&ret, put(x, OFF_HEADER, &h, compact ? 16 : 8));
+	keep(&ret, put(x, XSAVE_BV, &h, compact ? 16 : 8));
 	return ret;
 }
 
@@ -294,7 +289,7 @@ static bool header_valid(const struct cpu *c, const struct header *h)
 static enum cpu_result xrstor(struct xs *x, bool system)
 {
 	struct cpu *c = x->c;
-	u8 img[OFF_XMM + 256] __attribute__((aligned(8)));
+	u8 img[XSAVE_XMM + 256] __attribute__((aligned(8)));
 	u8 ext[CPU_XSAVE_SIZE - XSTATE_EXTENDED];	/* as in c->xsave */
 	struct header h;
 	u32 rfbm = requested(c);
@@ -304,7 +299,7 @@ static enum cpu_result xrstor(struct xs *x, bool system)
 	enum cpu_result r = check_aligned(x, 64, XSTATE_EXTENDED, false);
 
 	if (!r)
-		r = get(x, OFF_HEADER, &h, sizeof(h));
+		r = get(x, XSAVE_BV, &h, sizeof(h));
 	if (r)
 		return r;
 	if (!header_valid(c, &h) || (system && !(h.comp & XCOMP_COMPACT)))
@@ -320,12 +315,12 @@ static enum cpu_result xrstor(struct xs *x, bool system)
 	if (load & X87) {
 		r = get(x, 0, img, 24);
 		if (!r)
-			r = get(x, OFF_ST, img + OFF_ST, OFF_XMM - OFF_ST);
+			r = get(x, XSAVE_ST, img + XSAVE_ST, XSAVE_XMM - XSAVE_ST);
 	}
 	if (!r && mxcsr)
-		r = get(x, OFF_MXCSR, &mxcsr_val, 4);
+		r = get(x, XSAVE_MXCSR, &mxcsr_val, 4);
 	if (!r && (load & SSE))
-		r = get(x, OFF_XMM, img + OFF_XMM, x->xmm_bytes);
+		r = get(x, XSAVE_XMM, img + XSAVE_XMM, x->xmm_bytes);
 	EACH_EXTENDED(i, load)
 	if (!r)
 		r = get(x, compact ? xstate_compact_offset(h.comp, i) : xstate_offset(i),
@@ -338,16 +333,16 @@ static enum cpu_result xrstor(struct xs *x, bool system)
 	take_state(c);
 	if (load & X87) {
 		take_x87_head(x, img);
-		cpu_copy(c->xsave + OFF_ST, img + OFF_ST, OFF_XMM - OFF_ST);
+		cpu_copy(c->xsave + XSAVE_ST, img + XSAVE_ST, XSAVE_XMM - XSAVE_ST);
 	}
 	if (load & SSE)
-		cpu_copy(c->xsave + OFF_XMM, img + OFF_XMM, x->xmm_bytes);
+		cpu_copy(c->xsave + XSAVE_XMM, img + XSAVE_XMM, x->xmm_bytes);
 	EACH_EXTENDED(i, load)
 	cpu_copy(c->xsave + xstate_offset(i), ext + xstate_offset(i) - XSTATE_EXTENDED,
 		 used_bytes(i, x->m64));
 	init_component(c, init, x->m64);
 	if (compact ? rfbm & SSE : rfbm & (SSE | AVX))
-		*(u32 *)(c->xsave + OFF_MXCSR) = mxcsr_val;
+		*(u32 *)(c->xsave + XSAVE_MXCSR) = mxcsr_val;
 	if (load & XSTATE_PKRU)
 		cpu_set_pkru(c, own32(c, xstate_offset(XSTATE_PKRU_BIT)));
 	else if (init & XSTATE_PKRU)

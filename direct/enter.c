@@ -24,7 +24,6 @@
 #include "engine/insn.h"
 #include "engine/xstate.h"
 
-#define XSTATE_BV 512
 #define FXSAVE_SPARE 464	/* from here to 512 is the kernel's */
 #define MIRROR_MAX 30000	/* pages: a mapping each at worst, of the host's 65,530 */
 #define REFUSALS 3	/* times that a stub may fail an address space */
@@ -229,8 +228,8 @@ static bool same(const u8 *a, const u8 *b, u32 from, u32 to)
 static void put_vectors(struct cpu *c, struct stub *st)
 {
 	u32 size = xstate_size(c->xcr0, false);
-	u64 *bv = (u64 *)(void *)(st->x + XSTATE_BV), others = *bv & ~c->xcr0;
-	u64 want = (*(u64 *)(void *)(c->xsave + XSTATE_BV) & c->xcr0) | others;
+	u64 *bv = (u64 *)(void *)(st->x + XSAVE_BV), others = *bv & ~c->xcr0;
+	u64 want = (*(u64 *)(void *)(c->xsave + XSAVE_BV) & c->xcr0) | others;
 
 	if (st->x_known && *bv == want && same(c->xsave, st->x, 0, FXSAVE_SPARE) &&
 	    same(c->xsave, st->x, XSTATE_EXTENDED, size))
@@ -310,9 +309,9 @@ static bool take_regs(struct cpu *c, struct stub *st, bool fault)
 	if (fault)
 		c->rflags &= ~(u64)FL_RF;
 	cpu_copy(c->xsave, st->x, FXSAVE_SPARE);
-	cpu_copy(c->xsave + XSTATE_BV, st->x + XSTATE_BV, size - XSTATE_BV);
-	*(u64 *)(void *)(c->xsave + XSTATE_BV) &= c->xcr0;
-	cpu_zero(c->xsave + XSTATE_BV + 8, 56);
+	cpu_copy(c->xsave + XSAVE_BV, st->x + XSAVE_BV, size - XSAVE_BV);
+	*(u64 *)(void *)(c->xsave + XSAVE_BV) &= c->xcr0;
+	cpu_zero(c->xsave + XSAVE_XCOMP_BV, XSTATE_EXTENDED - XSAVE_XCOMP_BV);
 	if (!load_segment(c, S_DS, (u16)r->ds) || !load_segment(c, S_ES, (u16)r->es) ||
 	    !load_segment(c, S_FS, (u16)r->fs) || !load_segment(c, S_GS, (u16)r->gs) ||
 	    !load_segment(c, S_CS, (u16)r->cs) || !load_segment(c, S_SS, (u16)r->ss))

@@ -42,7 +42,7 @@ static u32 avx512_in_use(struct cpu *c)
 	__asm__ volatile("xgetbv" : "=a"(lo), "=d"(hi) : "c"(1));
 	if (lo & XSTATE_AVX512)
 		return XSTATE_AVX512;
-	*(u64 *)(c->xsave + XSTATE_LEGACY_BYTES) &= ~(u64)XSTATE_AVX512;
+	*(u64 *)(c->xsave + XSAVE_BV) &= ~(u64)XSTATE_AVX512;
 	return 0;
 }
 

@@ -9,6 +9,7 @@
  */
 #include "base/mem.h"
 #include "engine/engine_priv.h"
+#include "engine/xstate.h"
 
 static enum cpu_result lin_of(struct cpu *c, u8 seg, u64 ea, u32 len, bool write, u64 *lin)
 {
@@ -207,11 +208,11 @@ static void x87_words(struct cpu *c, u16 *cw, u16 *sw)
 	if (c->fpu_live) {
 		__asm__ volatile("fnstsw %0" : "=m"(*sw));
 		__asm__ volatile("fnstcw %0" : "=m"(*cw));
-	} else if (*(u64 *)(c->xsave + 512) & 1) {
-		*cw = *(u16 *)c->xsave;
-		*sw = *(u16 *)(c->xsave + 2);
+	} else if (*(u64 *)(c->xsave + XSAVE_BV) & XSTATE_X87) {
+		*cw = *(u16 *)(c->xsave + XSAVE_FCW);
+		*sw = *(u16 *)(c->xsave + XSAVE_FSW);
 	} else {
-		*cw = 0x37f;
+		*cw = FCW_INIT;
 		*sw = 0;
 	}
 }

@@ -76,20 +76,20 @@ enum cpu_result slow_gather(struct engine *e, const struct insn *in)
 
 static u32 x87_top(struct cpu *c)
 {
-	return *(u16 *)(c->xsave + 2) >> 11 & 7;
+	return *(u16 *)(c->xsave + XSAVE_FSW) >> 11 & 7;
 }
 
 /* The x87 part of the image is only meaningful when its XSTATE_BV bit is set. */
 static void x87_materialize(struct cpu *c)
 {
-	u64 *bv = (u64 *)(c->xsave + 512);
+	u64 *bv = (u64 *)(c->xsave + XSAVE_BV);
 
-	if (*bv & 1)
+	if (*bv & XSTATE_X87)
 		return;
-	cpu_zero(c->xsave, 24);
-	cpu_zero(c->xsave + 32, 128);
-	*(u16 *)c->xsave = 0x37f;
-	*bv |= 1;
+	cpu_zero(c->xsave, XSAVE_MXCSR);
+	cpu_zero(c->xsave + XSAVE_ST, XSAVE_XMM - XSAVE_ST);
+	*(u16 *)(c->xsave + XSAVE_FCW) = FCW_INIT;
+	*bv |= XSTATE_X87;
 }
 
 /* Every MMX instruction but EMMS makes all tags valid and TOP 0 (APM1 5.13). The
@@ -99,11 +99,11 @@ static void enter_mmx(struct cpu *c)
 	u32 top = x87_top(c);
 	u8 old[128];
 
-	cpu_copy(old, c->xsave + 32, 128);
+	cpu_copy(old, c->xsave + XSAVE_ST, 128);
 	for (u32 i = 0; i < 8; i++)
-		cpu_copy(c->xsave + 32 + 16 * i, old + 16 * ((i - top) & 7), 16);
-	*(u16 *)(c->xsave + 2) &= (u16)~0x3800;
-	c->xsave[4] = 0xff;
+		cpu_copy(c->xsave + XSAVE_ST + 16 * i, old + 16 * ((i - top) & 7), 16);
+	*(u16 *)(c->xsave + XSAVE_FSW) &= (u16)~0x3800;
+	c->xsave[XSAVE_FTW] = 0xff;
 }
 
 /* MASKMOVQ/MASKMOVDQU: bytes selected by the mask to seg:[rDI]. */
@@ -119,8 +119,8 @@ enum cpu_result slow_maskmov(struct engine *e, const struct insn *in)
 	engine_fpu_save(c);
 	if (n == 8) {
 		x87_materialize(c);
-		cpu_copy(src, c->xsave + 32 + 16u * ((in->reg - x87_top(c)) & 7), 8);
-		cpu_copy(mask, c->xsave + 32 + 16u * ((in->rm - x87_top(c)) & 7), 8);
+		cpu_copy(src, c->xsave + XSAVE_ST + 16u * ((in->reg - x87_top(c)) & 7), 8);
+		cpu_copy(mask, c->xsave + XSAVE_ST + 16u * ((in->rm - x87_top(c)) & 7), 8);
 	} else {
 		vec_get(c, in->reg, src);
 		vec_get(c, in->rm, mask);

@@ -18,7 +18,7 @@ static const u8 vec_parts[] = { XSTATE_SSE_BIT, XSTATE_AVX_BIT, XSTATE_ZMM_HI256
 
 static inline u64 *vec_in_use(struct cpu *c)
 {
-	return (u64 *)(c->xsave + XSTATE_LEGACY_BYTES);
+	return (u64 *)(c->xsave + XSAVE_BV);
 }
 
 /* The bytes of vector register r that component `bit` holds, and how many; NULL: none. */
@@ -28,7 +28,7 @@ static inline u8 *vec_part(struct cpu *c, u32 r, u32 bit, u32 *n)
 	if (!(xcr0_host_supported() >> bit & 1) || (bit == XSTATE_HI16_ZMM_BIT) != (r >= 16))
 		return NULL;
 	if (bit == XSTATE_SSE_BIT)
-		return c->xsave + 160 + 16 * r;
+		return c->xsave + XSAVE_XMM + 16 * r;
 	return c->xsave + xstate_offset(bit) + *n * (r & 15);
 }
 
@@ -63,7 +63,7 @@ static inline void vec_put(struct cpu *c, u32 r, const u8 v[VEC_BYTES])
 		/* A component in its initial state stays there if it may. */
 		if (any && !(*vec_in_use(c) & bit)) {
 			if (vec_parts[i] == XSTATE_SSE_BIT)
-				cpu_zero(c->xsave + 160, 256);
+				cpu_zero(c->xsave + XSAVE_XMM, 256);
 			else
 				cpu_zero(c->xsave + xstate_offset(vec_parts[i]),
 					 xstate_bytes(vec_parts[i]));

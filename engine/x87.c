@@ -106,7 +106,7 @@ void x87_put_env(const struct cpu *c, const struct insn *in, const struct x87_po
 
 void engine_x87_pointers(struct cpu *c)
 {
-	u64 *at = (u64 *)(c->xsave + X87_IP_OFFSET);
+	u64 *at = (u64 *)(c->xsave + XSAVE_IP);
 	struct x87_pointers p = { .ip = at[0], .dp = at[1] };
 
 	if (!p.ip || !(*(u64 *)(c->xsave + XSTATE_LEGACY_BYTES) & XSTATE_X87))

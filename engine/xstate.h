@@ -26,8 +26,15 @@ enum xstate_bit {
 	XSTATE_LAST = XSTATE_PKRU_BIT,
 };
 
-enum { XSTATE_LEGACY_BYTES = 512, XSTATE_EXTENDED = 576 /* where the header ends */ };
-#define X87_IP_OFFSET 8	/* of the instruction pointer; that of data is behind it */
+/* Where what is in an area: the legacy part, FXSAVE's, and the header (APM2 11.5.2). */
+enum xsave_at {
+	XSAVE_FCW = 0, XSAVE_FSW = 2, XSAVE_FTW = 4, XSAVE_IP = 8 /* that of data is behind it */,
+	XSAVE_MXCSR = 24, XSAVE_MXCSR_MASK = 28, XSAVE_ST = 32, XSAVE_XMM = 160,
+	XSAVE_SOFTWARE = 416 /* not state */,
+	XSAVE_BV = 512, XSAVE_XCOMP_BV = 520, XSAVE_RESERVED = 528,
+	XSTATE_LEGACY_BYTES = 512, XSTATE_EXTENDED = 576 /* where the header ends */,
+};
+#define FCW_INIT 0x37fu
 #define MXCSR_INIT 0x1f80u
 
 /* XRSTOR loads the x87's pointers, 0 where no exception waits. Only after xcr0_host_supported(). */

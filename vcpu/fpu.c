@@ -10,15 +10,6 @@
 #include "vcpu/vcpu_priv.h"
 
 
-#define OFF_FCW 0
-#define OFF_MXCSR 24
-#define OFF_MXCSR_MASK 28
-#define OFF_ST 32
-#define OFF_XMM 160
-#define OFF_XSTATE_BV 512
-#define OFF_XCOMP_BV 520
-#define OFF_RESERVED 528
-
 struct fxsave {
 	u16 fcw, fsw;
 	u8 ftw, pad;
@@ -27,12 +18,17 @@ struct fxsave {
 	u32 mxcsr, mxcsr_mask;
 	u8 st[8][16];
 	u8 xmm[16][16];
-	u8 unused[96];
+	u8 software[96];
 };
+_Static_assert(offsetof(struct fxsave, mxcsr) == XSAVE_MXCSR &&
+		       offsetof(struct fxsave, st) == XSAVE_ST &&
+		       offsetof(struct fxsave, xmm) == XSAVE_XMM &&
+		       offsetof(struct fxsave, software) == XSAVE_SOFTWARE,
+	       "two views of one area");
 
 static u64 *bv(struct cpu *c)
 {
-	return (u64 *)(c->xsave + OFF_XSTATE_BV);
+	return (u64 *)(c->xsave + XSAVE_BV);
 }
 
 /* Make the bytes of components in their initial state say so. */
@@ -42,8 +38,8 @@ static void canonical(struct cpu *c)
 	u64 have = *bv(c);
 
 	if (!(have & XSTATE_X87)) {
-		cpu_zero(f, OFF_MXCSR);
-		f->fcw = 0x37f;
+		cpu_zero(f, XSAVE_MXCSR);
+		f->fcw = FCW_INIT;
 		cpu_zero(f->st, sizeof(f->st));
 	}
 	if (!(have & XSTATE_SSE)) {
@@ -111,8 +107,8 @@ int vcpu_get_xsave(struct vcpu *v, void *buf, u32 size)
 	cpu_copy(buf, c->xsave, n);
 	cpu_zero((u8 *)buf + n, size - n);
 	/* Software bytes of the legacy area and the header's tail are not state. */
-	cpu_zero(p + 416, 96);
-	cpu_zero(p + OFF_XCOMP_BV, 56);
+	cpu_zero(p + XSAVE_SOFTWARE, XSTATE_LEGACY_BYTES - XSAVE_SOFTWARE);
+	cpu_zero(p + XSAVE_XCOMP_BV, XSTATE_EXTENDED - XSAVE_XCOMP_BV);
 	/* MXCSR is SSE's in the compacted form, which Linux has: readers ask that bit. */
 	have = *bv(c) | (((const struct fxsave *)buf)->mxcsr != MXCSR_INIT ? XSTATE_SSE : 0);
 	have |= c->pkru ? XSTATE_PKRU : 0;
@@ -126,7 +122,7 @@ int vcpu_get_xsave(struct vcpu *v, void *buf, u32 size)
 
 		cpu_copy(p + xstate_offset(XSTATE_PKRU_BIT), &pkru, sizeof(pkru));
 	}
-	cpu_copy(p + OFF_XSTATE_BV, &have, sizeof(have));
+	cpu_copy(p + XSAVE_BV, &have, sizeof(have));
 	return 0;
 }
 
@@ -139,20 +135,20 @@ int vcpu_set_xsave(struct vcpu *v, const void *buf, u32 size)
 
 	if (size < XSTATE_EXTENDED)
 		return -EINVAL;
-	cpu_copy(&in, p + OFF_XSTATE_BV, 8);
-	cpu_copy(&xcomp, p + OFF_XCOMP_BV, 8);
-	cpu_copy(&mxcsr, p + OFF_MXCSR, 4);
+	cpu_copy(&in, p + XSAVE_BV, 8);
+	cpu_copy(&xcomp, p + XSAVE_XCOMP_BV, 8);
+	cpu_copy(&mxcsr, p + XSAVE_MXCSR, 4);
 	if ((in & ~xcr0_host_supported()) || xcomp)
 		return -EINVAL;
 	/* x87's part reaches over it. */
 	if ((in & (XSTATE_X87 | XSTATE_SSE | XSTATE_AVX)) && (mxcsr & ~xstate_mxcsr_mask()))
 		return -EINVAL;
-	for (u32 i = OFF_RESERVED; i < XSTATE_EXTENDED; i++)
+	for (u32 i = XSAVE_RESERVED; i < XSTATE_EXTENDED; i++)
 		if (p[i])
 			return -EINVAL;
 	engine_fpu_save(c);
 	cpu_copy(c->xsave, p, size < CPU_XSAVE_SIZE ? size : CPU_XSAVE_SIZE);
-	cpu_zero(c->xsave + 416, 96);
+	cpu_zero(c->xsave + XSAVE_SOFTWARE, XSTATE_LEGACY_BYTES - XSAVE_SOFTWARE);
 	/* Without its bit KVM leaves PKRU as it is, unlike other components. */
 	if (in & XSTATE_PKRU) {
 		u32 pkru;
@@ -163,7 +159,7 @@ int vcpu_set_xsave(struct vcpu *v, const void *buf, u32 size)
 	}
 	if (!(in & (XSTATE_SSE | XSTATE_AVX)))
 		mxcsr = MXCSR_INIT;
-	cpu_copy(c->xsave + OFF_MXCSR, &mxcsr, 4);
+	cpu_copy(c->xsave + XSAVE_MXCSR, &mxcsr, 4);
 	canonical(c);
 	return 0;
 }
