@@ -6,9 +6,7 @@
 #ifndef RIG_H
 #define RIG_H
 
-#include "tests/unit/unit.h"
-
-#include <sys/mman.h>
+#include "tests/unit/memory.h"
 
 #include "cpu/access.h"
 #include "cpu/sys.h"
@@ -24,10 +22,11 @@ enum { P = 1, W = 2, U = 4, A = 0x20, D = 0x40, PS = 0x80, G = 0x100 };
 
 struct rig {
 	struct cpu *c;
+	struct phys_slot slot[2];
 	u8 *ram, *rom;
 	struct phys phys;
 	_Atomic u64 *dirty;
-	_Atomic u8 *code, *rom_code;
+	_Atomic u8 *code;
 	u64 next_table;
 	/* what was called */
 	u32 itlb_flushes, itlb_global, itlb_pages, itlb_l2, code_writes, code_told, dirtied;
@@ -86,23 +85,12 @@ static enum cpu_result rig_mmio_write(struct cpu *c, u64 gpa, const void *buf, u
 	memcpy(&rig.mmio_val[i], buf, len);
 	return rig.mmio_result;
 }
-/* phys_slot.code_serial */
-enum { RIG_SERIAL = 7 };
-
 static const struct mmio_ops rig_mmio = { .read = rig_mmio_read, .write = rig_mmio_write };
 
 static const struct cpu_ops rig_ops = {
 	.tlb_fill = mmu_tlb_fill, .fetch = mmu_fetch, .mem_read = mmu_mem_read,
 	.mem_write = mmu_mem_write, .mem_probe_w = mmu_mem_probe_w,
 };
-
-static void *rig_map(size_t n)
-{
-	void *p = mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-	assert_ptr_not_equal(p, MAP_FAILED);
-	return p;
-}
 
 static void rig_segments(struct cpu *c, u16 code_attr, u16 data_attr)
 {
@@ -117,17 +105,16 @@ static int rig_setup(void **state)
 	struct cpu *c;
 
 	memset(&rig, 0, sizeof(rig));
-	rig.ram = rig_map(RAM_SIZE);
-	rig.rom = rig_map(ROM_SIZE);
+	rig.slot[0] = memory_slot(0, RAM_SIZE, 0);
+	rig.slot[1] = memory_slot(ROM_GPA, ROM_SIZE, PHYS_READONLY);
+	rig.slot[1].id = 1;
+	rig.ram = rig.slot[0].hva;
+	rig.rom = rig.slot[1].hva;
+	rig.code = rig.slot[0].code;
 	rig.dirty = calloc(RAM_SIZE / 4096 / 64, 8);
-	rig.code = calloc(RAM_SIZE / 4096, 1);
-	rig.rom_code = calloc(ROM_SIZE / 4096, 1);
 	rig.phys.ops = &rig_phys_ops;
-	atomic_store(&rig.phys.map, phys_map_new((const struct phys_slot[]){
-		{ 0, RAM_SIZE, rig.ram, 0, 0, NULL, rig.code, RIG_SERIAL },
-		{ ROM_GPA, ROM_SIZE, rig.rom, PHYS_READONLY, 1, NULL, rig.rom_code, RIG_SERIAL },
-	}, 2));
-	rig.c = c = rig_map(ALIGN_UP(sizeof(*c), 4096));
+	atomic_store(&rig.phys.map, phys_map_new(rig.slot, 2));
+	rig.c = c = memory_map(ALIGN_UP(sizeof(*c), 4096));
 	c->phys = &rig.phys;
 	c->ops = &rig_ops;
 	c->maxphyaddr = 40;
@@ -144,10 +131,8 @@ static int rig_teardown(void **state)
 {
 	phys_map_free(atomic_load(&rig.phys.map));
 	free((void *)rig.dirty);
-	free((void *)rig.code);
-	free((void *)rig.rom_code);
-	munmap(rig.ram, RAM_SIZE);
-	munmap(rig.rom, ROM_SIZE);
+	memory_free(&rig.slot[0]);
+	memory_free(&rig.slot[1]);
 	munmap(rig.c, ALIGN_UP(sizeof(struct cpu), 4096));
 	return 0;
 }

@@ -435,7 +435,7 @@ T(fill_indirect)
 	assert_false(cached(GVA + 0x2000, MMU_KERNEL, true));
 	assert_true(cached(GVA + 0x2000, MMU_KERNEL, false));
 	assert_int_equal(mmu_tlb_fill(c, GVA + 0x2000, MEM_W, MMU_KERNEL), CPU_SLOW);
-	mmu_code_page(c, PAGE, NULL, RIG_SERIAL);
+	mmu_code_page(c, PAGE, NULL, MEMORY_SERIAL);
 	assert_int_equal(mmu_tlb_fill(c, GVA + 0x2000, MEM_W, MMU_KERNEL), CPU_OK);
 }
 
@@ -667,16 +667,16 @@ T(code_write)
 	assert_int_equal(phys_write(&rig.phys, RAM_SIZE - 4, &v, 8), -14);
 	/* counts: two holders, a page is free when both are gone; 255 stays */
 	mmu_code_page(c, PAGE, NULL, 0);
-	mmu_code_page(c, PAGE, NULL, RIG_SERIAL);
+	mmu_code_page(c, PAGE, NULL, MEMORY_SERIAL);
 	assert_int_equal(mmu_tlb_fill(c, GVA, MEM_W, MMU_KERNEL), CPU_SLOW);
 	for (int i = 0; i < 300; i++)
 		phys_code_get(&rig.phys, PAGE, 0);
 	for (int i = 0; i < 300; i++)
-		phys_code_put(&rig.phys, PAGE, NULL, RIG_SERIAL);
+		phys_code_put(&rig.phys, PAGE, NULL, MEMORY_SERIAL);
 	assert_int_equal(rig.code[PAGE / 4096], 255);
 	/* what was counted elsewhere is not taken away here */
-	assert_int_equal(phys_code_get(&rig.phys, PAGE + 4096, 0), RIG_SERIAL);
-	phys_code_put(&rig.phys, PAGE + 4096, NULL, RIG_SERIAL + 1);
+	assert_int_equal(phys_code_get(&rig.phys, PAGE + 4096, 0), MEMORY_SERIAL);
+	phys_code_put(&rig.phys, PAGE + 4096, NULL, MEMORY_SERIAL + 1);
 	assert_int_equal(rig.code[PAGE / 4096 + 1], 1);
 }
 

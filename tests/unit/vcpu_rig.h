@@ -6,9 +6,8 @@
 #ifndef VCPU_RIG_H
 #define VCPU_RIG_H
 
-#include "tests/unit/unit.h"
+#include "tests/unit/memory.h"
 
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "mmu/mmu.h"
@@ -24,7 +23,7 @@ static struct {
 	struct hyperv_vm hv;
 	struct vcpu_tsc_sync sync;
 	struct phys phys;
-	_Atomic u8 *code;
+	struct phys_slot slot;
 	u8 *ram;
 	int fd;
 	u32 device_reads, device_writes;
@@ -96,14 +95,13 @@ static const struct phys_ops rig_phys_ops = {
 static int rig_setup(void **state)
 {
 	memset(&R, 0, sizeof(R));
-	R.ram = mmap(NULL, RAM_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	R.slot = memory_slot(0, RAM_SIZE, 0);
+	R.ram = R.slot.hva;
 	R.fd = memfd_create("run", 0);
-	if (R.ram == MAP_FAILED || R.fd < 0 || ftruncate(R.fd, 3 * 4096))
+	if (R.fd < 0 || ftruncate(R.fd, 3 * 4096))
 		return -1;
-	R.code = calloc(RAM_SIZE >> PAGE_SHIFT, 1);
 	R.phys.ops = &rig_phys_ops;
-	atomic_store(&R.phys.map, phys_map_new(&(struct phys_slot){
-		.size = RAM_SIZE, .hva = R.ram, .code = R.code, .code_serial = 1 }, 1));
+	atomic_store(&R.phys.map, phys_map_new(&R.slot, 1));
 	R.cfg.tsc_sync = &R.sync;
 	hyperv_vm_init(&R.hv);
 	R.cfg.hv = &R.hv;
@@ -115,8 +113,7 @@ static int rig_teardown(void **state)
 	vcpu_destroy(R.v);
 	hyperv_vm_destroy(&R.hv);
 	phys_map_free(atomic_load(&R.phys.map));
-	free((void *)R.code);
-	munmap(R.ram, RAM_SIZE);
+	memory_free(&R.slot);
 	close(R.fd);
 	return 0;
 }
