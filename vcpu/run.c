@@ -325,6 +325,10 @@ static enum cpu_result loop(struct vcpu *v)
 	for (;;) {
 		/* Cleared before looking for work, so that work posted later leaves again. */
 		atomic_store(&v->c->poll, 0);
+		/* A thread that has waited for its CPU finds a counter's NMI and an interrupt due.
+		 * The NMI comes first, at what was counted and not at the interrupt's handler. */
+		if (unlikely(p->pmu.deadline) && tsc_host() >= p->pmu.deadline)
+			pmu_poll(v);
 		if (atomic_load(&v->requests)) {
 			r = service(v);
 			if (r != CPU_OK)

@@ -4,7 +4,9 @@
  * overflow; the registers; RDPMC; nested guests; the event filter.
  */
 /* Run: build/standin run -- build/tests/guest/guest_pmu [NAME...] */
+#include <signal.h>
 #include <sys/ioctl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "tests/guest/harness/harness.h"
@@ -398,6 +400,50 @@ T(overflow_cycles, "a counter of cycles interrupts when its time has come, and n
 	CHECK_EQ(st.port, 1);
 	CHECK(t >= n);
 	CHECK_EQ(cpu_msr(cpu0(g), STATUS), 4);
+}
+
+CODE64(pmi_late, G_APIC_ON "movl $0x400, 0x340(%rbp)\n movl $0xb, 0x3e0(%rbp)\n"
+       "movl $0x51, 0x320(%rbp)\n movl $20000000, 0x380(%rbp)\n sti\n"
+       "late_at: jmp late_at\n late_nmi:" STOP(1) "late_irq:" STOP(2));
+LABEL(late_at);
+LABEL(late_nmi);
+LABEL(late_irq);
+
+/* Stops all threads of this process for 100 ms, as a busy host does. */
+static void busy_host(void)
+{
+	pid_t us = getpid();
+
+	if (fork())
+		return;
+	usleep(5000);
+	kill(us, SIGSTOP);
+	usleep(100000);
+	kill(us, SIGCONT);
+	_exit(0);
+}
+
+T(overflow_late,
+  "a vCPU that was kept waiting takes the counter's NMI where it was, the timer behind it")
+{
+	struct guest *g = guest_with_apic(pmi_late_b, (u32)(pmi_late_e - pmi_late_b), 0x51,
+					  AT(pmi_late, late_irq));
+	struct stop st;
+
+	if (!guest_has(g, 0x80000001, 2, 23))
+		test_skip("no performance counters");
+	guest_handler(g, 2, AT(pmi_late, late_nmi));
+	cpu_set_msr(cpu0(g), CTR(2), -30000000ull);
+	cpu_set_msr(cpu0(g), SEL(2), ALL | INT | CYCLES);
+	busy_host();
+	do
+		st = run(g);
+	while (st.kind == ST_INTR);
+	CHECK_STOP(st, ST_OUT);
+	CHECK_EQ(st.port, 1);
+	CHECK_EQ(*g64(g, st.r.rsp), AT(pmi_late, late_at));
+	wait(NULL);
+	guest_free(g);
 }
 
 T(overflow_masked, "without INT, or with LVTPC masked, only the status says so")
