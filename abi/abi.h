@@ -50,6 +50,7 @@ bool abi_irqfd_written(int fd);
 void abi_irqfd_closed(u32 first, u32 last);
 
 /* -- between the files of abi/ -- */
+long sys_ioctl(struct handle *h, u32 code, unsigned long arg);
 long vm_ioctl(struct vm *vm, u32 code, unsigned long arg);
 /* Of a KVM_CREATE_DEVICE, and what that does. */
 long device_ioctl(struct vm *vm, u32 code, unsigned long arg);

@@ -170,7 +170,7 @@ static long sys_get_attr(struct handle *h, struct kvm_device_attr *a)
 
 IOCTL_DISPATCHER(SYSTEM_IOCTLS, sys_dispatch, -EINVAL)
 
-static long sys_ioctl(struct handle *h, u32 code, unsigned long arg)
+long sys_ioctl(struct handle *h, u32 code, unsigned long arg)
 {
 	return sys_dispatch(h, code, arg);
 }

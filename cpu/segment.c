@@ -104,8 +104,7 @@ enum cpu_result seg_prepare(struct cpu *c, enum cpu_sreg s, u16 sel, u32 cpl, bo
 	return CPU_OK;
 }
 
-/* MOV/POP to a segment register with all checks of the current mode. */
-static enum cpu_result cpu_load_seg(struct cpu *c, enum cpu_sreg s, u16 sel)
+enum cpu_result cpu_load_seg(struct cpu *c, enum cpu_sreg s, u16 sel)
 {
 	struct cpu_seg seg;
 	enum cpu_result r;

@@ -116,6 +116,8 @@ u32 cpu_event_info(const struct cpu_event *e);
 int cpu_merge_faults(u8 first, u8 second);
 
 /* -- segments (cpu/segment.c) -- */
+/* MOV/POP to a segment register with all checks of the current mode. */
+enum cpu_result cpu_load_seg(struct cpu *c, enum cpu_sreg s, u16 sel);
 void cpu_load_seg_real(struct cpu *c, enum cpu_sreg s, u16 sel);
 
 /* -- control registers (cpu/control.c): also used by SET_SREGS-like paths with checks -- */

@@ -52,8 +52,6 @@ long door_call(struct door_thread *t, struct kucontext *uc, u64 *fs)
 	case SYS_sendmsg:
 	case SYS_sendmmsg:
 		return fd_call(t, nr, a);
-	case SYS_getdents64:
-		return dir_call(t, a);
 	}
 	return file_call(t, nr, a);
 }

@@ -89,7 +89,7 @@ struct door_thread {
 	stack_t disarmed;	/* the same while a handler runs (SS_AUTODISARM) */
 	u64 unblocked;		/* signals it has blocked, but the kernel does not know */
 	_Atomic u32 held;	/* a signal waits for the end of this trap */
-	u32 trapped;		/* door_pass_now(): a filter of the program's has trapped it */
+	u32 trapped;		/* door_pass(): a filter of the program's answered with a trap */
 	u8 trap_info[128];	/* its siginfo */
 	bool other_process;	/* vfork: our memory, but not our process */
 	struct door_thread *next;	/* gone threads, under thread_lock */
@@ -174,9 +174,6 @@ void file_init(const char *program);
 const char *file_program_of(const char *path);
 /* 0 or -errno: a path of the program's memory. */
 int user_path(char out[DOOR_PATH], u64 user);
-
-/* -- dir.c: the node in the list of its folder -- */
-long dir_call(struct door_thread *t, const u64 a[6]);
 
 /* -- exec.c -- */
 long exec_call(struct door_thread *t, long nr, const u64 a[6]);

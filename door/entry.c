@@ -175,9 +175,7 @@ __asm__(".text\n"
 	".type clone_child, @function\n"
 	"clone_child:\n"
 	"	mov %rbp, %rsp\n"
-	/* One of the same number may have ended without telling us, if any was known. */
-	"	cmpl $0, hot_used(%rip)\n"
-	"	je 1f\n"
+	/* One of the same number may have ended without telling us. */
 	"	mov $186, %eax\n" /* gettid */
 	"	syscall\n"
 	"	movzwl %ax, %ecx\n"

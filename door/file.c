@@ -237,22 +237,6 @@ static long with_exe(struct door_thread *t, long nr, const u64 a[6], int i)
 	return door_pass_call(t, nr, b);
 }
 
-/* Does the call look at what a link leads to? */
-static bool follows(long nr, int flags)
-{
-	switch (nr) {
-	case SYS_stat:
-	case SYS_access:
-	case SYS_faccessat:
-		return true;
-	case SYS_newfstatat:
-	case SYS_statx:
-	case SYS_faccessat2:
-		return !(flags & AT_SYMLINK_NOFOLLOW);
-	}
-	return false;
-}
-
 /* What is asked about the node. */
 static long about_node(long nr, const u64 a[6])
 {
@@ -332,11 +316,8 @@ long file_call(struct door_thread *t, long nr, const u64 a[6])
 		flags = (int)a[2];
 		at = true;
 		break;
-	case SYS_faccessat2:
-		flags = (int)a[3];
-		at = true;
-		break;
 	case SYS_faccessat:
+	case SYS_faccessat2:
 	case SYS_readlinkat:
 		at = true;
 	}
@@ -359,9 +340,5 @@ long file_call(struct door_thread *t, long nr, const u64 a[6])
 		if (nr != SYS_lstat && !(flags & AT_SYMLINK_NOFOLLOW))
 			return with_exe(t, nr, a, at);
 	}
-	r = door_pass_call(t, nr, a);
-	/* A link that leads to the node, which is not there for the kernel to follow it to. */
-	if (r == -ENOENT && follows(nr, flags) && shim_leads_to_node(dir, path))
-		return about_node(nr, a);
-	return r;
+	return door_pass_call(t, nr, a);
 }

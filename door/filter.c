@@ -33,7 +33,6 @@ bool filter_no_privileges;
 	X(stat) X(lstat) X(newfstatat) X(statx) X(access) X(faccessat) X(faccessat2) \
 	X(readlink) X(readlinkat) X(mknod) X(mknodat) X(chmod) X(fchmodat) X(chown) X(lchown) \
 	X(fchownat) X(getxattr) X(lgetxattr) X(setxattr) X(lsetxattr) X(listxattr) X(llistxattr) \
-	X(getdents64) \
 	X(rt_sigaction) X(rt_sigprocmask) X(sigaltstack) \
 	X(clone) X(clone3) X(fork) X(vfork) X(exit) X(execve) X(execveat) X(seccomp)
 /* From the first descriptor of ours on, or before the first filter of the program's: given to all

@@ -36,7 +36,6 @@ enum {
 /* Pages of its own: hot_forked(). */
 _Atomic u32 hot_tid[HOT_TIDS] __attribute__((aligned(PAGE_SIZE)));
 u64 hot_frames[HOT_TIDS];
-_Atomic u32 hot_used;
 
 static u64 text_first, text_end;
 static bool off;
@@ -119,7 +118,7 @@ void hot_gone(struct door_thread *t)
 void hot_forked(struct door_thread *t)
 {
 	t->hot = 0;
-	if (atomic_load(&hot_used))
+	if (atomic_load(&nr_sites))
 		madvise((void *)hot_tid, sizeof(hot_tid), MADV_DONTNEED);
 }
 
@@ -285,7 +284,6 @@ static bool add_site(u64 at, const void *old, u32 n, struct hot_site *s,
 	memcpy(jump + 1, &rel, 4);
 	if (!fill(s->stub, &c))
 		return false;
-	atomic_store(&hot_used, 1);
 	atomic_store(&nr_sites, nr + 1);
 	if (replace(at, old, jump, n))
 		return true;

@@ -37,8 +37,6 @@ struct hot_frame {
 /* From a thread's number to its frame; no other thread's slot is ever changed. */
 extern _Atomic u32 hot_tid[HOT_TIDS];
 extern u64 hot_frames[HOT_TIDS];
-/* Not 0 since there was a site: until then no thread is known (door/entry.c). */
-extern _Atomic u32 hot_used;
 
 /* -- hot_entry.c -- */
 extern const u8 hot_entry[], hot_missed[], hot_inside[], hot_window[], hot_leave[],

@@ -20,7 +20,7 @@ static const u8 saved[] = { H_RDI, H_RDX, H_R8, H_R9, H_R10, H_R11 };
  * Afterwards the upper half of the result is in rcx, the lower in rsi; nothing else and no
  * flag has changed.
  */
-static u8 *emit_call(struct translator *t, const void *fn, bool pair)
+u8 *emit_call(struct translator *t, const void *fn, bool pair)
 {
 	struct engine *e = t->e;
 	u8 *start = rx_of(t, t->p);

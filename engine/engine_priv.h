@@ -461,7 +461,7 @@ struct engine {
 	u8 *stub_apic_store, *stub_apic_load, *stub_apic_wrmsr, *stub_apic_rdmsr,
 		*stub_apic_set_tpr, *stub_apic_get_tpr; /* apic.c */
 	u8 *stub_sti;
-	/* A missed check of L1's privilege, for reads and writes: ask near.tlb_again for the linear
+	/* A missed check of L1's privilege, for reads and writes: ask again_fn for the linear
 	 * address in rcx, or for rcx and the slot's tag. rcx is zero then if it is there now. */
 	u8 *stub_again[MMU_L2][2], *stub_again_sub[MMU_L2][2];
 	u8 *stub_window[MMU_IDX_COUNT][2];	/* window.c: reads, writes */
@@ -537,6 +537,7 @@ static inline void jump_cache_use(struct engine *e, u32 bank)
 	e->ret_none = e->stub_ret_none[bank];
 }
 u32 jc_bank(u32 mode);
+u8 **engine_jc_slot(struct engine *e, u32 mode, u64 rip);
 void cache_jc_fill(struct engine *e, struct unit *u);	/* of the current mode */
 /* No indirect jump leads to u any more. */
 void cache_forget_jumps(struct engine *e, const struct unit *u);
@@ -644,6 +645,7 @@ int stubs_emit(struct engine *e);
 
 /* returns.c: translated code is going to be entered from the function with this frame. */
 void returns_begin(struct engine *e, const void *frame);
+void returns_mode(struct engine *e);	/* engine.mode has changed */
 /* Translated code has been left at a poll: is it a kick, or has the stack been full? It is empty
  * then. */
 void returns_polled(struct engine *e);

@@ -91,7 +91,7 @@ static u32 take(struct translator *t, struct cpage *cp, u64 rip, u32 n)
 	u32 off = (u32)(rip & ~PAGE_MASK);
 	s64 far = (s64)(rip - t->u->rip);
 
-	/* unit_insn.guest */
+	/* unit.guest_off */
 	if (far > INT32_MAX - (s64)PAGE_SIZE || far < INT32_MIN)
 		return 0;
 	for (u32 k = 0; k < FOLLOW_INSNS && n < UNIT_MAX_INSNS; k++, n++) {

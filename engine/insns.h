@@ -12,7 +12,7 @@
  *
  * What derives from it: classify() (engine/classify.c), the dispatch to C (cpu/exec.c), the
  * intercepts of one bit (svm/intercept.c), what groups and copies must know of an instruction
- * (insn_rows[].rules), and which CPUID bits count (vcpu/cpuid.c).
+ * (insn_rules()), and which CPUID bits count (vcpu/cpuid.c).
  */
 #ifndef ENGINE_INSNS_H
 #define ENGINE_INSNS_H

@@ -104,7 +104,7 @@ void jump_cache_mode(struct engine *e)
 	jump_cache_use(e, b);
 }
 
-static u8 **engine_jc_slot(struct engine *e, u32 mode, u64 rip)
+u8 **engine_jc_slot(struct engine *e, u32 mode, u64 rip)
 {
 	u32 b = jc_bank(mode);
 

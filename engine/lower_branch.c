@@ -398,12 +398,12 @@ void emit_link(struct translator *t, u64 from, u64 target)
 
 /* Every call polls: that bounds how deep the host's stack gets, and how long forward calls go
  * on. */
-static void emit_call_link(struct translator *t, u64 from, u64 target)
+void emit_call_link(struct translator *t, u64 from, u64 target)
 {
 	link_at(t, call32(t), from, target, true);
 }
 
-static void emit_jcc_link(struct translator *t, u8 cc, u64 from, u64 target)
+void emit_jcc_link(struct translator *t, u8 cc, u64 from, u64 target)
 {
 	link_at(t, jcc32(t, cc), from, target, false);
 }
@@ -417,7 +417,7 @@ void emit_branch_at(struct translator *t)
 }
 
 /* Jump to the guest RIP in SCR_PTR. Flags may be live at the target. */
-static void emit_ind_jump(struct translator *t, u32 opsize, bool call)
+void emit_ind_jump(struct translator *t, u32 opsize, bool call)
 {
 	struct engine *e = t->e;
 

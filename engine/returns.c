@@ -37,8 +37,7 @@ void returns_begin(struct engine *e, const void *frame)
 	returns_polled(e);
 }
 
-/* engine.mode has changed. */
-static void returns_mode(struct engine *e)
+void returns_mode(struct engine *e)
 {
 	e->ret_none = e->stub_ret_none[jc_bank(e->mode)];
 }

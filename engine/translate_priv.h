@@ -282,6 +282,9 @@ void window_stubs(struct translator *t);
 u8 apic_class(const struct translator *t, const struct insn *in, ZydisMnemonic m);
 void emit_apic(struct translator *t, const struct di *d);
 void apic_stubs(struct translator *t);
+
+/* apic.c: a subroutine that calls *fn(c, rcx, rsi) with nothing else changed */
+u8 *emit_call(struct translator *t, const void *fn, bool pair);
 void call_rx(struct translator *t, const u8 *rx);
 
 /* count.c */
@@ -314,7 +317,10 @@ int load_greg(struct translator *t, u8 greg, int tmp);
 
 /* lower_branch.c */
 void emit_link(struct translator *t, u64 from, u64 target);
+void emit_call_link(struct translator *t, u64 from, u64 target);
+void emit_ind_jump(struct translator *t, u32 opsize, bool call);
 void emit_branch_at(struct translator *t);
+void emit_jcc_link(struct translator *t, u8 cc, u64 from, u64 target);
 void emit_branch(struct translator *t, struct di *d, u32 i);
 void emit_stack(struct translator *t, struct di *d, u32 i);
 void emit_exit(struct translator *t, u8 kind, u64 rip, struct insn *in);

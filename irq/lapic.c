@@ -316,6 +316,11 @@ void lapic_recheck(struct lapic *l)
 	lapic_ops(l)->recheck(l);
 }
 
+const struct lapic_stats *lapic_stats(struct lapic *l)
+{
+	return &l->stats;
+}
+
 u8 lapic_get_tpr(struct lapic *l)
 {
 	return lapic_get(l, APIC_TPR) >> 4 & 15;

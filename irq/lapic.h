@@ -145,6 +145,7 @@ struct lapic_stats {
 	LAPIC_STATS(X)
 #undef X
 };
+const struct lapic_stats *lapic_stats(struct lapic *l);
 
 void *lapic_vcpu(struct lapic *l);
 

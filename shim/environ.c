@@ -99,7 +99,7 @@ void environ_init(void)
 	forget_descriptor();
 }
 
-static const char *environ_find(char *const *env, const char *name)
+const char *environ_find(char *const *env, const char *name)
 {
 	for (; env && *env; env++)
 		if (!strncmp(*env, name, strlen(name)))

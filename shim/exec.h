@@ -27,6 +27,7 @@ void environ_init(void);
 size_t environ_room(char *const *env);
 char *const *environ_for(char *const *env, const char *word, void *out);
 bool environ_is_off(char *const *env);
+const char *environ_find(char *const *env, const char *name);	/* name: with the "=" */
 size_t environ_count(char *const *env);
 
 /* -- exec.c -- */

@@ -38,7 +38,7 @@ const char *shim_node(void)
 	return node_path;
 }
 
-static bool shim_node_is_default(void)
+bool shim_node_is_default(void)
 {
 	return !strcmp(node_path, DEFAULT_NODE);
 }

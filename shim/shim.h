@@ -146,6 +146,7 @@ ssize_t shim_list(char *const *list);
 /* -- node.c -- */
 void shim_node_init(void);
 const char *shim_node(void);
+bool shim_node_is_default(void);
 /* Is path, which can be read, the file of that absolute name, by whatever spelling? */
 bool shim_is_file(int dir, const char *path, const char *name);
 /* ... the node we stand in for? */

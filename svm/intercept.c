@@ -151,8 +151,7 @@ static bool int1(struct cpu *c, const struct insn *in, enum cpu_result *res)
 
 /* -- PAUSE (APM2 15.14.4) -- */
 
-/* PAUSE in L2: true when the filter has run out (APM2 15.14.4). */
-static bool svm_pause_exits(struct cpu *c)
+bool svm_pause_exits(struct cpu *c)
 {
 	struct svm *s = c->svm;
 	u64 now;

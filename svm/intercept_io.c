@@ -17,7 +17,7 @@ static u32 map_bits(const struct cpu *c, u64 gpa, u32 n)
 }
 
 /* APM2 15.10.1: one bit a port; ports beyond 0xffff are in the third page. */
-static bool svm_io_intercepted(const struct cpu *c, u16 port, u32 size)
+bool svm_io_intercepted(const struct cpu *c, u16 port, u32 size)
 {
 	const struct vmcb_control *ctl = &c->svm->ctl;
 
@@ -27,7 +27,7 @@ static bool svm_io_intercepted(const struct cpu *c, u16 port, u32 size)
 	       ((1u << size) - 1);
 }
 
-static bool svm_msr_intercepted(const struct cpu *c, u32 msr, bool write)
+bool svm_msr_intercepted(const struct cpu *c, u32 msr, bool write)
 {
 	const struct vmcb_control *ctl = &c->svm->ctl;
 	s32 bit;

@@ -9,8 +9,7 @@
 #define FLAGS_KNOWN (KVM_STATE_NESTED_GUEST_MODE | KVM_STATE_NESTED_RUN_PENDING | \
 		     KVM_STATE_NESTED_GIF_SET)
 
-/* Size of what svm_nested_get() would write. */
-static u32 svm_nested_size(const struct cpu *c)
+u32 svm_nested_size(const struct cpu *c)
 {
 	return (u32)(c->in_l2 ? SVM_NESTED_MAX : SVM_NESTED_HEADER);
 }

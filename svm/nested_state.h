@@ -18,6 +18,8 @@
 #define SVM_NESTED_MAX (SVM_NESTED_HEADER + KVM_STATE_NESTED_SVM_VMCB_SIZE)
 _Static_assert(SVM_NESTED_HEADER == 128 && SVM_NESTED_MAX == 0x1080, "KVM's sizes");
 
+/* Size of what svm_nested_get() would write. */
+u32 svm_nested_size(const struct cpu *c);
 /* *image is written in guest mode only. */
 void svm_nested_get(const struct cpu *c, struct kvm_nested_state *hdr, struct vmcb *image);
 /* 0: done, the CPU is out of guest mode. 1: the image is needed. -EINVAL: nothing has changed. */

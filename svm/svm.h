@@ -174,6 +174,8 @@ bool svm_intercept(struct cpu *c, const struct insn *in, enum cpu_result *res);
 /* A CR or EFER write has retired and L1 traps it (APM2 15.8.3, 15.35.x): RIP is behind it. */
 void svm_write_trap(struct cpu *c, const struct insn *in);
 static inline bool svm_write_traps(const struct cpu *c) { return c->svm->write_traps; }
+/* PAUSE in L2: true when the filter has run out (APM2 15.14.4). */
+bool svm_pause_exits(struct cpu *c);
 
 /* -- #VMEXIT (svm/vmexit.c): enum cpu_result -- */
 /* An event (in EXITINTINFO's form) is being delivered: the next exit reports it. */

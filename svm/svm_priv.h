@@ -105,6 +105,8 @@ void svm_hv_msrpm(struct cpu *c);
 bool svm_hv_call(struct cpu *c, const struct insn *in, enum cpu_result *res);
 
 /* -- intercept_io.c: true = L1 wants it -- */
+bool svm_msr_intercepted(const struct cpu *c, u32 msr, bool write);
+bool svm_io_intercepted(const struct cpu *c, u16 port, u32 size);
 bool svm_intercept_io(struct cpu *c, const struct insn *in, enum cpu_result *res);
 bool svm_intercept_msr(struct cpu *c, const struct insn *in, enum cpu_result *res);
 

@@ -107,7 +107,7 @@ static const char *row_name(u32 i, char *buf, size_t size)
 	return buf;
 }
 
-static double exits_seconds(const struct exits *e)
+double exits_seconds(const struct exits *e)
 {
 	return e->last > e->first ? (double)(e->last - e->first) / 1e9 : 1;
 }

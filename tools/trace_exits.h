@@ -16,6 +16,7 @@ struct exits;
 struct exits *exits_begin(void);
 void exits_record(struct exits *e, const struct trace_record *r, u64 ns);
 void exits_report(const struct exits *e, FILE *f);
+double exits_seconds(const struct exits *e);	/* from the first record to the last */
 
 /* A row of the table. */
 struct exit_line {

@@ -165,7 +165,7 @@ bool vcpu_has_interrupt(struct vcpu *v)
 	return extint(v) || lapic_pending_vector(v->lapic) >= 0;
 }
 
-static bool vcpu_interrupt_allowed(const struct vcpu *v)
+bool vcpu_interrupt_allowed(const struct vcpu *v)
 {
 	const struct cpu *c = v->c;
 

@@ -141,7 +141,7 @@ void vcpu_destroy(struct vcpu *v)
 	free(v);
 }
 
-static void vcpu_kick(struct vcpu *v)
+void vcpu_kick(struct vcpu *v)
 {
 	engine_kick(v->c);
 	vcpu_wake(v);

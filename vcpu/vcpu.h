@@ -174,6 +174,7 @@ void vcpu_alone_wait(struct vcpu *self, struct vcpu *v);
  * written in it. */
 void vcpu_code_page(struct vcpu *v, u32 as, u64 gpa);
 void vcpu_code_written(struct vcpu *v, u64 gpa);
+void vcpu_kick(struct vcpu *v);
 /* The vCPU for which this thread is using guest memory: KVM_RUN or a state ioctl. NULL: none. */
 struct vcpu *vcpu_touching(void);
 /* irq_ops of the interrupt library, its vCPU side. */

@@ -233,6 +233,7 @@ enum cpu_result vcpu_inject(struct vcpu *v);
 void vcpu_queue_exception(struct vcpu *v, const struct cpu_fault *f);
 enum cpu_result vcpu_deliver_fault(struct vcpu *v, const struct cpu_fault *f);
 enum cpu_result vcpu_deliver_trap(struct vcpu *v, const struct cpu_fault *f);
+bool vcpu_interrupt_allowed(const struct vcpu *v);
 bool vcpu_has_interrupt(struct vcpu *v);	/* PIC or LAPIC has a vector to give */
 bool vcpu_has_events(struct vcpu *v);		/* a blocked vCPU must wake */
 bool vcpu_ready_for_interrupt(struct vcpu *v);	/* kvm_run.ready_for_interrupt_injection */

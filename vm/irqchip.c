@@ -28,20 +28,6 @@ static void op_timer(void *vm, u64 deadline)
 	vm_timer_arm_chip(vm, deadline);
 }
 
-/* The inhibit mask as a counter, and in the log by name. */
-static void vm_apicv_changed(struct vm *vm, u32 mask)
-{
-	u64 old = atomic_exchange(vm->stats->apicv_inhibits, mask);
-
-	if (log_threshold < LOG_info)
-		return;
-	for (u32 i = 0; i < APICV_INHIBIT_COUNT; i++)
-		if ((old ^ mask) & BIT(i))
-			log_info("vm%u: APIC acceleration: %s %s (%s)", vm->serial,
-				 mask & BIT(i) ? "+" : "-", apicv_inhibit_name(i),
-				 apicv_inhibit_why(i));
-}
-
 static void op_inhibits(void *vm, u32 mask)
 {
 	vm_apicv_changed(vm, mask);
@@ -90,6 +76,20 @@ enum avic_kind vm_avic_kind(void)
 	int k = option_word(OPT_AVIC);
 
 	return k < 0 ? AVIC_KIND_X2AVIC_EXT : (enum avic_kind)k;
+}
+
+/* The inhibit mask as a counter, and in the log by name. */
+void vm_apicv_changed(struct vm *vm, u32 mask)
+{
+	u64 old = atomic_exchange(vm->stats->apicv_inhibits, mask);
+
+	if (log_threshold < LOG_info)
+		return;
+	for (u32 i = 0; i < APICV_INHIBIT_COUNT; i++)
+		if ((old ^ mask) & BIT(i))
+			log_info("vm%u: APIC acceleration: %s %s (%s)", vm->serial,
+				 mask & BIT(i) ? "+" : "-", apicv_inhibit_name(i),
+				 apicv_inhibit_why(i));
 }
 
 /* docs/kvm-apic.md 3.1: what a VM has against acceleration before it has an irqchip. */

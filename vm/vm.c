@@ -159,7 +159,7 @@ void vm_request_all(struct vm *vm, enum vcpu_request r, bool wait)
 	}
 }
 
-static struct vm_vcpu *vm_find_vcpu(struct vm *vm, u32 id)
+struct vm_vcpu *vm_find_vcpu(struct vm *vm, u32 id)
 {
 	struct vm_vcpu *vv;
 

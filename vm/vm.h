@@ -160,6 +160,7 @@ void vm_release(struct vm *vm);	/* the last VM fd is closed: stop eventfds */
 int vm_vcpu_create(struct vm *vm, u32 id, int run_fd, struct vm_vcpu **out);
 int vm_vcpu_check(struct vm *vm, unsigned long id);	/* vm.lock held */
 void vm_request_all(struct vm *vm, enum vcpu_request r, bool wait);
+struct vm_vcpu *vm_find_vcpu(struct vm *vm, u32 id);
 /* vm/alone.c: vcpu_vm_ops.alone; a vCPU has been added, which whoever is alone may not know. */
 void vm_alone(void *vm, struct vcpu *v, bool on);
 void vm_alone_created(struct vm *vm);
@@ -244,6 +245,7 @@ u32 vm_halt_poll_ns(void);	/* KVM's parameter halt_poll_ns: STANDIN_HALT_POLL */
 /* -- irqchip.c -- */
 enum avic_kind vm_avic_kind(void);
 void vm_apicv_init(struct vm *vm);
+void vm_apicv_changed(struct vm *vm, u32 mask);
 int vm_create_irqchip(struct vm *vm);
 int vm_enable_split(struct vm *vm, u64 pins);
 int vm_x2apic_api(struct vm *vm, u64 flags);

@@ -10,8 +10,8 @@ import machine as m
 import vm
 from echo import Echo
 
-NAMES = ('tick', 'ipi', 'flip', 'write', 'net', 'mem')
-WORK = 'tick,ipi,blk,net,mem=2000'
+NAMES = ('tick', 'ipi', 'flip', 'vec', 'write', 'net', 'mem')
+WORK = 'tick,ipi,vec,blk,net,mem=2000'
 
 
 @m.verdict

@@ -2,7 +2,7 @@
 /*
  * The load that runs inside a guest: timers, IPIs, disk, network and memory, all of it checked.
  *
- *   pulse [tick] [ipi] [blk] [patience=MS] [net=PORT] [mem=PAGES_PER_SECOND]
+ *   pulse [tick] [ipi] [vec] [blk] [patience=MS] [net=PORT] [mem=PAGES_PER_SECOND]
  *
  * Three times a second it prints "@@ pulse NAME=COUNT..."; the line "stop" on standard input makes
  * every thread finish what it is doing; then "@@ final NAME=COUNT..." and the end. What must never
@@ -36,10 +36,10 @@
 #define NET_THREADS 2
 #define MEM_PAGES 4096
 
-enum counter { TICK, LATE, IPI, FLIP, READ, WRITE, NET, RESENT, MEM, BAD, COUNTERS };
+enum counter { TICK, LATE, IPI, FLIP, VEC, READ, WRITE, NET, RESENT, MEM, BAD, COUNTERS };
 
 static const char *const counter_name[COUNTERS] = {
-	"tick", "late", "ipi", "flip", "read", "write", "net", "resent", "mem", "bad",
+	"tick", "late", "ipi", "flip", "vec", "read", "write", "net", "resent", "mem", "bad",
 };
 
 static _Atomic uint64_t count[COUNTERS];
@@ -182,6 +182,55 @@ static void *flip_thread(void *arg)
 	return NULL;
 }
 
+/*
+ * Vector registers hold what was put there, from the first to the last, for as long as it takes:
+ * whoever stops, saves or moves the vCPU meanwhile has to bring them back. AVX-512 with its masks,
+ * or AVX.
+ */
+#define SPIN "1: dec %%rcx\n jnz 1b\n"
+
+__attribute__((target("avx512f"))) static bool vec512(const uint64_t *in, uint64_t *out)
+{
+	uint64_t k1 = in[0] & 0xffff, k7 = in[1] & 0xffff, spin = 300000;
+
+	__asm__ volatile("kmovw %k1, %%k1\n kmovw %k2, %%k7\n vmovdqu64 (%3), %%zmm0\n"
+			 "vmovdqu64 64(%3), %%zmm15\n vmovdqu64 128(%3), %%zmm16\n"
+			 "vmovdqu64 192(%3), %%zmm31\n" SPIN "kmovw %%k1, %k1\n"
+			 "kmovw %%k7, %k2\n vmovdqu64 %%zmm0, (%4)\n"
+			 "vmovdqu64 %%zmm15, 64(%4)\n vmovdqu64 %%zmm16, 128(%4)\n"
+			 "vmovdqu64 %%zmm31, 192(%4)\n vzeroupper"
+			 : "+c"(spin), "+r"(k1), "+r"(k7) : "r"(in), "r"(out)
+			 : "memory", "xmm0", "xmm15", "xmm16", "xmm31", "k1", "k7");
+	return k1 == (in[0] & 0xffff) && k7 == (in[1] & 0xffff) && !memcmp(in, out, 256);
+}
+
+__attribute__((target("avx"))) static bool vec256(const uint64_t *in, uint64_t *out)
+{
+	uint64_t spin = 300000;
+
+	__asm__ volatile("vmovdqu (%1), %%ymm0\n vmovdqu 32(%1), %%ymm15\n" SPIN
+			 "vmovdqu %%ymm0, (%2)\n vmovdqu %%ymm15, 32(%2)\n vzeroupper"
+			 : "+c"(spin) : "r"(in), "r"(out) : "memory", "xmm0", "xmm15");
+	return !memcmp(in, out, 64);
+}
+
+static void *vec_thread(void *arg)
+{
+	bool wide = __builtin_cpu_supports("avx512f"), narrow = __builtin_cpu_supports("avx");
+	uint64_t in[32], out[32], seed = (intptr_t)arg + 4711;
+
+	pin((intptr_t)arg);
+	while (!stopping) {
+		for (int i = 0; i < 32; i++)
+			in[i] = seed = mix(seed);
+		if (wide ? !vec512(in, out) : narrow && !vec256(in, out))
+			bad("vector registers of CPU %d have changed", (int)(intptr_t)arg);
+		count[VEC]++;
+		usleep(5000);
+	}
+	return NULL;
+}
+
 /* Random blocks of its share of the disk, written and read back, past the page cache. */
 static void *blk_thread(void *arg)
 {
@@ -305,7 +354,7 @@ static void *mem_thread(void *arg)
 	return NULL;
 }
 
-static pthread_t threads[4 * MAX_CPUS];
+static pthread_t threads[5 * MAX_CPUS];
 static int nr_threads;
 
 static void start(void *(*function)(void *), void *arg)
@@ -373,6 +422,9 @@ int main(int argc, char **argv)
 			for (intptr_t c = 0; c < cpus; c++)
 				start(ipi_thread, (void *)c);
 			start_flips();
+		} else if (!strcmp(argv[i], "vec")) {
+			for (intptr_t c = 0; c < cpus; c++)
+				start(vec_thread, (void *)c);
 		} else if (!strcmp(argv[i], "blk")) {
 			for (intptr_t t = 0; t < BLK_THREADS; t++)
 				start(blk_thread, (void *)t);

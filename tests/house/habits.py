@@ -107,25 +107,6 @@ def dangling_names():
                 yield f'{f}: links to {path}'
 
 
-# -- comments --
-
-# Of others: KVM's, the C library's, the kernel's.
-OTHERS = {'kvm_vcpu_halt', 'pthread_cancel', 'kcmp'}
-
-
-def named_and_gone():
-    known = set(OTHERS)
-    for s in CODE.values():
-        known.update(re.findall(r'[A-Za-z_]\w*', words(s)))
-    for f, s in CODE.items():
-        if f.split('/')[0] not in PRODUCT:
-            continue
-        for m in re.finditer(r'/\*.*?\*/|//[^\n]*', s, re.S):
-            for name in re.findall(r'\b([a-z_][a-z0-9_]*)\(\)', m[0]):
-                if name not in known:
-                    yield f'{f}:{s.count(chr(10), 0, m.start()) + 1}: {name}()'
-
-
 # -- functions that nobody calls --
 
 def words(s):
@@ -136,25 +117,15 @@ def words(s):
 
 # A use is a word that is no declaration; names that macros put together show in the objects as undefined.
 def unused():
-    files, headers = collections.Counter(), collections.Counter()	# of C that name it; uses in headers
-    in_tests = set()
     used, declared, public, marked = collections.Counter(), collections.Counter(), {}, set()
     undefined = set()
     for f, s in CODE.items():
-        t = words(s)
-        # A struct may have the name of a function.
-        here = re.findall(r'[A-Za-z_]\w*', re.sub(r'\b(?:struct|enum|union) \w+', '', t))
         if f.split('/')[0] not in PRODUCT:
-            in_tests.update(here)
             continue
-        decls = re.findall(r'^(?:[A-Za-z_][\w \t*]*?[ *])(\w+)\([^;{}]*\)\s*(?:__attribute__\(\(.*?\)\)\s*)*[;{]', t, re.M)
-        used.update(here)
-        declared.update(decls)
-        if f.endswith('.h'):
-            headers.update(here)
-            headers.subtract(decls)
-        else:
-            files.update(set(here))
+        t = words(s)
+        used.update(re.findall(r'[A-Za-z_]\w*', t))
+        declared.update(re.findall(r'^(?:[A-Za-z_][\w \t*]*?[ *])(\w+)\([^;{}]*\)\s*(?:__attribute__\(\(.*?\)\)\s*)*[;{]', t,
+                                   re.M))
         marked.update(re.findall(r'(\w+)\([^;{}]*\);\s*/\* for tests', s))
     # Those of headers are nowhere in the objects.
     for f, s in CODE.items():
@@ -173,8 +144,6 @@ def unused():
         if used[name] <= declared[name] and name not in undefined:
             if name not in marked:
                 yield f'{where}: {name}() is called by nobody, and its declaration does not say /* for tests */'
-        elif files[name] == 1 and name not in undefined and headers[name] <= 0 and name not in in_tests:
-            yield f'{where}: nobody but its own file uses {name}(): static'
         elif name in marked and used[name] > declared[name]:
             yield f'{where}: {name}() is not for tests only'
 
@@ -221,7 +190,6 @@ result('no line of code is wider than 100 columns', list(too_wide()))
 result('each test file begins with the command that runs it', list(without_a_command()))
 result('a test is a T() and nothing hides one that is forgotten', list(other_idioms()))
 result('files and functions that documents name exist', list(dangling_names()))
-result('functions that comments name exist', list(named_and_gone()))
-result('every function is called, or says that it is for tests; static where its file alone calls it', list(unused()))
+result('every function is called, or says that it is for tests', list(unused()))
 result('each header compiles alone', not_alone())
 finish()
