@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* tests/abi/rules_sys.c - dispatch, the system fd, capabilities (docs/kvm-abi.md 5.2, 5.3). */
 /* Run: build/standin run -- build/tests/abi/abi_rules [NAME...] */
+#include <cpuid.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/wait.h>
@@ -422,6 +423,20 @@ T(cap_dependent, "5.3: capabilities whose value depends on host and build")
 	   KVM_X86_DISABLE_EXITS_HLT | KVM_X86_DISABLE_EXITS_PAUSE);
 	v = cap(m.sys, KVM_CAP_DISABLE_QUIRKS2);
 	EQ(v & 0x7f, 0x7f);
+}
+
+T(cap_mwait,
+  "5.3: X86_DISABLE_EXITS of MWAIT: where the processor has it, and a timer that goes on meanwhile")
+{
+	u32 a, b, c, d, power;
+	long has;
+
+	__cpuid_count(6, 0, power, b, c, d);
+	__cpuid(1, a, b, c, d);
+	has = (c >> 3 & 1) && (power >> 2 & 1);
+	machine(M_NO_CPU);
+	EQ(cap(m.vm, KVM_CAP_X86_DISABLE_EXITS) & KVM_X86_DISABLE_EXITS_MWAIT, has);
+	IS(enable(m.vm, KVM_CAP_X86_DISABLE_EXITS, KVM_X86_DISABLE_EXITS_MWAIT), has ? 0 : -EINVAL);
 }
 
 T(no_hyperv, "5.3: Hyper-V, Xen, SEV, guest_memfd: as a kernel built without them")
