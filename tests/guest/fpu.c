@@ -412,7 +412,8 @@ T(pointers,
 
 LABEL(xc_i);
 CODE64(xc, "mov $0x10ffc, %ecx\n mov $0x10100, %edi\n fninit\n fldcw 8(%rdi)\nxc_i: fldl (%rcx)\n"
-	"fnstenv (%rdi)\n fninit\n fldenv 0x40(%rdi)\n fnstenv 0x80(%rdi)" DONE);
+	"fnstenv (%rdi)\n fninit\n fldenv 0x40(%rdi)\n fnstenv 0x80(%rdi)\n"
+	"xorl $0x80000000, 0x4c(%rdi)\n fldenv 0x40(%rdi)\n fnstenv 0xc0(%rdi)" DONE);
 T(pointers_slow, "... of an operand in two pages, and those that FLDENV has loaded")
 {
 	struct guest *g = guest_with(M_LONG, xc);
@@ -426,8 +427,9 @@ T(pointers_slow, "... of an operand in two pages, and those that FLDENV has load
 	RUN_TO(g, ST_DONE);
 	CHECK_EQ(ENV(g, 12), AT(xc, xc_i));
 	CHECK_EQ(ENV(g, 20), 0x10ffc);
-	CHECK_EQ(ENV(g, 0x8c), 0x12345678);
-	CHECK_EQ(ENV(g, 0x94), 0x1abcdef0);
+	/* One of the two may look as if it were code of the host's. */
+	CHECK((ENV(g, 0x8c) == 0x12345678 && ENV(g, 0x94) == 0x1abcdef0) ||
+	      (ENV(g, 0xcc) == 0x92345678 && ENV(g, 0xd4) == 0x1abcdef0));
 }
 
 CODE64(xv, "mov $0x10100, %edi\n fldpi" STOP(1) "movaps %xmm0, %xmm1\n fnstenv (%rdi)" STOP(1)
