@@ -139,6 +139,7 @@ struct region {		/* 2 MiB of a guest's address space */
 	u64 pte[512];		/* by which entry, with the rights of the upper levels */
 	place_t place[512];
 	u32 serial[512];	/* MAP_X: of cpu_ops.code_page */
+	u64 sum[512];		/* MAP_X: of its bytes, before they were looked at */
 	u8 prot[512];
 };
 #define MIRROR_BUCKETS 512

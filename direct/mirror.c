@@ -198,6 +198,22 @@ static bool written(const struct direct *d, u64 from, u64 gpa)
 	return false;
 }
 
+/* Of the bytes of a page. That it may have been written is said too often: by every other vCPU that
+ * hears that it is code now. */
+static u64 sum_of(const u8 *page)
+{
+	const u64 *w = (const u64 *)(const void *)page;
+	u64 a = 0, b = 0;
+
+	for (u32 i = 0; i < PAGE_SIZE / 8; i += 2) {
+		a = (a ^ w[i]) * 0x9e3779b97f4a7c15ull;
+		b = (b ^ w[i + 1]) * 0xc2b2ae3d27d4eb4full;
+		a ^= a >> 29;
+		b ^= b >> 31;
+	}
+	return a + b;
+}
+
 /* since: what the mirror had seen. */
 static bool still_good(struct direct *d, const struct leaf *l, const struct region *r, u32 i,
 		       const struct gens *since)
@@ -211,7 +227,12 @@ static bool still_good(struct direct *d, const struct leaf *l, const struct regi
 
 		return ps && may_write(ps, gpa);
 	}
-	return !((r->prot[i] & MAP_X) && written(d, since->code, gpa));
+	if ((r->prot[i] & MAP_X) && written(d, since->code, gpa)) {
+		const u8 *page = host_of(d->c, gpa);
+
+		return page && sum_of(page) == r->sum[i];
+	}
+	return true;
 }
 
 static bool recheck_region(struct direct *d, struct space *s, struct region *r,
@@ -417,6 +438,7 @@ static u8 rights(struct direct *d, struct space *s, struct region *r, const stru
 		return MAP_R;
 	/* Counted first: from now on every store is noticed. */
 	u32 serial = c->ops->code_page(c, gpa, NULL, 0);
+	u64 sum = serial ? sum_of(host) : 0;
 	u64 f = i ? entry(l, i - 1) : 0;
 
 	u8 x = 0;
@@ -427,6 +449,7 @@ static u8 rights(struct direct *d, struct space *s, struct region *r, const stru
 				wanted, &never);
 	if (x) {
 		r->serial[i] = serial;
+		r->sum[i] = sum;
 		return MAP_R | x;
 	}
 	if (serial)
@@ -450,9 +473,11 @@ bool mirror_fill(struct direct *d, struct space *s, u64 gva, enum mem_access acc
 	if (!r)
 		return false;
 	/* An instruction that writes to its own page would want it to be both in turn, for ever:
-	 * the translator makes the store, and then it can be executed no more. */
-	if (acc == MEM_W && (r->prot[at] & MAP_X))
+	 * the translator makes the store. */
+	if (acc == MEM_W && (r->prot[at] & MAP_X)) {
+		drop(d, s, r, at, 1);
 		return false;
+	}
 	/* It is there to be read, and that is all it can have. */
 	if (acc == MEM_X && r->prot[at] && (r->noexec[at / 64] & BIT64(at % 64)) &&
 	    entry(&l, at) == r->pte[at])

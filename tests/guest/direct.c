@@ -18,9 +18,9 @@ enum { MSR_TSC = 0x10, MSR_STAR = 0xc0000081, MSR_LSTAR, MSR_CSTAR, MSR_SFMASK }
 enum { U_CODE = 0x300000, U_DATA = 0x320000, SEL_UCS = 0x33, SEL_UDS = 0x2b };
 #define UAT(name, label) (U_CODE + (u64)((label) - name##_b))
 
-static void user(struct guest *g, u64 rip)
+static void user_cpu(struct guest_cpu *c, u64 rip)
 {
-	struct guest_cpu *c = cpu0(g);
+	struct guest *g = c->g;
 	struct kvm_xcrs x = { .nr_xcrs = 1 };
 
 	guest_gdt(g, 0x20, 0x00cffb000000ffff);
@@ -44,6 +44,10 @@ static void user(struct guest *g, u64 rip)
 		r.rsp = G_STACK3;
 		r.rflags = 0x202;
 	}
+}
+static void user(struct guest *g, u64 rip)
+{
+	user_cpu(cpu0(g), rip);
 }
 static struct guest *user_guest(const u8 *p, u64 n)
 {
@@ -320,6 +324,54 @@ T(many_spots,
 	spots(4, 4);
 	spots(5, 1);
 	spots(1, 9);
+}
+
+/* Both CPUs: a system call, then one of eight pages; r13 is the first, which the kernel writes, but
+ * always with what is there. */
+CODE64(pair, "mov $4000, %esi\n p_loop: mov %esi, %eax\n syscall\n and $7, %eax\n shl $12, %eax\n"
+	" add %r13, %rax\n call *%rax\n dec %esi\n jnz p_loop" DONE3
+	"p_entry: mov (%r13), %r14\n mov %r14, (%r13)\n sysretq");
+LABEL(p_entry);
+static void *run_other(void *cpu)
+{
+	static struct stop s;
+
+	s = cpu_run(cpu);
+	return &s;
+}
+T(pair, "two CPUs run directly side by side, and keep the pages that they execute")
+{
+	static const u8 fn[] = { 0x48, 0xff, 0xc3, 0xc3 };	/* inc %rbx; ret */
+	struct guest *g = USER(pair);
+	struct guest_cpu *c[2] = { cpu0(g), guest_add_cpu(g) };
+	struct stop s, *other;
+	pthread_t t;
+
+	cpu_setup(c[1]);
+	user_cpu(c[1], U_CODE);
+	for (u32 i = 0; i < 16; i++)
+		guest_write(g, U_DATA + i * 0x1000, fn, sizeof(fn));
+	for (u32 i = 0; i < 2; i++) {
+		cpu_set_msr(c[i], MSR_STAR, (u64)(SEL_UCS - 16) << 48 | (u64)SEL_CODE64 << 32);
+		cpu_set_msr(c[i], MSR_LSTAR, UAT(pair, p_entry));
+		cpu_set_msr(c[i], MSR_SFMASK, 0x200);
+		WITH_REGS(c[i], r) {
+			r.rbx = 0;
+			r.r13 = U_DATA + i * 0x8000;
+			r.rsp = i ? G_STACK3 - 0x800 : G_STACK3;
+		}
+	}
+	if (pthread_create(&t, NULL, run_other, c[1]))
+		test_die("pthread_create");
+	s = run(g);
+	pthread_join(t, (void **)&other);
+	CHECK_EXC(s, VEC_DONE3, -1);
+	CHECK_EQ(s.r.rbx, 4000);
+	CHECK_EQ(other->r.rbx, 4000);
+	for (u32 i = 0; i < 2; i++) {
+		CHECK(cpu_counter(c[i], "direct_stays") >= 4000);
+		CHECK(cpu_counter(c[i], "direct_fills") < 200);
+	}
 }
 
 #define EXC_CODE(name, text) CODE64(name, "mov $100000, %ecx\n 1: dec %ecx\n jnz 1b\n" text DONE3 \
