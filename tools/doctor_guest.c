@@ -171,13 +171,11 @@ static void door(const char *what, enum verdict bad, char *const argv[])
 
 void doctor_doors(void)
 {
-	static char self[4096], object[4200];
+	static char self[PATH_MAX], object[PATH_MAX + sizeof(DOOR_NAME)];
 	const char *library = preload_path();
-	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
 
-	if (n <= 0 || !library) {
-		fact(FACT_FAIL, SECTION_STANDIN, "preload object", "%s",
-		     library ? "there is no /proc" : "missing");
+	if (!library || !own_path(self)) {
+		fact(FACT_FAIL, SECTION_STANDIN, "preload object", "missing");
 		return;
 	}
 	fact(FACT_OK, SECTION_STANDIN, "preload object", "%s", library);

@@ -157,6 +157,7 @@ static int info_fn(const struct verb *v, int argc, char **argv)
 	if (!dlsym(RTLD_DEFAULT, "standin_preload_version")) {
 		char *again[] = { (char *)"standin", (char *)"info", json ? (char *)"--json" : NULL,
 				  NULL };
+		char self[PATH_MAX];
 
 		if (getenv("STANDIN_INFO_AGAIN")) {
 			fprintf(stderr, "standin: the preload object was not loaded\n");
@@ -164,7 +165,8 @@ static int info_fn(const struct verb *v, int argc, char **argv)
 		}
 		if (preload_env() || setenv("STANDIN_INFO_AGAIN", "1", 1))
 			return 1;
-		execv("/proc/self/exe", again);
+		if (own_path(self))
+			execv(self, again);
 		fprintf(stderr, "standin: %s\n", strerror(errno));
 		return 1;
 	}

@@ -6,20 +6,29 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <unistd.h>
 
 #include "irq/avic.h"
+
+bool own_path(char path[PATH_MAX])
+{
+	ssize_t n = readlink("/proc/self/exe", path, PATH_MAX - 1);
+
+	if (n <= 0)
+		return realpath((const char *)getauxval(AT_EXECFN), path) != NULL;
+	path[n] = 0;
+	return true;
+}
 
 const char *preload_path(void)
 {
 	static char path[PATH_MAX + sizeof("/" PRELOAD_NAME)];
 	const char *const where[] = { "/", "/../lib/", "/../lib64/", "/../" STANDIN_LIBDIR "/" };
 	char exe[PATH_MAX];
-	ssize_t n = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
 	char *slash;
 
-	if (n > 0) {
-		exe[n] = 0;
+	if (own_path(exe)) {
 		slash = strrchr(exe, '/');
 		if (slash)
 			*slash = 0;

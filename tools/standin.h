@@ -11,6 +11,8 @@
 
 extern const struct verb verb_run, verb_doctor, verb_info, verb_explain, verb_trace, verb_stat;
 
+/* The file of this command, also where no /proc is mounted (a bare chroot). */
+bool own_path(char path[PATH_MAX]);
 /* Path of the preload object: next to the command, then libdir. NULL + message. */
 const char *preload_path(void);
 /* Put it in front of LD_PRELOAD. 0 or -1 + message. */

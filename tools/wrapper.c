@@ -20,8 +20,9 @@ static bool find(const char *name, char *path)
 {
 	const char *p = getenv("PATH");
 	struct stat self, st;
+	char own[PATH_MAX];
 
-	if (stat("/proc/self/exe", &self))
+	if (!own_path(own) || stat(own, &self))
 		return false;
 	if (!p)
 		p = "/bin:/usr/bin";
