@@ -60,71 +60,6 @@ u8 *emit_call(struct translator *t, const void *fn, bool pair)
 	return start;
 }
 
-/* Is there anything of the page at rcx in the second level? C looks closer: to call it for nothing
- * would cost as much as all the rest. */
-static void again_filter(struct translator *t)
-{
-	u8 *over;
-
-	_Static_assert(TLB2_BITS == 16 && sizeof(struct tlb2_entry) == 16, "movzx; shl 4");
-	mov_rr(t, H_RSI, H_RCX);
-	shift_ri(t, SHIFT_R, true, H_RSI, PAGE_SHIFT);
-	movzx16(t, H_RSI, H_RSI);
-	shift_ri(t, SHIFT_L, false, H_RSI, 4);
-	op_abs(t, true, OP_ADD, H_RSI, &t->e->c->tlb2);
-	op_mem(t, true, OP_LOAD, H_RSI, H_RSI, 0);
-	op_rr(t, true, OP_XOR, H_RSI, H_RCX);
-	shift_ri(t, SHIFT_R, true, H_RSI, PAGE_SHIFT);
-	over = jcc8(t, CC_E);
-	mov_ri(t, H_RCX, 1);
-	ret(t);
-	jump_here(t, over);
-}
-
-/* The same without flags. */
-static void again_filter_flagless(struct translator *t)
-{
-	struct engine *e = t->e;
-
-	st_abs(t, H_RCX, &e->ea);
-	rorx32(t, H_RSI, H_RCX, PAGE_SHIFT);
-	movzx16(t, H_RSI, H_RSI);
-	lea(t, true, H_RSI, -1, H_RSI, 8, 0);
-	ld_abs(t, H_RCX, &e->c->tlb2);
-	ld_index2(t, H_RSI, H_RCX, H_RSI);
-	ld_abs(t, H_RCX, &e->ea);
-	pext_abs(t, H_RSI, H_RSI, &e->page_bits);
-	pext_abs(t, H_RCX, H_RCX, &e->page_bits);
-	not_r(t, H_RSI);
-	lea(t, true, H_RCX, H_RCX, H_RSI, 1, 1);
-	u8 *over = jrcxz(t);
-
-	mov_ri(t, H_RCX, 1);
-	ret(t);
-	jump_here(t, over);
-	ld_abs(t, H_RCX, &e->ea);
-}
-
-/* The flags are free where the check has subtracted: it has compared as well. */
-static void again_stubs(struct translator *t, const u8 *call)
-{
-	for (u32 idx = 0; idx < MMU_L2; idx++)
-		for (u32 write = 0; write < 2; write++) {
-			struct tlb *tlb = &t->e->c->tlb[idx];
-
-			t->e->stub_again_sub[idx][write] = rx_of(t, t->p);
-			op_mem(t, true, OP_ADD, H_RCX, H_RSI,
-			       (s32)lo32(write ? &tlb->w->tag : &tlb->r->tag));
-			again_filter(t);
-			mov_ri(t, H_RSI, idx << 1 | write);
-			jmp_rx(t, call);
-			t->e->stub_again[idx][write] = rx_of(t, t->p);
-			again_filter_flagless(t);
-			mov_ri(t, H_RSI, idx << 1 | write);
-			jmp_rx(t, call);
-		}
-}
-
 void apic_stubs(struct translator *t)
 {
 	struct engine *e = t->e;
@@ -136,7 +71,6 @@ void apic_stubs(struct translator *t)
 	e->stub_apic_set_tpr = emit_call(t, &e->apic_fn.set_tpr, false);
 	e->stub_apic_get_tpr = emit_call(t, &e->apic_fn.get_tpr, false);
 	e->stub_sti = emit_call(t, &e->near.sti, false);
-	again_stubs(t, emit_call(t, &e->near.tlb_again, false));
 }
 
 static u64 refuse(struct cpu *c, u64 a, u64 b)

@@ -183,9 +183,15 @@ static inline u64 tlb_empty_tag(u32 slot)
 	return slot == 0 ? 2 * PAGE_SIZE : slot == TLB_SIZE - 1 ? PAGE_SIZE : 0;
 }
 
-/* The second level, in memory that only C sees (mmu/tlb2.c). */
+/* The second level (mmu/tlb2.c); translated code reads it (engine/again.c). */
 struct tlb2_entry {
 	u64 tag, host;	/* with more in their low bits */
+};
+/* In the low bits of a tag, beside the privilege, and of the host address. */
+enum {
+	T2_IDX = 3, T2_GLOBAL = 4, T2_LARGE = 8,
+	T2_WRITE_SHIFT = 5, T2_WRITE_MAX = 127,	/* tag: generation of the right to write, 0: none */
+	T2_GEN_MAX = 4095,			/* host: generation of the mapping, from 1 on */
 };
 #define TLB2_BITS 16
 #define TLB2_SIZE (1u << TLB2_BITS)

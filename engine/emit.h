@@ -438,13 +438,6 @@ static inline void st8_imm(struct translator *t, const void *abs, u8 v)
 	modrm_mem(t, 0, -1, (s32)lo32(abs));
 	b1(t, v);
 }
-/* mov reg, [base + index * 2]: RAX..RDI only */
-static inline void ld_index2(struct translator *t, u32 reg, u32 base, u32 index)
-{
-	reg_changes(t, reg);
-	b2(t, 0x48, OP_LOAD);
-	b2(t, 0x04 | reg << 3, 1 << 6 | index << 3 | base);
-}
 /* MOV AH, [abs] */
 static inline void ld_ah_abs(struct translator *t, const void *abs)
 {
@@ -489,7 +482,21 @@ static inline void push_abs(struct translator *t, const void *abs)
 	b1(t, 0xff);
 	modrm_mem(t, 6, -1, (s32)lo32(abs));
 }
+static inline void push_i(struct translator *t, s32 v)
+{
+	if (v >= -128 && v < 128) {
+		b2(t, 0x6a, (u8)v);
+		return;
+	}
+	b1(t, 0x68);
+	d4(t, (u32)v);
+}
 static inline void ret(struct translator *t) { b1(t, 0xc3); }
+/* And n bytes behind the return address are gone. */
+static inline void ret_drop(struct translator *t, u32 n)
+{
+	b3(t, 0xc2, n & 0xff, n >> 8);
+}
 static inline void call_abs(struct translator *t, const void *abs)
 {
 	b1(t, 0xff);

@@ -350,6 +350,7 @@ struct engine {
 	/* of a stack pointer's distance from its limit: none of them may be set */
 	u64 ret_bits;
 	u8 *ret_none;		/* stub_ret_none of the mode as it is now */
+	u32 again_turn;		/* again.c */
 	u64 ea;			/* of a check without flags, where it cannot be computed twice */
 	/* The indirect branch that was made last: offset in code memory. 0: C has set RIP. */
 	u32 branch_at;
@@ -461,9 +462,8 @@ struct engine {
 	u8 *stub_apic_store, *stub_apic_load, *stub_apic_wrmsr, *stub_apic_rdmsr,
 		*stub_apic_set_tpr, *stub_apic_get_tpr; /* apic.c */
 	u8 *stub_sti;
-	/* A missed check of L1's privilege, for reads and writes: ask again_fn for the linear
-	 * address in rcx, or for rcx and the slot's tag. rcx is zero then if it is there now. */
-	u8 *stub_again[MMU_L2][2], *stub_again_sub[MMU_L2][2];
+	/* again.c: of L1's privilege, for reads and writes, by address or by what is left of it. */
+	u8 *stub_again[MMU_L2][2][2];
 	u8 *stub_window[MMU_IDX_COUNT][2];	/* window.c: reads, writes */
 	struct translator *tr;
 	/* How near to each other accesses must be to share a check, by a hash of the unit's

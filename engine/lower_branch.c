@@ -74,31 +74,6 @@ void emit_exit(struct translator *t, u8 kind, u64 rip, struct insn *in)
 	emit_leave(t, r);
 }
 
-/* Is the page in the second level? The jump that is taken then is returned. */
-static u8 *emit_again(struct translator *t, const struct cold_stub *s)
-{
-	u32 idx = mode_idx(t->mode);
-
-	if (s->again == AGAIN_SUB) {
-		call_rx(t, t->e->stub_again_sub[idx][s->rec->write]);
-	} else {
-		emit_ea_flagless(t, &s->a, true);
-		call_rx(t, t->e->stub_again[idx][s->rec->write]);
-	}
-	return jrcxz(t);
-}
-
-/* The check again, with all as it was before. */
-static void emit_resume(struct translator *t, const struct cold_stub *s, u8 *there)
-{
-	jump_here(t, there);
-	if (s->flags == FLAGS_SAVED)
-		emit_flags_restore(t);
-	else if (s->flags == FLAGS_ASIDE && !s->rec->aside)
-		emit_flags_unaside(t);
-	jmp_rx(t, codemem_at(&t->e->mem, s->rec->resume));
-}
-
 void emit_cold(struct translator *t)
 {
 	u8 *hot = t->p;
@@ -107,8 +82,6 @@ void emit_cold(struct translator *t)
 	t->e->near.tlb_again = t->e->c->tlb2 ? t->e->c->ops->tlb_again : NULL;
 	for (u32 i = 0; i < t->n_cold; i++) {
 		struct cold_stub *s = &t->cold[i];
-
-		u8 *there = NULL;
 
 		t->hold = 0;
 		set_rel32(s->site, t->p);
@@ -119,7 +92,7 @@ void emit_cold(struct translator *t)
 		if (s->window)
 			emit_window_miss(t, s);
 		if (s->again && t->e->near.tlb_again && mode_idx(t->mode) < MMU_L2)
-			there = emit_again(t, s);
+			emit_again(t, s);
 		if (s->flags == FLAGS_ASIDE)
 			emit_flags_unaside(t);
 		else if (s->flags == FLAGS_SAVED)
@@ -134,8 +107,6 @@ void emit_cold(struct translator *t)
 		if (s->rec->kind == REC_LINK)
 			link_of(s->rec)->stub = code_off(t, t->p);
 		emit_leave(t, s->rec);
-		if (there)
-			emit_resume(t, s, there);
 	}
 	t->e->mem.cold = rx_of(t, t->p);
 	t->p = hot;

@@ -293,6 +293,13 @@ static void ask_again(struct translator *t, const struct access *a, enum again a
 	t->cold[t->n_cold - 1].a = *a;
 }
 
+/* SCR_PTR is the pointer: here whoever has found it elsewhere goes on. */
+static void found_here(struct translator *t)
+{
+	if (t->n_cold)
+		t->cold[t->n_cold - 1].behind = code_off(t, t->p);
+}
+
 /* Go on behind this if RCX is zero. The branch that is not taken leaves, as a rule. */
 static void unless_zero(struct translator *t, struct rec_tlb *r, const struct insn *in,
 			bool is_const)
@@ -392,6 +399,7 @@ static void check_flagless(struct translator *t, const struct access *a, u32 len
 	emit_slot(t, SCR_PTR);
 	op_mem(t, true, OP_LOAD, SCR_PTR, SCR_PTR, (s32)lo32(&te->host));
 	lea(t, true, SCR_PTR, SCR_PTR, SCR_TMP, 1, 1 - (s32)len);
+	found_here(t);
 }
 
 s32 emit_check(struct translator *t, const struct access *a0, u32 len, bool write, u64 rip,
@@ -462,6 +470,7 @@ s32 emit_check(struct translator *t, const struct access *a0, u32 len, bool writ
 		add_check(t, emit_tlb_check(t, te, len), r, in, flags, false);
 		ask_again(t, a, AGAIN_SUB);
 		op_mem(t, true, OP_ADD, SCR_PTR, SCR_TMP, (s32)lo32(&te->host));
+		found_here(t);
 	}
 	if (flags == FLAGS_SAVED)
 		emit_flags_restore(t);

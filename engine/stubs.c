@@ -131,6 +131,7 @@ int stubs_emit(struct engine *e)
 	apic_stubs(t);
 	returns_stubs(t);
 	window_stubs(t);
+	again_stubs(t);
 
 	u8 *end = rx_of(t, t->p);
 

@@ -130,14 +130,14 @@ struct cold_stub {
 	bool lost;		/* no record: emit_return_lost() */
 	bool doubt;		/* itlb_confirm() may know better, then on behind the site */
 	u16 window;		/* bytes that the stack's window missed (window.c); 0: none */
-	u32 behind;		/* ... and where to go on when they are found after all */
+	u32 behind;		/* where to go on with the pointer, if it is found after all */
 	union {
 		struct access a;	/* AGAIN_EA */
 		u64 ret;		/* lost */
 	};
 };
 
-/* A missed check may ask again (mmu/tlb2.c): what is left of the address. */
+/* A missed check may ask again (again.c): what is left of the address. */
 enum again {
 	AGAIN_NEVER,
 	AGAIN_SUB,	/* less the slot's tag, and the slot */
@@ -278,12 +278,15 @@ void emit_window_check(struct translator *t, const struct access *a, u32 len, st
 void emit_window_miss(struct translator *t, const struct cold_stub *s);	/* goes on if it fails */
 void window_stubs(struct translator *t);
 
+/* again.c */
+void emit_again(struct translator *t, const struct cold_stub *s);	/* goes on if it fails */
+void again_stubs(struct translator *t);
+
 /* apic.c */
 u8 apic_class(const struct translator *t, const struct insn *in, ZydisMnemonic m);
 void emit_apic(struct translator *t, const struct di *d);
 void apic_stubs(struct translator *t);
-
-/* apic.c: a subroutine that calls *fn(c, rcx, rsi) with nothing else changed */
+/* A subroutine that calls *fn(c, rcx, rsi) with nothing else changed. */
 u8 *emit_call(struct translator *t, const void *fn, bool pair);
 void call_rx(struct translator *t, const u8 *rx);
 

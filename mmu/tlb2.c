@@ -1,23 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * mmu/tlb2.c - the second level of the software TLB: what has been in the first one. Translated
- * code asks for it where that misses, without being left (engine/lower_mem.c), so nothing here
+ * code asks for it where that misses, without being left (engine/again.c), so nothing here
  * touches guest memory. An entry is void when its generation is over, which makes flushes cheap:
  * one generation each for global mappings and others, and one for the right to write.
  */
 #include "base/mem.h"
 #include "mmu/mmu_priv.h"
 
-/* In the low bits of a tag, beside the privilege, and of the host address. */
-enum {
-	T2_IDX = 3, T2_GLOBAL = 4, T2_LARGE = 8,
-	T2_WRITE_SHIFT = 5, T2_WRITE_MAX = 127,	/* tag: generation of the right to write, 0: none */
-	T2_GEN_MAX = 4095,			/* host: generation of the mapping, from 1 on */
-};
-
 static struct tlb2_entry *at(const struct cpu *c, u64 gva)
 {
-	return &c->tlb2[(gva >> PAGE_SHIFT) % TLB2_SIZE];	/* as in engine/apic.c */
+	return &c->tlb2[(gva >> PAGE_SHIFT) % TLB2_SIZE];	/* as in engine/again.c */
 }
 
 /* The page of the table that it stands in. */

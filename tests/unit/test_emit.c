@@ -88,7 +88,6 @@
 	X(st_imm(t, 8, 0xffffffff, H_RCX, 8), "mov qword ptr [rcx+0x08], 0xFFFFFFFFFFFFFFFF") \
 	X(st_imm(t, 4, 9, -1, 0x7d001230), "mov dword ptr [0x000000007D001230], 0x09") \
 	X(st8_imm(t, A, 0), "mov byte ptr [0x000000007D001230], 0x00") \
-	X(ld_index2(t, H_RSI, H_RCX, H_RSI), "mov rsi, [rcx+rsi*2]") \
 	X(ld_ah_abs(t, A), "mov ah, [0x000000007D001230]") \
 	X(lahf(t), "lahf") \
 	X(seto_al(t), "seto al") \
@@ -97,7 +96,10 @@
 	X(push_r(t, H_R12), "push r12") \
 	X(pop_r(t, H_R12), "pop r12") \
 	X(push_abs(t, A), "push [0x000000007D001230]") \
+	X(push_i(t, 7), "push 0x07") \
+	X(push_i(t, 1023), "push 0x3FF") \
 	X(ret(t), "ret") \
+	X(ret_drop(t, 8), "ret 0x08") \
 	X(call_abs(t, A), "call [0x000000007D001230]") \
 	X(jmp_abs(t, A), "jmp [0x000000007D001230]") \
 	X(jmp_mem(t, H_RSI, 0x100), "jmp [rsi+0x100]") \
