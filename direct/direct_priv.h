@@ -11,6 +11,12 @@
 #define STUB_X_MAX 12288	/* AMX included */
 #define SPOTS 4	/* breakpoints of a CPU */
 
+/* Where in a page instructions may begin that must not run directly (scan.c). */
+struct spots {
+	u32 n;
+	u16 at[SPOTS];
+};
+
 /* -- the stub's own pages (trampoline.c): it can read them, and has no way to change that -- */
 
 enum {
@@ -173,6 +179,14 @@ struct space {			/* an address space of the guest, by CR3 */
 	struct mirror m;
 };
 
+/* What scan_page() has said of pages with such bytes: programs are started again and again. */
+#define SCANNED 2048
+struct scanned {
+	u64 key;	/* 0: none */
+	bool ok;
+	struct spots spots;
+};
+
 #define SPACES 64
 struct direct {
 	struct cpu *c;
@@ -194,6 +208,7 @@ struct direct {
 	u8 cpl;
 	u8 *writers[RAM_MAX];	/* per page: how many mirrors can write it (saturating); made when
 				 * needed */
+	struct scanned scanned[SCANNED];
 	struct direct_counts n;
 };
 
@@ -216,13 +231,9 @@ static inline bool mirror_stale(const struct direct *d, const struct mirror *m)
 /* Can any mirror write the page? */
 bool mirror_writes(const struct direct *d, const u8 *hva);
 
-/* Where in a page instructions may begin that must not run directly. before: what the page in front
- * of it has, or NULL. False: there are more of them than a CPU has breakpoints. And may an
- * instruction that reaches from it into the next? */
-struct spots {
-	u32 n;
-	u16 at[SPOTS];
-};
+/* Fills in *s. before: what the page in front of it has, or NULL. False: there are more of them
+ * than a CPU has breakpoints. And may an instruction that reaches from it into the next run? */
+#define SCAN_AHEAD 72	/* bytes before a place where decoding begins, of `before` also */
 bool scan_page(const u8 *page, const u8 *before, struct spots *s);
 bool scan_edge(const u8 *page, const u8 *next);
 

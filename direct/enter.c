@@ -47,8 +47,8 @@
 #define PENALTY_MAX 1024
 /* What is spent once for a page, or for the stub, pays later. So it does not count there, but has a
  * budget, which grows with the time that the program uses. */
-#define BUDGET 8000000
-#define BUDGET_MAX (8 * BUDGET)
+#define BUDGET 2000000
+#define BUDGET_MAX (32 * BUDGET)
 #define BUDGET_SHARE 8
 
 enum { WORD_0, WORD_1, WORD_AUTO, WORD_ALWAYS };	/* of STANDIN_DIRECT */

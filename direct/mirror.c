@@ -373,17 +373,39 @@ static bool set_breaks(struct direct *d, struct space *s, u64 gva, const struct 
 	return true;
 }
 
+static bool scan(struct direct *d, const u8 *page, u64 sum, const u8 *front, struct spots *spots)
+{
+	u64 key = sum;
+	struct scanned *k;
+
+	/* Decoding begins there. */
+	if (front) {
+		const u64 *w = (const u64 *)(const void *)(front + PAGE_SIZE - SCAN_AHEAD);
+
+		for (u32 i = 0; i < SCAN_AHEAD / 8; i++)
+			key = (key ^ w[i]) * 0x9e3779b97f4a7c15ull;
+		key ^= key >> 32;
+	}
+	k = &d->scanned[key % SCANNED];
+	if (!key || k->key != key) {
+		k->ok = scan_page(page, front, &k->spots);
+		k->key = key;
+	}
+	*spots = k->spots;
+	return k->ok;
+}
+
 /* What it takes to execute a page: MAP_X, with breakpoints or without; 0: it cannot be, or, where
  * it is not the one that is wanted, that is not worth breakpoints. front: the bytes of the page
  * before, whether or not it may be executed yet. */
-static u8 may_execute(struct direct *d, struct space *s, u64 gva, const u8 *page, const u8 *front,
-		      bool wanted, bool *never)
+static u8 may_execute(struct direct *d, struct space *s, u64 gva, const u8 *page, u64 sum,
+		      const u8 *front, bool wanted, bool *never)
 {
 	const u8 *before = executable(d, &s->m, gva - PAGE_SIZE),
 		 *behind = executable(d, &s->m, gva + PAGE_SIZE);
 	struct spots spots;
 
-	*never = !scan_page(page, front, &spots) || (before && !scan_edge(before, page)) ||
+	*never = !scan(d, page, sum, front, &spots) || (before && !scan_edge(before, page)) ||
 		 (behind && !scan_edge(page, behind)) || (spots.n && s->no_breaks);
 	if (*never)
 		return 0;
@@ -445,7 +467,7 @@ static u8 rights(struct direct *d, struct space *s, struct region *r, const stru
 	bool never = false;
 
 	if (serial)
-		x = may_execute(d, s, gva, host, f && !(f & NX) ? host_of(c, f & ADDR) : NULL,
+		x = may_execute(d, s, gva, host, sum, f && !(f & NX) ? host_of(c, f & ADDR) : NULL,
 				wanted, &never);
 	if (x) {
 		r->serial[i] = serial;

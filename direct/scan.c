@@ -13,7 +13,7 @@
 #include "engine/insn.h"
 
 #define STARTS 16
-#define AHEAD 72	/* bytes before a hit where decoding begins */
+#define AHEAD SCAN_AHEAD
 
 /* p[0] is 0F, or CD. */
 static bool tells(const u8 *p)
