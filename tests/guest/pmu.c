@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "tests/guest/harness/harness.h"
+#include "tests/random.h"
 
 enum {
 	EFER = 0xc0000080, STAR = 0xc0000081, LSTAR = 0xc0000082,
@@ -642,6 +643,52 @@ T(filter, "KVM_SET_PMU_EVENT_FILTER: lists that allow and that deny, at once and
 			printf("# row %u\n", i);
 		guest_free(g);
 	}
+}
+
+/* A write, its value read back, then the counter of ESI. */
+CODE64(any, "wrmsr\n rdmsr\n shl $32, %rdx\n or %rdx, %rax\n mov %rax, %r12\n"
+	    "mov %esi, %ecx\n rdpmc\n shl $32, %rdx\n or %rdx, %rax\n mov %rax, %r13" DONE);
+#define SEL_NOT (BIT64(19) | BIT64(21) | GENMASK64(39, 36) | GENMASK64(63, 42))	/* reserved */
+
+T(any, "20,000 random writes to the counters' MSRs, random filters: no reserved bit, no other end")
+{
+	static const u32 base[] = { K7_SEL, SEL0, STATUS };
+	struct guest *g = pmu_guest(any);
+	struct guest_cpu *c = cpu0(g);
+	u64 seed = 17;
+
+	for (u32 i = 0; i < 20000; i++) {
+		u64 r = random_next(&seed), v = random_next(&seed), f = random_next(&seed);
+		u32 msr = base[r % 3] + (u32)(r >> 8) % 16;
+		struct stop s;
+
+		/* What counts. */
+		if (r & BIT64(20))
+			v = (v & (ALL | INT | GUEST_ONLY | HOST_ONLY)) | (f & 1 ? INSNS : CYCLES);
+		if (!(r & 0xf0000000)) {
+			u64 bits = f & 1 ? 0xff8000000000ffff : ~0ull;
+
+			set_filter(g, f >> 1 & 1, f & 1, (u32)(f >> 2) % 3, v & bits, f & bits);
+		}
+		WITH_REGS(c, x) {
+			x.rip = G_CODE;
+			x.rflags = 2;
+			x.rcx = msr;
+			x.rax = (u32)v;
+			x.rdx = v >> 32;
+			x.rsi = r >> 40 & 7;
+		}
+		s = run(g);
+		if (s.kind == ST_EXC && s.vec == GP) {
+			cpu_setup(c);
+			continue;
+		}
+		if (!CHECK_STOP(s, ST_DONE) || !CHECK_EQ(s.r.r13 & ~MAX48, 0))
+			break;
+		if (msr >= SEL0 && msr < SEL(6) && msr % 2 == 0 && !CHECK_EQ(s.r.r12 & SEL_NOT, 0))
+			break;
+	}
+	guest_free(g);
 }
 
 T(saved, "a vCPU's counters go on in another one")

@@ -11,6 +11,7 @@
 #define EFER 0xc0000080
 #define SVME BIT64(12)
 #define OS BIT64(17)
+#define INT BIT64(20)
 #define EN BIT64(22)
 #define GUEST_ONLY BIT64(40)
 #define HOST_ONLY BIT64(41)
@@ -90,6 +91,50 @@ T(svme_begins, "... and the host's begin to when it is set")
 	CHECK_STOP(st, ST_DONE);
 	CHECK_EQ(cpu_msr(cpu0(g), CTR(0)), 3);
 	CHECK_EQ(cpu_msr(cpu0(g), CTR(1)), 7);
+}
+
+#define SVME_ON "mov $0xc0000080, %ecx\n rdmsr\n or $0x1000, %eax\n wrmsr\n"
+CODE64(gif, SVME_ON "clgi\n nop\n nop\n nop\n stgi\n" DONE);
+
+T(gif, "GIF is no mode of counting: what runs while it is clear is the host's, as before")
+{
+	struct guest *g = guest_with(M_LONG, gif);
+	struct stop st;
+
+	if (!guest_has(g, 0x80000001, 2, 23) || !guest_has(g, 0x80000001, 2, 2))
+		test_skip("no performance counters, or no SVM");
+	start(cpu0(g), 0, INSNS | HOST_ONLY);
+	start(cpu0(g), 1, INSNS);
+	start(cpu0(g), 2, INSNS | GUEST_ONLY);
+	st = run(g);
+	CHECK_STOP(st, ST_DONE);
+	CHECK_EQ(cpu_msr(cpu0(g), CTR(0)), 5);
+	CHECK_EQ(cpu_msr(cpu0(g), CTR(1)), 9);
+	CHECK_EQ(cpu_msr(cpu0(g), CTR(2)), 0);
+}
+
+/* LVTPC is an NMI. The counter overflows at the second NOP. */
+CODE64(gif_nmi, G_APIC_ON "movl $0x400, 0x340(%rbp)\n" SVME_ON
+       "clgi\n mov $0xc0010201, %ecx\n mov $-2, %eax\n mov $0xffff, %edx\n wrmsr\n"
+       "nop\n nop\n nop\n nop\n nop\n nop\n nop\n nop\n stgi\n"
+       "gif_nmi_at: jmp gif_nmi_at\n gif_nmi_h:" STOP(1));
+LABEL(gif_nmi_at);
+LABEL(gif_nmi_h);
+
+T(gif_nmi, "a counter's NMI while GIF is clear waits for STGI (APM2 15.17)")
+{
+	struct guest *g =
+		guest_with_apic(gif_nmi_b, (u32)(gif_nmi_e - gif_nmi_b), 2, AT(gif_nmi, gif_nmi_h));
+	struct stop st;
+
+	if (!guest_has(g, 0x80000001, 2, 23) || !guest_has(g, 0x80000001, 2, 2))
+		test_skip("no performance counters, or no SVM");
+	start(cpu0(g), 0, INSNS | INT);
+	st = run(g);
+	CHECK_STOP(st, ST_OUT);
+	CHECK_EQ(st.port, 1);
+	CHECK_EQ(*g64(g, st.r.rsp), AT(gif_nmi, gif_nmi_at));
+	guest_free(g);
 }
 
 CODE64(rdpmc0, "xor %ecx, %ecx\n rdpmc\n vmmcall");
