@@ -87,6 +87,14 @@ static bool show_open(void)
 	return show.file >= 0;
 }
 
+/* With the VM, and not when something is asked: then no descriptor of ours appears later. */
+void vm_eventfd_prepare(void)
+{
+	pthread_mutex_lock(&show_lock);
+	show_open();
+	pthread_mutex_unlock(&show_lock);
+}
+
 bool vm_fdinfo(int fd, char *text, size_t size)
 {
 	size_t n = 0;

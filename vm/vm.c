@@ -60,6 +60,7 @@ int vm_create(struct vm **out)
 	/* The guest's TSC starts at 0 with the VM, and so does its clock. */
 	vm->cfg.tsc_offset = -__builtin_ia32_rdtsc();
 	vm->cfg.tsc_sync = &vm->tsc_sync;
+	vm_eventfd_prepare();
 	hyperv_vm_init(&vm->hyperv);
 	vm->cfg.hv = &vm->hyperv;
 	pthread_mutex_init(&vm->clock_lock, NULL);

@@ -275,6 +275,7 @@ int vm_coalesced_register(struct vm *vm, const struct kvm_coalesced_mmio_zone *z
 int vm_coalesced_unregister(struct vm *vm, const struct kvm_coalesced_mmio_zone *z);
 bool vm_coalesced_write(struct vm *vm, bool pio, u64 addr, const void *buf, u32 len);
 int vm_coalesced_attach(struct vm *vm, int run_fd);
+void vm_eventfd_prepare(void);	/* before the first of these */
 int vm_eventfd_check(int fd);	/* 0, -EBADF, -EINVAL: not an eventfd */
 bool vm_eventfd_same(int a, int b);
 long long vm_eventfd_id(int fd);	/* the kernel's number for it; -1: not known */
