@@ -113,10 +113,19 @@ T(locked, "mlockall(MCL_FUTURE) does not make each vCPU lock all its address spa
 {
 	struct guest *g = guest_with(M_LONG, large);
 	u64 locked, resident;
+	void *reserved;
 
 	guest_grow(g, GROWTH);
 	if (mlockall(MCL_FUTURE))
 		test_skip("mlockall: %s", strerror(errno));
+	/* Without CAP_IPC_LOCK what is only reserved counts against RLIMIT_MEMLOCK, too. */
+	reserved = mmap(NULL, 1ull << 30, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+			-1, 0);
+	if (reserved == MAP_FAILED) {
+		munlockall();
+		test_skip("RLIMIT_MEMLOCK lets no vCPU be made");
+	}
+	munmap(reserved, 1ull << 30);
 	locked = status("VmLck");
 	resident = status("VmRSS");
 	for (int i = 0; i < 3; i++)
