@@ -76,7 +76,7 @@
 	X(PERFMAP, ANY, "", DEVEL, "name units in /tmp/perf-PID.map for perf", "") \
 	X(MOVE, ANY, "", DEVEL, "translations move to other addresses as often as possible", \
 	  "See [engine.md](engine.md).") \
-	X(CODE_MEM, NUMBER, "1..95", DEVEL, "MiB of translated code for each vCPU (96)", \
+	X(CODE_MEM, NUMBER, "1..159", DEVEL, "MiB of translated code for each vCPU (160)", \
 	  "Small values make it translate anew often.") \
 	X(TRACE, PATH, "", OWN, "the file that `standin trace` shares with its children", "") \
 	X(INFO_AGAIN, ANY, "", OWN, "`standin info` has started itself again", "")

@@ -136,7 +136,7 @@ int stubs_emit(struct engine *e)
 	u8 *end = rx_of(t, t->p);
 
 	e->mem.hot_start = e->mem.hot = e->mem.rx + ALIGN_UP((u64)(end - e->mem.rx), 64);
-	e->mem.hot_end = e->mem.rx + ALIGN_DOWN(e->mem.size / 3 * 2, PAGE_SIZE);
+	e->mem.hot_end = e->mem.rx + ALIGN_DOWN(e->mem.size / 5 * 3, PAGE_SIZE);
 	e->mem.cold_start = e->mem.cold = e->mem.hot_end;
 	e->mem.cold_end = e->mem.rx + e->mem.size;
 	e->mem.hot_there = e->mem.hot_start;

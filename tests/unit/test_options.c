@@ -46,8 +46,8 @@ T(a_bad_value_is_told_with_what_is_allowed)
 	assert_string_equal(check("STANDIN_SVM", "avic,avik"),
 			    "STANDIN_SVM=avic,avik is ignored: it has to be words of "
 			    "decodeassists|avic|x2avic|x2avic-ext with commas\n");
-	assert_string_equal(check("STANDIN_CODE_MEM", "96"),
-			    "STANDIN_CODE_MEM=96 is ignored: it has to be a number in 1..95\n");
+	assert_string_equal(check("STANDIN_CODE_MEM", "160"),
+			    "STANDIN_CODE_MEM=160 is ignored: it has to be a number in 1..159\n");
 	/* Of strtoull()'s many ways to write a number, one. */
 	for (size_t i = 0; i < 5; i++)
 		assert_string_not_equal(check("STANDIN_HALT_POLL", (const char *[]){ "-1", " 1",
