@@ -267,6 +267,17 @@ static bool consume(int fd)
 
 static void free_all(struct vm *vm, struct vm_irqfd *gone);
 
+/* irqfd_lock held. The list goes on at *q. */
+static void take_out(struct vm_irqfd **q, struct vm_irqfd **gone)
+{
+	struct vm_irqfd *f = *q;
+
+	*q = f->next;
+	fast_close(f);
+	f->next = *gone;
+	*gone = f;
+}
+
 static void look(struct vm *vm)
 {
 	struct vm_irqfd **q, *f, *gone = NULL;
@@ -290,16 +301,11 @@ static void look(struct vm *vm)
 	}
 	if (any)
 		text = targets(vm->poller);
-	for (q = &vm->irqfds; text && (f = *q);) {
-		if (f->fd < 0 && !registered(text, f->serial)) {
-			*q = f->next;
-			fast_close(f);
-			f->next = gone;
-			gone = f;
-		} else {
+	for (q = &vm->irqfds; text && (f = *q);)
+		if (f->fd < 0 && !registered(text, f->serial))
+			take_out(q, &gone);
+		else
 			q = &f->next;
-		}
-	}
 	pthread_mutex_unlock(&vm->irqfd_lock);
 	free(text);
 	free_all(vm, gone);
@@ -480,16 +486,11 @@ static int irqfd_deassign(struct vm *vm, const struct kvm_irqfd *p)
 	if (r)
 		return r;
 	pthread_mutex_lock(&vm->irqfd_lock);
-	for (q = &vm->irqfds; (f = *q);) {
-		if (f->gsi == p->gsi && is(f, (int)p->fd)) {
-			*q = f->next;
-			fast_close(f);
-			f->next = gone;
-			gone = f;
-		} else {
+	for (q = &vm->irqfds; (f = *q);)
+		if (f->gsi == p->gsi && is(f, (int)p->fd))
+			take_out(q, &gone);
+		else
 			q = &f->next;
-		}
-	}
 	pthread_mutex_unlock(&vm->irqfd_lock);
 	free_all(vm, gone);
 	return 0;

@@ -124,7 +124,6 @@ struct vcpu {
 
 static int kvm, vm;
 static struct vcpu vcpus[MAX_VCPUS];
-static unsigned char *memory;
 static struct shared *shared;
 static double tsc_per_ns;
 static char **wanted;
@@ -132,23 +131,6 @@ static char **wanted;
 static uint64_t tsc(void)
 {
 	return __builtin_ia32_rdtsc();
-}
-
-static long resident_kib(void)
-{
-	long pages = 0;
-	FILE *f = fopen("/proc/self/statm", "r");
-
-	if (!f || fscanf(f, "%*d %ld", &pages) != 1)
-		pages = 0;
-	if (f)
-		fclose(f);
-	return pages * 4;
-}
-
-static void put64(unsigned at, uint64_t value)
-{
-	memcpy(memory + at, &value, 8);
 }
 
 static void create_vm(int inhibited)

@@ -79,26 +79,7 @@ GUEST(invlpg, "mov $0x80000000, %edi\nmov $0xa000, %esi\nmovq $0x30003, (%rsi)\n
 
 static int vm, vcpu;
 static struct kvm_run *run;
-static unsigned char *memory;
 static const char *only;
-
-/* Resident memory of this process in KiB. */
-static long resident_kib(void)
-{
-	long pages = 0;
-	FILE *f = fopen("/proc/self/statm", "r");
-
-	if (!f || fscanf(f, "%*d %ld", &pages) != 1)
-		pages = 0;
-	if (f)
-		fclose(f);
-	return pages * 4;
-}
-
-static void put64(unsigned at, uint64_t value)
-{
-	memcpy(memory + at, &value, 8);
-}
 
 static void put_gate(int vector, uint64_t handler)
 {

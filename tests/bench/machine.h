@@ -4,6 +4,7 @@
 #define BENCH_MACHINE_H
 
 #include <errno.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -32,6 +33,27 @@ static double now_ns(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
 	return t.tv_sec * 1e9 + t.tv_nsec;
+}
+
+/* Resident memory of this process in KiB. */
+static long resident_kib(void)
+{
+	long pages = 0;
+	FILE *f = fopen("/proc/self/statm", "r");
+
+	if (!f || fscanf(f, "%*d %ld", &pages) != 1)
+		pages = 0;
+	if (f)
+		fclose(f);
+	return pages * 4;
+}
+
+/* The guest's. */
+static unsigned char *memory;
+
+static void put64(unsigned at, uint64_t value)
+{
+	memcpy(memory + at, &value, 8);
 }
 
 #endif

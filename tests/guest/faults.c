@@ -276,16 +276,18 @@ T(nm_warm, "CR0.TS set under warm vector code")
 CODE64(mf, "fninit\n movw $0x37b, (%rdi)\n fldcw (%rdi)\n fld1\n fldz\n .byte 0xde, 0xf9\n"
 	" mov $1, %eax\n mf_next: fld1" DONE);
 LABEL(mf_next);
-T(mf, "#MF comes with the next waiting x87 instruction")
+static struct guest *with_ne(struct guest *g)
 {
-	struct guest *g = guest_with(M_LONG, mf);
-	struct stop s;
-
 	WITH_REGS(cpu0(g), r)
 		r.rdi = G_DATA;
 	WITH_SREGS(cpu0(g), sr)
 		sr.cr0 |= 0x20;
-	s = RUN_EXC(g, 16, -1);
+	return g;
+}
+T(mf, "#MF comes with the next waiting x87 instruction")
+{
+	struct stop s = RUN_EXC(with_ne(guest_with(M_LONG, mf)), 16, -1);
+
 	CHECK_EQ(s.rip, AT(mf, mf_next));
 	CHECK_EQ(s.r.rax, 1);
 }
@@ -297,21 +299,12 @@ LABEL(mf_at);
 LABEL(mf_at2);
 T(mf_mem, "and before that instruction's page fault, unless it does not wait")
 {
-	struct guest *g = guest_with(M_LONG, mf_mem);
-	struct stop s;
+	struct guest *g = with_ne(guest_with(M_LONG, mf_mem));
+	struct stop s = RUN_EXC(g, 16, -1);
 
-	WITH_REGS(cpu0(g), r)
-		r.rdi = G_DATA;
-	WITH_SREGS(cpu0(g), sr)
-		sr.cr0 |= 0x20;
-	s = RUN_EXC(g, 16, -1);
 	CHECK_EQ(s.rip, AT(mf_mem, mf_at));
 	guest_free(g);
-	g = guest_with(M_LONG, mf_not);
-	WITH_REGS(cpu0(g), r)
-		r.rdi = G_DATA;
-	WITH_SREGS(cpu0(g), sr)
-		sr.cr0 |= 0x20;
+	g = with_ne(guest_with(M_LONG, mf_not));
 	s = RUN_EXC(g, 14, -1);
 	CHECK_EQ(s.rip, AT(mf_not, mf_at2));
 }

@@ -369,6 +369,19 @@ T(syndbg, "the debugger's MSRs and calls go to user space, if CPUID has a debugg
 #define SYNIC_ON G_APIC_ON WRMSR(0x40000083, 0x23001) \
 	WRMSR(0x40000082, 0x24001)
 
+struct one_route {
+	struct kvm_irq_routing h;
+	struct kvm_irq_routing_entry e[1];
+};
+/* GSI 40 to a source of vCPU 0. */
+static struct one_route route_to_source(u32 sint)
+{
+	return (struct one_route){
+		.h.nr = 1,
+		.e = { { .gsi = 40, .type = KVM_IRQ_ROUTING_HV_SINT, .u.hv_sint.sint = sint } },
+	};
+}
+
 /* Source 2 at vector 0x50. */
 CODE64(sint, SYNIC_ON WRMSR(0x40000092, 0x50) "xor %r10d, %r10d\n sti\n" STOP(1)
 	"1: pause\n test %r10d, %r10d\n jz 1b\n cli" DONE
@@ -379,13 +392,7 @@ T(sint,
 {
 	struct guest *g = HYPERV(GUEST_IRQCHIP, sint);
 	struct guest_cpu *c = cpu0(g);
-	struct {
-		struct kvm_irq_routing h;
-		struct kvm_irq_routing_entry e[1];
-	} r = { .h.nr = 1,
-		.e = { { .gsi = 40,
-			 .type = KVM_IRQ_ROUTING_HV_SINT,
-			 .u.hv_sint = { .vcpu = 0, .sint = 2 } } } };
+	struct one_route r = route_to_source(2);
 	int fd = eventfd(0, EFD_NONBLOCK), again = eventfd(0, EFD_NONBLOCK);
 	struct kvm_irqfd f = { .fd = (u32)fd, .gsi = 40, .flags = KVM_IRQFD_FLAG_RESAMPLE,
 			       .resamplefd = (u32)again };
@@ -479,13 +486,7 @@ T(auto_eoi, "AutoEOI: a source's interrupt is over when it is taken")
 {
 	struct guest *g = HYPERV(GUEST_IRQCHIP, auto_eoi);
 	struct guest_cpu *c = cpu0(g);
-	struct {
-		struct kvm_irq_routing h;
-		struct kvm_irq_routing_entry e[1];
-	} r = { .h.nr = 1,
-		.e = { { .gsi = 40,
-			 .type = KVM_IRQ_ROUTING_HV_SINT,
-			 .u.hv_sint = { .vcpu = 0, .sint = 3 } } } };
+	struct one_route r = route_to_source(3);
 	struct kvm_irq_level l = { .irq = 40, .level = 1 };
 	struct stop s;
 

@@ -205,6 +205,18 @@ T(side_by_side, "at two addresses at once, in turn")
 	}
 }
 
+/* What it counts in RDX, to its end. */
+static struct stop count_at(struct space *s, u64 lin)
+{
+	struct stop stop;
+
+	WITH_REGS(cpu0(s->g), r)
+		r.rdx = 0;
+	stop = run_at(s, lin, 0);
+	CHECK_EXC(stop, VEC_DONE3, -1);
+	return stop;
+}
+
 /* Jumps between the two pages both ways, an instruction that lies in both, and a short tail that is
  * followed (engine/follow.c). */
 CODE64(two, LOOP(300) "call two_b + 0x1100\n two_back:\n jmp two_b + 0xffb\n"
@@ -225,12 +237,8 @@ T(two, "jumps between pages, and an instruction in both")
 	*g64(s.g, DATA) = 7;
 	for (u32 k = 0; k < ROUNDS * ARRAY_SIZE(places); k++) {
 		u64 lin = places[k % ARRAY_SIZE(places)] + (k << 12);
-		struct stop stop;
+		struct stop stop = count_at(&s, lin);
 
-		WITH_REGS(cpu0(s.g), r)
-			r.rdx = 0;
-		stop = run_at(&s, lin, 0);
-		CHECK_EXC(stop, VEC_DONE3, -1);
 		CHECK_EQ(stop.r.rax, 0x1122334455667788);
 		CHECK_EQ(stop.r.rdx, 2100);
 		CHECK_EQ(stop.r.rdi, lin + (u64)(two_back - two_b));
@@ -255,12 +263,8 @@ T(linked, "loops in two pages that jump to each other")
 
 	for (u32 k = 0; k < ROUNDS * ARRAY_SIZE(places); k++) {
 		u64 lin = places[k % ARRAY_SIZE(places)] + (k << 12);
-		struct stop stop;
+		struct stop stop = count_at(&s, lin);
 
-		WITH_REGS(cpu0(s.g), r)
-			r.rdx = 0;
-		stop = run_at(&s, lin, 0);
-		CHECK_EXC(stop, VEC_DONE3, -1);
 		CHECK_EQ(stop.r.rdx, 1200);
 		CHECK_EQ(stop.r.rdi, lin + 0x1185);
 		wait_until_left();

@@ -193,22 +193,16 @@ T(run_on, "running on into them is the next instruction's #GP")
 	s = RUN_EXC(g, 13, 0);
 	CHECK_EQ(s.rip, 0x800000000000);
 	/* and a jump over it is the jump's */
-	memcpy(g->ram + G_FREE + 0x3ff0, "\xe9\x10\0\0\0", 5);
-	cpu_complete(cpu0(g));
-	WITH_REGS(cpu0(g), r) {
-		r.rip = 0x7ffffffffff0;
-		r.rsp = SP;
+	for (u32 call = 0; call < 2; call++) {
+		memcpy(g->ram + G_FREE + 0x3ff0, call ? "\xe8\x10\0\0\0" : "\xe9\x10\0\0\0", 5);
+		cpu_complete(cpu0(g));
+		WITH_REGS(cpu0(g), r) {
+			r.rip = 0x7ffffffffff0;
+			r.rsp = SP;
+		}
+		s = RUN_EXC(g, 13, 0);
+		CHECK_EQ(s.rip, 0x7ffffffffff0);
+		CHECK_EQ(s.sp, SP);
 	}
-	s = RUN_EXC(g, 13, 0);
-	CHECK_EQ(s.rip, 0x7ffffffffff0);
-	memcpy(g->ram + G_FREE + 0x3ff0, "\xe8\x10\0\0\0", 5);
-	cpu_complete(cpu0(g));
-	WITH_REGS(cpu0(g), r) {
-		r.rip = 0x7ffffffffff0;
-		r.rsp = SP;
-	}
-	s = RUN_EXC(g, 13, 0);
-	CHECK_EQ(s.rip, 0x7ffffffffff0);
-	CHECK_EQ(s.sp, SP);
 	guest_free(g);
 }

@@ -16,6 +16,14 @@ static void route_msi(struct rig *r, u32 gsi, u32 dest, u32 data)
 	assert_int_equal(irqchip_set_routing(r->chip, &e, 1), 0);
 }
 
+/* A level-triggered MSI to `dest`, known to its CPU; the line goes up. */
+static void level_msi_up(struct rig *r, u32 gsi, u32 dest)
+{
+	route_msi(r, gsi, dest, VEC | 0x8000);
+	rig_scan(r);
+	rig_line(r, gsi, 1);
+}
+
 /* The guest takes VEC and writes EOI. true: user space sees exit 26. */
 static bool take_and_eoi(struct rig *r, u32 cpu)
 {
@@ -72,13 +80,9 @@ T(split_unreserved_gsi_does_not)
 {
 	struct rig *r = rig_new(IRQCHIP_SPLIT, 1);
 
-	route_msi(r, 24, 0, VEC | 0x8000);	/* pins 0..23 are reserved */
-	rig_scan(r);
-	rig_line(r, 24, 1);
+	level_msi_up(r, 24, 0);	/* pins 0..23 are reserved */
 	assert_false(take_and_eoi(r, 0));
-	route_msi(r, 23, 0, VEC | 0x8000);
-	rig_scan(r);
-	rig_line(r, 23, 1);
+	level_msi_up(r, 23, 0);
 	assert_true(take_and_eoi(r, 0));
 	rig_free(r);
 }
@@ -89,9 +93,7 @@ T(rerouted_in_service_is_stale)
 	struct lapic *l = r->cpu[0].l;
 	u8 vec;
 
-	route_msi(r, 5, 0, VEC | 0x8000);
-	rig_scan(r);
-	rig_line(r, 5, 1);
+	level_msi_up(r, 5, 0);
 	assert_int_equal(lapic_ack(l), VEC);
 	route_msi(r, 5, 1, VEC | 0x8000);
 	rig_scan(r);
@@ -112,9 +114,7 @@ T(dropped_when_no_longer_wanted)
 	struct lapic *l = r->cpu[0].l;
 	u8 vec;
 
-	route_msi(r, 5, 0, VEC | 0x8000);
-	rig_scan(r);
-	rig_line(r, 5, 1);
+	level_msi_up(r, 5, 0);
 	lapic_ack(l);
 	rig_write(l, APIC_EOI, 0);
 	route_msi(r, 5, 0, VEC);	/* edge now */
