@@ -390,6 +390,16 @@ static void in_order(int sig, siginfo_t *info, void *uc)
 		order[ordered++] = info->si_value.sival_int;
 }
 
+/* It has ended, and all signals of the burst have come as they were sent. */
+static void all_in_order(struct runner *r)
+{
+	pthread_join(r->thread, NULL);
+	CHECK_STOP(r->stop, ST_INTR);
+	CHECK_EQ(ordered, QUEUED);
+	for (int i = 0; i < ordered; i++)
+		CHECK_EQ(order[i], i);
+}
+
 /* signal(7): real-time signals are delivered in the order in which they were sent. */
 T(queue_order, "queued real-time signals keep their order and their values")
 {
@@ -405,11 +415,7 @@ T(queue_order, "queued real-time signals keep their order and their values")
 		for (long i = 0; i < QUEUED; i++)
 			send(&r, SIGRTMIN + 3, SI_QUEUE, (void *)i);
 		r.stay = 0;
-		pthread_join(r.thread, NULL);
-		CHECK_STOP(r.stop, ST_INTR);
-		CHECK_EQ(ordered, QUEUED);
-		for (int i = 0; i < ordered; i++)
-			CHECK_EQ(order[i], i);
+		all_in_order(&r);
 	}
 	guest_free(both[0]);
 	guest_free(both[1]);
@@ -709,11 +715,7 @@ T(mask_pending, "signals that only KVM_RUN's mask opens stay pending, in their o
 		usleep(20000);
 		for (long i = 0; i < QUEUED; i++)
 			send(&r, SIGRTMIN + 4, SI_QUEUE, (void *)i);
-		pthread_join(r.thread, NULL);
-		CHECK_STOP(r.stop, ST_INTR);
-		CHECK_EQ(ordered, QUEUED);
-		for (int i = 0; i < ordered; i++)
-			CHECK_EQ(order[i], i);
+		all_in_order(&r);
 	}
 	guest_free(both[0]);
 	guest_free(both[1]);

@@ -467,15 +467,23 @@ T(vmcb_elsewhere, "a state whose VMCB is not memory can be set; its #VMEXIT is a
 	CHECK_STOP(st, ST_SHUTDOWN);
 }
 
-T(msrpm_gone, "an MSR map without memory is an internal error of KVM_RUN, until it is there")
+/* In L2, with an MSR map where there is no memory. */
+static struct nested without_msrpm(struct svm_guest *s)
 {
-	struct svm_guest s = in_l2();
-	struct nested n = state_of(s.c);
-	struct stop st;
+	struct nested n = state_of(s->c);
 
 	vmcb_set_intercept(&n.image.control, SVM_I_MSR);
 	n.image.control.msrpm = 0x40000000;
-	CHECK_EQ(set(s.c, &n), 0);
+	CHECK_EQ(set(s->c, &n), 0);
+	return n;
+}
+
+T(msrpm_gone, "an MSR map without memory is an internal error of KVM_RUN, until it is there")
+{
+	struct svm_guest s = in_l2();
+	struct nested n = without_msrpm(&s);
+	struct stop st;
+
 	for (u32 i = 0; i < 3; i++) {
 		st = svm_run(&s);
 		CHECK_STOP(st, ST_INTERNAL);
@@ -490,12 +498,9 @@ T(msrpm_gone, "an MSR map without memory is an internal error of KVM_RUN, until 
 T(msrpm_left, "... and forgotten when L2 is left")
 {
 	struct svm_guest s = in_l2();
-	struct nested n = state_of(s.c);
+	struct nested n = without_msrpm(&s);
 	struct stop st;
 
-	vmcb_set_intercept(&n.image.control, SVM_I_MSR);
-	n.image.control.msrpm = 0x40000000;
-	CHECK_EQ(set(s.c, &n), 0);
 	n.hdr.flags = GIF_SET;
 	CHECK_EQ(set(s.c, &n), 0);
 	st = svm_run(&s);

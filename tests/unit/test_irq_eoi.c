@@ -233,16 +233,25 @@ T(no_offer_without_x2apic)
 	rig_free(r);
 }
 
-/* docs/kvm-apic.md 2.6: local EOI while the line is high, service, EOIR. No storm. */
-T(credential_guard_full)
+/* One CPU whose guest keeps its EOIs local. */
+static struct rig *suppressing(enum irqchip_mode mode)
 {
-	struct rig *r = rig_new(IRQCHIP_FULL, 1);
+	struct rig *r = rig_new(mode, 1);
 	struct lapic *l = r->cpu[0].l;
-	u32 v = VEC;
 
 	rig_set_eoi_mode(r->chip, EOI_SUPPRESS_ENABLED);
 	lapic_set_features(l, LAPIC_HAS_X2APIC, 48);
 	rig_write(l, APIC_SPIV, 0x1ff | SPIV_DIRECTED_EOI);
+	return r;
+}
+
+/* docs/kvm-apic.md 2.6: local EOI while the line is high, service, EOIR. No storm. */
+T(credential_guard_full)
+{
+	struct rig *r = suppressing(IRQCHIP_FULL);
+	struct lapic *l = r->cpu[0].l;
+	u32 v = VEC;
+
 	assert_int_equal(rig_io_read(r, 1), 0x00170020);
 	rig_rte(r, 10, VEC | RTE_LEVEL, 0);
 	assert_int_equal(irqchip_ack_register(r->chip, 10), 0);
@@ -262,13 +271,10 @@ T(credential_guard_full)
 
 T(eoir_serves_a_high_line_again)
 {
-	struct rig *r = rig_new(IRQCHIP_FULL, 1);
+	struct rig *r = suppressing(IRQCHIP_FULL);
 	struct lapic *l = r->cpu[0].l;
 	u32 v = VEC;
 
-	rig_set_eoi_mode(r->chip, EOI_SUPPRESS_ENABLED);
-	lapic_set_features(l, LAPIC_HAS_X2APIC, 48);
-	rig_write(l, APIC_SPIV, 0x1ff | SPIV_DIRECTED_EOI);
 	rig_rte(r, 10, VEC | RTE_LEVEL, 0);
 	rig_line(r, 10, 1);
 	lapic_ack(l);

@@ -327,15 +327,21 @@ static int receive_fd(int s)
 	return fd;
 }
 
+/* A new one, and its descriptors in flight. */
+static void machine_sent(struct machine *m, int socket)
+{
+	machine_create(m, out_forever, sizeof(out_forever));
+	send_fd(socket, m->vm);
+	send_fd(socket, m->cpu);
+}
+
 T(an_object_lives_in_flight)
 {
 	struct machine m;
 	int s[2];
 
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, s), 0);
-	machine_create(&m, out_forever, sizeof(out_forever));
-	send_fd(s[0], m.vm);
-	send_fd(s[0], m.cpu);
+	machine_sent(&m, s[0]);
 	close(m.vm);
 	close(m.cpu);
 	usleep(10000);
@@ -360,9 +366,7 @@ T(an_object_ends_with_the_message_that_holds_it)
 	int s[2];
 
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, s), 0);
-	machine_create(&m, out_forever, sizeof(out_forever));
-	send_fd(s[0], m.vm);
-	send_fd(s[0], m.cpu);
+	machine_sent(&m, s[0]);
 	machine_free(&m);
 	close(s[0]);
 	close(s[1]);
@@ -392,9 +396,7 @@ T(another_process_gets_eio)
 			_exit(3);
 		_exit(0);
 	}
-	machine_create(&m, out_forever, sizeof(out_forever));
-	send_fd(s[0], m.vm);
-	send_fd(s[0], m.cpu);
+	machine_sent(&m, s[0]);
 	send_fd(s[0], sys);
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_int_equal(status, 0);
