@@ -94,8 +94,13 @@ enum cpu_result desc_set_busy(struct cpu *c, struct desc *d, bool busy, bool *wa
 
 void desc_to_seg(const struct desc *d, u16 sel, struct cpu_seg *s)
 {
+	/* One word: it is copied by words at once, which would wait for narrower stores. */
+	u64 rest = desc_limit(d) | (u64)sel << 32 | (u64)desc_attr(d) << 48;
+
+	_Static_assert(offsetof(struct cpu_seg, sel) == offsetof(struct cpu_seg, limit) + 4 &&
+			       offsetof(struct cpu_seg, attr) ==
+				       offsetof(struct cpu_seg, limit) + 6,
+		       "rest");
 	s->base = desc_base(d);
-	s->limit = desc_limit(d);
-	s->sel = sel;
-	s->attr = desc_attr(d);
+	__builtin_memcpy(&s->limit, &rest, sizeof(rest));
 }

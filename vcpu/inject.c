@@ -35,6 +35,12 @@ static struct cpu_event exception_event(struct cpu *c, const struct cpu_fault *f
 	};
 }
 
+/* The same, and for the same reason. */
+static struct cpu_event interrupt_event(const struct cpu *c, u8 vector)
+{
+	return (struct cpu_event){ .head = vector | (u64)EV_INTR << 8, .next_rip = c->rip };
+}
+
 static void trace_event(struct vcpu *v, const struct cpu_event *e)
 {
 	switch (e->kind) {
@@ -421,8 +427,7 @@ static enum cpu_result inject_virtual(struct vcpu *v)
 			svm_vmexit(c, SVM_EXIT_VINTR, 0, 0);
 			break;
 		}
-		return deliver(v, (struct cpu_event){ .kind = EV_INTR, .vector = svm_virq_take(c),
-						      .next_rip = c->rip });
+		return deliver(v, interrupt_event(c, svm_virq_take(c)));
 	case SVM_VIRQ_SHADOW:
 		v->p->step_shadow = true;
 		break;
@@ -456,8 +461,7 @@ static enum cpu_result inject_interrupts(struct vcpu *v)
 		vec = take_interrupt(v);
 		if (vec < 0)
 			break;
-		r = deliver(v, (struct cpu_event){ .kind = EV_INTR, .vector = (u8)vec,
-						   .next_rip = c->rip });
+		r = deliver(v, interrupt_event(c, (u8)vec));
 		if (r != CPU_OK)
 			return r;
 		if (p->pv_eoi_pending)
@@ -484,7 +488,7 @@ static enum cpu_result inject_held(struct vcpu *v)
 		return CPU_OK;
 	}
 	v->p->ev.held = 0;
-	return deliver(v, (struct cpu_event){ .kind = EV_INTR, .vector = vec, .next_rip = c->rip });
+	return deliver(v, interrupt_event(c, vec));
 }
 
 /* One that L1 intercepts goes on waiting, for L1's STGI (docs/kvm-svm.md 4.7). */
