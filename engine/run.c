@@ -664,8 +664,9 @@ static inline enum next prepare(struct engine *e, struct turn *w)
 	w->rf = c->rflags & FL_RF;
 	/* Inside a shadow one instruction must retire before anything else. */
 	if (!w->shadow && atomic_load_explicit(&c->poll, memory_order_acquire)) {
-		returns_polled(e);
-		atomic_store_explicit(&c->poll, 0, memory_order_relaxed);
+		/* In this order: a kick that is overwritten in both was before the fence. */
+		atomic_store_explicit(&c->poll_sp, e->ret_limit, memory_order_release);
+		atomic_store_explicit(&c->poll, 0, memory_order_release);
 		atomic_thread_fence(memory_order_seq_cst);
 		return leave(w, CPU_POLL);
 	}
@@ -890,7 +891,9 @@ static inline enum next left(struct engine *e, struct turn *w, struct record *r)
 	case REC_ENTRY:
 		return left_entry(e, w, r);
 	case REC_POLL:
-		returns_polled(e);
+		/* Calls are too deep, or what poll said is known already. */
+		if (!atomic_load_explicit(&e->c->poll, memory_order_acquire))
+			returns_polled(e);
 		e->c->rip = record_rip(r);
 		return NEXT_TURN;
 	case REC_STEPPED:

@@ -234,15 +234,35 @@ static enum cpu_result stepped(struct vcpu *v, bool tf)
 	return v->c->shadow_ss ? CPU_OK : debug_stepped(v, single_step_due(v->c, tf));
 }
 
+/*
+ * A fault out of L1 has been delivered: is that all there is? Whatever else may have come about
+ * meanwhile has set poll, and what waited does so still: a handler that begins opens no window.
+ */
+static bool only_delivered(const struct vcpu *v)
+{
+	const struct vcpu_priv *p = v->p;
+	const struct cpu *c = v->c;
+
+	return !(atomic_load_explicit(&c->poll, memory_order_acquire) |
+		 atomic_load_explicit(&v->requests, memory_order_acquire) | c->watch_hit |
+		 c->in_l2) &&
+	       !(p->dbg.stale | p->dbg.step_owed | p->dbg.tf_owed | p->dbg.watching |
+		 p->pv_eoi_pending | v->run->request_interrupt_window | !!p->pmu.deadline);
+}
+
 enum cpu_result vcpu_enter(struct vcpu *v, bool replay)
 {
 	struct vcpu_priv *p = v->p;
 	struct cpu *c = v->c;
-	bool tf = c->rflags & FL_TF;
-	bool debug = debug_wants_step(v);
-	u64 from = c->rip, held = c->watch_hit;
+	bool tf, debug, shadow;
+	u64 from, held;
 	enum cpu_result why, r;
 
+again:
+	tf = c->rflags & FL_TF;
+	debug = debug_wants_step(v);
+	from = c->rip;
+	held = c->watch_hit;
 	c->single_step = replay || tf || debug || p->step_shadow;
 	c->debug_note = 0;
 	vcpu_trace(kvm_entry, v, c->rip);
@@ -276,7 +296,13 @@ enum cpu_result vcpu_enter(struct vcpu *v, bool replay)
 	case CPU_FAULT:
 		/* What did not retire has hit nothing. */
 		c->watch_hit = held;
+		/* The window of an interrupt may have waited for its end. */
+		shadow = c->shadow_sti | c->shadow_ss | c->shadow_left | c->single_step | c->in_l2;
 		r = fault(v);
+		if (likely(r == CPU_OK && !shadow && only_delivered(v))) {
+			p->insn = NULL;
+			goto again;
+		}
 		break;
 	case CPU_EFAULT:	/* guest memory without a page behind it on the host */
 		c->watch_hit = held;
@@ -324,7 +350,8 @@ static enum cpu_result loop(struct vcpu *v)
 
 	for (;;) {
 		/* Cleared before looking for work, so that work posted later leaves again. */
-		atomic_store(&v->c->poll, 0);
+		if (atomic_load_explicit(&v->c->poll, memory_order_acquire))
+			atomic_store(&v->c->poll, 0);
 		/* A thread that has waited for its CPU finds a counter's NMI and an interrupt due.
 		 * The NMI comes first, at what was counted and not at the interrupt's handler. */
 		if (unlikely(p->pmu.deadline) && tsc_host() >= p->pmu.deadline)
