@@ -843,6 +843,7 @@ static inline enum next left_to_c(struct engine *e, struct turn *w, struct recor
 	enum cpu_result res;
 
 	c->rip = record_rip(r);
+	e->fill_rec = NULL;	/* it may have made the entry void */
 	res = slow ? slow_exec(e, r->insn) : c->ops->exec(c, r->insn);
 	if (counting(e))
 		count_done(e, r->insn, record_rip(r), w->l2, res == CPU_OK);
