@@ -27,6 +27,7 @@
 	X(left_too_long, "left: instruction too long") \
 	X(left_fault, "left: signal of the host") \
 	X(left_count, "left: a counter is about to overflow") \
+	X(left_done, "left: behind an instruction for C") \
 	X(units, "units made") \
 	X(insns, "instructions in them") \
 	X(dropped, "units dropped") \

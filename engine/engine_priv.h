@@ -105,10 +105,11 @@ enum record_kind {
 	REC_TOO_LONG,	/* #GP: more than 15 bytes */
 	REC_FAULT,	/* host signal in translated code */
 	REC_COUNT,	/* more instructions than may retire (count.c) */
+	REC_DONE,	/* C was called for an instruction: engine.done_res */
 };
 _Static_assert((int)REC_LINK == WORK_left_link && (int)REC_TLB == WORK_left_access &&
 		       (int)REC_FPU == WORK_left_fpu && (int)REC_STEPPED == WORK_left_stepped &&
-		       (int)REC_COUNT == WORK_left_count,
+		       (int)REC_DONE == WORK_left_done,
 	       "engine_counts.n[]");
 
 /*
@@ -332,7 +333,7 @@ struct near_calls {
 
 struct engine {
 	/* -- addressed by translated code (the struct is below 2 GiB) -- */
-	u64 host_rsp;		/* of the C code that has entered translated code */
+	u64 host_rsp;		/* while no guest's call is on the host's stack */
 	u64 call_rbx;		/* of the guest, while C is called out of translated code */
 	u64 save_rax;	/* flag save area of access checks */
 	u64 save_flags;
@@ -360,6 +361,9 @@ struct engine {
 	struct cpu_apic_ops apic_fn;
 	struct near_calls near;
 	u64 (*confirm_fn)(struct cpu *c, const struct unit *u);	/* itlb_confirm() */
+	/* engine_exec_in_line(), and by which record translated code is left when it says so. */
+	u8 *(*exec_in_line)(struct engine *e, struct record *r);
+	struct record *left_by;
 	struct seg_lim lim[6];
 	/* What has lost its slot to another: 2^jc2_bits of them. */
 	struct jc2_entry {
@@ -424,6 +428,8 @@ struct engine {
 	struct record fault_rec;
 	u64 fault_address;
 	struct record miss_rec;
+	struct record done_rec;
+	enum cpu_result done_res;
 	struct record *fill_rec;	/* last access check that was filled for, only compared */
 	u64 fill_addr;
 	u32 fill_tries;
@@ -453,6 +459,7 @@ struct engine {
 	u8 *stub_exit;	/* rcx = record */
 	/* rcx = unit, rsi = record: called where its page is in doubt, returns if it may go on. */
 	u8 *stub_confirm;
+	u8 *stub_exec;	/* rcx = record of REC_EXEC, of a unit that is not of one instruction */
 	/* Indirect jump to cpu.rip that the jump cache did not lead to: look in jc2, or leave;
 	 * leave. */
 	u8 *stub_ind_miss, *stub_ind_leave;
@@ -593,6 +600,9 @@ static inline u64 flags_image(u64 rflags)
 {
 	return (rflags & (FL_ARITH & 0xff)) << 8 | (rflags >> 11 & 1);
 }
+
+/* run.c: called by stub_exec. */
+u8 *engine_exec_in_line(struct engine *e, struct record *r);
 
 /* codemem.c */
 /* The reservation, at `near` if that is free. 0 or -errno. */

@@ -94,7 +94,8 @@ enum insn_way {
 	X(STATELESS, 10, "needs no vector state, unlike the rest of its set") \
 	X(LM_BIT, 11, "asks for its CPUID bit in 64-bit mode only") \
 	X(OLDER, 12, "without its CPUID bit the prefix is ignored and it is an older instruction") \
-	X(BRANCH, 13, "a branch to performance counters and DEBUGCTL.BTF")
+	X(BRANCH, 13, "a branch to performance counters and DEBUGCTL.BTF") \
+	X(LEAVES, 14, "mostly ends `KVM_RUN`, or the guest's turn: translated code is left for it")
 
 enum insn_rule {
 #define X(name, bit, text) R_##name = BIT(bit),
@@ -177,7 +178,7 @@ enum insn_state { STATE_NONE, STATE_X87, STATE_MMX, STATE_SSE, STATE_AVX, STATE_
 	X(VERR, C, R_PROT, 0, exec_verr, NONE) \
 	X(VERW, C, R_PROT, 0, exec_verw, NONE) \
 	/* the rest of the system instructions */ \
-	X(HLT, C, R_CPL0 | R_SELF, 0, exec_hlt, HLT) \
+	X(HLT, C, R_CPL0 | R_SELF | R_LEAVES, 0, exec_hlt, HLT) \
 	X(CPUID, C, 0, 0, exec_cpuid, CPUID) \
 	X(RDMSR, MSR, R_CPL0, NEED(MSR), exec_rdmsr, FN) \
 	X(WRMSR, MSR, R_CPL0, NEED(MSR), exec_wrmsr, FN) \
@@ -200,16 +201,16 @@ enum insn_state { STATE_NONE, STATE_X87, STATE_MMX, STATE_SSE, STATE_AVX, STATE_
 	/* no-ops whatever CPUID says, as KVM makes them */ \
 	X(MONITOR, C, R_UD_CPL | R_SELF, 0, exec_mwait, MONITOR) \
 	X(MWAIT, C, R_UD_CPL | R_SELF, 0, exec_mwait, MWAIT) \
-	X(VMCALL, C, R_SELF, 0, exec_hypercall, FN) \
-	X(VMMCALL, C, R_SELF, 0, exec_hypercall, VMMCALL) \
-	X(VMRUN, C, R_SELF, NEED(SVM), exec_svm, NONE) \
+	X(VMCALL, C, R_SELF | R_LEAVES, 0, exec_hypercall, FN) \
+	X(VMMCALL, C, R_SELF | R_LEAVES, 0, exec_hypercall, VMMCALL) \
+	X(VMRUN, C, R_SELF | R_LEAVES, NEED(SVM), exec_svm, NONE) \
 	X(VMLOAD, C, R_SELF, NEED(SVM), exec_svm, NONE) \
 	X(VMSAVE, C, R_SELF, NEED(SVM), exec_svm, NONE) \
 	X(STGI, C, R_SELF, NEED(SVM), exec_svm, NONE) \
 	X(CLGI, C, R_SELF, NEED(SVM), exec_svm, NONE) \
 	X(SKINIT, C, R_SELF, NEED(SVM), exec_svm, NONE) \
 	X(INVLPGA, C, R_SELF, NEED(SVM), exec_svm, NONE) \
-	X(RSM, C, R_SELF, 0, exec_rsm, RSM) \
+	X(RSM, C, R_SELF | R_LEAVES, 0, exec_rsm, RSM) \
 	/* strings and port I/O */ \
 	X(MOVSB, STRING, R_SELF, 0, exec_string, NONE) \
 	X(MOVSW, STRING, R_SELF, 0, exec_string, NONE) \
@@ -231,14 +232,14 @@ enum insn_state { STATE_NONE, STATE_X87, STATE_MMX, STATE_SSE, STATE_AVX, STATE_
 	X(SCASW, STRING, R_SELF, 0, exec_string, NONE) \
 	X(SCASD, STRING, R_SELF, 0, exec_string, NONE) \
 	X(SCASQ, STRING, R_SELF, 0, exec_string, NONE) \
-	X(IN, C, R_SELF, 0, cpu_exec_io, FN) \
-	X(OUT, C, R_SELF, 0, cpu_exec_io, FN) \
-	X(INSB, C, R_SELF, 0, cpu_exec_io, FN) \
-	X(INSW, C, R_SELF, 0, cpu_exec_io, FN) \
-	X(INSD, C, R_SELF, 0, cpu_exec_io, FN) \
-	X(OUTSB, C, R_SELF, 0, cpu_exec_io, FN) \
-	X(OUTSW, C, R_SELF, 0, cpu_exec_io, FN) \
-	X(OUTSD, C, R_SELF, 0, cpu_exec_io, FN) \
+	X(IN, C, R_SELF | R_LEAVES, 0, cpu_exec_io, FN) \
+	X(OUT, C, R_SELF | R_LEAVES, 0, cpu_exec_io, FN) \
+	X(INSB, C, R_SELF | R_LEAVES, 0, cpu_exec_io, FN) \
+	X(INSW, C, R_SELF | R_LEAVES, 0, cpu_exec_io, FN) \
+	X(INSD, C, R_SELF | R_LEAVES, 0, cpu_exec_io, FN) \
+	X(OUTSB, C, R_SELF | R_LEAVES, 0, cpu_exec_io, FN) \
+	X(OUTSW, C, R_SELF | R_LEAVES, 0, cpu_exec_io, FN) \
+	X(OUTSD, C, R_SELF | R_LEAVES, 0, cpu_exec_io, FN) \
 	/* extended state; the functions look at CR0, CR4 and XCR0 */ \
 	X(FXSAVE, C, R_SELF, NEED(FXSR), cpu_exec_xsave, NONE) \
 	X(FXSAVE64, C, R_SELF, NEED(FXSR), cpu_exec_xsave, NONE) \

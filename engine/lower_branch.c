@@ -10,6 +10,7 @@
  * made apart from the unit if it is ever wanted.
  */
 #include "engine/emit.h"
+#include "engine/insns.h"
 
 static struct record *record_of_size(struct translator *t, u8 kind, u64 rip, size_t size)
 {
@@ -110,6 +111,21 @@ void emit_cold(struct translator *t)
 	}
 	t->e->mem.cold = rx_of(t, t->p);
 	t->p = hot;
+}
+
+/* C is called, and goes on without having been returned to where that is all there is. */
+void emit_exec(struct translator *t, const struct di *d)
+{
+	struct record *r = new_record(t, REC_EXEC, d->rip);
+
+	if (!r)
+		return;
+	r->insn = keep_insn(t, d);
+	mov_ri(t, H_RCX, (u64)(uintptr_t)r);
+	jmp_rx(t, t->mode & (MODE_STEP | MODE_BOUNCE | MODE_COUNT) ||
+				  insn_rows[d->in.mnemonic].rules & R_LEAVES
+			  ? t->e->stub_exit
+			  : t->e->stub_exec);
 }
 
 static u64 *token_of(struct translator *t, const struct cpage *cp)

@@ -564,11 +564,51 @@ static bool off_limits(const struct engine *e)
 }
 
 /* Is there more to the next instruction than where it is? */
+static inline bool attention(const struct cpu *c)
+{
+	return (c->single_step | c->shadow_sti | c->shadow_ss) | (c->rflags & FL_RF) |
+	       (c->debugctl & DEBUGCTL_LBR);
+}
 static inline bool unusual(const struct cpu *c)
 {
-	return atomic_load_explicit(&c->poll, memory_order_acquire) |
-	       (c->single_step | c->shadow_sti | c->shadow_ss) | (c->rflags & FL_RF) |
-	       (c->debugctl & DEBUGCTL_LBR);
+	return atomic_load_explicit(&c->poll, memory_order_acquire) | attention(c);
+}
+
+/*
+ * The instruction of r, called out of translated code: all registers are in their places, and the
+ * guest's calls are off the stack. The way of left_to_c() and prepare() where nothing is out of the
+ * ordinary; the place to go on at, or NULL: to leave by left_by.
+ */
+u8 *engine_exec_in_line(struct engine *e, struct record *r)
+{
+	struct cpu *c = e->c;
+	enum cpu_result res;
+	u8 *at;
+
+	e->left_by = r;
+	if (unlikely(c->direct || attention(c)))
+		return NULL;
+	e->counts.n[REC_EXEC]++;
+	e->fill_rec = NULL;
+	c->rflags = (c->rflags & ~(u64)FL_ARITH) | flags_of_image(e->exit_flags);
+	c->rip = record_rip(r);
+	res = c->ops->exec(c, r->insn);
+	if (likely(res == CPU_OK)) {
+		if (c->mode_stale)
+			mode_update(e);
+		if (likely(!e->flush_pending && !unusual(c) &&
+			   !(e->mode & (MODE_CSBASE | MODE_COUNT)))) {
+			at = e->jc_now[((u32)c->rip & e->jc_now_mask) >> 1];
+			if (likely(at != e->stub_ind_miss)) {
+				e->branch_at = 0;
+				return at;
+			}
+		}
+	}
+	e->exit_flags = (u32)flags_image(c->rflags);
+	e->done_res = res;
+	e->left_by = &e->done_rec;
+	return NULL;
 }
 
 /* -- the loop -- */
@@ -911,6 +951,8 @@ static inline enum next left(struct engine *e, struct turn *w, struct record *r)
 		engine_fpu_load(e->c);
 		w->at = codemem_at(&e->mem, r->resume);
 		return NEXT_ENTER;
+	case REC_DONE:
+		return e->done_res == CPU_OK ? NEXT_RETIRED : leave(w, e->done_res);
 	case REC_UD: case REC_TOO_LONG: case REC_NM: case REC_FAULT:
 		return left_fault(e, w, r);
 	default:

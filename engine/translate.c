@@ -646,7 +646,7 @@ static void emit_insn(struct translator *t, u32 i)
 		emit_apic(t, d);
 		break;
 	case CL_EXEC:
-		emit_exit(t, REC_EXEC, d->rip, keep_insn(t, d));
+		emit_exec(t, d);
 		break;
 	case CL_SLOW:
 		emit_exit(t, REC_SLOW, d->rip, keep_insn(t, d));

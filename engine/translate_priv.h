@@ -327,6 +327,7 @@ void emit_jcc_link(struct translator *t, u8 cc, u64 from, u64 target);
 void emit_branch(struct translator *t, struct di *d, u32 i);
 void emit_stack(struct translator *t, struct di *d, u32 i);
 void emit_exit(struct translator *t, u8 kind, u64 rip, struct insn *in);
+void emit_exec(struct translator *t, const struct di *d);
 void emit_entry(struct translator *t);
 void need_rcx_zero(struct translator *t, struct record *r);
 void emit_cold(struct translator *t);
