@@ -85,7 +85,8 @@ static exec_fn *const handlers[ZYDIS_MNEMONIC_MAX_VALUE + 1] = {
  * a switch to another task or guest has. A string instruction between two repetitions has not
  * completed.
  */
-static enum cpu_result exec_self(struct cpu *c, const struct insn *in, exec_fn *fn)
+static enum cpu_result __attribute__((noinline))
+exec_self(struct cpu *c, const struct insn *in, exec_fn *fn)
 {
 	u64 rip = c->rip;
 	bool l2 = c->in_l2;
@@ -98,11 +99,32 @@ static enum cpu_result exec_self(struct cpu *c, const struct insn *in, exec_fn *
 	return r;
 }
 
+/* What does not move RIP itself. */
+static enum cpu_result __attribute__((noinline))
+exec_retire(struct cpu *c, const struct insn *in, exec_fn *fn)
+{
+	enum cpu_result r = fn(c, in);
+
+	if (r != CPU_OK && r != CPU_DONE)
+		return r;
+	insn_retire(c, in);
+	/* RF shields one instruction (APM2 3.1.6). */
+	c->rflags &= ~(u64)FL_RF;
+	return r;
+}
+
+/* At another CPL than 0. */
+static bool refused(const struct cpu *c, u32 rules)
+{
+	return (rules & R_CPL0) || ((rules & R_UMIP) && umip_blocks(c)) ||
+	       ((rules & R_TSD) && (c->cr4 & CR4_TSD));
+}
+
+/* Ways on are calls at its end, so that nothing is saved for them. */
 enum cpu_result cpu_exec(struct cpu *c, const struct insn *in)
 {
 	exec_fn *fn;
 	u32 rules;
-	enum cpu_result r;
 
 	/* What the table does not list, UD0, UD1 and UD2 included. */
 	if (unlikely(in->mnemonic >= ARRAY_SIZE(handlers) || !handlers[in->mnemonic]))
@@ -114,20 +136,13 @@ enum cpu_result cpu_exec(struct cpu *c, const struct insn *in)
 		return cpu_raise(c, EXC_UD);
 	if ((rules & R_PROT) && (cpu_real_mode(c) || cpu_v86(c)))
 		return cpu_raise(c, EXC_UD);
-	if (c->cpl) {
+	if ((rules & (R_UD_CPL | R_CPL0 | R_UMIP | R_TSD)) && c->cpl) {
 		if (rules & R_UD_CPL)
 			return cpu_raise(c, EXC_UD);
-		if ((rules & R_CPL0) || ((rules & R_UMIP) && umip_blocks(c)) ||
-		    ((rules & R_TSD) && (c->cr4 & CR4_TSD)))
+		if (refused(c, rules))
 			return cpu_raise_err(c, EXC_GP, 0);
 	}
-	if (rules & R_SELF)
-		return unlikely(c->rflags & FL_RF) ? exec_self(c, in, fn) : fn(c, in);
-	r = fn(c, in);
-	if (r != CPU_OK && r != CPU_DONE)
-		return r;
-	insn_retire(c, in);
-	/* RF shields one instruction (APM2 3.1.6). */
-	c->rflags &= ~(u64)FL_RF;
-	return r;
+	if (!(rules & R_SELF))
+		return exec_retire(c, in, fn);
+	return unlikely(c->rflags & FL_RF) ? exec_self(c, in, fn) : fn(c, in);
 }

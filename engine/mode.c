@@ -97,14 +97,18 @@ static u64 key_of(const struct cpu *c)
 	       (u64)c->count.on << 56;
 }
 
-void mode_update(struct engine *e)
+static void __attribute__((noinline)) mode_learn(struct engine *e, struct mode_memo *m, u64 key)
+{
+	compute(e);
+	*m = (struct mode_memo){ .key = key, .mode = e->mode, .bank = jc_bank(e->mode) };
+}
+
+static inline void update(struct engine *e)
 {
 	struct cpu *c = e->c;
 	struct mode_memo *m;
 	u64 key;
 
-	if (unlikely(c->count.watched))
-		c->ops->counted(c);
 	c->mode_stale = 0;
 	if (unlikely(!cpu_in_64(c))) {
 		compute(e);
@@ -112,13 +116,28 @@ void mode_update(struct engine *e)
 	}
 	m = &e->modes[c->in_l2][c->cpl];
 	key = key_of(c);
-	if (likely(m->key == key && e->jc[m->bank].mode == m->mode)) {
-		e->cs_base = 0;
-		e->cs_limit = ~0u;
-		e->mode = m->mode;
-		jump_cache_use(e, m->bank);
+	if (unlikely(m->key != key || e->jc[m->bank].mode != m->mode)) {
+		mode_learn(e, m, key);
 		return;
 	}
-	compute(e);
-	*m = (struct mode_memo){ .key = key, .mode = e->mode, .bank = jc_bank(e->mode) };
+	e->cs_base = 0;
+	e->cs_limit = ~0u;
+	e->mode = m->mode;
+	jump_cache_use(e, m->bank);
+}
+
+static void __attribute__((noinline)) update_watched(struct engine *e)
+{
+	e->c->ops->counted(e->c);
+	update(e);
+}
+
+/* Each system call comes by twice: whatever is called is called at the end, so that nothing is
+ * saved for it. */
+void mode_update(struct engine *e)
+{
+	if (unlikely(e->c->count.watched))
+		update_watched(e);
+	else
+		update(e);
 }

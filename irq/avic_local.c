@@ -115,18 +115,24 @@ void lapic_load(struct lapic *l)
 {
 	_Atomic u64 *e = own_entry(l);
 
-	atomic_store(&l->running, true);
-	if (e)
-		atomic_fetch_or(e, AVIC_PHYS_RUNNING);
+	if (!e) {
+		atomic_store(&l->running, true);
+		return;
+	}
+	atomic_store_explicit(&l->running, true, memory_order_release);
+	atomic_fetch_or(e, AVIC_PHYS_RUNNING);	/* a fence for both */
 }
 
 void lapic_put_away(struct lapic *l)
 {
 	_Atomic u64 *e = own_entry(l);
 
-	if (e)
-		atomic_fetch_and(e, ~AVIC_PHYS_RUNNING);
-	atomic_store(&l->running, false);
+	if (!e) {
+		atomic_store(&l->running, false);
+		return;
+	}
+	atomic_store_explicit(&l->running, false, memory_order_release);
+	atomic_fetch_and(e, ~AVIC_PHYS_RUNNING);
 }
 
 /* -- callbacks of the model -- */

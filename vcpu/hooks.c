@@ -28,19 +28,17 @@ static enum cpu_result monitor(struct cpu *c)
 	return CPU_OK;
 }
 
-static enum cpu_result exec(struct cpu *c, const struct insn *in)
+static enum cpu_result __attribute__((noinline)) exec_watched(struct cpu *c, const struct insn *in)
 {
 	struct vcpu *v = c->owner;
 	enum cpu_result r;
 
-	v->p->insn = in;
-	vcpu_count(v, insn_emulation);
-	if (unlikely(v->p->dbg.control)) {
+	if (v->p->dbg.control) {
 		r = debug_exec(c, in);
 		if (r != CPU_OK)
 			return r;
 	}
-	if (likely(!c->in_l2))
+	if (!c->in_l2)
 		return cpu_exec(c, in);
 	if (svm_intercept(c, in, &r))
 		return r;
@@ -48,6 +46,17 @@ static enum cpu_result exec(struct cpu *c, const struct insn *in)
 	if (unlikely(svm_write_traps(c)) && r == CPU_OK)
 		svm_write_trap(c, in);
 	return r;
+}
+
+static enum cpu_result exec(struct cpu *c, const struct insn *in)
+{
+	struct vcpu *v = c->owner;
+
+	v->p->insn = in;
+	vcpu_count(v, insn_emulation);
+	if (unlikely(v->p->dbg.control | c->in_l2))
+		return exec_watched(c, in);
+	return cpu_exec(c, in);
 }
 
 /* The run loop puts them in force, before the next instruction. */
