@@ -36,6 +36,18 @@ static inline void cpu_zero_words(u64 *d, size_t words)
 	}
 }
 
+/* Eight bytes at most: the same holds, and what "rep" has stored by bytes is slow to load. */
+static inline void cpu_copy_few(void *d, const void *s, size_t n)
+{
+	switch (n) {
+	case 1: __builtin_memcpy(d, s, 1); break;
+	case 2: __builtin_memcpy(d, s, 2); break;
+	case 4: __builtin_memcpy(d, s, 4); break;
+	case 8: __builtin_memcpy(d, s, 8); break;
+	default: cpu_copy(d, s, n); break;
+	}
+}
+
 static inline bool cpu_equal(const void *a, const void *b, size_t n)
 {
 	const u8 *x = a, *y = b;

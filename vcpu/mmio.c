@@ -53,7 +53,7 @@ static void user_exit(struct vcpu *v, const struct mmio_frag *f, bool write)
 	run->mmio.len = f->len;
 	run->mmio.is_write = write;
 	if (write)
-		cpu_copy(run->mmio.data, f->data, sizeof(f->data));
+		cpu_copy_few(run->mmio.data, f->data, sizeof(f->data));
 }
 
 static struct mmio_frag *replayed(struct vcpu_mmio *m, u64 gpa, u32 len)
@@ -74,7 +74,7 @@ static u64 frag_value(const struct mmio_frag *f)
 {
 	u64 val = 0;
 
-	cpu_copy(&val, f->data, f->len);
+	cpu_copy_few(&val, f->data, f->len);
 	return val;
 }
 
@@ -86,7 +86,7 @@ static enum cpu_result read_piece(struct cpu *c, u64 gpa, void *buf, u32 len)
 	struct mmio_frag *f = replayed(m, gpa, len);
 
 	if (f) {
-		cpu_copy(buf, f->data, len);
+		cpu_copy_few(buf, f->data, len);
 		return CPU_OK;
 	}
 	/* Another instruction, or another iteration: what was read before is history. */
@@ -102,7 +102,7 @@ static enum cpu_result read_piece(struct cpu *c, u64 gpa, void *buf, u32 len)
 	m->reads++;
 	m->replay = m->reads;
 	if (f->done) {
-		cpu_copy(buf, f->data, len);
+		cpu_copy_few(buf, f->data, len);
 		vcpu_trace(kvm_mmio, v, 1, len, gpa, frag_value(f));
 		return CPU_OK;
 	}
@@ -164,7 +164,7 @@ enum cpu_result mmio_write(struct cpu *c, u64 gpa, const void *buf, u32 len)
 		if (trace_watched(TRACE_kvm_mmio)) {
 			u64 val = 0;
 
-			cpu_copy(&val, p, n);
+			cpu_copy_few(&val, p, n);
 			vcpu_trace(kvm_mmio, v, 2, n, gpa, val);
 		}
 		/* Order is kept: once something is queued, all later pieces queue too. */
@@ -177,7 +177,7 @@ enum cpu_result mmio_write(struct cpu *c, u64 gpa, const void *buf, u32 len)
 				return CPU_DONE;	/* no instruction writes that much */
 			f = &m->write[m->writes++];
 			*f = (struct mmio_frag){ .gpa = gpa, .len = (u8)n, .done = true };
-			cpu_copy(f->data, p, n);
+			cpu_copy_few(f->data, p, n);
 			r = CPU_DONE;
 		}
 		gpa += n;
@@ -216,12 +216,13 @@ enum cpu_result mmio_complete(struct vcpu *v)
 	struct mmio_frag *f = &m->read[m->reads - 1];
 	enum cpu_result r;
 
-	cpu_copy(f->data, v->run->mmio.data, sizeof(f->data));
+	cpu_copy_few(f->data, v->run->mmio.data, sizeof(f->data));
 	f->done = true;
 	vcpu_trace(kvm_mmio, v, 1, f->len, f->gpa, frag_value(f));
 	m->replay = 0;
 	do {
-		atomic_store(&v->c->poll, 0);
+		if (atomic_load_explicit(&v->c->poll, memory_order_acquire))
+			atomic_store(&v->c->poll, 0);
 		vcpu_flush_requests(v);
 		r = vcpu_enter(v, true);
 	} while (r == CPU_POLL);
