@@ -41,6 +41,7 @@
  * loss is bounded, whatever it does. */
 #define CREDIT 500000
 #define CREDIT_MAX (8 * CREDIT)
+#define SHORT 20000	/* ns of user code: for a stay that one instruction has ended */
 #define SWITCH 3500	/* ns, of what a turn takes: the stub's part */
 #define SWITCH_MAP 8000	/* and where it maps pages */
 #define PENALTY_MIN 32	/* ms */
@@ -703,6 +704,9 @@ static enum cpu_direct enter(struct cpu *c)
 	b.turns = d->n.turns - b.turns;
 	b.fills = d->n.fills - b.fills;
 	judge(d, s, d->left, &b);
+	/* Soon the next of the kind: until the kernel is entered again it is the translator's. */
+	if (r == DIRECT_CREEP && d->on && b.ran < SHORT)
+		r = DIRECT_GO_ON;
 	if (r == DIRECT_LOST)
 		log_error("direct: a stub was lost, and with it the registers of user code");
 	if (s->stub->broken) {
