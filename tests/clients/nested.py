@@ -37,7 +37,7 @@ for t in {names}; do
 	echo "@@ begin.$t"
 	KVM_NODE=/dev/kvm timeout -s KILL 100 /opt/guest_$t >/tmp/out 2>&1
 	echo "@@ guest.$t $? $(grep -c '^ok' /tmp/out) $(grep -c '^not ok' /tmp/out)"
-	grep -A 3 '^not ok' /tmp/out | head -20
+	grep -B 3 -A 1 '^not ok' /tmp/out | head -20
 	tail -2 /tmp/out
 done
 '''

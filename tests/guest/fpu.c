@@ -376,7 +376,9 @@ T(crypto, "VAES, VPCLMULQDQ and GFNI give what the host gives")
 
 #define ENV(g, off) (*g32(g, G_DATA + 0x100 + (off)))
 LABEL(xp_1); LABEL(xp_2); LABEL(xp_3);
-CODE64(xp, "mov $0x10040, %ecx\n mov $0x10100, %edi\n fninit\n fldpi\n"
+/* A store before: who maps memory late (an L1's KVM) has the registers in between, and XSAVE drops
+ * the pointers. */
+CODE64(xp, "mov $0x10040, %ecx\n mov $0x10100, %edi\n mov %ecx, (%rdi)\n fninit\n fldpi\n"
 	"xp_1: fldl (%rcx)\n fnstenv (%rdi)\n"
 	"xp_2: fldl (%rcx)\n fnsave 0x40(%rdi)\n"
 	"xp_3: fldpi\n fnstenv 0xc0(%rdi)" DONE);
@@ -450,11 +452,12 @@ T(pointers_vmm, "... and not those of what the VMM's thread has computed")
 }
 
 LABEL(xp32_1); LABEL(xp32_2);
-CODE32(xp32, "mov $0x10040, %ecx\n mov $0x10100, %edi\n fninit\n"
+CODE32(xp32, "mov $0x10040, %ecx\n mov $0x10100, %edi\n mov %ecx, (%edi)\n fninit\n"
 	"xp32_1: fldl (%ecx)\n fnstenv (%edi)\n"
 	"xp32_2: fldl (%ecx)\n data16 fnstenv 0x40(%edi)" DONE);
 LABEL(xp16_1); LABEL(xp16_2);
-CODE16(xp16, "mov $0x1000, %ax\n mov %ax, %ds\n mov $0x40, %si\n mov $0x100, %di\n fninit\n"
+CODE16(xp16, "mov $0x1000, %ax\n mov %ax, %ds\n mov $0x40, %si\n mov $0x100, %di\n"
+	"mov %si, (%di)\n fninit\n"
 	"xp16_1: fldl (%si)\n .byte 0xd9, 0x35\n"
 	"xp16_2: fldl (%si)\n .byte 0x66, 0xd9, 0x75, 0x40" DONE);
 T(pointers_forms, "... in the forms of 32- and 16-bit code, protected and real mode")
