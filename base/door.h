@@ -25,6 +25,13 @@ enum door {
 	DOOR_SECOND,	/* the loader of door/; where that is missing: as DOOR_NONE */
 };
 
+/* Where the preload object is built with it, too, both have the same runtime (.ci/run). */
+#ifdef __SANITIZE_ADDRESS__
+#define DOOR_OF_ASAN DOOR_PRELOAD
+#else
+#define DOOR_OF_ASAN DOOR_SECOND
+#endif
+
 /* X(name, door, strip, what is said of a program that is out of reach)
  * strip: LD_PRELOAD in its environment would change it. The others' may name us: it is for the
  * programs that they start. */
@@ -37,7 +44,7 @@ enum door {
 	X(OTHER_LOADER, DOOR_SECOND, true, "has a dynamic loader that is not glibc's") \
 	X(OLD_GLIBC, DOOR_SECOND, true, "has a glibc older than the one standin was built with") \
 	/* gcc's: it ends a program in whose list of libraries it is not the first. */ \
-	X(ASAN, DOOR_SECOND, true, "is built with the address sanitizer") \
+	X(ASAN, DOOR_OF_ASAN, DOOR_OF_ASAN != DOOR_PRELOAD, "is built with the address sanitizer") \
 	X(BITS32, DOOR_NONE, true, "is a 32-bit program") \
 	X(FOREIGN, DOOR_NONE, true, NULL)	/* binfmt_misc, or ENOEXEC */ \
 	X(SETUID, DOOR_NONE, false, "is setuid or has file capabilities") \
