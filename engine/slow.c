@@ -246,6 +246,51 @@ bool insn_is_locked(const struct insn *in)
 	return in->prefixes & PFX_LOCK || (in->mnemonic == ZYDIS_MNEMONIC_XCHG && in->mem_w);
 }
 
+/* With the size of what has just been stored there: a wider load would wait for it. */
+static u64 bounced(const u8 *p, u32 n)
+{
+	switch (n) {
+	case 1: return *p;
+	case 2: return *(const u16 *)p;
+	case 4: return *(const u32 *)p;
+	default: return *(const u64 *)p;
+	}
+}
+
+/*
+ * MOV and MOVZX of general registers, with which drivers talk to their devices, need no unit: a
+ * copy from or to the bounce buffer, and they have retired. False: it is another instruction.
+ */
+static bool move_alone(struct engine *e, const struct insn *in)
+{
+	struct cpu *c = e->c;
+	u8 *at = e->bounce;
+
+	switch (in->map << 8 | in->opcode) {
+	case 0x88: case 0x8a:
+		/* AH..BH */
+		if (!in->has_rex && in->reg & 4)
+			return false;
+		/* fall through */
+	case 0x89: case 0x8b:
+		if (in->mem_w)
+			*(u64 *)at = c->gpr[in->reg];
+		else
+			insn_set_reg(c, in->reg, in->memsize, bounced(at, in->memsize));
+		break;
+	case 0x1b6: case 0x1b7:
+		insn_set_reg(c, in->reg, in->opsize, bounced(at, in->memsize));
+		break;
+	case 0xc6: case 0xc7:
+		*(u64 *)at = in->imm;
+		break;
+	default:
+		return false;
+	}
+	insn_retire(c, in);
+	return true;
+}
+
 /* On a copy. */
 static enum cpu_result on_bounce(struct engine *e, const struct insn *in, const struct mem_ref *m,
 				 bool *exit)
@@ -258,17 +303,21 @@ static enum cpu_result on_bounce(struct engine *e, const struct insn *in, const 
 		r = c->ops->mem_load(c, m, e->bounce);
 		if (r)
 			return r;
-	} else {
-		/* Never what another access has left there. */
-		cpu_zero(e->bounce, m->len);
 	}
-	if (insn_stores_env(in))
-		x87_pointers(e, &x87);
-	r = slow_run_alone(e, e->bounce);
-	if (r == CPU_OK && insn_stores_env(in))
-		x87_put_env(c, in, &x87, e->bounce);
-	if (r || !in->mem_w || (insn_may_skip_store(in) && !x87_stored(c)))
-		return r;
+	if (!move_alone(e, in)) {
+		/* Never what another access has left there. */
+		if (!in->mem_r)
+			cpu_zero(e->bounce, m->len);
+		if (insn_stores_env(in))
+			x87_pointers(e, &x87);
+		r = slow_run_alone(e, e->bounce);
+		if (r == CPU_OK && insn_stores_env(in))
+			x87_put_env(c, in, &x87, e->bounce);
+		if (r || !in->mem_w || (insn_may_skip_store(in) && !x87_stored(c)))
+			return r;
+	} else if (!in->mem_w) {
+		return CPU_OK;
+	}
 	r = c->ops->mem_store(c, m, e->bounce);
 	if (r == CPU_DONE) {
 		*exit = true;
@@ -343,7 +392,8 @@ static enum cpu_result bounce_access(struct engine *e, const struct insn *in, bo
 
 	if (r)
 		return r;
-	r = cpu_align(c, lin, insn_align_mask(in, n));
+	if (unlikely(cpu_align_checked(c)))
+		r = cpu_align(c, lin, insn_align_mask(in, n));
 	if (!r && unlikely(c->bus_locks) && insn_is_locked(in) &&
 	    (lin ^ (lin + n - 1)) >= CACHE_LINE)
 		r = c->ops->bus_lock(c);

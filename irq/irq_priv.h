@@ -326,6 +326,7 @@ struct irqchip {
 	u32 acked[64];			/* lock: GSIs to report when the lock is dropped */
 	u32 nr_acked;
 	u64 ports[PORT_WORDS];		/* constant: 32 ports a bit, those with a device */
+	u64 mmio_first, mmio_last;	/* constant: no device is outside */
 	_Atomic u64 armed_ns;		/* lock; what irq_ops.timer was last told */
 };
 

@@ -22,9 +22,18 @@ static const struct irq_device *const devices[] = {
 	     p_ < devices + ARRAY_SIZE(devices) && (d = *p_, true); p_++)
 
 /* Most accesses are no device's of ours: where none is, none is looked for. */
-static void note_ports(struct irqchip *chip)
+static void note_places(struct irqchip *chip)
 {
+	chip->mmio_first = ~0ull;
 	for_each_device(d) {
+		for (u32 k = 0; d->mmio && k < ARRAY_SIZE(d->range) && d->range[k].len; k++) {
+			u64 first = d->range[k].first, last = first + d->range[k].len - 1;
+
+			if (first < chip->mmio_first)
+				chip->mmio_first = first;
+			if (last > chip->mmio_last)
+				chip->mmio_last = last;
+		}
 		for (u32 k = 0; !d->mmio && k < ARRAY_SIZE(d->range) && d->range[k].len; k++) {
 			u64 last = d->range[k].first + d->range[k].len - 1;
 
@@ -62,7 +71,7 @@ struct irqchip *irqchip_create(enum irqchip_mode mode, const struct irq_ops *ops
 	pthread_mutex_init(&chip->inhibit_lock, NULL);
 	if (mode == IRQCHIP_FULL) {
 		for_each_device(d) if (d->reset) d->reset(chip);
-		note_ports(chip);
+		note_places(chip);
 		if (routing_set_default(chip)) {
 			irqchip_destroy(chip);
 			return NULL;
@@ -250,7 +259,8 @@ void irqchip_notify_mask(struct irqchip *chip, s32 gsi, bool masked)
 static const struct irq_device *find(struct irqchip *chip, bool mmio, u64 addr, u32 len)
 {
 	if (chip->mode != IRQCHIP_FULL ||
-	    (!mmio && !(chip->ports[addr / 32 / 64] & BIT64(addr / 32 % 64))))
+	    (mmio ? addr < chip->mmio_first || addr > chip->mmio_last
+		  : !(chip->ports[addr / 32 / 64] & BIT64(addr / 32 % 64))))
 		return NULL;
 	for_each_device(d) {
 		if (d->mmio != mmio)

@@ -84,9 +84,9 @@ static enum cpu_result open_ref(struct cpu *c, u64 gva, u32 len, enum mem_access
 	bool two = len > room, write = acc == MEM_W;
 	u64 at[2] = { gva, gva + room };
 
-	*m = (struct mem_ref){ .gva = gva, .len = len, .n = two ? 2 : 1 };
-	m->p[0].len = two ? room : len;
-	m->p[1].len = len - m->p[0].len;
+	m->gva = gva;
+	m->len = len;
+	m->n = two ? 2 : 1;
 	/* Linear addresses wrap at 4 GiB outside long mode (APM2 1.3). */
 	if (!cpu_in_lm(c))
 		at[1] = (u32)at[1];
@@ -98,10 +98,12 @@ static enum cpu_result open_ref(struct cpu *c, u64 gva, u32 len, enum mem_access
 	}
 	for (u32 i = 0; i < m->n; i++) {
 		struct mem_part *p = &m->p[i];
-		u8 *host = tlb_hit(c, at[i], p->len, idx, write);
 		struct mmu_target t;
 		enum cpu_result r;
+		u8 *host;
 
+		*p = (struct mem_part){ .len = i ? len - room : two ? room : len };
+		host = tlb_hit(c, at[i], p->len, idx, write);
 		if (host) {
 			p->src = host;
 			p->dst = write ? host : NULL;

@@ -56,6 +56,13 @@
 	  "movslq 12(%rdi), %r8\n movswq 20(%rdi), %r9") \
 	X(mov, 0, "mov (%rdi), %al\n mov %ecx, 8(%rdi)\n movq $-77, 16(%rdi)\n" \
 	  "movw $0x1234, 25(%rdi)\n mov 24(%rdi), %r9w") \
+	X(mov_bytes, 0, "stc\n mov (%rdi), %ah\n mov %ch, 8(%rdi)\n mov 3(%rdi), %sil\n" \
+	  "mov %sil, 9(%rdi)\n mov 5(%rdi), %r9b\n mov %r9b, 10(%rdi)\n" \
+	  "movb $-5, 11(%rdi)\n mov %dh, 12(%rdi)\n mov 12(%rdi), %bl") \
+	X(mov_words, 0, "stc\n movzbw 2(%rdi), %cx\n movzwl 4(%rdi), %r12d\n" \
+	  "movzbq 7(%rdi), %r13\n mov %dx, 16(%rdi)\n mov 18(%rdi), %r8d\n" \
+	  "mov %r12, 24(%rdi)\n movl $-9, 36(%rdi)\n mov %r13w, 40(%rdi)\n" \
+	  "mov 0x21(%rdi), %rdx") \
 	X(movbe, 0, "movbe (%rdi), %rax\n movbe %ecx, 8(%rdi)") \
 	X(cmov, 0, "test %eax, %eax\n cmovz (%rdi), %rax\n cmovnz 8(%rdi), %ecx") \
 	X(setcc, 0, "cmp %rax, %rcx\n seta (%rdi)\n setb 1(%rdi)") \
