@@ -287,13 +287,17 @@ int lapic_ack(struct lapic *l)
 {
 	int v = lapic_pending_vector(l);
 
-	if (v < 0)
-		return -1;
-	apic_begin(l->fast.page, (u8)v);
-	if (unlikely(l->has_auto_eoi) && l->auto_eoi[v / 64] >> (v % 64) & 1)
-		apic_finish(l->fast.page, (u8)v);
-	lapic_refresh_hint(l);
+	if (v >= 0)
+		lapic_take(l, (u8)v);
 	return v;
+}
+
+void lapic_take(struct lapic *l, u8 v)
+{
+	apic_begin(l->fast.page, v);
+	if (unlikely(l->has_auto_eoi) && l->auto_eoi[v / 64] >> (v % 64) & 1)
+		apic_finish(l->fast.page, v);
+	lapic_refresh_hint(l);
 }
 
 static void soft_recheck(struct lapic *l)

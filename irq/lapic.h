@@ -77,6 +77,8 @@ bool lapic_has_pending(struct lapic *l);	/* [any] [lock-free] IRR is not empty *
 int lapic_pending_vector(struct lapic *l);
 /* [owner] [lock-free] take it: IRR -> ISR, raise PPR. The vector, or -1 if none. */
 int lapic_ack(struct lapic *l);
+/* [owner] [lock-free] The same with what lapic_pending_vector() has found since the last change. */
+void lapic_take(struct lapic *l, u8 v);
 /* [owner] EOI: what a write of register 0xB0 does (also for PV EOI). */
 void lapic_eoi(struct lapic *l);
 /* [owner] The same, which the guest did by clearing its PV EOI bit (docs/kvm-abi.md 6.5). */

@@ -237,6 +237,7 @@ static bool hole_is_ours(struct lapic *l)
 int lapic_mmio_read(struct lapic *l, u32 offset, void *buf, u32 len)
 {
 	u8 *b = buf;
+	u64 part;
 	u32 v;
 
 	if (page_absent(l)) {
@@ -251,8 +252,8 @@ int lapic_mmio_read(struct lapic *l, u32 offset, void *buf, u32 len)
 	if ((offset & 15) + len > 4 || lapic_ops(l)->read(l, offset & ~15u, &v))
 		return 0;
 	lapic_trace(kvm_apic, l, 0, offset & ~15u, v);
-	v >>= (offset & 15) * 8;
-	cpu_copy(buf, &v, len);
+	part = v >> (offset & 15) * 8;
+	cpu_copy_few(buf, &part, len);
 	return 0;
 }
 
@@ -264,7 +265,7 @@ int lapic_mmio_write(struct lapic *l, u32 offset, const void *buf, u32 len)
 		return hole_is_ours(l) ? 0 : -ENOENT;
 	if (len != 4 || offset & 15)
 		return 0;
-	cpu_copy(&v, buf, 4);
+	__builtin_memcpy(&v, buf, 4);
 	lapic_trace(kvm_apic, l, 1, offset, v);
 	lapic_ops(l)->write(l, offset, v);	/* read-only and absent registers swallow writes */
 	return 0;

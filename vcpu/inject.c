@@ -56,6 +56,17 @@ static void trace_event(struct vcpu *v, const struct cpu_event *e)
 	}
 }
 
+/* Who has posted something since the last time: TOLD_*. */
+static u32 told(struct vcpu_priv *p)
+{
+	u32 who = p->told_self ? TOLD_INSIDE : 0;
+
+	p->told_self = false;
+	if (atomic_load(&p->told))
+		who |= atomic_exchange(&p->told, 0);
+	return who;
+}
+
 /* Deliver, and whatever delivery itself raises. CPU_OK, CPU_DONE, CPU_USER, CPU_SHUTDOWN. */
 static enum cpu_result deliver(struct vcpu *v, struct cpu_event e)
 {
@@ -74,7 +85,7 @@ static enum cpu_result deliver(struct vcpu *v, struct cpu_event e)
 		/* How somebody outside says what he has written. Those of vCPUs, whose stores are
 		 * seen, come more often. */
 		if (e.kind == EV_INTR || e.kind == EV_NMI)
-			engine_serialise(c, atomic_exchange(&v->p->told, 0) == TOLD_INSIDE);
+			engine_serialise(c, told(v->p) == TOLD_INSIDE);
 		v->p->event = e;
 		v->p->delivering = true;
 		r = cpu_deliver(c, &e);
@@ -307,13 +318,23 @@ void pv_eoi_sync(struct vcpu *v)
 
 /* -- injection -- */
 
-/* Take the vector that is to be delivered now; -1: it went away. */
-static int take_interrupt(struct vcpu *v)
+/* Does one wait? *vec is the LAPIC's, or -1: the PIC's. */
+static bool interrupt_waits(struct vcpu *v, int *vec)
+{
+	*vec = -1;
+	if (extint(v))
+		return true;
+	*vec = lapic_pending_vector(v->lapic);
+	return *vec >= 0;
+}
+
+/* Take what interrupt_waits() has found, or what is to be delivered instead now; -1: it went away.
+ * Only we take anything out of IRR. */
+static int take_interrupt(struct vcpu *v, int vec)
 {
 	struct vcpu_events *ev = &v->p->ev;
-	int vec;
 
-	if (extint(v)) {
+	if (vec < 0 && extint(v)) {
 		engine_fpu_save(v->c);
 		if (v->cfg->irqchip == 2) {
 			vec = ev->ext_vector;
@@ -322,7 +343,10 @@ static int take_interrupt(struct vcpu *v)
 		}
 		return v->cfg->irq ? irqchip_extint_ack(v->cfg->irq) : v->vm_ops->extint_ack(v->vm);
 	}
-	vec = lapic_ack(v->lapic);
+	if (likely(vec >= 0))
+		lapic_take(v->lapic, (u8)vec);
+	else
+		vec = lapic_ack(v->lapic);
 	if (vec >= 0 && unlikely(v->p->msr.pv_eoi & 1))
 		pv_eoi_offer(v);
 	return vec;
@@ -442,10 +466,10 @@ static enum cpu_result inject_interrupts(struct vcpu *v)
 {
 	struct vcpu_priv *p = v->p;
 	struct cpu *c = v->c;
+	int vec;
 
-	while (vcpu_has_interrupt(v)) {
+	while (interrupt_waits(v, &vec)) {
 		enum cpu_result r;
-		int vec;
 
 		if (!vcpu_interrupt_allowed(v)) {
 			if (svm_host_if(c) && svm_gif(c))
@@ -458,7 +482,7 @@ static enum cpu_result inject_interrupts(struct vcpu *v)
 			svm_vmexit(c, SVM_EXIT_INTR, 0, 0);
 			break;
 		}
-		vec = take_interrupt(v);
+		vec = take_interrupt(v, vec);
 		if (vec < 0)
 			break;
 		r = deliver(v, interrupt_event(c, (u8)vec));

@@ -152,7 +152,9 @@ static void note_teller(struct vcpu *v)
 {
 	u32 who = current ? TOLD_INSIDE : TOLD_OUTSIDE;
 
-	if (!(atomic_load_explicit(&v->p->told, memory_order_relaxed) & who))
+	if (current == v)
+		v->p->told_self = true;	/* nobody else looks: no locked operation */
+	else if (!(atomic_load_explicit(&v->p->told, memory_order_relaxed) & who))
 		atomic_fetch_or(&v->p->told, who);
 }
 
