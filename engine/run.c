@@ -411,12 +411,6 @@ static void clear_rf(struct cpu *c)
 	c->rflags &= ~(u64)FL_RF;
 }
 
-/* The page of u is known to be mapped, and as it was. */
-static bool page_known(const struct engine *e, const struct unit *u)
-{
-	return e->itlb_token[itlb_class(mode_idx(u->mode))][itlb_index(u->lin)] == u->cp->token;
-}
-
 /* The unit for c->rip, if it was entered with RF set before and its page is known to be as it
  * was. */
 static struct unit **rf_unit(struct engine *e, u64 rip)
@@ -427,7 +421,8 @@ static struct unit *known_rf_unit(struct engine *e)
 {
 	struct unit *u = *rf_unit(e, e->c->rip);
 
-	if (!u || u->rip != e->c->rip || u->mode != e->mode || u->dead || !page_known(e, u))
+	if (!u || u->rip != e->c->rip || u->mode != e->mode || u->dead ||
+	    e->itlb_token[itlb_class(mode_idx(u->mode))][itlb_index(u->lin)] != u->cp->token)
 		return NULL;
 	return u;
 }
@@ -484,14 +479,13 @@ static bool replay(struct engine *e, enum cpu_result *x)
 	    ((r->unit->mode ^ e->mode) & MODE_CPU) || !unit_in_cs(r->unit, e))
 		return false;
 	/* Looking the page up compares its bytes, which may kill the unit. */
-	if (r->unit->dead || (!page_known(e, r->unit) && (itlb_get(e, r->unit->lin, &cp) ||
-							  r->unit->dead || cp != r->unit->cp)))
+	if (itlb_get(e, r->unit->lin, &cp) || r->unit->dead || cp != r->unit->cp)
 		return false;
 	in = record_insn(e, r);
 	if (!in)
 		return false;
 	from = c->rip;
-	transfer = insn_is_branch(in);
+	transfer = is_transfer(e, r);
 	res = slow_exec(e, in);
 	if (counting(e))
 		count_done(e, in, from, c->in_l2, res == CPU_OK);

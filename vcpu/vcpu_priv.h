@@ -201,10 +201,10 @@ struct vcpu_priv {
 	u64 pauses;
 
 	bool sigmask_set;
+	bool told_self;		/* its own thread has: TOLD_INSIDE, for that thread only */
 	sigset_t sigmask;
 	/* Who has posted something since the last interrupt was delivered: TOLD_*, set by them. */
 	_Atomic u32 told;
-	bool told_self;		/* its own thread has: TOLD_INSIDE, for that thread only */
 	_Atomic u32 signal_seen;	/* by vcpu_signal_seen() on the own thread */
 	_Atomic u64 held;	/* signals to be left pending; own thread and its handlers */
 	u64 held_prepared;
