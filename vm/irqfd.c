@@ -328,9 +328,10 @@ static void *poller_thread(void *arg)
 			struct vm_irqfd *f;
 
 			if (!ev[i].data.u64) {
+				/* In this order: the count taken may be that of the end. */
+				consume(p->wake);
 				if (atomic_load(&p->stop))
 					return NULL;
-				consume(p->wake);
 				p->looks = LOOKS;
 				p->look_ns = monotonic_ns() + LOOK_NS;
 				continue;

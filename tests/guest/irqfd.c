@@ -228,6 +228,20 @@ T(reused, "a number that means another file now is not an irqfd")
 	guest_free(g);
 }
 
+T(closed_at_the_end, "a VM ends whatever is closed in the same moment")
+{
+	for (u32 i = 0; i < 400; i++) {
+		struct guest *g = ready();
+		int fd = eventfd(0, EFD_NONBLOCK);
+
+		CHECK_EQ(assign(g, fd, 0), 0);
+		close(fd);
+		for (volatile u32 wait = 0; wait < i % 40 * 500; wait++)
+			;
+		guest_free(g);
+	}
+}
+
 T(deassigned, "after deassignment it is an eventfd like any other")
 {
 	struct guest *g = ready();
