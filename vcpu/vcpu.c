@@ -151,11 +151,12 @@ void vcpu_kick(struct vcpu *v)
 static void note_teller(struct vcpu *v)
 {
 	u32 who = current ? TOLD_INSIDE : TOLD_OUTSIDE;
+	struct vcpu_priv *p = v->p;
 
 	if (current == v)
-		v->p->told_self = true;	/* nobody else looks: no locked operation */
-	else if (!(atomic_load_explicit(&v->p->told, memory_order_relaxed) & who))
-		atomic_fetch_or(&v->p->told, who);
+		p->told_self = true;	/* nobody else looks: no locked operation */
+	else if (!(atomic_load_explicit(&p->told, memory_order_relaxed) & who))
+		atomic_fetch_or(&p->told, who);
 }
 
 void vcpu_request(struct vcpu *v, enum vcpu_request r)
