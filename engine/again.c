@@ -58,8 +58,7 @@ static void again_stub(struct translator *t, enum mmu_idx idx, bool write, bool 
 		       (s32)lo32(write ? &tlb->w->tag : &tlb->r->tag));
 	push_r(t, H_RAX);
 	if (!sub) {
-		lahf(t);
-		seto_al(t);
+		emit_flags_to_ax(t);
 		push_r(t, H_RAX);
 	}
 	no[n++] = find(t);
@@ -102,8 +101,7 @@ static void again_stub(struct translator *t, enum mmu_idx idx, bool write, bool 
 	done = t->p;
 	if (!sub) {
 		pop_r(t, H_RAX);
-		alu_al(t, ALU_ADD, 0x7f);	/* OF = al */
-		sahf(t);
+		emit_flags_from_ax(t);
 	}
 	pop_r(t, H_RAX);
 	ret_drop(t, 8);

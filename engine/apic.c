@@ -26,8 +26,7 @@ u8 *emit_call(struct translator *t, const void *fn, bool pair)
 	u8 *start = rx_of(t, t->p);
 
 	st_abs(t, H_RAX, &e->apic_rax);
-	lahf(t);
-	seto_al(t);
+	emit_flags_to_ax(t);
 	op_abs(t, false, OP_STORE, H_RAX, &e->apic_flags);
 	for (u32 i = 0; i < ARRAY_SIZE(saved); i++)
 		st_abs(t, saved[i], &e->apic_saved[i]);
@@ -53,8 +52,7 @@ u8 *emit_call(struct translator *t, const void *fn, bool pair)
 	for (u32 i = 0; i < ARRAY_SIZE(saved); i++)
 		ld_abs(t, saved[i], &e->apic_saved[i]);
 	ld_abs32(t, H_RAX, &e->apic_flags);
-	alu_al(t, ALU_ADD, 0x7f);	/* OF = al */
-	sahf(t);
+	emit_flags_from_ax(t);
 	ld_abs(t, H_RAX, &e->apic_rax);
 	ret(t);
 	return start;

@@ -10,13 +10,24 @@
  */
 #include "engine/emit.h"
 
+void emit_flags_to_ax(struct translator *t)
+{
+	lahf(t);
+	seto_al(t);
+}
+
+void emit_flags_from_ax(struct translator *t)
+{
+	alu_al(t, ALU_ADD, 0x7f);	/* OF = al */
+	sahf(t);
+}
+
 void emit_flags_save(struct translator *t, bool keep_rax)
 {
 	struct engine *e = t->e;
 
 	st_abs(t, H_RAX, &e->save_rax);
-	lahf(t);
-	seto_al(t);
+	emit_flags_to_ax(t);
 	op_abs(t, false, OP_STORE, H_RAX, &e->save_flags);
 	t->hold &= (u8)~HOLD_FLAGS;
 	if (keep_rax)
@@ -28,8 +39,7 @@ void emit_flags_restore(struct translator *t)
 	struct engine *e = t->e;
 
 	ld_abs32(t, H_RAX, &e->save_flags);
-	alu_al(t, ALU_ADD, 0x7f);	/* OF = al */
-	sahf(t);
+	emit_flags_from_ax(t);
 	t->hold |= HOLD_FLAGS;
 	ld_abs(t, H_RAX, &e->save_rax);
 }

@@ -27,13 +27,11 @@ static void load_state(struct translator *t)
 {
 	struct cpu *c = t->e->c;
 
-	/* AH = low flags, OF through an addition that overflows */
 	ld_ah_abs(t, &c->rflags);
 	op_abs(t, false, OP_LOAD8, H_RAX, (u8 *)&c->rflags + 1);
 	shr_al(t, 3);
 	alu_al(t, ALU_AND, 1);
-	alu_al(t, ALU_ADD, 0x7f);
-	sahf(t);
+	emit_flags_from_ax(t);
 	ld_abs(t, H_RAX, &c->gpr[R_RAX]);
 	emit_gprs(t, false);
 	ld_abs(t, H_RCX, &c->rip);		/* an e_ind entry compares it */
@@ -43,8 +41,7 @@ static void load_state(struct translator *t)
 static void store_state(struct translator *t)
 {
 	st_abs(t, H_RAX, &t->e->c->gpr[R_RAX]);
-	lahf(t);
-	seto_al(t);
+	emit_flags_to_ax(t);
 	op_abs(t, false, OP_STORE, H_RAX, &t->e->exit_flags);
 	emit_gprs(t, true);
 }
@@ -99,8 +96,7 @@ static void emit_confirm(struct translator *t)
 	mov_rr(t, H_RSI, H_RBP);
 	mov_rr(t, H_RCX, H_RAX);
 	ld_abs32(t, H_RAX, &e->exit_flags);
-	alu_al(t, ALU_ADD, 0x7f);	/* OF = al */
-	sahf(t);
+	emit_flags_from_ax(t);
 	ld_abs(t, H_RAX, &c->gpr[R_RAX]);
 	emit_gprs(t, false);
 

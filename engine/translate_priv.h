@@ -261,6 +261,9 @@ void emit_ea_flagless(struct translator *t, const struct access *a, bool again);
 void emit_ea_plain(struct translator *t, const struct access *a);	/* the offset into SCR_PTR;
 									 * SCR_TMP is lost */
 u8 *emit_tlb_check(struct translator *t, const struct tlb_entry *te, u32 len);
+/* The status flags to AH and AL (OF), and back. */
+void emit_flags_to_ax(struct translator *t);
+void emit_flags_from_ax(struct translator *t);
 void emit_flags_save(struct translator *t, bool keep_rax);
 void emit_flags_restore(struct translator *t);
 void emit_flags_unaside(struct translator *t);	/* from FLAGS_ASIDE to FLAGS_HOST */

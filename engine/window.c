@@ -126,8 +126,7 @@ static void window_stub(struct translator *t, enum mmu_idx idx, bool write)
 
 	t->e->stub_window[idx][write] = rx_of(t, t->p);
 	push_r(t, H_RAX);
-	lahf(t);
-	seto_al(t);
+	emit_flags_to_ax(t);
 	push_r(t, H_RAX);
 	lea(t, true, H_RAX, H_RCX, H_RSI, 1, 0);
 	op_rr(t, true, OP_XOR, H_RAX, H_RCX);
@@ -147,8 +146,7 @@ static void window_stub(struct translator *t, enum mmu_idx idx, bool write)
 	lea(t, true, H_RCX, H_RCX, H_RAX, 1, 0);
 	found = t->p;
 	pop_r(t, H_RAX);
-	alu_al(t, ALU_ADD, 0x7f);	/* OF = al */
-	sahf(t);
+	emit_flags_from_ax(t);
 	pop_r(t, H_RAX);
 	ret(t);
 	jump_here(t, other);
